@@ -1,0 +1,1 @@
+//! What the user wrote (devrun.yaml, Procfile, env files) or what the repository's shape says, checked and resolved.

@@ -1,0 +1,86 @@
+//! What the program was started with: directories, environment, working directory, where events go. Built once,
+//! passed down; nothing below asks the process environment again.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::event::Events;
+
+/// The surroundings of one invocation.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where devrun was asked to work: `-C DIR` or the working directory.
+    pub cwd: PathBuf,
+    /// The environment devrun was started with.
+    pub env: BTreeMap<OsString, OsString>,
+    /// devrun's own folders.
+    pub dirs: Dirs,
+    /// Where to tell things.
+    pub events: Events,
+    /// When devrun started.
+    pub started: Instant,
+    /// True when standard output is a terminal that may be coloured: children are told so.
+    pub colour: bool,
+}
+
+/// devrun's own folders on this machine. The name differs from the command's because other tools called devrun exist.
+#[derive(Clone, Debug)]
+pub struct Dirs {
+    /// Survives reboots: leases, worktree state where the git directory is read-only.
+    pub state: PathBuf,
+    /// Large things worth keeping: database clusters.
+    pub data: PathBuf,
+    /// Large things that can be fetched again: server binaries, tarballs.
+    pub cache: PathBuf,
+    /// Sockets: short paths, gone with the session.
+    pub runtime: PathBuf,
+}
+
+const NAME: &str = "devrun-worktree";
+
+impl Dirs {
+    /// By the XDG base directory specification, from `env`; relative values are ignored, as it demands.
+    pub fn from_env(env: &BTreeMap<OsString, OsString>) -> Dirs {
+        let absolute = |name: &str| env.get(OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = absolute("HOME")
+            .or_else(|| nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir))
+            .unwrap_or_else(|| PathBuf::from("/"));
+        let base = |name: &str, fallback: &str| absolute(name).unwrap_or_else(|| home.join(fallback)).join(NAME);
+        Dirs {
+            state: base("XDG_STATE_HOME", ".local/state"),
+            data: base("XDG_DATA_HOME", ".local/share"),
+            cache: base("XDG_CACHE_HOME", ".cache"),
+            runtime: absolute("XDG_RUNTIME_DIR").filter(|path| path.is_dir()).map_or_else(
+                || Path::new("/tmp").join(format!("devrun-{}", nix::unistd::geteuid())),
+                |path| path.join(NAME),
+            ),
+        }
+    }
+}
+
+impl Context {
+    /// The value of `name` in the environment devrun was started with, when it is text.
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
+    }
+
+    /// Finds `program` on the PATH devrun was started with.
+    pub fn which(&self, program: &str) -> Option<PathBuf> {
+        which::which_in(program, self.env.get(OsStr::new("PATH")), &self.cwd).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_follow_xdg_and_ignore_relative_values() {
+        let env = [("HOME", "/home/u"), ("XDG_STATE_HOME", "/s"), ("XDG_DATA_HOME", "relative")];
+        let dirs = Dirs::from_env(&env.map(|(k, v)| (k.into(), v.into())).into());
+        assert_eq!(dirs.state, Path::new("/s/devrun-worktree"));
+        assert_eq!(dirs.data, Path::new("/home/u/.local/share/devrun-worktree"));
+    }
+}

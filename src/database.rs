@@ -1,0 +1,63 @@
+//! Branch databases: where they come from (providers), what they are called, how they get their schema.
+//!
+//! Receives values, never configuration. Providers make sure a database exists; `migrate` brings its schema in step and
+//! is the same for all of them.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use crate::error::Report;
+use crate::plan::DatabaseOrigin;
+
+/// A future that a provider returns; all of them run on the program's one thread.
+pub type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T, Report>> + 'a>>;
+
+/// Where branch databases come from.
+///
+/// A provider only answers for existence and reachability: it never migrates, and it never touches a database it was
+/// not asked for by name.
+pub trait Provider {
+    /// Its word in the configuration: `local`, `neon`, …
+    fn name(&self) -> &'static str;
+
+    /// Makes sure the branch database exists and can be connected to. Idempotent; safe to run from several devruns at
+    /// once; killed at any moment, the next call heals what was left.
+    fn ensure<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch>;
+
+    /// Closes what this invocation holds, such as its claim on a local server.
+    fn release(&self) {}
+}
+
+/// The branch database a worktree asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it is for, as a person would say it: the git branch, or `detached at <worktree slug>`.
+    pub label: String,
+    /// Its name, already made safe by `names`.
+    pub name: String,
+    /// Name of the parent to copy; equal to `name` on the default branch.
+    pub parent: String,
+    /// Top level of the worktree that asks.
+    pub worktree: PathBuf,
+}
+
+/// A branch database that exists and answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Names this very database for good: a database that was dropped and made again has another id.
+    pub id: String,
+    /// Its name, as a person knows it.
+    pub name: String,
+    /// URL for the application, with the password.
+    pub url: String,
+    /// URL for migrations: never through a pooler.
+    pub direct_url: String,
+    /// How it came to be.
+    pub origin: DatabaseOrigin,
+    /// When it was made by this very call as an exact copy: the id of what it was copied from. A marker of success that
+    /// names this id counts for the copy too.
+    pub copied_from: Option<String>,
+    /// The parent was made by this very call, empty: it wants migrations of its own before it is worth copying.
+    pub parent_is_new: bool,
+}

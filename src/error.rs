@@ -1,0 +1,311 @@
+//! What went wrong, in the form people and agents are told it: a stable code, the exit status of its class,
+//! what happened, why, who holds what we needed, and the one thing to do next.
+//!
+//! Rooms keep their own typed errors and implement [`Explain`]; this module turns them into a [`Report`].
+//! It refuses to print (that is `ui`) and to decide (that is whoever returned the error).
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Exit status of the program, one per failure class. Children's own codes and `128 + signal` pass through
+/// as [`Exit::Child`]; the classes sit at 80 and above, where neither shells nor servers put theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// All went well.
+    Ok,
+    /// A child's own exit code, or `128 + signal` when a signal ended it.
+    Child(u8),
+    /// Ctrl-C: 128 + SIGINT.
+    Interrupted,
+    /// The command line could not be understood (clap's own status).
+    Usage,
+    /// A bug in devrun (`EX_SOFTWARE`).
+    Bug,
+    /// A file or folder of devrun's own could not be read or written (`EX_IOERR`).
+    State,
+    /// devrun.yaml, Procfile or env files.
+    Config,
+    /// git could not be asked or its answer makes no sense.
+    Git,
+    /// No ports, or a port held by somebody else.
+    Ports,
+    /// Node or Python dependencies could not be installed.
+    Dependencies,
+    /// The branch database could not be reached or made.
+    Database,
+    /// Migrations failed or must not be run.
+    Migration,
+    /// A process never became ready.
+    Readiness,
+    /// A process could not be started at all.
+    Process,
+    /// Another devrun already owns this worktree.
+    Busy,
+}
+
+impl Exit {
+    /// The number handed to the operating system.
+    pub const fn status(self) -> u8 {
+        match self {
+            Exit::Ok => 0,
+            Exit::Child(code) => code,
+            Exit::Interrupted => 130,
+            Exit::Usage => 2,
+            Exit::Bug => 70,
+            Exit::State => 74,
+            Exit::Config => 80,
+            Exit::Git => 81,
+            Exit::Ports => 82,
+            Exit::Dependencies => 83,
+            Exit::Database => 84,
+            Exit::Migration => 85,
+            Exit::Readiness => 86,
+            Exit::Process => 87,
+            Exit::Busy => 88,
+        }
+    }
+
+    /// The status of something ended by `signal`, as shells report it.
+    pub fn from_signal(signal: i32) -> Exit {
+        match signal {
+            2 => Exit::Interrupted,
+            other => Exit::Child(u8::try_from(128 + other).unwrap_or(255)),
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal => $exit:ident),+ $(,)?) => {
+        /// The stable name of a failure. Names are part of the contract with agents: they are added to,
+        /// never changed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant),+ }
+
+        impl Code {
+            /// Every code, in the order of the documentation's table.
+            pub const ALL: &'static [Code] = &[$(Code::$variant),+];
+
+            /// The name as printed and documented.
+            pub const fn name(self) -> &'static str {
+                match self { $(Code::$variant => $name),+ }
+            }
+
+            /// The exit status of the class this code belongs to.
+            pub const fn exit(self) -> Exit {
+                match self { $(Code::$variant => Exit::$exit),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A bug in devrun.
+    Bug = "bug" => Bug,
+    /// A file or folder of devrun's own state is unusable.
+    State = "state-unusable" => State,
+    /// The configuration does not parse or contradicts itself.
+    ConfigInvalid = "config-invalid" => Config,
+    /// No configuration, and the repository has no shape devrun knows.
+    ConfigMissing = "config-missing" => Config,
+    /// A variable that a value needs is not set.
+    VariableMissing = "variable-missing" => Config,
+    /// git is not installed.
+    GitMissing = "git-missing" => Git,
+    /// git refused or answered nonsense.
+    GitFailed = "git-failed" => Git,
+    /// A port is held by somebody else and `--strict-ports` forbids moving on.
+    PortBusy = "port-busy" => Ports,
+    /// Every slot is taken.
+    PortsExhausted = "ports-exhausted" => Ports,
+    /// Somebody else answers on a port that should be ours.
+    PortStolen = "port-stolen" => Ports,
+    /// A tool that dependencies need (node, pnpm, uv, python) is not installed.
+    ToolMissing = "tool-missing" => Dependencies,
+    /// The lock file does not match the manifest.
+    LockfileStale = "lockfile-stale" => Dependencies,
+    /// Installing dependencies failed.
+    InstallFailed = "install-failed" => Dependencies,
+    /// No Postgres binaries could be found or fetched.
+    PostgresMissing = "postgres-missing" => Database,
+    /// The database server does not start or answer.
+    DatabaseUnavailable = "database-unavailable" => Database,
+    /// The branch database could not be created.
+    DatabaseFailed = "database-failed" => Database,
+    /// The migration command failed.
+    MigrationFailed = "migration-failed" => Migration,
+    /// Several migration heads; merging them is a person's decision.
+    MigrationHeads = "migration-heads" => Migration,
+    /// A process did not become ready in time.
+    NotReady = "not-ready" => Readiness,
+    /// A process could not be started.
+    SpawnFailed = "spawn-failed" => Process,
+    /// A process ended although it should go on.
+    ProcessEnded = "process-ended" => Process,
+    /// A devrun already runs in this worktree.
+    AlreadyRunning = "already-running" => Busy,
+    /// Nothing runs in this worktree.
+    NotRunning = "not-running" => Busy,
+}
+
+/// Who holds what we needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// Process id, when it could be found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Its command line, shortened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The worktree it belongs to, when it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.command, self.pid) {
+            (Some(command), Some(pid)) => write!(f, "{command} (pid {pid})")?,
+            (Some(command), None) => f.write_str(command)?,
+            (None, Some(pid)) => write!(f, "pid {pid}")?,
+            (None, None) => f.write_str("a process of another user")?,
+        }
+        match &self.worktree {
+            Some(worktree) => write!(f, " of worktree {worktree}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A typed error of some room, explained. `Display` of the error is one line that says what happened.
+pub trait Explain: std::error::Error {
+    /// The stable code.
+    fn code(&self) -> Code;
+    /// Why it happened, when the message alone does not say.
+    fn why(&self) -> Option<String> {
+        None
+    }
+    /// The one thing to do next.
+    fn fix(&self) -> Option<String> {
+        None
+    }
+    /// Who holds what we needed.
+    fn holder(&self) -> Option<Holder> {
+        None
+    }
+}
+
+/// A failure as it is told: the rendering of any [`Explain`], cheap to clone and to send.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Report {
+    /// The stable code.
+    pub code: Code,
+    /// One line: what happened.
+    pub message: String,
+    /// Why; may have several lines (a tool's own output, for example).
+    pub cause: Option<String>,
+    /// Who holds what we needed.
+    pub holder: Option<Holder>,
+    /// The one thing to do next.
+    pub fix: Option<String>,
+    /// The exit status; the code's own unless a child's passes through.
+    pub exit: Exit,
+}
+
+impl Report {
+    /// A report with nothing but its message.
+    pub fn new(code: Code, message: impl Into<String>) -> Report {
+        Report { code, message: message.into(), cause: None, holder: None, fix: None, exit: code.exit() }
+    }
+
+    /// A bug in devrun: something that cannot happen did.
+    pub fn bug(message: impl Into<String>) -> Report {
+        Report::new(Code::Bug, message).with_fix("please report this, with the output of the same command")
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Into<String>) -> Report {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<String>) -> Report {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    /// Says who holds it.
+    #[must_use]
+    pub fn with_holder(mut self, holder: Holder) -> Report {
+        self.holder = Some(holder);
+        self
+    }
+
+    /// Ends the program with another status than the code's own.
+    #[must_use]
+    pub fn with_exit(mut self, exit: Exit) -> Report {
+        self.exit = exit;
+        self
+    }
+}
+
+impl<E: Explain> From<E> for Report {
+    fn from(error: E) -> Report {
+        let code = error.code();
+        Report {
+            code,
+            message: error.to_string(),
+            cause: error.why(),
+            holder: error.holder(),
+            fix: error.fix(),
+            exit: code.exit(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_failure_class_has_a_status_of_its_own() {
+        let classes = [
+            Exit::Ok,
+            Exit::Interrupted,
+            Exit::Usage,
+            Exit::Bug,
+            Exit::State,
+            Exit::Config,
+            Exit::Git,
+            Exit::Ports,
+            Exit::Dependencies,
+            Exit::Database,
+            Exit::Migration,
+            Exit::Readiness,
+            Exit::Process,
+            Exit::Busy,
+        ];
+        let statuses: HashSet<u8> = classes.iter().map(|class| class.status()).collect();
+        assert_eq!(statuses.len(), classes.len());
+    }
+
+    #[test]
+    fn signals_become_128_plus_their_number() {
+        assert_eq!(Exit::from_signal(2).status(), 130);
+        assert_eq!(Exit::from_signal(9).status(), 137);
+        assert_eq!(Exit::from_signal(15).status(), 143);
+    }
+
+    #[test]
+    fn codes_have_distinct_kebab_case_names() {
+        let names: HashSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+    }
+}

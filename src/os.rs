@@ -1,0 +1,9 @@
+//! The door to the operating system: every subprocess, file replacement, lock, socket and process-table question.
+//!
+//! Thin on purpose: it knows nothing of worktrees, plans or databases.
+
+pub mod cmd;
+pub mod fs;
+pub mod net;
+pub mod proc;
+pub mod spawn;

@@ -1,0 +1,416 @@
+//! Every subprocess of preparation: git, package managers, migrations, database servers' tools.
+//!
+//! Owns bounds: each runs in a session of its own (a Ctrl-C never reaches it directly), has a time limit, stdin is
+//! empty unless given, and its whole group is killed when it is not waited for to the end. Refuses shells except
+//! through [`Cmd::shell`], which is for command lines the user wrote.
+//! Must be used from the thread that lives as long as the program: children die with the thread that made them.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::Child;
+
+use crate::event::Ending;
+use crate::os::spawn::{self, Isolation};
+
+/// How long output is still read after the command ended, when something it left behind holds the pipe open.
+const DRAIN: Duration = Duration::from_millis(200);
+/// How much of each stream is kept; the rest is dropped from the front.
+const KEEP: usize = 4 << 20;
+
+/// A command to run. Values are passed as they are, never through a shell.
+#[derive(Clone, Debug)]
+pub struct Cmd {
+    program: OsString,
+    args: Vec<OsString>,
+    directory: Option<PathBuf>,
+    clear: bool,
+    env: Vec<(OsString, Option<OsString>)>,
+    stdin: Option<Vec<u8>>,
+    limit: Duration,
+    user: Option<(u32, u32)>,
+}
+
+/// What came of a command that ran to its end.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// How it ended.
+    pub ending: Ending,
+    /// Standard output, at most the last 4 MiB.
+    pub stdout: Vec<u8>,
+    /// Standard error, at most the last 4 MiB.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Standard output as text, without the final newline.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end().to_string()
+    }
+
+    /// The last lines a person should see: standard error, or standard output when that is empty.
+    pub fn tail(&self, lines: usize) -> String {
+        let stream = if self.stderr.iter().all(u8::is_ascii_whitespace) { &self.stdout } else { &self.stderr };
+        let text = String::from_utf8_lossy(stream);
+        let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+/// Why a command gave no useful result.
+#[derive(Debug, thiserror::Error)]
+pub enum CmdError {
+    /// No such program.
+    #[error("`{0}` is not installed or not on PATH")]
+    NotFound(String),
+    /// It could not be started.
+    #[error("cannot start `{program}`: {source}")]
+    Spawn {
+        /// What.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It took too long and was killed.
+    #[error("`{command}` did not end within {} s and was stopped", limit.as_secs())]
+    TimedOut {
+        /// The whole command.
+        command: String,
+        /// Its limit.
+        limit: Duration,
+    },
+    /// It ended with another status than 0.
+    #[error("`{command}` ended with {}", output.ending)]
+    Failed {
+        /// The whole command.
+        command: String,
+        /// What it printed.
+        output: Box<Output>,
+    },
+}
+
+impl CmdError {
+    /// The last lines the command printed, if it got that far.
+    pub fn tail(&self, lines: usize) -> Option<String> {
+        match self {
+            CmdError::Failed { output, .. } => Some(output.tail(lines)).filter(|tail| !tail.is_empty()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Cmd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.program.to_string_lossy())?;
+        self.args.iter().try_for_each(|arg| write!(f, " {}", arg.to_string_lossy()))
+    }
+}
+
+impl Cmd {
+    /// Runs `program`, found on the PATH of the environment it is given.
+    pub fn new(program: impl AsRef<OsStr>) -> Cmd {
+        Cmd {
+            program: program.as_ref().into(),
+            args: Vec::new(),
+            directory: None,
+            clear: false,
+            env: Vec::new(),
+            stdin: None,
+            limit: Duration::from_secs(60),
+            user: None,
+        }
+    }
+
+    /// A command line the user wrote, for `/bin/sh -c`.
+    pub fn shell(line: &str) -> Cmd {
+        Cmd::new("/bin/sh").args(["-c", line])
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Cmd {
+        self.args.push(arg.as_ref().into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Cmd {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_os_string()));
+        self
+    }
+
+    /// Runs it in `directory`.
+    #[must_use]
+    pub fn directory(mut self, directory: impl AsRef<Path>) -> Cmd {
+        self.directory = Some(directory.as_ref().into());
+        self
+    }
+
+    /// Sets one variable.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Cmd {
+        self.env.push((name.as_ref().into(), Some(value.as_ref().into())));
+        self
+    }
+
+    /// Removes one variable.
+    #[must_use]
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Cmd {
+        self.env.push((name.as_ref().into(), None));
+        self
+    }
+
+    /// Starts from nothing instead of our own environment; comes before any [`Cmd::env`].
+    #[must_use]
+    pub fn only_env<K: AsRef<OsStr>, V: AsRef<OsStr>>(mut self, vars: impl IntoIterator<Item = (K, V)>) -> Cmd {
+        self.clear = true;
+        self.env = vars.into_iter().map(|(k, v)| (k.as_ref().into(), Some(v.as_ref().into()))).collect();
+        self
+    }
+
+    /// Writes `bytes` to its standard input, then closes it.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Cmd {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Kills it after `limit` (60 s unless said).
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Cmd {
+        self.limit = limit;
+        self
+    }
+
+    /// Runs it as another user (needs root).
+    #[must_use]
+    pub fn user(mut self, uid: u32, gid: u32) -> Cmd {
+        self.user = Some((uid, gid));
+        self
+    }
+
+    /// Runs it to its end, whatever its status.
+    pub async fn output(&self) -> Result<Output, CmdError> {
+        self.run(&mut |_| {}).await
+    }
+
+    /// Runs it to its end; any status but 0 is an error.
+    pub async fn ok(&self) -> Result<Output, CmdError> {
+        self.checked(self.output().await?)
+    }
+
+    /// As [`Cmd::ok`], and shows each line of both streams to `on_line` as it comes.
+    pub async fn watched(&self, on_line: &mut (dyn FnMut(&str) + Send)) -> Result<Output, CmdError> {
+        let output = self.run(on_line).await?;
+        self.checked(output)
+    }
+
+    fn checked(&self, output: Output) -> Result<Output, CmdError> {
+        if output.ending.ok() {
+            Ok(output)
+        } else {
+            Err(CmdError::Failed { command: self.to_string(), output: Box::new(output) })
+        }
+    }
+
+    async fn run(&self, on_line: &mut (dyn FnMut(&str) + Send)) -> Result<Output, CmdError> {
+        let mut running = self.spawn()?;
+        let ended = tokio::time::timeout(self.limit, running.finish(self.stdin.clone(), on_line)).await;
+        match ended {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(source)) => Err(CmdError::Spawn { program: self.program.to_string_lossy().into(), source }),
+            Err(_) => Err(CmdError::TimedOut { command: self.to_string(), limit: self.limit }),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    fn spawn(&self) -> Result<Running, CmdError> {
+        use std::os::unix::process::CommandExt;
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        if self.clear {
+            command.env_clear();
+        }
+        for (name, value) in &self.env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        spawn::isolate(&mut command, Isolation { die_with_us: true, ..Isolation::default() });
+        let mut command = tokio::process::Command::from(command);
+        let child = command.spawn().map_err(|source| {
+            let program = self.program.to_string_lossy().into_owned();
+            if source.kind() == std::io::ErrorKind::NotFound && self.directory.as_ref().is_none_or(|d| d.is_dir()) {
+                CmdError::NotFound(program)
+            } else {
+                CmdError::Spawn { program, source }
+            }
+        })?;
+        let pid = child.id().unwrap_or_default();
+        spawn::await_pid(pid);
+        Ok(Running { child, pid, ended: false })
+    }
+}
+
+/// A command under way; its whole group dies with this value unless it ended.
+struct Running {
+    child: Child,
+    pid: u32,
+    ended: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = killpg(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
+        }
+        spawn::forget_pid(self.pid);
+    }
+}
+
+impl Running {
+    async fn finish(
+        &mut self,
+        stdin: Option<Vec<u8>>,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> std::io::Result<Output> {
+        let (out_pipe, err_pipe) = (self.child.stdout.take(), self.child.stderr.take());
+        let in_pipe = self.child.stdin.take();
+        let (lines, mut seen) = tokio::sync::mpsc::channel(64);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let feed = async move {
+            if let (Some(mut pipe), Some(bytes)) = (in_pipe, stdin) {
+                // A command that does not read its input is free to do so.
+                let _ = pipe.write_all(&bytes).await;
+            }
+        };
+        let ending = {
+            let reading = async {
+                tokio::join!(collect(out_pipe, &mut out, lines.clone()), collect(err_pipe, &mut err, lines));
+            };
+            let telling = async {
+                while let Some(line) = seen.recv().await {
+                    on_line(&line);
+                }
+            };
+            let io = async {
+                tokio::join!(feed, reading, telling);
+            };
+            tokio::pin!(io);
+            let (status, read_all) = tokio::select! {
+                () = &mut io => (self.child.wait().await?, true),
+                status = self.child.wait() => (status?, false),
+            };
+            self.ended = true;
+            if !read_all {
+                let _ = tokio::time::timeout(DRAIN, io).await;
+            }
+            ending(status)
+        };
+        Ok(Output { ending, stdout: out, stderr: err })
+    }
+}
+
+/// Translates the standard library's answer.
+pub fn ending(status: std::process::ExitStatus) -> Ending {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ending::Code(code),
+        (None, Some(signal)) => Ending::Signal(signal),
+        (None, None) => Ending::Code(255),
+    }
+}
+
+async fn collect(
+    pipe: Option<impl AsyncRead + Unpin>,
+    kept: &mut Vec<u8>,
+    lines: tokio::sync::mpsc::Sender<String>,
+) {
+    let Some(mut pipe) = pipe else { return };
+    let mut pending = Vec::new();
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let Ok(count @ 1..) = pipe.read(&mut buffer).await else { break };
+        let chunk = &buffer[..count];
+        kept.extend_from_slice(chunk);
+        if kept.len() > KEEP {
+            kept.drain(..kept.len() - KEEP);
+        }
+        pending.extend_from_slice(chunk);
+        while let Some(end) = pending.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            let line: Vec<u8> = pending.drain(..=end).collect();
+            let text = String::from_utf8_lossy(&line).trim_end().to_string();
+            if !text.is_empty() {
+                let _ = lines.send(text).await;
+            }
+        }
+    }
+    if !pending.is_empty() {
+        let _ = lines.send(String::from_utf8_lossy(&pending).into_owned()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn output_status_and_both_streams_come_back() {
+        let output = Cmd::shell("echo out; echo err >&2; exit 3").output().await.unwrap();
+        assert_eq!(output.ending, Ending::Code(3));
+        assert_eq!(output.text(), "out");
+        assert_eq!(output.tail(5), "err");
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let error = Cmd::new("devrun-no-such-program").output().await.unwrap_err();
+        assert!(matches!(error, CmdError::NotFound(name) if name == "devrun-no-such-program"));
+    }
+
+    #[tokio::test]
+    async fn the_time_limit_kills_the_whole_group() {
+        let error = Cmd::shell("sleep 60 & sleep 60").limit(Duration::from_millis(100)).output().await.unwrap_err();
+        assert!(matches!(error, CmdError::TimedOut { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_background_child_that_holds_the_pipe_does_not_hold_us() {
+        let output = Cmd::shell("sleep 30 & echo done").limit(Duration::from_secs(20)).output().await.unwrap();
+        assert_eq!(output.text(), "done");
+    }
+
+    #[tokio::test]
+    async fn stdin_is_empty_unless_given() {
+        assert_eq!(Cmd::new("cat").output().await.unwrap().text(), "");
+        assert_eq!(Cmd::new("cat").stdin("given").output().await.unwrap().text(), "given");
+    }
+
+    #[tokio::test]
+    async fn lines_are_shown_as_they_come() {
+        let mut seen = Vec::new();
+        Cmd::shell("echo one; echo two").watched(&mut |line| seen.push(line.to_string())).await.unwrap();
+        assert_eq!(seen, ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn our_environment_can_be_left_out() {
+        let output = Cmd::new("/usr/bin/env").only_env([("A", "1")]).env("B", "2").output().await.unwrap();
+        assert_eq!(output.text(), "A=1\nB=2");
+    }
+}

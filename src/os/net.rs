@@ -1,0 +1,104 @@
+//! Loopback TCP: is a port free, can it be ours, who listens on it.
+//!
+//! The probe rule is measured, not guessed: `localhost` may mean either family, and a listener on one address does not
+//! always hinder a bind on another, so each is tried.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt, socket, sockopt,
+};
+
+/// The addresses a server of a worktree may sit on.
+const ADDRESSES: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+];
+
+/// True when nobody answers on `port` and every local address of it can be bound.
+pub fn is_free(port: u16) -> bool {
+    // A connection that was forwarded or belongs to another user is seen by connecting, not always by binding.
+    let answered = ADDRESSES[..2].iter().any(|address| {
+        TcpStream::connect_timeout(&SocketAddr::new(*address, port), Duration::from_millis(200)).is_ok()
+    });
+    !answered && ADDRESSES.iter().all(|address| can_bind(*address, port))
+}
+
+/// True unless the address is in use; a family this machine lacks hinders nobody.
+fn can_bind(address: IpAddr, port: u16) -> bool {
+    match bound(address, port) {
+        Ok(_) => true,
+        Err(nix::Error::EADDRINUSE | nix::Error::EACCES) => false,
+        Err(_) => true,
+    }
+}
+
+fn bound(address: IpAddr, port: u16) -> nix::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = new_socket(family)?;
+    // Without it a closed connection's TIME_WAIT would look like a listener.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    match SocketAddr::new(address, port) {
+        SocketAddr::V4(v4) => bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &SockaddrIn::from(v4))?,
+        SocketAddr::V6(v6) => {
+            setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+            bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &SockaddrIn6::from(v6))?;
+        }
+    }
+    Ok(fd)
+}
+
+#[cfg(target_os = "linux")]
+fn new_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
+    socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn new_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    let fd = socket(family, SockType::Stream, SockFlag::empty(), None)?;
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(fd)
+}
+
+/// Binds 127.0.0.1:`port` and listens, with a backlog that lets clients wait while the server boots.
+pub fn listen_on(port: u16) -> std::io::Result<TcpListener> {
+    let fd = bound(IpAddr::V4(Ipv4Addr::LOCALHOST), port)?;
+    listen(&fd, Backlog::new(1024)?)?;
+    Ok(TcpListener::from(fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_any_address_makes_the_port_busy() {
+        for address in ADDRESSES {
+            let Ok(listener) = TcpListener::bind((address, 0)) else { continue };
+            let port = listener.local_addr().unwrap().port();
+            assert!(!is_free(port), "{address} was not noticed");
+            drop(listener);
+            assert!(is_free(port), "{address} is still busy");
+        }
+    }
+
+    #[test]
+    fn a_bound_port_that_does_not_listen_claims_nothing() {
+        let fd = bound(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).unwrap();
+        let address: SockaddrIn = nix::sys::socket::getsockname(std::os::fd::AsRawFd::as_raw_fd(&fd)).unwrap();
+        // Two reusing binds are let through on Linux as long as neither listens: only listening claims the port.
+        assert!(is_free(address.port()));
+    }
+
+    #[test]
+    fn a_client_may_connect_before_anybody_accepts() {
+        let listener = listen_on(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(TcpStream::connect(address).is_ok());
+    }
+}

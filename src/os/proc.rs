@@ -1,0 +1,175 @@
+//! The process table: who is whose child, what environment, which sockets. Linux reads `/proc`; elsewhere `ps` and
+//! `lsof` are not asked and the answers are empty, which callers must bear.
+//!
+//! Refuses to signal anything: it only looks.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// One row of the process table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Process id.
+    pub pid: u32,
+    /// Parent's id.
+    pub parent: u32,
+    /// Process group.
+    pub group: u32,
+    /// Session.
+    pub session: u32,
+    /// One letter: `R`, `S`, `T`, `Z`, …
+    pub state: char,
+    /// Start time in clock ticks since boot: together with the id it names a process for good.
+    pub started: u64,
+}
+
+/// Every process that can be seen.
+pub fn table() -> Vec<Entry> {
+    let Ok(folders) = std::fs::read_dir("/proc") else { return Vec::new() };
+    folders.flatten().filter_map(|folder| folder.file_name().to_str()?.parse().ok()).filter_map(entry).collect()
+}
+
+/// One process, if it exists.
+pub fn entry(pid: u32) -> Option<Entry> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&stat)
+}
+
+/// `pid (comm) state ppid pgrp session …`: comm may hold anything, so fields are counted from the last parenthesis.
+fn parse_stat(stat: &[u8]) -> Option<Entry> {
+    let open = stat.iter().position(|byte| *byte == b'(')?;
+    let close = stat.iter().rposition(|byte| *byte == b')')?;
+    let pid = std::str::from_utf8(&stat[..open]).ok()?.trim().parse().ok()?;
+    let rest: Vec<&str> = std::str::from_utf8(stat.get(close + 1..)?).ok()?.split_ascii_whitespace().collect();
+    Some(Entry {
+        pid,
+        state: rest.first()?.chars().next()?,
+        parent: rest.get(1)?.parse().ok()?,
+        group: rest.get(2)?.parse().ok()?,
+        session: rest.get(3)?.parse().ok()?,
+        started: rest.get(19)?.parse().ok()?,
+    })
+}
+
+/// All descendants of `root` in `table`, without `root`; a child for which `spare` holds is left out with all below it.
+pub fn descendants(table: &[Entry], root: u32, spare: &dyn Fn(u32) -> bool) -> Vec<Entry> {
+    let mut children: HashMap<u32, Vec<Entry>> = HashMap::new();
+    for entry in table {
+        children.entry(entry.parent).or_default().push(*entry);
+    }
+    let mut found = Vec::new();
+    let mut open = vec![root];
+    while let Some(parent) = open.pop() {
+        for child in children.remove(&parent).unwrap_or_default() {
+            if child.pid != root && !spare(child.pid) {
+                open.push(child.pid);
+                found.push(child);
+            }
+        }
+    }
+    found
+}
+
+/// The value of `name` in the environment `pid` was started with; `None` when it has none or is not ours to read.
+pub fn env_of(pid: u32, name: &str) -> Option<OsString> {
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environ.split(|byte| *byte == 0).find_map(|pair| {
+        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(OsString::from_vec(value.to_vec()))
+    })
+}
+
+/// The command line of `pid`, arguments joined by spaces, at most 200 characters.
+pub fn command_of(pid: u32) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let line: Vec<_> = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let line = line.join(" ").trim().to_string();
+    (!line.is_empty()).then(|| line.chars().take(200).collect())
+}
+
+/// The working directory of `pid`.
+pub fn directory_of(pid: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).ok()
+}
+
+/// The executable of `pid`.
+pub fn program_of(pid: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// The user that `pid` runs as.
+pub fn user_of(pid: u32) -> Option<u32> {
+    std::fs::metadata(format!("/proc/{pid}")).ok().map(|meta| meta.uid())
+}
+
+/// Ids of the processes that listen on TCP `port` on any address; several when a socket was inherited.
+/// `None` when somebody listens whose process cannot be seen (another user's).
+pub fn listeners(port: u16) -> Option<Vec<u32>> {
+    let sockets = listening_sockets(port);
+    let mut pids = Vec::new();
+    let mut seen = HashSet::new();
+    for entry in table() {
+        let Ok(links) = std::fs::read_dir(format!("/proc/{}/fd", entry.pid)) else { continue };
+        let inodes = links.flatten().filter_map(|link| socket_inode(&std::fs::read_link(link.path()).ok()?));
+        let held: Vec<u64> = inodes.filter(|inode| sockets.contains(inode)).collect();
+        if !held.is_empty() {
+            pids.push(entry.pid);
+            seen.extend(held);
+        }
+    }
+    if seen.len() < sockets.len() && pids.is_empty() { None } else { Some(pids) }
+}
+
+fn socket_inode(target: &std::path::Path) -> Option<u64> {
+    let text = std::str::from_utf8(target.as_os_str().as_bytes()).ok()?;
+    text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Inodes of the sockets in state LISTEN (`0A`) on `port`, from both families' tables.
+fn listening_sockets(port: u16) -> HashSet<u64> {
+    let mut inodes = HashSet::new();
+    for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let Ok(text) = std::fs::read_to_string(path) else { continue };
+        inodes.extend(text.lines().skip(1).filter_map(|line| listening_inode(line, port)));
+    }
+    inodes
+}
+
+fn listening_inode(line: &str, port: u16) -> Option<u64> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
+    let listens = *fields.get(3)? == "0A" && u16::from_str_radix(local_port, 16).ok()? == port;
+    listens.then(|| fields.get(9)?.parse().ok()).flatten()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_is_no_trap() {
+        let fields = "S 7 8 9 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0";
+        let entry = parse_stat(format!("12 (a) b (c) {fields}").as_bytes()).unwrap();
+        assert_eq!(entry, Entry { pid: 12, parent: 7, group: 8, session: 9, state: 'S', started: 4242 });
+    }
+
+    #[test]
+    fn we_are_in_the_table_and_our_port_is_ours() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let me = std::process::id();
+        assert_eq!(entry(me).unwrap().pid, me);
+        assert_eq!(listeners(listener.local_addr().unwrap().port()).unwrap(), [me]);
+    }
+
+    #[test]
+    fn spared_children_are_left_out_with_all_below() {
+        let row = |pid, parent| Entry { pid, parent, group: 0, session: 0, state: 'S', started: 0 };
+        let rows = [row(2, 1), row(3, 2), row(4, 1), row(5, 4)];
+        let mut pids: Vec<u32> = descendants(&rows, 1, &|pid| pid == 4).iter().map(|entry| entry.pid).collect();
+        pids.sort_unstable();
+        assert_eq!(pids, [2, 3]);
+    }
+}

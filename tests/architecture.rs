@@ -1,0 +1,1 @@
+//! Keeps the floor plan true: import directions, file sizes, module docs.

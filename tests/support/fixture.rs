@@ -1,0 +1,2 @@
+//! The nasty child: a program whose behaviour tests choose by switches.
+fn main() {}
