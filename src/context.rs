@@ -43,11 +43,15 @@ const NAME: &str = "devrun-worktree";
 impl Dirs {
     /// By the XDG base directory specification, from `env`; relative values are ignored, as it demands.
     pub fn from_env(env: &BTreeMap<OsString, OsString>) -> Dirs {
-        let absolute = |name: &str| env.get(OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute());
+        let absolute =
+            |name: &str| env.get(OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = absolute("HOME")
-            .or_else(|| nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir))
+            .or_else(|| {
+                nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir)
+            })
             .unwrap_or_else(|| PathBuf::from("/"));
-        let base = |name: &str, fallback: &str| absolute(name).unwrap_or_else(|| home.join(fallback)).join(NAME);
+        let base =
+            |name: &str, fallback: &str| absolute(name).unwrap_or_else(|| home.join(fallback)).join(NAME);
         Dirs {
             state: base("XDG_STATE_HOME", ".local/state"),
             data: base("XDG_DATA_HOME", ".local/share"),

@@ -21,6 +21,9 @@ pub trait Provider {
     /// Its word in the configuration: `local`, `neon`, …
     fn name(&self) -> &'static str;
 
+    /// Looks whether a database of this name exists, without making anything.
+    fn find<'a>(&'a self, name: &'a str) -> Step<'a, Option<Branch>>;
+
     /// Makes sure the branch database exists and can be connected to. Idempotent; safe to run from several devruns at
     /// once; killed at any moment, the next call heals what was left.
     fn ensure<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch>;
@@ -58,6 +61,4 @@ pub struct Branch {
     /// When it was made by this very call as an exact copy: the id of what it was copied from. A marker of success that
     /// names this id counts for the copy too.
     pub copied_from: Option<String>,
-    /// The parent was made by this very call, empty: it wants migrations of its own before it is worth copying.
-    pub parent_is_new: bool,
 }

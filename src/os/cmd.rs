@@ -56,7 +56,8 @@ impl Output {
 
     /// The last lines a person should see: standard error, or standard output when that is empty.
     pub fn tail(&self, lines: usize) -> String {
-        let stream = if self.stderr.iter().all(u8::is_ascii_whitespace) { &self.stdout } else { &self.stderr };
+        let stream =
+            if self.stderr.iter().all(u8::is_ascii_whitespace) { &self.stdout } else { &self.stderr };
         let text = String::from_utf8_lossy(stream);
         let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         all[all.len().saturating_sub(lines)..].join("\n")
@@ -169,7 +170,10 @@ impl Cmd {
 
     /// Starts from nothing instead of our own environment; comes before any [`Cmd::env`].
     #[must_use]
-    pub fn only_env<K: AsRef<OsStr>, V: AsRef<OsStr>>(mut self, vars: impl IntoIterator<Item = (K, V)>) -> Cmd {
+    pub fn only_env<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        mut self,
+        vars: impl IntoIterator<Item = (K, V)>,
+    ) -> Cmd {
         self.clear = true;
         self.env = vars.into_iter().map(|(k, v)| (k.as_ref().into(), Some(v.as_ref().into()))).collect();
         self
@@ -225,7 +229,9 @@ impl Cmd {
         let ended = tokio::time::timeout(self.limit, running.finish(self.stdin.clone(), on_line)).await;
         match ended {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(source)) => Err(CmdError::Spawn { program: self.program.to_string_lossy().into(), source }),
+            Ok(Err(source)) => {
+                Err(CmdError::Spawn { program: self.program.to_string_lossy().into(), source })
+            }
             Err(_) => Err(CmdError::TimedOut { command: self.to_string(), limit: self.limit }),
         }
     }
@@ -255,7 +261,9 @@ impl Cmd {
         let mut command = tokio::process::Command::from(command);
         let child = command.spawn().map_err(|source| {
             let program = self.program.to_string_lossy().into_owned();
-            if source.kind() == std::io::ErrorKind::NotFound && self.directory.as_ref().is_none_or(|d| d.is_dir()) {
+            if source.kind() == std::io::ErrorKind::NotFound
+                && self.directory.as_ref().is_none_or(|d| d.is_dir())
+            {
                 CmdError::NotFound(program)
             } else {
                 CmdError::Spawn { program, source }
@@ -385,13 +393,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_time_limit_kills_the_whole_group() {
-        let error = Cmd::shell("sleep 60 & sleep 60").limit(Duration::from_millis(100)).output().await.unwrap_err();
+        let error =
+            Cmd::shell("sleep 60 & sleep 60").limit(Duration::from_millis(100)).output().await.unwrap_err();
         assert!(matches!(error, CmdError::TimedOut { .. }));
     }
 
     #[tokio::test]
     async fn a_background_child_that_holds_the_pipe_does_not_hold_us() {
-        let output = Cmd::shell("sleep 30 & echo done").limit(Duration::from_secs(20)).output().await.unwrap();
+        let output =
+            Cmd::shell("sleep 30 & echo done").limit(Duration::from_secs(20)).output().await.unwrap();
         assert_eq!(output.text(), "done");
     }
 

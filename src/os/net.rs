@@ -8,7 +8,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt, socket,
+    sockopt,
 };
 
 /// The addresses a server of a worktree may sit on.
@@ -90,7 +91,8 @@ mod tests {
     #[test]
     fn a_bound_port_that_does_not_listen_claims_nothing() {
         let fd = bound(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).unwrap();
-        let address: SockaddrIn = nix::sys::socket::getsockname(std::os::fd::AsRawFd::as_raw_fd(&fd)).unwrap();
+        let address: SockaddrIn =
+            nix::sys::socket::getsockname(std::os::fd::AsRawFd::as_raw_fd(&fd)).unwrap();
         // Two reusing binds are let through on Linux as long as neither listens: only listening claims the port.
         assert!(is_free(address.port()));
     }

@@ -29,7 +29,11 @@ pub struct Entry {
 /// Every process that can be seen.
 pub fn table() -> Vec<Entry> {
     let Ok(folders) = std::fs::read_dir("/proc") else { return Vec::new() };
-    folders.flatten().filter_map(|folder| folder.file_name().to_str()?.parse().ok()).filter_map(entry).collect()
+    folders
+        .flatten()
+        .filter_map(|folder| folder.file_name().to_str()?.parse().ok())
+        .filter_map(entry)
+        .collect()
 }
 
 /// One process, if it exists.
@@ -43,7 +47,8 @@ fn parse_stat(stat: &[u8]) -> Option<Entry> {
     let open = stat.iter().position(|byte| *byte == b'(')?;
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let pid = std::str::from_utf8(&stat[..open]).ok()?.trim().parse().ok()?;
-    let rest: Vec<&str> = std::str::from_utf8(stat.get(close + 1..)?).ok()?.split_ascii_whitespace().collect();
+    let rest: Vec<&str> =
+        std::str::from_utf8(stat.get(close + 1..)?).ok()?.split_ascii_whitespace().collect();
     Some(Entry {
         pid,
         state: rest.first()?.chars().next()?,
@@ -168,7 +173,8 @@ mod tests {
     fn spared_children_are_left_out_with_all_below() {
         let row = |pid, parent| Entry { pid, parent, group: 0, session: 0, state: 'S', started: 0 };
         let rows = [row(2, 1), row(3, 2), row(4, 1), row(5, 4)];
-        let mut pids: Vec<u32> = descendants(&rows, 1, &|pid| pid == 4).iter().map(|entry| entry.pid).collect();
+        let mut pids: Vec<u32> =
+            descendants(&rows, 1, &|pid| pid == 4).iter().map(|entry| entry.pid).collect();
         pids.sort_unstable();
         assert_eq!(pids, [2, 3]);
     }

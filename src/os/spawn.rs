@@ -102,7 +102,11 @@ fn in_child(parent: Pid, isolation: &Isolation) -> io::Result<()> {
 fn die_with(parent: Pid) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     // The parent may have died before the line above: then nobody will ever send that signal.
-    if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(nix::libc::ESRCH)) }
+    if nix::unistd::getppid() == parent {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(nix::libc::ESRCH))
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
