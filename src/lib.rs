@@ -12,6 +12,8 @@ pub mod event;
 pub mod os;
 pub mod plan;
 pub mod ports;
+pub mod supervisor;
+pub mod ui;
 pub mod worktree;
 
 use std::ffi::OsString;
