@@ -22,7 +22,7 @@ use crate::os::cmd::Cmd;
 use self::manager::{Choice, Manager};
 
 /// How long an install may take.
-const LIMIT: Duration = Duration::from_mins(15);
+const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// How deep manifests are looked for below the worktree: `apps/web/package.json`.
 const DEPTH: usize = 2;
 
@@ -227,7 +227,7 @@ async fn unfit(env: &Env, choice: &Choice, path: &Path) -> Option<String> {
     // pnpm asked inside the project would fetch the pinned version itself; yarn must be, it may come with the project.
     let directory = if choice.manager == Manager::Pnpm { Path::new("/") } else { &choice.root };
     let asked = Cmd::new(path).arg("--version").only_env(env).directory(directory).ok().await;
-    let version = asked.map(|output| output.text()).unwrap_or_else(|error| error.to_string());
+    let version = asked.map_or_else(|error| error.to_string(), |output| output.text());
     let fits = manager::major(&version) == wanted;
     (!fits).then(|| match &choice.pin {
         Some(pin) => format!("the project pins {program} {pin}, installed is {version}"),
