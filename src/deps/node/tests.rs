@@ -1,0 +1,1 @@
+//! `ensure` with recorded and with real package managers.
