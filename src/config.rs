@@ -4,12 +4,14 @@
 //! else, makes no connection, starts no process and never changes its own environment.
 
 pub mod consistency;
+pub mod envfile;
 pub mod error;
 pub mod interpolate;
 pub mod model;
 pub mod needs;
 pub mod node;
 pub mod process;
+pub mod procfile;
 pub mod schema;
 pub mod source;
 pub mod values;
