@@ -1,0 +1,269 @@
+//! devrun's own connections to Postgres: from a URL as applications write it, within a time limit.
+//!
+//! Waits for a server that is still starting. Refuses to show a password: errors name host, port and database only.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::config::Host;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, Socket};
+
+use crate::error::{Code, Explain};
+
+/// Connection parameters that the driver understands; ORMs put many more into the same URL.
+const PARAMETERS: [&str; 10] = [
+    "application_name",
+    "channel_binding",
+    "dbname",
+    "host",
+    "options",
+    "password",
+    "port",
+    "sslmode",
+    "target_session_attrs",
+    "user",
+];
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL makes no sense.
+    #[error("the database URL cannot be used: {0}")]
+    Url(String),
+    /// Nobody answers, or somebody who never became ready.
+    #[error("no database server answers at {place} within {} s", waited.as_secs())]
+    Unreachable {
+        /// Host, port and database.
+        place: String,
+        /// How long we tried.
+        waited: Duration,
+        /// The last answer.
+        reason: String,
+    },
+    /// The server answers and says no.
+    #[error("the database server refuses {place}: {reason}")]
+    Refused {
+        /// Host, port and database.
+        place: String,
+        /// In its own words.
+        reason: String,
+        /// The server's code for it, when it got that far.
+        state: Option<SqlState>,
+    },
+}
+
+impl Explain for ConnectError {
+    fn code(&self) -> Code {
+        match self {
+            ConnectError::Url(_) => Code::ConfigInvalid,
+            ConnectError::Unreachable { .. } | ConnectError::Refused { .. } => Code::DatabaseUnavailable,
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        match self {
+            ConnectError::Unreachable { reason, .. } => Some(reason.clone()),
+            ConnectError::Url(_) | ConnectError::Refused { .. } => None,
+        }
+    }
+
+    fn fix(&self) -> Option<String> {
+        Some(match self {
+            ConnectError::Url(_) => "write it as postgresql://user:password@host:port/database".into(),
+            ConnectError::Unreachable { .. } => "this is the environment, not the code: start the database \
+                 server or correct its address, then run `devrun` again"
+                .into(),
+            ConnectError::Refused { .. } => {
+                "this is the environment, not the code: check user, password and \
+                 database name in the URL, then run `devrun` again"
+                    .into()
+            }
+        })
+    }
+}
+
+/// Connects to `url`, trying again for `limit` while nobody answers or the server is still starting. The connection is
+/// served by a task of the current runtime and ends with the client.
+pub async fn connect(url: &str, limit: Duration) -> Result<Client, ConnectError> {
+    connect_with(&parse(url)?, NoTls, limit).await
+}
+
+/// As [`connect`], for a parsed URL and a way to encrypt.
+pub async fn connect_with<T>(config: &Config, tls: T, limit: Duration) -> Result<Client, ConnectError>
+where
+    T: MakeTlsConnect<Socket> + Clone,
+    T::Stream: Send + 'static,
+{
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(10);
+    let unreachable =
+        |reason: String| ConnectError::Unreachable { place: place(config), waited: limit, reason };
+    let mut last = "no answer in time".to_string();
+    loop {
+        let left = limit.saturating_sub(start.elapsed());
+        match tokio::time::timeout(left, config.connect(tls.clone())).await {
+            Ok(Ok((client, connection))) => {
+                tokio::spawn(async move {
+                    // A broken connection is told by the client's next call.
+                    let _ = connection.await;
+                });
+                return Ok(client);
+            }
+            Ok(Err(error)) if is_passing(&error) => last = in_words(&error),
+            Ok(Err(error)) => {
+                let state = error.code().cloned();
+                return Err(ConnectError::Refused { place: place(config), reason: in_words(&error), state });
+            }
+            Err(_) => return Err(unreachable(last)),
+        }
+        if start.elapsed() + pause >= limit {
+            return Err(unreachable(last));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(250));
+    }
+}
+
+/// Reads a URL as SQLAlchemy, Prisma or libpq have it: a driver in the scheme and parameters of theirs are left out.
+/// Kept alive often enough that a router does not forget a connection that waits for a long migration.
+pub fn parse(url: &str) -> Result<Config, ConnectError> {
+    let unusable = |reason: &str| ConnectError::Url(reason.to_string());
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| unusable("it has no scheme"))?;
+    if !matches!(scheme.split('+').next(), Some("postgres" | "postgresql")) {
+        return Err(unusable("it does not begin with postgresql://"));
+    }
+    // A question mark may be part of the password.
+    let userinfo = rest.find('@').map_or(0, |at| at + 1);
+    let (place, query) = match rest[userinfo..].find('?') {
+        Some(at) => (&rest[..userinfo + at], &rest[userinfo + at + 1..]),
+        None => (rest, ""),
+    };
+    let query: Vec<String> = query.split('&').filter_map(parameter).collect();
+    let plain = format!("postgresql://{place}?{}", query.join("&"));
+    let mut config: Config = plain.parse().map_err(|error| ConnectError::Url(in_words(&error)))?;
+    config.keepalives_idle(Duration::from_secs(30));
+    if config.get_application_name().is_none() {
+        config.application_name(format!("devrun (pid {})", std::process::id()));
+    }
+    Ok(config)
+}
+
+fn parameter(pair: &str) -> Option<String> {
+    match pair.split_once('=')? {
+        ("sslmode", "allow") => Some("sslmode=prefer".into()),
+        ("sslmode", "verify-ca" | "verify-full") => Some("sslmode=require".into()),
+        (name, _) => PARAMETERS.contains(&name).then(|| pair.to_string()),
+    }
+}
+
+/// True when the same attempt may succeed in a moment.
+fn is_passing(error: &tokio_postgres::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    if let Some(state) = error.code() {
+        return [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS].contains(state);
+    }
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    error.is_closed()
+        || cause.is_some_and(|io| {
+            // Not found: the socket file of a local server that has not made it yet.
+            matches!(io.kind(), ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof)
+        })
+}
+
+/// The driver's error with its cause, on one line; the server's own words when it spoke.
+pub(super) fn in_words(error: &tokio_postgres::Error) -> String {
+    if let Some(server) = error.as_db_error() {
+        return server.message().to_string();
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            let _ = write!(text, ": {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// Host, port and database of `config`, for messages.
+fn place(config: &Config) -> String {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(name)) => name.clone(),
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => "localhost".into(),
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    match config.get_dbname() {
+        Some(name) => format!("{host}:{port}/{name}"),
+        None => format!("{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::Report;
+
+    #[test]
+    fn urls_of_other_libraries_are_understood() {
+        let url = "postgresql+psycopg://me:p%40ss@db.example:6543/app\
+                   ?schema=public&sslmode=verify-full&pgbouncer=true";
+        let config = parse(url).unwrap();
+        assert_eq!(place(&config), "db.example:6543/app");
+        assert_eq!(config.get_password(), Some(b"p@ss".as_slice()));
+        assert_eq!(config.get_ssl_mode(), tokio_postgres::config::SslMode::Require);
+        let socket = parse("postgresql:///app?host=/run/pg&port=5433").unwrap();
+        assert_eq!(place(&socket), "/run/pg:5433/app");
+    }
+
+    #[test]
+    fn what_is_no_postgres_url_is_refused() {
+        for url in ["", "sqlite:///x.db", "host=localhost password=secret", "mysql://u:secret@h/d"] {
+            let error = parse(url).unwrap_err();
+            assert!(matches!(error, ConnectError::Url(_)));
+            assert!(!error.to_string().contains("secret"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_error_of_the_url_shows_the_password(tail in "[ -~]{0,20}", head in "[ -~]{0,6}") {
+            let url = format!("postgresql://me:{head}Xsecret5{tail}");
+            if let Err(error) = parse(&url) {
+                let told = format!("{:?}", Report::from(error));
+                prop_assert!(!told.contains("Xsecret5"), "{}", told);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_tried_again_until_the_limit() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let limit = Duration::from_millis(150);
+        let start = Instant::now();
+        let url = format!("postgresql://me:Xsecret5@127.0.0.1:{port}/app");
+        let error = connect(&url, limit).await.unwrap_err();
+        assert!(start.elapsed() >= limit / 2, "gave up at once");
+        let report = Report::from(error);
+        assert_eq!(report.code, Code::DatabaseUnavailable);
+        assert!(report.message.contains(&format!("127.0.0.1:{port}/app")), "{report:?}");
+        assert!(!format!("{report:?}").contains("Xsecret5"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_says_nothing_is_not_waited_for_for_ever() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("postgresql://me@127.0.0.1:{port}/app");
+        let error = connect(&url, Duration::from_millis(50)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unreachable { .. }));
+    }
+}
