@@ -3,8 +3,10 @@
 //! The map, in the order data flows: `cli -> prepare -> plan -> supervisor -> events -> ui`. `docs/ARCHITECTURE.md`
 //! tells the rest.
 
+pub mod cli;
 pub mod config;
 pub mod context;
+pub mod control;
 pub mod database;
 pub mod deps;
 pub mod error;
@@ -12,6 +14,7 @@ pub mod event;
 pub mod os;
 pub mod plan;
 pub mod ports;
+pub mod prepare;
 pub mod supervisor;
 pub mod ui;
 pub mod worktree;
