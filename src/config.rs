@@ -5,6 +5,7 @@
 
 pub mod consistency;
 pub mod envfile;
+pub mod environment;
 pub mod error;
 pub mod interpolate;
 pub mod model;
@@ -12,6 +13,7 @@ pub mod needs;
 pub mod node;
 pub mod process;
 pub mod procfile;
+pub mod resolve;
 pub mod schema;
 pub mod source;
 pub mod values;
