@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::config::error::ConfigError;
 use crate::config::model::{Config, Probe, Process, Ready};
-use crate::config::needs;
 use crate::config::node::nearest;
 use crate::config::process::{Dependency, Draft};
 use crate::config::source::At;
+use crate::config::{environment, needs};
 use crate::plan::{Condition, Need};
 
 /// Completes `config` with `processes`, or says what contradicts itself. `top` is the place of the configuration as a
@@ -42,6 +42,8 @@ pub fn settle(
         config.processes.push(process);
     }
     check_circles(&config.processes)?;
+    let written = config.env.iter().chain(config.processes.iter().flat_map(|process| &process.env));
+    environment::refuse_computed(&config, written)?;
     check_templates(&config)?;
     Ok(config)
 }

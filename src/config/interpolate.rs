@@ -60,6 +60,13 @@ impl Scope {
         self
     }
 
+    /// Adds variables to the environment.
+    #[must_use]
+    pub fn with_variables(mut self, vars: &BTreeMap<String, String>) -> Scope {
+        self.env.extend(vars.iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
     /// Adds `${branch}`.
     #[must_use]
     pub fn with_branch(self, branch: &str) -> Scope {

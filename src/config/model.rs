@@ -231,6 +231,8 @@ pub struct PortRef {
     pub name: String,
     /// True when devrun binds it and hands it over (`listen`).
     pub listens: bool,
+    /// False when a Procfile's process got it without asking: whether it binds it is not known.
+    pub asked: bool,
     /// Where it is written.
     pub at: At,
 }

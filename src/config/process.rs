@@ -116,7 +116,9 @@ pub fn read(entry: &Entry) -> Result<Draft, ConfigError> {
 
 fn port(table: &Table<'_>) -> Result<Option<PortRef>, ConfigError> {
     let read = |key: &str, listens: bool| {
-        table.map(key, |node| Ok(PortRef { name: node.word()?.into(), listens, at: node.at.clone() }))
+        table.map(key, |node| {
+            Ok(PortRef { name: node.word()?.into(), listens, asked: true, at: node.at.clone() })
+        })
     };
     match (read("port", false)?, read("listen", true)?) {
         (Some(_), Some(listen)) => Err(ConfigError::invalid(&listen.at, "stands beside `port`").with_fix(
