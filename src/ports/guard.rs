@@ -151,6 +151,7 @@ mod tests {
 
     const NO_PROCESS: u32 = u32::MAX;
 
+    #[expect(clippy::unwrap_used, reason = "a helper of tests")]
     fn listener() -> (TcpListener, u16) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

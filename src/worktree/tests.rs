@@ -89,9 +89,10 @@ fn branch(name: &str) -> Head {
     Head::Branch(name.into())
 }
 
-fn file(path: PathBuf, text: &str) {
+fn file(path: impl AsRef<Path>, text: &str) {
+    let path = path.as_ref();
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    crate::os::fs::replace(&path, text.as_bytes(), 0o644).unwrap();
+    crate::os::fs::replace(path, text.as_bytes(), 0o644).unwrap();
 }
 
 #[tokio::test]
