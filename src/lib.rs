@@ -19,10 +19,4 @@ pub mod supervisor;
 pub mod ui;
 pub mod worktree;
 
-use std::ffi::OsString;
-use std::process::ExitCode;
-
-/// The whole program as a function of its arguments.
-pub fn run(_args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::SUCCESS
-}
+pub use cli::run;

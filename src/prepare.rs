@@ -6,6 +6,7 @@ mod branch;
 mod ground;
 mod preview;
 mod steps;
+mod urls;
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -107,7 +108,8 @@ pub async fn start(
     let (sender, mut gates) = unbounded_channel();
     let configured = ground.config.configured();
     let mut open: Vec<Need> = Need::ALL.into_iter().filter(|need| !configured.contains(need)).collect();
-    let progress = Progress { gates: sender, met: Rc::new(watch::Sender::new(open.iter().copied().collect())) };
+    let progress =
+        Progress { gates: sender, met: Rc::new(watch::Sender::new(open.iter().copied().collect())) };
     let mut tasks = Tasks::default();
     for need in [Need::Node, Need::Python] {
         if configured.contains(&need) {

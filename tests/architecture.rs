@@ -105,7 +105,9 @@ fn files_are_short_and_say_what_they_are_for() {
 fn unsafe_code_stays_in_one_file() {
     let with: Vec<PathBuf> = sources()
         .into_iter()
-        .filter(|(_, text)| text.lines().any(|line| line.contains("unsafe ") && !line.trim_start().starts_with("//")))
+        .filter(|(_, text)| {
+            text.lines().any(|line| line.contains("unsafe ") && !line.trim_start().starts_with("//"))
+        })
         .map(|(path, _)| path)
         .collect();
     assert_eq!(with, [Path::new("os/spawn.rs")]);
@@ -113,7 +115,8 @@ fn unsafe_code_stays_in_one_file() {
 
 #[test]
 fn the_map_names_the_rooms_there_are() {
-    let map = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md")).unwrap();
+    let map =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md")).unwrap();
     let rooms: BTreeSet<String> = sources().iter().map(|(path, _)| room(path)).collect();
     let missing: Vec<&String> = rooms.iter().filter(|room| !map.contains(&format!("`{room}"))).collect();
     assert!(missing.is_empty(), "docs/ARCHITECTURE.md does not speak of {missing:?}");

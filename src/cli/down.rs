@@ -16,7 +16,12 @@ use crate::prepare;
 use crate::supervisor::sweep;
 use crate::ui::console::Console;
 
-pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Down, as_json: bool) -> Result<Exit, Report> {
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Down,
+    as_json: bool,
+) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
     let limit = Duration::from_secs(args.timeout);
     let start = Instant::now();
@@ -27,7 +32,9 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Down, as_
             true
         }
         State::Running(None) => {
-            return Err(Report::new(Code::AlreadyRunning, "a devrun is just starting here").with_fix("try again"));
+            return Err(
+                Report::new(Code::AlreadyRunning, "a devrun is just starting here").with_fix("try again")
+            );
         }
         State::Free => false,
     };
@@ -68,7 +75,10 @@ async fn ports_free(record: &Record, limit: Duration) -> Result<(), Report> {
     loop {
         let Some(port) = record.ports.values().find(|port| !net::is_free(**port)) else { return Ok(()) };
         if start.elapsed() >= limit {
-            let report = Report::new(Code::PortBusy, format!("port {port} is still held after everything was stopped"));
+            let report = Report::new(
+                Code::PortBusy,
+                format!("port {port} is still held after everything was stopped"),
+            );
             return Err(match guard::holder(*port) {
                 Some(holder) => report.with_holder(holder),
                 None => report,

@@ -15,7 +15,12 @@ use crate::ui::console::Console;
 /// What stands in for a secret.
 const MASK: &str = "********";
 
-pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Env, as_json: bool) -> Result<Exit, Report> {
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Env,
+    as_json: bool,
+) -> Result<Exit, Report> {
     let preview = prepare::preview(ctx).await?;
     let format = if as_json { Format::Json } else { args.format };
     let text = render(&preview.plan.env, format, args.reveal, args.all);
@@ -31,10 +36,13 @@ fn render(env: &Environment, format: Format, reveal: bool, all: bool) -> String 
     });
     match format {
         Format::Json => {
-            let object: Map<_, _> = shown.map(|(name, value)| (name.into(), json!(value.to_string_lossy()))).collect();
+            let object: Map<_, _> =
+                shown.map(|(name, value)| (name.into(), json!(value.to_string_lossy()))).collect();
             format!("{:#}\n", json!(object))
         }
-        Format::Shell => shown.map(|(name, value)| format!("export {name}={}\n", shell_quoted(value))).collect(),
+        Format::Shell => {
+            shown.map(|(name, value)| format!("export {name}={}\n", shell_quoted(value))).collect()
+        }
         Format::Dotenv => shown.map(|(name, value)| format!("{name}={}\n", dotenv_quoted(value))).collect(),
     }
 }
@@ -59,7 +67,9 @@ mod tests {
 
     fn sample() -> Environment {
         Environment {
-            vars: [("A", "it's"), ("TOKEN", "x\"$y"), ("PATH", "/bin")].map(|(k, v)| (k.into(), v.into())).into(),
+            vars: [("A", "it's"), ("TOKEN", "x\"$y"), ("PATH", "/bin")]
+                .map(|(k, v)| (k.into(), v.into()))
+                .into(),
             origins: [("A", Origin::Config), ("TOKEN", Origin::File)].map(|(k, o)| (k.to_string(), o)).into(),
             secrets: ["TOKEN".to_string()].into(),
         }

@@ -7,7 +7,10 @@ use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::prepare;
 
-#[expect(clippy::disallowed_methods, reason = "becomes the command instead of running it: nothing is left to bound")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "becomes the command instead of running it: nothing is left to bound"
+)]
 pub(super) async fn run(ctx: &Context, args: &args::Exec) -> Result<Exit, Report> {
     let preview = prepare::preview(ctx).await?;
     let program = &args.command[0];

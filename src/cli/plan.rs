@@ -4,10 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::context::Context;
 use crate::error::{Exit, Report};
-use crate::plan::{Condition, Plan, PortUse, Probe, Process, RestartPolicy, Run};
+use crate::plan::{Condition, Head, Plan, PortUse, Probe, Process, RestartPolicy, Run};
 use crate::prepare::{self, Preview};
 use crate::ui::console::Console;
-use crate::ui::summary;
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
     let preview = prepare::preview(ctx).await?;
@@ -17,21 +16,22 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
 
 fn object(preview: &Preview) -> Value {
     let Preview { plan, source, warnings } = preview;
-    let urls: Map<_, _> = summary::urls(plan).into_iter().map(|(name, url)| (name, json!(url))).collect();
+    let urls: Map<_, _> = plan.urls.iter().map(|(name, url)| (name.clone(), json!(url))).collect();
     let environment: Map<_, _> = plan
         .env
         .vars
         .iter()
         .filter_map(|(name, value)| {
             let name = name.to_str().filter(|name| plan.env.origins.contains_key(*name))?;
-            let value = if plan.env.secrets.contains(name) { "********".into() } else { value.to_string_lossy() };
+            let value =
+                if plan.env.secrets.contains(name) { "********".into() } else { value.to_string_lossy() };
             Some((name.to_string(), json!(value)))
         })
         .collect();
     json!({
         "project": plan.project,
         "worktree": plan.worktree.path.to_string_lossy(),
-        "branch": plan.worktree.branch,
+        "branch": plan.worktree.head.branch(),
         "slug": plan.worktree.slug,
         "slot": plan.slot,
         "ports": plan.ports,
@@ -93,10 +93,10 @@ fn table(preview: &Preview) -> String {
     let mut rows = vec![
         ("Project".to_string(), format!("{} ({source})", plan.project)),
         ("Worktree".into(), plan.worktree.path.to_string_lossy().into_owned()),
-        ("Branch".into(), plan.worktree.branch.clone().unwrap_or_else(|| "detached HEAD".into())),
+        ("Branch".into(), branch(plan)),
         ("Slot".into(), plan.slot.to_string()),
     ];
-    rows.extend(summary::urls(plan));
+    rows.extend(plan.urls.clone());
     rows.extend(plan.database.iter().map(|database| {
         ("Database".to_string(), format!("{} ({}) {}", database.name, database.provider, database.masked_url))
     }));
@@ -126,4 +126,12 @@ fn describe(plan: &Plan, process: &Process) -> String {
         parts.push(format!("after {}", needs.join(", ")));
     }
     parts.join("; ")
+}
+
+fn branch(plan: &Plan) -> String {
+    match &plan.worktree.head {
+        Head::Branch(name) => name.clone(),
+        Head::Detached => "detached HEAD".into(),
+        Head::None => "not in git".into(),
+    }
 }

@@ -22,7 +22,6 @@ use crate::supervisor::run::{self, Setup};
 use crate::supervisor::signals::Stops;
 use crate::supervisor::sweep;
 use crate::ui::console::Console;
-use crate::ui::summary;
 use crate::worktree::Worktree;
 
 /// Settles what was entrusted, after everything of the run is dead. Called by the keeper, or by the supervisor when the
@@ -31,7 +30,12 @@ pub(super) fn settle(trust: Trust) {
     local::stop_if_last(trust.held, &trust.about);
 }
 
-pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Up, mut link: Link) -> Result<Exit, Report> {
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Up,
+    mut link: Link,
+) -> Result<Exit, Report> {
     let deaf = |error: std::io::Error| Report::bug(format!("cannot listen for signals: {error}"));
     let mut stops = link.watch().and_then(|keeper| Stops::listen(Some(keeper))).map_err(deaf)?;
     link.unblock_signals().map_err(deaf)?;
@@ -79,7 +83,12 @@ async fn bring_up(
         work = preparing => work?,
     };
     let sockets = listen(&work.plan)?;
-    claim.record(&Record::new(keeper_pid(), &worktree.path, work.plan.ports.clone(), summary::urls(&work.plan)))?;
+    claim.record(&Record::new(
+        keeper_pid(),
+        &worktree.path,
+        work.plan.ports.clone(),
+        work.plan.urls.clone(),
+    ))?;
     Ok(supervise(ctx, console, &worktree_tag, work, sockets, stops).await)
 }
 
@@ -128,7 +137,9 @@ async fn announce(
 ) {
     let (up, migrated) = tokio::join!(when_up, prepared);
     match (up, migrated) {
-        (Ok(()), Ok(migrated)) => ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() }),
+        (Ok(()), Ok(migrated)) => {
+            ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() })
+        }
         // The run ends for a reason that is told elsewhere.
         _ => std::future::pending().await,
     }
@@ -140,9 +151,14 @@ fn listen(plan: &Plan) -> Result<BTreeMap<u16, TcpListener>, Report> {
     for process in &plan.processes {
         if let Some(PortUse::Listens { port, .. }) = process.port {
             let socket = net::listen_on(port).map_err(|error| {
-                let report = Report::new(Code::PortBusy, format!("port {port} of {} cannot be had: {error}", process.name));
+                let report = Report::new(
+                    Code::PortBusy,
+                    format!("port {port} of {} cannot be had: {error}", process.name),
+                );
                 match guard::holder(port) {
-                    Some(holder) => report.with_holder(holder).with_fix("stop it, or run devrun again for other ports"),
+                    Some(holder) => {
+                        report.with_holder(holder).with_fix("stop it, or run devrun again for other ports")
+                    }
                     None => report.with_fix("run devrun again: it will choose other ports"),
                 }
             })?;
@@ -163,7 +179,9 @@ fn verify(port: u16, leader: u32) -> Option<Report> {
 
 fn stolen(port: u16, holder: Holder) -> Report {
     Report::new(Code::PortStolen, format!("port {port} is answered by somebody else"))
-        .with_cause("this is the environment, not the code: another process listens on the port of this worktree")
+        .with_cause(
+            "this is the environment, not the code: another process listens on the port of this worktree",
+        )
         .with_holder(holder)
         .with_fix("stop that process, then run devrun again")
 }

@@ -7,11 +7,15 @@ use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::prepare;
 use crate::ui::console::Console;
-use crate::ui::summary;
 
-pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Url, as_json: bool) -> Result<Exit, Report> {
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Url,
+    as_json: bool,
+) -> Result<Exit, Report> {
     let plan = prepare::preview(ctx).await?.plan;
-    let urls = summary::urls(&plan);
+    let urls = plan.urls;
     let Some(name) = &args.name else {
         if as_json {
             let object: Map<_, _> = urls.into_iter().map(|(name, url)| (name, json!(url))).collect();

@@ -141,6 +141,11 @@ impl Provider {
         ("command", Provider::Command),
         ("none", Provider::None),
     ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        Provider::WORDS.iter().find(|(_, provider)| *provider == self).map_or("?", |(word, _)| word)
+    }
 }
 
 /// How a schema is brought in step.

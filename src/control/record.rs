@@ -34,9 +34,21 @@ pub struct Record {
 
 impl Record {
     /// A record of this very run, which `pid` answers for.
-    pub fn new(pid: u32, worktree: &Path, ports: BTreeMap<String, u16>, urls: Vec<(String, String)>) -> Record {
+    pub fn new(
+        pid: u32,
+        worktree: &Path,
+        ports: BTreeMap<String, u16>,
+        urls: Vec<(String, String)>,
+    ) -> Record {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Record { version: VERSION, pid, started, worktree: worktree.to_string_lossy().into_owned(), ports, urls }
+        Record {
+            version: VERSION,
+            pid,
+            started,
+            worktree: worktree.to_string_lossy().into_owned(),
+            ports,
+            urls,
+        }
     }
 }
 

@@ -64,14 +64,19 @@ pub(super) fn choose(ground: &Ground) -> Result<Option<Choosing>, Report> {
     let default = ground.worktree.git.as_ref().and_then(|git| git.default_branch.as_deref());
     let parent = match (&asked.parent, default) {
         (Some(parent), _) => names::safe(parent),
-        (None, Some(default)) => names::safe(&database.branch.render(&ground.scope.clone().with_branch(default))?),
+        (None, Some(default)) => {
+            names::safe(&database.branch.render(&ground.scope.clone().with_branch(default))?)
+        }
         (None, None) => name.clone(),
     };
     let label = match ground.branch() {
         Some(branch) => branch.to_string(),
         None => format!("detached at {}", ground.worktree.slug),
     };
-    Ok(Some(Choosing { asked, wanted: Wanted { label, name, parent, worktree: ground.worktree.path.clone() } }))
+    Ok(Some(Choosing {
+        asked,
+        wanted: Wanted { label, name, parent, worktree: ground.worktree.path.clone() },
+    }))
 }
 
 /// Opens the provider that was asked for. With `auto` that is the local one, and a key for another is remarked upon.
@@ -79,8 +84,11 @@ pub(super) fn open(ctx: &Context, ground: &Ground, asked: &resolve::Database) ->
     match asked.provider {
         Choice::Auto | Choice::Local => {}
         other => {
-            return Err(Report::new(Code::ConfigInvalid, format!("database provider `{}` is not available yet", other.name()))
-                .with_fix("use `provider: local`, or `provider: none` and set DATABASE_URL yourself"));
+            return Err(Report::new(
+                Code::ConfigInvalid,
+                format!("database provider `{}` is not available yet", other.word()),
+            )
+            .with_fix("use `provider: local`, or `provider: none` and set DATABASE_URL yourself"));
         }
     }
     let npmrc = ground.worktree.path.join(".npmrc");
@@ -114,7 +122,8 @@ pub(super) async fn ensure(
         entrust(cluster, claim)?;
         make(ctx, &ground, &progress, &provider, &wanted).await
     };
-    let branch = ensured.await.inspect_err(|_| ctx.events.send(Event::StepFailed { step: Step::Database }))?;
+    let branch =
+        ensured.await.inspect_err(|_| ctx.events.send(Event::StepFailed { step: Step::Database }))?;
     let worked = branch.origin != DatabaseOrigin::Existing;
     let outcome = match &branch.origin {
         DatabaseOrigin::Existing => format!("{} is there", branch.name),
@@ -136,7 +145,10 @@ async fn make(
         return Ok(branch);
     }
     let has_parent = wanted.parent != wanted.name;
-    if has_parent && provider.find(&wanted.parent).await?.is_none() && has_parents_migrations(ctx, ground).await {
+    if has_parent
+        && provider.find(&wanted.parent).await?.is_none()
+        && has_parents_migrations(ctx, ground).await
+    {
         let parent = Wanted { label: wanted.parent.clone(), name: wanted.parent.clone(), ..wanted.clone() };
         let parent = provider.ensure(&parent).await?;
         let env = ground.environment(ctx, Some((&parent.name, &parent.url)))?;
@@ -151,9 +163,12 @@ async fn has_parents_migrations(ctx: &Context, ground: &Ground) -> bool {
     let default = ground.worktree.git.as_ref().and_then(|git| git.default_branch.as_deref());
     let migrate = ground.config.database.as_ref().and_then(|database| database.migrate.as_ref());
     let (Some(default), Some(migrate)) = (default, migrate) else { return false };
-    let paths: Vec<String> =
-        migrate.inputs.iter().map(|input| migrate.directory.join(input).to_string_lossy().into_owned()).collect();
-    worktree::sees_same_files(ctx, &ground.worktree, default, &paths).await
+    let paths: Vec<String> = migrate
+        .inputs
+        .iter()
+        .map(|input| migrate.directory.join(input).to_string_lossy().into_owned())
+        .collect();
+    worktree::sees_same_files(ctx, &ground.worktree.path, default, &paths).await
 }
 
 /// Brings the schema of `branch` in step; says how in a few words, `None` when there are no migrations.
@@ -184,7 +199,12 @@ pub(super) async fn migrate(
     progress.until(&tools(ground, migrate)).await;
     let start = Instant::now();
     let Migrated { outcome, worked } = migrate::ensure(ctx, &request).await?;
-    ctx.events.send(Event::StepDone { step: Step::Migrate, outcome: outcome.clone(), worked, took: start.elapsed() });
+    ctx.events.send(Event::StepDone {
+        step: Step::Migrate,
+        outcome: outcome.clone(),
+        worked,
+        took: start.elapsed(),
+    });
     Ok(Some(outcome))
 }
 

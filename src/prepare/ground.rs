@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Options;
 use super::branch::Settled;
+use super::{Options, urls};
 use crate::config::envfile::{self, EnvFile, Found};
 use crate::config::environment::{self, Inputs};
 use crate::config::{self, Config, Scope, resolve};
 use crate::context::Context;
 use crate::deps::Env;
 use crate::error::Report;
-use crate::plan::{Database, Environment, Place, Plan};
+use crate::plan::{Database, Environment, Head, Place, Plan};
 use crate::ports::{self, Lease, Request};
 use crate::worktree::{self, Worktree};
 
@@ -33,7 +33,8 @@ pub struct Ground {
 pub async fn locate(ctx: &Context) -> Result<Worktree, Report> {
     let worktree = worktree::locate(ctx).await?;
     if worktree.git.is_none() {
-        ctx.events.note(format!("not in a git repository: {} counts as the worktree", worktree.path.display()));
+        ctx.events
+            .note(format!("not in a git repository: {} counts as the worktree", worktree.path.display()));
     }
     Ok(worktree)
 }
@@ -88,7 +89,8 @@ fn build(ctx: &Context, worktree: Worktree, config: Config, lease: Lease) -> Res
             ctx.events.warn(warning.clone());
         }
         if file.found == Found::Main {
-            ctx.events.note(format!("{} is read from the main worktree: there is none here", file.name.display()));
+            ctx.events
+                .note(format!("{} is read from the main worktree: there is none here", file.name.display()));
         }
     }
     let scope = Scope::new(environment::layer(&files, &ctx.env))
@@ -100,25 +102,41 @@ fn build(ctx: &Context, worktree: Worktree, config: Config, lease: Lease) -> Res
 
 /// What `${branch}` means: the git branch; without one, a name that no other worktree has.
 fn branch_label(worktree: &Worktree) -> String {
-    match worktree.git.as_ref().and_then(|git| git.head.branch()) {
+    match worktree.git.as_ref().and_then(|git| git.branch()) {
         Some(branch) => branch.to_string(),
-        None => format!("detached-{}-{}", worktree.slug, worktree::slug::hash(&worktree.path)),
+        None => format!("detached-{}-{:.8}", worktree.slug, worktree::slug::hash(&worktree.path)),
     }
 }
 
 impl Ground {
     /// The git branch, when there is one.
     pub fn branch(&self) -> Option<&str> {
-        self.worktree.git.as_ref()?.head.branch()
+        self.worktree.git.as_ref()?.branch()
+    }
+
+    fn head(&self) -> Head {
+        match (&self.worktree.git, self.branch()) {
+            (_, Some(branch)) => Head::Branch(branch.into()),
+            (Some(_), None) => Head::Detached,
+            (None, None) => Head::None,
+        }
     }
 
     /// Where this worktree's virtual environment is or will be.
     pub fn venv(&self) -> Option<PathBuf> {
-        self.config.dependencies.python.as_ref().map(|directory| self.worktree.path.join(directory).join(".venv"))
+        self.config
+            .dependencies
+            .python
+            .as_ref()
+            .map(|directory| self.worktree.path.join(directory).join(".venv"))
     }
 
     /// The environment, with a database's names when there is one.
-    pub(super) fn environment(&self, ctx: &Context, database: Option<(&str, &str)>) -> Result<Environment, Report> {
+    pub(super) fn environment(
+        &self,
+        ctx: &Context,
+        database: Option<(&str, &str)>,
+    ) -> Result<Environment, Report> {
         let scope = match database {
             Some((name, url)) => self.scope.clone().with_database(name, url),
             None => self.scope.clone(),
@@ -164,19 +182,21 @@ impl Ground {
             scope = scope.with_database(name, url);
         }
         let root = &self.worktree.path;
+        let processes = resolve::processes(&self.config, root, &scope)?;
+        let named = resolve::urls(&self.config, &scope)?;
         Ok(Plan {
             project: self.project(),
             worktree: Place {
                 path: root.clone(),
-                branch: self.branch().map(String::from),
+                head: self.head(),
                 slug: self.worktree.slug.clone(),
                 state: self.worktree.state.clone(),
             },
             slot: self.lease.slot,
             ports: self.lease.ports.clone(),
             database,
-            processes: resolve::processes(&self.config, root, &scope)?,
-            urls: resolve::urls(&self.config, &scope)?,
+            urls: urls::all(&self.config, &processes, &self.lease.ports, named),
+            processes,
             env,
         })
     }

@@ -38,10 +38,10 @@ pub(super) async fn install(ctx: Context, ground: Rc<Ground>, need: Need, progre
 }
 
 async fn install_node(ctx: &Context, ground: &Ground) -> Result<Done, DepsError> {
-    let Some(directory) = &ground.config.dependencies.node else { return Ok(Done::default()) };
+    let directory = ground.config.dependencies.node.clone().unwrap_or_default();
     let request = NodeRequest {
         worktree: ground.worktree.path.clone(),
-        directory: ground.worktree.path.join(directory),
+        directory: ground.worktree.path.join(&directory),
         state: ground.worktree.state.clone(),
         env: ground.install_env(ctx),
     };
@@ -49,12 +49,13 @@ async fn install_node(ctx: &Context, ground: &Ground) -> Result<Done, DepsError>
 }
 
 async fn install_python(ctx: &Context, ground: &Ground) -> Result<Done, DepsError> {
-    let Some(directory) = &ground.config.dependencies.python else { return Ok(Done::default()) };
+    let directory = ground.config.dependencies.python.clone().unwrap_or_default();
     let main = ground.worktree.git.as_ref().and_then(|git| git.main_worktree.as_ref());
-    let siblings = main.filter(|main| **main != ground.worktree.path).map(|main| main.join(directory).join(".venv"));
+    let siblings =
+        main.filter(|main| **main != ground.worktree.path).map(|main| main.join(&directory).join(".venv"));
     let request = PythonRequest {
         worktree: ground.worktree.path.clone(),
-        directory: ground.worktree.path.join(directory),
+        directory: ground.worktree.path.join(&directory),
         state: ground.worktree.state.clone(),
         env: ground.install_env(ctx),
         siblings: siblings.into_iter().collect(),

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use super::style::{Style, harmless};
-use crate::plan::{Database, DatabaseOrigin, Plan};
+use crate::plan::{Database, DatabaseOrigin, Head, Plan};
 
 /// Worktree and branch, every URL, the database and how it came to be, the time it took.
 pub fn text(plan: &Plan, migrated: Option<&str>, took: Duration, style: Style) -> String {
-    let branch = plan.worktree.branch.as_deref().unwrap_or("detached HEAD");
-    let path = plan.worktree.path.to_string_lossy();
-    let mut rows =
-        vec![("Worktree".to_string(), format!("{} on {}", harmless(&path), style.bold(&harmless(branch))))];
-    rows.extend(urls(plan).into_iter().map(|(name, url)| (name, style.link(&harmless(&url)))));
+    let path = harmless(&plan.worktree.path.to_string_lossy());
+    let place = match &plan.worktree.head {
+        Head::Branch(branch) => format!("{path} on {}", style.bold(&harmless(branch))),
+        Head::Detached => format!("{path}, detached HEAD"),
+        Head::None => format!("{path}, not in git"),
+    };
+    let mut rows = vec![("Worktree".to_string(), place)];
+    rows.extend(plan.urls.iter().map(|(name, url)| (name.clone(), style.link(&harmless(url)))));
     rows.extend(plan.database.iter().map(|database| ("Database".into(), describe(database, migrated))));
     let width = rows.iter().map(|(name, _)| console::measure_text_width(name)).max().unwrap_or(0);
     let mut out = String::from("\n");
@@ -25,26 +28,6 @@ pub fn text(plan: &Plan, migrated: Option<&str>, took: Duration, style: Style) -
         took.as_secs_f64()
     ));
     out
-}
-
-/// A URL for each named port, then those the user named; a user's name replaces the built-in of the same name.
-pub fn urls(plan: &Plan) -> Vec<(String, String)> {
-    let given = |title: &str| plan.urls.iter().any(|(name, _)| name.eq_ignore_ascii_case(title));
-    let ports = plan
-        .ports
-        .iter()
-        .map(|(name, port)| (titled(name), format!("http://localhost:{port}")))
-        .filter(|(title, _)| !given(title));
-    // The page people open comes before what it calls.
-    let mut urls: Vec<_> = ports.collect();
-    urls.sort_by_key(|(title, _)| title != "Frontend");
-    urls.extend(plan.urls.clone());
-    urls
-}
-
-fn titled(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn describe(database: &Database, migrated: Option<&str>) -> String {
@@ -70,7 +53,7 @@ mod tests {
             project: "leadboard".into(),
             worktree: Place {
                 path: "/w/feature-26".into(),
-                branch: Some("feature/x".into()),
+                head: Head::Branch("feature/x".into()),
                 slug: "feature-26".into(),
                 state: "/s".into(),
             },
@@ -84,7 +67,11 @@ mod tests {
             }),
             env: Environment::default(),
             processes: Vec::new(),
-            urls: vec![("Tenant".into(), "http://demodev.localhost:3147/admin/leads".into())],
+            urls: vec![
+                ("Frontend".into(), "http://localhost:3147".into()),
+                ("Backend".into(), "http://localhost:8147".into()),
+                ("Tenant".into(), "http://demodev.localhost:3147/admin/leads".into()),
+            ],
         };
         insta::assert_snapshot!(text(&plan, Some("already migrated in dev-main"), Duration::from_millis(3210), Style::PLAIN), @r"
 

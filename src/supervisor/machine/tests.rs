@@ -37,7 +37,12 @@ fn probed(name: &str) -> Process {
 fn plan(processes: Vec<Process>) -> Plan {
     Plan {
         project: "p".into(),
-        worktree: Place { path: "/".into(), branch: None, slug: "s".into(), state: "/".into() },
+        worktree: Place {
+            path: "/".into(),
+            head: crate::plan::Head::None,
+            slug: "s".into(),
+            state: "/".into(),
+        },
         slot: 0,
         ports: BTreeMap::new(),
         database: None,
