@@ -3,6 +3,9 @@
 //! Receives values, never configuration. Providers make sure a database exists; `migrate` brings its schema in step and
 //! is the same for all of them.
 
+pub mod local;
+pub mod names;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
