@@ -5,6 +5,8 @@
 
 pub mod connect;
 pub mod heads;
+pub mod local;
+pub mod names;
 
 use std::future::Future;
 use std::path::PathBuf;
