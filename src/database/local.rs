@@ -59,6 +59,9 @@ pub struct LocalRequest {
     pub npmrc: Option<PathBuf>,
 }
 
+/// Takes a cluster's folder and a handle on the claim to its server, to call [`stop_if_last`] with in the end.
+pub type Entrust<'a> = &'a mut dyn FnMut(PathBuf, OwnedFd) -> Result<(), Report>;
+
 /// A claim on the repository's cluster, whose server runs.
 #[derive(Debug)]
 pub struct Local {
@@ -73,15 +76,26 @@ pub struct Local {
 
 impl Local {
     /// Claims the repository's cluster; finds binaries, makes the cluster and starts the server as far as needed.
-    pub async fn open(ctx: &Context, request: LocalRequest) -> Result<Local, Report> {
-        Ok(Local::claim_cluster(ctx, request).await?)
+    /// `entrust` gets the cluster's folder and another handle on the claim before a server is started, for a process that
+    /// stops it with [`stop_if_last`] when this one has died.
+    pub async fn open(ctx: &Context, request: LocalRequest, entrust: Entrust<'_>) -> Result<Local, Report> {
+        Local::claim_cluster(ctx, request, entrust).await
     }
 
-    /// Another handle on the claim, for a process that stops the server with [`stop_if_last`] when this one has died.
-    pub fn claim(&self) -> Result<OwnedFd, Report> {
-        match self.users.borrow().as_ref() {
-            Some(lock) => Ok(lock.share()?),
-            None => Err(Report::bug("the claim on the local server was already given back")),
+    /// The URL that the database `name` has or will have, without starting anything; `None` while the repository has no
+    /// cluster.
+    pub fn address(ctx: &Context, request: &LocalRequest, name: &str) -> Result<Option<String>, Report> {
+        let account = Account::choose(ctx, request.owner_uid)?;
+        let Some(id) = state::known_id(&request.shared)? else { return Ok(None) };
+        let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
+        Ok(State::load(&cluster.state())?.map(|state| state.url(name)))
+    }
+
+    /// Gives the claim back, and stops the server if it was the last.
+    pub fn release(&self) {
+        self.client.replace(None);
+        if let Some(Ok(claim)) = self.users.replace(None).map(|lock| lock.share()) {
+            stop_if_last(claim, &self.cluster.folder);
         }
     }
 
@@ -90,7 +104,11 @@ impl Local {
         &self.cluster.folder
     }
 
-    async fn claim_cluster(ctx: &Context, mut request: LocalRequest) -> Result<Local, LocalError> {
+    async fn claim_cluster(
+        ctx: &Context,
+        mut request: LocalRequest,
+        entrust: Entrust<'_>,
+    ) -> Result<Local, Report> {
         fs::make_private_dir(&request.shared)?;
         request.shared = request.shared.canonicalize().map_err(LocalError::io("look at", &request.shared))?;
         let account = Account::choose(ctx, request.owner_uid)?;
@@ -124,6 +142,8 @@ impl Local {
                 state.shared = request.shared.to_string_lossy().into_owned();
                 state.save(&cluster.state())?;
             }
+            // Before a server is started somebody knows that it is to be stopped.
+            entrust(cluster.folder.clone(), users.share()?)?;
             let (state, client) = (RefCell::new(state), RefCell::default());
             let users = RefCell::new(Some(users));
             let local = Local { ctx: ctx.clone(), request, home, cluster, state, users, client };
@@ -286,12 +306,7 @@ impl Local {
         copied_from: Option<String>,
     ) -> Branch {
         let state = self.state.borrow();
-        let url = format!(
-            "postgresql://{APP}:{}@127.0.0.1:{}/{}",
-            state.app_password,
-            state.port,
-            path_segment(name)
-        );
+        let url = state.url(name);
         Branch { id: found.id, name: name.into(), direct_url: url.clone(), url, origin, copied_from }
     }
 }
@@ -324,13 +339,6 @@ impl Provider for Local {
             })
         })
     }
-
-    fn release(&self) {
-        self.client.replace(None);
-        if let Some(Ok(claim)) = self.users.replace(None).map(|lock| lock.share()) {
-            stop_if_last(claim, &self.cluster.folder);
-        }
-    }
 }
 
 /// Gives a claim back and stops the server if nobody else has one. For the process that outlives a devrun: needs no
@@ -341,10 +349,4 @@ pub fn stop_if_last(claim: OwnedFd, cluster: &Path) {
         // Said aloud because other handles on this very claim may still be open.
         let _ = alone.unlock();
     }
-}
-
-fn path_segment(name: &str) -> String {
-    const KEPT: &percent_encoding::AsciiSet =
-        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-    utf8_percent_encode(name, KEPT).to_string()
 }

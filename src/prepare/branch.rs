@@ -79,26 +79,23 @@ pub(super) fn choose(ground: &Ground) -> Result<Option<Choosing>, Report> {
     }))
 }
 
-/// Opens the provider that was asked for. With `auto` that is the local one, and a key for another is remarked upon.
-pub(super) fn open(ctx: &Context, ground: &Ground, asked: &resolve::Database) -> Result<Local, Report> {
+/// What the local provider is asked for. With `auto` it is the one that is used.
+pub(super) fn local(ground: &Ground, asked: &resolve::Database) -> Result<LocalRequest, Report> {
     match asked.provider {
         Choice::Auto | Choice::Local => {}
         other => {
-            return Err(Report::new(
-                Code::ConfigInvalid,
-                format!("database provider `{}` is not available yet", other.word()),
-            )
-            .with_fix("use `provider: local`, or `provider: none` and set DATABASE_URL yourself"));
+            let message = format!("database provider `{}` is not available yet", other.word());
+            return Err(Report::new(Code::ConfigInvalid, message)
+                .with_fix("use `provider: local`, or `provider: none` and set DATABASE_URL yourself"));
         }
     }
     let npmrc = ground.worktree.path.join(".npmrc");
-    let request = LocalRequest {
+    Ok(LocalRequest {
         shared: ground.worktree.shared.clone(),
         owner_uid: owner(&ground.worktree.path),
         bin: asked.local_bin.clone(),
         npmrc: npmrc.is_file().then_some(npmrc),
-    };
-    Ok(Local::open(ctx, request)?)
+    })
 }
 
 fn owner(path: &std::path::Path) -> u32 {
@@ -115,14 +112,12 @@ pub(super) async fn ensure(
 ) -> Result<Option<Settled>, Report> {
     let Some(Choosing { asked, wanted }) = choose(&ground)? else { return Ok(None) };
     let start = Instant::now();
-    let provider = open(ctx, &ground, &asked)?;
     let ensured = async {
-        // The claim comes before the server: whoever starts it has said that it is used.
-        let (cluster, claim) = provider.claim().await?;
-        entrust(cluster, claim)?;
-        make(ctx, &ground, &progress, &provider, &wanted).await
+        let provider = Local::open(ctx, local(&ground, &asked)?, entrust).await?;
+        let branch = make(ctx, &ground, &progress, &provider, &wanted).await?;
+        Ok::<_, Report>((provider.name(), branch))
     };
-    let branch =
+    let (provider, branch) =
         ensured.await.inspect_err(|_| ctx.events.send(Event::StepFailed { step: Step::Database }))?;
     let worked = branch.origin != DatabaseOrigin::Existing;
     let outcome = match &branch.origin {
@@ -131,7 +126,7 @@ pub(super) async fn ensure(
         DatabaseOrigin::CopyOf(parent) => format!("{} created from {parent}", branch.name),
     };
     ctx.events.send(Event::StepDone { step: Step::Database, outcome, worked, took: start.elapsed() });
-    Ok(Some(Settled { provider: provider.name(), branch }))
+    Ok(Some(Settled { provider, branch }))
 }
 
 async fn make(

@@ -4,7 +4,7 @@ use super::Ground;
 use super::branch::{self, Choosing, masked};
 use super::ground;
 use crate::context::Context;
-use crate::database::Provider;
+use crate::database::local::Local;
 use crate::error::Report;
 use crate::plan::{Database, DatabaseOrigin, Plan};
 
@@ -31,10 +31,9 @@ pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
     let (known, shown) = match branch::choose(&ground)? {
         None => (None, None),
         Some(Choosing { asked, wanted }) => {
-            let provider = branch::open(ctx, &ground, &asked)?;
-            let url = provider.address(&wanted.name);
+            let url = Local::address(ctx, &branch::local(&ground, &asked)?, &wanted.name)?;
             let shown = Database {
-                provider: provider.name().into(),
+                provider: "local".into(),
                 name: wanted.name.clone(),
                 origin: DatabaseOrigin::Existing,
                 masked_url: url.as_deref().map_or_else(|| "not created yet".into(), masked),

@@ -26,9 +26,14 @@ pub(super) struct Cluster {
 impl Cluster {
     /// The cluster `id` below `clusters`, with its folder made.
     pub(super) fn at(clusters: &Path, id: &str, account: Account) -> Result<Cluster, LocalError> {
-        let folder = clusters.join(id);
-        account.make_dir(&folder)?;
-        Ok(Cluster { id: id.into(), folder, account })
+        let cluster = Cluster::known(clusters, id, account);
+        account.make_dir(&cluster.folder)?;
+        Ok(cluster)
+    }
+
+    /// The same, for looking only.
+    pub(super) fn known(clusters: &Path, id: &str, account: Account) -> Cluster {
+        Cluster { id: id.into(), folder: clusters.join(id), account }
     }
 
     /// The server's data.

@@ -7,8 +7,10 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use super::cluster::APP;
 use super::error::LocalError;
 use crate::os::fs;
 
@@ -53,6 +55,11 @@ impl State {
         }))
     }
 
+    /// The application's URL of the database `name`.
+    pub(super) fn url(&self, name: &str) -> String {
+        format!("postgresql://{APP}:{}@127.0.0.1:{}/{}", self.app_password, self.port, path_segment(name))
+    }
+
     /// Keeps it, for us alone.
     pub(super) fn save(&self, path: &Path) -> Result<(), LocalError> {
         let mut bytes = serde_json::to_vec_pretty(self)
@@ -60,6 +67,11 @@ impl State {
         bytes.push(b'\n');
         Ok(fs::replace(path, &bytes, 0o600)?)
     }
+}
+
+/// The repository's id, if it has one.
+pub(super) fn known_id(shared: &Path) -> Result<Option<String>, LocalError> {
+    Ok(fs::read(&shared.join(ID_FILE))?.and_then(|bytes| parse_id(&bytes)))
 }
 
 /// The repository's id, made if there is none. Two devruns that make it at once agree on one.
@@ -118,6 +130,12 @@ fn parse_id(bytes: &[u8]) -> Option<String> {
 
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn path_segment(name: &str) -> String {
+    const KEPT: &percent_encoding::AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(name, KEPT).to_string()
 }
 
 /// What the path that a cluster remembers says about the repository that asks.
