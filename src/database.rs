@@ -5,6 +5,7 @@
 
 pub mod connect;
 pub mod heads;
+pub mod migrate;
 
 use std::future::Future;
 use std::path::PathBuf;
