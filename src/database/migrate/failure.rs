@@ -56,9 +56,9 @@ pub enum MigrateError {
     #[error("cannot record the migration: {0}")]
     Marker(String),
     /// Several heads, and a command that needs one.
-    #[error("{} migration heads: {}", heads.len(), list(heads))]
+    #[error("{}", list(heads))]
     Heads {
-        /// The heads.
+        /// The heads; empty when only the command knows them.
         heads: Vec<Head>,
         /// The command that merges them.
         merge: String,
@@ -145,12 +145,15 @@ pub(super) fn forbid_heads(
     prefix: &str,
     history: &History,
 ) -> Result<(), MigrateError> {
-    let heads = history.heads();
-    if heads.len() < 2 {
-        return Ok(());
+    match history.heads() {
+        heads if heads.len() < 2 => Ok(()),
+        heads => Err(several(request, prefix, heads)),
     }
+}
+
+fn several(request: &MigrateRequest<'_>, prefix: &str, heads: Vec<Head>) -> MigrateError {
     let merge = heads::merge_command(prefix, &request.directory, &heads);
-    Err(MigrateError::Heads { heads, merge })
+    MigrateError::Heads { heads, merge }
 }
 
 /// What the end of the command means. `tail` is already without secrets.
@@ -162,10 +165,9 @@ pub(super) fn explain(
     tail: String,
 ) -> MigrateError {
     if let Some(prefix) = heads::upgrades_to_head(&request.command) {
-        if tail.contains("Multiple head revisions")
-            && let Err(heads) = forbid_heads(request, &prefix, history)
-        {
-            return heads;
+        if tail.contains("Multiple head revisions") {
+            let seen = Some(history.heads()).filter(|heads| heads.len() > 1);
+            return several(request, &prefix, seen.unwrap_or_default());
         }
         if let Some(missing) = history.missing().filter(|missing| tail.contains(&missing.revision)) {
             return MigrateError::MissingParent { missing, tail };
@@ -187,8 +189,11 @@ pub(super) fn explain(
 }
 
 fn list(heads: &[Head]) -> String {
+    if heads.is_empty() {
+        return "the migrations have several heads".into();
+    }
     let each = heads.iter().map(|h| format!("{} \"{}\" ({})", h.revision, h.message, h.file.display()));
-    each.collect::<Vec<_>>().join(", ")
+    format!("the migrations have {} heads: {}", heads.len(), each.collect::<Vec<_>>().join(", "))
 }
 
 impl From<tokio_postgres::Error> for MigrateError {

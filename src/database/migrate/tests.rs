@@ -360,6 +360,11 @@ async fn heads_that_only_alembic_can_be_sure_of_are_told_after_it_failed() {
     revision(&stage, "old/c1", "computed()");
     let report = stage.ensure_with(&["versions/**/*.py"]).await.unwrap_err();
     assert_eq!((report.code, stage.runs()), (Code::MigrationHeads, 1));
+    let unseen = stage.ensure_with(&[]).await.unwrap_err();
+    assert_eq!(
+        (unseen.code, unseen.message.as_str()),
+        (Code::MigrationHeads, "the migrations have several heads")
+    );
 }
 
 #[tokio::test]
