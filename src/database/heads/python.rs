@@ -160,22 +160,19 @@ impl<'a> Reader<'a> {
                 return Token::Computed;
             }
             let mut chars = self.rest.chars();
-            let (first, second) = (chars.next().unwrap_or_default(), chars.next());
-            match (first, second) {
-                ('\\', Some(escaped)) => {
-                    match escaped {
-                        _ if raw => text.extend(['\\', escaped]),
-                        '\\' | '\'' | '"' => text.push(escaped),
-                        'n' => text.push('\n'),
-                        '\n' => {}
-                        _ => text.extend(['\\', escaped]),
-                    }
-                    self.skip(1 + escaped.len_utf8());
-                }
-                _ => {
-                    text.push(first);
-                    self.skip(first.len_utf8());
-                }
+            let first = chars.next().unwrap_or_default();
+            self.skip(first.len_utf8());
+            let Some(escaped) = chars.next().filter(|_| first == '\\') else {
+                text.push(first);
+                continue;
+            };
+            self.skip(escaped.len_utf8());
+            match escaped {
+                _ if raw => text.extend(['\\', escaped]),
+                '\\' | '\'' | '"' => text.push(escaped),
+                'n' => text.push('\n'),
+                '\n' => {}
+                _ => text.extend(['\\', escaped]),
             }
         }
         self.skip(mark.len().min(self.rest.len()));

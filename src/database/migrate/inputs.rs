@@ -1,0 +1,142 @@
+//! The files whose change means that migrations must run again, and their fingerprint.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::failure::MigrateError;
+use crate::plan::Run;
+
+/// The matched files with their contents, by path relative to the migrations' folder.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Inputs {
+    /// Reads what `globs` match below `directory`. A file that vanishes meanwhile is no match.
+    pub(super) fn read(directory: &Path, globs: &[String]) -> Result<Inputs, MigrateError> {
+        let mut files = BTreeMap::new();
+        let root = glob::Pattern::escape(&directory.to_string_lossy());
+        for pattern in globs {
+            let paths = glob::glob(&format!("{root}/{pattern}")).map_err(|error| MigrateError::Inputs {
+                pattern: pattern.clone(),
+                reason: error.msg.to_string(),
+            })?;
+            for entry in paths {
+                let (path, content) = match entry {
+                    Ok(path) if path.is_dir() => continue,
+                    Ok(path) => (path.clone(), std::fs::read(path)),
+                    Err(error) => (error.path().to_path_buf(), Err(error.into())),
+                };
+                match content {
+                    Ok(content) => {
+                        let relative = path.strip_prefix(directory).unwrap_or(&path);
+                        files.insert(relative.to_path_buf(), content);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(source) => return Err(MigrateError::Read { path, source }),
+                }
+            }
+        }
+        Ok(Inputs { files })
+    }
+
+    /// Every file, by path.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.files.iter().map(|(path, content)| (path.as_path(), content.as_slice()))
+    }
+
+    /// Names `command` together with all files: sha256 over both, each part preceded by its length, as hex.
+    pub(super) fn fingerprint(&self, command: &Run) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        match command {
+            Run::Shell(line) => {
+                add(b"shell");
+                add(line.as_bytes());
+            }
+            Run::Argv(words) => {
+                add(b"argv");
+                add(&(words.len() as u64).to_be_bytes());
+                for word in words {
+                    add(word.as_bytes());
+                }
+            }
+        }
+        for (path, content) in &self.files {
+            add(path.as_os_str().as_encoded_bytes());
+            add(content);
+        }
+        hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::Builder::new().prefix("in[put]s").tempdir().unwrap();
+        for (path, content) in files {
+            crate::os::fs::replace(&dir.path().join(path), content.as_bytes(), 0o644).unwrap();
+        }
+        dir
+    }
+
+    fn print(dir: &tempfile::TempDir, globs: &[&str]) -> String {
+        let globs: Vec<String> = globs.iter().map(ToString::to_string).collect();
+        Inputs::read(dir.path(), &globs).unwrap().fingerprint(&Run::Shell("m".into()))
+    }
+
+    #[test]
+    fn the_same_files_in_another_folder_are_the_same() {
+        let files = [("v/a.py", "1"), ("v/b.py", "2"), ("v/c.txt", "3")];
+        let (one, two) = (folder(&files), folder(&files));
+        assert_eq!(print(&one, &["v/*.py"]), print(&two, &["v/*.py"]));
+        assert_eq!(print(&one, &["v/*.py", "v/a*"]), print(&two, &["v/*.py"]), "matched twice, counted once");
+        assert_ne!(print(&one, &["v/*"]), print(&two, &["v/*.py"]));
+        assert_ne!(
+            print(&one, &["v/*.py"]),
+            print(&folder(&[("v/a.py", "1"), ("v/z.py", "2")]), &["v/*.py"])
+        );
+    }
+
+    #[test]
+    fn folders_and_dangling_links_are_passed_over_and_nothing_may_match() {
+        let dir = folder(&[("v/deep.py/x", "1")]);
+        std::os::unix::fs::symlink("nowhere", dir.path().join("v/gone.py")).unwrap();
+        assert_eq!(print(&dir, &["v/*.py", "none/**/*.sql"]), print(&dir, &[]));
+    }
+
+    #[test]
+    fn a_wrong_glob_is_told() {
+        let error = Inputs::read(Path::new("/"), &["a***".into()]).unwrap_err();
+        assert!(matches!(error, MigrateError::Inputs { pattern, .. } if pattern == "a***"));
+    }
+
+    proptest! {
+        #[test]
+        fn different_files_have_different_fingerprints(
+            one in prop::collection::btree_map("[ab]{1,2}", "[ab]{0,2}", 0..3),
+            two in prop::collection::btree_map("[ab]{1,2}", "[ab]{0,2}", 0..3),
+        ) {
+            let inputs = |map: &BTreeMap<String, String>| Inputs {
+                files: map.iter().map(|(k, v)| (k.into(), v.clone().into_bytes())).collect(),
+            };
+            let run = Run::Argv(vec!["m".into()]);
+            prop_assert_eq!(one == two, inputs(&one).fingerprint(&run) == inputs(&two).fingerprint(&run));
+        }
+    }
+}

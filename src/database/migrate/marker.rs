@@ -1,0 +1,84 @@
+//! The marker of success in the branch database, and the lock around writing it.
+//!
+//! Lives in a schema of its own so that tools which compare the schema with models do not want to drop it.
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::failure::MigrateError;
+
+/// `devrun` in ASCII: the advisory lock of every devrun in this database.
+const KEY: i64 = 0x6465_7672_756e;
+
+/// One row: this command succeeded in the database of this id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Marker {
+    pub(super) branch: String,
+    pub(super) fingerprint: String,
+}
+
+/// Every marker, also those that came with a copy of another database.
+pub(super) async fn read(client: &Client) -> Result<Vec<Marker>, MigrateError> {
+    let answer = match client.simple_query("select branch_id, fingerprint from _devrun.marker").await {
+        Ok(answer) => answer,
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let markers = answer.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => {
+            Some(Marker { branch: row.get(0)?.into(), fingerprint: row.get(1)?.into() })
+        }
+        _ => None,
+    });
+    Ok(markers.collect())
+}
+
+/// Forgets all success. Under the lock.
+pub(super) async fn clear(client: &Client) -> Result<(), MigrateError> {
+    make(client).await?;
+    Ok(client.batch_execute("delete from _devrun.marker").await?)
+}
+
+/// Marks success for `branch` and for no other. Under the lock.
+pub(super) async fn write(
+    client: &Client,
+    branch: &str,
+    fingerprint: &str,
+    command: &str,
+) -> Result<(), MigrateError> {
+    // The migration may have dropped every schema it found.
+    make(client).await?;
+    let statement = "with others as (delete from _devrun.marker where branch_id <> $1) \
+        insert into _devrun.marker (branch_id, fingerprint, command) values ($1, $2, $3) \
+        on conflict (branch_id) do update \
+        set fingerprint = excluded.fingerprint, command = excluded.command, migrated_at = now()";
+    client.execute(statement, &[&branch, &fingerprint, &command]).await?;
+    Ok(())
+}
+
+/// Asks first, because `if not exists` needs the right to create even when there is nothing to create.
+async fn make(client: &Client) -> Result<(), MigrateError> {
+    let present = client.query_one("select to_regclass('_devrun.marker') is not null", &[]).await?;
+    if !present.try_get::<_, bool>(0)? {
+        let statements = "create schema if not exists _devrun; \
+            create table if not exists _devrun.marker (branch_id text primary key, fingerprint text not null, \
+            command text not null, migrated_at timestamptz not null default now())";
+        client.batch_execute(statements).await?;
+    }
+    Ok(())
+}
+
+/// Takes the lock for as long as the connection lives; false when somebody else holds it.
+pub(super) async fn try_lock(client: &Client) -> Result<bool, MigrateError> {
+    Ok(client.query_one("select pg_try_advisory_lock($1)", &[&KEY]).await?.try_get(0)?)
+}
+
+/// Who holds the lock, by the name it gave its connection.
+pub(super) async fn lock_holder(client: &Client) -> Result<Option<String>, MigrateError> {
+    let statement = "select a.application_name from pg_locks l join pg_stat_activity a using (pid) \
+        where l.locktype = 'advisory' and l.granted and l.objsubid = 1 \
+        and l.database = (select oid from pg_database where datname = current_database()) \
+        and (l.classid::bigint << 32 | l.objid::bigint) = $1";
+    let row = client.query_opt(statement, &[&KEY]).await?;
+    Ok(row.and_then(|row| row.try_get(0).ok()).filter(|name: &String| !name.is_empty()))
+}

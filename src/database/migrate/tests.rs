@@ -1,0 +1,399 @@
+//! The whole way, on a real server: what runs, how often, and what is remembered.
+
+mod server;
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use self::server::{PASSWORD, Server};
+use super::*;
+use crate::context::Dirs;
+use crate::error::{Code, Report};
+use crate::event::Events;
+
+/// A branch database, a folder with migrations, and what was told.
+struct Stage {
+    _server: Arc<Server>,
+    ctx: Context,
+    told: Arc<Mutex<String>>,
+    folder: tempfile::TempDir,
+    branch: Branch,
+    command: Run,
+    limit: Duration,
+}
+
+/// Adds a line to the file `runs`.
+const COUNT: &str = "echo run >> runs";
+
+impl Stage {
+    /// `None`, aloud, where Postgres is not installed.
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+    async fn new(command: &str) -> Option<Stage> {
+        let Some(server) = Server::shared() else {
+            eprintln!("SKIPPED: no Postgres binaries on this machine");
+            return None;
+        };
+        let url = server.database().await;
+        let told = Arc::new(Mutex::new(String::new()));
+        let events = {
+            let told = told.clone();
+            Events::new(move |event| writeln!(told.lock().unwrap(), "{event:?}").unwrap())
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        let dirs = Dirs::from_env(&[("HOME".into(), folder.path().into())].into());
+        let cwd = folder.path().to_path_buf();
+        let stage = Stage {
+            ctx: Context { cwd, env, dirs, events, started: Instant::now(), colour: false },
+            _server: server,
+            told,
+            folder,
+            branch: Branch {
+                id: "branch-1".into(),
+                name: "dev-x".into(),
+                url: url.clone(),
+                direct_url: url,
+                origin: DatabaseOrigin::Existing,
+                copied_from: None,
+            },
+            command: Run::Shell(command.into()),
+            limit: Duration::from_secs(60),
+        };
+        stage.write("versions/a.sql", "one");
+        Some(stage)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        crate::os::fs::replace(&self.folder.path().join(path), text.as_bytes(), 0o644).unwrap();
+    }
+
+    fn runs(&self) -> usize {
+        std::fs::read_to_string(self.folder.path().join("runs")).map_or(0, |text| text.lines().count())
+    }
+
+    fn told(&self) -> String {
+        self.told.lock().unwrap().clone()
+    }
+
+    async fn ensure(&self) -> Result<Migrated, Report> {
+        self.ensure_with(&["versions/*"]).await
+    }
+
+    async fn ensure_with(&self, inputs: &[&str]) -> Result<Migrated, Report> {
+        let mut env = self.ctx.env.clone();
+        env.insert("DATABASE_URL".into(), self.branch.direct_url.clone().into());
+        let request = MigrateRequest {
+            branch: &self.branch,
+            name: self.branch.name.clone(),
+            command: self.command.clone(),
+            directory: self.folder.path().into(),
+            inputs: inputs.iter().map(ToString::to_string).collect(),
+            env,
+            limit: self.limit,
+        };
+        let result = ensure(&self.ctx, &request).await.map_err(Report::from);
+        let shown = format!("{result:?}{}", self.told());
+        assert!(!shown.contains(PASSWORD), "the password was shown: {shown}");
+        result
+    }
+
+    async fn worked(&self) -> bool {
+        self.ensure().await.unwrap().worked
+    }
+
+    async fn client(&self) -> Client {
+        connect(&self.branch.direct_url, Duration::from_secs(30)).await.unwrap()
+    }
+
+    /// Ids of the branches that are marked in this database.
+    async fn marked(&self) -> Vec<String> {
+        marker::read(&self.client().await).await.unwrap().into_iter().map(|m| m.branch).collect()
+    }
+}
+
+macro_rules! stage {
+    ($command:expr) => {
+        match Stage::new($command).await {
+            Some(stage) => stage,
+            None => return,
+        }
+    };
+}
+
+#[tokio::test]
+async fn the_first_run_migrates_and_marks_and_the_second_runs_nothing() {
+    let stage = stage!(COUNT);
+    assert_eq!(stage.ensure().await.unwrap(), Migrated { outcome: "migrated".into(), worked: true });
+    assert_eq!(stage.marked().await, ["branch-1"]);
+    assert!(stage.told().contains("StepStarted"));
+    stage.told.lock().unwrap().clear();
+    assert_eq!(stage.ensure().await.unwrap(), Migrated { outcome: "up to date".into(), worked: false });
+    assert_eq!(stage.runs(), 1);
+    assert_eq!(stage.told(), "", "nothing is told when nothing is done");
+}
+
+#[tokio::test]
+async fn changed_files_another_command_and_another_database_run_again() {
+    let mut stage = stage!(COUNT);
+    assert!(stage.worked().await);
+    stage.write("versions/a.sql", "two");
+    assert!(stage.worked().await);
+    stage.write("versions/b.sql", "");
+    assert!(stage.worked().await);
+    assert!(!stage.worked().await);
+    stage.command = Run::Shell(format!("{COUNT}; true"));
+    assert!(stage.worked().await);
+    stage.branch.id = "branch-2".into();
+    assert!(stage.worked().await, "the database was reset to one that holds another's marker");
+    assert_eq!(stage.marked().await, ["branch-2"]);
+    assert_eq!(stage.runs(), 5);
+}
+
+#[tokio::test]
+async fn the_command_gets_its_environment_and_its_output_is_told_without_passwords() {
+    let stage = stage!("echo \"at $DATABASE_URL\"; test -z \"$PGPASSFILE\"");
+    assert!(stage.worked().await);
+    assert!(stage.told().contains("at postgresql://postgres:***@127.0.0.1:"), "{}", stage.told());
+}
+
+#[tokio::test]
+async fn a_failing_command_leaves_no_marker_and_is_retried() {
+    let stage =
+        stage!("echo run >> runs; echo \"about $DATABASE_URL\"; test -e good || { echo bad >&2; exit 3; }");
+    let report = stage.ensure().await.unwrap_err();
+    assert_eq!(report.code, Code::MigrationFailed);
+    assert!(report.message.contains("ended with exit code 3"), "{report:?}");
+    let cause = report.cause.unwrap();
+    assert!(cause.contains("about postgresql://postgres:***@") && cause.contains("bad"), "{cause}");
+    assert!(report.fix.unwrap().contains("the code, not the environment"));
+    assert_eq!(stage.marked().await, [""; 0]);
+    stage.write("good", "");
+    assert!(stage.worked().await);
+    assert_eq!((stage.runs(), stage.marked().await), (2, vec!["branch-1".to_string()]));
+}
+
+#[tokio::test]
+async fn a_failure_after_success_forgets_the_success() {
+    let stage = stage!("echo run >> runs; test ! -e versions/bad.sql");
+    assert!(stage.worked().await);
+    stage.write("versions/bad.sql", "");
+    stage.ensure().await.unwrap_err();
+    // Back to the files that were marked once: the failed run may have changed the schema.
+    std::fs::remove_file(stage.folder.path().join("versions/bad.sql")).unwrap();
+    assert!(stage.worked().await);
+}
+
+#[tokio::test]
+async fn killed_midway_it_runs_again() {
+    let stage = stage!("echo run >> runs; test -e go || exec sleep 600");
+    assert!(tokio::time::timeout(Duration::from_secs(60), async {
+        tokio::select! {
+            _ = stage.ensure() => panic!("the command cannot end"),
+            () = async { while stage.runs() == 0 { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
+        }
+    })
+    .await
+    .is_ok());
+    assert_eq!(stage.marked().await, [""; 0]);
+    stage.write("go", "");
+    assert!(stage.worked().await);
+    assert_eq!(stage.runs(), 2);
+}
+
+#[tokio::test]
+async fn an_exact_copy_of_a_migrated_parent_is_only_marked() {
+    let mut stage = stage!(COUNT);
+    assert!(stage.worked().await);
+    stage.branch.id = "copy".into();
+    stage.branch.copied_from = Some("branch-1".into());
+    stage.branch.origin = DatabaseOrigin::CopyOf("main".into());
+    let migrated = stage.ensure().await.unwrap();
+    assert_eq!(migrated, Migrated { outcome: "already migrated in main".into(), worked: false });
+    assert_eq!((stage.runs(), stage.marked().await), (1, vec!["copy".to_string()]));
+    stage.branch.copied_from = None;
+    assert!(!stage.worked().await);
+}
+
+#[tokio::test]
+async fn a_copy_whose_own_migrations_differ_runs_them() {
+    let mut stage = stage!(COUNT);
+    assert!(stage.worked().await);
+    stage.branch.id = "copy".into();
+    stage.branch.copied_from = Some("branch-1".into());
+    stage.write("versions/b.sql", "new");
+    assert!(stage.worked().await);
+    assert_eq!((stage.runs(), stage.marked().await), (2, vec!["copy".to_string()]));
+}
+
+#[tokio::test]
+async fn two_at_once_run_it_once() {
+    let stage = stage!("echo run >> runs; sleep 0.3");
+    let (one, two) = tokio::join!(stage.ensure(), stage.ensure());
+    let outcomes = [one.unwrap().outcome, two.unwrap().outcome];
+    assert!(outcomes.contains(&"migrated".to_string()), "{outcomes:?}");
+    assert_eq!(stage.runs(), 1);
+    let waited = outcomes.contains(&"migrated by another devrun just now".to_string());
+    assert_eq!(waited, stage.told().contains("waiting for it"));
+}
+
+#[tokio::test]
+async fn a_lock_that_is_never_released_is_waited_for_within_the_limit() {
+    let mut stage = stage!(COUNT);
+    let other = stage.client().await;
+    assert!(marker::try_lock(&other).await.unwrap());
+    stage.limit = Duration::from_millis(50);
+    let report = stage.ensure().await.unwrap_err();
+    assert_eq!(report.code, Code::MigrationFailed);
+    assert!(report.holder.unwrap().to_string().contains(&std::process::id().to_string()));
+    assert_eq!(stage.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_command_that_never_ends_is_stopped() {
+    let mut stage = stage!("echo still busy; exec sleep 600");
+    stage.limit = Duration::from_millis(300);
+    let report = stage.ensure().await.unwrap_err();
+    assert_eq!((report.code, report.cause.as_deref()), (Code::MigrationFailed, Some("still busy")));
+    assert!(report.message.contains("did not end within"), "{report:?}");
+}
+
+#[tokio::test]
+async fn without_files_the_command_runs_once_per_database() {
+    let stage = stage!(COUNT);
+    assert!(stage.ensure_with(&[]).await.unwrap().worked);
+    assert!(!stage.ensure_with(&[]).await.unwrap().worked);
+    assert!(!stage.told().contains("Warning"));
+    // Globs that match nothing are the same fingerprint: nothing to run, and nothing to warn about any more.
+    assert!(!stage.ensure_with(&["none/*.py"]).await.unwrap().worked);
+    let other = stage!(COUNT);
+    assert!(other.ensure_with(&["none/*.py"]).await.unwrap().worked);
+    assert!(other.told().contains("Warning") && other.told().contains("none/*.py"), "{}", other.told());
+}
+
+#[tokio::test]
+async fn a_migration_may_drop_everything_it_finds() {
+    let mut stage = stage!(COUNT);
+    assert!(stage.worked().await);
+    stage.client().await.batch_execute("drop schema _devrun cascade").await.unwrap();
+    assert!(stage.worked().await);
+    stage.command = Run::Shell("sleep 0.2".into());
+    let dropping = async {
+        let client = stage.client().await;
+        while !stage.told().contains("sleep 0.2") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        client.batch_execute("drop schema _devrun cascade").await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(stage.ensure(), dropping);
+    assert!(migrated.unwrap().worked);
+    assert_eq!(stage.marked().await, ["branch-1"]);
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_make_a_schema_is_told_so() {
+    let mut stage = stage!(COUNT);
+    let database = stage.branch.direct_url.rsplit('/').next().unwrap().to_string();
+    let role = format!("weak_{database}");
+    let admin = stage.client().await;
+    let grants = format!("create role {role} login; revoke create on database {database} from public");
+    admin.batch_execute(&grants).await.unwrap();
+    stage.branch.direct_url = stage.branch.direct_url.replace("://postgres:", &format!("://{role}:"));
+    let report = stage.ensure().await.unwrap_err();
+    assert!(report.message.contains("permission denied"), "{report:?}");
+    assert!(report.fix.unwrap().contains("environment, not the code"));
+    assert_eq!(stage.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_told() {
+    let mut stage = stage!(COUNT);
+    stage.branch.direct_url.push_str("_gone");
+    let report = stage.ensure().await.unwrap_err();
+    assert_eq!(report.code, Code::DatabaseUnavailable);
+    assert!(report.message.contains("does not exist"), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_missing_program_is_the_environment() {
+    let mut stage = stage!(COUNT);
+    stage.command = Run::Argv(vec!["devrun-no-such-tool".into(), "up".into()]);
+    let report = stage.ensure().await.unwrap_err();
+    assert!(report.message.contains("`devrun-no-such-tool` is not installed"), "{report:?}");
+    assert!(report.fix.unwrap().contains("the environment, not the code"));
+}
+
+/// A stand-in for Alembic that fails as it does, in the folder `bin` of the stage.
+fn fake_alembic(stage: &mut Stage, says: &str) {
+    let script = format!("#!/bin/sh\necho run >> runs\necho \"{says}\" >&2\nexit 1\n");
+    crate::os::fs::replace(&stage.folder.path().join("bin/alembic"), script.as_bytes(), 0o755).unwrap();
+    stage.command = Run::Shell("bin/alembic upgrade head".into());
+}
+
+fn revision(stage: &Stage, id: &str, down: &str) {
+    let source = format!("\"\"\"add {id}\"\"\"\nrevision = '{id}'\ndown_revision = {down}\n");
+    stage.write(&format!("versions/{id}.py"), &source);
+}
+
+#[tokio::test]
+async fn several_heads_stop_the_migration_before_it_begins() {
+    let mut stage = stage!("");
+    fake_alembic(&mut stage, "");
+    revision(&stage, "a1", "None");
+    revision(&stage, "b1", "'a1'");
+    revision(&stage, "c1", "'a1'");
+    let report = stage.ensure().await.unwrap_err();
+    assert_eq!(report.code, Code::MigrationHeads);
+    assert!(report.message.contains("c1 \"add c1\" (versions/c1.py)"), "{report:?}");
+    let fix = report.fix.unwrap();
+    assert!(fix.contains("bin/alembic merge heads -m \"merge add b1 and add c1\""), "{fix}");
+    assert_eq!(stage.runs(), 0);
+    stage.command = Run::Shell(format!("{COUNT}; : alembic upgrade heads"));
+    assert!(stage.worked().await);
+}
+
+#[tokio::test]
+async fn heads_that_only_alembic_can_be_sure_of_are_told_after_it_failed() {
+    let mut stage = stage!("");
+    fake_alembic(&mut stage, "FAILED: Multiple head revisions are present for given argument 'head'");
+    revision(&stage, "a1", "None");
+    revision(&stage, "b1", "None");
+    revision(&stage, "old/c1", "computed()");
+    let report = stage.ensure_with(&["versions/**/*.py"]).await.unwrap_err();
+    assert_eq!((report.code, stage.runs()), (Code::MigrationHeads, 1));
+    let unseen = stage.ensure_with(&[]).await.unwrap_err();
+    assert_eq!(
+        (unseen.code, unseen.message.as_str()),
+        (Code::MigrationHeads, "the migrations have several heads")
+    );
+}
+
+#[tokio::test]
+async fn a_missing_parent_names_the_file() {
+    let mut stage = stage!("");
+    fake_alembic(&mut stage, "KeyError: 'gone1'");
+    revision(&stage, "b1", "'gone1'");
+    let report = stage.ensure().await.unwrap_err();
+    assert_eq!(report.code, Code::MigrationFailed);
+    assert!(report.message.contains("versions/b1.py") && report.message.contains("gone1"), "{report:?}");
+    assert_eq!(report.cause.as_deref(), Some("KeyError: 'gone1'"));
+}
+
+#[test]
+fn only_the_own_id_or_the_parents_with_the_same_files_counts() {
+    let mut branch = Branch {
+        id: "mine".into(),
+        name: String::new(),
+        url: String::new(),
+        direct_url: String::new(),
+        origin: DatabaseOrigin::Empty,
+        copied_from: Some("parent".into()),
+    };
+    let marker = |branch: &str, print: &str| Marker { branch: branch.into(), fingerprint: print.into() };
+    assert_eq!(judge(&[], &branch, "f"), Verdict::Stale);
+    assert_eq!(judge(&[marker("mine", "f")], &branch, "f"), Verdict::InStep);
+    assert_eq!(judge(&[marker("mine", "old")], &branch, "f"), Verdict::Stale);
+    assert_eq!(judge(&[marker("parent", "f")], &branch, "f"), Verdict::Copied);
+    assert_eq!(judge(&[marker("parent", "old")], &branch, "f"), Verdict::Stale);
+    branch.copied_from = None;
+    assert_eq!(judge(&[marker("parent", "f")], &branch, "f"), Verdict::Stale);
+}
