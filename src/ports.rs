@@ -173,7 +173,7 @@ impl Explain for PortsError {
             }
             PortsError::Busy(_) => "stop the holder, or run without strict ports".into(),
             PortsError::Exhausted { .. } => {
-                "remove worktrees that are not needed any more and run `devrun prune`, or choose other bases under `ports:`".into()
+                "remove worktrees you no longer need and run `devrun prune`, or choose other bases in `ports:`".into()
             }
             PortsError::Table(error) => return error.fix(),
         })

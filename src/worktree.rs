@@ -149,6 +149,9 @@ impl Explain for WorktreeError {
             WorktreeError::Git { said, .. } if said.contains("not a git repository: ") => {
                 "the link to the repository is broken: run `git worktree repair` in the main worktree".into()
             }
+            WorktreeError::Git { said, .. } if said.contains("older than") => {
+                "install git 2.36 or newer".into()
+            }
             WorktreeError::Git { .. } => "run `git status` here, and mend what it complains about".into(),
         })
     }

@@ -25,9 +25,9 @@ pub enum Standing {
     Busy(Holder),
 }
 
-/// Finds the slot for `request`: the one it has in `table`, else the preferred one, else the next (around the end) whose
-/// ports are all leased by nobody else and free or ours by `look`. Rows of worktrees that are gone must not be in
-/// `table`. `look` is only asked about ports that nothing else speaks against.
+/// Finds the slot for `request`: the one it has in `table`, else the preferred one, else the next (around the end)
+/// whose ports are all leased by nobody else and free or ours by `look`. Rows of worktrees that are gone must not be
+/// in `table`. `look` is only asked about ports that nothing else speaks against.
 pub fn decide(
     table: &[Row],
     request: &Request,

@@ -206,7 +206,8 @@ mod optional_spelling {
     }
 }
 
-/// True while the worktree of a lease exists; any doubt (no permission, a network folder that does not answer) means yes.
+/// True while the worktree of a lease exists; any doubt (no permission, a network folder that does not answer) means
+/// yes.
 pub fn exists(worktree: &Path) -> bool {
     !matches!(
         worktree.symlink_metadata(),

@@ -207,7 +207,9 @@ mod tests {
     #[test]
     fn records_are_read_to_their_end() {
         let records = parse_records(
-            b"worktree /b\0bare\0\0worktree /a\nb\0HEAD 00\0branch refs/heads/x/y\0locked why\0\0worktree /c\0HEAD 1\0detached\0\0",
+            b"worktree /b\0bare\0\0\
+              worktree /a\nb\0HEAD 00\0branch refs/heads/x/y\0locked why\0\0\
+              worktree /c\0HEAD 1\0detached\0\0",
         );
         assert_eq!(records.len(), 3);
         assert!(records[0].bare && records[0].head.is_none());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::git::{self, Record, Whereabouts, git};
 use super::{Git, Head, Worktree, WorktreeError, place, slug};
 use crate::context::Context;
+use crate::event::Ending;
 use crate::os::cmd::{CmdError, Output};
 
 /// Finds the worktree around [`Context::cwd`]. Outside git that folder itself is the worktree.
@@ -92,6 +93,8 @@ fn checked(cwd: &Path, answer: Result<Output, CmdError>) -> Result<Output, Workt
     let failed = |said| WorktreeError::Git { path: cwd.into(), said };
     match answer {
         Ok(output) if output.ending.ok() => Ok(output),
+        // git's status for options it does not know.
+        Ok(output) if output.ending == Ending::Code(129) => Err(failed("this git is older than 2.36".into())),
         Ok(output) => Err(failed(output.tail(5))),
         Err(error) => Err(failed(error.to_string())),
     }
@@ -102,7 +105,7 @@ async fn head_of(ctx: &Context, path: &Path) -> Result<Head, WorktreeError> {
     let asked = git(ctx, path).args(["symbolic-ref", "-q", "HEAD"]).output().await;
     match asked {
         Ok(output) if output.ending.ok() => Ok(Head::Branch(git::short_name(output.text().as_bytes()))),
-        Ok(output) if output.ending == crate::event::Ending::Code(1) => Ok(Head::Detached),
+        Ok(output) if output.ending == Ending::Code(1) => Ok(Head::Detached),
         other => Err(checked(path, other).err().unwrap_or_else(|| refusal(path.into(), String::new()))),
     }
 }
@@ -113,7 +116,8 @@ async fn main_worktree(ctx: &Context, main: Option<&Record>, common_dir: &Path) 
     if main.path != common_dir {
         return std::fs::canonicalize(&main.path).ok();
     }
-    // The git directory is apart from the files (a submodule's, for example): only its configuration knows where they are.
+    // The git directory is apart from the files (a submodule's, for example): only its configuration says where they
+    // are.
     let file = common_dir.join("config");
     let asked =
         git(ctx, common_dir).args(["config", "-z", "--file"]).arg(file).arg("core.worktree").ok().await;
@@ -146,5 +150,19 @@ async fn unusual_default(
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Explain;
+
+    #[test]
+    fn a_git_that_is_too_old_is_called_so() {
+        let stderr = b"error: unknown switch `z'\nusage: git worktree list".to_vec();
+        let output = Output { ending: Ending::Code(129), stdout: Vec::new(), stderr };
+        let error = checked(Path::new("/w"), Ok(output)).unwrap_err();
+        assert_eq!(error.fix().unwrap(), "install git 2.36 or newer");
     }
 }

@@ -1,9 +1,10 @@
 //! Whether this worktree's copy of some files is the default branch's, byte for byte. Any doubt means no.
 
+use std::path::Path;
+
 use super::git::git;
 use crate::context::Context;
 use crate::os::cmd::Cmd;
-use std::path::Path;
 
 /// True when the files under `worktree` that match `patterns` are those of `default_branch`, with none untracked or
 /// ignored beside them (Python's caches aside) and none hidden from git's comparison.

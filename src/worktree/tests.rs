@@ -299,8 +299,10 @@ async fn the_list_of_misleading_variables_is_what_git_says() {
 #[tokio::test]
 async fn paths_are_kept_byte_for_byte() {
     let ground = Ground::new();
-    for name in [&b"My Apps"[..], "é ü".as_bytes(), b"two\nlines", b"ends\n", b"raw\xff\xfe", b"q'uo\"te\\"]
-    {
+    let names = [&b"My Apps"[..], "é ü".as_bytes(), b"two\nlines", b"ends\n", b"raw\xff\xfe", b"q'uo\"te\\"];
+    // macOS refuses names that are not UTF-8.
+    let possible = |name: &&[u8]| cfg!(target_os = "linux") || std::str::from_utf8(name).is_ok();
+    for name in names.into_iter().filter(possible) {
         let main = ground.repository(OsStr::from_bytes(&[b"in ", name].concat())).await;
         let linked = ground.at(OsStr::from_bytes(&[b"out ", name].concat()));
         let add = ["worktree", "add", "-q", "--detach"];
