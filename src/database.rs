@@ -8,7 +8,6 @@ pub mod heads;
 pub mod local;
 pub mod migrate;
 pub mod names;
-pub mod migrate;
 
 use std::future::Future;
 use std::path::PathBuf;
