@@ -79,7 +79,9 @@ struct Progress {
 
 impl Progress {
     fn open(&self, need: Need) {
-        self.met.send_modify(|met| drop(met.insert(need)));
+        self.met.send_modify(|met| {
+            met.insert(need);
+        });
         // Nobody listens when the run is over.
         let _ = self.gates.send(Ok(need));
     }

@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_postgres::Client;
 
 pub use self::error::LocalError;
@@ -30,7 +29,7 @@ pub use self::server::CLUSTER_VARIABLE;
 use self::account::{Account, Home};
 use self::binaries::Search;
 use self::branches::{Found, Made};
-use self::cluster::{APP, Cluster, Settings};
+use self::cluster::{Cluster, Settings};
 use self::server::Silence;
 use self::state::{Kinship, State};
 use super::{Branch, Provider, Step, Wanted};
