@@ -12,7 +12,8 @@ use crate::config::source::At;
 use crate::config::{schema, values};
 use crate::plan::{Condition, Need, Restart, RestartPolicy, Run};
 
-const KEYS: &[&str] = &[
+/// Keys of a process.
+pub const KEYS: &[&str] = &[
     "run",
     "directory",
     "env",
@@ -28,7 +29,9 @@ const KEYS: &[&str] = &[
     "autostart",
     "needs",
 ];
-const READY: &[&str] = &["http", "tcp", "log", "exec", "status", "host", "interval", "timeout", "deadline"];
+/// Keys of `ready`.
+pub const READY: &[&str] =
+    &["http", "tcp", "log", "exec", "status", "host", "interval", "timeout", "deadline"];
 
 /// A process as it is written: what it says of other parts is not looked at yet.
 #[derive(Clone, Debug)]

@@ -70,10 +70,16 @@ pub fn find(root: &Path, files: &[PathBuf]) -> Option<FastApi> {
     projects.dedup();
     // The innermost project that covers an application is the one it runs in.
     projects.sort_by_key(|project| std::cmp::Reverse(tree::depth(project)));
-    let mut found: Vec<FastApi> =
-        projects.iter().filter_map(|project| application(root, files, project)).collect();
-    found.sort_by_key(|app| tree::depth(&app.directory));
-    found.into_iter().next()
+    let mut found: Vec<(&Path, FastApi)> = Vec::new();
+    for (file, app) in projects.iter().filter_map(|project| application(root, files, project)) {
+        if !found.iter().any(|(other, _)| *other == file) {
+            found.push((file, app));
+        }
+    }
+    found
+        .into_iter()
+        .map(|(_, app)| app)
+        .min_by_key(|app| (tree::depth(&app.directory), app.directory.clone()))
 }
 
 fn is_manifest(file: &Path) -> bool {
@@ -91,7 +97,8 @@ fn names_fastapi(manifest: &str) -> bool {
     })
 }
 
-fn application(root: &Path, files: &[PathBuf], project: &Path) -> Option<FastApi> {
+/// The likeliest application below `project`, and the file it is in.
+fn application<'a>(root: &Path, files: &'a [PathBuf], project: &Path) -> Option<(&'a Path, FastApi)> {
     let inner = if project == Path::new(".") { Path::new("") } else { project };
     let python: Vec<&PathBuf> = files
         .iter()
@@ -120,7 +127,7 @@ fn application(root: &Path, files: &[PathBuf], project: &Path) -> Option<FastApi
         return None;
     }
     let reload_dir = (parts.len() > 1).then(|| if in_src { "src".to_string() } else { parts[0].clone() });
-    Some(FastApi {
+    let app = FastApi {
         directory: project.into(),
         packages: tree::nearest_with(root, inner, LOCKFILES)
             .map_or_else(|| project.into(), |(folder, _)| folder),
@@ -129,7 +136,8 @@ fn application(root: &Path, files: &[PathBuf], project: &Path) -> Option<FastApi
         reload_dir,
         healthz: answers_healthz(root, &python, path, &source, &variable),
         alembic: alembic(root, files, inner),
-    })
+    };
+    Some((path, app))
 }
 
 /// True only when the route's path is certain: a router's prefix would change it.
