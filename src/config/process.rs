@@ -197,9 +197,8 @@ fn ready(node: &Node, has_port: bool) -> Result<Ready, ConfigError> {
     if let Some(run) = table.map("exec", values::run)? {
         probes.push(("exec", Probe::Exec(run)));
     }
-    let (kind, probe) = match (probes.pop(), probes.is_empty()) {
-        (Some(only), true) => only,
-        _ => return Err(node.error("takes exactly one of http, tcp, log and exec")),
+    let (Some((kind, probe)), true) = (probes.pop(), probes.is_empty()) else {
+        return Err(node.error("takes exactly one of http, tcp, log and exec"));
     };
     if !has_port && matches!(kind, "http" | "tcp") {
         return Err(node.error(format!("asks by {kind}, but the process has no `port` and no `listen`")));

@@ -153,6 +153,19 @@ fn python_manifests_and_layouts_are_understood() {
 }
 
 #[test]
+fn only_folders_with_source_are_watched_where_that_is_all_of_it() {
+    let watched = |more: &[(&str, &str)]| {
+        let base =
+            [("requirements.txt", "fastapi"), ("app/main.py", APP), ("alembic/env.py", ""), ("setup.py", "")];
+        detect(tree(&[&base[..], more].concat()).path()).fastapi.unwrap().reload_dirs
+    };
+    assert_eq!(watched(&[]), ["app"]);
+    assert_eq!(watched(&[("shared/x/y.py", ""), ("tests/t.py", "")]), ["app", "shared"]);
+    assert!(watched(&[("settings.py", "")]).is_empty());
+    assert!(watched(&[("a/x.py", ""), ("b/x.py", ""), ("c/x.py", ""), ("d/x.py", "")]).is_empty());
+}
+
+#[test]
 fn what_only_looks_like_fastapi_is_not() {
     for (manifest, source) in [
         ("# fastapi\nflask\n", APP),

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -136,12 +138,12 @@ fn large_and_explosive_texts_end_quickly() {
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..10 {
         let previous = vec![format!("*a{}", level - 1); 10].join(", ");
-        bomb += &format!("a{level}: &a{level} [{previous}]\n");
+        writeln!(bomb, "a{level}: &a{level} [{previous}]").unwrap();
     }
     assert!(message(&bomb).contains("too large or too deeply nested"), "{}", message(&bomb));
     let deep = format!("a: {}{}\n", "[".repeat(40), "]".repeat(40));
     assert!(message(&deep).contains("too large or too deeply nested"), "{}", message(&deep));
-    let wide: String = (0..6_000).map(|index| format!("k{index}: 1\n")).collect();
+    let wide = (0..6_000).map(|index| format!("k{index}: 1")).collect::<Vec<_>>().join("\n");
     assert!(message(&wide).contains("too large"), "{}", message(&wide));
 }
 
