@@ -1,7 +1,7 @@
 //! Recognises the shape of a repository that has no configuration, and writes down the devrun.yaml it would have.
 //!
 //! What is recognised goes through the same text as what people write, so `devrun init` shows exactly what runs. Looks at
-//! files only; the parts know Next.js and FastAPI, nothing else of devrun does.
+//! files only; the parts know Next.js and `FastAPI`, nothing else of devrun does.
 
 pub mod fastapi;
 pub mod next;
@@ -18,7 +18,7 @@ use next::Next;
 pub struct Shape {
     /// A Next.js application.
     pub next: Option<Next>,
-    /// A FastAPI application.
+    /// A `FastAPI` application.
     pub fastapi: Option<FastApi>,
 }
 
@@ -118,4 +118,4 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -48,7 +48,7 @@ impl std::fmt::Debug for EnvFile {
             .field("name", &self.name)
             .field("found", &self.found)
             .field("vars", &names)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -191,4 +191,4 @@ pub fn is_secret(name: &str, value: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -226,4 +226,4 @@ fn check_folders(root: &Path, config: &Config) -> Result<(), ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -193,7 +193,12 @@ impl Reference<'_> {
                 Kind::Environment
             }
             // compose's operators on a name of ours would never apply: it always has a value.
-            Some('a'..='z') if self.fallback.is_none() => Kind::Own,
+            Some('a'..='z')
+                if self.fallback.is_none()
+                    && chars.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) =>
+            {
+                Kind::Own
+            }
             _ => Kind::Neither,
         }
     }
@@ -300,4 +305,4 @@ fn missing(template: &Template, name: &str, message: Option<&str>) -> ConfigErro
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -12,7 +12,8 @@ use crate::config::source::At;
 use crate::config::{schema, values};
 use crate::plan::{Condition, Need, Restart, RestartPolicy, Run};
 
-const KEYS: &[&str] = &[
+/// Keys of a process.
+pub const KEYS: &[&str] = &[
     "run",
     "directory",
     "env",
@@ -28,7 +29,9 @@ const KEYS: &[&str] = &[
     "autostart",
     "needs",
 ];
-const READY: &[&str] = &["http", "tcp", "log", "exec", "status", "host", "interval", "timeout", "deadline"];
+/// Keys of `ready`.
+pub const READY: &[&str] =
+    &["http", "tcp", "log", "exec", "status", "host", "interval", "timeout", "deadline"];
 
 /// A process as it is written: what it says of other parts is not looked at yet.
 #[derive(Clone, Debug)]
@@ -194,9 +197,8 @@ fn ready(node: &Node, has_port: bool) -> Result<Ready, ConfigError> {
     if let Some(run) = table.map("exec", values::run)? {
         probes.push(("exec", Probe::Exec(run)));
     }
-    let (kind, probe) = match (probes.pop(), probes.is_empty()) {
-        (Some(only), true) => only,
-        _ => return Err(node.error("takes exactly one of http, tcp, log and exec")),
+    let (Some((kind, probe)), true) = (probes.pop(), probes.is_empty()) else {
+        return Err(node.error("takes exactly one of http, tcp, log and exec"));
     };
     if !has_port && matches!(kind, "http" | "tcp") {
         return Err(node.error(format!("asks by {kind}, but the process has no `port` and no `listen`")));

@@ -176,4 +176,4 @@ fn title(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -21,6 +21,12 @@ const DATABASE: &[&str] =
 const NEON: &[&str] =
     &["project_id", "parent", "database", "role", "pooled", "schema_only", "expires_in", "suspend_timeout"];
 
+/// Every key there is, wherever it stands; names that people choose are not among them.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    const REST: &[&str] = &["node", "python", "run", "inputs", "bin", "image", "ensure", "drop"];
+    [TOP, DATABASE, NEON, REST, process::KEYS, process::READY].into_iter().flatten().copied()
+}
+
 /// The lowest base of a port: below are the system's.
 const LOWEST: u16 = 1024;
 /// The highest: the last slot still fits.
@@ -241,4 +247,4 @@ fn command(node: &Node) -> Result<Command, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -47,7 +47,6 @@ fn options() -> serde_saphyr::Options {
             max_depth: 16,
             max_aliases: 50,
             max_anchors: 20,
-            max_documents: 1,
             max_total_scalar_bytes: 4 * MAX_BYTES,
         },
         duplicate_keys: DuplicateKeyPolicy::Error,
@@ -200,10 +199,14 @@ fn explain(source: &Arc<Source>, error: &serde_saphyr::Error) -> ConfigError {
     match error {
         E::DuplicateMappingKey { key, .. } => {
             at.key = path_by_indent(source.text(), at.line, at.column);
-            if let Some(key) = key.as_ref().filter(|_| at.key.is_empty()) {
-                at.key.clone_from(key);
+            match key {
+                // In flow style the lines tell only what the mapping is in.
+                Some(key) if at.key.rsplit('.').next() != Some(key) => {
+                    ConfigError::invalid(&at, format!("`{key}` is written twice"))
+                        .with_fix("keep one of the two")
+                }
+                _ => duplicate(&at),
             }
-            duplicate(&at)
         }
         E::MultipleDocuments { .. } => ConfigError::invalid(&at, "holds more than one document")
             .with_fix("keep what stands before the second `---`"),
@@ -249,4 +252,4 @@ fn path_by_indent(text: &str, line: u32, column: u32) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

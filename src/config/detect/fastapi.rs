@@ -1,4 +1,4 @@
-//! Recognises a FastAPI application, how uvicorn names it, and the Alembic migrations beside it.
+//! Recognises a `FastAPI` application, how uvicorn names it, and the Alembic migrations beside it.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -11,6 +11,21 @@ use crate::config::detect::tree;
 const APP_FILES: &[&str] = &["main.py", "app.py", "api.py", "server.py", "asgi.py", "application.py"];
 const LOCKFILES: &[&str] = &["uv.lock", "poetry.lock", "requirements.txt"];
 
+/// What is beside the source and not served: no reason to reload.
+const UNSERVED: &[&str] = &[
+    "alembic",
+    "conftest.py",
+    "docs",
+    "migrations",
+    "noxfile.py",
+    "scripts",
+    "setup.py",
+    "tests",
+    "versions",
+];
+/// More folders than this are not worth naming.
+const MAX_WATCHED: usize = 4;
+
 static APP: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)^([A-Za-z_]\w*)\s*(?::[^=\n]+)?=\s*(?:fastapi\.)?FastAPI\(").ok());
 static HEALTHZ: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -21,7 +36,7 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\bprefix\
 static SCRIPT_LOCATION: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)^script_location\s*=\s*(\S.*?)\s*$").ok());
 
-/// A FastAPI application.
+/// A `FastAPI` application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FastApi {
     /// The folder it runs in.
@@ -32,8 +47,8 @@ pub struct FastApi {
     pub app: String,
     /// `src` when modules are found below that folder.
     pub app_dir: Option<&'static str>,
-    /// The one folder to watch, when the application is a package: the virtual environment is not in it.
-    pub reload_dir: Option<String>,
+    /// The folders to watch, when all of the source is in a few: the virtual environment is in none of them.
+    pub reload_dirs: Vec<String>,
     /// True when it answers `/healthz`.
     pub healthz: bool,
     /// Its migrations.
@@ -53,13 +68,13 @@ impl FastApi {
     /// The command that starts it on a socket that is listening already.
     pub fn command(&self) -> String {
         let app_dir = self.app_dir.map(|folder| format!(" --app-dir {folder}")).unwrap_or_default();
-        let reload =
-            self.reload_dir.as_ref().map(|folder| format!(" --reload-dir {folder}")).unwrap_or_default();
-        format!("uvicorn {}{app_dir} --reload{reload} --fd $BACKEND_FD", self.app)
+        let watched: Vec<String> =
+            self.reload_dirs.iter().map(|folder| format!(" --reload-dir {folder}")).collect();
+        format!("uvicorn {}{app_dir} --reload{} --fd $BACKEND_FD", self.app, watched.concat())
     }
 }
 
-/// The application of the Python project nearest the top that names FastAPI.
+/// The application of the Python project nearest the top that names `FastAPI`.
 pub fn find(root: &Path, files: &[PathBuf]) -> Option<FastApi> {
     let mut projects: Vec<PathBuf> = files
         .iter()
@@ -70,17 +85,23 @@ pub fn find(root: &Path, files: &[PathBuf]) -> Option<FastApi> {
     projects.dedup();
     // The innermost project that covers an application is the one it runs in.
     projects.sort_by_key(|project| std::cmp::Reverse(tree::depth(project)));
-    let mut found: Vec<FastApi> =
-        projects.iter().filter_map(|project| application(root, files, project)).collect();
-    found.sort_by_key(|app| tree::depth(&app.directory));
-    found.into_iter().next()
+    let mut found: Vec<(&Path, FastApi)> = Vec::new();
+    for (file, app) in projects.iter().filter_map(|project| application(root, files, project)) {
+        if !found.iter().any(|(other, _)| *other == file) {
+            found.push((file, app));
+        }
+    }
+    found
+        .into_iter()
+        .map(|(_, app)| app)
+        .min_by_key(|app| (tree::depth(&app.directory), app.directory.clone()))
 }
 
 fn is_manifest(file: &Path) -> bool {
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    name == "pyproject.toml"
-        || name == "Pipfile"
-        || (name.starts_with("requirements") && name.ends_with(".txt"))
+    let requirements =
+        || name.strip_prefix("requirements").is_some_and(|rest| rest.strip_suffix(".txt").is_some());
+    name == "pyproject.toml" || name == "Pipfile" || requirements()
 }
 
 fn names_fastapi(manifest: &str) -> bool {
@@ -91,7 +112,8 @@ fn names_fastapi(manifest: &str) -> bool {
     })
 }
 
-fn application(root: &Path, files: &[PathBuf], project: &Path) -> Option<FastApi> {
+/// The likeliest application below `project`, and the file it is in.
+fn application<'a>(root: &Path, files: &'a [PathBuf], project: &Path) -> Option<(&'a Path, FastApi)> {
     let inner = if project == Path::new(".") { Path::new("") } else { project };
     let python: Vec<&PathBuf> = files
         .iter()
@@ -119,17 +141,35 @@ fn application(root: &Path, files: &[PathBuf], project: &Path) -> Option<FastApi
     if !parts.iter().all(|part| crate::config::values::is_variable_name(part)) {
         return None;
     }
-    let reload_dir = (parts.len() > 1).then(|| if in_src { "src".to_string() } else { parts[0].clone() });
-    Some(FastApi {
+    let app = FastApi {
         directory: project.into(),
         packages: tree::nearest_with(root, inner, LOCKFILES)
             .map_or_else(|| project.into(), |(folder, _)| folder),
         app: format!("{}:{variable}", parts.join(".")),
         app_dir: in_src.then_some("src"),
-        reload_dir,
+        reload_dirs: reload_dirs(&python, inner),
         healthz: answers_healthz(root, &python, path, &source, &variable),
         alembic: alembic(root, files, inner),
-    })
+    };
+    Some((path, app))
+}
+
+/// The top folders of a project's source; none when source lies at the top itself or in too many folders to name.
+fn reload_dirs(python: &[&PathBuf], project: &Path) -> Vec<String> {
+    let mut folders: Vec<String> = Vec::new();
+    for below in python.iter().filter_map(|file| file.strip_prefix(project).ok()) {
+        let name = below.iter().next().map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
+        if tree::depth(below) == 1 && !UNSERVED.contains(&name.as_str()) {
+            return Vec::new();
+        }
+        if tree::depth(below) > 1 && !UNSERVED.contains(&name.as_str()) && !folders.contains(&name) {
+            folders.push(name);
+        }
+    }
+    folders.sort();
+    let named =
+        folders.len() <= MAX_WATCHED && folders.iter().all(|name| crate::config::values::is_name(name));
+    if named { folders } else { Vec::new() }
 }
 
 /// True only when the route's path is certain: a router's prefix would change it.
@@ -154,7 +194,7 @@ fn alembic(root: &Path, files: &[PathBuf], project: &Path) -> Option<Alembic> {
     let location = SCRIPT_LOCATION.as_ref()?.captures(&text).and_then(|found| found.get(1))?.as_str();
     let location = location.replace("%(here)s/", "");
     // `package:folder` is a folder of an importable package.
-    let location = location.replace(':', "/").replace('\\', "/");
+    let location = location.replace([':', '\\'], "/");
     let location = location.trim_start_matches("./").trim_end_matches('/');
     let folder = tree::folder(ini);
     if location.starts_with('/') || location.split('/').any(|part| part == "..") {

@@ -170,7 +170,7 @@ fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
                 None => result.push_str(default),
             }
         } else {
-            result.push_str(&rest[start..start + 2 + end + 1]);
+            result.push_str(&rest[start..=start + 2 + end]);
         }
         rest = &inside[end + 1..];
     }
