@@ -129,3 +129,13 @@ fn printed(result: std::io::Result<()>) -> Result<Exit, Report> {
         Err(error) => Err(Report::new(Code::State, format!("cannot write the answer: {error}"))),
     }
 }
+
+/// Two columns: names padded to the longest, then values.
+fn columns<N: AsRef<str>, V: std::fmt::Display>(rows: &[(N, V)]) -> String {
+    use std::fmt::Write;
+    let width = rows.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or(0);
+    rows.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{:width$}  {value}", name.as_ref());
+        text
+    })
+}

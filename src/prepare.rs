@@ -6,7 +6,6 @@ mod branch;
 mod ground;
 mod preview;
 mod steps;
-mod urls;
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;

@@ -40,11 +40,13 @@ fn render(env: &Environment, format: Format, reveal: bool, all: bool) -> String 
                 shown.map(|(name, value)| (name.into(), json!(value.to_string_lossy()))).collect();
             format!("{:#}\n", json!(object))
         }
-        Format::Shell => {
-            shown.map(|(name, value)| format!("export {name}={}\n", shell_quoted(value))).collect()
-        }
-        Format::Dotenv => shown.map(|(name, value)| format!("{name}={}\n", dotenv_quoted(value))).collect(),
+        Format::Shell => lines(shown.map(|(name, value)| format!("export {name}={}", shell_quoted(value)))),
+        Format::Dotenv => lines(shown.map(|(name, value)| format!("{name}={}", dotenv_quoted(value)))),
     }
+}
+
+fn lines(rows: impl Iterator<Item = String>) -> String {
+    rows.flat_map(|row| [row, "\n".into()]).collect()
 }
 
 /// Single quotes protect everything but themselves.

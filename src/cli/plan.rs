@@ -102,8 +102,7 @@ fn table(preview: &Preview) -> String {
     }));
     rows.extend(plan.processes.iter().map(|process| (process.name.clone(), describe(plan, process))));
     rows.extend(warnings.iter().map(|warning| ("warning".to_string(), warning.clone())));
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    super::columns(&rows)
 }
 
 fn describe(plan: &Plan, process: &Process) -> String {

@@ -14,7 +14,6 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
         let value = json!({ "slot": lease.slot, "ports": lease.ports });
         return super::printed(console.print_json(&value));
     }
-    let width = lease.ports.keys().map(String::len).max().unwrap_or(0);
-    let rows = lease.ports.iter().map(|(name, port)| format!("{name:width$}  {port}\n"));
-    super::printed(console.print(&rows.collect::<String>()))
+    let rows: Vec<_> = lease.ports.iter().collect();
+    super::printed(console.print(&super::columns(&rows)))
 }

@@ -138,7 +138,7 @@ async fn announce(
     let (up, migrated) = tokio::join!(when_up, prepared);
     match (up, migrated) {
         (Ok(()), Ok(migrated)) => {
-            ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() })
+            ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() });
         }
         // The run ends for a reason that is told elsewhere.
         _ => std::future::pending().await,
@@ -191,11 +191,9 @@ fn already_running(console: &Console, record: Option<Record>) -> Result<Exit, Re
         return Err(Report::new(Code::AlreadyRunning, "another devrun is just starting in this worktree")
             .with_fix("wait for it, or `devrun down`"));
     };
-    let mut text = format!("Already running in {} (pid {}).\n", record.worktree, record.pid);
-    for (name, url) in &record.urls {
-        text.push_str(&format!("  {name}  {url}\n"));
-    }
-    text.push_str("`devrun down` takes it down.\n");
+    let Record { worktree, pid, urls, .. } = record;
+    let urls = super::columns(&urls);
+    let text = format!("Already running in {worktree} (pid {pid}).\n{urls}`devrun down` takes it down.\n");
     // Nobody reading it does not change the answer.
     let _ = console.print(&text);
     Ok(Exit::Ok)

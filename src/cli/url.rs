@@ -21,9 +21,7 @@ pub(super) async fn run(
             let object: Map<_, _> = urls.into_iter().map(|(name, url)| (name, json!(url))).collect();
             return super::printed(console.print_json(&json!(object)));
         }
-        let width = urls.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        let rows = urls.iter().map(|(name, url)| format!("{name:width$}  {url}\n"));
-        return super::printed(console.print(&rows.collect::<String>()));
+        return super::printed(console.print(&super::columns(&urls)));
     };
     let Some((found, url)) = urls.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
         let known: Vec<&str> = urls.iter().map(|(name, _)| name.as_str()).collect();

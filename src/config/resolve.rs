@@ -160,6 +160,8 @@ pub fn urls(config: &Config, scope: &Scope) -> Result<Vec<(String, String)>, Con
             urls.push((title(&port.name), format!("http://localhost:{number}")));
         }
     }
+    // The page people open comes before what it calls.
+    urls.sort_by_key(|(name, _)| !matches!(name.as_str(), "Frontend" | "Web"));
     for (name, template) in &config.urls {
         let url = template.render(scope)?;
         match urls.iter_mut().find(|(other, _)| other.eq_ignore_ascii_case(name)) {

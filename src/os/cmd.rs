@@ -389,8 +389,7 @@ async fn collect(
     let Some(mut pipe) = pipe else { return };
     let mut pending = Vec::new();
     let mut buffer = vec![0; 16 << 10];
-    loop {
-        let Ok(count @ 1..) = pipe.read(&mut buffer).await else { break };
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
         let chunk = &buffer[..count];
         kept.extend_from_slice(chunk);
         if kept.len() > KEEP {

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Options;
 use super::branch::Settled;
-use super::{Options, urls};
 use crate::config::envfile::{self, EnvFile, Found};
 use crate::config::environment::{self, Inputs};
 use crate::config::{self, Config, Scope, resolve};
@@ -182,8 +182,6 @@ impl Ground {
             scope = scope.with_database(name, url);
         }
         let root = &self.worktree.path;
-        let processes = resolve::processes(&self.config, root, &scope)?;
-        let named = resolve::urls(&self.config, &scope)?;
         Ok(Plan {
             project: self.project(),
             worktree: Place {
@@ -195,8 +193,8 @@ impl Ground {
             slot: self.lease.slot,
             ports: self.lease.ports.clone(),
             database,
-            urls: urls::all(&self.config, &processes, &self.lease.ports, named),
-            processes,
+            processes: resolve::processes(&self.config, root, &scope)?,
+            urls: resolve::urls(&self.config, &scope)?,
             env,
         })
     }

@@ -73,11 +73,10 @@ async fn http(port: u16, path: &str, host: Option<&str>, wanted: Option<u16>) ->
         .header(hyper::header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| format!("GET {path}: {error}"))?;
-    // The connection may end in the same instant as the answer arrives: only the answer counts.
-    let connection = async { drop(connection.await) };
-    let answering = sender.send_request(request);
-    let (answer, ()) = tokio::join!(answering, connection);
-    let answer = answer.map_err(broken)?;
+    // Driven beside us: it may end in the instant the answer arrives, or stay open while a page streams on.
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn_local(async { drop(connection.await) });
+    let answer = sender.send_request(request).await.map_err(broken)?;
     let status = answer.status();
     let good =
         wanted.map_or(status.is_success() || status.is_redirection(), |wanted| status.as_u16() == wanted);

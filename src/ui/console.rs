@@ -225,7 +225,7 @@ impl Inner {
             )),
             ProcessState::Ended(ending) => self.say(&style.dim(&format!("{name} ended with {ending}"))),
             ProcessState::Skipped { why } => {
-                self.say(&format!("{} {name} is not started: {why}", style.warn("skipped:")))
+                self.say(&format!("{} {name} is not started: {why}", style.warn("skipped:")));
             }
             ProcessState::Waiting { .. }
             | ProcessState::Started { .. }

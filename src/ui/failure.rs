@@ -1,5 +1,7 @@
 //! Errors, in one style: what happened, why, who holds it, what to do.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value, json};
 
 use super::style::{Style, harmless};
@@ -28,9 +30,9 @@ pub fn text(report: &Report, style: Style) -> String {
 fn part(out: &mut String, title: &str, body: &str) {
     let mut lines = body.lines();
     let first = lines.next().unwrap_or_default();
-    out.push_str(&format!("  {title}: {first}\n"));
+    let _ = writeln!(out, "  {title}: {first}");
     for line in lines {
-        out.push_str(&format!("    {line}\n"));
+        let _ = writeln!(out, "    {line}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The block that is printed once, when everything is ready.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use super::style::{Style, harmless};
@@ -20,13 +21,14 @@ pub fn text(plan: &Plan, migrated: Option<&str>, took: Duration, style: Style) -
     let mut out = String::from("\n");
     for (name, value) in rows {
         let gap = " ".repeat(width - console::measure_text_width(&name));
-        out.push_str(&format!("  {}{gap}  {value}\n", style.dim(&name)));
+        let _ = writeln!(out, "  {}{gap}  {value}", style.dim(&name));
     }
-    out.push_str(&format!(
+    let _ = write!(
+        out,
         "\n  {} in {:.1} s. Ctrl-C stops everything.\n\n",
         style.good("Ready"),
         took.as_secs_f64()
-    ));
+    );
     out
 }
 

@@ -208,7 +208,7 @@ impl Worker {
             let last = streams.iter().filter(|stream| stream.process == process).map(|s| s.last_read).max();
             match last {
                 Some(last) if now < until.max(last + QUIET) => {
-                    self.drains.push((process, until.max(last + QUIET), done))
+                    self.drains.push((process, until.max(last + QUIET), done));
                 }
                 _ => answered.push((process, done)),
             }
