@@ -7,6 +7,8 @@
 pub mod fingerprint;
 pub mod node;
 pub mod python;
+#[cfg(test)]
+mod stage;
 pub mod stamp;
 pub mod tool;
 
@@ -22,7 +24,7 @@ use crate::os::fs::FsError;
 pub type Env = BTreeMap<OsString, OsString>;
 
 /// What came of a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     /// False when there was nothing to do.
     pub worked: bool,

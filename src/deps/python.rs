@@ -34,7 +34,8 @@ pub struct PythonRequest {
     pub state: PathBuf,
     /// The environment to run the tools with, complete.
     pub env: Env,
-    /// Top levels of the repository's other worktrees: compiled bytecode may be shared with them.
+    /// The environments of the repository's other worktrees at the same place: compiled bytecode is shared with one
+    /// that has the very same packages.
     pub siblings: Vec<PathBuf>,
 }
 
