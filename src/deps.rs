@@ -4,6 +4,7 @@
 //! Refuses to share `node_modules` or `.venv` between worktrees, to rewrite lock files, and to install anything into
 //! the system: a package manager that is missing is fetched into devrun's own cache.
 
+pub(crate) mod bytecode;
 pub mod fingerprint;
 pub mod node;
 pub mod python;

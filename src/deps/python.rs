@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::deps::fingerprint::{Inputs, Snapshot};
 use crate::deps::stamp::Record;
-use crate::deps::{DepsError, Done, Env, find, tool, typed};
+use crate::deps::{DepsError, Done, Env, bytecode, find, tool, typed};
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::os::fs::FsError;
@@ -22,6 +22,8 @@ use self::way::{Choice, Way};
 
 /// How long an install may take.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How long uv may think about whether the lock file still fits; it asks the network only when it seems not to.
+const CHECK: Duration = Duration::from_secs(20);
 
 /// Which environment, where.
 #[derive(Clone, Debug)]
@@ -138,6 +140,7 @@ async fn install(
         Tool::Uv(uv) => run.uv_install(&uv, venv, make, &list, distrust).await?,
     };
     let outcome = run.outcome(name);
+    bytecode::adopt(venv, &request.siblings).await;
     let (after, _) = Snapshot::take(inputs, None);
     record.finish(venv, ours, before.with_new_files(&after), &[venv.join("pyvenv.cfg")], &paths)?;
     Ok(Done { worked: true, outcome, paths })
@@ -184,13 +187,14 @@ impl Run<'_> {
     async fn uv_sync(&mut self, uv: &Path, home: &Path, distrust: bool) -> Result<&'static str, DepsError> {
         let again = distrust.then_some("--reinstall");
         self.go("uv sync", &Cmd::new(uv).args(["sync", "--frozen", "--no-progress"]).args(again)).await?;
-        let check = Cmd::new(uv).args(["lock", "--check", "--offline"]);
+        let check = Cmd::new(uv).args(["lock", "--check"]).limit(CHECK);
         let checked = check.only_env(self.env).directory(self.directory).ok().await;
         if checked.is_err_and(|error| error.tail(20).is_some_and(|said| said.contains("needs to be updated")))
         {
             // Only said: with a mirror of the package index uv says so of every lock file.
             let lock = home.join("uv.lock");
-            let run = typed(self.directory, "uv lock");
+            let shown = find(self.env, "uv").map_or_else(|| uv.display().to_string(), |_| "uv".into());
+            let run = typed(self.directory, &format!("{shown} lock"));
             self.ctx.events.warn(format!("{} does not match pyproject.toml: {run}", lock.display()));
         }
         Ok("uv")
