@@ -39,11 +39,8 @@ fn adopt_folder(venv: &Path, sibling: &Path, folder: &Path, open: &mut Vec<PathB
     for entry in fs::read_dir(theirs.join("__pycache__")).into_iter().flatten().flatten() {
         let name = entry.file_name();
         // `module.cpython-311.pyc`, perhaps with `.opt-1` before the end.
-        let Some(module) =
-            name.to_str().filter(|name| name.ends_with(".pyc")).and_then(|n| n.split('.').next())
-        else {
-            continue;
-        };
+        let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".pyc")) else { continue };
+        let module = stem.split('.').next().unwrap_or(stem);
         let source = format!("{module}.py");
         let target = mine.join("__pycache__").join(&name);
         if !same_file(&mine.join(&source), &theirs.join(&source)) || target.exists() {
