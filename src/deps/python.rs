@@ -1,4 +1,5 @@
-//! The Python environment of a worktree: a real `.venv` of its own, by uv where it is wanted or there, else by pip.
+//! The Python environment of a worktree: a real `.venv` of its own, by uv, or by poetry or pip where the project or the
+//! user's settings need them.
 //!
 //! Refuses a linked `.venv` and makes one anew that was moved or copied here: its scripts run another checkout's code.
 
@@ -13,6 +14,7 @@ use crate::context::Context;
 use crate::deps::fingerprint::{Inputs, Snapshot};
 use crate::deps::stamp::Record;
 use crate::deps::{DepsError, Done, Env, bytecode, find, tool, typed};
+use crate::error::Explain;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::os::fs::FsError;
@@ -93,7 +95,7 @@ fn look(request: &PythonRequest) -> Result<Situation, DepsError> {
         root: worktree.clone(),
         files: way::files(&choice, directory, worktree),
         tools: tool.into_iter().collect(),
-        settings: vec![format!("{:?}", choice.way)],
+        settings: vec![format!("{:?} {}", choice.way, uv.is_none() && way::pip_has_an_index(&env))],
     };
     let venv = choice.home.join(".venv");
     Ok(Situation { choice, inputs, uv, env, venv })
@@ -158,13 +160,30 @@ async fn tool(ctx: &Context, situation: &Situation) -> Result<(Tool, Vec<PathBuf
     let why = match (&situation.choice.way, &situation.uv) {
         (Way::Poetry, _) => return Ok((Tool::Poetry(poetry(&situation.env)?), Vec::new())),
         (_, Some(uv)) => return Ok((Tool::Uv(uv.clone()), Vec::new())),
-        (Way::Requirements(_), None) => return Ok((Tool::Pip, Vec::new())),
+        (Way::Requirements(_), None) => return Ok((uv_or_pip(ctx, &situation.env).await, Vec::new())),
         (Way::UvLock, None) => "the project has a uv.lock and uv is not installed",
         (Way::Pyproject, None) => "the project has nothing but pyproject.toml and uv is not installed",
     };
     let uv = tool::fetch_uv(ctx, &situation.env, why).await?;
     let folder = uv.parent().unwrap_or(Path::new("/")).to_path_buf();
     Ok((Tool::Uv(uv), vec![folder]))
+}
+
+/// For a requirements file: uv, fetched if need be, because pip takes tens of seconds for what uv links in one; pip
+/// where its settings name an index, which uv does not read and must not replace by the public one.
+async fn uv_or_pip(ctx: &Context, env: &Env) -> Tool {
+    if way::pip_has_an_index(env) {
+        return Tool::Pip;
+    }
+    match tool::fetch_uv(ctx, env, "uv is not installed, and pip is slow").await {
+        Ok(uv) => Tool::Uv(uv),
+        Err(error) => {
+            let why =
+                error.why().and_then(|why| why.lines().next().map(Into::into)).unwrap_or(error.to_string());
+            ctx.events.note(format!("installing with pip: {why}"));
+            Tool::Pip
+        }
+    }
 }
 
 fn poetry(env: &Env) -> Result<PathBuf, DepsError> {

@@ -177,6 +177,21 @@ async fn without_any_python_that_is_said() {
     assert_eq!(run(&stage).await.unwrap_err().to_string(), "python3-venv is not installed");
 }
 
+#[tokio::test]
+async fn a_list_is_installed_with_a_fetched_uv() {
+    let stage = stage(&["requirements.txt"]);
+    std::fs::rename(stage.path("bin/uv"), stage.path("uv")).unwrap();
+    stage.program(
+        "python3",
+        "while [ $1 != --target ]; do shift; done; mkdir $2/bin; cat \"${CALLS%calls}uv\" > $2/bin/uv; chmod +x $2/bin/uv",
+    );
+    let first = run(&stage).await.unwrap();
+    assert_eq!(first.done, Done { worked: true, outcome: "uv, 34 packages".into(), paths: vec![] });
+    assert!(stage.calls()[0].contains("-m pip install"), "{:?}", stage.calls());
+    assert_eq!(stage.told("fetching uv"), 2);
+    assert!(!run(&stage).await.unwrap().done.worked);
+}
+
 #[test]
 fn packages_are_counted() {
     assert_eq!(count("Installed 1 package in 1ms"), Some(1));
@@ -213,7 +228,8 @@ async fn answer(stage: &Stage, venv: &Path) -> String {
 
 #[tokio::test]
 async fn real_pip_makes_a_real_environment() {
-    let stage = with_python(Stage::real()).await;
+    let mut stage = with_python(Stage::real()).await;
+    stage.env.insert("PIP_INDEX_URL".into(), "https://packages.example/simple".into());
     let python = Cmd::new("python3").args(["-c", WHEEL]).only_env(&stage.env);
     python.directory(stage.path("wt")).ok().await.unwrap();
     let wheel = stage.path("wt/tiny-1.0-py3-none-any.whl");
