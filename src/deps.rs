@@ -4,9 +4,12 @@
 //! Refuses to share `node_modules` or `.venv` between worktrees, to rewrite lock files, and to install anything into
 //! the system: a package manager that is missing is fetched into devrun's own cache.
 
+pub(crate) mod bytecode;
 pub mod fingerprint;
 pub mod node;
 pub mod python;
+#[cfg(test)]
+mod stage;
 pub mod stamp;
 pub mod tool;
 
@@ -22,7 +25,7 @@ use crate::os::fs::FsError;
 pub type Env = BTreeMap<OsString, OsString>;
 
 /// What came of a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     /// False when there was nothing to do.
     pub worked: bool,

@@ -76,10 +76,10 @@ fn look(request: &NodeRequest) -> Situation {
     let members = members(&request.worktree);
     let node = find(&request.env, "node");
     let installed = find(&request.env, choice.manager.program());
-    let settings = vec![
-        format!("{:?} {:?} {}", choice.manager, choice.pin, choice.fallback),
-        command::arguments(&choice).join(" "),
-    ];
+    // As with a lock file: that one was missing is known from the files, and the install may have written it.
+    let locked = Choice { lockfile: Some(PathBuf::new()), ..choice.clone() };
+    let settings =
+        vec![format!("{} {:?}", choice.manager.program(), choice.pin), command::arguments(&locked).join(" ")];
     let below = |path: &Path| path.strip_prefix(&request.worktree).unwrap_or(path).to_path_buf();
     let mut files: BTreeSet<PathBuf> =
         members.iter().map(|member| below(&member.join("package.json"))).collect();

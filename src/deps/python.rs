@@ -1,4 +1,5 @@
-//! The Python environment of a worktree: a real `.venv` of its own, by uv where it is wanted or there, else by pip.
+//! The Python environment of a worktree: a real `.venv` of its own, by uv, or by poetry or pip where the project or the
+//! user's settings need them.
 //!
 //! Refuses a linked `.venv` and makes one anew that was moved or copied here: its scripts run another checkout's code.
 
@@ -12,7 +13,8 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::deps::fingerprint::{Inputs, Snapshot};
 use crate::deps::stamp::Record;
-use crate::deps::{DepsError, Done, Env, find, tool, typed};
+use crate::deps::{DepsError, Done, Env, bytecode, find, tool, typed};
+use crate::error::Explain;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::os::fs::FsError;
@@ -22,6 +24,8 @@ use self::way::{Choice, Way};
 
 /// How long an install may take.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How long uv may think about whether the lock file still fits; it asks the network only when it seems not to.
+const CHECK: Duration = Duration::from_secs(20);
 
 /// Which environment, where.
 #[derive(Clone, Debug)]
@@ -34,7 +38,8 @@ pub struct PythonRequest {
     pub state: PathBuf,
     /// The environment to run the tools with, complete.
     pub env: Env,
-    /// Top levels of the repository's other worktrees: compiled bytecode may be shared with them.
+    /// The environments of the repository's other worktrees at the same place: compiled bytecode is shared with one
+    /// that has the very same packages.
     pub siblings: Vec<PathBuf>,
 }
 
@@ -90,7 +95,7 @@ fn look(request: &PythonRequest) -> Result<Situation, DepsError> {
         root: worktree.clone(),
         files: way::files(&choice, directory, worktree),
         tools: tool.into_iter().collect(),
-        settings: vec![format!("{:?}", choice.way)],
+        settings: vec![format!("{:?} {}", choice.way, uv.is_none() && way::pip_has_an_index(&env))],
     };
     let venv = choice.home.join(".venv");
     Ok(Situation { choice, inputs, uv, env, venv })
@@ -137,6 +142,7 @@ async fn install(
         Tool::Uv(uv) => run.uv_install(&uv, venv, make, &list, distrust).await?,
     };
     let outcome = run.outcome(name);
+    bytecode::adopt(venv, &request.siblings).await;
     let (after, _) = Snapshot::take(inputs, None);
     record.finish(venv, ours, before.with_new_files(&after), &[venv.join("pyvenv.cfg")], &paths)?;
     Ok(Done { worked: true, outcome, paths })
@@ -154,13 +160,30 @@ async fn tool(ctx: &Context, situation: &Situation) -> Result<(Tool, Vec<PathBuf
     let why = match (&situation.choice.way, &situation.uv) {
         (Way::Poetry, _) => return Ok((Tool::Poetry(poetry(&situation.env)?), Vec::new())),
         (_, Some(uv)) => return Ok((Tool::Uv(uv.clone()), Vec::new())),
-        (Way::Requirements(_), None) => return Ok((Tool::Pip, Vec::new())),
+        (Way::Requirements(_), None) => return Ok((uv_or_pip(ctx, &situation.env).await, Vec::new())),
         (Way::UvLock, None) => "the project has a uv.lock and uv is not installed",
         (Way::Pyproject, None) => "the project has nothing but pyproject.toml and uv is not installed",
     };
     let uv = tool::fetch_uv(ctx, &situation.env, why).await?;
     let folder = uv.parent().unwrap_or(Path::new("/")).to_path_buf();
     Ok((Tool::Uv(uv), vec![folder]))
+}
+
+/// For a requirements file: uv, fetched if need be, because pip takes tens of seconds for what uv links in one; pip
+/// where its settings name an index, which uv does not read and must not replace by the public one.
+async fn uv_or_pip(ctx: &Context, env: &Env) -> Tool {
+    if way::pip_has_an_index(env) {
+        return Tool::Pip;
+    }
+    match tool::fetch_uv(ctx, env, "uv is not installed, and pip is slow").await {
+        Ok(uv) => Tool::Uv(uv),
+        Err(error) => {
+            let why =
+                error.why().and_then(|why| why.lines().next().map(Into::into)).unwrap_or(error.to_string());
+            ctx.events.note(format!("installing with pip: {why}"));
+            Tool::Pip
+        }
+    }
 }
 
 fn poetry(env: &Env) -> Result<PathBuf, DepsError> {
@@ -183,13 +206,14 @@ impl Run<'_> {
     async fn uv_sync(&mut self, uv: &Path, home: &Path, distrust: bool) -> Result<&'static str, DepsError> {
         let again = distrust.then_some("--reinstall");
         self.go("uv sync", &Cmd::new(uv).args(["sync", "--frozen", "--no-progress"]).args(again)).await?;
-        let check = Cmd::new(uv).args(["lock", "--check", "--offline"]);
+        let check = Cmd::new(uv).args(["lock", "--check"]).limit(CHECK);
         let checked = check.only_env(self.env).directory(self.directory).ok().await;
         if checked.is_err_and(|error| error.tail(20).is_some_and(|said| said.contains("needs to be updated")))
         {
             // Only said: with a mirror of the package index uv says so of every lock file.
             let lock = home.join("uv.lock");
-            let run = typed(self.directory, "uv lock");
+            let shown = find(self.env, "uv").map_or_else(|| uv.display().to_string(), |_| "uv".into());
+            let run = typed(self.directory, &format!("{shown} lock"));
             self.ctx.events.warn(format!("{} does not match pyproject.toml: {run}", lock.display()));
         }
         Ok("uv")

@@ -14,7 +14,7 @@ pub(super) enum Way {
     UvLock,
     /// `poetry.lock`: poetry.
     Poetry,
-    /// A requirements file: uv when the user has it (it reads no pip.conf), else pip.
+    /// A requirements file: uv or pip.
     Requirements(PathBuf),
     /// `pyproject.toml` without a lock: its dependencies, by uv. The project itself is not built: flat layouts cannot be,
     /// and a build leaves files behind that git shows.
@@ -133,6 +133,29 @@ pub(super) fn environment(env: &Env) -> Env {
     clean
 }
 
+/// True when the user told pip, by variable or file, where packages come from.
+pub(super) fn pip_has_an_index(env: &Env) -> bool {
+    const VARIABLES: [&str; 4] = ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_CONFIG_FILE"];
+    if VARIABLES.iter().any(|name| env.get(OsStr::new(name)).is_some_and(|value| !value.is_empty())) {
+        return true;
+    }
+    let folder = |name: &str| env.get(OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = folder("HOME");
+    let below = |name: &str| home.as_ref().map(|home| home.join(name));
+    let files = [
+        Some("/etc/pip.conf".into()),
+        Some("/etc/xdg/pip/pip.conf".into()),
+        folder("XDG_CONFIG_HOME").or_else(|| below(".config")).map(|config| config.join("pip/pip.conf")),
+        below(".pip/pip.conf"),
+        below("Library/Application Support/pip/pip.conf"),
+    ];
+    // `index-url`, `extra-index-url`, `no-index`.
+    files.into_iter().flatten().any(|file| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| !line.trim_start().starts_with(['#', ';']) && line.contains("index"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +212,22 @@ mod tests {
         for name in ["backend/dev-requirements.txt", "backend/requirements/x.txt", ".python-version"] {
             assert!(files.contains(Path::new(name)), "{name}");
         }
+    }
+
+    #[test]
+    fn where_pip_is_told_to_fetch_from_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = |name: &str, value: &str| -> Env {
+            [("HOME".into(), dir.path().into()), (name.into(), value.into())].into()
+        };
+        assert!(!pip_has_an_index(&env("PIP_CERT", "/c.pem")));
+        assert!(pip_has_an_index(&env("PIP_EXTRA_INDEX_URL", "https://packages.example/simple")));
+        replace(&dir.path().join(".pip/pip.conf"), b"[global]\n# index-url = x\ncert = /c.pem\n", 0o600)
+            .unwrap();
+        assert!(!pip_has_an_index(&env("A", "")));
+        replace(&dir.path().join(".config/pip/pip.conf"), b"[global]\nindex-url = https://x\n", 0o600)
+            .unwrap();
+        assert!(pip_has_an_index(&env("A", "")));
     }
 
     #[test]
