@@ -78,10 +78,11 @@ impl Local {
     }
 
     /// Another handle on the claim, for a process that stops the server with [`stop_if_last`] when this one has died.
-    pub fn claim(&self) -> Result<OwnedFd, Report> {
+    pub fn claim(&self) -> Result<OwnedFd, LocalError> {
+        let path = self.cluster.users_lock();
         match self.users.borrow().as_ref() {
             Some(lock) => Ok(lock.share()?),
-            None => Err(Report::bug("the claim on the local server was already given back")),
+            None => Err(LocalError::io("share", &path)(std::io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -141,10 +142,10 @@ impl Local {
         if lost && made_by.is_some() {
             server::stop(&data);
         }
-        if let Some(found) = server::running(&data) {
-            if let Some(client) = self.join(found.port).await? {
-                return Ok(client);
-            }
+        if let Some(found) = server::running(&data)
+            && let Some(client) = self.join(found.port).await?
+        {
+            return Ok(client);
         }
         server::clear_away(&data).await?;
         let search = Search {
@@ -191,7 +192,7 @@ impl Local {
             let port = state::free_port(wish, &net::is_free)
                 .ok_or_else(|| self.not_started("no port is free between 20000 and 32000".into()))?;
             self.use_port(port)?;
-            cluster.configure(&Settings {
+            cluster.configure(Settings {
                 major: binaries.major,
                 port,
                 no_shared_memory: cluster::lacks_shared_memory(),
@@ -244,12 +245,11 @@ impl Local {
             return Ok(client);
         }
         let state = self.state.borrow().clone();
-        let client = match server::connect(&state).await {
-            Ok(client) => client,
-            Err(_) => {
-                let _turn = Lock::take(&self.cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
-                self.bring_up(false).await?
-            }
+        let client = if let Ok(client) = server::connect(&state).await {
+            client
+        } else {
+            let _turn = Lock::take(&self.cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
+            self.bring_up(false).await?
         };
         let client = Rc::new(client);
         self.client.replace(Some(Rc::clone(&client)));

@@ -14,7 +14,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::cluster::APP;
 use super::error::LocalError;
-use super::state::random_hex;
+use super::state::random_id;
 use crate::database::Wanted;
 use crate::event::{Event, Events, Step};
 
@@ -151,7 +151,7 @@ impl Copier<'_> {
             None => format!("make database {name}"),
         };
         self.events.send(Event::StepProgress { step: Step::Database, detail: doing() });
-        let temporary = format!("{TEMPORARY}{}", random_hex(8)?);
+        let temporary = format!("{TEMPORARY}{}", random_id()?);
         let template = if parent.is_some() { &wanted.parent } else { "template0" };
         let sql = format!(
             "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY OWNER {APP}",
@@ -205,12 +205,14 @@ impl Copier<'_> {
 /// Ends sessions in the database `oid`, once backend `maker` has locked it: before that they would come back. Those in
 /// a transaction are left alone unless `all`. Gives the name of each one's program.
 fn end_sessions(oid: &str, maker: &str, all: bool) -> String {
-    let whom = if all { "true" } else { "a.state = 'idle'" };
+    let outside = if all { "" } else { "AND a.state = 'idle'" };
+    // Materialised: as a mere condition, the planner might end a session before it asks whose it is.
     format!(
-        "SELECT a.application_name FROM pg_stat_activity a WHERE a.datid = {oid} AND a.backend_type = 'client backend' \
+        "WITH chosen AS MATERIALIZED (SELECT a.pid, a.application_name FROM pg_stat_activity a \
+         WHERE a.datid = {oid} AND a.backend_type = 'client backend' {outside} \
          AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = {maker} AND l.locktype = 'object' \
-         AND l.classid = 'pg_database'::regclass AND l.objid = {oid} AND l.mode = 'ShareLock' AND l.granted) \
-         AND CASE WHEN {whom} THEN pg_terminate_backend(a.pid) ELSE false END"
+         AND l.classid = 'pg_database'::regclass AND l.objid = {oid} AND l.mode = 'ShareLock' AND l.granted)) \
+         SELECT application_name FROM chosen WHERE pg_terminate_backend(pid)"
     )
 }
 

@@ -118,7 +118,7 @@ impl Cluster {
     }
 
     /// Writes the configuration for the next start.
-    pub(super) fn configure(&self, settings: &Settings) -> Result<(), LocalError> {
+    pub(super) fn configure(&self, settings: Settings) -> Result<(), LocalError> {
         fs::replace(&self.data().join("postgresql.conf"), settings.render().as_bytes(), 0o644)?;
         write_rules(&self.data())
     }
@@ -133,15 +133,6 @@ impl Cluster {
 /// The server's data in the cluster `folder`.
 pub(super) fn data(folder: &Path) -> PathBuf {
     folder.join("data")
-}
-
-/// The cluster's own number, which every backup and copy of it shares: first field of `global/pg_control`.
-pub(super) fn system_identifier(data: &Path) -> Result<String, LocalError> {
-    let path = data.join("global/pg_control");
-    let bytes = fs::read(&path)?;
-    let head: Option<[u8; 8]> = bytes.and_then(|bytes| bytes.get(..8)?.try_into().ok());
-    head.map(|head| u64::from_ne_bytes(head).to_string())
-        .ok_or_else(|| LocalError::io("read", &path)(std::io::ErrorKind::UnexpectedEof.into()))
 }
 
 /// Indexes must not depend on which build of which library opens them: the server's own rules where it has them.
