@@ -159,6 +159,8 @@ impl Local {
         let state = self.state.borrow().clone();
         if made_by.is_none() {
             self.progress(format!("making a Postgres {} cluster", binaries.major));
+            // A killed devrun's initdb may have left a process that still writes there.
+            server::clear_away(&cluster.half_made()).await?;
             cluster.init(&binaries, &state).await?;
         } else if lost {
             cluster.set_passwords(&binaries, &data, &state).await?;
@@ -241,7 +243,8 @@ impl Local {
     /// The connection of this invocation; made again, with the server if need be, when it is gone.
     async fn client(&self) -> Result<Rc<Client>, LocalError> {
         let kept = self.client.borrow().clone();
-        if let Some(client) = kept.filter(|client| !client.is_closed()) {
+        // A session may answer for an instant after its server was killed.
+        if let Some(client) = kept.filter(|client| !client.is_closed() && self.runs()) {
             return Ok(client);
         }
         let state = self.state.borrow().clone();
@@ -256,13 +259,18 @@ impl Local {
         Ok(client)
     }
 
-    /// Looks for `name`. A server that was killed is noticed by the first question only, hence the second attempt.
+    fn runs(&self) -> bool {
+        server::running(&self.cluster.data()).is_some()
+    }
+
+    /// Looks for `name`. That the server was killed is often noticed by the first question only, hence the second.
     async fn look(&self, name: &str) -> Result<Option<Found>, LocalError> {
         let client = self.client().await?;
-        match branches::look(&client, name).await {
-            Err(_) if client.is_closed() => branches::look(&*self.client().await?, name).await,
-            answer => answer,
+        if let Ok(found) = branches::look(&client, name).await {
+            return Ok(found);
         }
+        self.client.replace(None);
+        branches::look(&*self.client().await?, name).await
     }
 
     async fn make(&self, wanted: &Wanted) -> Result<(Found, Made), LocalError> {
@@ -330,6 +338,13 @@ impl Provider for Local {
         if let Some(Ok(claim)) = self.users.replace(None).map(|lock| lock.share()) {
             stop_if_last(claim, &self.cluster.folder);
         }
+    }
+}
+
+/// Also when opening failed or was interrupted half-way: a server without users is not left running.
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

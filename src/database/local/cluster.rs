@@ -36,6 +36,11 @@ impl Cluster {
         data(&self.folder)
     }
 
+    /// The server's data until they are whole.
+    pub(super) fn half_made(&self) -> PathBuf {
+        self.folder.join("data.tmp")
+    }
+
     /// What devrun remembers.
     pub(super) fn state(&self) -> PathBuf {
         self.folder.join("state.json")
@@ -68,7 +73,7 @@ impl Cluster {
 
     /// Makes the data folder. Killed half-way, the next call begins anew.
     pub(super) async fn init(&self, binaries: &Binaries, state: &State) -> Result<(), LocalError> {
-        let half = self.folder.join("data.tmp");
+        let half = self.half_made();
         let mut made = Err(LocalError::Init { what: "no locale will do".into(), tail: None });
         for locale in locales(binaries.major) {
             made = self.initdb(binaries, &half, locale).await;

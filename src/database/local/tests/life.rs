@@ -84,7 +84,8 @@ async fn whole_life(bed: &Bed, bin: Option<&Path>) {
 
 #[tokio::test]
 async fn with_the_servers_npm_delivers() {
-    let bed = Bed::new();
+    let mut bed = Bed::new();
+    bed.ctx.env.remove(std::ffi::OsStr::new("CI"));
     if bed.ctx.which("npm").is_none() {
         return skip("npm is not on PATH");
     }
@@ -210,6 +211,23 @@ async fn a_port_that_somebody_took_is_left_to_them() {
     local.release();
 }
 
+/// What a kill does: nothing is given back, and here not even closed.
+fn drop_as_killed(local: Local) {
+    std::mem::forget(local);
+}
+
+#[tokio::test]
+async fn an_interrupted_open_leaves_no_server() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    bed.open(Some(&bin)).await.release();
+    for delay in [5, 30, 60, 90, 120] {
+        let limit = std::time::Duration::from_millis(delay);
+        let _ = tokio::time::timeout(limit, bed.open(Some(&bin))).await;
+    }
+    bed.open(Some(&bin)).await.release();
+}
+
 #[tokio::test]
 async fn the_server_is_marked_outlives_us_and_a_bare_claim_stops_it() {
     let bed = Bed::new();
@@ -222,11 +240,11 @@ async fn the_server_is_marked_outlives_us_and_a_bare_claim_stops_it() {
     assert_eq!(proc::entry(pid).unwrap().session, pid);
     let (claim, folder) = (local.claim().unwrap(), local.folder().to_path_buf());
     let other = bed.open(Some(&bin)).await;
-    drop(local);
+    drop_as_killed(local);
     stop_if_last(claim, &folder);
     assert_eq!(postmaster(&other), Some(pid), "stopped under its other user");
     let claim = other.claim().unwrap();
-    drop(other);
+    drop_as_killed(other);
     assert_eq!(server::running(&cluster::data(&folder)).map(|found| found.pid), Some(pid));
     tokio::task::spawn_blocking({
         let folder = folder.clone();
@@ -236,6 +254,32 @@ async fn the_server_is_marked_outlives_us_and_a_bare_claim_stops_it() {
     .unwrap();
     assert_eq!(server::running(&cluster::data(&folder)), None);
     until("reaping", || proc::entry(pid).is_none()).await;
+}
+
+#[tokio::test]
+async fn another_tarball_than_expected_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut bed = Bed::new();
+    let npm = bed.path("tools/npm");
+    // Answers as npm would: a tarball in the folder it is run in.
+    fs::replace(&npm, b"#!/bin/sh\n/bin/cp .npmrc \"$0.rc\"\necho evil > evil.tgz\n", 0o755).unwrap();
+    bed.ctx.env.insert("PATH".into(), npm.parent().unwrap().into());
+    bed.ctx.dirs.cache = bed.path("cache");
+    let mut request = bed.request("repo", None);
+    request.npmrc = Some(bed.path("npmrc"));
+    fs::replace(&bed.path("npmrc"), b"registry=https://example.invalid\n", 0o644).unwrap();
+    std::fs::set_permissions(npm.parent().unwrap(), PermissionsExt::from_mode(0o755)).unwrap();
+    match Local::open(&bed.ctx, request).await {
+        // A system server stands in, and it is said why.
+        Ok(local) => {
+            local.release();
+            assert_eq!(bed.told("not the one devrun expects"), 1);
+        }
+        Err(error) => assert!(error.cause.unwrap().contains("not the one devrun expects")),
+    }
+    assert!(fs::read(&bed.path("tools/npm.rc")).unwrap().unwrap().starts_with(b"registry="));
+    let left: Vec<_> = std::fs::read_dir(bed.path("cache/pgbin")).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "only the lock: {left:?}");
 }
 
 #[tokio::test]
