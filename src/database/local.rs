@@ -160,10 +160,10 @@ impl Local {
         if lost && made_by.is_some() {
             server::stop(&data);
         }
-        if let Some(found) = server::running(&data) {
-            if let Some(client) = self.join(found.port).await? {
-                return Ok(client);
-            }
+        if let Some(found) = server::running(&data)
+            && let Some(client) = self.join(found.port).await?
+        {
+            return Ok(client);
         }
         server::clear_away(&data).await?;
         let search = Search {
@@ -177,6 +177,8 @@ impl Local {
         let state = self.state.borrow().clone();
         if made_by.is_none() {
             self.progress(format!("making a Postgres {} cluster", binaries.major));
+            // A killed devrun's initdb may have left a process that still writes there.
+            server::clear_away(&cluster.half_made()).await?;
             cluster.init(&binaries, &state).await?;
         } else if lost {
             cluster.set_passwords(&binaries, &data, &state).await?;
@@ -210,7 +212,7 @@ impl Local {
             let port = state::free_port(wish, &net::is_free)
                 .ok_or_else(|| self.not_started("no port is free between 20000 and 32000".into()))?;
             self.use_port(port)?;
-            cluster.configure(&Settings {
+            cluster.configure(Settings {
                 major: binaries.major,
                 port,
                 no_shared_memory: cluster::lacks_shared_memory(),
@@ -259,29 +261,34 @@ impl Local {
     /// The connection of this invocation; made again, with the server if need be, when it is gone.
     async fn client(&self) -> Result<Rc<Client>, LocalError> {
         let kept = self.client.borrow().clone();
-        if let Some(client) = kept.filter(|client| !client.is_closed()) {
+        // A session may answer for an instant after its server was killed.
+        if let Some(client) = kept.filter(|client| !client.is_closed() && self.runs()) {
             return Ok(client);
         }
         let state = self.state.borrow().clone();
-        let client = match server::connect(&state).await {
-            Ok(client) => client,
-            Err(_) => {
-                let _turn = Lock::take(&self.cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
-                self.bring_up(false).await?
-            }
+        let client = if let Ok(client) = server::connect(&state).await {
+            client
+        } else {
+            let _turn = Lock::take(&self.cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
+            self.bring_up(false).await?
         };
         let client = Rc::new(client);
         self.client.replace(Some(Rc::clone(&client)));
         Ok(client)
     }
 
-    /// Looks for `name`. A server that was killed is noticed by the first question only, hence the second attempt.
+    fn runs(&self) -> bool {
+        server::running(&self.cluster.data()).is_some()
+    }
+
+    /// Looks for `name`. That the server was killed is often noticed by the first question only, hence the second.
     async fn look(&self, name: &str) -> Result<Option<Found>, LocalError> {
         let client = self.client().await?;
-        match branches::look(&client, name).await {
-            Err(_) if client.is_closed() => branches::look(&*self.client().await?, name).await,
-            answer => answer,
+        if let Ok(found) = branches::look(&client, name).await {
+            return Ok(found);
         }
+        self.client.replace(None);
+        branches::look(&*self.client().await?, name).await
     }
 
     async fn make(&self, wanted: &Wanted) -> Result<(Found, Made), LocalError> {
@@ -337,6 +344,13 @@ impl Provider for Local {
                 }
             })
         })
+    }
+}
+
+/// Also when opening failed or was interrupted half-way: a server without users is not left running.
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

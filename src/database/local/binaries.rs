@@ -44,7 +44,7 @@ impl Search<'_> {
     /// Programs for the cluster in `cluster`: of the major that made it, or of the best to be had for a new one.
     pub(super) async fn find(&self, made_by: Option<u32>, cluster: &Path) -> Result<Binaries, LocalError> {
         if let Some(setting) = self.setting {
-            return self.from_setting(setting, made_by).await;
+            return self.chosen(setting, made_by).await;
         }
         let major = made_by.unwrap_or(PREFERRED);
         if let Some(bin) = package(major).and_then(|package| fetch::cached(self.home, package)) {
@@ -76,7 +76,7 @@ impl Search<'_> {
         })
     }
 
-    async fn from_setting(&self, setting: &Path, made_by: Option<u32>) -> Result<Binaries, LocalError> {
+    async fn chosen(&self, setting: &Path, made_by: Option<u32>) -> Result<Binaries, LocalError> {
         let refuse = |reason| LocalError::Setting { path: setting.into(), reason };
         let inner = setting.join("bin");
         let bin = if inner.join("postgres").exists() { inner } else { setting.to_path_buf() };

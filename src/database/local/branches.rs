@@ -14,7 +14,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::cluster::APP;
 use super::error::LocalError;
-use super::state::random_hex;
+use super::state::random_id;
 use crate::database::Wanted;
 use crate::event::{Event, Events, Step};
 
@@ -151,7 +151,7 @@ impl Copier<'_> {
             None => format!("make database {name}"),
         };
         self.events.send(Event::StepProgress { step: Step::Database, detail: doing() });
-        let temporary = format!("{TEMPORARY}{}", random_hex(8)?);
+        let temporary = format!("{TEMPORARY}{}", random_id()?);
         let template = if parent.is_some() { &wanted.parent } else { "template0" };
         let sql = format!(
             "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY OWNER {APP}",
@@ -180,7 +180,7 @@ impl Copier<'_> {
         let create = self.maker.batch_execute(sql);
         tokio::pin!(create);
         let begin = Instant::now();
-        let mut ended: BTreeMap<String, u32> = BTreeMap::new();
+        let mut ended: BTreeMap<String, String> = BTreeMap::new();
         let mut first: Option<Instant> = None;
         let done = loop {
             tokio::select! {
@@ -190,8 +190,8 @@ impl Copier<'_> {
             let sql = end_sessions(&parent.oid, &backend, begin.elapsed() > PATIENCE);
             for row in rows(self.watcher, &sql, &doing).await? {
                 first.get_or_insert_with(Instant::now);
-                let program = row.into_iter().next().flatten().filter(|name| !name.is_empty());
-                *ended.entry(program.unwrap_or_else(|| "an unnamed program".into())).or_default() += 1;
+                let mut row = row.into_iter().map(Option::unwrap_or_default);
+                ended.insert(row.next().unwrap_or_default(), row.next().unwrap_or_default());
             }
         };
         done.map_err(LocalError::sql(&doing))?;
@@ -203,21 +203,29 @@ impl Copier<'_> {
 }
 
 /// Ends sessions in the database `oid`, once backend `maker` has locked it: before that they would come back. Those in
-/// a transaction are left alone unless `all`. Gives the name of each one's program.
+/// a transaction are left alone unless `all`. Gives process id and program of each.
 fn end_sessions(oid: &str, maker: &str, all: bool) -> String {
-    let whom = if all { "true" } else { "a.state = 'idle'" };
+    let outside = if all { "" } else { "AND a.state = 'idle'" };
+    // Materialised: as a mere condition, the planner might end a session before it asks whose it is.
     format!(
-        "SELECT a.application_name FROM pg_stat_activity a WHERE a.datid = {oid} AND a.backend_type = 'client backend' \
+        "WITH chosen AS MATERIALIZED (SELECT a.pid, a.application_name FROM pg_stat_activity a \
+         WHERE a.datid = {oid} AND a.backend_type = 'client backend' {outside} \
          AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = {maker} AND l.locktype = 'object' \
-         AND l.classid = 'pg_database'::regclass AND l.objid = {oid} AND l.mode = 'ShareLock' AND l.granted) \
-         AND CASE WHEN {whom} THEN pg_terminate_backend(a.pid) ELSE false END"
+         AND l.classid = 'pg_database'::regclass AND l.objid = {oid} AND l.mode = 'ShareLock' AND l.granted)) \
+         SELECT pid, application_name FROM chosen WHERE pg_terminate_backend(pid)"
     )
 }
 
-fn told(parent: &str, ended: &BTreeMap<String, u32>, took: Duration) -> String {
-    let count: u32 = ended.values().sum();
+/// `ended`: process ids and their programs.
+fn told(parent: &str, ended: &BTreeMap<String, String>, took: Duration) -> String {
+    let count = ended.len();
+    let mut programs: BTreeMap<&str, u32> = BTreeMap::new();
+    for program in ended.values() {
+        let program = if program.is_empty() { "an unnamed program" } else { program };
+        *programs.entry(program).or_default() += 1;
+    }
     let programs: Vec<String> =
-        ended.iter().map(|(program, count)| format!("{count} of {program}")).collect();
+        programs.iter().map(|(program, count)| format!("{count} of {program}")).collect();
     format!(
         "{parent} was in use: to copy it, {count} connection{} to it {} closed ({}), and new ones waited {:.1} s",
         if count == 1 { "" } else { "s" },
@@ -272,10 +280,12 @@ mod tests {
 
     #[test]
     fn the_warning_names_programs_and_the_time() {
-        let ended = BTreeMap::from([("psql".to_string(), 1), ("uvicorn".to_string(), 2)]);
+        let ended = BTreeMap::from(
+            [("7", "uvicorn"), ("8", ""), ("9", "uvicorn")].map(|(a, b)| (a.into(), b.into())),
+        );
         assert_eq!(
             told("dev-main", &ended, Duration::from_millis(320)),
-            "dev-main was in use: to copy it, 3 connections to it were closed (1 of psql, 2 of uvicorn), and new ones \
+            "dev-main was in use: to copy it, 3 connections to it were closed (1 of an unnamed program, 2 of uvicorn), and new ones \
              waited 0.3 s"
         );
     }

@@ -41,6 +41,11 @@ impl Cluster {
         data(&self.folder)
     }
 
+    /// The server's data until they are whole.
+    pub(super) fn half_made(&self) -> PathBuf {
+        self.folder.join("data.tmp")
+    }
+
     /// What devrun remembers.
     pub(super) fn state(&self) -> PathBuf {
         self.folder.join("state.json")
@@ -73,7 +78,7 @@ impl Cluster {
 
     /// Makes the data folder. Killed half-way, the next call begins anew.
     pub(super) async fn init(&self, binaries: &Binaries, state: &State) -> Result<(), LocalError> {
-        let half = self.folder.join("data.tmp");
+        let half = self.half_made();
         let mut made = Err(LocalError::Init { what: "no locale will do".into(), tail: None });
         for locale in locales(binaries.major) {
             made = self.initdb(binaries, &half, locale).await;
@@ -123,7 +128,7 @@ impl Cluster {
     }
 
     /// Writes the configuration for the next start.
-    pub(super) fn configure(&self, settings: &Settings) -> Result<(), LocalError> {
+    pub(super) fn configure(&self, settings: Settings) -> Result<(), LocalError> {
         fs::replace(&self.data().join("postgresql.conf"), settings.render().as_bytes(), 0o644)?;
         write_rules(&self.data())
     }
@@ -138,15 +143,6 @@ impl Cluster {
 /// The server's data in the cluster `folder`.
 pub(super) fn data(folder: &Path) -> PathBuf {
     folder.join("data")
-}
-
-/// The cluster's own number, which every backup and copy of it shares: first field of `global/pg_control`.
-pub(super) fn system_identifier(data: &Path) -> Result<String, LocalError> {
-    let path = data.join("global/pg_control");
-    let bytes = fs::read(&path)?;
-    let head: Option<[u8; 8]> = bytes.and_then(|bytes| bytes.get(..8)?.try_into().ok());
-    head.map(|head| u64::from_ne_bytes(head).to_string())
-        .ok_or_else(|| LocalError::io("read", &path)(std::io::ErrorKind::UnexpectedEof.into()))
 }
 
 /// Indexes must not depend on which build of which library opens them: the server's own rules where it has them.

@@ -26,7 +26,7 @@ pub const CLUSTER_VARIABLE: &str = "DEVRUN_CLUSTER";
 const POLL: Duration = Duration::from_millis(5);
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-const PID_FILE: &str = "postmaster.pid";
+pub(super) const PID_FILE: &str = "postmaster.pid";
 
 /// A server process that is known to be this cluster's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,12 @@ fn works_in(pid: u32, _data: &Path) -> bool {
     kill(Pid::from_raw(pid.cast_signed()), None).is_ok()
 }
 
+/// The pid file goes an instant before the process does; a process that nobody has reaped yet works nowhere.
+fn is_gone(pid: u32, data: &Path) -> bool {
+    let listed = || running(data).is_some_and(|found| found.pid == pid);
+    if cfg!(target_os = "linux") { !works_in(pid, data) } else { !listed() }
+}
+
 /// All server processes that work in `data`: the server, or what it left behind when it was killed.
 fn members(data: &Path) -> Vec<u32> {
     proc::table().iter().map(|entry| entry.pid).filter(|pid| works_in(*pid, data)).collect()
@@ -80,7 +86,9 @@ pub(super) async fn clear_away(data: &Path) -> Result<(), LocalError> {
     while !left.is_empty() {
         // Backends end by themselves once they notice; one that is busy may take its time.
         let signal = if start.elapsed() > STOP_LIMIT { Signal::SIGKILL } else { Signal::SIGQUIT };
-        left.iter().for_each(|pid| send(*pid, signal));
+        for pid in left {
+            send(pid, signal);
+        }
         if start.elapsed() > 2 * STOP_LIMIT {
             break;
         }
@@ -209,7 +217,7 @@ pub(super) fn stop(data: &Path) {
         send(found.pid, signal);
         let start = Instant::now();
         while start.elapsed() < limit {
-            if running(data).is_none_or(|now| now.pid != found.pid) {
+            if is_gone(found.pid, data) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -220,10 +228,4 @@ pub(super) fn stop(data: &Path) {
 fn send(pid: u32, signal: Signal) {
     // It may have gone by itself.
     let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
-}
-
-/// Where the pid file lies, for tests and for people.
-#[cfg(test)]
-pub(super) fn pid_file(data: &Path) -> std::path::PathBuf {
-    data.join(PID_FILE)
 }

@@ -41,8 +41,8 @@ impl State {
             version: VERSION,
             shared: shared.to_string_lossy().into_owned(),
             port: port_of(id),
-            admin_password: random_hex(16)?,
-            app_password: random_hex(16)?,
+            admin_password: random_password()?,
+            app_password: random_password()?,
         })
     }
 
@@ -91,7 +91,7 @@ pub(super) fn repository_id(shared: &Path) -> Result<String, LocalError> {
 
 /// Gives the repository another id. The caller holds the lock of the cluster of the old one.
 pub(super) fn renew_id(shared: &Path) -> Result<String, LocalError> {
-    let id = random_hex(8)?;
+    let id = random_id()?;
     let path = shared.join(ID_FILE);
     fs::replace(&path, format!("{id}\n").as_bytes(), 0o644)?;
     give_to_owner(&path, shared);
@@ -107,7 +107,7 @@ fn publish_first(shared: &Path, path: &Path) -> Result<(), LocalError> {
         .permissions(mode)
         .tempfile_in(shared)
         .map_err(LocalError::io("write", path))?;
-    writeln!(file, "{}", random_hex(8)?).map_err(LocalError::io("write", path))?;
+    writeln!(file, "{}", random_id()?).map_err(LocalError::io("write", path))?;
     match file.persist_noclobber(path) {
         Ok(_) => give_to_owner(path, shared),
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -177,7 +177,7 @@ fn port_of(id: &str) -> u16 {
 /// The first port from `from` on for which `is_free` holds, going round within the range.
 pub(super) fn free_port(from: u16, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
     const TRIES: u16 = 200;
-    let offset = from.checked_sub(PORTS.0).unwrap_or(0) % PORTS.1;
+    let offset = from.saturating_sub(PORTS.0) % PORTS.1;
     (0..TRIES).map(|step| PORTS.0 + (offset + step) % PORTS.1).find(|port| is_free(*port))
 }
 
@@ -186,13 +186,17 @@ pub(super) fn next_port(port: u16) -> u16 {
     PORTS.0 + (port.saturating_sub(PORTS.0) + 1) % PORTS.1
 }
 
-/// `count` random bytes in hex.
-pub(super) fn random_hex(count: usize) -> Result<String, LocalError> {
-    let mut bytes = vec![0; count];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        LocalError::io("read", Path::new("the random source"))(std::io::Error::other(error))
+/// 64 random bits in hex.
+pub(super) fn random_id() -> Result<String, LocalError> {
+    let number = getrandom::u64().map_err(|error| {
+        LocalError::io("read", Path::new("the source of randomness"))(std::io::Error::other(error))
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{number:016x}"))
+}
+
+/// 128 random bits in hex: needs no quoting anywhere.
+fn random_password() -> Result<String, LocalError> {
+    Ok(random_id()? + &random_id()?)
 }
 
 #[cfg(test)]
