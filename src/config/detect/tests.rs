@@ -56,8 +56,7 @@ processes:
     run: node_modules/.bin/next dev --port $PORT
     directory: frontend
     port: frontend
-    depends_on: [backend]
-    ready: { http: / }
+    ready: { http: /, timeout: 15s }
 "#
     );
     assert_eq!(
