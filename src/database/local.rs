@@ -75,9 +75,13 @@ pub struct Local {
 
 impl Local {
     /// Claims the repository's cluster; finds binaries, makes the cluster and starts the server as far as needed.
-    /// `entrust` gets the cluster's folder and another handle on the claim before a server is started, for a process that
-    /// stops it with [`stop_if_last`] when this one has died.
-    pub async fn open(ctx: &Context, request: LocalRequest, entrust: Entrust<'_>) -> Result<Local, Report> {
+    /// The claim goes to `entrust`, before a server is started, for whoever calls [`stop_if_last`] however this process
+    /// ends; without one it is given back when this value is dropped.
+    pub async fn open(
+        ctx: &Context,
+        request: LocalRequest,
+        entrust: Option<Entrust<'_>>,
+    ) -> Result<Local, Report> {
         Local::claim_cluster(ctx, request, entrust).await
     }
 
@@ -106,7 +110,7 @@ impl Local {
     async fn claim_cluster(
         ctx: &Context,
         mut request: LocalRequest,
-        entrust: Entrust<'_>,
+        mut entrust: Option<Entrust<'_>>,
     ) -> Result<Local, Report> {
         fs::make_private_dir(&request.shared)?;
         request.shared = request.shared.canonicalize().map_err(LocalError::io("look at", &request.shared))?;
@@ -142,9 +146,15 @@ impl Local {
                 state.save(&cluster.state())?;
             }
             // Before a server is started somebody knows that it is to be stopped.
-            entrust(cluster.folder.clone(), users.share()?)?;
+            let users = match entrust.take() {
+                Some(entrust) => {
+                    entrust(cluster.folder.clone(), users.share()?)?;
+                    None
+                }
+                None => Some(users),
+            };
             let (state, client) = (RefCell::new(state), RefCell::default());
-            let users = RefCell::new(Some(users));
+            let users = RefCell::new(users);
             let local = Local { ctx: ctx.clone(), request, home, cluster, state, users, client };
             let client = local.bring_up(lost).await?;
             local.client.replace(Some(Rc::new(client)));

@@ -62,7 +62,7 @@ impl Bed {
     }
 
     pub(super) async fn open(&self, bin: Option<&Path>) -> Local {
-        Local::open(&self.ctx, self.request("repo", bin), &mut |_, _| Ok(())).await.unwrap()
+        Local::open(&self.ctx, self.request("repo", bin), None).await.unwrap()
     }
 
     /// The same, with the claim as a keeper would hold it.
@@ -72,7 +72,7 @@ impl Bed {
             claim = Some(handle);
             Ok(())
         };
-        let local = Local::open(&self.ctx, self.request("repo", bin), &mut entrust).await.unwrap();
+        let local = Local::open(&self.ctx, self.request("repo", bin), Some(&mut entrust)).await.unwrap();
         (local, claim.unwrap())
     }
 

@@ -105,7 +105,7 @@ async fn with_an_older_server_of_the_system() {
     fs::replace(&wrong.join("initdb"), b"", 0o755).unwrap();
     fs::replace(&wrong.join("postgres"), b"#!/bin/sh\necho 'postgres (PostgreSQL) 12.1'\n", 0o755).unwrap();
     std::fs::set_permissions(&wrong, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let error = Local::open(&bed.ctx, bed.request("repo", Some(&wrong)), &mut |_, _| Ok(())).await.unwrap_err();
+    let error = Local::open(&bed.ctx, bed.request("repo", Some(&wrong)), None).await.unwrap_err();
     assert_eq!(error.code, Code::PostgresMissing);
     assert!(error.message.contains("holds Postgres 12"), "{error}");
 }
@@ -268,7 +268,7 @@ async fn another_tarball_than_expected_is_not_used() {
     request.npmrc = Some(bed.path("npmrc"));
     fs::replace(&bed.path("npmrc"), b"registry=https://example.invalid\n", 0o644).unwrap();
     std::fs::set_permissions(npm.parent().unwrap(), PermissionsExt::from_mode(0o755)).unwrap();
-    match Local::open(&bed.ctx, request, &mut |_, _| Ok(())).await {
+    match Local::open(&bed.ctx, request, None).await {
         // A system server stands in, and it is said why.
         Ok(local) => {
             local.release();
@@ -286,7 +286,7 @@ async fn no_programs_anywhere_is_said_with_ways_out() {
     let mut bed = Bed::new();
     bed.ctx.env.insert("PATH".into(), "/nonexistent".into());
     bed.ctx.dirs.cache = bed.path("cache");
-    match Local::open(&bed.ctx, bed.request("repo", None), &mut |_, _| Ok(())).await {
+    match Local::open(&bed.ctx, bed.request("repo", None), None).await {
         Ok(local) => {
             local.release();
             skip("a system Postgres was found without PATH");
