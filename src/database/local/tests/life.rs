@@ -19,9 +19,10 @@ fn postmaster(local: &Local) -> Option<u32> {
     server::running(&cluster::data(local.folder())).map(|found| found.pid)
 }
 
-fn kill_server(local: &Local) {
+async fn kill_server(local: &Local) {
     let pid = postmaster(local).unwrap();
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    until("the kill", || postmaster(local).is_none()).await;
 }
 
 async fn ensure(local: &Local, name: &str, parent: &str) -> Branch {
@@ -145,7 +146,7 @@ async fn a_killed_server_comes_back_within_ensure() {
         }
     }
     let old = postmaster(&local).unwrap();
-    kill_server(&local);
+    kill_server(&local).await;
     let again = ensure(&local, "dev-main", "dev-main").await;
     assert_eq!(again.id, main.id);
     assert_ne!(postmaster(&local), Some(old));
