@@ -5,7 +5,9 @@
 
 pub mod connect;
 pub mod heads;
+pub mod local;
 pub mod migrate;
+pub mod names;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -31,9 +33,6 @@ pub trait Provider {
     /// Makes sure the branch database exists and can be connected to. Idempotent; safe to run from several devruns at
     /// once; killed at any moment, the next call heals what was left.
     fn ensure<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch>;
-
-    /// Closes what this invocation holds, such as its claim on a local server.
-    fn release(&self) {}
 }
 
 /// The branch database a worktree asks for.

@@ -33,12 +33,33 @@ pub struct Plan {
 pub struct Place {
     /// Physical path of the worktree's top level.
     pub path: PathBuf,
-    /// Git branch; `None` when HEAD is detached or outside git.
-    pub branch: Option<String>,
+    /// What is checked out.
+    pub head: Head,
     /// A short name safe in host names, files and logs.
     pub slug: String,
     /// Folder for this worktree's own state; vanishes with the worktree where git allows it.
     pub state: PathBuf,
+}
+
+/// What is checked out in a worktree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// A branch, perhaps without a commit yet. Name without `refs/heads/`; invalid UTF-8 replaced.
+    Branch(String),
+    /// A commit without a branch.
+    Detached,
+    /// Nothing: the folder is not in a git repository.
+    None,
+}
+
+impl Head {
+    /// The branch's name, when there is one.
+    pub fn branch(&self) -> Option<&str> {
+        match self {
+            Head::Branch(name) => Some(name),
+            Head::Detached | Head::None => None,
+        }
+    }
 }
 
 /// An environment, with the names whose values must be masked when shown.

@@ -7,6 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -236,12 +237,53 @@ impl Cmd {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    /// Starts it as a server that outlives us: in a session of its own, without input, both streams to `log`, no time
+    /// limit. It is reaped while we live and becomes init's child afterwards.
+    pub fn detach(&self, log: File) -> Result<Detached, CmdError> {
+        let mut command = self.command();
+        let same = log.try_clone().map_err(|source| self.not_started(source))?;
+        command.stdin(Stdio::null()).stdout(log).stderr(same);
+        spawn::isolate(&mut command, Isolation::default());
+        let mut child =
+            tokio::process::Command::from(command).spawn().map_err(|source| self.not_started(source))?;
+        let pid = child.id().unwrap_or_default();
+        spawn::await_pid(pid);
+        let ended = tokio::spawn(async move {
+            let status = child.wait().await;
+            spawn::forget_pid(pid);
+            status.map_or(Ending::Code(255), ending)
+        });
+        Ok(Detached { pid, ended })
+    }
+
     fn spawn(&self) -> Result<Running, CmdError> {
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        spawn::isolate(&mut command, Isolation { die_with_us: true, ..Isolation::default() });
+        let child =
+            tokio::process::Command::from(command).spawn().map_err(|source| self.not_started(source))?;
+        let pid = child.id().unwrap_or_default();
+        spawn::await_pid(pid);
+        Ok(Running { child, pid, ended: false })
+    }
+
+    fn not_started(&self, source: std::io::Error) -> CmdError {
+        let program = self.program.to_string_lossy().into_owned();
+        let missing = source.kind() == std::io::ErrorKind::NotFound;
+        if missing && self.directory.as_ref().is_none_or(|folder| folder.is_dir()) {
+            CmdError::NotFound(program)
+        } else {
+            CmdError::Spawn { program, source }
+        }
+    }
+
+    /// Program, arguments, folder, environment and user; neither streams nor isolation.
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    fn command(&self) -> std::process::Command {
         use std::os::unix::process::CommandExt;
         let mut command = std::process::Command::new(&self.program);
-        command.args(&self.args).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.args(&self.args);
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
@@ -257,22 +299,17 @@ impl Cmd {
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
-        spawn::isolate(&mut command, Isolation { die_with_us: true, ..Isolation::default() });
-        let mut command = tokio::process::Command::from(command);
-        let child = command.spawn().map_err(|source| {
-            let program = self.program.to_string_lossy().into_owned();
-            if source.kind() == std::io::ErrorKind::NotFound
-                && self.directory.as_ref().is_none_or(|d| d.is_dir())
-            {
-                CmdError::NotFound(program)
-            } else {
-                CmdError::Spawn { program, source }
-            }
-        })?;
-        let pid = child.id().unwrap_or_default();
-        spawn::await_pid(pid);
-        Ok(Running { child, pid, ended: false })
+        command
     }
+}
+
+/// A server that outlives us.
+#[derive(Debug)]
+pub struct Detached {
+    /// Its process id, also its group and session.
+    pub pid: u32,
+    /// Ends when it ends; dropping it changes nothing.
+    pub ended: tokio::task::JoinHandle<Ending>,
 }
 
 /// A command under way; its whole group dies with this value unless it ended.
@@ -352,8 +389,7 @@ async fn collect(
     let Some(mut pipe) = pipe else { return };
     let mut pending = Vec::new();
     let mut buffer = vec![0; 16 << 10];
-    loop {
-        let Ok(count @ 1..) = pipe.read(&mut buffer).await else { break };
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
         let chunk = &buffer[..count];
         kept.extend_from_slice(chunk);
         if kept.len() > KEEP {
@@ -416,6 +452,20 @@ mod tests {
         let mut seen = Vec::new();
         Cmd::shell("echo one; echo two").watched(&mut |line| seen.push(line.to_string())).await.unwrap();
         assert_eq!(seen, ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn a_detached_command_has_a_session_of_its_own_and_writes_to_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let server =
+            Cmd::shell("ps -o sid= -p $$; echo err >&2; exit 3").detach(File::create(&log).unwrap()).unwrap();
+        let ending = tokio::time::timeout(Duration::from_secs(20), server.ended).await.unwrap().unwrap();
+        assert_eq!(ending, Ending::Code(3));
+        assert!(!spawn::is_awaited(server.pid));
+        let text = std::fs::read_to_string(&log).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines, [server.pid.to_string().as_str(), "err"]);
     }
 
     #[tokio::test]

@@ -190,16 +190,12 @@ impl Lock {
     }
 }
 
-/// Turns a shared lock held through `descriptor` (and perhaps by others) into an exclusive one. True when we were the
-/// last holder; false when somebody else holds it, and then ours is gone.
-pub fn upgrade_if_last(descriptor: OwnedFd) -> bool {
+/// Turns a shared lock held through `descriptor` (and perhaps by others) into an exclusive one, when we are its last
+/// holder; `None` when somebody else holds it, and then ours is gone. It stays exclusive until [`File::unlock`] is called
+/// or the last handle on it is closed.
+pub fn upgrade_if_last(descriptor: OwnedFd) -> Option<File> {
     let file = File::from(descriptor);
-    let last = file.try_lock().is_ok();
-    if last {
-        // Kept until the process ends: nobody may come in while we act on being the last.
-        std::mem::forget(file);
-    }
-    last
+    file.try_lock().is_ok().then_some(file)
 }
 
 #[cfg(test)]
@@ -230,7 +226,7 @@ mod tests {
         let second = Lock::try_take(&path, LockKind::Shared).unwrap().unwrap();
         assert!(Lock::try_take(&path, LockKind::Exclusive).unwrap().is_none());
         drop(first);
-        assert!(upgrade_if_last(second.share().unwrap()));
+        assert!(upgrade_if_last(second.share().unwrap()).is_some());
     }
 
     #[test]
@@ -239,7 +235,7 @@ mod tests {
         let path = dir.path().join("lock");
         let first = Lock::try_take(&path, LockKind::Shared).unwrap().unwrap();
         let _second = Lock::try_take(&path, LockKind::Shared).unwrap().unwrap();
-        assert!(!upgrade_if_last(first.share().unwrap()));
+        assert!(upgrade_if_last(first.share().unwrap()).is_none());
     }
 
     #[tokio::test]

@@ -31,11 +31,7 @@ pub fn is_free(port: u16) -> bool {
 
 /// True unless the address is in use; a family this machine lacks hinders nobody.
 fn can_bind(address: IpAddr, port: u16) -> bool {
-    match bound(address, port) {
-        Ok(_) => true,
-        Err(nix::Error::EADDRINUSE | nix::Error::EACCES) => false,
-        Err(_) => true,
-    }
+    !matches!(bound(address, port), Err(nix::Error::EADDRINUSE | nix::Error::EACCES))
 }
 
 fn bound(address: IpAddr, port: u16) -> nix::Result<OwnedFd> {

@@ -113,19 +113,40 @@ pub fn user_of(pid: u32) -> Option<u32> {
 /// Ids of the processes that listen on TCP `port` on any address; several when a socket was inherited.
 /// `None` when somebody listens whose process cannot be seen (another user's).
 pub fn listeners(port: u16) -> Option<Vec<u32>> {
-    let sockets = listening_sockets(port);
-    let mut pids = Vec::new();
-    let mut seen = HashSet::new();
-    for entry in table() {
-        let Ok(links) = std::fs::read_dir(format!("/proc/{}/fd", entry.pid)) else { continue };
-        let inodes = links.flatten().filter_map(|link| socket_inode(&std::fs::read_link(link.path()).ok()?));
-        let held: Vec<u64> = inodes.filter(|inode| sockets.contains(inode)).collect();
-        if !held.is_empty() {
-            pids.push(entry.pid);
-            seen.extend(held);
-        }
-    }
-    if seen.len() < sockets.len() && pids.is_empty() { None } else { Some(pids) }
+    let sockets: HashSet<u64> = listening(port).iter().map(|socket| socket.inode).collect();
+    let holds = |pid: &u32| sockets_of(*pid).any(|inode| sockets.contains(&inode));
+    let pids: Vec<u32> = table().iter().map(|entry| entry.pid).filter(holds).collect();
+    if pids.is_empty() && !sockets.is_empty() { None } else { Some(pids) }
+}
+
+/// A TCP socket in state LISTEN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Socket {
+    /// Names the socket among all processes that hold it.
+    pub inode: u64,
+    /// The user that made it.
+    pub user: u32,
+}
+
+/// The sockets that listen on TCP `port`, on any address of either family.
+pub fn listening(port: u16) -> Vec<Socket> {
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    tables
+        .iter()
+        .flat_map(|text| text.lines().skip(1))
+        .filter_map(|line| parse_listening(line, port))
+        .collect()
+}
+
+/// Inodes of the sockets that `pid` has open; none when they are not ours to read.
+pub fn sockets_of(pid: u32) -> impl Iterator<Item = u64> {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    links
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|link| socket_inode(&std::fs::read_link(link.path()).ok()?))
 }
 
 fn socket_inode(target: &std::path::Path) -> Option<u64> {
@@ -133,21 +154,13 @@ fn socket_inode(target: &std::path::Path) -> Option<u64> {
     text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Inodes of the sockets in state LISTEN (`0A`) on `port`, from both families' tables.
-fn listening_sockets(port: u16) -> HashSet<u64> {
-    let mut inodes = HashSet::new();
-    for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let Ok(text) = std::fs::read_to_string(path) else { continue };
-        inodes.extend(text.lines().skip(1).filter_map(|line| listening_inode(line, port)));
-    }
-    inodes
-}
-
-fn listening_inode(line: &str, port: u16) -> Option<u64> {
+/// A line of `/proc/net/tcp`: `sl local_address rem_address st … uid timeout inode …`; state `0A` is LISTEN.
+fn parse_listening(line: &str, port: u16) -> Option<Socket> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
     let listens = *fields.get(3)? == "0A" && u16::from_str_radix(local_port, 16).ok()? == port;
-    listens.then(|| fields.get(9)?.parse().ok()).flatten()
+    let socket = Socket { user: fields.get(7)?.parse().ok()?, inode: fields.get(9)?.parse().ok()? };
+    listens.then_some(socket)
 }
 
 #[cfg(all(test, target_os = "linux"))]

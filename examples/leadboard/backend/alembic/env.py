@@ -1,0 +1,16 @@
+from logging.config import fileConfig
+
+from alembic import context
+
+from app.db import new_engine
+from app.models import Base
+
+fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+
+# The engine comes straight from DATABASE_URL. Through alembic.ini a `%` in it would be interpolated.
+engine = new_engine()
+with engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=Base.metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+engine.dispose()

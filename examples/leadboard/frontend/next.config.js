@@ -1,0 +1,9 @@
+import path from 'node:path'
+
+/** @type {import('next').NextConfig} */
+export default {
+  // The workspace root of this checkout. Said out loud, so that a worktree nested in another checkout
+  // (.claude/worktrees/x) never resolves its packages from the outer one.
+  turbopack: { root: path.join(import.meta.dirname, '..') },
+  devIndicators: false,
+}

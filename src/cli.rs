@@ -1,0 +1,141 @@
+//! The command line: what can be asked, and one file for each verb that answers.
+
+mod args;
+mod down;
+mod env;
+mod exec;
+mod init;
+mod plan;
+mod ports;
+mod up;
+mod url;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Verb};
+use crate::context::{Context, Dirs};
+use crate::error::{Code, Exit, Report};
+use crate::supervisor::keeper::{self, Role};
+use crate::ui::console::Console;
+
+/// Understands `args`, does what they ask and returns the exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let started = std::time::Instant::now();
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody to tell is no reason to fail otherwise.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.status() } else { Exit::Ok.status() });
+        }
+    };
+    ExitCode::from(dispatch(cli, started).status())
+}
+
+fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
+    let verb = cli.verb.unwrap_or(Verb::Up(cli.up));
+    // The fork comes before anything that could make a thread.
+    let link = match &verb {
+        Verb::Up(_) => match keeper::split() {
+            Ok(Role::Keeper(keeper)) => return keeper.watch(up::settle),
+            Ok(Role::Supervisor(link)) => Some(link),
+            Err(error) => return early_failure(&Report::bug(format!("cannot fork: {error}"))),
+        },
+        _ => None,
+    };
+    let env = std::env::vars_os().collect();
+    let console = match Console::new(&env) {
+        Ok(console) => console,
+        Err(error) => return early_failure(&Report::bug(format!("standard streams are unusable: {error}"))),
+    };
+    if cli.json {
+        console.speak_json();
+    }
+    let made = make_context(cli.directory.as_deref(), env, &console, started);
+    let ctx = match made {
+        Ok(ctx) => ctx,
+        Err(report) => {
+            console.fail(&report);
+            return report.exit;
+        }
+    };
+    let json = cli.json;
+    in_runtime(&console.clone(), async move {
+        match (verb, link) {
+            (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, link).await,
+            (Verb::Up(_), None) => Err(Report::bug("up without a keeper")),
+            (Verb::Down(args), _) => down::run(&ctx, &console, &args, json).await,
+            (Verb::Plan, _) => plan::run(&ctx, &console, json).await,
+            (Verb::Env(args), _) => env::run(&ctx, &console, &args, json).await,
+            (Verb::Ports, _) => ports::run(&ctx, &console, json).await,
+            (Verb::Url(args), _) => url::run(&ctx, &console, &args, json).await,
+            (Verb::Exec(args), _) => exec::run(&ctx, &args).await,
+            (Verb::Init(args), _) => init::run(&ctx, &console, &args).await,
+        }
+    })
+}
+
+/// Runs `answer` on this thread: children die with the thread that made them, and this one lives to the end.
+fn in_runtime(console: &Console, answer: impl Future<Output = Result<Exit, Report>>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return early_failure(&Report::bug(format!("no runtime: {error}"))),
+    };
+    let local = tokio::task::LocalSet::new();
+    let answered = local.block_on(&runtime, answer);
+    // Tasks of ours may hold commands under way: dropping them ends those.
+    drop(local);
+    runtime.shutdown_background();
+    answered.unwrap_or_else(|report| {
+        console.fail(&report);
+        report.exit
+    })
+}
+
+fn make_context(
+    directory: Option<&std::path::Path>,
+    env: std::collections::BTreeMap<OsString, OsString>,
+    console: &Console,
+    started: std::time::Instant,
+) -> Result<Context, Report> {
+    let cwd = std::env::current_dir().map_err(|error| {
+        Report::new(Code::State, format!("the working directory cannot be read: {error}"))
+            .with_fix("change to a folder that exists")
+    })?;
+    let cwd = directory.map_or(cwd.clone(), |directory| cwd.join(directory));
+    if !cwd.is_dir() {
+        return Err(Report::new(Code::State, format!("{} is not a directory", cwd.display()))
+            .with_fix("give -C a directory that exists"));
+    }
+    let dirs = Dirs::from_env(&env);
+    Ok(Context { cwd, dirs, events: console.events(), started, colour: console.colour(), env })
+}
+
+#[expect(clippy::print_stderr, reason = "the console itself could not be made")]
+fn early_failure(report: &Report) -> Exit {
+    eprint!("{}", crate::ui::failure::text(report, crate::ui::style::Style::PLAIN));
+    report.exit
+}
+
+/// The answer was printed; that nobody reads it (a closed pipe, as with `head`) is no failure.
+fn printed(result: std::io::Result<()>) -> Result<Exit, Report> {
+    match result {
+        Ok(()) => Ok(Exit::Ok),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+        Err(error) => Err(Report::new(Code::State, format!("cannot write the answer: {error}"))),
+    }
+}
+
+/// Two columns: names padded to the longest, then values.
+fn columns<N: AsRef<str>, V: std::fmt::Display>(rows: &[(N, V)]) -> String {
+    use std::fmt::Write;
+    let width = rows.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or(0);
+    rows.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{:width$}  {value}", name.as_ref());
+        text
+    })
+}

@@ -1,0 +1,134 @@
+//! What the command line understands, and the help it gives.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Turns this git worktree into a running, isolated copy of the product.
+///
+/// Without a verb, `devrun` means `devrun up`: ports of this worktree's own, dependencies installed, a Postgres branch
+/// database of its own with migrations done, every process started, the URLs printed. Ctrl-C takes all of it down.
+#[derive(Debug, Parser)]
+#[command(name = "devrun", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(after_help = "\
+Files:    devrun.yaml, else Procfile, else the shape of the repository (Next.js, FastAPI, Alembic).
+Exit:     0 fine; a child's own code; 128+signal (130 Ctrl-C); 2 usage; 80 config; 81 git; 82 ports;
+          83 dependencies; 84 database; 85 migration; 86 readiness; 87 process; 88 busy; 74 state; 70 bug.
+Examples: devrun                         everything up, here
+          devrun -C ../feature-x         the same for another worktree
+          eval \"$(devrun env --reveal)\"  its environment in this shell
+          devrun exec -- pytest          a command in its environment")]
+pub(super) struct Cli {
+    /// Work in DIR instead of the current directory.
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub(super) directory: Option<PathBuf>,
+    /// Print answers and errors as JSON on standard output.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) up: Up,
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Bring the whole stack up and stay with it (the default).
+    Up(Up),
+    /// Take this worktree's stack down; returns when its processes are gone and its ports are free.
+    Down(Down),
+    /// Show everything that `up` would run, without running it.
+    Plan,
+    /// Print the environment of the stack.
+    Env(Env),
+    /// Print this worktree's ports.
+    Ports,
+    /// Print the stack's URLs, or one of them.
+    Url(Url),
+    /// Run a command in the stack's environment (its database, its ports, its .venv on PATH).
+    Exec(Exec),
+    /// Write down what devrun recognises here as a devrun.yaml.
+    Init(Init),
+}
+
+#[derive(Debug, Default, Args)]
+pub(super) struct Up {
+    /// Fail when a port of this worktree is busy, instead of moving to other ports.
+    #[arg(long)]
+    pub(super) strict_ports: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Down {
+    /// Seconds to wait for the end before giving up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(super) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Env {
+    /// How to print it: for `eval` in a shell, as a dotenv file, or as a JSON object.
+    #[arg(long, value_enum, default_value_t = Format::Shell)]
+    pub(super) format: Format,
+    /// Print secrets instead of masking them.
+    #[arg(long)]
+    pub(super) reveal: bool,
+    /// Print the inherited variables too, not only those devrun adds or changes.
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// `export NAME='value'`
+    Shell,
+    /// `NAME="value"`
+    Dotenv,
+    /// `{"NAME": "value"}`
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Url {
+    /// Which one, by its printed name; upper and lower case alike.
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Exec {
+    /// The command and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(super) command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// Print it instead of writing devrun.yaml.
+    #[arg(long)]
+    pub(super) print: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_verb_means_up_with_its_options() {
+        let cli = Cli::try_parse_from(["devrun", "--strict-ports", "-C", "/x"]).unwrap();
+        assert!(cli.verb.is_none() && cli.up.strict_ports);
+        assert_eq!(cli.directory.unwrap(), PathBuf::from("/x"));
+    }
+
+    #[test]
+    fn options_of_all_verbs_may_follow_the_verb() {
+        let cli = Cli::try_parse_from(["devrun", "ports", "--json", "-C", "/x"]).unwrap();
+        assert!(cli.json && matches!(cli.verb, Some(Verb::Ports)));
+    }
+}

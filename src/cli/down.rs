@@ -1,0 +1,89 @@
+//! `devrun down`: ends this worktree's stack, whoever started it, and returns when nothing of it is left.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use super::args;
+use crate::context::Context;
+use crate::control::{self, Record, State};
+use crate::error::{Code, Exit, Report};
+use crate::os::net;
+use crate::ports::guard;
+use crate::prepare;
+use crate::supervisor::sweep;
+use crate::ui::console::Console;
+
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Down,
+    as_json: bool,
+) -> Result<Exit, Report> {
+    let worktree = prepare::locate(ctx).await?;
+    let limit = Duration::from_secs(args.timeout);
+    let start = Instant::now();
+    let stopped = match control::look(&worktree.state)? {
+        State::Running(Some(record)) => {
+            stop(&worktree.state, &record, limit).await?;
+            ports_free(&record, limit.saturating_sub(start.elapsed())).await?;
+            true
+        }
+        State::Running(None) => {
+            return Err(
+                Report::new(Code::AlreadyRunning, "a devrun is just starting here").with_fix("try again")
+            );
+        }
+        State::Free => false,
+    };
+    // A supervisor and a keeper that were both killed leave processes that only their tag betrays.
+    let left = match control::claim(&worktree.state)? {
+        Ok(claim) if claim.unclean => {
+            let left = sweep::kill_leftovers(&sweep::worktree_tag(&worktree.path)).len();
+            claim.clear();
+            left
+        }
+        _ => 0,
+    };
+    let text = match (stopped, left) {
+        (true, _) => "Stopped.\n".to_string(),
+        (false, 0) => "Nothing runs in this worktree.\n".to_string(),
+        (false, left) => format!("Ended {left} processes that an earlier run left behind.\n"),
+    };
+    let printed = if as_json {
+        console.print_json(&json!({ "stopped": stopped, "leftovers": left }))
+    } else {
+        console.print(&text)
+    };
+    super::printed(printed)
+}
+
+async fn stop(state: &std::path::Path, record: &Record, limit: Duration) -> Result<(), Report> {
+    // The lock is held, so the process that wrote the record is alive and its id is still its own.
+    let _ = kill(Pid::from_raw(record.pid.cast_signed()), Signal::SIGTERM);
+    if control::record::wait_until_free(state, limit).await? {
+        return Ok(());
+    }
+    Err(Report::new(Code::AlreadyRunning, format!("the stack did not end within {} s", limit.as_secs()))
+        .with_fix(format!("kill -9 {}; what it leaves is cleaned up by the next `devrun`", record.pid)))
+}
+
+async fn ports_free(record: &Record, limit: Duration) -> Result<(), Report> {
+    let start = Instant::now();
+    loop {
+        let Some(port) = record.ports.values().find(|port| !net::is_free(**port)) else { return Ok(()) };
+        if start.elapsed() >= limit {
+            let report = Report::new(
+                Code::PortBusy,
+                format!("port {port} is still held after everything was stopped"),
+            );
+            return Err(match guard::holder(*port) {
+                Some(holder) => report.with_holder(holder),
+                None => report,
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,215 @@
+//! `devrun up`: everything, in the foreground, until Ctrl-C.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::args;
+use crate::context::Context;
+use crate::control::{self, Claim, Record};
+use crate::database::local;
+use crate::error::{Code, Exit, Holder, Report};
+use crate::event::Event;
+use crate::os::net;
+use crate::plan::{Plan, PortUse};
+use crate::ports::guard::{self, Ownership};
+use crate::prepare::{self, Work};
+use crate::supervisor::keeper::{Link, Trust};
+use crate::supervisor::machine::{Outcome, Why};
+use crate::supervisor::run::{self, Setup};
+use crate::supervisor::signals::Stops;
+use crate::supervisor::sweep;
+use crate::ui::console::Console;
+use crate::worktree::Worktree;
+
+/// Settles what was entrusted, after everything of the run is dead. Called by the keeper, or by the supervisor when the
+/// keeper died first.
+pub(super) fn settle(trust: Trust) {
+    local::stop_if_last(trust.held, &trust.about);
+}
+
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Up,
+    mut link: Link,
+) -> Result<Exit, Report> {
+    let deaf = |error: std::io::Error| Report::bug(format!("cannot listen for signals: {error}"));
+    let mut stops = link.watch().and_then(|keeper| Stops::listen(Some(keeper))).map_err(deaf)?;
+    link.unblock_signals().map_err(deaf)?;
+    let worktree = prepare::locate(ctx).await?;
+    let claim = match control::claim(&worktree.state)? {
+        Ok(claim) => claim,
+        Err(record) => return already_running(console, record),
+    };
+    let result = bring_up(ctx, console, args, &worktree, &claim, &mut link, &mut stops).await;
+    claim.clear();
+    link.settle(settle);
+    let outcome = result?;
+    if let Some(report) = &outcome.report {
+        console.fail(report);
+    }
+    Ok(outcome.exit)
+}
+
+async fn bring_up(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Up,
+    worktree: &Worktree,
+    claim: &Claim,
+    link: &mut Link,
+    stops: &mut Stops,
+) -> Result<Outcome, Report> {
+    let lost = |error: std::io::Error| Report::bug(format!("the keeper cannot be told: {error}"));
+    let held = claim.lock.share()?;
+    link.entrust(Trust { about: PathBuf::new(), held }).map_err(lost)?;
+    let worktree_tag = sweep::worktree_tag(&worktree.path);
+    if claim.unclean {
+        let left = sweep::kill_leftovers(&worktree_tag);
+        if !left.is_empty() {
+            ctx.events.note(format!("ended {} processes that an earlier run left behind", left.len()));
+        }
+    }
+    claim.record(&Record::new(keeper_pid(), &worktree.path, BTreeMap::new(), Vec::new()))?;
+    let mut entrust = |about: PathBuf, held| link.entrust(Trust { about, held }).map_err(lost);
+    let options = prepare::Options { strict_ports: args.strict_ports };
+    let preparing = prepare::start(ctx, worktree.clone(), &options, &mut entrust);
+    let work = tokio::select! {
+        biased;
+        why = stops.next() => return Ok(interrupted(ctx, why)),
+        work = preparing => work?,
+    };
+    let sockets = listen(&work.plan)?;
+    claim.record(&Record::new(
+        keeper_pid(),
+        &worktree.path,
+        work.plan.ports.clone(),
+        work.plan.urls.clone(),
+    ))?;
+    Ok(supervise(ctx, console, &worktree_tag, work, sockets, stops).await)
+}
+
+async fn supervise(
+    ctx: &Context,
+    console: &Console,
+    worktree_tag: &str,
+    work: Work,
+    sockets: BTreeMap<u16, TcpListener>,
+    stops: &mut Stops,
+) -> Outcome {
+    let Work { plan, open, gates, prepared, tasks } = work;
+    let names: Vec<&str> = plan.processes.iter().map(|process| process.name.as_str()).collect();
+    let (all_up, when_up) = tokio::sync::oneshot::channel();
+    let mut all_up = Some(all_up);
+    let setup = Setup {
+        plan: plan.clone(),
+        events: ctx.events.clone(),
+        tag: format!("{worktree_tag}.{}", unique()),
+        sockets,
+        sink: Box::new(console.sink(&names)),
+        watched: console.watched_output(),
+        verify: Box::new(verify),
+        on_ready: Box::new(move || {
+            let _ = all_up.take().map(|up| up.send(()));
+        }),
+    };
+    let announce = announce(ctx, plan, prepared, when_up);
+    tokio::pin!(announce);
+    let running = run::run(setup, open, gates, stops);
+    tokio::pin!(running);
+    let outcome = tokio::select! {
+        outcome = &mut running => outcome,
+        () = &mut announce => running.await,
+    };
+    drop(tasks);
+    outcome
+}
+
+/// Tells that everything is ready, once the processes are and the preparation is done.
+async fn announce(
+    ctx: &Context,
+    plan: Arc<Plan>,
+    prepared: prepare::Prepared,
+    when_up: tokio::sync::oneshot::Receiver<()>,
+) {
+    let (up, migrated) = tokio::join!(when_up, prepared);
+    match (up, migrated) {
+        (Ok(()), Ok(migrated)) => {
+            ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() });
+        }
+        // The run ends for a reason that is told elsewhere.
+        _ => std::future::pending().await,
+    }
+}
+
+/// Binds the ports that are handed over, before anything starts: from here on nobody can take them, and clients wait.
+fn listen(plan: &Plan) -> Result<BTreeMap<u16, TcpListener>, Report> {
+    let mut sockets = BTreeMap::new();
+    for process in &plan.processes {
+        if let Some(PortUse::Listens { port, .. }) = process.port {
+            let socket = net::listen_on(port).map_err(|error| {
+                let report = Report::new(
+                    Code::PortBusy,
+                    format!("port {port} of {} cannot be had: {error}", process.name),
+                );
+                match guard::holder(port) {
+                    Some(holder) => {
+                        report.with_holder(holder).with_fix("stop it, or run devrun again for other ports")
+                    }
+                    None => report.with_fix("run devrun again: it will choose other ports"),
+                }
+            })?;
+            sockets.insert(port, socket);
+        }
+    }
+    Ok(sockets)
+}
+
+/// A ready process whose port somebody else answers on is the worst failure there is.
+fn verify(port: u16, leader: u32) -> Option<Report> {
+    match guard::listener_is_ours(port, leader) {
+        Ownership::Stranger(holder) if holder.pid == Some(std::process::id()) => None,
+        Ownership::Stranger(holder) => Some(stolen(port, holder)),
+        _ => None,
+    }
+}
+
+fn stolen(port: u16, holder: Holder) -> Report {
+    Report::new(Code::PortStolen, format!("port {port} is answered by somebody else"))
+        .with_cause(
+            "this is the environment, not the code: another process listens on the port of this worktree",
+        )
+        .with_holder(holder)
+        .with_fix("stop that process, then run devrun again")
+}
+
+fn already_running(console: &Console, record: Option<Record>) -> Result<Exit, Report> {
+    let Some(record) = record else {
+        return Err(Report::new(Code::AlreadyRunning, "another devrun is just starting in this worktree")
+            .with_fix("wait for it, or `devrun down`"));
+    };
+    let Record { worktree, pid, urls, .. } = record;
+    let urls = super::columns(&urls);
+    let text = format!("Already running in {worktree} (pid {pid}).\n{urls}`devrun down` takes it down.\n");
+    // Nobody reading it does not change the answer.
+    let _ = console.print(&text);
+    Ok(Exit::Ok)
+}
+
+fn interrupted(ctx: &Context, why: Why) -> Outcome {
+    ctx.events.send(Event::Stopping { why: why.to_string() });
+    why.into()
+}
+
+/// The process the user started: our parent.
+fn keeper_pid() -> u32 {
+    nix::unistd::getppid().as_raw().cast_unsigned()
+}
+
+fn unique() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("{since:x}")
+}

@@ -1,0 +1,35 @@
+//! `devrun url [NAME]`: where the stack is, or will be.
+
+use serde_json::{Map, json};
+
+use super::args;
+use crate::context::Context;
+use crate::error::{Code, Exit, Report};
+use crate::prepare;
+use crate::ui::console::Console;
+
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Url,
+    as_json: bool,
+) -> Result<Exit, Report> {
+    let plan = prepare::preview(ctx).await?.plan;
+    let urls = plan.urls;
+    let Some(name) = &args.name else {
+        if as_json {
+            let object: Map<_, _> = urls.into_iter().map(|(name, url)| (name, json!(url))).collect();
+            return super::printed(console.print_json(&json!(object)));
+        }
+        return super::printed(console.print(&super::columns(&urls)));
+    };
+    let Some((found, url)) = urls.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
+        let known: Vec<&str> = urls.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(Report::new(Code::ConfigInvalid, format!("there is no URL named {name}"))
+            .with_fix(format!("one of: {}", known.join(", "))));
+    };
+    if as_json {
+        return super::printed(console.print_json(&json!({ found: url })));
+    }
+    super::printed(console.print(&format!("{url}\n")))
+}

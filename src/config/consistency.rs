@@ -1,0 +1,183 @@
+//! Checks that need the whole configuration: names that must exist, ports that must not be shared, no circles.
+//!
+//! Also settles the defaults that depend on other parts: what to wait for, what to prepare first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::config::error::ConfigError;
+use crate::config::model::{Config, Probe, Process, Ready};
+use crate::config::node::nearest;
+use crate::config::process::{Dependency, Draft};
+use crate::config::source::At;
+use crate::config::{environment, needs};
+use crate::plan::{Condition, Need};
+
+/// Completes `config` with `processes`, or says what contradicts itself. `top` is the place of the configuration as a
+/// whole; `has_client` tells of a folder whether its package.json names a database client.
+pub fn settle(
+    mut config: Config,
+    processes: Vec<Draft>,
+    top: &At,
+    has_client: &dyn Fn(&Path) -> bool,
+) -> Result<Config, ConfigError> {
+    if processes.is_empty() {
+        return Err(ConfigError::invalid(top, "has no processes"));
+    }
+    check_ports(&config, &processes)?;
+    let probed: BTreeMap<String, bool> =
+        processes.iter().map(|draft| (draft.process.name.clone(), draft.process.ready.is_some())).collect();
+    let configured = config.configured();
+    for draft in processes {
+        let mut process = draft.process;
+        process.depends_on = draft
+            .depends_on
+            .iter()
+            .map(|dependency| settle_dependency(&process, dependency, &probed))
+            .collect::<Result<_, _>>()?;
+        process.needs = match draft.needs {
+            Some((needs, at)) => check_needs(needs, &at, &configured)?,
+            None => needs::infer(&process.run, &configured, has_client(&process.directory)),
+        };
+        config.processes.push(process);
+    }
+    check_circles(&config.processes)?;
+    let written = config.env.iter().chain(config.processes.iter().flat_map(|process| &process.env));
+    environment::refuse_computed(&config, written)?;
+    check_templates(&config)?;
+    Ok(config)
+}
+
+fn check_ports(config: &Config, processes: &[Draft]) -> Result<(), ConfigError> {
+    let known: Vec<&str> = config.ports.keys().map(String::as_str).collect();
+    let mut users: BTreeMap<&str, &str> = BTreeMap::new();
+    for process in processes.iter().map(|draft| &draft.process) {
+        let Some(port) = &process.port else { continue };
+        if !config.ports.contains_key(&port.name) {
+            let message = format!("there is no port `{}`{}", port.name, meant(&port.name, &known));
+            return Err(ConfigError::invalid(&port.at, message).with_fix(format!(
+                "known ports: {}; new ones go to `ports:` with their base",
+                list(&known)
+            )));
+        }
+        if let Some(other) = users.insert(&port.name, &process.name) {
+            let message = format!("the port `{}` is already that of `{other}`", port.name);
+            return Err(ConfigError::invalid(&port.at, message)
+                .with_fix("give each process a port of its own in `ports:`"));
+        }
+    }
+    Ok(())
+}
+
+fn settle_dependency(
+    process: &Process,
+    dependency: &Dependency,
+    probed: &BTreeMap<String, bool>,
+) -> Result<(String, Condition), ConfigError> {
+    let name = &dependency.name;
+    let known: Vec<&str> = probed.keys().map(String::as_str).filter(|other| *other != process.name).collect();
+    let condition = match (probed.get(name), dependency.condition) {
+        (None, _) => {
+            let message = format!("there is no process `{name}`{}", meant(name, &known));
+            return Err(ConfigError::invalid(&dependency.at, message)
+                .with_fix(format!("known processes: {}", list(&known))));
+        }
+        (Some(false), Some(Condition::Ready)) => {
+            let message = format!("waits for `{name}` to be ready, but that has no `ready`");
+            return Err(ConfigError::invalid(&dependency.at, message)
+                .with_fix(format!("give `{name}` a `ready`, or wait for `started`")));
+        }
+        (Some(_), Some(given)) => given,
+        (Some(true), None) => Condition::Ready,
+        (Some(false), None) => Condition::Started,
+    };
+    Ok((name.clone(), condition))
+}
+
+fn check_needs(
+    needs: BTreeSet<Need>,
+    at: &At,
+    configured: &BTreeSet<Need>,
+) -> Result<BTreeSet<Need>, ConfigError> {
+    match needs.difference(configured).next() {
+        None => Ok(needs),
+        Some(need) => {
+            let section = if *need == Need::Database { "database" } else { "dependencies" };
+            Err(ConfigError::invalid(
+                at,
+                format!("needs {}, which this configuration does not have", need.name()),
+            )
+            .with_fix(format!("say what it is under `{section}:`")))
+        }
+    }
+}
+
+/// Follows each process's dependencies; meeting one on the way to itself is a circle.
+fn check_circles(processes: &[Process]) -> Result<(), ConfigError> {
+    let by_name: BTreeMap<&str, &Process> =
+        processes.iter().map(|process| (process.name.as_str(), process)).collect();
+    let mut done = BTreeSet::new();
+    processes.iter().try_for_each(|process| walk(process, &by_name, &mut Vec::new(), &mut done))
+}
+
+fn walk<'a>(
+    process: &'a Process,
+    by_name: &BTreeMap<&str, &'a Process>,
+    way: &mut Vec<&'a str>,
+    done: &mut BTreeSet<&'a str>,
+) -> Result<(), ConfigError> {
+    if let Some(start) = way.iter().position(|name| *name == process.name) {
+        let mut circle: Vec<&str> = way[start..].to_vec();
+        circle.push(&process.name);
+        let at = At { key: format!("{}.depends_on", process.at.key), ..process.at.clone() };
+        return Err(ConfigError::invalid(&at, format!("waits for itself: {}", circle.join(" -> "))));
+    }
+    if done.contains(process.name.as_str()) {
+        return Ok(());
+    }
+    way.push(&process.name);
+    for (name, _) in &process.depends_on {
+        if let Some(next) = by_name.get(name.as_str()) {
+            walk(next, by_name, way, done)?;
+        }
+    }
+    way.pop();
+    done.insert(&process.name);
+    Ok(())
+}
+
+/// Templates that could never be rendered are refused now, not when their part is reached.
+fn check_templates(config: &Config) -> Result<(), ConfigError> {
+    let mut templates: Vec<_> = config.env.iter().chain(&config.urls).map(|(_, template)| template).collect();
+    for process in &config.processes {
+        templates.extend(process.env.iter().map(|(_, template)| template));
+        if let Some(Ready { probe: Probe::Http { path, host, .. }, .. }) = &process.ready {
+            templates.push(path);
+            templates.extend(host);
+        }
+    }
+    if let Some(database) = &config.database {
+        let neon = &database.neon;
+        templates.push(&database.branch);
+        let optional = [
+            &database.parent,
+            &database.url,
+            &database.docker_image,
+            &database.local.bin,
+            &neon.project_id,
+            &neon.parent,
+            &neon.database,
+            &neon.role,
+        ];
+        templates.extend(optional.into_iter().flatten());
+    }
+    templates.into_iter().try_for_each(|template| template.check(&config.ports))
+}
+
+fn meant(name: &str, known: &[&str]) -> String {
+    nearest(name, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}

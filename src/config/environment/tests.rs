@@ -1,0 +1,233 @@
+use super::*;
+use crate::config::envfile::Found;
+use crate::config::source::{At, Source};
+use crate::config::{consistency, schema, yaml};
+
+const BASIC: &str = "ports: { web: 3000, my-api: 4000 }\nprocesses: { a: b }\n";
+
+fn config(text: &str) -> Config {
+    let source = Source::new("devrun.yaml", text);
+    let draft = schema::read(&yaml::parse(&source).unwrap()).unwrap();
+    consistency::settle(draft.config, draft.processes, &At::file(&source), &|_| false).unwrap()
+}
+
+fn vars<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<OsString, OsString> {
+    pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn file<const N: usize>(pairs: [(&str, &str); N]) -> EnvFile {
+    let vars = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    EnvFile { name: ".env".into(), found: Found::Worktree, vars, warnings: Vec::new() }
+}
+
+fn scope(database: Option<&str>) -> Scope {
+    let ports = [("web".to_string(), 3026), ("my-api".to_string(), 4026)].into();
+    let scope =
+        Scope::default().with_branch("b").with_worktree(Path::new("/w/t"), "t").with_ports(26, &ports);
+    match database {
+        Some(url) => scope.with_database("dev-b", url),
+        None => scope,
+    }
+}
+
+struct Case {
+    config: Config,
+    files: Vec<EnvFile>,
+    inherited: BTreeMap<OsString, OsString>,
+    scope: Scope,
+    venv: Option<PathBuf>,
+    colour: bool,
+}
+
+impl Case {
+    fn new(text: &str) -> Case {
+        Case {
+            config: config(text),
+            files: Vec::new(),
+            inherited: BTreeMap::new(),
+            scope: scope(None),
+            venv: None,
+            colour: false,
+        }
+    }
+
+    fn compose(&self) -> Environment {
+        compose(&Inputs {
+            config: &self.config,
+            files: &self.files,
+            inherited: &self.inherited,
+            scope: &self.scope,
+            venv: self.venv.as_deref(),
+            colour: self.colour,
+        })
+        .unwrap()
+    }
+}
+
+fn get<'a>(env: &'a Environment, name: &str) -> Option<&'a str> {
+    env.vars.get(OsStr::new(name)).map(|value| value.to_str().unwrap())
+}
+
+#[test]
+fn files_give_way_to_the_shell_and_that_to_env() {
+    let mut case = Case::new("processes: { a: b }\nenv: { C: config, D: '${B}', E: }\n");
+    case.files = vec![file([("A", "file"), ("B", "file"), ("C", "file")]), file([("A", "later")])];
+    case.inherited = vars([("B", "shell"), ("C", "shell"), ("EMPTY", "")]);
+    let env = case.compose();
+    let values: Vec<_> = ["A", "B", "C", "D", "E", "EMPTY"].map(|name| get(&env, name).unwrap()).into();
+    assert_eq!(values, ["later", "shell", "config", "shell", "", ""]);
+    assert_eq!(env.origins.get("A"), Some(&Origin::File));
+    assert_eq!(env.origins.get("B"), None);
+    assert_eq!(env.origins.get("C"), Some(&Origin::Config));
+}
+
+#[test]
+fn ports_and_identity_are_computed_over_everything() {
+    let mut case = Case::new(BASIC);
+    case.files = vec![file([("WEB_PORT", "1"), ("PORT", "2")])];
+    case.inherited = vars([("MY_API_PORT", "3"), ("PORT", "4"), ("DEVRUN_RUN", "x"), ("DEVRUN_SLOT", "9")]);
+    let env = case.compose();
+    assert_eq!((get(&env, "WEB_PORT"), get(&env, "MY_API_PORT")), (Some("3026"), Some("4026")));
+    assert_eq!((get(&env, "PORT"), get(&env, "DEVRUN_RUN")), (None, None));
+    assert_eq!((get(&env, "DEVRUN_SLOT"), get(&env, "DEVRUN_SLUG")), (Some("26"), Some("t")));
+    assert_eq!(env.origins.get("WEB_PORT"), Some(&Origin::Computed));
+    assert_eq!(env.origins.get("PORT"), None);
+}
+
+#[test]
+fn the_database_url_is_ours_or_absent() {
+    let text = "database: { url_env: [DATABASE_URL, OTHER_URL] }\nprocesses: { a: b }\nenv: { COPY: '${DATABASE_URL:-none}' }\n";
+    let mut case = Case::new(text);
+    case.files = vec![file([("OTHER_URL", "postgres://main")])];
+    case.inherited = vars([("DATABASE_URL", "postgres://main")]);
+    let env = case.compose();
+    assert_eq!(
+        (get(&env, "DATABASE_URL"), get(&env, "OTHER_URL"), get(&env, "COPY")),
+        (None, None, Some("none"))
+    );
+    case.scope = scope(Some("postgres://u:p@h/dev"));
+    let env = case.compose();
+    assert_eq!(get(&env, "OTHER_URL"), Some("postgres://u:p@h/dev"));
+    assert_eq!(get(&env, "COPY"), Some("postgres://u:p@h/dev"));
+    assert_eq!(env.secrets, ["COPY", "DATABASE_URL", "OTHER_URL"].map(String::from).into());
+}
+
+#[test]
+fn without_a_database_the_url_stays_what_it_is() {
+    let mut case = Case::new(BASIC);
+    case.inherited = vars([("DATABASE_URL", "postgres://own")]);
+    assert_eq!(get(&case.compose(), "DATABASE_URL"), Some("postgres://own"));
+}
+
+#[test]
+fn git_s_local_variables_and_foreign_sockets_are_kept_out() {
+    let mut case = Case::new(BASIC);
+    case.inherited = vars([
+        ("GIT_DIR", "/x"),
+        ("GIT_WORK_TREE", "/x"),
+        ("GIT_INDEX_FILE", "/x"),
+        ("GIT_EDITOR", "vi"),
+        ("LISTEN_FDS", "2"),
+        ("LISTEN_PID", "1"),
+    ]);
+    let env = case.compose();
+    let left: Vec<_> = env.vars.keys().filter(|name| name.to_str().unwrap().contains('_')).collect();
+    assert!(left.contains(&&OsString::from("GIT_EDITOR")));
+    assert!(
+        !left
+            .iter()
+            .any(|name| matches!(name.to_str().unwrap(), "GIT_DIR" | "GIT_WORK_TREE" | "GIT_INDEX_FILE"))
+    );
+    assert!(!left.iter().any(|name| name.to_str().unwrap().starts_with("LISTEN_")));
+}
+
+#[test]
+fn a_foreign_virtual_environment_leaves_and_the_own_one_comes_first() {
+    let mut case = Case::new(BASIC);
+    case.inherited =
+        vars([("VIRTUAL_ENV", "/other/.venv"), ("PATH", "/a:/other/.venv/bin:/b"), ("PYTHONHOME", "/p")]);
+    let env = case.compose();
+    assert_eq!((get(&env, "VIRTUAL_ENV"), get(&env, "PATH")), (None, Some("/a:/b")));
+    case.venv = Some("/w/t/backend/.venv".into());
+    let env = case.compose();
+    assert_eq!(get(&env, "VIRTUAL_ENV"), Some("/w/t/backend/.venv"));
+    assert_eq!(get(&env, "PATH"), Some("/w/t/backend/.venv/bin:/a:/b"));
+    assert_eq!(get(&env, "PYTHONHOME"), None);
+}
+
+#[test]
+fn the_own_virtual_environment_is_not_on_the_path_twice() {
+    let mut case = Case::new(BASIC);
+    case.venv = Some("/v".into());
+    case.inherited = vars([("VIRTUAL_ENV", "/v"), ("PATH", "/a:/v/bin")]);
+    assert_eq!(get(&case.compose(), "PATH"), Some("/v/bin:/a"));
+    case.inherited = BTreeMap::new();
+    assert_eq!(get(&case.compose(), "PATH"), Some("/v/bin:/usr/local/bin:/usr/bin:/bin"));
+    case.venv = Some("/with:colon".into());
+    case.inherited = vars([("PATH", "/a")]);
+    assert_eq!(get(&case.compose(), "PATH"), Some("/a"));
+}
+
+#[test]
+fn tools_are_told_how_to_behave_unless_the_user_said_so() {
+    let mut case = Case::new(BASIC);
+    let env = case.compose();
+    assert_eq!((get(&env, "PYTHONUNBUFFERED"), get(&env, "NEXT_TELEMETRY_DISABLED")), (Some("1"), Some("1")));
+    assert_eq!((get(&env, "FORCE_COLOR"), get(&env, "CLICOLOR_FORCE")), (None, None));
+    case.colour = true;
+    let env = case.compose();
+    assert_eq!((get(&env, "FORCE_COLOR"), get(&env, "CLICOLOR_FORCE")), (Some("1"), Some("1")));
+    for (name, value, wanted) in
+        [("NO_COLOR", "1", None), ("NO_COLOR", "", Some("1")), ("FORCE_COLOR", "0", Some("0"))]
+    {
+        case.inherited = vars([(name, value)]);
+        assert_eq!(get(&case.compose(), "FORCE_COLOR"), wanted, "{name}={value}");
+    }
+    case.files = vec![file([("NEXT_TELEMETRY_DISABLED", "")])];
+    assert_eq!(get(&case.compose(), "NEXT_TELEMETRY_DISABLED"), Some(""));
+}
+
+#[test]
+fn secrets_are_known_by_name_or_value() {
+    for (name, value, secret) in [
+        ("NEON_API_KEY", "x", true),
+        ("github_token", "x", true),
+        ("CLIENT_SECRET", "x", true),
+        ("SECRET_SAUCE", "x", true),
+        ("PGPASSWORD", "x", true),
+        ("DB_PASSWORD_FILE", "x", true),
+        ("REDIS_URL", "redis://:pw@h/0", true),
+        ("REDIS_URL", "redis://h:6379/0", false),
+        ("API_URL", "http://localhost:8100", false),
+        ("KEYBOARD", "x", false),
+        ("HOME", "/root", false),
+    ] {
+        assert_eq!(is_secret(name, value), secret, "{name}={value}");
+    }
+}
+
+#[test]
+fn an_env_value_that_needs_a_missing_variable_says_so() {
+    let case = Case::new("processes: { a: b }\nenv: { A: '${NONE}' }\n");
+    let inherited = BTreeMap::new();
+    let error = compose(&Inputs {
+        config: &case.config,
+        files: &[],
+        inherited: &inherited,
+        scope: &case.scope,
+        venv: None,
+        colour: false,
+    })
+    .unwrap_err();
+    assert_eq!(error.to_string(), "devrun.yaml:2:11: env.A: NONE is not set");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn values_that_are_no_text_pass_through() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut case = Case::new(BASIC);
+    let raw = OsString::from_vec(vec![b'a', 0xff]);
+    case.inherited = [("RAW".into(), raw.clone())].into();
+    assert_eq!(case.compose().vars.get(OsStr::new("RAW")), Some(&raw));
+}

@@ -1,0 +1,229 @@
+//! Finds the configuration of a worktree: devrun.yaml, else a Procfile, else what detection recognises.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::detect::{self, Shape};
+use crate::config::error::ConfigError;
+use crate::config::model::{Config, PortRef, SLOTS};
+use crate::config::node::{Entry, Node, Value};
+use crate::config::process::Draft;
+use crate::config::source::{At, Source};
+use crate::config::{consistency, envfile, needs, procfile, schema, yaml};
+
+/// What the file is called.
+pub const FILE: &str = "devrun.yaml";
+/// What a Procfile is called.
+pub const PROCFILE: &str = "Procfile";
+
+/// Loads the configuration of the worktree at `root`; `main_root` is the main worktree, whose env files stand in for
+/// missing ones.
+pub fn load(root: &Path, main_root: Option<&Path>) -> Result<Config, ConfigError> {
+    let config = if let Some(source) = read(root, Path::new(FILE))? {
+        from_yaml(root, &source)?
+    } else if root.join("devrun.yml").exists() {
+        let misnamed = Source::new("devrun.yml", "");
+        return Err(ConfigError::invalid(&At::file(&misnamed), "is not read: the name is devrun.yaml")
+            .with_fix("run `git mv devrun.yml devrun.yaml`"));
+    } else if let Some(source) = read(root, Path::new(PROCFILE))? {
+        from_procfile(root, main_root, &source)?
+    } else {
+        from_shape(root, &detect::detect(root))?
+    };
+    check_folders(root, &config)?;
+    Ok(config)
+}
+
+/// The text of a file of the worktree; `None` when it is not there.
+fn read(root: &Path, name: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
+    let path = root.join(name);
+    let unreadable = |source| ConfigError::Unreadable { path: path.clone(), source };
+    let bytes = match std::fs::File::open(&path) {
+        Ok(file) => {
+            let mut bytes = Vec::new();
+            // One byte more than is accepted, so that too much is seen as such.
+            let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX) + 1;
+            std::io::Read::read_to_end(&mut std::io::Read::take(file, limit), &mut bytes)
+                .map_err(unreadable)?;
+            bytes
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if bytes.len() > yaml::MAX_BYTES {
+        let source = Source::new(name.display().to_string(), "");
+        let message = format!("is larger than {} KiB, which no configuration needs", yaml::MAX_BYTES >> 10);
+        return Err(ConfigError::invalid(&At::file(&source), message));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
+        unreadable(std::io::Error::new(ErrorKind::InvalidData, format!("line {line} is not UTF-8")))
+    })?;
+    Ok(Some(Source::new(name.display().to_string(), text)))
+}
+
+fn from_yaml(root: &Path, source: &Arc<Source>) -> Result<Config, ConfigError> {
+    let mut node = yaml::parse(source)?;
+    let mut recognised = Vec::new();
+    // A file that is wrong is told so before anything is added to it.
+    let mut draft = schema::read(&node)?;
+    if draft.processes.is_empty() && draft.procfile.is_none() {
+        let shape = detect::detect(root);
+        if shape.is_empty() {
+            return Err(ConfigError::invalid(
+                &At::file(source),
+                "has no `processes`, and nothing was recognised",
+            )
+            .with_fix("write `processes:`, or name a Procfile with `procfile:`"));
+        }
+        complete(&mut node, yaml::parse(&Source::new("what devrun recognised", shape.to_yaml()))?);
+        draft = schema::read(&node)?;
+        recognised = shape.remarks();
+    }
+    let mut config = draft.config;
+    config.provenance.files.push(source.name.clone());
+    config.provenance.recognised = recognised;
+    if root.join("devrun.yml").exists() {
+        config.provenance.warnings.push("devrun.yml is ignored: devrun.yaml is there".into());
+    }
+    let mut processes = draft.processes;
+    if let Some((path, at)) = draft.procfile {
+        let Some(source) = read(root, &path)? else {
+            return Err(ConfigError::invalid(&at, format!("there is no file `{}`", path.display())));
+        };
+        processes = add_procfile(&mut config, &source, procfile::FIRST_PORT)?;
+    }
+    consistency::settle(config, processes, &At::file(source), &|folder| has_client(root, folder))
+}
+
+fn from_procfile(root: &Path, main_root: Option<&Path>, source: &Arc<Source>) -> Result<Config, ConfigError> {
+    let mut config = empty();
+    config.env_files = vec![".env".into()];
+    let files = envfile::load(&config.env_files, root, main_root, &BTreeMap::new())?;
+    let base = files.iter().flat_map(|file| &file.vars).rfind(|(name, _)| name == "PORT");
+    let base = base.and_then(|(_, value)| value.parse().ok()).filter(|base| *base >= 1024);
+    let processes = add_procfile(&mut config, source, base.unwrap_or(procfile::FIRST_PORT))?;
+    consistency::settle(config, processes, &At::file(source), &|_| false)
+}
+
+/// Adds the processes of a Procfile: each gets a port of its name, 100 after the one before, as with foreman.
+fn add_procfile(config: &mut Config, source: &Arc<Source>, base: u16) -> Result<Vec<Draft>, ConfigError> {
+    let read = procfile::parse(source)?;
+    config.provenance.files.push(source.name.clone());
+    config.provenance.warnings.extend(read.warnings);
+    let mut next = base;
+    let mut drafts = Vec::new();
+    for mut process in read.processes {
+        let asked = config.ports.contains_key(&process.name);
+        if !asked {
+            while config.ports.values().any(|taken| taken.abs_diff(next) < SLOTS) {
+                next = next.saturating_add(SLOTS);
+                if next > u16::MAX - SLOTS {
+                    return Err(ConfigError::invalid(&process.at, "there are no ports left for it"));
+                }
+            }
+            config.ports.insert(process.name.clone(), next);
+        }
+        let serves = asked || process.name == "web" || mentions_port(&process.run);
+        process.port = Some(PortRef {
+            name: process.name.clone(),
+            listens: false,
+            asked: serves,
+            at: process.at.clone(),
+        });
+        drafts.push(Draft::alone(process));
+    }
+    Ok(drafts)
+}
+
+fn mentions_port(run: &crate::plan::Run) -> bool {
+    matches!(run, crate::plan::Run::Shell(text) if text.contains("$PORT") || text.contains("${PORT"))
+}
+
+fn from_shape(root: &Path, shape: &Shape) -> Result<Config, ConfigError> {
+    if shape.is_empty() {
+        let found = "looked for a package.json that depends on next, and for a requirements.txt or pyproject.toml that \
+                     names fastapi with a main.py that holds `app = FastAPI(`"
+            .into();
+        return Err(ConfigError::Missing { root: root.into(), found });
+    }
+    let source = Source::new("what devrun recognised", shape.to_yaml());
+    let draft = schema::read(&yaml::parse(&source)?)?;
+    let mut config = draft.config;
+    config.provenance.recognised = shape.remarks();
+    consistency::settle(config, draft.processes, &At::file(&source), &|folder| has_client(root, folder))
+}
+
+fn empty() -> Config {
+    Config {
+        name: None,
+        ports: BTreeMap::new(),
+        env_files: schema::default_env_files(),
+        env: Vec::new(),
+        dependencies: crate::config::model::Dependencies::default(),
+        database: None,
+        processes: Vec::new(),
+        urls: Vec::new(),
+        provenance: crate::config::model::Provenance::default(),
+    }
+}
+
+/// Adds to `node` what only `other` has, mapping by mapping: what is written wins over what is recognised.
+fn complete(node: &mut Node, other: Node) {
+    let Value::Map(added) = other.value else { return };
+    if node.value == Value::Null {
+        node.value = Value::Map(Vec::new());
+    }
+    let Value::Map(entries) = &mut node.value else { return };
+    for entry in added {
+        match entries.iter_mut().find(|known| known.name == entry.name) {
+            None => entries.push(entry),
+            // A migration is one thing: half of a written and half of a recognised one would be neither.
+            Some(Entry { name, value, .. }) if name != "migrate" && name != "node" && name != "python" => {
+                complete(value, entry.value);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn has_client(root: &Path, folder: &Path) -> bool {
+    detect::tree::text(root, &folder.join("package.json"))
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .is_some_and(|package| needs::names_database_client(&package))
+}
+
+/// Folders that must be there before anything is run in them.
+fn check_folders(root: &Path, config: &Config) -> Result<(), ConfigError> {
+    let processes = config.processes.iter().map(|process| {
+        (At { key: format!("{}.directory", process.at.key), ..process.at.clone() }, process.directory.clone())
+    });
+    let file = config.processes.first().map(|process| At::file(&process.at.source));
+    let elsewhere: [(&str, Option<&PathBuf>); 3] = [
+        ("dependencies.node.directory", config.dependencies.node.as_ref()),
+        ("dependencies.python.directory", config.dependencies.python.as_ref()),
+        (
+            "database.migrate.directory",
+            config
+                .database
+                .as_ref()
+                .and_then(|database| database.migrate.as_ref())
+                .map(|migrate| &migrate.directory),
+        ),
+    ];
+    let elsewhere = elsewhere
+        .into_iter()
+        .filter_map(|(key, folder)| Some((At { key: key.into(), ..file.clone()? }, folder?.clone())));
+    for (at, folder) in processes.chain(elsewhere) {
+        if !root.join(&folder).is_dir() {
+            return Err(ConfigError::invalid(&at, format!("there is no folder `{}`", folder.display()))
+                .with_fix("folders are relative to the top of the worktree"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

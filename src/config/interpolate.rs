@@ -1,0 +1,308 @@
+//! Templates: `${NAME}` from the environment, `${branch}` and the like from devrun.
+//!
+//! Upper case is the environment, with compose's `${NAME:-default}` (unset or empty), `${NAME-default}` (unset),
+//! `${NAME:?message}`, `${NAME?message}`; lower case is devrun's own. `$$` is a dollar sign. A `$` before anything but `{`
+//! and `$` stays what it is, so `$PORT` is left for a shell. A default may hold templates itself (`${A:-${B}}`).
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::config::error::ConfigError;
+use crate::config::source::At;
+
+/// A value that may hold `${…}`, and its place.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Template {
+    /// As written.
+    pub text: String,
+    /// Where.
+    pub at: At,
+}
+
+/// Never the text: it may be a secret.
+impl std::fmt::Debug for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Template({})", self.at)
+    }
+}
+
+/// Defaults inside defaults are followed this deep.
+const MAX_DEPTH: usize = 8;
+
+/// Every name devrun may give a value, for messages. `ports.` stands for one name per port.
+const OWN: [&str; 7] = ["branch", "slug", "slot", "worktree", "ports.", "database.url", "database.name"];
+
+/// The names a template may use.
+#[derive(Clone, Default)]
+pub struct Scope {
+    env: BTreeMap<OsString, OsString>,
+    own: BTreeMap<String, String>,
+}
+
+/// Names only: values may be secrets.
+impl std::fmt::Debug for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scope").field("own", &self.own.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Scope {
+    /// Names of the environment only.
+    pub fn new(env: BTreeMap<OsString, OsString>) -> Scope {
+        Scope { env, own: BTreeMap::new() }
+    }
+
+    /// The same names with another environment.
+    #[must_use]
+    pub fn with_env(mut self, env: BTreeMap<OsString, OsString>) -> Scope {
+        self.env = env;
+        self
+    }
+
+    /// Adds variables to the environment.
+    #[must_use]
+    pub fn with_variables(mut self, vars: &BTreeMap<String, String>) -> Scope {
+        self.env.extend(vars.iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Adds `${branch}`.
+    #[must_use]
+    pub fn with_branch(self, branch: &str) -> Scope {
+        self.with("branch", branch)
+    }
+
+    /// Adds `${worktree}` (its path) and `${slug}`.
+    #[must_use]
+    pub fn with_worktree(self, path: &Path, slug: &str) -> Scope {
+        self.with("worktree", &path.to_string_lossy()).with("slug", slug)
+    }
+
+    /// Adds `${slot}` and `${ports.…}`: numbers already shifted by the slot.
+    #[must_use]
+    pub fn with_ports(self, slot: u16, ports: &BTreeMap<String, u16>) -> Scope {
+        ports.iter().fold(self.with("slot", &slot.to_string()), |scope, (name, port)| {
+            scope.with(&format!("ports.{name}"), &port.to_string())
+        })
+    }
+
+    /// Adds `${database.name}` and `${database.url}`.
+    #[must_use]
+    pub fn with_database(self, name: &str, url: &str) -> Scope {
+        self.with("database.name", name).with("database.url", url)
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Scope {
+        self.own.insert(name.into(), value.into());
+        self
+    }
+
+    /// One of devrun's own values, by its name.
+    pub fn own(&self, name: &str) -> Option<&str> {
+        self.own.get(name).map(String::as_str)
+    }
+
+    /// The number of the port `name`.
+    pub fn port(&self, name: &str) -> Option<u16> {
+        self.own(&format!("ports.{name}"))?.parse().ok()
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(std::ffi::OsStr::new(name)).and_then(|value| value.to_str())
+    }
+}
+
+impl Template {
+    /// A value that was written at `at`.
+    pub fn new(text: impl Into<String>, at: &At) -> Template {
+        Template { text: text.into(), at: at.clone() }
+    }
+
+    /// Checks what can be checked before values are known: that it is well formed and uses names that exist, `ports`
+    /// being the known port names.
+    pub fn check(&self, ports: &BTreeMap<String, u16>) -> Result<(), ConfigError> {
+        let known = |name: &str| match name.strip_prefix("ports.") {
+            Some(port) => ports.contains_key(port),
+            None => OWN.contains(&name),
+        };
+        expand(self, &self.text, 0, &mut |reference| match reference.kind() {
+            Kind::Own if !known(reference.name) => {
+                let names = OWN.iter().filter(|own| !own.ends_with('.')).map(ToString::to_string);
+                let all: Vec<_> = names.chain(ports.keys().map(|port| format!("ports.{port}"))).collect();
+                Err(unknown(self, reference.name, &all))
+            }
+            // The default is looked at whether or not it will be used.
+            Kind::Environment if matches!(reference.fallback, Some(Fallback::Default(_))) => Ok(None),
+            Kind::Own | Kind::Environment => Ok(Some(String::new())),
+            Kind::Neither => Err(neither(self, reference.name)),
+        })
+        .map(|_| ())
+    }
+
+    /// The value, with every `${…}` replaced by what `scope` knows.
+    pub fn render(&self, scope: &Scope) -> Result<String, ConfigError> {
+        expand(self, &self.text, 0, &mut |reference| match reference.kind() {
+            Kind::Own => match scope.own(reference.name) {
+                Some(value) => Ok(Some(value.to_string())),
+                None => Err(unknown(self, reference.name, &scope.own.keys().cloned().collect::<Vec<_>>())),
+            },
+            Kind::Environment => {
+                let value =
+                    scope.variable(reference.name).filter(|value| !(reference.colon && value.is_empty()));
+                match (value, reference.fallback) {
+                    (Some(value), _) => Ok(Some(value.to_string())),
+                    (None, Some(Fallback::Default(_))) => Ok(None),
+                    (None, Some(Fallback::Message(text))) => {
+                        Err(missing(self, reference.name, Some(text).filter(|text| !text.is_empty())))
+                    }
+                    (None, None) => Err(missing(self, reference.name, None)),
+                }
+            }
+            Kind::Neither => Err(neither(self, reference.name)),
+        })
+    }
+}
+
+/// What stands between `${` and `}`.
+#[derive(Clone, Copy)]
+struct Reference<'a> {
+    name: &'a str,
+    /// An empty value counts as none.
+    colon: bool,
+    fallback: Option<Fallback<'a>>,
+}
+
+#[derive(Clone, Copy)]
+enum Fallback<'a> {
+    Default(&'a str),
+    Message(&'a str),
+}
+
+enum Kind {
+    Environment,
+    Own,
+    Neither,
+}
+
+impl Reference<'_> {
+    fn kind(&self) -> Kind {
+        let mut chars = self.name.chars();
+        match chars.next() {
+            Some('A'..='Z' | '_') if chars.all(|c| matches!(c, 'A'..='Z' | '0'..='9' | '_')) => {
+                Kind::Environment
+            }
+            // compose's operators on a name of ours would never apply: it always has a value.
+            Some('a'..='z')
+                if self.fallback.is_none()
+                    && chars.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) =>
+            {
+                Kind::Own
+            }
+            _ => Kind::Neither,
+        }
+    }
+}
+
+/// Asks `value` for each reference; `None` means: use the default.
+fn expand(
+    template: &Template,
+    text: &str,
+    depth: usize,
+    value: &mut dyn FnMut(Reference<'_>) -> Result<Option<String>, ConfigError>,
+) -> Result<String, ConfigError> {
+    if depth > MAX_DEPTH {
+        return Err(ConfigError::invalid(&template.at, "holds defaults inside defaults too deep to follow"));
+    }
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        result.push_str(&rest[..dollar]);
+        let after = &rest[dollar + 1..];
+        if let Some(tail) = after.strip_prefix('$') {
+            result.push('$');
+            rest = tail;
+        } else if let Some(inside) = after.strip_prefix('{') {
+            let end = closing(inside).ok_or_else(|| unterminated(template))?;
+            let reference = split(&inside[..end]);
+            match (value(reference)?, reference.fallback) {
+                (Some(found), _) => result.push_str(&found),
+                (None, Some(Fallback::Default(default))) => {
+                    result.push_str(&expand(template, default, depth + 1, value)?);
+                }
+                (None, _) => {}
+            }
+            rest = &inside[end + 1..];
+        } else {
+            result.push('$');
+            rest = after;
+        }
+    }
+    result.push_str(rest);
+    Ok(result)
+}
+
+/// Where the `}` is that belongs to a `${` just before `text`.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    let mut previous = ' ';
+    for (index, c) in text.char_indices() {
+        match c {
+            '{' if previous == '$' => open += 1,
+            '}' if open == 0 => return Some(index),
+            '}' => open -= 1,
+            _ => {}
+        }
+        previous = c;
+    }
+    None
+}
+
+fn split(inside: &str) -> Reference<'_> {
+    let name_end = inside.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.')));
+    // Port names may hold a `-`, which is an operator after a variable's name.
+    if inside.starts_with("ports.") && inside.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+    {
+        return Reference { name: inside, colon: false, fallback: None };
+    }
+    let Some(end) = name_end else {
+        return Reference { name: inside, colon: false, fallback: None };
+    };
+    let (name, operator) = inside.split_at(end);
+    let (colon, operator) = operator.strip_prefix(':').map_or((false, operator), |rest| (true, rest));
+    let fallback = match (operator.strip_prefix('-'), operator.strip_prefix('?')) {
+        (Some(default), _) => Fallback::Default(default),
+        (_, Some(message)) => Fallback::Message(message),
+        // Not a name at all: said so by whoever looks at it.
+        _ => return Reference { name: inside, colon: false, fallback: None },
+    };
+    Reference { name, colon, fallback: Some(fallback) }
+}
+
+fn unterminated(template: &Template) -> ConfigError {
+    ConfigError::invalid(&template.at, "opens `${` and never closes it")
+        .with_fix("close it with `}`, or write `$${` for a literal `${`")
+}
+
+fn unknown(template: &Template, name: &str, known: &[String]) -> ConfigError {
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let near =
+        crate::config::node::nearest(name, &names).map(|near| format!("; did you mean `${{{near}}}`?"));
+    let what = if OWN.contains(&name) { "is not known yet here" } else { "is not a name of devrun's" };
+    ConfigError::invalid(&template.at, format!("`${{{name}}}` {what}{}", near.unwrap_or_default())).with_fix(
+        format!("known here: {}; environment variables are written in upper case", names.join(", ")),
+    )
+}
+
+fn neither(template: &Template, name: &str) -> ConfigError {
+    let shown: String = name.chars().take(40).collect();
+    ConfigError::invalid(&template.at, format!("`${{{shown}}}` is neither a variable nor a name of devrun's"))
+        .with_fix("variables are upper case (`${NAME}`, `${NAME:-default}`), devrun's names lower case (`${branch}`)")
+}
+
+fn missing(template: &Template, name: &str, message: Option<&str>) -> ConfigError {
+    ConfigError::Variable { at: template.at.clone(), name: name.into(), message: message.map(Into::into) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::source::Source;
+use crate::error::{Code, Explain};
+
+fn template(text: &str) -> Template {
+    let at = At { key: "env.X".into(), column: 6, ..At::line(&Source::new("devrun.yaml", "\n  X: y\n"), 2) };
+    Template::new(text, &at)
+}
+
+fn scope() -> Scope {
+    let env = [("SET", "value"), ("EMPTY", ""), ("_U1", "u")];
+    Scope::new(env.map(|(name, value)| (name.into(), value.into())).into())
+        .with_branch("feature/x")
+        .with_worktree(Path::new("/w/t"), "t")
+        .with_ports(26, &[("web".to_string(), 3126), ("a-b".to_string(), 4026)].into())
+}
+
+fn render(text: &str) -> String {
+    template(text).render(&scope()).unwrap()
+}
+
+fn refuse(text: &str) -> ConfigError {
+    template(text).render(&scope()).unwrap_err()
+}
+
+#[test]
+fn names_are_replaced() {
+    for (text, value) in [
+        ("plain", "plain"),
+        ("${SET}", "value"),
+        ("a${SET}b${_U1}c", "avaluebuc"),
+        ("${EMPTY}", ""),
+        ("${EMPTY:-d}", "d"),
+        ("${EMPTY-d}", ""),
+        ("${NONE:-d}", "d"),
+        ("${NONE-d}", "d"),
+        ("${NONE:-}", ""),
+        ("${SET:-d}", "value"),
+        ("${SET:?must be set}", "value"),
+        ("${EMPTY?m}", ""),
+        ("${NONE:-${SET}}", "value"),
+        ("${NONE:-a${NONE2:-b${SET}}c}d", "abvaluecd"),
+        ("${NONE:-http://localhost:${ports.web}/}", "http://localhost:3126/"),
+        ("${branch} ${slug} ${slot} ${worktree}", "feature/x t 26 /w/t"),
+        ("${ports.web}${ports.a-b}", "31264026"),
+        ("$$", "$"),
+        ("$${SET}", "${SET}"),
+        ("$$$${SET}", "$${SET}"),
+        ("$PORT $ $1 $(x) a$", "$PORT $ $1 $(x) a$"),
+        ("{SET} }", "{SET} }"),
+    ] {
+        assert_eq!(render(text), value, "{text}");
+    }
+}
+
+#[test]
+fn values_are_not_looked_at_again() {
+    let scope = Scope::new([("A".into(), "${B} $$".into())].into());
+    assert_eq!(template("${A}").render(&scope).unwrap(), "${B} $$");
+}
+
+#[test]
+fn a_missing_variable_names_itself_and_its_place() {
+    let error = refuse("x${NONE}");
+    assert_eq!(error.code(), Code::VariableMissing);
+    assert_eq!(error.to_string(), "devrun.yaml:2:6: env.X: NONE is not set");
+    assert_eq!(refuse("${NONE:?ask Ann}").to_string(), "devrun.yaml:2:6: env.X: NONE is not set: ask Ann");
+    assert_eq!(refuse("${EMPTY:?}").to_string(), "devrun.yaml:2:6: env.X: EMPTY is not set");
+    assert_eq!(refuse("${NONE:-${NONE2}}").to_string(), "devrun.yaml:2:6: env.X: NONE2 is not set");
+}
+
+#[test]
+fn unknown_names_of_ours_list_the_known_ones() {
+    let error = refuse("${brunch}");
+    assert!(error.to_string().contains("did you mean `${branch}`"), "{error}");
+    assert!(error.fix().unwrap().contains("branch, ports.a-b, ports.web, slot, slug, worktree"));
+    assert!(refuse("${database.url}").to_string().contains("is not known yet here"));
+}
+
+#[test]
+fn what_is_no_name_is_refused() {
+    for text in
+        ["${}", "${a b}", "${Mixed}", "${1A}", "${SET:+x}", "${SET/x}", "${ SET }", "${branch:-x}", "${ü}"]
+    {
+        assert!(refuse(text).to_string().contains("is neither"), "{text}: {}", refuse(text));
+    }
+}
+
+#[test]
+fn unterminated_ones_are_refused() {
+    for text in ["${", "${SET", "${SET:-${X}", "a${b${c}"] {
+        assert!(refuse(text).to_string().contains("never closes"), "{text}");
+    }
+}
+
+#[test]
+fn defaults_cannot_be_nested_without_end() {
+    let text = format!("{}x{}", "${N:-".repeat(50), "}".repeat(50));
+    assert!(refuse(&text).to_string().contains("too deep"));
+}
+
+#[test]
+fn checking_finds_what_can_never_work_and_lets_the_rest_pass() {
+    let ports = [("web".to_string(), 3100)].into();
+    for good in
+        ["${NONE}", "${database.url} ${ports.web} ${branch}", "${A:-${ports.web}}", "${A:?${ports.nope}}"]
+    {
+        template(good).check(&ports).unwrap();
+    }
+    for bad in ["${ports.nope}", "${A:-${brunch}}", "${", "${Mixed}"] {
+        template(bad).check(&ports).unwrap_err();
+    }
+    let error = template("${ports.wep}").check(&ports).unwrap_err();
+    assert!(error.to_string().contains("did you mean `${ports.web}`"), "{error}");
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let text = format!("{:?} {:?}", template("s3cret"), Scope::new([("A".into(), "s3cret".into())].into()));
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+proptest! {
+    #[test]
+    fn rendering_and_checking_never_panic(text in "[\\PC${}:?-]*") {
+        let _ = template(&text).render(&scope());
+        let _ = template(&text).check(&BTreeMap::new());
+    }
+
+    #[test]
+    fn text_without_dollars_stays(text in "[^$]*") {
+        prop_assert_eq!(render(&text), text);
+    }
+
+    #[test]
+    fn a_result_without_dollars_stays_when_rendered_again(text in "([a-z ]|\\$\\{(SET|NONE:-d|slot)\\}){0,10}") {
+        let once = render(&text);
+        prop_assert_eq!(render(&once), once);
+    }
+
+    #[test]
+    fn what_renders_passes_the_check(text in "([a-z$]|\\$\\{(SET|NONE:-d|slot|ports.web|no|X)\\}){0,6}") {
+        let ports = [("web".to_string(), 3100), ("a-b".to_string(), 4000)].into();
+        if template(&text).render(&scope()).is_ok() {
+            prop_assert!(template(&text).check(&ports).is_ok());
+        }
+    }
+}

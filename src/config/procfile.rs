@@ -1,0 +1,154 @@
+//! Procfiles, as foreman reads them: one `name: command` per line.
+//!
+//! Where its peers differ: the space after the colon may be missing (foreman, honcho), a name written twice is an error
+//! (overmind, hivemind), comments may be indented (goreman), and lines that are no entry are ignored as in foreman, but
+//! told. Commands go to the shell as they stand.
+
+use std::sync::Arc;
+
+use crate::config::error::ConfigError;
+use crate::config::model::Process;
+use crate::config::source::{At, Source};
+use crate::config::values::is_name;
+use crate::plan::Run;
+
+/// Port base of the first process; foreman's.
+pub const FIRST_PORT: u16 = 5000;
+
+/// What a Procfile says.
+#[derive(Debug)]
+pub struct Procfile {
+    /// Its processes in their order, without ports; at least one.
+    pub processes: Vec<Process>,
+    /// A remark for each line that was ignored and is neither blank nor a comment.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a Procfile.
+pub fn parse(source: &Arc<Source>) -> Result<Procfile, ConfigError> {
+    let text = source.text().strip_prefix('\u{feff}').unwrap_or(source.text());
+    let mut processes: Vec<Process> = Vec::new();
+    let mut warnings = Vec::new();
+    for (line, number) in text.lines().zip(1_u32..) {
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
+            continue;
+        }
+        let Some((name, command)) = entry(line) else {
+            let ignored = At::line(source, number);
+            warnings.push(format!("{}:{} is ignored: it is no `name: command`", ignored.source.name, number));
+            continue;
+        };
+        let at = At { key: name.into(), ..At::line(source, number) };
+        if processes.iter().any(|process| process.name == name) {
+            return Err(
+                ConfigError::invalid(&at, "is written twice").with_fix("give one of the two another name")
+            );
+        }
+        processes.push(Process::plain(name, &at, Run::Shell(command.into())));
+    }
+    if processes.is_empty() {
+        return Err(ConfigError::invalid(&At::file(source), "has no processes")
+            .with_fix("write one per line, such as `web: npm run dev`"));
+    }
+    Ok(Procfile { processes, warnings })
+}
+
+fn entry(line: &str) -> Option<(&str, &str)> {
+    let (name, command) = line.split_once(':')?;
+    let command = command.trim();
+    (is_name(name) && !command.is_empty()).then_some((name, command))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::Explain;
+
+    fn read(text: &str) -> Result<Procfile, ConfigError> {
+        parse(&Source::new("Procfile", text))
+    }
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let shell = |run| if let Run::Shell(command) = run { command } else { unreachable!() };
+        read(text).unwrap().processes.into_iter().map(|process| (process.name, shell(process.run))).collect()
+    }
+
+    fn one(name: &str, command: &str) -> Vec<(String, String)> {
+        vec![(name.into(), command.into())]
+    }
+
+    #[test]
+    fn blank_files_and_files_without_entries_are_errors_that_name_the_file() {
+        for text in ["", "\n\n", "# web: x\n", "nonsense\n"] {
+            assert_eq!(read(text).unwrap_err().to_string(), "Procfile: has no processes", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_entry_are_ignored_and_told() {
+        let read = read("web: a\nnonsense\n+foo: b\nü: c\nempty:\n").unwrap();
+        assert_eq!(read.processes.len(), 1);
+        assert_eq!(read.warnings.len(), 4);
+        assert_eq!(read.warnings[0], "Procfile:2 is ignored: it is no `name: command`");
+    }
+
+    #[test]
+    fn names_are_letters_digits_underscores_and_dashes() {
+        assert_eq!(pairs("-foo_bar: a"), one("-foo_bar", "a"));
+        assert_eq!(pairs("2nd-Web_1: a"), one("2nd-Web_1", "a"));
+    }
+
+    #[test]
+    fn comments_may_be_indented() {
+        assert_eq!(pairs("#web: a\n   # api: b\n\t#x: c\nreal: d"), one("real", "d"));
+    }
+
+    #[test]
+    fn the_last_line_needs_no_newline_and_lines_may_end_in_crlf() {
+        assert_eq!(pairs("a: x\r\nb: y"), [one("a", "x"), one("b", "y")].concat());
+    }
+
+    #[test]
+    fn order_is_kept() {
+        let names: Vec<_> = pairs("z: 1\na: 2\nm: 3").into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["z", "a", "m"]);
+    }
+
+    #[test]
+    fn the_second_of_two_equal_names_is_an_error_with_its_line() {
+        let error = read("a: x\nb: y\na: z\n").unwrap_err();
+        assert_eq!(error.to_string(), "Procfile:3:1: a: is written twice");
+        assert!(error.fix().is_some());
+    }
+
+    #[test]
+    fn shell_characters_colons_and_dollars_stay_as_they_are() {
+        let command = r#"sh -c "echo $X ${Y}" >/dev/null 2>&1; curl http://localhost:$PORT | tee a && b #c"#;
+        assert_eq!(pairs(&format!("web: {command}")), one("web", command));
+    }
+
+    #[test]
+    fn the_space_after_the_colon_is_optional() {
+        assert_eq!(pairs("web:run"), one("web", "run"));
+        assert_eq!(pairs("web:\t  run  "), one("web", "run"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_name() {
+        assert_eq!(pairs("\u{feff}web: run"), one("web", "run"));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in "[\\PC\n\r\t:#]*") {
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn what_is_well_formed_is_read_as_it_stands(name in "[A-Za-z0-9_-]{1,20}", command in "[!-~]([ -~]{0,30}[!-~])?") {
+            prop_assert_eq!(pairs(&format!("{name}: {command}\n")), one(&name, &command));
+        }
+    }
+}

@@ -1,0 +1,313 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::config::model::{Probe, Process};
+use crate::config::source::Source;
+use crate::config::{consistency, yaml};
+use crate::error::Explain;
+use crate::plan::{Condition, Need, RestartPolicy, Run};
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let source = Source::new("devrun.yaml", text);
+    let draft = read(&yaml::parse(&source)?)?;
+    consistency::settle(draft.config, draft.processes, &At::file(&source), &|folder| {
+        folder == Path::new("with-client")
+    })
+}
+
+fn refuse(text: &str) -> ConfigError {
+    match load(text) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(error) => error,
+    }
+}
+
+/// A process `web` with these lines in it and the ports `web` and `api`.
+fn process(lines: &str) -> Result<Process, ConfigError> {
+    let lines = lines.replace('\n', "\n    ");
+    let text = format!(
+        "ports: {{ web: 3000, api: 4000 }}\nprocesses:\n  web:\n    {lines}\n  db: {{ run: x, ready: {{ log: up }} }}\n"
+    );
+    load(&text).map(|mut config| config.processes.remove(0))
+}
+
+#[test]
+fn the_reference_configuration_is_read_as_written() {
+    let config = load(
+        r#"
+name: leadswitchboard
+ports: { frontend: 3100, backend: 8100 }
+env_files: [.env, ./sub/../.env.local]
+env:
+  NEXT_PUBLIC_API_URL: http://localhost:${ports.backend}
+  EMPTY:
+dependencies:
+  node:   { directory: . }
+  python: { directory: backend }
+database:
+  provider: auto
+  branch: dev-${branch}
+  url_env: [DATABASE_URL, NEON_PLATFORM_DATABASE_URL]
+  migrate: { run: alembic upgrade head, directory: backend, inputs: [alembic/versions/*.py] }
+  neon: { project_id: "${NEON_PROJECT_ID}", parent: main, expires_in: 7d }
+processes:
+  backend:
+    run: uvicorn app.main:app --reload --fd $BACKEND_FD
+    directory: backend
+    listen: backend
+    ready: { http: /healthz }
+  frontend:
+    run: node_modules/.bin/next dev --port $PORT
+    directory: frontend
+    port: frontend
+    depends_on: [backend]
+    ready: { http: / }
+urls:
+  Tenant: http://demodev.localhost:${ports.frontend}/admin/leads
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.name.as_deref(), Some("leadswitchboard"));
+    assert_eq!(config.ports, [("frontend".to_string(), 3100), ("backend".to_string(), 8100)].into());
+    assert_eq!(config.env_files, [Path::new(".env"), Path::new(".env.local")]);
+    assert_eq!(config.env[1].1.text, "");
+    assert_eq!(config.dependencies.python.as_deref(), Some(Path::new("backend")));
+    let database = config.database.as_ref().unwrap();
+    assert_eq!(database.provider, Provider::Auto);
+    assert_eq!(database.url_env, ["DATABASE_URL", "NEON_PLATFORM_DATABASE_URL"]);
+    assert_eq!(database.migrate.as_ref().unwrap().run, Run::Shell("alembic upgrade head".into()));
+    assert_eq!(database.neon.expires_in, Some(Duration::from_secs(7 * 86_400)));
+    let [backend, frontend] = &config.processes[..] else { panic!() };
+    assert!(backend.port.as_ref().unwrap().listens);
+    assert_eq!(backend.needs, [Need::Python, Need::Database].into());
+    assert_eq!(frontend.needs, [Need::Node].into());
+    assert_eq!(frontend.depends_on, [("backend".to_string(), Condition::Ready)]);
+    assert_eq!(config.urls[0].0, "Tenant");
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let web = process("run: x").unwrap();
+    assert_eq!(web.directory, Path::new("."));
+    assert_eq!((web.restart.policy, web.restart.max), (RestartPolicy::No, 5));
+    assert_eq!((web.stop_signal, web.stop_grace), (2, Duration::from_secs(5)));
+    assert!(web.autostart && !web.tty && web.needs.is_empty() && web.ready.is_none());
+    let ready = process("run: x\nport: web\nready: { tcp: true }").unwrap().ready.unwrap();
+    assert_eq!(
+        (ready.interval, ready.timeout, ready.deadline),
+        (Duration::from_millis(250), Duration::from_secs(2), Duration::from_secs(60))
+    );
+    let config = load("processes: { web: npm start }\ndatabase: {}\n").unwrap();
+    let database = config.database.unwrap();
+    assert_eq!(database.provider, Provider::Auto);
+    assert_eq!(
+        (database.branch.text.as_str(), database.url_env),
+        ("dev-${branch}", vec!["DATABASE_URL".to_string()])
+    );
+    assert_eq!(config.env_files, default_env_files());
+    assert_eq!(config.processes[0].run, Run::Shell("npm start".into()));
+}
+
+#[test]
+fn no_database_is_no_database() {
+    assert!(load("processes: { a: b }\n").unwrap().database.is_none());
+    assert!(load("processes: { a: b }\ndatabase: { provider: none }\n").unwrap().database.is_none());
+}
+
+#[test]
+fn every_key_of_a_process_is_read() {
+    let web = process(
+        "run: [a, 'b c', \"\"]\nport: web\nenv: { A: 1.10, B: no }\ndepends_on: { db: started }\nready: { exec: [t, x], interval: 1s, timeout: 3s, deadline: 2m }\nrestart: on-failure\nmax_restarts: 9\nstop_signal: SIGTERM\nstop_grace: 250ms\ntty: yes\nautostart: false",
+    )
+    .unwrap();
+    assert_eq!(web.run, Run::Argv(vec!["a".into(), "b c".into(), String::new()]));
+    let env: Vec<&str> = web.env.iter().map(|(_, template)| template.text.as_str()).collect();
+    assert_eq!(env, ["1.10", "no"]);
+    assert_eq!(web.depends_on, [("db".to_string(), Condition::Started)]);
+    assert!(matches!(web.ready.unwrap().probe, Probe::Exec(Run::Argv(_))));
+    assert_eq!((web.restart.policy, web.restart.max), (RestartPolicy::OnFailure, 9));
+    assert_eq!((web.stop_signal, web.stop_grace), (15, Duration::from_millis(250)));
+    assert!(web.tty && !web.autostart);
+}
+
+#[test]
+fn the_boolean_no_is_the_word_no() {
+    for word in ["no", "'no'", "false", "No", "\"false\""] {
+        let result = process(&format!("run: x\nrestart: {word}"));
+        assert_eq!(result.is_ok(), word != "No", "{word}");
+        assert!(result.is_err() || result.unwrap().restart.policy == RestartPolicy::No);
+    }
+    assert_eq!(process("run: x\nrestart: always").unwrap().restart.policy, RestartPolicy::Always);
+}
+
+#[test]
+fn signals_have_names() {
+    for (word, number) in [("INT", 2), ("SIGTERM", 15), ("quit", 3), ("SigHup", 1), ("USR2", 12)] {
+        assert_eq!(process(&format!("run: x\nstop_signal: {word}")).unwrap().stop_signal, number, "{word}");
+    }
+}
+
+#[test]
+fn a_dependency_waits_for_readiness_where_there_is_a_probe() {
+    let depends_on = |text| process(&format!("run: x\ndepends_on: {text}")).unwrap().depends_on;
+    assert_eq!(depends_on("[db]"), [("db".to_string(), Condition::Ready)]);
+    assert_eq!(depends_on("db"), [("db".to_string(), Condition::Ready)]);
+    assert_eq!(depends_on("{ db: completed }"), [("db".to_string(), Condition::Completed)]);
+    let config = load("processes: { a: { run: x, depends_on: b }, b: y }\n").unwrap();
+    assert_eq!(config.processes[0].depends_on, [("b".to_string(), Condition::Started)]);
+}
+
+#[test]
+fn needs_can_be_said_and_are_guessed_from_the_package() {
+    let text = "database: {}\ndependencies: { node: }\nprocesses: { a: { run: next dev, directory: with-client }, b: { run: next dev, needs: [] } }\n";
+    let config = load(text).unwrap();
+    // `node:` with nothing after it is as if it were left out.
+    assert_eq!(config.processes[0].needs, [Need::Database].into());
+    assert_eq!(config.processes[1].needs, BTreeSet::new());
+    let all = load("database: {}\ndependencies: { node: {}, python: {} }\nprocesses: { a: make }\n").unwrap();
+    assert_eq!(all.processes[0].needs, Need::ALL.into());
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let ports = "ports: { web: 3000, api: 4000 }\n";
+    for (text, expected) in [
+        ("ports: { web: 80 }\n", "devrun.yaml:1:15: ports.web: takes a number from 1024 to 65435, not `80`"),
+        ("ports: { web: 65436 }\n", "not `65436`"),
+        (
+            "ports: { web: 8100, api: 8199 }\n",
+            "ports.api: `api` (8199) and `web` (8100) are less than 100 apart",
+        ),
+        ("ports: { a-b: 3000, a_b: 4000 }\n", "would share one variable's name"),
+        ("ports: { 1a: 3000 }\n", "must begin with a letter"),
+        ("ports: { 'a b': 3000 }\n", "is no name"),
+        ("ports: [3000]\n", "ports: takes keys and values, not a list"),
+        ("port: { web: 3000 }\n", "devrun.yaml:1:1: port: there is no such key here; did you mean `ports`?"),
+        ("processes: { web: { port: web } }\n", "processes.web: needs `run`"),
+        ("processes: { web: { run: '' } }\n", "must not be empty"),
+        ("processes: { web: { run: [] } }\n", "must not be empty"),
+        ("processes: { web: { run: { a: b } } }\n", "takes a single value, not keys and values"),
+        ("processes: { 'w b': x }\n", "is no name"),
+        ("processes: { web: { run: x, directory: /etc } }\n", "is absolute"),
+        ("processes: { web: { run: x, directory: a/../../b } }\n", "leads out of the worktree"),
+        ("processes: { web: { run: x, env: { 'A B': c } } }\n", "is no name for an environment variable"),
+        ("processes: { web: { run: x, env: { A: [b] } } }\n", "takes a single value, not a list"),
+        ("processes: { web: { run: x, stop_grace: 5 } }\n", "takes a duration such as 250ms"),
+        ("processes: { web: { run: x, stop_signal: 9 } }\n", "takes the name of a signal"),
+        ("processes: { web: { run: x, restart: sometimes } }\n", "takes no, on-failure or always"),
+        ("processes: { web: { run: x, tty: maybe } }\n", "takes true or false"),
+        ("processes: { web: { run: x, needs: [redis] } }\n", "there is no preparation `redis`"),
+        (
+            "processes: { web: { run: x, needs: [database] } }\n",
+            "needs database, which this configuration does not have",
+        ),
+        ("processes: { web: { run: x, ready: {} } }\n", "exactly one of http, tcp, log and exec"),
+        ("processes: { web: { run: x, ready: { log: a, exec: b } } }\n", "exactly one of"),
+        (
+            "processes: { web: { run: x, ready: { log: '(' } } }\n",
+            "processes.web.ready.log: is no regular expression: unclosed group",
+        ),
+        ("processes: { web: { run: x, ready: { http: / } } }\n", "the process has no `port` and no `listen`"),
+        (
+            "processes: { web: { run: x, ready: { tcp: true } } }\n",
+            "the process has no `port` and no `listen`",
+        ),
+        ("processes: { web: { run: x, ready: { log: a, status: 200 } } }\n", "goes with `http` only"),
+        (
+            "processes: { web: { run: x, depends_on: [wep] } }\n",
+            "processes.web.depends_on[0]: there is no process `wep`",
+        ),
+        ("processes: { web: { run: x, depends_on: [web] } }\n", "waits for itself: web -> web"),
+        (
+            "processes: { web: { run: x, depends_on: { db: gone } }, db: y }\n",
+            "takes started, ready or completed",
+        ),
+        ("processes: { web: { run: x, depends_on: { db: ready } }, db: y }\n", "but that has no `ready`"),
+        ("processes: { web: x, web: y }\n", "processes: `web` is written twice"),
+        ("processes: { a: { run: x, port: wep } }\n", "there is no port `wep`"),
+        ("name: x\n", "has no processes"),
+        ("procfile: P\nprocesses: { a: b }\n", "processes are written here and in a Procfile"),
+        ("database: { provider: sqlite }\n", "there is no provider `sqlite`"),
+        ("database: { provider: command }\n", "needs `command: { ensure: … }`"),
+        ("database: { url_env: [] }\n", "must name at least one variable"),
+        ("database: { url_env: [A-B] }\n", "is no name for an environment variable"),
+        ("database: { migrate: { run: x, inputs: ['a/***'] } }\n", "is no pattern"),
+        ("database: { neon: { api_key: x } }\n", "database.neon.api_key: there is no such key here"),
+        ("dependencies: { ruby: {} }\n", "dependencies.ruby: there is no such key here"),
+        (
+            "processes: { a: b }\nurls: { T: '${ports.nope}' }\n",
+            "urls.T: `${ports.nope}` is not a name of devrun's",
+        ),
+        ("processes: { a: b }\nenv: { T: '${' }\n", "never closes"),
+    ] {
+        let error = refuse(text);
+        assert!(error.to_string().contains(expected), "{text}\n  said {error}");
+    }
+    for (lines, expected) in [
+        ("run: x\nport: web\nlisten: api", "processes.web.listen: stands beside `port`"),
+        ("run: x\nport: web\nready: { http: healthz }", "takes a path that begins with `/`"),
+        ("run: x\nport: web\nready: { http: /, status: 99 }", "takes a number from 100 to 599"),
+        ("run: x\nport: web\nready: { tcp: false }", "takes true"),
+        ("run: x\nport: web\nready: { tcp: true, interval: 0s }", "must be longer than nothing"),
+    ] {
+        let error = process(lines).unwrap_err();
+        assert!(error.to_string().contains(expected), "{lines}\n  said {error}");
+    }
+    let shared = refuse(&format!(
+        "{ports}processes: {{ a: {{ run: x, port: web }}, b: {{ run: y, listen: web }} }}\n"
+    ));
+    assert!(shared.to_string().ends_with("the port `web` is already that of `a`"), "{shared}");
+    let unknown = refuse(&format!("{ports}processes: {{ a: {{ run: x, port: wep }} }}\n"));
+    assert!(
+        unknown.to_string().contains("did you mean `web`?") && unknown.fix().unwrap().contains("api, web")
+    );
+}
+
+#[test]
+fn circles_are_told_as_such() {
+    let text = "processes:\n  a: { run: x, depends_on: [b] }\n  b: { run: x, depends_on: [c] }\n  c: { run: x, depends_on: [d, b] }\n  d: x\n";
+    assert_eq!(
+        refuse(text).to_string(),
+        "devrun.yaml:3:3: processes.b.depends_on: waits for itself: b -> c -> b"
+    );
+}
+
+#[test]
+fn unknown_keys_list_the_known_ones() {
+    assert_eq!(refuse("neim: x\n").fix().unwrap(), format!("known here: {}", TOP.join(", ")));
+}
+
+#[test]
+fn computed_variables_cannot_be_set() {
+    for (name, place) in [
+        ("PORT", "env"),
+        ("WEB_PORT", "env"),
+        ("WEB_FD", "env"),
+        ("DATABASE_URL", "env"),
+        ("DEVRUN_X", "env"),
+    ] {
+        let text =
+            format!("ports: {{ web: 3000 }}\ndatabase: {{}}\nprocesses: {{ a: b }}\nenv:\n  {name}: x\n");
+        let error = refuse(&text).to_string();
+        assert!(
+            error.starts_with(&format!("devrun.yaml:5:{}: {place}.{name}: devrun computes", name.len() + 5)),
+            "{error}"
+        );
+        let text = format!(
+            "ports: {{ web: 3000 }}\ndatabase: {{}}\nprocesses: {{ a: {{ run: b, env: {{ {name}: x }} }} }}\n"
+        );
+        assert!(refuse(&text).to_string().contains("devrun computes"), "{name}");
+    }
+    // Without a database, nobody computes its URL; other ports are not ours.
+    load("processes: { a: b }\nenv: { DATABASE_URL: x, SMTP_PORT: 25, SD_FD: 4 }\n").unwrap();
+}
+
+#[test]
+fn an_error_shows_its_line_with_secrets_masked() {
+    let error = refuse("processes: { a: b }\nenv:\n  API_TOKEN: [s3cret]\n");
+    assert_eq!(error.why().unwrap(), "3 |   API_TOKEN: ***");
+    assert!(!format!("{error}{error:?}").contains("s3cret"));
+    assert_eq!(refuse("ports:\n  web: 80\n").why().unwrap(), "2 |   web: ***");
+}

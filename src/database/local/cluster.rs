@@ -1,0 +1,273 @@
+//! One cluster's folder: its layout, how it is made, how it is configured. Refuses to start a server for good.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::account::{Account, set_mode};
+use super::binaries::{Binaries, server_env};
+use super::error::LocalError;
+use super::state::State;
+use crate::os::cmd::Cmd;
+use crate::os::fs;
+
+/// The superuser, devrun's own.
+pub(super) const ADMIN: &str = "devrun";
+/// The role of applications; owns the branch databases.
+pub(super) const APP: &str = "app";
+
+/// Where a cluster lies and whom it belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Cluster {
+    pub(super) id: String,
+    pub(super) folder: PathBuf,
+    pub(super) account: Account,
+}
+
+impl Cluster {
+    /// The cluster `id` below `clusters`, with its folder made.
+    pub(super) fn at(clusters: &Path, id: &str, account: Account) -> Result<Cluster, LocalError> {
+        let cluster = Cluster::known(clusters, id, account);
+        account.make_dir(&cluster.folder)?;
+        Ok(cluster)
+    }
+
+    /// The same, for looking only.
+    pub(super) fn known(clusters: &Path, id: &str, account: Account) -> Cluster {
+        Cluster { id: id.into(), folder: clusters.join(id), account }
+    }
+
+    /// The server's data.
+    pub(super) fn data(&self) -> PathBuf {
+        data(&self.folder)
+    }
+
+    /// The server's data until they are whole.
+    pub(super) fn half_made(&self) -> PathBuf {
+        self.folder.join("data.tmp")
+    }
+
+    /// What devrun remembers.
+    pub(super) fn state(&self) -> PathBuf {
+        self.folder.join("state.json")
+    }
+
+    /// The server's log.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Held while binaries are found, the cluster is made, the server is started.
+    pub(super) fn start_lock(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    /// Held, shared, by everybody who uses the server.
+    pub(super) fn users_lock(&self) -> PathBuf {
+        self.folder.join("users.lock")
+    }
+
+    /// The major that made the data; `None` when there is none yet.
+    pub(super) fn made_by(&self) -> Result<Option<u32>, LocalError> {
+        let path = self.data().join("PG_VERSION");
+        let Some(bytes) = fs::read(&path)? else { return Ok(None) };
+        let major = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+        major
+            .map(Some)
+            .ok_or_else(|| LocalError::io("understand", &path)(std::io::ErrorKind::InvalidData.into()))
+    }
+
+    /// Makes the data folder. Killed half-way, the next call begins anew.
+    pub(super) async fn init(&self, binaries: &Binaries, state: &State) -> Result<(), LocalError> {
+        let half = self.half_made();
+        let mut made = Err(LocalError::Init { what: "no locale will do".into(), tail: None });
+        for locale in locales(binaries.major) {
+            made = self.initdb(binaries, &half, locale).await;
+            // Not every system knows C.UTF-8.
+            if !matches!(&made, Err(LocalError::Init { tail: Some(tail), .. }) if tail.contains("locale")) {
+                break;
+            }
+        }
+        made?;
+        // Nobody connects before this: initdb's rules let everybody in.
+        write_rules(&half)?;
+        self.set_passwords(binaries, &half, state).await?;
+        std::fs::rename(&half, self.data()).map_err(LocalError::io("rename", &half))
+    }
+
+    async fn initdb(&self, binaries: &Binaries, half: &Path, locale: &[&str]) -> Result<(), LocalError> {
+        if half.exists() {
+            std::fs::remove_dir_all(half).map_err(LocalError::io("remove", half))?;
+        }
+        self.account.make_dir(half)?;
+        set_mode(half, 0o700)?;
+        self.account.own(half)?;
+        let cmd = Cmd::new(binaries.bin.join("initdb"))
+            .args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--auth=trust"])
+            .args(["--username", ADMIN])
+            .args(locale)
+            .arg("--pgdata")
+            .arg(half);
+        self.tool(cmd).ok().await.map_err(LocalError::init("initdb failed"))?;
+        Ok(())
+    }
+
+    /// Makes the roles have the passwords of `state`, without a running server.
+    pub(super) async fn set_passwords(
+        &self,
+        binaries: &Binaries,
+        data: &Path,
+        state: &State,
+    ) -> Result<(), LocalError> {
+        let cmd = Cmd::new(binaries.bin.join("postgres"))
+            .args(["--single", "-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "-D"])
+            .arg(data)
+            .arg("postgres")
+            .stdin(role_statements(state));
+        self.tool(cmd).ok().await.map_err(LocalError::init("the roles could not be made"))?;
+        Ok(())
+    }
+
+    /// Writes the configuration for the next start.
+    pub(super) fn configure(&self, settings: Settings) -> Result<(), LocalError> {
+        fs::replace(&self.data().join("postgresql.conf"), settings.render().as_bytes(), 0o644)?;
+        write_rules(&self.data())
+    }
+
+    /// A program of the server, run to its end.
+    fn tool(&self, cmd: Cmd) -> Cmd {
+        let cmd = cmd.directory(&self.folder).only_env(server_env()).limit(Duration::from_secs(120));
+        self.account.run(cmd)
+    }
+}
+
+/// The server's data in the cluster `folder`.
+pub(super) fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+/// Indexes must not depend on which build of which library opens them: the server's own rules where it has them.
+fn locales(major: u32) -> &'static [&'static [&'static str]] {
+    if major >= 17 {
+        &[
+            &["--locale-provider=builtin", "--locale=C.UTF-8"],
+            &["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"],
+        ]
+    } else {
+        &[&["--locale=C.UTF-8"], &["--locale=C"]]
+    }
+}
+
+/// One statement a line, as single-user mode has it. Passwords are hex, so they need no quoting.
+fn role_statements(state: &State) -> String {
+    let (admin, app) = (&state.admin_password, &state.app_password);
+    format!(
+        "DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP}') THEN CREATE ROLE {APP}; END IF; END$$;\n\
+         ALTER ROLE {APP} LOGIN PASSWORD '{app}';\n\
+         ALTER ROLE {ADMIN} LOGIN PASSWORD '{admin}';\n"
+    )
+}
+
+/// Who may connect: those who know a password, from this machine. On a shared machine everybody can reach the port.
+fn write_rules(data: &Path) -> Result<(), LocalError> {
+    let rules = "# Written by devrun at every start.\nhost all all 127.0.0.1/32 scram-sha-256\n";
+    Ok(fs::replace(&data.join("pg_hba.conf"), rules.as_bytes(), 0o644)?)
+}
+
+/// What the server's configuration depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// Major version of the server.
+    pub(super) major: u32,
+    /// TCP port.
+    pub(super) port: u16,
+    /// Shared memory is too small to be used.
+    pub(super) no_shared_memory: bool,
+    /// Nothing needs to survive a power cut.
+    pub(super) disposable: bool,
+}
+
+impl Settings {
+    fn render(self) -> String {
+        let on = |yes: bool| if yes { "on" } else { "off" };
+        let mut lines = vec![
+            "# Written by devrun at every start. What ALTER SYSTEM sets is kept.".into(),
+            "listen_addresses = '127.0.0.1'".into(),
+            format!("port = {}", self.port),
+            "unix_socket_directories = ''".into(),
+            "max_connections = 200".into(),
+            "shared_buffers = 32MB".into(),
+            "autovacuum_max_workers = 1".into(),
+            "max_parallel_workers_per_gather = 0".into(),
+            "jit = off".into(),
+            "ssl = off".into(),
+            format!("fsync = {}", on(!self.disposable)),
+            format!("full_page_writes = {}", on(!self.disposable)),
+            "synchronous_commit = off".into(),
+            "wal_level = minimal".into(),
+            "max_wal_senders = 0".into(),
+            "client_connection_check_interval = 100ms".into(),
+            "log_checkpoints = off".into(),
+            "log_line_prefix = '%m [%p] %q%a@%d '".into(),
+            "timezone = 'UTC'".into(),
+            "log_timezone = 'UTC'".into(),
+            "datestyle = 'iso, mdy'".into(),
+            "lc_messages = 'C'".into(),
+            "default_text_search_config = 'pg_catalog.english'".into(),
+        ];
+        if self.no_shared_memory {
+            lines.push("dynamic_shared_memory_type = mmap".into());
+        }
+        if self.major >= 18 {
+            lines.push("io_method = sync".into());
+            lines.push("file_copy_method = clone".into());
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+/// True when `/dev/shm` is missing or has less than 64 MB, docker's default, left: the server might not start.
+#[cfg(target_os = "linux")]
+pub(super) fn lacks_shared_memory() -> bool {
+    use nix::sys::statvfs::{FsFlags, statvfs};
+    const ENOUGH: u64 = 64 << 20;
+    statvfs("/dev/shm").map_or(true, |found| {
+        let free = found.blocks_available().saturating_mul(found.fragment_size());
+        found.flags().contains(FsFlags::ST_RDONLY) || free < ENOUGH
+    })
+}
+
+/// Shared memory has no folder here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn lacks_shared_memory() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings =
+        Settings { major: 18, port: 20_001, no_shared_memory: false, disposable: false };
+
+    #[test]
+    fn settings_that_a_version_does_not_know_are_left_out() {
+        assert!(SETTINGS.render().contains("file_copy_method = clone"));
+        let older = Settings { major: 15, ..SETTINGS }.render();
+        assert!(!older.contains("file_copy_method") && !older.contains("io_method"));
+    }
+
+    #[test]
+    fn only_a_disposable_cluster_gives_up_durability() {
+        assert!(SETTINGS.render().contains("fsync = on\n"));
+        assert!(Settings { disposable: true, ..SETTINGS }.render().contains("fsync = off\n"));
+    }
+
+    #[test]
+    fn nobody_is_trusted_and_nobody_outside_this_machine_is_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        write_rules(dir.path()).unwrap();
+        let rules = std::fs::read_to_string(dir.path().join("pg_hba.conf")).unwrap();
+        assert!(!rules.contains("trust"));
+        assert!(SETTINGS.render().contains("listen_addresses = '127.0.0.1'\n"));
+    }
+}

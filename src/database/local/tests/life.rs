@@ -1,0 +1,300 @@
+//! A cluster's life: made, started, used, killed, healed, stopped.
+
+use std::path::Path;
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::super::server::PID_FILE;
+use super::super::{CLUSTER_VARIABLE, Local, cluster, server, state, stop_if_last};
+use super::bed::{Bed, admin, connect, number, skip, system, until, wanted};
+use crate::database::{Branch, Provider};
+use crate::error::Code;
+use crate::os::fs;
+use crate::os::proc;
+use crate::plan::DatabaseOrigin;
+
+fn postmaster(local: &Local) -> Option<u32> {
+    server::running(&cluster::data(local.folder())).map(|found| found.pid)
+}
+
+fn kill_server(local: &Local) {
+    let pid = postmaster(local).unwrap();
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+}
+
+async fn ensure(local: &Local, name: &str, parent: &str) -> Branch {
+    local.ensure(&wanted(name, parent)).await.unwrap()
+}
+
+/// From nothing to a copied branch, and back to nothing; prints how long each part took.
+#[expect(clippy::print_stderr, reason = "times are for people; none is asserted")]
+async fn whole_life(bed: &Bed, bin: Option<&Path>) {
+    let mut clock = Instant::now();
+    let mut lap = |what: &str| {
+        eprintln!("{what}: {} ms", clock.elapsed().as_millis());
+        clock = Instant::now();
+    };
+    let local = bed.open(bin).await;
+    lap("open, with binaries and initdb");
+    assert_eq!(local.find("dev-main").await.unwrap(), None);
+    let main = ensure(&local, "dev-main", "dev-main").await;
+    lap("ensure, empty");
+    assert_eq!(main.origin, DatabaseOrigin::Empty);
+    let client = connect(&main).await;
+    let sql =
+        "CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000); CREATE EXTENSION pg_trgm";
+    client.batch_execute(sql).await.unwrap();
+    drop(client);
+    lap("a table");
+    let branch = ensure(&local, "dev-x", "dev-main").await;
+    lap("ensure, by copy");
+    assert_eq!(branch.origin, DatabaseOrigin::CopyOf("dev-main".into()));
+    assert_eq!(branch.copied_from.as_ref(), Some(&main.id));
+    assert_ne!(branch.id, main.id);
+    let client = connect(&branch).await;
+    assert_eq!(number(&client, "SELECT count(*) FROM t").await, 1000);
+    client.batch_execute("DELETE FROM t; CREATE SCHEMA own; CREATE TABLE own.u ()").await.unwrap();
+    assert_eq!(number(&connect(&main).await, "SELECT count(*) FROM t").await, 1000);
+    let remark = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'dev-x'";
+    let remark: String = client.query_one(remark, &[]).await.unwrap().get(0);
+    assert!(remark.contains(r#""parent":"dev-main""#), "{remark}");
+    drop(client);
+    lap("looking around");
+    let again = ensure(&local, "dev-x", "dev-main").await;
+    lap("ensure, existing, same devrun");
+    assert_eq!((&again.id, &again.origin), (&branch.id, &DatabaseOrigin::Existing));
+
+    let second = bed.open(bin).await;
+    ensure(&second, "dev-x", "dev-main").await;
+    lap("open and ensure, existing, server up");
+    let pid = postmaster(&local).unwrap();
+    local.release();
+    assert_eq!(postmaster(&second), Some(pid), "the server was stopped under its second user");
+    lap("release, not the last");
+    second.release();
+    assert_eq!(postmaster(&second), None);
+    lap("release, the last: stop");
+    let third = bed.open(bin).await;
+    lap("open, start only");
+    assert_eq!(third.find("dev-x").await.unwrap().unwrap().id, branch.id);
+    third.release();
+}
+
+#[tokio::test]
+async fn with_the_servers_npm_delivers() {
+    let mut bed = Bed::new();
+    bed.ctx.env.remove(std::ffi::OsStr::new("CI"));
+    if bed.ctx.which("npm").is_none() {
+        return skip("npm is not on PATH");
+    }
+    whole_life(&bed, None).await;
+}
+
+#[tokio::test]
+async fn with_an_older_server_of_the_system() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    whole_life(&bed, Some(&bin)).await;
+    // Whatever is newest now, only the major that made the cluster can open it.
+    let local = bed.open(None).await;
+    assert!(local.find("dev-x").await.unwrap().is_some());
+    local.release();
+    let wrong = bed.path("wrong");
+    fs::replace(&wrong.join("initdb"), b"", 0o755).unwrap();
+    fs::replace(&wrong.join("postgres"), b"#!/bin/sh\necho 'postgres (PostgreSQL) 12.1'\n", 0o755).unwrap();
+    std::fs::set_permissions(&wrong, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let error = Local::open(&bed.ctx, bed.request("repo", Some(&wrong)), &mut |_, _| Ok(())).await.unwrap_err();
+    assert_eq!(error.code, Code::PostgresMissing);
+    assert!(error.message.contains("holds Postgres 12"), "{error}");
+}
+
+#[tokio::test]
+async fn nobody_comes_in_without_a_password_and_apps_are_not_superusers() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    let local = bed.open(Some(&bin)).await;
+    let main = ensure(&local, "dev-main", "dev-main").await;
+    for user in ["app", "devrun"] {
+        let mut config: tokio_postgres::Config = main.url.parse().unwrap();
+        config.user(user).password("wrong");
+        assert!(config.connect(tokio_postgres::NoTls).await.is_err(), "{user} came in");
+    }
+    let app = connect(&main).await;
+    let row = app.query_one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user", &[]).await.unwrap();
+    assert!(!row.get::<_, bool>(0));
+    assert!(app.batch_execute("COPY (SELECT 1) TO PROGRAM 'cat'").await.is_err());
+    assert!(app.batch_execute("CREATE DATABASE stray").await.is_err());
+    local.release();
+}
+
+#[tokio::test]
+async fn a_killed_server_comes_back_within_ensure() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    let local = bed.open(Some(&bin)).await;
+    let main = ensure(&local, "dev-main", "dev-main").await;
+    let busy = connect(&main).await;
+    let sleeper = tokio::spawn(async move { busy.batch_execute("SELECT pg_sleep(20)").await });
+    let asking = admin(&local).await;
+    loop {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND datname = 'dev-main'";
+        if number(&asking, sql).await == 1 {
+            break;
+        }
+    }
+    let old = postmaster(&local).unwrap();
+    kill_server(&local);
+    let again = ensure(&local, "dev-main", "dev-main").await;
+    assert_eq!(again.id, main.id);
+    assert_ne!(postmaster(&local), Some(old));
+    assert!(sleeper.await.unwrap().is_err());
+    local.release();
+}
+
+#[tokio::test]
+async fn a_pid_file_that_names_somebody_else_is_cleared_away() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    let local = bed.open(Some(&bin)).await;
+    let main = ensure(&local, "dev-main", "dev-main").await;
+    let file = cluster::data(local.folder()).join(PID_FILE);
+    let text = std::fs::read_to_string(&file).unwrap();
+    local.release();
+    let rest = text.split_once('\n').unwrap().1;
+    fs::replace(&file, format!("{}\n{rest}", std::process::id()).as_bytes(), 0o600).unwrap();
+    let local = bed.open(Some(&bin)).await;
+    assert_eq!(local.find("dev-main").await.unwrap().unwrap().id, main.id);
+    local.release();
+}
+
+#[tokio::test]
+async fn a_half_made_cluster_and_lost_passwords_are_healed() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    let request = bed.request("repo", Some(&bin));
+    let id = state::repository_id(&request.shared).unwrap();
+    let half = bed.path("data/pg").join(id).join("data.tmp/base");
+    std::fs::create_dir_all(&half).unwrap();
+    for folder in half.ancestors().take(4) {
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    std::fs::set_permissions(bed.path("data"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let local = bed.open(Some(&bin)).await;
+    let main = ensure(&local, "dev-main", "dev-main").await;
+    let path = local.folder().join("state.json");
+    local.release();
+    fs::replace(&path, b"{", 0o600).unwrap();
+    let local = bed.open(Some(&bin)).await;
+    let again = ensure(&local, "dev-main", "dev-main").await;
+    assert_eq!(again.id, main.id);
+    assert_ne!(again.url, main.url);
+    assert_eq!(number(&connect(&again).await, "SELECT count(*) FROM pg_class WHERE relname = 't'").await, 0);
+    local.release();
+}
+
+#[tokio::test]
+async fn a_port_that_somebody_took_is_left_to_them() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    let request = bed.request("repo", Some(&bin));
+    let id = state::repository_id(&request.shared).unwrap();
+    let port = state::State::new(&id, &request.shared).unwrap().port;
+    let Ok(_stranger) = std::net::TcpListener::bind(("127.0.0.1", port)) else {
+        return skip("the port is taken by a real stranger");
+    };
+    let local = bed.open(Some(&bin)).await;
+    let main = ensure(&local, "dev-main", "dev-main").await;
+    assert!(!main.url.contains(&format!(":{port}/")));
+    connect(&main).await;
+    local.release();
+}
+
+/// What a kill does: nothing is given back, and here not even closed.
+fn drop_as_killed(local: Local) {
+    std::mem::forget(local);
+}
+
+#[tokio::test]
+async fn an_interrupted_open_leaves_no_server() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    bed.open(Some(&bin)).await.release();
+    for delay in [5, 30, 60, 90, 120] {
+        let limit = std::time::Duration::from_millis(delay);
+        let _ = tokio::time::timeout(limit, bed.open(Some(&bin))).await;
+    }
+    bed.open(Some(&bin)).await.release();
+}
+
+#[tokio::test]
+async fn the_server_is_marked_outlives_us_and_a_bare_claim_stops_it() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    let (local, claim) = bed.open_claimed(Some(&bin)).await;
+    let pid = postmaster(&local).unwrap();
+    let id = local.folder().file_name().unwrap().to_owned();
+    assert_eq!(proc::env_of(pid, CLUSTER_VARIABLE), Some(id));
+    assert_eq!(proc::env_of(pid, "DEVRUN_RUN"), None);
+    assert_eq!(proc::entry(pid).unwrap().session, pid);
+    let folder = local.folder().to_path_buf();
+    let (other, last_claim) = bed.open_claimed(Some(&bin)).await;
+    drop_as_killed(local);
+    stop_if_last(claim, &folder);
+    assert_eq!(postmaster(&other), Some(pid), "stopped under its other user");
+    drop_as_killed(other);
+    assert_eq!(server::running(&cluster::data(&folder)).map(|found| found.pid), Some(pid));
+    tokio::task::spawn_blocking({
+        let folder = folder.clone();
+        move || stop_if_last(last_claim, &folder)
+    })
+    .await
+    .unwrap();
+    assert_eq!(server::running(&cluster::data(&folder)), None);
+    until("reaping", || proc::entry(pid).is_none()).await;
+}
+
+#[tokio::test]
+async fn another_tarball_than_expected_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut bed = Bed::new();
+    let npm = bed.path("tools/npm");
+    // Answers as npm would: a tarball in the folder it is run in.
+    fs::replace(&npm, b"#!/bin/sh\n/bin/cp .npmrc \"$0.rc\"\necho evil > evil.tgz\n", 0o755).unwrap();
+    bed.ctx.env.insert("PATH".into(), npm.parent().unwrap().into());
+    bed.ctx.dirs.cache = bed.path("cache");
+    let mut request = bed.request("repo", None);
+    request.npmrc = Some(bed.path("npmrc"));
+    fs::replace(&bed.path("npmrc"), b"registry=https://example.invalid\n", 0o644).unwrap();
+    std::fs::set_permissions(npm.parent().unwrap(), PermissionsExt::from_mode(0o755)).unwrap();
+    match Local::open(&bed.ctx, request, &mut |_, _| Ok(())).await {
+        // A system server stands in, and it is said why.
+        Ok(local) => {
+            local.release();
+            assert_eq!(bed.told("not the one devrun expects"), 1);
+        }
+        Err(error) => assert!(error.cause.unwrap().contains("not the one devrun expects")),
+    }
+    assert!(fs::read(&bed.path("tools/npm.rc")).unwrap().unwrap().starts_with(b"registry="));
+    let left: Vec<_> = std::fs::read_dir(bed.path("cache/pgbin")).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "only the lock: {left:?}");
+}
+
+#[tokio::test]
+async fn no_programs_anywhere_is_said_with_ways_out() {
+    let mut bed = Bed::new();
+    bed.ctx.env.insert("PATH".into(), "/nonexistent".into());
+    bed.ctx.dirs.cache = bed.path("cache");
+    match Local::open(&bed.ctx, bed.request("repo", None), &mut |_, _| Ok(())).await {
+        Ok(local) => {
+            local.release();
+            skip("a system Postgres was found without PATH");
+        }
+        Err(error) => {
+            assert_eq!(error.code, Code::PostgresMissing);
+            assert!(error.cause.unwrap().contains("npm is not on PATH"));
+            assert!(error.fix.unwrap().contains("database.local.bin"));
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Which package manager a project uses, in which version, and where it must be run. Reads manifests and lock files,
+//! runs nothing, never looks above the worktree.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::deps::levels;
+
+/// A package manager for Node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manager {
+    Pnpm,
+    Npm,
+    /// Version 1, which nobody changes any more.
+    YarnClassic,
+    /// Version 2 and later.
+    Yarn,
+    Bun,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub manager: Manager,
+    /// Exact version that the manifest pins.
+    pub pin: Option<String>,
+    /// Where to run it: the root of the workspace.
+    pub root: PathBuf,
+    /// The lock file in `root`.
+    pub lockfile: Option<PathBuf>,
+    /// Version to fetch when there is none.
+    pub fallback: &'static str,
+}
+
+/// Lock files in the order in which they win when several lie side by side.
+const LOCKFILES: [(&str, Manager); 6] = [
+    ("pnpm-lock.yaml", Manager::Pnpm),
+    ("yarn.lock", Manager::Yarn),
+    ("bun.lock", Manager::Bun),
+    ("bun.lockb", Manager::Bun),
+    ("package-lock.json", Manager::Npm),
+    ("npm-shrinkwrap.json", Manager::Npm),
+];
+
+impl Manager {
+    /// The program.
+    pub(crate) const fn program(self) -> &'static str {
+        match self {
+            Manager::Pnpm => "pnpm",
+            Manager::Npm => "npm",
+            Manager::Yarn | Manager::YarnClassic => "yarn",
+            Manager::Bun => "bun",
+        }
+    }
+
+    /// The npm package that brings it.
+    pub(crate) const fn package(self) -> &'static str {
+        match self {
+            Manager::Yarn => "@yarnpkg/cli-dist",
+            other => other.program(),
+        }
+    }
+
+    /// What an install leaves behind when it came to its end; one of them, not all.
+    pub(crate) const fn marks(self) -> &'static [&'static str] {
+        match self {
+            Manager::Pnpm => &["node_modules/.modules.yaml"],
+            Manager::Npm => &["node_modules/.package-lock.json"],
+            Manager::YarnClassic => &["node_modules/.yarn-integrity"],
+            Manager::Yarn => &["node_modules/.yarn-state.yml", ".pnp.cjs"],
+            Manager::Bun => &["node_modules"],
+        }
+    }
+
+    fn named(name: &str, version: Option<&str>) -> Option<Manager> {
+        match name {
+            "pnpm" => Some(Manager::Pnpm),
+            "npm" => Some(Manager::Npm),
+            "yarn" if version.is_some_and(|version| major(version) == "1") => Some(Manager::YarnClassic),
+            "yarn" => Some(Manager::Yarn),
+            "bun" => Some(Manager::Bun),
+            _ => None,
+        }
+    }
+}
+
+/// Decides for `directory` inside `worktree`: the nearest `packageManager`, then the nearest lock file, then npm.
+pub(crate) fn decide(directory: &Path, worktree: &Path) -> Choice {
+    let pinned = levels(directory, worktree).find_map(pin);
+    let manager = match &pinned {
+        Some((manager, _)) => *manager,
+        None => levels(directory, worktree).find_map(locked).unwrap_or(Manager::Npm),
+    };
+    let names = |manager: Manager| {
+        LOCKFILES
+            .into_iter()
+            .filter(move |(_, owner)| owner.program() == manager.program())
+            .map(|(name, _)| name)
+    };
+    let has = |level: &&Path| names(manager).any(|name| level.join(name).is_file());
+    let workspace = |level: &&Path| manager == Manager::Pnpm && level.join("pnpm-workspace.yaml").is_file();
+    let root = levels(directory, worktree)
+        .find(workspace)
+        .or_else(|| levels(directory, worktree).find(has))
+        .unwrap_or(directory)
+        .to_path_buf();
+    let lockfile = names(manager).map(|name| root.join(name)).find(|path| path.is_file());
+    let text = lockfile.as_deref().map(head).unwrap_or_default();
+    // yarn.lock alone tells the two yarns apart when nothing is pinned.
+    let unpinned_yarn =
+        manager == Manager::Yarn && pinned.as_ref().is_none_or(|(_, version)| version.is_none());
+    let manager = if unpinned_yarn && lockfile.is_some() && !text.contains("__metadata:") {
+        Manager::YarnClassic
+    } else {
+        manager
+    };
+    let pin = pinned.and_then(|(_, version)| version);
+    Choice { manager, pin, root, lockfile, fallback: fallback(manager, &text) }
+}
+
+/// The newest version that reads this lock file without rewriting it.
+fn fallback(manager: Manager, lockfile: &str) -> &'static str {
+    match manager {
+        Manager::Pnpm => match lockfile.split_once("lockfileVersion:").map(|(_, rest)| rest.trim_start()) {
+            Some(version) if version.trim_start_matches(['\'', '"']).starts_with('5') => "7.33.7",
+            Some(version) if version.trim_start_matches(['\'', '"']).starts_with('6') => "8.15.9",
+            _ => "12.21.0",
+        },
+        Manager::Npm => "11",
+        Manager::YarnClassic => "1.22.22",
+        Manager::Yarn => "4.18.1",
+        Manager::Bun => "1.4.5",
+    }
+}
+
+/// The part of a version before its first dot.
+pub(crate) fn major(version: &str) -> &str {
+    version.split('.').next().unwrap_or(version)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    package_manager: Option<String>,
+    dev_engines: Option<serde_json::Value>,
+}
+
+/// What the manifest in `level` pins: corepack's `packageManager`, else npm's `devEngines.packageManager`.
+fn pin(level: &Path) -> Option<(Manager, Option<String>)> {
+    let bytes = std::fs::read(level.join("package.json")).ok()?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
+    if let Some(text) = manifest.package_manager {
+        let (name, version) = text.split_once('@').unwrap_or((&text, ""));
+        return named(name, version);
+    }
+    let engines = manifest.dev_engines?;
+    let engine = engines.get("packageManager").map(|one| one.get(0).unwrap_or(one))?;
+    named(engine.get("name")?.as_str()?, engine.get("version").and_then(|v| v.as_str()).unwrap_or(""))
+}
+
+fn named(name: &str, version: &str) -> Option<(Manager, Option<String>)> {
+    let version = exact(version);
+    Some((Manager::named(name, version.as_deref())?, version))
+}
+
+/// An exact version without the hash that corepack appends; ranges and addresses pin nothing.
+fn exact(text: &str) -> Option<String> {
+    let version = text.split('+').next().unwrap_or(text);
+    let plain = version.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    let full = version.split('.').count() >= 3 && version.starts_with(|c: char| c.is_ascii_digit());
+    (plain && full).then(|| version.to_string())
+}
+
+fn locked(level: &Path) -> Option<Manager> {
+    LOCKFILES.into_iter().find(|(name, _)| level.join(name).is_file()).map(|(_, manager)| manager)
+}
+
+/// The first lines of a file: enough to tell a format.
+fn head(path: &Path) -> String {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(2048).read_to_end(&mut bytes));
+    read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::fs::replace;
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("wt/frontend")).unwrap();
+        for (name, text) in files {
+            replace(&dir.path().join(name), text.as_bytes(), 0o600).unwrap();
+        }
+        dir
+    }
+
+    fn choice(files: &[(&str, &str)]) -> (Manager, Option<String>, PathBuf, &'static str) {
+        let dir = tree(files);
+        let worktree = dir.path().join("wt");
+        let found = decide(&worktree.join("frontend"), &worktree);
+        let root = found.root.strip_prefix(&worktree).unwrap().to_path_buf();
+        (found.manager, found.pin, root, found.fallback)
+    }
+
+    #[test]
+    fn a_pin_beats_a_lock_file_and_the_nearest_pin_wins() {
+        let files = [
+            ("wt/package.json", r#"{"packageManager":"pnpm@12.21.0+sha512.abc"}"#),
+            ("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'"),
+            ("wt/frontend/package-lock.json", "{}"),
+        ];
+        assert_eq!(choice(&files), (Manager::Pnpm, Some("12.21.0".into()), "".into(), "12.21.0"));
+        let nearer = [files[0], ("wt/frontend/package.json", r#"{"packageManager":"npm@11.0.0"}"#)];
+        assert_eq!(choice(&nearer), (Manager::Npm, Some("11.0.0".into()), "frontend".into(), "11"));
+    }
+
+    #[test]
+    fn the_nearest_lock_file_decides_without_a_pin() {
+        let files =
+            [("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'"), ("wt/frontend/package-lock.json", "{}")];
+        assert_eq!(choice(&files).0, Manager::Npm);
+        assert_eq!(choice(&files[..1]), (Manager::Pnpm, None, "".into(), "12.21.0"));
+        assert_eq!(choice(&[]), (Manager::Npm, None, "frontend".into(), "11"));
+    }
+
+    #[test]
+    fn nothing_above_the_worktree_counts() {
+        let files = [
+            ("package.json", r#"{"packageManager":"pnpm@12.21.0"}"#),
+            ("pnpm-workspace.yaml", ""),
+            ("pnpm-lock.yaml", ""),
+        ];
+        assert_eq!(choice(&files), (Manager::Npm, None, "frontend".into(), "11"));
+    }
+
+    #[test]
+    fn a_pnpm_workspace_is_run_at_its_root() {
+        let files = [
+            ("wt/pnpm-workspace.yaml", "packages: [frontend]"),
+            ("wt/frontend/pnpm-lock.yaml", "lockfileVersion: 5.4"),
+        ];
+        assert_eq!(choice(&files).2, PathBuf::new());
+    }
+
+    #[test]
+    fn old_lock_files_get_the_manager_that_reads_them() {
+        assert_eq!(choice(&[("wt/pnpm-lock.yaml", "lockfileVersion: '6.0'\n")]).3, "8.15.9");
+        assert_eq!(choice(&[("wt/pnpm-lock.yaml", "lockfileVersion: 5.4\n")]).3, "7.33.7");
+        assert_eq!(choice(&[("wt/yarn.lock", "# yarn lockfile v1\n")]).0, Manager::YarnClassic);
+        assert_eq!(choice(&[("wt/yarn.lock", "__metadata:\n  version: 8\n")]).0, Manager::Yarn);
+    }
+
+    #[test]
+    fn ranges_addresses_and_flags_are_no_versions() {
+        for text in ["^12.0.0", "12", "https://example.com/pnpm.tgz", "1.2.3/../..", "-1.2.3", ""] {
+            assert_eq!(exact(text), None, "{text}");
+        }
+        assert_eq!(exact("10.0.0-rc.1+sha224.0").as_deref(), Some("10.0.0-rc.1"));
+    }
+
+    #[test]
+    fn engines_name_the_manager_too() {
+        let text = r#"{"devEngines":{"packageManager":{"name":"yarn","version":"1.22.22"}}}"#;
+        assert_eq!(choice(&[("wt/package.json", text)]).0, Manager::YarnClassic);
+        let list = r#"{"devEngines":{"packageManager":[{"name":"bun","version":"^1"}]}}"#;
+        assert_eq!(choice(&[("wt/package.json", list)]).0, Manager::Bun);
+    }
+}

@@ -1,0 +1,309 @@
+//! `ensure` with package managers that only write down how they were called, and once with the real one.
+
+use super::*;
+use crate::deps::stage::Stage;
+use crate::error::{Code, Explain};
+
+/// Answers as pnpm does, as far as anybody here listens.
+const PNPM: &str = r#"
+case "$1" in --version) echo "${PNPM_VERSION-12.21.0}"; exit;; esac
+mkdir -p node_modules frontend/node_modules
+echo "Packages: +34"
+echo '{}' > node_modules/.modules.yaml
+echo "Done in 28ms using pnpm v12.21.0""#;
+
+fn stage() -> Stage {
+    let stage = Stage::new();
+    stage.program("node", "");
+    stage.program("pnpm", PNPM);
+    stage.write("wt/package.json", r#"{"name":"root"}"#);
+    stage.write("wt/pnpm-workspace.yaml", "packages: [frontend]");
+    stage.write("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'\n");
+    stage.write("wt/frontend/package.json", r#"{"name":"frontend"}"#);
+    stage
+}
+
+fn request(stage: &Stage) -> NodeRequest {
+    NodeRequest {
+        worktree: stage.path("wt"),
+        directory: stage.path("wt/frontend"),
+        state: stage.path("state"),
+        env: stage.env.clone(),
+    }
+}
+
+async fn run(stage: &Stage) -> Result<Done, DepsError> {
+    ensure(&stage.ctx, &request(stage)).await
+}
+
+#[tokio::test]
+async fn the_first_time_installs_and_the_second_runs_nothing() {
+    let stage = stage();
+    let done = run(&stage).await.unwrap();
+    assert_eq!(done, Done { worked: true, outcome: "pnpm 12.21.0, 34 packages".into(), paths: vec![] });
+    let calls = stage.calls();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    assert!(calls[0].starts_with("pnpm [wt] install --frozen-lockfile --prefer-offline "), "{calls:?}");
+    assert!(calls[0].contains("--config.enable-global-virtual-store=false"));
+    assert!(calls[0].contains("--config.confirmModulesPurge=false"), "node_modules is ours");
+    assert_eq!(stage.told("StepStarted"), 1);
+    assert!(stage.told("StepProgress") >= 1);
+
+    let done = run(&stage).await.unwrap();
+    assert_eq!((done.worked, done.outcome.as_str()), (false, "unchanged"));
+    assert_eq!(stage.calls().len(), 1);
+    assert_eq!(stage.told("StepStarted"), 1);
+}
+
+#[tokio::test]
+async fn whatever_the_install_depends_on_makes_it_stale() {
+    let stage = stage();
+    run(&stage).await.unwrap();
+    let mut installs = 1;
+    for (file, text) in [
+        ("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'\nsettings: {}\n"),
+        ("wt/frontend/package.json", r#"{"name":"frontend","version":"2.0.0"}"#),
+        ("wt/packages/new/package.json", "{}"),
+        ("wt/.npmrc", "registry=https://registry.example"),
+        ("wt/.nvmrc", "24"),
+    ] {
+        stage.write(file, text);
+        assert!(run(&stage).await.unwrap().worked, "{file}");
+        installs += 1;
+        assert!(!run(&stage).await.unwrap().worked, "{file}");
+    }
+    stage.program("node", "# another version");
+    assert!(run(&stage).await.unwrap().worked, "node");
+    for folder in ["wt/frontend/node_modules", "wt/node_modules"] {
+        std::fs::remove_dir_all(stage.path(folder)).unwrap();
+        assert!(run(&stage).await.unwrap().worked, "{folder}");
+    }
+    assert_eq!(stage.calls().len(), installs + 3);
+}
+
+#[tokio::test]
+async fn a_rewritten_but_equal_file_changes_nothing() {
+    let stage = stage();
+    run(&stage).await.unwrap();
+    stage.write("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'\n");
+    stage.write("wt/.git", "gitdir: elsewhere");
+    stage.write("wt/.claude/worktrees/a/package.json", "{}");
+    stage.write("wt/nested/.git", "gitdir: elsewhere");
+    stage.write("wt/nested/package.json", "{}");
+    assert!(!run(&stage).await.unwrap().worked);
+}
+
+#[tokio::test]
+async fn a_moved_worktree_is_installed_again() {
+    let stage = stage();
+    run(&stage).await.unwrap();
+    std::fs::rename(stage.path("wt"), stage.path("moved")).unwrap();
+    let moved = stage.path("moved");
+    let request = NodeRequest { directory: moved.join("frontend"), worktree: moved, ..request(&stage) };
+    assert!(ensure(&stage.ctx, &request).await.unwrap().worked);
+}
+
+#[tokio::test]
+async fn linked_packages_are_refused_before_anything_runs() {
+    let stage = stage();
+    std::fs::create_dir(stage.path("other")).unwrap();
+    std::os::unix::fs::symlink(stage.path("other"), stage.path("wt/node_modules")).unwrap();
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.code(), Code::InstallFailed);
+    assert!(error.why().unwrap().contains("Turbopack"));
+    assert!(error.fix().unwrap().starts_with("rm "));
+    assert!(stage.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_stale_lock_file_names_the_command_that_mends_it() {
+    let stage = stage();
+    stage.program(
+        "pnpm",
+        "echo 'Error: ERR_PNPM_OUTDATED_LOCKFILE' >&2; echo 'left-pad (lockfile: 1)' >&2; exit 1",
+    );
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.code(), Code::LockfileStale);
+    assert!(error.why().unwrap().contains("left-pad"));
+    let wanted = format!("cd {} && pnpm install, commit", stage.path("wt").display());
+    assert!(error.fix().unwrap().starts_with(&wanted), "{:?}", error.fix());
+}
+
+#[tokio::test]
+async fn a_failed_install_shows_the_last_lines_and_is_tried_again() {
+    let stage = stage();
+    stage.program("pnpm", "mkdir -p node_modules; echo 'no space left' >&2; exit 7");
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.code(), Code::InstallFailed);
+    assert_eq!(error.why().as_deref(), Some("no space left"));
+    assert!(error.fix().unwrap().contains("pnpm install --frozen-lockfile"));
+    stage.program("pnpm", PNPM);
+    assert!(run(&stage).await.unwrap().worked);
+}
+
+#[tokio::test]
+async fn a_killed_install_is_done_again() {
+    let stage = stage();
+    stage.program("pnpm", "mkdir -p node_modules/.pnpm; echo x > \"$CALLS.began\"; sleep 600");
+    let began = stage.path("calls.began");
+    tokio::select! {
+        _ = run(&stage) => panic!("it cannot end"),
+        () = Stage::appears(&began) => {}
+    }
+    stage.program("pnpm", PNPM);
+    assert!(run(&stage).await.unwrap().worked);
+    assert!(!run(&stage).await.unwrap().worked);
+    assert!(stage.calls()[1].contains("confirmModulesPurge"), "what we began is ours");
+}
+
+#[tokio::test]
+async fn foreign_packages_are_not_thrown_away() {
+    let stage = stage();
+    stage.write("wt/node_modules/left-pad/index.js", "");
+    run(&stage).await.unwrap();
+    stage.write("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'\n# 2\n");
+    run(&stage).await.unwrap();
+    let calls = stage.calls();
+    assert_eq!(calls.len(), 2);
+    assert!(!calls.iter().any(|call| call.contains("confirmModulesPurge")), "{calls:?}");
+}
+
+#[tokio::test]
+async fn two_at_once_install_once() {
+    let stage = stage();
+    let (one, two) = tokio::join!(run(&stage), run(&stage));
+    assert_ne!(one.unwrap().worked, two.unwrap().worked);
+    assert_eq!(stage.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn missing_tools_are_named_with_what_to_install() {
+    let stage = stage();
+    std::fs::remove_file(stage.path("bin/pnpm")).unwrap();
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.code(), Code::ToolMissing);
+    assert_eq!(error.to_string(), "pnpm 12.21.0 is not installed");
+    assert_eq!(error.fix().unwrap(), "npm install --global pnpm@12.21.0, then run devrun again");
+    std::fs::remove_file(stage.path("bin/node")).unwrap();
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!((error.code(), error.to_string().as_str()), (Code::ToolMissing, "node is not installed"));
+    std::fs::remove_file(stage.path("wt/frontend/package.json")).unwrap();
+    assert_eq!(run(&stage).await.unwrap_err().code(), Code::ConfigInvalid);
+}
+
+/// `npm install --prefix FOLDER pnpm@VERSION` that puts a program there which notes its calls.
+const NPM: &str = r#"
+while [ "$1" != --prefix ]; do shift; done
+mkdir -p "$2/node_modules/.bin"
+cat > "$2/node_modules/.bin/pnpm" <<'END'
+#!/bin/sh
+echo "fetched pnpm $*" >> "$CALLS"
+mkdir -p node_modules
+END
+chmod +x "$2/node_modules/.bin/pnpm""#;
+
+#[tokio::test]
+async fn a_missing_manager_is_fetched_once_into_the_cache() {
+    let stage = stage();
+    std::fs::remove_file(stage.path("bin/pnpm")).unwrap();
+    stage.program("npm", NPM);
+    let done = run(&stage).await.unwrap();
+    let bin = stage.path("cache/tools/pnpm-12.21.0/node_modules/.bin");
+    assert_eq!(done.paths, std::slice::from_ref(&bin));
+    assert_eq!(stage.told("fetching pnpm 12.21.0"), 2, "a note and a line of progress");
+    assert!(stage.calls()[0].starts_with("npm "));
+    assert!(stage.calls()[1].starts_with("fetched pnpm install"));
+    let left = std::fs::read_dir(stage.path("cache/tools")).unwrap().flatten();
+    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with('.')));
+
+    let again = run(&stage).await.unwrap();
+    assert_eq!((again.worked, again.paths), (false, vec![bin.clone()]), "children need it every time");
+    stage.write("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'\n# 2\n");
+    run(&stage).await.unwrap();
+    assert_eq!(stage.calls().iter().filter(|call| call.starts_with("npm ")).count(), 1);
+    std::fs::remove_dir_all(stage.path("cache")).unwrap();
+    assert!(run(&stage).await.unwrap().worked, "the cache may be emptied at any time");
+    assert!(bin.is_dir());
+}
+
+#[tokio::test]
+async fn another_major_version_than_the_pinned_one_is_not_used() {
+    let stage = stage();
+    stage.program("npm", NPM);
+    stage.write("wt/package.json", r#"{"packageManager":"pnpm@10.34.9"}"#);
+    let done = run(&stage).await.unwrap();
+    assert_eq!(done.outcome, "pnpm 10.34.9");
+    assert_eq!(done.paths, [stage.path("cache/tools/pnpm-10.34.9/node_modules/.bin")]);
+    assert!(stage.told("the project pins pnpm 10.34.9, installed is 12.21.0") > 0);
+    stage.write("wt/package.json", r#"{"packageManager":"pnpm@12.0.1"}"#);
+    assert!(run(&stage).await.unwrap().paths.is_empty(), "the same major will do");
+}
+
+#[test]
+fn every_manager_is_told_to_leave_the_lock_file_alone() {
+    let line = |manager, lockfile: Option<&str>| {
+        let root = PathBuf::from("/w");
+        let lockfile = lockfile.map(PathBuf::from);
+        command::arguments(&Choice { manager, pin: None, root, lockfile, fallback: "" }).join(" ")
+    };
+    assert!(line(Manager::Pnpm, Some("/w/l")).starts_with("install --frozen-lockfile"));
+    assert!(line(Manager::Pnpm, Some("/w/l")).ends_with("--ignore-workspace"), "nested in another checkout");
+    assert!(line(Manager::Pnpm, None).starts_with("install --no-frozen-lockfile"));
+    assert!(line(Manager::Npm, Some("/w/l")).starts_with("ci "));
+    assert!(line(Manager::Npm, None).starts_with("install "));
+    assert!(line(Manager::Yarn, Some("/w/l")).contains("--immutable"));
+    assert!(line(Manager::YarnClassic, Some("/w/l")).contains("--frozen-lockfile"));
+    assert!(line(Manager::Bun, Some("/w/l")).contains("--frozen-lockfile"));
+}
+
+#[test]
+fn production_settings_of_the_shell_do_not_reach_the_install() {
+    let env: Env = [("NODE_ENV".into(), "production".into())].into();
+    assert!(!command::environment(&env).contains_key(OsStr::new("NODE_ENV")));
+}
+
+#[test]
+fn outcomes_are_read_from_the_output() {
+    let told = |lines: &[&str]| {
+        let mut told = command::Told::default();
+        lines.iter().for_each(|line| told.hear(line));
+        told.outcome("x", told.version.as_deref())
+    };
+    assert_eq!(told(&["Packages: +1", "Done in 28ms using pnpm v12.21.0"]), "x 12.21.0, 1 package");
+    assert_eq!(told(&["added 185 packages in 12s"]), "x, 185 packages");
+    assert_eq!(told(&["Already up to date"]), "x");
+}
+
+/// With npm's registry: fetches pnpm, makes a lock file with it, installs, and finds it done.
+#[tokio::test]
+async fn real_pnpm_installs_a_workspace() {
+    let mut stage = Stage::real();
+    let path = std::env::var_os("PATH").unwrap();
+    let plain = std::env::split_paths(&path).filter(|folder| !folder.join("pnpm").exists());
+    stage.env.insert("PATH".into(), std::env::join_paths(plain).unwrap());
+    stage.write("wt/package.json", r#"{"name":"root","private":true,"packageManager":"pnpm@12.21.0"}"#);
+    stage.write("wt/pnpm-workspace.yaml", "packages:\n  - frontend\n");
+    let member = |version| {
+        format!(r#"{{"name":"frontend","private":true,"dependencies":{{"is-number":"{version}"}}}}"#)
+    };
+    stage.write("wt/frontend/package.json", &member("7.0.0"));
+    let without_lock = run(&stage).await.unwrap();
+    assert!(without_lock.outcome.starts_with("pnpm 12.21.0, 1 package"), "{}", without_lock.outcome);
+    assert!(stage.path("wt/pnpm-lock.yaml").is_file());
+    assert!(!run(&stage).await.unwrap().worked, "the lock file it wrote is part of what it was made from");
+
+    for folder in ["wt/node_modules", "wt/frontend/node_modules"] {
+        std::fs::remove_dir_all(stage.path(folder)).unwrap();
+    }
+    assert!(run(&stage).await.unwrap().worked);
+    assert!(stage.path("wt/node_modules/.modules.yaml").is_file());
+    assert!(
+        stage.path("wt/node_modules/.pnpm/is-number@7.0.0").is_dir(),
+        "real folders, no global virtual store"
+    );
+    assert!(stage.path("wt/frontend/node_modules/is-number/package.json").is_file());
+
+    stage.write("wt/frontend/package.json", &member("6.0.0"));
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.code(), Code::LockfileStale, "{error}: {:?}", error.why());
+}

@@ -1,0 +1,274 @@
+//! `ensure` with tools that only write down how they were called, and with real Pythons.
+
+use super::*;
+use crate::deps::stage::Stage;
+use crate::error::{Code, Explain};
+
+/// Makes an environment as uv does, as far as anybody here looks.
+const UV: &str = r#"
+case "$1 $2" in
+"sync --frozen") venv=.venv;;
+"venv --no-progress") for venv; do :; done;;
+"lock --check") [ -z "$STALE" ] || { echo "The lockfile at uv.lock needs to be updated" >&2; exit 1; }; exit;;
+*) echo "Installed 34 packages in 3ms" >&2; exit;;
+esac
+mkdir -p "$venv/bin" && cd "$venv"
+echo "home = /usr/bin" > pyvenv.cfg
+echo "VIRTUAL_ENV='$(pwd)'" > bin/activate
+ln -sf /bin/sh bin/python
+echo "Installed 34 packages in 3ms" >&2"#;
+
+fn stage(files: &[&str]) -> Stage {
+    let stage = Stage::new();
+    stage.program("uv", UV);
+    for file in files {
+        stage.write(&format!("wt/backend/{file}"), "");
+    }
+    stage
+}
+
+fn request(stage: &Stage) -> PythonRequest {
+    PythonRequest {
+        worktree: stage.path("wt"),
+        directory: stage.path("wt/backend"),
+        state: stage.path("state"),
+        env: stage.env.clone(),
+        siblings: Vec::new(),
+    }
+}
+
+async fn run(stage: &Stage) -> Result<PythonDone, DepsError> {
+    ensure(&stage.ctx, &request(stage)).await
+}
+
+#[tokio::test]
+async fn a_locked_project_is_synced_once() {
+    let mut stage = stage(&["uv.lock", "pyproject.toml"]);
+    stage.env.insert("VIRTUAL_ENV".into(), "/somewhere/else/.venv".into());
+    stage.program("uv", &format!("[ -z \"$VIRTUAL_ENV\" ] || exit 9\n{UV}"));
+    let first = run(&stage).await.unwrap();
+    assert_eq!(first.venv, stage.path("wt/backend/.venv"));
+    assert_eq!(first.done, Done { worked: true, outcome: "uv, 34 packages".into(), paths: vec![] });
+    let calls = stage.calls();
+    assert_eq!(calls, ["uv [backend] sync --frozen --no-progress", "uv [backend] lock --check"]);
+    assert!(!run(&stage).await.unwrap().done.worked);
+    assert_eq!(stage.calls().len(), 2);
+    stage.write("wt/backend/uv.lock", "version = 1");
+    assert!(run(&stage).await.unwrap().done.worked);
+    std::fs::remove_dir_all(stage.path("wt/backend/.venv")).unwrap();
+    assert!(run(&stage).await.unwrap().done.worked);
+}
+
+#[tokio::test]
+async fn a_lock_that_lags_behind_is_a_warning() {
+    let mut stage = stage(&["uv.lock", "pyproject.toml"]);
+    stage.env.insert("STALE".into(), "1".into());
+    assert!(run(&stage).await.unwrap().done.worked);
+    assert_eq!(stage.told("does not match pyproject.toml"), 1);
+}
+
+#[tokio::test]
+async fn lists_and_bare_manifests_go_through_uv_where_it_is_there() {
+    for (file, list) in [("requirements.txt", "requirements.txt"), ("pyproject.toml", "pyproject.toml")] {
+        let stage = stage(&[file]);
+        run(&stage).await.unwrap();
+        let folder = stage.path("wt/backend");
+        let venv = folder.join(".venv");
+        let calls = stage.calls();
+        assert!(calls[0].starts_with("uv [backend] venv --no-progress"), "{calls:?}");
+        assert!(calls[0].ends_with(&venv.display().to_string()));
+        let list = folder.join(list);
+        let wanted = format!(
+            "uv [backend] pip install --no-progress --python {}/bin/python -r {}",
+            venv.display(),
+            list.display()
+        );
+        assert_eq!(calls[1], wanted);
+    }
+}
+
+#[tokio::test]
+async fn poetry_is_used_where_it_locked_and_named_where_it_is_missing() {
+    let stage = stage(&["poetry.lock", "pyproject.toml"]);
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!((error.code(), error.to_string().as_str()), (Code::ToolMissing, "poetry is not installed"));
+    stage.program(
+        "poetry",
+        "echo 'pyproject.toml changed significantly since poetry.lock was last generated.'; exit 1",
+    );
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.code(), Code::LockfileStale);
+    assert!(error.fix().unwrap().contains("poetry lock"));
+    assert_eq!(stage.calls(), ["poetry [backend] install --no-interaction"]);
+}
+
+#[tokio::test]
+async fn a_linked_environment_and_a_folder_of_the_users_are_refused() {
+    let stage = stage(&["uv.lock"]);
+    std::fs::create_dir(stage.path("other")).unwrap();
+    std::os::unix::fs::symlink(stage.path("other"), stage.path("wt/backend/.venv")).unwrap();
+    assert!(matches!(run(&stage).await.unwrap_err(), DepsError::Linked { .. }));
+    std::fs::remove_file(stage.path("wt/backend/.venv")).unwrap();
+    stage.write("wt/backend/.venv/notes.txt", "mine");
+    assert!(matches!(run(&stage).await.unwrap_err(), DepsError::NotAVenv(_)));
+    assert!(stage.calls().is_empty());
+}
+
+#[tokio::test]
+async fn an_environment_copied_from_elsewhere_is_made_anew() {
+    let stage = stage(&["uv.lock"]);
+    run(&stage).await.unwrap();
+    std::fs::rename(stage.path("wt"), stage.path("moved")).unwrap();
+    let moved = stage.path("moved");
+    stage.write("moved/backend/.venv/old", "");
+    let request =
+        PythonRequest { directory: moved.join("backend"), worktree: moved.clone(), ..request(&stage) };
+    assert!(ensure(&stage.ctx, &request).await.unwrap().done.worked);
+    assert!(!moved.join("backend/.venv/old").exists());
+    assert_eq!(stage.told("is made anew: it was made for"), 1);
+}
+
+#[tokio::test]
+async fn a_killed_install_starts_from_nothing_when_the_environment_is_ours() {
+    let stage = stage(&["requirements.txt"]);
+    stage.program("uv", &format!("case $1 in pip) echo x > \"$CALLS.began\"; sleep 600;; esac\n{UV}"));
+    let began = stage.path("calls.began");
+    tokio::select! {
+        _ = run(&stage) => panic!("it cannot end"),
+        () = Stage::appears(&began) => {}
+    }
+    stage.write("wt/backend/.venv/half", "");
+    stage.program("uv", UV);
+    assert!(run(&stage).await.unwrap().done.worked);
+    assert!(!stage.path("wt/backend/.venv/half").exists());
+    assert!(!run(&stage).await.unwrap().done.worked);
+}
+
+#[tokio::test]
+async fn the_users_own_environment_is_kept_and_mended() {
+    let stage = stage(&["requirements.txt"]);
+    run(&stage).await.unwrap();
+    std::fs::remove_dir_all(stage.path("state/deps")).unwrap();
+    stage.write("wt/backend/.venv/mine", "");
+    stage.program("uv", "exit 3");
+    assert_eq!(run(&stage).await.unwrap_err().code(), Code::InstallFailed);
+    stage.program("uv", UV);
+    assert!(run(&stage).await.unwrap().done.worked);
+    assert!(stage.path("wt/backend/.venv/mine").exists());
+    assert!(stage.calls().last().unwrap().contains("--reinstall"), "what is there may be half a package");
+}
+
+#[tokio::test]
+async fn without_any_python_that_is_said() {
+    let stage = stage(&["requirements.txt"]);
+    std::fs::remove_file(stage.path("bin/uv")).unwrap();
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!((error.code(), error.to_string().as_str()), (Code::ToolMissing, "python3 is not installed"));
+    stage.write("wt/backend/uv.lock", "");
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!((error.code(), error.to_string().as_str()), (Code::ToolMissing, "uv is not installed"));
+    stage.program("python3", "echo 'No module named ensurepip: ensurepip is not available'; exit 1");
+    std::fs::remove_file(stage.path("wt/backend/uv.lock")).unwrap();
+    assert_eq!(run(&stage).await.unwrap_err().to_string(), "python3 is not installed");
+    stage.program(
+        "python3",
+        "case $1 in --version) echo Python 3.11.2;; *) echo 'ensurepip is not available'; exit 1;; esac",
+    );
+    assert_eq!(run(&stage).await.unwrap_err().to_string(), "python3-venv is not installed");
+}
+
+#[tokio::test]
+async fn a_list_is_installed_with_a_fetched_uv() {
+    let stage = stage(&["requirements.txt"]);
+    std::fs::rename(stage.path("bin/uv"), stage.path("uv")).unwrap();
+    stage.program(
+        "python3",
+        "while [ $1 != --target ]; do shift; done; mkdir $2/bin; cat \"${CALLS%calls}uv\" > $2/bin/uv; chmod +x $2/bin/uv",
+    );
+    let first = run(&stage).await.unwrap();
+    assert_eq!(first.done, Done { worked: true, outcome: "uv, 34 packages".into(), paths: vec![] });
+    assert!(stage.calls()[0].contains("-m pip install"), "{:?}", stage.calls());
+    assert_eq!(stage.told("fetching uv"), 2);
+    assert!(!run(&stage).await.unwrap().done.worked);
+}
+
+#[test]
+fn packages_are_counted() {
+    assert_eq!(count("Installed 1 package in 1ms"), Some(1));
+    assert_eq!(count("Successfully installed six-1.17.0 a-1 b-2"), Some(3));
+    assert_eq!(count("Installed build dependencies"), None);
+}
+
+/// The machine's own Python first on PATH, without a version manager's shims that need the real home.
+async fn with_python(mut stage: Stage) -> Stage {
+    let ask = Cmd::new("python3").args(["-c", "import sys; print(sys.executable)"]);
+    let python = PathBuf::from(ask.ok().await.unwrap().text());
+    let path = std::env::var_os("PATH").unwrap();
+    let rest = std::env::split_paths(&path).filter(|folder| !folder.join("uv").exists());
+    let all = std::iter::once(python.parent().unwrap().to_path_buf()).chain(rest);
+    stage.env.insert("PATH".into(), std::env::join_paths(all).unwrap());
+    stage
+}
+
+/// A wheel with one module, made by Python itself: nothing is fetched.
+const WHEEL: &str = r#"
+import zipfile
+with zipfile.ZipFile("tiny-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("tiny.py", "answer = 42\n")
+    info = "tiny-1.0.dist-info/"
+    wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(info + "RECORD", "tiny.py,,\n" + "".join(info + n + ",,\n" for n in ("METADATA", "WHEEL", "RECORD")))
+"#;
+
+async fn answer(stage: &Stage, venv: &Path) -> String {
+    let ask = Cmd::new(venv.join("bin/python")).args(["-c", "import tiny; print(tiny.answer)"]);
+    ask.only_env(&stage.env).ok().await.unwrap().text()
+}
+
+#[tokio::test]
+async fn real_pip_makes_a_real_environment() {
+    let mut stage = with_python(Stage::real()).await;
+    stage.env.insert("PIP_INDEX_URL".into(), "https://packages.example/simple".into());
+    let python = Cmd::new("python3").args(["-c", WHEEL]).only_env(&stage.env);
+    python.directory(stage.path("wt")).ok().await.unwrap();
+    let wheel = stage.path("wt/tiny-1.0-py3-none-any.whl");
+    stage.write("wt/backend/requirements.txt", &format!("{}\n", wheel.display()));
+    let first = run(&stage).await.unwrap();
+    assert_eq!(first.done.outcome, "pip, 1 package");
+    assert_eq!(answer(&stage, &first.venv).await, "42");
+    assert!(!run(&stage).await.unwrap().done.worked);
+}
+
+/// With the Python package index: fetches uv, installs, and notices that the lock file lags behind.
+#[tokio::test]
+async fn real_uv_is_fetched_and_follows_the_lock() {
+    let stage = with_python(Stage::real()).await;
+    stage.write(
+        "wt/backend/pyproject.toml",
+        "[project]\nname = \"b\"\nversion = \"1\"\nrequires-python = \">=3.9\"\n",
+    );
+    let first = run(&stage).await.unwrap();
+    let bin = stage.path("cache/tools/uv-0.13.8/bin");
+    assert_eq!(first.done.paths, std::slice::from_ref(&bin));
+    let lock = Cmd::new(bin.join("uv")).args(["lock", "--offline"]).only_env(&stage.env);
+    lock.directory(stage.path("wt/backend")).ok().await.unwrap();
+    assert!(run(&stage).await.unwrap().done.worked);
+    assert_eq!(stage.told("does not match"), 0);
+    let again = run(&stage).await.unwrap();
+    assert_eq!((again.done.worked, again.done.paths), (false, vec![bin]));
+    stage.write(
+        "wt/backend/pyproject.toml",
+        "[project]\nname = \"b\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"six\"]\n",
+    );
+    assert!(run(&stage).await.unwrap().done.worked);
+    assert_eq!(stage.told("does not match"), 1);
+
+    std::fs::rename(stage.path("wt"), stage.path("moved")).unwrap();
+    let moved = stage.path("moved");
+    let request =
+        PythonRequest { directory: moved.join("backend"), worktree: moved.clone(), ..request(&stage) };
+    assert!(ensure(&stage.ctx, &request).await.unwrap().done.worked);
+    let script = std::fs::read_to_string(moved.join("backend/.venv/bin/activate")).unwrap();
+    assert!(script.contains(&moved.display().to_string()), "made for the place where it is");
+}

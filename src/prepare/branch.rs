@@ -1,0 +1,211 @@
+//! The branch database of a worktree: which provider, which name, made when missing, its schema in step.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::{Entrust, Ground, Progress};
+use crate::config::model::Provider as Choice;
+use crate::config::{needs, resolve};
+use crate::context::Context;
+use crate::database::local::{Local, LocalRequest};
+use crate::database::migrate::{self, MigrateRequest, Migrated};
+use crate::database::{Branch, Provider, Wanted, names};
+use crate::error::{Code, Report};
+use crate::event::{Event, Step};
+use crate::plan::{Database, DatabaseOrigin, Environment, Need};
+use crate::worktree;
+
+/// How long a migration may take.
+const MIGRATION: Duration = Duration::from_mins(10);
+
+/// A branch database that exists, and who made it.
+#[derive(Clone, Debug)]
+pub(super) struct Settled {
+    pub(super) provider: &'static str,
+    pub(super) branch: Branch,
+}
+
+impl Settled {
+    /// As shown: without its password.
+    pub(super) fn shown(&self) -> Database {
+        Database {
+            provider: self.provider.into(),
+            name: self.branch.name.clone(),
+            origin: self.branch.origin.clone(),
+            masked_url: masked(&self.branch.url),
+        }
+    }
+}
+
+/// `url` with stars for its password.
+pub(super) fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    match rest.split_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some((user, host)) => format!("{scheme}://{user}:***@{host}"),
+        None => url.into(),
+    }
+}
+
+/// What the configuration asks for: provider, database, names.
+pub(super) struct Choosing {
+    pub(super) asked: resolve::Database,
+    pub(super) wanted: Wanted,
+}
+
+/// Reads what is wanted; `None` when the configuration wants no database.
+pub(super) fn choose(ground: &Ground) -> Result<Option<Choosing>, Report> {
+    let Some(database) = &ground.config.database else { return Ok(None) };
+    let asked = resolve::database(database, &ground.scope)?;
+    if asked.provider == Choice::None {
+        return Ok(None);
+    }
+    let name = names::safe(&asked.branch);
+    let default = ground.worktree.git.as_ref().and_then(|git| git.default_branch.as_deref());
+    let parent = match (&asked.parent, default) {
+        (Some(parent), _) => names::safe(parent),
+        (None, Some(default)) => {
+            names::safe(&database.branch.render(&ground.scope.clone().with_branch(default))?)
+        }
+        (None, None) => name.clone(),
+    };
+    let label = match ground.branch() {
+        Some(branch) => branch.to_string(),
+        None => format!("detached at {}", ground.worktree.slug),
+    };
+    Ok(Some(Choosing {
+        asked,
+        wanted: Wanted { label, name, parent, worktree: ground.worktree.path.clone() },
+    }))
+}
+
+/// What the local provider is asked for. With `auto` it is the one that is used.
+pub(super) fn local(ground: &Ground, asked: &resolve::Database) -> Result<LocalRequest, Report> {
+    match asked.provider {
+        Choice::Auto | Choice::Local => {}
+        other => {
+            let message = format!("database provider `{}` is not available yet", other.word());
+            return Err(Report::new(Code::ConfigInvalid, message)
+                .with_fix("use `provider: local`, or `provider: none` and set DATABASE_URL yourself"));
+        }
+    }
+    let npmrc = ground.worktree.path.join(".npmrc");
+    Ok(LocalRequest {
+        shared: ground.worktree.shared.clone(),
+        owner_uid: owner(&ground.worktree.path),
+        bin: asked.local_bin.clone(),
+        npmrc: npmrc.is_file().then_some(npmrc),
+    })
+}
+
+fn owner(path: &std::path::Path) -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map_or_else(|_| nix::unistd::geteuid().as_raw(), |meta| meta.uid())
+}
+
+/// Makes sure the branch database exists.
+pub(super) async fn ensure(
+    ctx: &Context,
+    ground: Rc<Ground>,
+    progress: Progress,
+    entrust: Entrust<'_>,
+) -> Result<Option<Settled>, Report> {
+    let Some(Choosing { asked, wanted }) = choose(&ground)? else { return Ok(None) };
+    let start = Instant::now();
+    let ensured = async {
+        let provider = Local::open(ctx, local(&ground, &asked)?, entrust).await?;
+        let branch = make(ctx, &ground, &progress, &provider, &wanted).await?;
+        Ok::<_, Report>((provider.name(), branch))
+    };
+    let (provider, branch) =
+        ensured.await.inspect_err(|_| ctx.events.send(Event::StepFailed { step: Step::Database }))?;
+    let worked = branch.origin != DatabaseOrigin::Existing;
+    let outcome = match &branch.origin {
+        DatabaseOrigin::Existing => format!("{} is there", branch.name),
+        DatabaseOrigin::Empty => format!("{} created empty", branch.name),
+        DatabaseOrigin::CopyOf(parent) => format!("{} created from {parent}", branch.name),
+    };
+    ctx.events.send(Event::StepDone { step: Step::Database, outcome, worked, took: start.elapsed() });
+    Ok(Some(Settled { provider, branch }))
+}
+
+async fn make(
+    ctx: &Context,
+    ground: &Ground,
+    progress: &Progress,
+    provider: &dyn Provider,
+    wanted: &Wanted,
+) -> Result<Branch, Report> {
+    if let Some(branch) = provider.find(&wanted.name).await? {
+        return Ok(branch);
+    }
+    let has_parent = wanted.parent != wanted.name;
+    if has_parent
+        && provider.find(&wanted.parent).await?.is_none()
+        && has_parents_migrations(ctx, ground).await
+    {
+        let parent = Wanted { label: wanted.parent.clone(), name: wanted.parent.clone(), ..wanted.clone() };
+        let parent = provider.ensure(&parent).await?;
+        let env = ground.environment(ctx, Some((&parent.name, &parent.url)))?;
+        migrate(ctx, ground, &env, &parent, progress).await?;
+    }
+    provider.ensure(wanted).await
+}
+
+/// True when this worktree's migrations are the default branch's, so that running them in the parent puts nothing there
+/// that does not belong.
+async fn has_parents_migrations(ctx: &Context, ground: &Ground) -> bool {
+    let default = ground.worktree.git.as_ref().and_then(|git| git.default_branch.as_deref());
+    let migrate = ground.config.database.as_ref().and_then(|database| database.migrate.as_ref());
+    let (Some(default), Some(migrate)) = (default, migrate) else { return false };
+    let paths: Vec<String> = migrate
+        .inputs
+        .iter()
+        .map(|input| migrate.directory.join(input).to_string_lossy().into_owned())
+        .collect();
+    worktree::sees_same_files(ctx, &ground.worktree.path, default, &paths).await
+}
+
+/// Brings the schema of `branch` in step; says how in a few words, `None` when there are no migrations.
+pub(super) async fn migrate(
+    ctx: &Context,
+    ground: &Ground,
+    env: &Environment,
+    branch: &Branch,
+    progress: &Progress,
+) -> Result<Option<String>, Report> {
+    let Some(migrate) = ground.config.database.as_ref().and_then(|database| database.migrate.as_ref()) else {
+        return Ok(None);
+    };
+    let mut vars = env.vars.clone();
+    for name in ground.config.url_env() {
+        // Migrations never go through a pooler.
+        vars.insert(name.into(), branch.direct_url.clone().into());
+    }
+    let request = MigrateRequest {
+        branch,
+        name: branch.name.clone(),
+        command: migrate.run.clone(),
+        directory: ground.worktree.path.join(&migrate.directory),
+        inputs: migrate.inputs.clone(),
+        env: vars,
+        limit: MIGRATION,
+    };
+    progress.until(&tools(ground, migrate)).await;
+    let start = Instant::now();
+    let Migrated { outcome, worked } = migrate::ensure(ctx, &request).await?;
+    ctx.events.send(Event::StepDone {
+        step: Step::Migrate,
+        outcome: outcome.clone(),
+        worked,
+        took: start.elapsed(),
+    });
+    Ok(Some(outcome))
+}
+
+/// What the migration command itself needs.
+fn tools(ground: &Ground, migrate: &crate::config::model::Migrate) -> BTreeSet<Need> {
+    let mut needs = needs::infer(&migrate.run, &ground.config.configured(), false);
+    needs.remove(&Need::Database);
+    needs
+}

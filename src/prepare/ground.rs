@@ -1,0 +1,209 @@
+//! What every verb stands on: which worktree, which configuration, which ports, and the names templates may use.
+
+use std::path::{Path, PathBuf};
+
+use super::Options;
+use super::branch::Settled;
+use crate::config::envfile::{self, EnvFile, Found};
+use crate::config::environment::{self, Inputs};
+use crate::config::{self, Config, Scope, resolve};
+use crate::context::Context;
+use crate::deps::Env;
+use crate::error::Report;
+use crate::plan::{Database, Environment, Head, Place, Plan};
+use crate::ports::{self, Lease, Request};
+use crate::worktree::{self, Worktree};
+
+/// What is known before anything is installed or created.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// Which worktree.
+    pub worktree: Worktree,
+    /// What to run in it.
+    pub config: Config,
+    /// Its ports.
+    pub lease: Lease,
+    /// Its env files, weakest first.
+    pub files: Vec<EnvFile>,
+    /// Devrun's own names with their values, and env files under the inherited environment.
+    pub scope: Scope,
+}
+
+/// Finds out which worktree this is; says so when it is none.
+pub async fn locate(ctx: &Context) -> Result<Worktree, Report> {
+    let worktree = worktree::locate(ctx).await?;
+    if worktree.git.is_none() {
+        ctx.events
+            .note(format!("not in a git repository: {} counts as the worktree", worktree.path.display()));
+    }
+    Ok(worktree)
+}
+
+/// Reads the configuration and leases ports for a run that is about to start.
+pub(super) async fn lease(ctx: &Context, worktree: Worktree, options: &Options) -> Result<Ground, Report> {
+    let config = load(ctx, &worktree)?;
+    let request = request(&worktree, &config, options.strict_ports);
+    let lease = ports::lease(ctx, &request).await?;
+    if let Some(moved) = &lease.moved {
+        ctx.events.note(format!("{moved}; this worktree now has slot {} and keeps it", lease.slot));
+    }
+    build(ctx, worktree, config, lease)
+}
+
+/// The same for verbs that only look: a lease that exists is taken as it is.
+pub(super) async fn read(ctx: &Context, worktree: Worktree) -> Result<Ground, Report> {
+    let config = config::load(&worktree.path, main_root(&worktree))?;
+    let lease = ports::look(ctx, &request(&worktree, &config, false)).await?;
+    build(ctx, worktree, config, lease)
+}
+
+fn load(ctx: &Context, worktree: &Worktree) -> Result<Config, Report> {
+    let config = config::load(&worktree.path, main_root(worktree))?;
+    if !config.provenance.recognised.is_empty() {
+        ctx.events.note(config.provenance.summary());
+    }
+    for warning in &config.provenance.warnings {
+        ctx.events.warn(warning.clone());
+    }
+    Ok(config)
+}
+
+fn request(worktree: &Worktree, config: &Config, strict: bool) -> Request {
+    Request {
+        worktree: worktree.path.clone(),
+        repository: worktree.git.as_ref().map(|git| git.common_dir.clone()),
+        bases: config.ports.clone(),
+        span: config::model::SLOTS,
+        strict,
+    }
+}
+
+fn main_root(worktree: &Worktree) -> Option<&Path> {
+    worktree.git.as_ref()?.main_worktree.as_deref()
+}
+
+fn build(ctx: &Context, worktree: Worktree, config: Config, lease: Lease) -> Result<Ground, Report> {
+    let files = envfile::load(&config.env_files, &worktree.path, main_root(&worktree), &ctx.env)?;
+    for file in &files {
+        for warning in &file.warnings {
+            ctx.events.warn(warning.clone());
+        }
+        if file.found == Found::Main {
+            ctx.events
+                .note(format!("{} is read from the main worktree: there is none here", file.name.display()));
+        }
+    }
+    let scope = Scope::new(environment::layer(&files, &ctx.env))
+        .with_branch(&branch_label(&worktree))
+        .with_worktree(&worktree.path, &worktree.slug)
+        .with_ports(lease.slot, &lease.ports);
+    Ok(Ground { worktree, config, lease, files, scope })
+}
+
+/// What `${branch}` means: the git branch; without one, a name that no other worktree has.
+fn branch_label(worktree: &Worktree) -> String {
+    match worktree.git.as_ref().and_then(|git| git.branch()) {
+        Some(branch) => branch.to_string(),
+        None => format!("detached-{}-{:.8}", worktree.slug, worktree::slug::hash(&worktree.path)),
+    }
+}
+
+impl Ground {
+    /// The git branch, when there is one.
+    pub fn branch(&self) -> Option<&str> {
+        self.worktree.git.as_ref()?.branch()
+    }
+
+    fn head(&self) -> Head {
+        match (&self.worktree.git, self.branch()) {
+            (_, Some(branch)) => Head::Branch(branch.into()),
+            (Some(_), None) => Head::Detached,
+            (None, None) => Head::None,
+        }
+    }
+
+    /// Where this worktree's virtual environment is or will be.
+    pub fn venv(&self) -> Option<PathBuf> {
+        self.config
+            .dependencies
+            .python
+            .as_ref()
+            .map(|directory| self.worktree.path.join(directory).join(".venv"))
+    }
+
+    /// The environment, with a database's names when there is one.
+    pub(super) fn environment(
+        &self,
+        ctx: &Context,
+        database: Option<(&str, &str)>,
+    ) -> Result<Environment, Report> {
+        let scope = match database {
+            Some((name, url)) => self.scope.clone().with_database(name, url),
+            None => self.scope.clone(),
+        };
+        let venv = self.venv();
+        let inputs = Inputs {
+            config: &self.config,
+            files: &self.files,
+            inherited: &ctx.env,
+            scope: &scope,
+            venv: venv.as_deref(),
+            colour: ctx.colour,
+        };
+        Ok(environment::compose(&inputs)?)
+    }
+
+    /// The environment to install with: env files and what devrun was started with, but of no other worktree.
+    pub(super) fn install_env(&self, ctx: &Context) -> Env {
+        let mut vars = environment::layer(&self.files, &ctx.env);
+        for name in ["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"] {
+            vars.remove(std::ffi::OsStr::new(name));
+        }
+        vars.retain(|name, _| !worktree::git::REPOSITORY_VARS.iter().any(|var| name == *var));
+        vars
+    }
+
+    /// Everything resolved.
+    pub(super) fn plan(&self, ctx: &Context, database: Option<&Settled>) -> Result<Plan, Report> {
+        let known = database.map(|settled| (settled.branch.name.as_str(), settled.branch.url.as_str()));
+        self.planned(ctx, known, database.map(Settled::shown))
+    }
+
+    /// The plan for a database with this name and URL, if they are known, shown as `database`.
+    pub(super) fn planned(
+        &self,
+        ctx: &Context,
+        known: Option<(&str, &str)>,
+        database: Option<Database>,
+    ) -> Result<Plan, Report> {
+        let env = self.environment(ctx, known)?;
+        let mut scope = self.scope.clone().with_env(env.vars.clone());
+        if let Some((name, url)) = known {
+            scope = scope.with_database(name, url);
+        }
+        let root = &self.worktree.path;
+        Ok(Plan {
+            project: self.project(),
+            worktree: Place {
+                path: root.clone(),
+                head: self.head(),
+                slug: self.worktree.slug.clone(),
+                state: self.worktree.state.clone(),
+            },
+            slot: self.lease.slot,
+            ports: self.lease.ports.clone(),
+            database,
+            processes: resolve::processes(&self.config, root, &scope)?,
+            urls: resolve::urls(&self.config, &scope)?,
+            env,
+        })
+    }
+
+    fn project(&self) -> String {
+        let folder = || {
+            let main = main_root(&self.worktree).unwrap_or(&self.worktree.path);
+            main.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned())
+        };
+        self.config.name.clone().unwrap_or_else(folder)
+    }
+}

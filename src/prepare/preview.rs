@@ -1,0 +1,47 @@
+//! What a run would be, for verbs that only look: nothing is installed, created or started.
+
+use super::Ground;
+use super::branch::{self, Choosing, masked};
+use super::ground;
+use crate::context::Context;
+use crate::database::local::Local;
+use crate::error::Report;
+use crate::plan::{Database, DatabaseOrigin, Plan};
+
+/// A plan as far as it can be told now.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The plan; without the database's URL when it has none yet.
+    pub plan: Plan,
+    /// Where the configuration came from, in one line.
+    pub source: String,
+    /// What should be looked at one day.
+    pub warnings: Vec<String>,
+}
+
+/// Worktree, configuration and ports, without a run in mind.
+pub async fn look(ctx: &Context) -> Result<Ground, Report> {
+    let worktree = ground::locate(ctx).await?;
+    ground::read(ctx, worktree).await
+}
+
+/// The whole plan, as far as it can be told now.
+pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
+    let ground = look(ctx).await?;
+    let (known, shown) = match branch::choose(&ground)? {
+        None => (None, None),
+        Some(Choosing { asked, wanted }) => {
+            let url = Local::address(ctx, &branch::local(&ground, &asked)?, &wanted.name)?;
+            let shown = Database {
+                provider: "local".into(),
+                name: wanted.name.clone(),
+                origin: DatabaseOrigin::Existing,
+                masked_url: url.as_deref().map_or_else(|| "not created yet".into(), masked),
+            };
+            (url.map(|url| (wanted.name, url)), Some(shown))
+        }
+    };
+    let plan = ground.planned(ctx, known.as_ref().map(|(name, url)| (name.as_str(), url.as_str())), shown)?;
+    let provenance = &ground.config.provenance;
+    Ok(Preview { plan, source: provenance.summary(), warnings: provenance.warnings.clone() })
+}

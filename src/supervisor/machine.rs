@@ -1,0 +1,380 @@
+//! What happens next: a pure state machine over the processes of one run.
+//!
+//! Takes inputs with the time they came, returns effects to carry out, and says when it wants to be asked again. Never
+//! touches a process, a clock or a socket. Invariants: never two live children of one process, every start ends in
+//! exactly one end, a process is asked to stop only after those that depend on it are gone.
+
+mod outcome;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+pub use outcome::{Outcome, Why};
+use process::{State, Unit};
+
+use crate::error::{Code, Report};
+use crate::event::{Ending, Event, ProcessState};
+use crate::plan::{Condition, Need, Plan, RestartPolicy};
+use crate::supervisor::backoff;
+
+/// How long a stop is waited for in silence.
+const SILENT_STOP: Duration = Duration::from_secs(1);
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A piece of preparation is done.
+    Gate(Need),
+    /// The child of this process exists.
+    Spawned(usize, u32),
+    /// It could not be made.
+    SpawnFailed(usize, Report),
+    /// Its readiness probe passed.
+    Ready(usize),
+    /// It will not become ready.
+    NotReady(usize, Report),
+    /// Its child ended; the flag says that something it started is still alive.
+    LeaderEnded(usize, Ending, bool),
+    /// Nothing that its child started is alive any more.
+    TreeGone(usize),
+    /// Take everything down.
+    Stop(Why),
+    /// Take everything down now.
+    Kill,
+    /// Time has passed.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Start a child of this process.
+    Spawn(usize),
+    /// Begin to probe it.
+    Probe(usize),
+    /// Send its stop signal to whatever is left of it.
+    Signal(usize),
+    /// Kill whatever is left of it.
+    Kill(usize),
+    /// Tell this.
+    Tell(Event),
+    /// Everything that must be ready is.
+    AllReady,
+    /// The run is over.
+    Done(Outcome),
+}
+
+/// The state of one run.
+#[derive(Debug)]
+pub struct Machine {
+    units: Vec<Unit>,
+    gates: BTreeSet<Need>,
+    stopping: Option<(Why, Instant)>,
+    told_waiting: bool,
+    told_ready: bool,
+    done: bool,
+}
+
+impl Machine {
+    /// A run of `plan` for which the preparation in `open` is done already.
+    pub fn new(plan: &Plan, open: impl IntoIterator<Item = Need>) -> Machine {
+        Machine {
+            units: process::units(&plan.processes),
+            gates: open.into_iter().collect(),
+            stopping: None,
+            told_waiting: false,
+            told_ready: false,
+            done: false,
+        }
+    }
+
+    /// Takes one input and returns what to do, in order.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Gate(need) => {
+                self.gates.insert(need);
+            }
+            Input::Spawned(index, pid) => self.spawned(index, pid, now, &mut effects),
+            Input::SpawnFailed(index, report) => {
+                self.units[index].state = State::Ended(Ending::Code(127));
+                self.stop(Why::Failed(report), now, &mut effects);
+            }
+            Input::Ready(index) => self.ready(index, &mut effects),
+            Input::NotReady(index, report) => {
+                if matches!(self.units[index].state, State::Running { ready: false, .. }) {
+                    self.stop(Why::Failed(report), now, &mut effects);
+                }
+            }
+            Input::LeaderEnded(index, ending, leftovers) => {
+                self.leader_ended(index, ending, leftovers, now, &mut effects);
+            }
+            Input::TreeGone(index) => {
+                if let State::Stopping { ending: Some(ending), .. } = self.units[index].state {
+                    self.ended(index, ending, now, &mut effects);
+                }
+            }
+            Input::Stop(why) => self.stop(why, now, &mut effects),
+            Input::Kill => self.kill_all(now, &mut effects),
+            Input::Tick => {}
+        }
+        self.settle(now, &mut effects);
+        effects
+    }
+
+    /// When to call again with [`Input::Tick`], at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        let units = self.units.iter().filter_map(|unit| match unit.state {
+            State::Backoff { until, .. } => Some(until),
+            State::Stopping { kill_at, killed: false, .. } => Some(kill_at),
+            _ => None,
+        });
+        let waiting =
+            self.stopping.as_ref().filter(|_| !self.told_waiting).map(|(_, since)| *since + SILENT_STOP);
+        units.chain(waiting).min()
+    }
+
+    /// True once the run is being taken down.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    fn spawned(&mut self, index: usize, pid: u32, now: Instant, effects: &mut Vec<Effect>) {
+        let unit = &mut self.units[index];
+        unit.state = State::Running { since: now, ready: !unit.probed };
+        effects.push(unit.tell(ProcessState::Started { pid }));
+        if unit.probed {
+            effects.push(Effect::Probe(index));
+        }
+        if self.stopping.is_some() {
+            self.ask_to_stop(now, effects);
+        }
+    }
+
+    fn ready(&mut self, index: usize, effects: &mut Vec<Effect>) {
+        let unit = &mut self.units[index];
+        if let State::Running { ready: ready @ false, .. } = &mut unit.state {
+            *ready = true;
+            effects.push(unit.tell(ProcessState::Ready));
+        }
+    }
+
+    fn leader_ended(
+        &mut self,
+        index: usize,
+        ending: Ending,
+        leftovers: bool,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !leftovers {
+            return self.ended(index, ending, now, effects);
+        }
+        let unit = &mut self.units[index];
+        match &mut unit.state {
+            State::Stopping { ending: known, .. } => *known = Some(ending),
+            State::Running { since, .. } => {
+                let ran = now.saturating_duration_since(*since);
+                unit.state =
+                    State::Stopping { kill_at: now + unit.grace, killed: false, ending: Some(ending), ran };
+                effects.push(Effect::Signal(index));
+            }
+            _ => {}
+        }
+    }
+
+    /// The end of one child with all it started: again, or for good.
+    fn ended(&mut self, index: usize, ending: Ending, now: Instant, effects: &mut Vec<Effect>) {
+        let stopping = self.stopping.is_some();
+        let unit = &mut self.units[index];
+        let ran = match unit.state {
+            State::Running { since, .. } => now.saturating_duration_since(since),
+            State::Stopping { ran, .. } => ran,
+            _ => return,
+        };
+        let again = match unit.restart.policy {
+            RestartPolicy::No => false,
+            RestartPolicy::OnFailure => !ending.ok(),
+            RestartPolicy::Always => true,
+        };
+        if again && !stopping {
+            if ran >= backoff::HEALTHY {
+                unit.restarts = 0;
+            }
+            if unit.restarts < unit.restart.max {
+                unit.restarts += 1;
+                let delay = backoff::delay(unit.restarts);
+                unit.state = State::Backoff { until: now + delay };
+                effects.push(unit.tell(ProcessState::Restarting {
+                    ended: ending,
+                    delay,
+                    attempt: unit.restarts,
+                }));
+                return;
+            }
+        }
+        unit.state = State::Ended(ending);
+        effects.push(unit.tell(ProcessState::Ended(ending)));
+        let fine = ending.ok() && (unit.one_shot || unit.restart.policy == RestartPolicy::OnFailure);
+        if !stopping && !fine {
+            let why = Why::Ended { name: unit.name.clone(), ending, restarts: unit.restarts };
+            self.stop(why, now, effects);
+        }
+    }
+
+    fn stop(&mut self, why: Why, now: Instant, effects: &mut Vec<Effect>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        effects.push(Effect::Tell(Event::Stopping { why: why.to_string() }));
+        self.stopping = Some((why, now));
+        for unit in &mut self.units {
+            if matches!(unit.state, State::Waiting | State::Idle | State::Backoff { .. }) {
+                unit.state = State::Skipped;
+            }
+        }
+        self.ask_to_stop(now, effects);
+    }
+
+    /// Asks those to stop on whom nobody alive depends.
+    fn ask_to_stop(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for index in 0..self.units.len() {
+            let State::Running { since, .. } = self.units[index].state else { continue };
+            let needed = self.units.iter().any(|unit| unit.is_live() && unit.depends_on(index));
+            if needed {
+                continue;
+            }
+            let unit = &mut self.units[index];
+            let ran = now.saturating_duration_since(since);
+            unit.state = State::Stopping { kill_at: now + unit.grace, killed: false, ending: None, ran };
+            effects.push(unit.tell(ProcessState::Stopping));
+            effects.push(Effect::Signal(index));
+        }
+    }
+
+    fn kill_all(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.stop(Why::Killed, now, effects);
+        for (index, unit) in self.units.iter_mut().enumerate() {
+            match &mut unit.state {
+                State::Stopping { killed: killed @ false, .. } => *killed = true,
+                State::Running { since, .. } => {
+                    let ran = now.saturating_duration_since(*since);
+                    unit.state = State::Stopping { kill_at: now, killed: true, ending: None, ran };
+                }
+                _ => continue,
+            }
+            effects.push(Effect::Kill(index));
+        }
+    }
+
+    /// Everything that follows from the state as it is: starts, kills that are due, announcements, the end.
+    fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for (index, unit) in self.units.iter_mut().enumerate() {
+            if let State::Stopping { kill_at, killed: killed @ false, .. } = &mut unit.state
+                && now >= *kill_at
+            {
+                *killed = true;
+                effects.push(Effect::Kill(index));
+            }
+        }
+        match self.stopping {
+            Some((_, since)) => self.settle_stop(since, now, effects),
+            None => self.settle_start(now, effects),
+        }
+        let over = self.units.iter().all(|unit| unit.is_over() || (unit.state == State::Idle));
+        if over && !self.done {
+            self.done = true;
+            let why = self.stopping.take().map_or(Why::AllEnded, |(why, _)| why);
+            effects.push(Effect::Done(Outcome::from(why)));
+        }
+    }
+
+    fn settle_stop(&mut self, since: Instant, now: Instant, effects: &mut Vec<Effect>) {
+        self.ask_to_stop(now, effects);
+        if !self.told_waiting && now >= since + SILENT_STOP {
+            self.told_waiting = true;
+            let names: Vec<String> =
+                self.units.iter().filter(|unit| unit.is_live()).map(|unit| unit.name.clone()).collect();
+            if !names.is_empty() {
+                effects.push(Effect::Tell(Event::StopWaiting { names, since: now - since }));
+            }
+        }
+    }
+
+    fn settle_start(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for index in 0..self.units.len() {
+            match self.units[index].state {
+                State::Backoff { until } if now >= until => {
+                    self.units[index].state = State::Starting;
+                    effects.push(Effect::Spawn(index));
+                }
+                State::Waiting => self.settle_waiting(index, effects),
+                _ => {}
+            }
+        }
+        let all_up = self.units.iter().all(|unit| match unit.state {
+            State::Running { ready, .. } => ready,
+            State::Ended(ending) => ending.ok(),
+            State::Idle => true,
+            _ => false,
+        });
+        if all_up && !self.told_ready {
+            self.told_ready = true;
+            effects.push(Effect::AllReady);
+        }
+    }
+
+    fn settle_waiting(&mut self, index: usize, effects: &mut Vec<Effect>) {
+        let mut on: Vec<String> = self.units[index]
+            .needs
+            .iter()
+            .filter(|need| !self.gates.contains(need))
+            .map(|need| need.name().to_string())
+            .collect();
+        for (other, condition) in self.units[index].depends.clone() {
+            match self.units[other].meets(condition) {
+                Some(true) => {}
+                Some(false) => {
+                    let why = format!("{} never got that far", self.units[other].name);
+                    self.units[index].state = State::Skipped;
+                    effects.push(self.units[index].tell(ProcessState::Skipped { why }));
+                    return;
+                }
+                None => on.push(self.units[other].name.clone()),
+            }
+        }
+        if on.is_empty() {
+            self.units[index].state = State::Starting;
+            effects.push(Effect::Spawn(index));
+        } else if self.units[index].told_waiting_on != on {
+            self.units[index].told_waiting_on.clone_from(&on);
+            effects.push(self.units[index].tell(ProcessState::Waiting { on }));
+        }
+    }
+}
+
+/// The report for a process that ended although it should have gone on.
+fn ended_report(name: &str, ending: Ending, restarts: u32) -> Report {
+    let message = if restarts == 0 {
+        format!("{name} ended with {ending}")
+    } else {
+        format!("{name} ended with {ending}; given up after {restarts} restarts")
+    };
+    Report::new(Code::ProcessEnded, message)
+}
+
+impl Unit {
+    /// Whether this process is where `condition` wants it; `None` while that is open.
+    fn meets(&self, condition: Condition) -> Option<bool> {
+        match (condition, &self.state) {
+            (Condition::Started, State::Running { .. } | State::Ended(_))
+            | (Condition::Ready, State::Running { ready: true, .. }) => Some(true),
+            (Condition::Completed | Condition::Ready, State::Ended(ending)) => Some(ending.ok()),
+            (_, State::Skipped) => Some(false),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! One process as the state machine sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::Effect;
+use crate::event::{Ending, Event, ProcessState};
+use crate::plan::{Condition, Need, Process, Restart};
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not to be started.
+    Idle,
+    /// To be started when its time has come.
+    Waiting,
+    /// The child is being made.
+    Starting,
+    /// The child runs.
+    Running { since: Instant, ready: bool },
+    /// Ended; to be started again.
+    Backoff { until: Instant },
+    /// Asked to stop, or its child ended and what that started is asked to.
+    Stopping { kill_at: Instant, killed: bool, ending: Option<Ending>, ran: Duration },
+    /// Over.
+    Ended(Ending),
+    /// Never started.
+    Skipped,
+}
+
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) name: String,
+    pub(super) state: State,
+    pub(super) needs: BTreeSet<Need>,
+    pub(super) depends: Vec<(usize, Condition)>,
+    pub(super) probed: bool,
+    /// Somebody waits for its completion: ending with 0 is its purpose.
+    pub(super) one_shot: bool,
+    pub(super) restart: Restart,
+    pub(super) restarts: u32,
+    pub(super) grace: Duration,
+    pub(super) told_waiting_on: Vec<String>,
+}
+
+impl Unit {
+    pub(super) fn tell(&self, state: ProcessState) -> Effect {
+        Effect::Tell(Event::Process { name: self.name.clone(), state })
+    }
+
+    /// A child of it exists or is being made.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.state, State::Starting | State::Running { .. } | State::Stopping { .. })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended(_) | State::Skipped)
+    }
+
+    pub(super) fn depends_on(&self, index: usize) -> bool {
+        self.depends.iter().any(|(other, _)| *other == index)
+    }
+}
+
+/// The units of `processes`. One that is not started by itself is, when something that is depends on it.
+pub(super) fn units(processes: &[Process]) -> Vec<Unit> {
+    let numbers: BTreeMap<&str, usize> =
+        processes.iter().enumerate().map(|(number, process)| (process.name.as_str(), number)).collect();
+    let depends: Vec<Vec<(usize, Condition)>> = processes
+        .iter()
+        .map(|process| {
+            let known = process.depends_on.iter();
+            known.filter_map(|(name, condition)| Some((*numbers.get(name.as_str())?, *condition))).collect()
+        })
+        .collect();
+    let mut wanted: BTreeSet<usize> = processes
+        .iter()
+        .enumerate()
+        .filter(|(_, process)| process.autostart)
+        .map(|(number, _)| number)
+        .collect();
+    let mut open: Vec<usize> = wanted.iter().copied().collect();
+    while let Some(number) = open.pop() {
+        open.extend(depends[number].iter().map(|(other, _)| *other).filter(|other| wanted.insert(*other)));
+    }
+    let one_shot =
+        |number: usize| depends.iter().flatten().any(|edge| *edge == (number, Condition::Completed));
+    processes
+        .iter()
+        .enumerate()
+        .map(|(number, process)| Unit {
+            name: process.name.clone(),
+            state: if wanted.contains(&number) { State::Waiting } else { State::Idle },
+            needs: process.needs.clone(),
+            depends: depends[number].clone(),
+            probed: process.ready.is_some(),
+            one_shot: one_shot(number),
+            restart: process.restart,
+            restarts: 0,
+            grace: process.stop_grace,
+            told_waiting_on: Vec::new(),
+        })
+        .collect()
+}

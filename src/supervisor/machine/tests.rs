@@ -1,0 +1,315 @@
+//! Scenarios and random event orders, without a single process.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::Exit;
+use crate::plan::{Place, Probe, Process, Readiness, Restart, Run};
+
+fn process(name: &str) -> Process {
+    Process {
+        name: name.into(),
+        run: Run::Argv(vec!["true".into()]),
+        directory: PathBuf::from("/"),
+        env: BTreeMap::new(),
+        port: None,
+        depends_on: Vec::new(),
+        needs: BTreeSet::new(),
+        ready: None,
+        restart: Restart { policy: RestartPolicy::No, max: 5 },
+        stop_signal: 2,
+        stop_grace: Duration::from_secs(5),
+        tty: false,
+        autostart: true,
+    }
+}
+
+fn probed(name: &str) -> Process {
+    let second = Duration::from_secs(1);
+    let ready =
+        Readiness { probe: Probe::Tcp { port: 1 }, interval: second, timeout: second, deadline: second };
+    Process { ready: Some(ready), ..process(name) }
+}
+
+fn plan(processes: Vec<Process>) -> Plan {
+    Plan {
+        project: "p".into(),
+        worktree: Place {
+            path: "/".into(),
+            head: crate::plan::Head::None,
+            slug: "s".into(),
+            state: "/".into(),
+        },
+        slot: 0,
+        ports: BTreeMap::new(),
+        database: None,
+        env: crate::plan::Environment::default(),
+        processes,
+        urls: Vec::new(),
+    }
+}
+
+/// Short words for effects, so that scenarios read as text.
+fn words(effects: &[Effect]) -> Vec<String> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Spawn(n) => Some(format!("spawn {n}")),
+            Effect::Probe(n) => Some(format!("probe {n}")),
+            Effect::Signal(n) => Some(format!("signal {n}")),
+            Effect::Kill(n) => Some(format!("kill {n}")),
+            Effect::AllReady => Some("ready".into()),
+            Effect::Done(outcome) => Some(format!("done {}", outcome.exit.status())),
+            Effect::Tell(Event::StopWaiting { names, .. }) => Some(format!("awaiting {}", names.join(","))),
+            Effect::Tell(_) => None,
+        })
+        .collect()
+}
+
+struct Driver {
+    machine: Machine,
+    now: Instant,
+}
+
+impl Driver {
+    fn new(processes: Vec<Process>) -> Driver {
+        Driver { machine: Machine::new(&plan(processes), []), now: Instant::now() }
+    }
+
+    fn give(&mut self, input: Input) -> Vec<String> {
+        words(&self.machine.handle(input, self.now))
+    }
+
+    fn after(&mut self, wait: Duration) -> Vec<String> {
+        self.now += wait;
+        self.give(Input::Tick)
+    }
+}
+
+#[test]
+fn a_dependent_waits_until_the_other_is_ready() {
+    let mut front = process("front");
+    front.depends_on = vec![("back".into(), Condition::Ready)];
+    let mut run = Driver::new(vec![probed("back"), front]);
+    assert_eq!(run.give(Input::Tick), ["spawn 0"]);
+    assert_eq!(run.give(Input::Spawned(0, 10)), ["probe 0"]);
+    assert_eq!(run.give(Input::Ready(0)), ["spawn 1"]);
+    assert_eq!(run.give(Input::Spawned(1, 11)), ["ready"]);
+}
+
+#[test]
+fn a_process_waits_for_its_own_preparation_only() {
+    let mut back = process("back");
+    back.needs = [Need::Python, Need::Database].into();
+    let mut front = process("front");
+    front.needs = [Need::Node].into();
+    let mut run = Driver::new(vec![back, front]);
+    assert!(run.give(Input::Tick).is_empty());
+    assert_eq!(run.give(Input::Gate(Need::Node)), ["spawn 1"]);
+    assert!(run.give(Input::Gate(Need::Python)).is_empty());
+    assert_eq!(run.give(Input::Gate(Need::Database)), ["spawn 0"]);
+}
+
+#[test]
+fn an_unexpected_end_ends_the_run_with_its_code() {
+    let mut run = Driver::new(vec![process("a"), process("b")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    run.give(Input::Spawned(1, 2));
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(3), false)), ["signal 1"]);
+    assert_eq!(run.give(Input::LeaderEnded(1, Ending::Code(0), false)), ["done 3"]);
+}
+
+#[test]
+fn a_signal_death_becomes_128_plus_its_number() {
+    let mut run = Driver::new(vec![process("a")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Signal(11), false)), ["done 139"]);
+}
+
+#[test]
+fn stopping_is_parallel_and_escalates() {
+    let mut run = Driver::new(vec![process("a"), process("b")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    run.give(Input::Spawned(1, 2));
+    assert_eq!(run.give(Input::Stop(Why::Signal(2))), ["signal 0", "signal 1"]);
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), Vec::<String>::new());
+    assert_eq!(run.after(Duration::from_secs(1)), ["awaiting b"]);
+    assert_eq!(run.after(Duration::from_secs(4)), ["kill 1"]);
+    assert_eq!(run.give(Input::LeaderEnded(1, Ending::Signal(9), false)), ["done 130"]);
+}
+
+#[test]
+fn a_second_request_kills_at_once() {
+    let mut run = Driver::new(vec![process("a")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    run.give(Input::Stop(Why::Signal(15)));
+    assert_eq!(run.give(Input::Kill), ["kill 0"]);
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Signal(9), false)), ["done 143"]);
+}
+
+#[test]
+fn dependents_stop_first() {
+    let mut front = process("front");
+    front.depends_on = vec![("back".into(), Condition::Started)];
+    let mut run = Driver::new(vec![process("back"), front]);
+    run.give(Input::Tick);
+    assert_eq!(run.give(Input::Spawned(0, 1)), ["spawn 1"]);
+    run.give(Input::Spawned(1, 2));
+    assert_eq!(run.give(Input::Stop(Why::Signal(2))), ["signal 1"]);
+    assert_eq!(run.give(Input::LeaderEnded(1, Ending::Code(0), false)), ["signal 0"]);
+}
+
+#[test]
+fn what_a_leader_leaves_behind_is_stopped_before_it_counts_as_ended() {
+    let mut run = Driver::new(vec![process("a")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), true)), ["signal 0"]);
+    assert_eq!(run.after(Duration::from_secs(5)), ["kill 0"]);
+    assert_eq!(run.give(Input::TreeGone(0)), ["done 0"]);
+}
+
+#[test]
+fn restarts_back_off_and_give_up() {
+    let mut one = process("a");
+    one.restart = Restart { policy: RestartPolicy::OnFailure, max: 2 };
+    let mut run = Driver::new(vec![one]);
+    run.give(Input::Tick);
+    for delay in [100, 200] {
+        run.give(Input::Spawned(0, 1));
+        assert!(run.give(Input::LeaderEnded(0, Ending::Code(7), false)).is_empty());
+        assert_eq!(run.after(Duration::from_millis(delay)), ["spawn 0"]);
+    }
+    run.give(Input::Spawned(0, 1));
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(7), false)), ["done 7"]);
+}
+
+#[test]
+fn a_healthy_while_clears_the_record_of_restarts() {
+    let mut one = process("a");
+    one.restart = Restart { policy: RestartPolicy::Always, max: 1 };
+    let mut run = Driver::new(vec![one]);
+    run.give(Input::Tick);
+    for _ in 0..3 {
+        run.give(Input::Spawned(0, 1));
+        run.now += backoff::HEALTHY;
+        assert!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)).is_empty());
+        assert_eq!(run.after(Duration::from_millis(100)), ["spawn 0"]);
+    }
+}
+
+#[test]
+fn a_one_shot_may_end_and_a_failed_one_fails_the_run() {
+    let build = || {
+        let mut server = process("server");
+        server.depends_on = vec![("job".into(), Condition::Completed)];
+        let mut run = Driver::new(vec![process("job"), server]);
+        run.give(Input::Tick);
+        run.give(Input::Spawned(0, 1));
+        run
+    };
+    assert_eq!(build().give(Input::LeaderEnded(0, Ending::Code(0), false)), ["spawn 1"]);
+    assert_eq!(build().give(Input::LeaderEnded(0, Ending::Code(4), false)), ["done 4"]);
+}
+
+#[test]
+fn a_process_that_is_not_started_by_itself_is_when_another_depends_on_it() {
+    let mut lazy = process("lazy");
+    lazy.autostart = false;
+    let mut front = process("front");
+    front.depends_on = vec![("lazy".into(), Condition::Started)];
+    assert_eq!(Driver::new(vec![lazy.clone(), front]).give(Input::Tick), ["spawn 0"]);
+    assert_eq!(Driver::new(vec![lazy, process("b")]).give(Input::Tick), ["spawn 1"]);
+}
+
+#[test]
+fn not_ready_in_time_ends_the_run_with_the_class_of_its_own() {
+    let mut run = Driver::new(vec![probed("a")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    assert_eq!(run.give(Input::NotReady(0, Report::new(Code::NotReady, "no"))), ["signal 0"]);
+    let done = run.give(Input::LeaderEnded(0, Ending::Code(0), false));
+    assert_eq!(done, [format!("done {}", Exit::Readiness.status())]);
+}
+
+#[test]
+fn a_stop_while_nothing_runs_yet_ends_at_once() {
+    let mut waiting = process("a");
+    waiting.needs = [Need::Node].into();
+    assert_eq!(Driver::new(vec![waiting]).give(Input::Stop(Why::Signal(2))), ["done 130"]);
+}
+
+proptest! {
+    /// A simulated world obeys the effects and injects random inputs; the invariants hold whatever the order.
+    #[test]
+    fn invariants_hold_under_random_orders(
+        choices in proptest::collection::vec((0u8..9, 0usize..3, 0i32..3), 1..200),
+        policies in proptest::collection::vec(0u8..3, 3),
+    ) {
+        let mut processes = vec![probed("a"), process("b"), probed("c")];
+        processes[1].depends_on = vec![("a".into(), Condition::Ready)];
+        processes[2].depends_on = vec![("b".into(), Condition::Started)];
+        processes[0].needs = [Need::Database].into();
+        for (process, policy) in processes.iter_mut().zip(policies) {
+            process.restart.policy = [RestartPolicy::No, RestartPolicy::OnFailure, RestartPolicy::Always][policy as usize];
+        }
+        let mut machine = Machine::new(&plan(processes), []);
+        let mut now = Instant::now();
+        let mut alive = [false; 3];
+        let mut starting = [false; 3];
+        let mut done = 0;
+        let mut world = |input: Input, now: Instant, alive: &mut [bool; 3], starting: &mut [bool; 3]| {
+            for effect in machine.handle(input, now) {
+                match effect {
+                    Effect::Spawn(n) => {
+                        assert!(!alive[n] && !starting[n], "two children of {n}");
+                        starting[n] = true;
+                    }
+                    Effect::Signal(n) => {
+                        assert!(alive[n], "a signal to nobody");
+                        assert!(n != 0 || !alive[1] || !machine.is_stopping(), "a stopped before its dependent b");
+                        assert!(n != 1 || !alive[2] || !machine.is_stopping(), "b stopped before its dependent c");
+                    }
+                    Effect::Done(_) => {
+                        done += 1;
+                        assert!(!alive.contains(&true) && !starting.contains(&true), "done with children alive");
+                    }
+                    _ => {}
+                }
+            }
+            done
+        };
+        let mut ended = 0;
+        for (kind, n, code) in choices {
+            if ended > 0 { break }
+            let input = match kind {
+                0 => Input::Gate(Need::Database),
+                1 | 2 if starting[n] => { starting[n] = false; alive[n] = true; Input::Spawned(n, 1) }
+                3 if alive[n] => Input::Ready(n),
+                4 if alive[n] => { alive[n] = false; Input::LeaderEnded(n, Ending::Code(code), false) }
+                5 => Input::Stop(Why::Signal(2)),
+                6 => Input::Kill,
+                _ => { now += Duration::from_millis(700); Input::Tick }
+            };
+            ended = world(input, now, &mut alive, &mut starting);
+        }
+        // Whatever happened: a kill and the deaths that follow from it end the run, once.
+        if ended == 0 {
+            ended = world(Input::Kill, now, &mut alive, &mut starting);
+            for n in 0..3 {
+                if starting[n] { starting[n] = false; alive[n] = true; world(Input::Spawned(n, 1), now, &mut alive, &mut starting); }
+            }
+            for n in [2, 1, 0] {
+                if alive[n] { alive[n] = false; ended = world(Input::LeaderEnded(n, Ending::Signal(9), false), now, &mut alive, &mut starting); }
+            }
+        }
+        prop_assert_eq!(ended, 1);
+    }
+}

@@ -1,0 +1,273 @@
+//! Carries out what the state machine decides: the one loop of a run.
+
+mod lines;
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use self::lines::Lines;
+use super::group::{self, Group};
+use super::machine::{Effect, Input, Machine, Outcome, Why};
+use super::output::{Mux, Sink, Source};
+use super::signals::Stops;
+use super::{readiness, sweep};
+use crate::error::{Code, Report};
+use crate::event::Events;
+use crate::os::cmd::ending;
+use crate::os::spawn;
+use crate::plan::{Need, Plan, PortUse, Probe};
+
+/// Looks whether what listens on this port is below this process id; a report when it is somebody else's.
+pub type Verify = Box<dyn Fn(u16, u32) -> Option<Report>>;
+
+/// What a run consists of, beside its plan.
+pub struct Setup {
+    /// What to run.
+    pub plan: Arc<Plan>,
+    /// Where to tell things.
+    pub events: Events,
+    /// Tag of this run: the worktree's tag, a dot, something unique.
+    pub tag: String,
+    /// Sockets that already listen, by port.
+    pub sockets: BTreeMap<u16, TcpListener>,
+    /// Where lines go.
+    pub sink: Box<dyn Sink>,
+    /// The other end of standard output, to notice its closing.
+    pub watched: Option<OwnedFd>,
+    /// Checks the listener of a ready process.
+    pub verify: Verify,
+    /// Called once when all is ready.
+    pub on_ready: Box<dyn FnMut()>,
+}
+
+/// Preparation reports here what is done, or that it failed.
+pub type Gates = UnboundedReceiver<Result<Need, Report>>;
+
+/// Runs `setup.plan` to its end. `open` is the preparation done already; the rest arrives through `gates`.
+/// When this returns, no process of the run is alive.
+pub async fn run(setup: Setup, open: Vec<Need>, mut gates: Gates, stops: &mut Stops) -> Outcome {
+    let (inputs, mut happened) = unbounded_channel();
+    let asker = stops.asker();
+    let lines = Lines::new(setup.sink, setup.plan.processes.len(), inputs.clone());
+    let tails = lines.tails();
+    let mux = Mux::start(lines, setup.watched, move || {
+        let _ = asker.send(Why::OutputClosed);
+    });
+    let mux = match mux {
+        Ok(mux) => Arc::new(mux),
+        Err(error) => {
+            let report = Report::bug(format!("the output thread did not start: {error}"));
+            return Outcome { exit: report.exit, report: Some(report) };
+        }
+    };
+    let mut run = Run {
+        machine: Machine::new(&setup.plan, open),
+        groups: setup.plan.processes.iter().map(|_| None).collect(),
+        plan: setup.plan,
+        events: setup.events,
+        tag: setup.tag,
+        sockets: setup.sockets,
+        verify: setup.verify,
+        on_ready: setup.on_ready,
+        mux,
+        tails,
+        inputs,
+    };
+    let mut deaths = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()).ok();
+    let mut input = Input::Tick;
+    loop {
+        if let Some(outcome) = run.handle(input) {
+            sweep::kill_descendants(std::time::Duration::from_secs(5));
+            // Everything that was written is shown before the end is told.
+            drop(run);
+            return outcome;
+        }
+        let deadline = run.machine.deadline();
+        input = tokio::select! {
+            biased;
+            why = stops.next() => {
+                // Only another request by a person means "now"; a closed output beside a signal does not.
+                if run.machine.is_stopping() && matches!(why, Why::Signal(_)) { Input::Kill } else { Input::Stop(why) }
+            }
+            Some(input) = happened.recv() => input,
+            Some(gate) = gates.recv() => match gate {
+                Ok(need) => Input::Gate(need),
+                Err(report) => Input::Stop(Why::Failed(report)),
+            },
+            () = child_died(&mut deaths) => run.look_for_gone_trees(),
+            () = until(deadline) => Input::Tick,
+        };
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn child_died(deaths: &mut Option<tokio::signal::unix::Signal>) {
+    match deaths {
+        Some(deaths) => drop(deaths.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// A started child: its tree, and whether its leader still runs.
+struct Live {
+    group: Group,
+    leader_alive: bool,
+}
+
+struct Run {
+    machine: Machine,
+    groups: Vec<Option<Live>>,
+    plan: Arc<Plan>,
+    events: Events,
+    tag: String,
+    sockets: BTreeMap<u16, TcpListener>,
+    verify: Verify,
+    on_ready: Box<dyn FnMut()>,
+    mux: Arc<Mux>,
+    tails: lines::Tails,
+    inputs: UnboundedSender<Input>,
+}
+
+impl Run {
+    /// Gives one input to the machine and does what it says; the outcome when the run is over.
+    fn handle(&mut self, input: Input) -> Option<Outcome> {
+        let input = self.enrich(input);
+        for effect in self.machine.handle(input, Instant::now()) {
+            match effect {
+                Effect::Spawn(index) => self.spawn(index),
+                Effect::Probe(index) => self.probe(index),
+                Effect::Signal(index) => {
+                    if let Some(live) = &self.groups[index] {
+                        live.group.ask(self.plan.processes[index].stop_signal, live.leader_alive);
+                    }
+                }
+                Effect::Kill(index) => {
+                    if let Some(live) = &self.groups[index] {
+                        live.group.kill();
+                    }
+                }
+                Effect::Tell(event) => self.events.send(event),
+                Effect::AllReady => (self.on_ready)(),
+                Effect::Done(outcome) => return Some(outcome),
+            }
+        }
+        None
+    }
+
+    /// Adds what only this side knows: whether a leader left something behind, whether a listener is ours.
+    fn enrich(&mut self, input: Input) -> Input {
+        match input {
+            Input::LeaderEnded(index, ending, _) => {
+                let Some(live) = &mut self.groups[index] else { return Input::Tick };
+                live.leader_alive = false;
+                spawn::forget_pid(live.group.leader);
+                let leftovers = !live.group.members().is_empty();
+                if !leftovers {
+                    self.groups[index] = None;
+                }
+                Input::LeaderEnded(index, ending, leftovers)
+            }
+            Input::Ready(index) => self.verified(index),
+            other => other,
+        }
+    }
+
+    fn verified(&self, index: usize) -> Input {
+        let process = &self.plan.processes[index];
+        let (Some(live), Some(port)) = (&self.groups[index], &process.port) else {
+            return Input::Ready(index);
+        };
+        match (self.verify)(port.port(), live.group.leader) {
+            Some(report) => Input::NotReady(index, report),
+            None => Input::Ready(index),
+        }
+    }
+
+    fn spawn(&mut self, index: usize) {
+        let process = &self.plan.processes[index];
+        let sockets = match &process.port {
+            Some(PortUse::Listens { port, .. }) => self.sockets.get(port).map(group::hand_out),
+            _ => None,
+        };
+        let sockets = match sockets.transpose() {
+            Ok(socket) => socket.into_iter().collect(),
+            Err(error) => {
+                let report =
+                    Report::bug(format!("the socket of {} cannot be handed over: {error}", process.name));
+                let _ = self.inputs.send(Input::SpawnFailed(index, report));
+                return;
+            }
+        };
+        match group::spawn(process, &self.plan.env, &self.tag, sockets) {
+            Ok(spawned) => {
+                let leader = spawned.group.leader;
+                self.mux.add(Source { process: index, pipe: spawned.output });
+                self.groups[index] = Some(Live { group: spawned.group, leader_alive: true });
+                let (inputs, mux, mut child) = (self.inputs.clone(), self.mux.clone(), spawned.child);
+                let _ = inputs.send(Input::Spawned(index, leader));
+                tokio::task::spawn_local(async move {
+                    let status = child.wait().await;
+                    mux.drain(index).await;
+                    drop(mux);
+                    if let Ok(status) = status {
+                        let _ = inputs.send(Input::LeaderEnded(index, ending(status), false));
+                    }
+                });
+            }
+            Err(report) => {
+                let _ = self.inputs.send(Input::SpawnFailed(index, report));
+            }
+        }
+    }
+
+    fn probe(&self, index: usize) {
+        let (plan, inputs, tails) = (self.plan.clone(), self.inputs.clone(), self.tails.clone());
+        if let Some(Probe::Log(pattern)) = plan.processes[index].ready.as_ref().map(|ready| &ready.probe) {
+            tails.expect(index, pattern.clone());
+        }
+        tokio::task::spawn_local(async move {
+            let process = &plan.processes[index];
+            let Some(ready) = &process.ready else { return };
+            let input = match readiness::wait(process, ready, &plan.env).await {
+                Ok(()) => Input::Ready(index),
+                Err(last) => {
+                    let message =
+                        format!("{} did not become ready within {:?}", process.name, ready.deadline);
+                    let report = Report::new(Code::NotReady, message)
+                        .with_cause(tails.explain(index, &format!("last answer: {last}")))
+                        .with_fix(format!(
+                            "look at the output of {} above; `ready: deadline:` allows more time",
+                            process.name
+                        ));
+                    Input::NotReady(index, report)
+                }
+            };
+            let _ = inputs.send(input);
+        });
+    }
+
+    /// After some child of ours died: reap strays, and say which trees are gone.
+    fn look_for_gone_trees(&mut self) -> Input {
+        sweep::reap_strays();
+        for (index, slot) in self.groups.iter_mut().enumerate() {
+            let gone =
+                slot.as_ref().is_some_and(|live| !live.leader_alive && live.group.members().is_empty());
+            if gone {
+                *slot = None;
+                let _ = self.inputs.send(Input::TreeGone(index));
+            }
+        }
+        Input::Tick
+    }
+}

@@ -1,0 +1,103 @@
+//! Listens in on the lines on their way to the sink: remembers the last of each process, and tells when one matches.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use regex::bytes::Regex;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::supervisor::machine::Input;
+use crate::supervisor::output::Sink;
+
+/// How much of each process's output is remembered, in bytes.
+const REMEMBERED: usize = 4 << 10;
+/// How many lines of it a report shows.
+const SHOWN: usize = 12;
+
+/// A sink between the output thread and the real one.
+pub(super) struct Lines {
+    sink: Box<dyn Sink>,
+    tails: Tails,
+    inputs: UnboundedSender<Input>,
+}
+
+/// What is remembered of every process; shared with the loop of the run.
+#[derive(Clone)]
+pub(super) struct Tails {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    processes: Vec<Mutex<Tail>>,
+    /// True while any pattern is waited for: the common case must not pay for it.
+    expecting: AtomicBool,
+}
+
+#[derive(Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    pattern: Option<Regex>,
+}
+
+impl Lines {
+    pub(super) fn new(sink: Box<dyn Sink>, processes: usize, inputs: UnboundedSender<Input>) -> Lines {
+        let processes = (0..processes).map(|_| Mutex::default()).collect();
+        let shared = Arc::new(Shared { processes, expecting: AtomicBool::new(false) });
+        Lines { sink, tails: Tails { shared }, inputs }
+    }
+
+    pub(super) fn tails(&self) -> Tails {
+        self.tails.clone()
+    }
+}
+
+impl Sink for Lines {
+    fn lines(&mut self, process: usize, chunk: &[u8], continued: bool) -> io::Result<()> {
+        {
+            let mut tail = self.tails.lock(process);
+            tail.remember(chunk);
+            if self.tails.shared.expecting.load(Ordering::Relaxed)
+                && tail
+                    .pattern
+                    .as_ref()
+                    .is_some_and(|pattern| chunk.split(|b| *b == b'\n').any(|l| pattern.is_match(l)))
+            {
+                tail.pattern = None;
+                let _ = self.inputs.send(Input::Ready(process));
+            }
+        }
+        self.sink.lines(process, chunk, continued)
+    }
+}
+
+impl Tails {
+    fn lock(&self, process: usize) -> MutexGuard<'_, Tail> {
+        self.shared.processes[process].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, a line of `process` that matches makes it ready.
+    pub(super) fn expect(&self, process: usize, pattern: Regex) {
+        self.lock(process).pattern = Some(pattern);
+        self.shared.expecting.store(true, Ordering::Relaxed);
+    }
+
+    /// `first` and then the last lines of `process`.
+    pub(super) fn explain(&self, process: usize, first: &str) -> String {
+        let tail = self.lock(process);
+        let text = String::from_utf8_lossy(&tail.bytes);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = &lines[lines.len().saturating_sub(SHOWN)..];
+        std::iter::once(first).chain(last.iter().copied()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Tail {
+    fn remember(&mut self, chunk: &[u8]) {
+        let new = &chunk[chunk.len().saturating_sub(REMEMBERED)..];
+        let keep = REMEMBERED - new.len();
+        let surplus = self.bytes.len().saturating_sub(keep);
+        self.bytes.drain(..surplus);
+        self.bytes.extend_from_slice(new);
+    }
+}

@@ -1,0 +1,232 @@
+//! Asking git: the one way this room runs it, and the meaning of its answers (pure).
+//!
+//! Answers are bytes: paths may hold spaces, newlines and anything else but NUL.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Head;
+use crate::context::Context;
+use crate::os::cmd::Cmd;
+
+/// How long a question to git may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Variables that point git at another repository than the one around the working directory; hooks and aliases set
+/// them. From `git rev-parse --local-env-vars`, without the two that carry configuration (`git -c`): git itself hands
+/// those on to other repositories, and `safe.directory` may travel in them.
+pub const REPOSITORY_VARS: [&str; 14] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
+/// Variables that change what a pathspec means.
+const PATHSPEC_VARS: [&str; 4] =
+    ["GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"];
+
+/// git, to be run in `directory`: about the repository there whatever the environment says, in English, without
+/// writing anything (`GIT_OPTIONAL_LOCKS`), for at most 10 s.
+pub fn git(ctx: &Context, directory: &Path) -> Cmd {
+    let misleading = |name: &OsStr| {
+        name.to_str().is_some_and(|name| REPOSITORY_VARS.contains(&name) || PATHSPEC_VARS.contains(&name))
+    };
+    Cmd::new("git")
+        .only_env(ctx.env.iter().filter(|(name, _)| !misleading(name)))
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("LC_ALL", "C")
+        .directory(directory)
+        .limit(LIMIT)
+}
+
+/// Separates two paths in the answer of `rev-parse`, which repeats flags it does not know.
+const MARKER: &str = "--devrun-marker";
+
+/// The questions that [`Whereabouts::parse`] understands the answers to.
+pub(super) const WHEREABOUTS: [&str; 7] = [
+    "rev-parse",
+    "--is-inside-work-tree",
+    "--is-bare-repository",
+    "--show-cdup",
+    "--absolute-git-dir",
+    MARKER,
+    "--git-common-dir",
+];
+
+/// Where the working directory is, in git's eyes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// In a worktree.
+    Inside {
+        /// The way up to its top level: `../` repeated, or nothing.
+        up: PathBuf,
+        /// Its git directory.
+        dir: PathBuf,
+        /// The common git directory; may be relative to the working directory.
+        common_dir: PathBuf,
+    },
+    /// In a bare repository.
+    Bare,
+    /// In the git directory of a repository that has worktrees.
+    GitDirectory,
+}
+
+impl Whereabouts {
+    /// Reads what git answered; `None` when it makes no sense.
+    pub(super) fn parse(answer: &[u8]) -> Option<Whereabouts> {
+        let mut lines = answer.splitn(4, |byte| *byte == b'\n');
+        let (inside, bare) = (lines.next()?, lines.next()?);
+        match (inside, bare) {
+            (b"false", b"true") => return Some(Whereabouts::Bare),
+            (b"false", _) => return Some(Whereabouts::GitDirectory),
+            _ => {}
+        }
+        let (up, rest) = (lines.next()?, lines.next()?);
+        let marker = [b"\n", MARKER.as_bytes(), b"\n"].concat();
+        let at = rest.windows(marker.len()).position(|window| window == marker)?;
+        let common_dir = rest[at + marker.len()..].strip_suffix(b"\n")?;
+        Some(Whereabouts::Inside { up: path(up), dir: path(&rest[..at]), common_dir: path(common_dir) })
+    }
+}
+
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes.to_vec()))
+}
+
+/// One record of `git worktree list --porcelain -z`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Top level; for a bare repository, and for a main worktree whose git directory is elsewhere, that directory.
+    pub(super) path: PathBuf,
+    /// The repository itself, bare.
+    pub(super) bare: bool,
+    /// What HEAD is; `None` when git could not tell.
+    pub(super) head: Option<Head>,
+}
+
+/// Reads the list of worktrees, the main one first.
+pub(super) fn parse_records(answer: &[u8]) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    for field in answer.split(|byte| *byte == 0) {
+        if let Some(at) = field.strip_prefix(b"worktree ") {
+            records.push(Record { path: path(at), ..Record::default() });
+        } else if let Some(record) = records.last_mut() {
+            match field {
+                b"bare" => record.bare = true,
+                b"detached" => record.head = Some(Head::Detached),
+                _ => {
+                    if let Some(name) = field.strip_prefix(b"branch ") {
+                        record.head = Some(Head::Branch(short_name(name)));
+                    }
+                }
+            }
+        }
+    }
+    records
+}
+
+/// The name of a branch without `refs/heads/`.
+pub(super) fn short_name(name: &[u8]) -> String {
+    String::from_utf8_lossy(name.strip_prefix(b"refs/heads/").unwrap_or(name)).into_owned()
+}
+
+/// Names a default branch usually has, the likeliest first.
+const USUAL: [&str; 4] = ["main", "master", "trunk", "develop"];
+
+/// The question that [`usual_default`] understands the answer to.
+pub(super) const DEFAULTS: [&str; 7] = [
+    "for-each-ref",
+    "--format=%(refname)%00%(symref)",
+    "refs/remotes/origin/HEAD",
+    "refs/heads/main",
+    "refs/heads/master",
+    "refs/heads/trunk",
+    "refs/heads/develop",
+];
+
+/// The default branch as the remote told it, or else the first usual name that exists.
+pub(super) fn usual_default(answer: &[u8]) -> Option<String> {
+    let answer = String::from_utf8_lossy(answer);
+    let refs: Vec<(&str, &str)> = answer.lines().filter_map(|line| line.split_once('\0')).collect();
+    let told = refs.iter().find(|(name, _)| *name == "refs/remotes/origin/HEAD");
+    if let Some(branch) = told.and_then(|(_, target)| target.strip_prefix("refs/remotes/origin/")) {
+        return Some(branch.to_string());
+    }
+    // A pattern also lists everything below it, so names are compared whole.
+    let exists =
+        |branch: &&&str| refs.iter().any(|(name, _)| name.strip_prefix("refs/heads/") == Some(**branch));
+    USUAL.iter().find(exists).map(ToString::to_string)
+}
+
+/// The command git advises when it refuses a repository because of its owner; `None` for any other refusal.
+pub(super) fn advice_on_owner(complaint: &str) -> Option<String> {
+    let advised =
+        complaint.lines().map(str::trim).find(|line| line.starts_with("git config --global --add safe."));
+    complaint
+        .contains("dubious ownership")
+        .then(|| advised.unwrap_or("git config --global --add safe.directory \"$PWD\"").to_string())
+}
+
+/// True when git says that there is no repository around the working directory, rather than a broken one.
+pub(super) fn is_outside(complaint: &str) -> bool {
+    complaint.contains("not a git repository (or any")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_with_newlines_come_back_whole() {
+        let answer = b"true\nfalse\n../../\n/a\nb/.git\n--devrun-marker\n../../x\n.git\n";
+        let Some(Whereabouts::Inside { up, dir, common_dir }) = Whereabouts::parse(answer) else { panic!() };
+        assert_eq!((up, dir), (PathBuf::from("../../"), PathBuf::from("/a\nb/.git")));
+        assert_eq!(common_dir, PathBuf::from("../../x\n.git"));
+    }
+
+    #[test]
+    fn nonsense_is_no_answer() {
+        for answer in [&b""[..], b"true", b"true\nfalse\n", b"true\nfalse\n\n/a/.git\n"] {
+            assert_eq!(Whereabouts::parse(answer), None);
+        }
+    }
+
+    #[test]
+    fn records_are_read_to_their_end() {
+        let records = parse_records(
+            b"worktree /b\0bare\0\0\
+              worktree /a\nb\0HEAD 00\0branch refs/heads/x/y\0locked why\0\0\
+              worktree /c\0HEAD 1\0detached\0\0",
+        );
+        assert_eq!(records.len(), 3);
+        assert!(records[0].bare && records[0].head.is_none());
+        assert_eq!(records[1].path, PathBuf::from("/a\nb"));
+        assert_eq!(records[1].head, Some(Head::Branch("x/y".into())));
+        assert_eq!(records[2].head, Some(Head::Detached));
+    }
+
+    #[test]
+    fn the_remote_knows_the_default_best() {
+        let answer = b"refs/heads/main\0\nrefs/remotes/origin/HEAD\0refs/remotes/origin/dev/next\n";
+        assert_eq!(usual_default(answer).as_deref(), Some("dev/next"));
+    }
+
+    #[test]
+    fn branches_below_a_usual_name_do_not_count() {
+        assert_eq!(usual_default(b"refs/heads/main/x\0\nrefs/heads/trunk\0\n").as_deref(), Some("trunk"));
+        assert_eq!(usual_default(b""), None);
+    }
+}
