@@ -66,7 +66,7 @@ network   listen:PORT         binds 127.0.0.1:PORT and answers HTTP from now on:
           deaf:PORT           binds and listens, accepts, never answers
 ";
 
-const FOREVER: Duration = Duration::from_secs(600);
+const FOREVER: Duration = Duration::from_mins(10);
 const POLL: Duration = Duration::from_millis(5);
 /// Tells a fixture that another one started it: it must not inherit which signals that one blocks.
 const CHILD: &str = "FIXTURE_CHILD";

@@ -1,7 +1,7 @@
 //! What every test here stands on: folders of its own, a repository, a way to ask its databases.
 
-use std::os::unix::fs::PermissionsExt;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

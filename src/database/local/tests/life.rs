@@ -105,7 +105,8 @@ async fn with_an_older_server_of_the_system() {
     fs::replace(&wrong.join("initdb"), b"", 0o755).unwrap();
     fs::replace(&wrong.join("postgres"), b"#!/bin/sh\necho 'postgres (PostgreSQL) 12.1'\n", 0o755).unwrap();
     std::fs::set_permissions(&wrong, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let error = Local::open(&bed.ctx, bed.request("repo", Some(&wrong)), &mut |_, _| Ok(())).await.unwrap_err();
+    let error =
+        Local::open(&bed.ctx, bed.request("repo", Some(&wrong)), &mut |_, _| Ok(())).await.unwrap_err();
     assert_eq!(error.code, Code::PostgresMissing);
     assert!(error.message.contains("holds Postgres 12"), "{error}");
 }
