@@ -41,7 +41,7 @@ use crate::os::net;
 use crate::plan::DatabaseOrigin;
 
 /// How long another devrun may take to fetch, make and start a server.
-const START_TURN: Duration = Duration::from_secs(420);
+const START_TURN: Duration = Duration::from_mins(7);
 /// How long the last user of a server may take to stop it.
 const STOP_TURN: Duration = Duration::from_secs(20);
 

@@ -135,7 +135,7 @@ impl Cluster {
 
     /// A program of the server, run to its end.
     fn tool(&self, cmd: Cmd) -> Cmd {
-        let cmd = cmd.directory(&self.folder).only_env(server_env()).limit(Duration::from_secs(120));
+        let cmd = cmd.directory(&self.folder).only_env(server_env()).limit(Duration::from_mins(2));
         self.account.run(cmd)
     }
 }
