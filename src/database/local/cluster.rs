@@ -111,6 +111,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Brings what initdb left in memory to the disk, without anybody waiting for it.
+    pub(super) fn settle(&self) {
+        #[cfg(target_os = "linux")]
+        if let Ok(folder) = std::fs::File::open(&self.folder) {
+            drop(tokio::task::spawn_blocking(move || nix::unistd::syncfs(&folder)));
+        }
+    }
+
     /// Makes the roles have the passwords of `state`, without a running server.
     pub(super) async fn set_passwords(
         &self,
