@@ -49,6 +49,8 @@ pub struct Inputs<'a> {
     /// devrun's own names with their values; the environment in it is not looked at. Without `${database.url}` the
     /// variables that would hold it are absent: never another worktree's.
     pub scope: &'a Scope,
+    /// Top level of the worktree, byte for byte: names in `scope` are text, and a path need not be.
+    pub worktree: &'a Path,
     /// The worktree's own virtual environment, when it has one.
     pub venv: Option<&'a Path>,
     /// Ask processes for colour although they write to pipes.
@@ -66,7 +68,7 @@ pub fn layer(files: &[EnvFile], inherited: &BTreeMap<OsString, OsString>) -> BTr
 
 /// Puts the environment together.
 pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
-    let Inputs { config, files, inherited, scope, venv, colour } = *inputs;
+    let Inputs { config, files, inherited, scope, worktree, venv, colour } = *inputs;
     let mut vars = layer(files, inherited);
     let mut origins: BTreeMap<String, Origin> = files
         .iter()
@@ -89,6 +91,8 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
     for (name, value) in computed(config, scope) {
         set(&mut vars, &name, value.into(), Origin::Computed);
     }
+    // What carries it is known as this worktree's by exactly these bytes.
+    set(&mut vars, "DEVRUN_WORKTREE", worktree.into(), Origin::Computed);
     if let Some(path) = search_path(vars.get(OsStr::new("PATH")), foreign_venv.as_deref(), venv) {
         set(&mut vars, "PATH", path, Origin::Computed);
     }
@@ -139,8 +143,8 @@ fn computed(config: &Config, scope: &Scope) -> Vec<(String, String)> {
     }
     let url = scope.own("database.url");
     let urls = config.url_env().iter().map(|name| (name.clone(), url));
-    let own = ["branch", "slug", "slot", "worktree"]
-        .map(|name| (format!("DEVRUN_{}", variable_stem(name)), scope.own(name)));
+    let own =
+        ["branch", "slug", "slot"].map(|name| (format!("DEVRUN_{}", variable_stem(name)), scope.own(name)));
     vars.extend(urls.chain(own).filter_map(|(name, value)| Some((name, value?.to_string()))));
     vars
 }

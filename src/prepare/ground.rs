@@ -147,6 +147,7 @@ impl Ground {
             files: &self.files,
             inherited: &ctx.env,
             scope: &scope,
+            worktree: &self.worktree.path,
             venv: venv.as_deref(),
             colour: ctx.colour,
         };
