@@ -4,5 +4,9 @@
 
 mod support;
 
+#[path = "integration/asking.rs"]
+mod asking;
 #[path = "integration/ground.rs"]
 mod ground;
+#[path = "integration/worktrees.rs"]
+mod worktrees;
