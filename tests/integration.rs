@@ -8,5 +8,7 @@ mod support;
 mod asking;
 #[path = "integration/ground.rs"]
 mod ground;
+#[path = "integration/ports.rs"]
+mod ports;
 #[path = "integration/worktrees.rs"]
 mod worktrees;
