@@ -6,6 +6,8 @@ mod support;
 
 #[path = "integration/asking.rs"]
 mod asking;
+#[path = "integration/config.rs"]
+mod config;
 #[path = "integration/ground.rs"]
 mod ground;
 #[path = "integration/ports.rs"]
