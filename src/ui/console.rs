@@ -22,7 +22,7 @@ use crate::os::spawn::standard;
 use crate::supervisor::output::Sink;
 
 /// How long the end of the program waits for a terminal that does not take what is still to be said.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Shared handle on the terminal.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
 //! The output thread: polls every pipe, reads, frames, hands on.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -40,6 +41,8 @@ pub struct Mux {
     orders: Sender<Order>,
     wake: std::io::PipeWriter,
     ended: Receiver<()>,
+    /// Somebody waited in vain before: nobody waits again.
+    stuck: Cell<bool>,
 }
 
 impl Mux {
@@ -67,7 +70,7 @@ impl Mux {
             worker.work();
             let _ = ending.send(());
         })?;
-        Ok(Mux { orders, wake, ended })
+        Ok(Mux { orders, wake, ended, stuck: Cell::new(false) })
     }
 
     /// Reads `source` from now on.
@@ -79,7 +82,9 @@ impl Mux {
     pub async fn drain(&self, process: usize) {
         let (done, wait) = tokio::sync::oneshot::channel();
         self.order(Order::Drain(process, done));
-        let _ = tokio::time::timeout(PATIENCE, wait).await;
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            self.stuck.set(true);
+        }
     }
 
     fn order(&self, order: Order) {
@@ -93,7 +98,9 @@ impl Mux {
 impl Drop for Mux {
     fn drop(&mut self) {
         self.order(Order::Finish);
-        let _ = self.ended.recv_timeout(PATIENCE);
+        if !self.stuck.get() {
+            let _ = self.ended.recv_timeout(PATIENCE);
+        }
     }
 }
 
