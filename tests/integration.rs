@@ -12,5 +12,7 @@ mod config;
 mod ground;
 #[path = "integration/ports.rs"]
 mod ports;
+#[path = "integration/verbs.rs"]
+mod verbs;
 #[path = "integration/worktrees.rs"]
 mod worktrees;
