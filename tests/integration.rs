@@ -6,3 +6,5 @@ mod support;
 
 #[path = "integration/ground.rs"]
 mod ground;
+#[path = "integration/stack.rs"]
+mod stack;
