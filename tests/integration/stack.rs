@@ -4,6 +4,8 @@
 
 #[path = "stack/first_run.rs"]
 mod first_run;
+#[path = "stack/together.rs"]
+mod together;
 
 use std::path::Path;
 

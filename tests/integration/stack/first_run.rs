@@ -26,7 +26,7 @@ impl Onlooker {
             while !over.load(Ordering::Relaxed) {
                 let lines = entries(Path::new("/proc")).map(|process| std::fs::read(process.join("cmdline")));
                 seen.extend(lines.flatten().map(|line| String::from_utf8_lossy(&line).into_owned()));
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(30));
             }
             seen
         });
