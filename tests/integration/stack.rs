@@ -2,8 +2,14 @@
 //!
 //! One product at a time (see `support::product`), and as little as possible of it where a test needs less.
 
+#[path = "stack/again.rs"]
+mod again;
+#[path = "stack/broken.rs"]
+mod broken;
 #[path = "stack/first_run.rs"]
 mod first_run;
+#[path = "stack/shapes.rs"]
+mod shapes;
 #[path = "stack/together.rs"]
 mod together;
 

@@ -243,6 +243,7 @@ fn furnish(sandbox: &mut Sandbox) {
         let found = find(program).unwrap_or_else(|| panic!("the tests need {program}"));
         place(program, &found.canonicalize().unwrap());
     }
+    place("devrun", Path::new(env!("CARGO_BIN_EXE_devrun")));
     // Where a version manager stands between, its program is not Python itself.
     let code = "import os, sys; print(os.path.realpath(sys.executable))";
     place("python3", Path::new(sandbox.program("python3", &["-c", code]).run().stdout.trim()));
