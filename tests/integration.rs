@@ -14,3 +14,5 @@ mod ground;
 mod ports;
 #[path = "integration/worktrees.rs"]
 mod worktrees;
+#[path = "integration/stack.rs"]
+mod stack;
