@@ -14,8 +14,6 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use self::args::{Cli, Verb};
 use crate::context::{Context, Dirs};
 use crate::error::{Code, Exit, Report};
@@ -25,7 +23,7 @@ use crate::ui::console::Console;
 /// Understands `args`, does what they ask and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let started = std::time::Instant::now();
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::understand(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Nobody to tell is no reason to fail otherwise.

@@ -1,15 +1,16 @@
 //! What the command line understands, and the help it gives.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Turns this git worktree into a running, isolated copy of the product.
 ///
 /// Without a verb, `devrun` means `devrun up`: ports of this worktree's own, dependencies installed, a Postgres branch
 /// database of its own with migrations done, every process started, the URLs printed. Ctrl-C takes all of it down.
 #[derive(Debug, Parser)]
-#[command(name = "devrun", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(name = "devrun", version, max_term_width = 100)]
 #[command(after_help = "\
 Files:    devrun.yaml, else Procfile, else the shape of the repository (Next.js, FastAPI, Alembic).
 Exit:     0 fine; a child's own code; 128+signal (130 Ctrl-C); 2 usage; 80 config; 81 git; 82 ports;
@@ -29,6 +30,18 @@ pub(super) struct Cli {
     pub(super) up: Up,
     #[command(subcommand)]
     pub(super) verb: Option<Verb>,
+}
+
+impl Cli {
+    /// Understands `args`. Options of `up` stand before a verb only when that verb is left out.
+    pub(super) fn understand(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        let cli = Cli::try_parse_from(args)?;
+        if cli.verb.is_some() && cli.up != Up::default() {
+            let message = "options of `up` belong behind it: devrun up --strict-ports";
+            return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+        }
+        Ok(cli)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,7 +64,7 @@ pub(super) enum Verb {
     Init(Init),
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(super) struct Up {
     /// Fail when a port of this worktree is busy, instead of moving to other ports.
     #[arg(long)]
@@ -98,7 +111,7 @@ pub(super) struct Url {
 pub(super) struct Exec {
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    pub(super) command: Vec<std::ffi::OsString>,
+    pub(super) command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -110,9 +123,11 @@ pub(super) struct Init {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    fn understand(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::understand(args.iter().map(OsString::from))
+    }
 
     #[test]
     fn the_definitions_hold_together() {
@@ -121,14 +136,22 @@ mod tests {
 
     #[test]
     fn no_verb_means_up_with_its_options() {
-        let cli = Cli::try_parse_from(["devrun", "--strict-ports", "-C", "/x"]).unwrap();
+        let cli = understand(&["devrun", "--strict-ports", "-C", "/x"]).unwrap();
         assert!(cli.verb.is_none() && cli.up.strict_ports);
         assert_eq!(cli.directory.unwrap(), PathBuf::from("/x"));
     }
 
     #[test]
-    fn options_of_all_verbs_may_follow_the_verb() {
-        let cli = Cli::try_parse_from(["devrun", "ports", "--json", "-C", "/x"]).unwrap();
-        assert!(cli.json && matches!(cli.verb, Some(Verb::Ports)));
+    fn options_of_all_verbs_may_stand_on_either_side_of_the_verb() {
+        for args in [["devrun", "ports", "--json", "-C", "/x"], ["devrun", "-C", "/x", "--json", "ports"]] {
+            let cli = understand(&args).unwrap();
+            assert!(cli.json && cli.directory.is_some() && matches!(cli.verb, Some(Verb::Ports)));
+        }
+    }
+
+    #[test]
+    fn an_option_of_up_before_another_verb_is_a_mistake() {
+        assert!(understand(&["devrun", "--strict-ports", "down"]).is_err());
+        assert!(understand(&["devrun", "up", "--strict-ports"]).is_ok());
     }
 }

@@ -91,10 +91,8 @@ impl Shape {
             writeln!(out, "  frontend:\n    run: {}", scalar(&next.command()))?;
             writeln!(out, "    directory: {}", scalar(&next.directory.to_string_lossy()))?;
             writeln!(out, "    port: frontend")?;
-            if self.fastapi.is_some() {
-                writeln!(out, "    depends_on: [backend]")?;
-            }
-            writeln!(out, "    ready: {{ http: / }}")?;
+            // The first page compiles while the first request waits.
+            writeln!(out, "    ready: {{ http: /, timeout: 15s }}")?;
         }
         if self.fastapi.as_ref().is_some_and(|fastapi| !fastapi.healthz) {
             writeln!(out, "urls:\n  Backend: http://localhost:${{ports.backend}}")?;

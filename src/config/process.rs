@@ -213,7 +213,7 @@ fn ready(node: &Node, has_port: bool) -> Result<Ready, ConfigError> {
         probe,
         interval: time("interval", Duration::from_millis(250))?,
         timeout: time("timeout", Duration::from_secs(2))?,
-        deadline: time("deadline", Duration::from_secs(60))?,
+        deadline: time("deadline", Duration::from_mins(1))?,
     })
 }
 

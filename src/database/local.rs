@@ -41,7 +41,7 @@ use crate::os::net;
 use crate::plan::DatabaseOrigin;
 
 /// How long another devrun may take to fetch, make and start a server.
-const START_TURN: Duration = Duration::from_secs(420);
+const START_TURN: Duration = Duration::from_mins(7);
 /// How long the last user of a server may take to stop it.
 const STOP_TURN: Duration = Duration::from_secs(20);
 
@@ -75,9 +75,13 @@ pub struct Local {
 
 impl Local {
     /// Claims the repository's cluster; finds binaries, makes the cluster and starts the server as far as needed.
-    /// `entrust` gets the cluster's folder and another handle on the claim before a server is started, for a process that
-    /// stops it with [`stop_if_last`] when this one has died.
-    pub async fn open(ctx: &Context, request: LocalRequest, entrust: Entrust<'_>) -> Result<Local, Report> {
+    /// The claim goes to `entrust`, before a server is started, for whoever calls [`stop_if_last`] however this process
+    /// ends; without one it is given back when this value is dropped.
+    pub async fn open(
+        ctx: &Context,
+        request: LocalRequest,
+        entrust: Option<Entrust<'_>>,
+    ) -> Result<Local, Report> {
         Local::claim_cluster(ctx, request, entrust).await
     }
 
@@ -106,7 +110,7 @@ impl Local {
     async fn claim_cluster(
         ctx: &Context,
         mut request: LocalRequest,
-        entrust: Entrust<'_>,
+        mut entrust: Option<Entrust<'_>>,
     ) -> Result<Local, Report> {
         fs::make_private_dir(&request.shared)?;
         request.shared = request.shared.canonicalize().map_err(LocalError::io("look at", &request.shared))?;
@@ -132,34 +136,37 @@ impl Local {
                 continue;
             }
             let users = Lock::take(&cluster.users_lock(), LockKind::Shared, STOP_TURN).await?;
-            let lost = known.is_none();
+            let unknown = known.is_none();
             let mut state = match known {
                 Some(known) => known,
                 None => State::new(&id, &request.shared)?,
             };
-            if lost || kinship == Some(Kinship::Moved) {
+            if unknown || kinship == Some(Kinship::Moved) {
                 state.shared = request.shared.to_string_lossy().into_owned();
                 state.save(&cluster.state())?;
             }
             // Before a server is started somebody knows that it is to be stopped.
-            entrust(cluster.folder.clone(), users.share()?)?;
+            let users = match entrust.take() {
+                Some(entrust) => {
+                    entrust(cluster.folder.clone(), users.share()?)?;
+                    None
+                }
+                None => Some(users),
+            };
             let (state, client) = (RefCell::new(state), RefCell::default());
-            let users = RefCell::new(Some(users));
+            let users = RefCell::new(users);
             let local = Local { ctx: ctx.clone(), request, home, cluster, state, users, client };
-            let client = local.bring_up(lost).await?;
+            let client = local.bring_up().await?;
             local.client.replace(Some(Rc::new(client)));
             return Ok(local);
         }
     }
 
-    /// Makes the server run; the caller holds the start lock. `lost`: the passwords the cluster was made with are gone.
-    async fn bring_up(&self, lost: bool) -> Result<Client, LocalError> {
+    /// Makes the server run; the caller holds the start lock.
+    async fn bring_up(&self) -> Result<Client, LocalError> {
         let cluster = &self.cluster;
         let data = cluster.data();
         let made_by = cluster.made_by()?;
-        if lost && made_by.is_some() {
-            server::stop(&data);
-        }
         if let Some(found) = server::running(&data)
             && let Some(client) = self.join(found.port).await?
         {
@@ -180,14 +187,16 @@ impl Local {
             // A killed devrun's initdb may have left a process that still writes there.
             server::clear_away(&cluster.half_made()).await?;
             cluster.init(&binaries, &state).await?;
-        } else if lost {
-            cluster.set_passwords(&binaries, &data, &state).await?;
         }
-        self.start(&binaries).await
+        let client = self.start(&binaries).await?;
+        if made_by.is_none() && !self.is_disposable() {
+            cluster.settle();
+        }
+        Ok(client)
     }
 
     /// Joins a server that already runs, or is just being started by a devrun that was killed since. `None` when it
-    /// ends meanwhile.
+    /// ends meanwhile or had to be stopped.
     async fn join(&self, port: Option<u16>) -> Result<Option<Client>, LocalError> {
         let data = self.cluster.data();
         if let Some(port) = port {
@@ -197,7 +206,11 @@ impl Local {
         match server::wait_ready(&state, || server::running(&data).is_some()).await {
             Ok(client) => Ok(Some(client)),
             Err(Silence::Ended) => Ok(None),
-            Err(Silence::Refuses(said)) => Err(self.not_started(format!("it refuses devrun: {said}"))),
+            // What we remember was lost or is another's: the start will set the passwords anew.
+            Err(Silence::Refuses(_)) => {
+                server::stop(&data);
+                Ok(None)
+            }
             Err(Silence::TimedOut(said)) => {
                 Err(self.not_started(format!("it runs but does not answer: {said}")))
             }
@@ -216,7 +229,7 @@ impl Local {
                 major: binaries.major,
                 port,
                 no_shared_memory: cluster::lacks_shared_memory(),
-                disposable: self.ctx.var("CI").is_some_and(|ci| !matches!(ci, "" | "false" | "0")),
+                disposable: self.is_disposable(),
             })?;
             let process = server::start(cluster, binaries)?;
             let state = self.state.borrow().clone();
@@ -230,6 +243,9 @@ impl Local {
                 Silence::Ended | Silence::Refuses(_) if attempt < TRIES && !net::is_free(port) => {
                     wish = state::next_port(port);
                 }
+                Silence::Refuses(_) if attempt < TRIES => {
+                    cluster.set_passwords(binaries, &cluster.data(), &state).await?;
+                }
                 Silence::Ended => return Err(self.not_started("it ended at once".into())),
                 Silence::Refuses(said) => return Err(self.not_started(format!("it refuses devrun: {said}"))),
                 Silence::TimedOut(said) => {
@@ -238,6 +254,11 @@ impl Local {
             }
         }
         Err(self.not_started("no port stays free".into()))
+    }
+
+    /// On a CI machine nothing needs to survive a power cut.
+    fn is_disposable(&self) -> bool {
+        self.ctx.var("CI").is_some_and(|ci| !matches!(ci, "" | "false" | "0"))
     }
 
     fn use_port(&self, port: u16) -> Result<(), LocalError> {
@@ -270,7 +291,11 @@ impl Local {
             client
         } else {
             let _turn = Lock::take(&self.cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
-            self.bring_up(false).await?
+            // Another devrun may have been here since.
+            if let Some(known) = State::load(&self.cluster.state())? {
+                self.state.replace(known);
+            }
+            self.bring_up().await?
         };
         let client = Rc::new(client);
         self.client.replace(Some(Rc::clone(&client)));

@@ -22,7 +22,7 @@ use crate::os::cmd::Cmd;
 use self::manager::{Choice, Manager};
 
 /// How long an install may take.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+const LIMIT: Duration = Duration::from_mins(15);
 /// How deep manifests are looked for below the worktree: `apps/web/package.json`.
 const DEPTH: usize = 2;
 

@@ -23,7 +23,7 @@ use self::venv::{Action, Venv};
 use self::way::{Choice, Way};
 
 /// How long an install may take.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+const LIMIT: Duration = Duration::from_mins(15);
 /// How long uv may think about whether the lock file still fits; it asks the network only when it seems not to.
 const CHECK: Duration = Duration::from_secs(20);
 

@@ -17,7 +17,7 @@ use crate::os::fs::{self, Lock, LockKind};
 
 const VERSION: u32 = 1;
 /// How long another devrun's install in the same worktree is waited for: as long as it may take.
-const PATIENCE: Duration = Duration::from_secs(16 * 60);
+const PATIENCE: Duration = Duration::from_mins(16);
 
 /// Where one install is recorded.
 #[derive(Clone, Debug)]

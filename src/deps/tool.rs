@@ -12,7 +12,7 @@ use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::os::fs::{self, FsError, Lock, LockKind};
 
-const LIMIT: Duration = Duration::from_secs(5 * 60);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// A tool as npm delivers it.
 #[derive(Clone, Debug, PartialEq, Eq)]

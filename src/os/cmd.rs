@@ -124,7 +124,7 @@ impl Cmd {
             clear: false,
             env: Vec::new(),
             stdin: None,
-            limit: Duration::from_secs(60),
+            limit: Duration::from_mins(1),
             user: None,
         }
     }

@@ -113,7 +113,7 @@ pub(super) async fn ensure(
     let Some(Choosing { asked, wanted }) = choose(&ground)? else { return Ok(None) };
     let start = Instant::now();
     let ensured = async {
-        let provider = Local::open(ctx, local(&ground, &asked)?, entrust).await?;
+        let provider = Local::open(ctx, local(&ground, &asked)?, Some(entrust)).await?;
         let branch = make(ctx, &ground, &progress, &provider, &wanted).await?;
         Ok::<_, Report>((provider.name(), branch))
     };

@@ -1,3 +1,5 @@
+//! Cases for `detect`, one per behaviour.
+
 use std::path::Path;
 
 use super::*;
@@ -56,8 +58,7 @@ processes:
     run: node_modules/.bin/next dev --port $PORT
     directory: frontend
     port: frontend
-    depends_on: [backend]
-    ready: { http: / }
+    ready: { http: /, timeout: 15s }
 "#
     );
     assert_eq!(

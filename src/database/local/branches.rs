@@ -21,7 +21,7 @@ use crate::event::{Event, Events, Step};
 /// How long sessions of the parent may finish their transactions.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long other devruns may take to make their databases.
-const TURN_LIMIT: Duration = Duration::from_secs(600);
+const TURN_LIMIT: Duration = Duration::from_mins(10);
 const TEMPORARY: &str = "_devrun-tmp-";
 /// Any number, the same in all devruns: `devr` in ASCII.
 const MAKERS: u32 = 0x6465_7672;

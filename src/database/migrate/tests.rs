@@ -57,7 +57,7 @@ impl Stage {
                 copied_from: None,
             },
             command: Run::Shell(command.into()),
-            limit: Duration::from_secs(60),
+            limit: Duration::from_mins(1),
         };
         stage.write("versions/a.sql", "one");
         Some(stage)
@@ -186,7 +186,7 @@ async fn a_failure_after_success_forgets_the_success() {
 #[tokio::test]
 async fn killed_midway_it_runs_again() {
     let stage = stage!("echo run >> runs; test -e go || exec sleep 600");
-    assert!(tokio::time::timeout(Duration::from_secs(60), async {
+    assert!(tokio::time::timeout(Duration::from_mins(1), async {
         tokio::select! {
             _ = stage.ensure() => panic!("the command cannot end"),
             () = async { while stage.runs() == 0 { tokio::time::sleep(Duration::from_millis(5)).await } } => {}

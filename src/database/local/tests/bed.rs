@@ -1,7 +1,7 @@
 //! What every test here stands on: folders of its own, a repository, a way to ask its databases.
 
-use std::os::unix::fs::PermissionsExt;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ impl Bed {
     }
 
     pub(super) async fn open(&self, bin: Option<&Path>) -> Local {
-        Local::open(&self.ctx, self.request("repo", bin), &mut |_, _| Ok(())).await.unwrap()
+        Local::open(&self.ctx, self.request("repo", bin), None).await.unwrap()
     }
 
     /// The same, with the claim as a keeper would hold it.
@@ -72,7 +72,7 @@ impl Bed {
             claim = Some(handle);
             Ok(())
         };
-        let local = Local::open(&self.ctx, self.request("repo", bin), &mut entrust).await.unwrap();
+        let local = Local::open(&self.ctx, self.request("repo", bin), Some(&mut entrust)).await.unwrap();
         (local, claim.unwrap())
     }
 

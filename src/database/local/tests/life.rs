@@ -19,9 +19,10 @@ fn postmaster(local: &Local) -> Option<u32> {
     server::running(&cluster::data(local.folder())).map(|found| found.pid)
 }
 
-fn kill_server(local: &Local) {
+async fn kill_server(local: &Local) {
     let pid = postmaster(local).unwrap();
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    until("the kill", || postmaster(local).is_none()).await;
 }
 
 async fn ensure(local: &Local, name: &str, parent: &str) -> Branch {
@@ -105,7 +106,7 @@ async fn with_an_older_server_of_the_system() {
     fs::replace(&wrong.join("initdb"), b"", 0o755).unwrap();
     fs::replace(&wrong.join("postgres"), b"#!/bin/sh\necho 'postgres (PostgreSQL) 12.1'\n", 0o755).unwrap();
     std::fs::set_permissions(&wrong, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let error = Local::open(&bed.ctx, bed.request("repo", Some(&wrong)), &mut |_, _| Ok(())).await.unwrap_err();
+    let error = Local::open(&bed.ctx, bed.request("repo", Some(&wrong)), None).await.unwrap_err();
     assert_eq!(error.code, Code::PostgresMissing);
     assert!(error.message.contains("holds Postgres 12"), "{error}");
 }
@@ -145,7 +146,7 @@ async fn a_killed_server_comes_back_within_ensure() {
         }
     }
     let old = postmaster(&local).unwrap();
-    kill_server(&local);
+    kill_server(&local).await;
     let again = ensure(&local, "dev-main", "dev-main").await;
     assert_eq!(again.id, main.id);
     assert_ne!(postmaster(&local), Some(old));
@@ -190,7 +191,18 @@ async fn a_half_made_cluster_and_lost_passwords_are_healed() {
     let again = ensure(&local, "dev-main", "dev-main").await;
     assert_eq!(again.id, main.id);
     assert_ne!(again.url, main.url);
-    assert_eq!(number(&connect(&again).await, "SELECT count(*) FROM pg_class WHERE relname = 't'").await, 0);
+    // The same while the server runs: both devruns can go on.
+    fs::replace(&path, b"{", 0o600).unwrap();
+    let second = bed.open(Some(&bin)).await;
+    for devrun in [&second, &local] {
+        let branch = ensure(devrun, "dev-main", "dev-main").await;
+        assert_eq!(branch.id, main.id);
+        assert_eq!(
+            number(&connect(&branch).await, "SELECT count(*) FROM pg_tables WHERE tablename = 't'").await,
+            0
+        );
+    }
+    second.release();
     local.release();
 }
 
@@ -268,7 +280,7 @@ async fn another_tarball_than_expected_is_not_used() {
     request.npmrc = Some(bed.path("npmrc"));
     fs::replace(&bed.path("npmrc"), b"registry=https://example.invalid\n", 0o644).unwrap();
     std::fs::set_permissions(npm.parent().unwrap(), PermissionsExt::from_mode(0o755)).unwrap();
-    match Local::open(&bed.ctx, request, &mut |_, _| Ok(())).await {
+    match Local::open(&bed.ctx, request, None).await {
         // A system server stands in, and it is said why.
         Ok(local) => {
             local.release();
@@ -286,7 +298,7 @@ async fn no_programs_anywhere_is_said_with_ways_out() {
     let mut bed = Bed::new();
     bed.ctx.env.insert("PATH".into(), "/nonexistent".into());
     bed.ctx.dirs.cache = bed.path("cache");
-    match Local::open(&bed.ctx, bed.request("repo", None), &mut |_, _| Ok(())).await {
+    match Local::open(&bed.ctx, bed.request("repo", None), None).await {
         Ok(local) => {
             local.release();
             skip("a system Postgres was found without PATH");

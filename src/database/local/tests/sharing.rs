@@ -20,7 +20,7 @@ async fn ten_at_once_make_one_cluster_one_server_and_one_database() {
     let open = || {
         let (ctx, request) = (bed.ctx.clone(), bed.request("repo", Some(&bin)));
         set.spawn_local(async move {
-            let local = Local::open(&ctx, request, &mut |_, _| Ok(())).await.unwrap();
+            let local = Local::open(&ctx, request, None).await.unwrap();
             let branch = local.ensure(&wanted("dev-x", "dev-main")).await.unwrap();
             (local, branch)
         })
@@ -75,14 +75,14 @@ async fn a_copied_repository_gets_its_own_cluster_and_a_moved_one_keeps_its() {
     let first = bed.open(Some(&bin)).await;
     let main = first.ensure(&wanted("dev-main", "dev-main")).await.unwrap();
     copy_tree(&bed.path("repo"), &bed.path("copy"));
-    let copy = Local::open(&bed.ctx, bed.request("copy", Some(&bin)), &mut |_, _| Ok(())).await.unwrap();
+    let copy = Local::open(&bed.ctx, bed.request("copy", Some(&bin)), None).await.unwrap();
     assert_ne!(copy.folder(), first.folder());
     assert_eq!(bed.told("is a copy of"), 1);
     assert_eq!(copy.find("dev-main").await.unwrap(), None);
     copy.release();
     first.release();
     std::fs::rename(bed.path("repo"), bed.path("moved")).unwrap();
-    let moved = Local::open(&bed.ctx, bed.request("moved", Some(&bin)), &mut |_, _| Ok(())).await.unwrap();
+    let moved = Local::open(&bed.ctx, bed.request("moved", Some(&bin)), None).await.unwrap();
     assert_eq!(moved.find("dev-main").await.unwrap().unwrap().id, main.id);
     moved.release();
 }

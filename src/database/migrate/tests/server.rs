@@ -101,7 +101,7 @@ async fn serve(binaries: &Path, told: &std::sync::mpsc::Sender<u16>, stopped: on
     let postgres = tool("postgres")
         .args(["-p", &port.to_string()])
         .args(settings.iter().flat_map(|setting| ["-c", setting]))
-        .limit(Duration::from_secs(3600));
+        .limit(Duration::from_hours(1));
     let mut running = Box::pin(postgres.output());
     told.send(port).unwrap();
     tokio::select! {
