@@ -266,7 +266,7 @@ fn production_settings_of_the_shell_do_not_reach_the_install() {
 fn outcomes_are_read_from_the_output() {
     let told = |lines: &[&str]| {
         let mut told = command::Told::default();
-        for line in &lines {
+        for line in lines {
             told.hear(line);
         }
         told.outcome("x", told.version.as_deref())
