@@ -6,3 +6,5 @@ mod support;
 
 #[path = "integration/ground.rs"]
 mod ground;
+#[path = "integration/supervise.rs"]
+mod supervise;
