@@ -58,6 +58,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         Ok(ctx) => ctx,
         Err(report) => {
             console.fail(&report);
+            console.flush();
             return report.exit;
         }
     };
@@ -88,10 +89,12 @@ fn in_runtime(console: &Console, answer: impl Future<Output = Result<Exit, Repor
     // Tasks of ours may hold commands under way: dropping them ends those.
     drop(local);
     runtime.shutdown_background();
-    answered.unwrap_or_else(|report| {
+    let exit = answered.unwrap_or_else(|report| {
         console.fail(&report);
         report.exit
-    })
+    });
+    console.flush();
+    exit
 }
 
 fn make_context(
@@ -110,7 +113,7 @@ fn make_context(
             .with_fix("give -C a directory that exists"));
     }
     let dirs = Dirs::from_env(&env);
-    Ok(Context { cwd, dirs, events: console.events(), started, colour: console.colour(), env })
+    Ok(Context { cwd, dirs, events: console.events(), started, colour: console.style().colour, env })
 }
 
 #[expect(clippy::print_stderr, reason = "the console itself could not be made")]

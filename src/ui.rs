@@ -3,5 +3,6 @@
 pub mod console;
 pub mod failure;
 pub mod lines;
+mod screen;
 pub mod style;
 pub mod summary;

@@ -14,26 +14,8 @@ use crate::config::model::Config;
 use crate::config::source::holds_password;
 use crate::config::values::variable_stem;
 use crate::plan::{Environment, Origin};
+use crate::worktree::git::REPOSITORY_VARS;
 
-/// Variables that tie a process to one repository (`git rev-parse --local-env-vars`): set inside git's hooks.
-const GIT_LOCAL: &[&str] = &[
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_CONFIG",
-    "GIT_CONFIG_COUNT",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_DIR",
-    "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_INTERNAL_SUPER_PREFIX",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
-];
 /// Variables of another run or another activation: `DEVRUN_RUN` is the supervisor's tag, the `LISTEN_` ones are systemd's.
 const STALE: &[&str] = &["DEVRUN_RUN", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "PORT", "VIRTUAL_ENV"];
 
@@ -77,7 +59,7 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
 
     let foreign_venv = vars.get(OsStr::new("VIRTUAL_ENV")).map(PathBuf::from);
     let url_env = config.url_env().iter().map(String::as_str);
-    for name in STALE.iter().copied().chain(GIT_LOCAL.iter().copied()).chain(url_env) {
+    for name in STALE.iter().copied().chain(REPOSITORY_VARS).chain(url_env) {
         vars.remove(OsStr::new(name));
         origins.remove(name);
     }

@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn age(path: &Path) {
-        let old = SystemTime::now() - Duration::from_secs(60);
+        let old = SystemTime::now() - Duration::from_mins(1);
         std::fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
     }
 

@@ -194,13 +194,10 @@ pub(super) async fn migrate(
     progress.until(&tools(ground, migrate)).await;
     let start = Instant::now();
     let Migrated { outcome, worked } = migrate::ensure(ctx, &request).await?;
-    ctx.events.send(Event::StepDone {
-        step: Step::Migrate,
-        outcome: outcome.clone(),
-        worked,
-        took: start.elapsed(),
-    });
-    Ok(Some(outcome))
+    let took = start.elapsed();
+    let told = if worked { format!("{outcome} in {:.1} s", took.as_secs_f64()) } else { outcome.clone() };
+    ctx.events.send(Event::StepDone { step: Step::Migrate, outcome, worked, took });
+    Ok(Some(told))
 }
 
 /// What the migration command itself needs.

@@ -127,6 +127,7 @@ impl Link {
         if gone {
             sweep::kill_descendants(SWEEP);
             self.trusts.into_iter().for_each(&mut settle);
+            sweep::reap_all();
         }
     }
 }
@@ -141,6 +142,8 @@ impl Keeper {
         let (about, held): (Vec<Trust>, Vec<Trust>) =
             trusts.into_iter().partition(|trust| !trust.about.as_os_str().is_empty());
         about.into_iter().for_each(&mut settle);
+        // What was just stopped is our child by now; nobody shall see it as a zombie after us.
+        sweep::reap_all();
         drop(held);
         exit
     }

@@ -5,6 +5,7 @@ mod lines;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -59,7 +60,7 @@ pub async fn run(setup: Setup, open: Vec<Need>, mut gates: Gates, stops: &mut St
         let _ = asker.send(Why::OutputClosed);
     });
     let mux = match mux {
-        Ok(mux) => Arc::new(mux),
+        Ok(mux) => Rc::new(mux),
         Err(error) => {
             let report = Report::bug(format!("the output thread did not start: {error}"));
             return Outcome { exit: report.exit, report: Some(report) };
@@ -134,7 +135,7 @@ struct Run {
     sockets: BTreeMap<u16, TcpListener>,
     verify: Verify,
     on_ready: Box<dyn FnMut()>,
-    mux: Arc<Mux>,
+    mux: Rc<Mux>,
     tails: lines::Tails,
     inputs: UnboundedSender<Input>,
 }

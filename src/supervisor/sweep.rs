@@ -39,6 +39,11 @@ pub fn reap_strays() {
     }
 }
 
+/// Reaps every ended child, whoever waits for it: for the last moment of a process.
+pub fn reap_all() {
+    while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_some()) {}
+}
+
 /// Everything below us that is alive and not spared.
 pub fn descendants() -> Vec<Entry> {
     let spare = |pid| proc::env_of(pid, SPARED).is_some();

@@ -1,100 +1,95 @@
 //! The one writer: standard output gets the lines of the processes and what was asked for, standard error what devrun has
 //! to say meanwhile.
+//!
+//! Whoever tells an event never waits for the terminal: a thread of its own writes, so that a reader who stopped reading
+//! cannot keep a Ctrl-C from being obeyed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-
 use super::lines::Prefixes;
-use super::style::{Style, harmless};
-use super::{failure, summary};
+use super::screen::Screen;
+use super::style::Style;
 use crate::error::Report;
-use crate::event::{Event, Events, ProcessState, Step};
+use crate::event::{Event, Events};
 use crate::os::spawn::standard;
 use crate::supervisor::output::Sink;
+
+/// How long the end of the program waits for a terminal that does not take what is still to be said.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Shared handle on the terminal.
 #[derive(Clone)]
 pub struct Console {
-    inner: Arc<Mutex<Inner>>,
+    screen: Arc<Mutex<Screen>>,
+    tell: Sender<Told>,
+    style: Style,
 }
 
-struct Inner {
-    out: File,
-    err: File,
-    out_style: Style,
-    err_style: Style,
-    /// Errors go to standard output as JSON instead.
-    json: bool,
-    prefixes: Option<Prefixes>,
-    progress: MultiProgress,
-    bars: HashMap<Step, ProgressBar>,
-    /// A line could not be written: nobody reads, and writing on would only fail again.
-    out_closed: bool,
+enum Told {
+    Event(Event),
+    /// Everything before this has been written when the answer comes.
+    Flush(Sender<()>),
 }
 
 impl Console {
     /// On the program's own standard streams.
-    pub fn new(
-        context_env: &std::collections::BTreeMap<std::ffi::OsString, std::ffi::OsString>,
-    ) -> io::Result<Console> {
+    pub fn new(env: &BTreeMap<OsString, OsString>) -> io::Result<Console> {
         let duplicate = |fd| Ok::<_, io::Error>(File::from(standard(fd).try_clone_to_owned()?));
-        let is_terminal = |fd| io::IsTerminal::is_terminal(&standard(fd));
-        let inner = Inner {
-            out: duplicate(1)?,
-            err: duplicate(2)?,
-            out_style: Style::of(is_terminal(1), context_env),
-            err_style: Style::of(is_terminal(2), context_env),
-            json: false,
-            prefixes: None,
-            progress: MultiProgress::new(),
-            bars: HashMap::new(),
-            out_closed: false,
-        };
-        Ok(Console { inner: Arc::new(Mutex::new(inner)) })
+        let style = |fd| Style::of(io::IsTerminal::is_terminal(&standard(fd)), env);
+        let screen = Arc::new(Mutex::new(Screen::new(duplicate(1)?, style(1), duplicate(2)?, style(2))));
+        let (tell, told) = channel();
+        let shown = screen.clone();
+        std::thread::Builder::new().name("ui".into()).spawn(move || {
+            for message in told {
+                match message {
+                    Told::Event(event) => lock(&shown).show(&event),
+                    Told::Flush(done) => drop(done.send(())),
+                }
+            }
+        })?;
+        Ok(Console { screen, tell, style: style(1) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// True when standard output may be coloured.
-    pub fn colour(&self) -> bool {
-        self.lock().out_style.colour
+    /// The style of standard output.
+    pub fn style(&self) -> Style {
+        self.style
     }
 
     /// From now on errors are told as JSON on standard output.
     pub fn speak_json(&self) {
-        self.lock().json = true;
+        lock(&self.screen).json = true;
     }
 
     /// A subscriber for events.
     pub fn events(&self) -> Events {
-        let console = self.clone();
-        Events::new(move |event| console.lock().show(&event))
+        let tell = Mutex::new(self.tell.clone());
+        Events::new(move |event| {
+            let tell = tell.lock().unwrap_or_else(PoisonError::into_inner);
+            // The thread lives as long as anybody can tell it something.
+            let _ = tell.send(Told::Event(event));
+        })
     }
 
     /// A sink for the lines of processes with these names.
     pub fn sink(&self, names: &[&str]) -> impl Sink + use<> {
-        let mut inner = self.lock();
-        inner.prefixes = Some(Prefixes::new(names, inner.out_style));
-        drop(inner);
-        LineSink { console: self.clone() }
+        LineSink { screen: self.screen.clone(), prefixes: Prefixes::new(names, self.style) }
     }
 
     /// A descriptor whose closing at the other end means that nobody reads standard output any more.
     pub fn watched_output(&self) -> Option<OwnedFd> {
-        self.lock().out.try_clone().ok().map(OwnedFd::from)
+        standard(1).try_clone_to_owned().ok()
     }
 
     /// Writes what was asked for to standard output.
     pub fn print(&self, text: &str) -> io::Result<()> {
-        self.lock().out.write_all(text.as_bytes())
+        lock(&self.screen).out.write_all(text.as_bytes())
     }
 
     /// Writes a value as one JSON document to standard output.
@@ -104,146 +99,29 @@ impl Console {
 
     /// Tells a failure.
     pub fn fail(&self, report: &Report) {
-        self.lock().show(&Event::Failed(report.clone()));
+        let _ = self.tell.send(Told::Event(Event::Failed(report.clone())));
     }
 
-    /// The style of standard output, for what is printed there.
-    pub fn style(&self) -> Style {
-        self.lock().out_style
+    /// Waits until everything told so far is written, but not for ever.
+    pub fn flush(&self) {
+        let (done, written) = channel();
+        if self.tell.send(Told::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(PATIENCE);
+        }
     }
 }
 
+fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
+    screen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct LineSink {
-    console: Console,
+    screen: Arc<Mutex<Screen>>,
+    prefixes: Prefixes,
 }
 
 impl Sink for LineSink {
     fn lines(&mut self, process: usize, chunk: &[u8], continued: bool) -> io::Result<()> {
-        let mut inner = self.console.lock();
-        let Inner { out, prefixes, progress, bars, .. } = &mut *inner;
-        let Some(prefixes) = prefixes else { return Ok(()) };
-        let written = if bars.is_empty() {
-            prefixes.write(out, process, chunk, continued)
-        } else {
-            progress.suspend(|| prefixes.write(out, process, chunk, continued))
-        };
-        inner.out_closed |= written.is_err();
-        written
-    }
-}
-
-impl Inner {
-    fn show(&mut self, event: &Event) {
-        let style = self.err_style;
-        match event {
-            Event::Note(text) => self.say(&format!("{} {}", style.dim("note:"), harmless(text))),
-            Event::Warning(text) => self.say(&format!("{} {}", style.warn("warning:"), harmless(text))),
-            Event::StepStarted { step, doing } => self.step_started(*step, doing),
-            Event::StepProgress { step, detail } => {
-                if let Some(bar) = self.bars.get(step) {
-                    bar.set_message(harmless(detail));
-                }
-            }
-            Event::StepDone { step, outcome, worked, took } => self.step_done(*step, outcome, *worked, *took),
-            Event::StepFailed { step } => self.clear(*step),
-            Event::Process { name, state } => self.process(name, state),
-            Event::Ready { plan, migrated, took } => {
-                let text = summary::text(plan, migrated.as_deref(), *took, self.out_style);
-                if !self.out_closed {
-                    self.out_closed = self.out.write_all(text.as_bytes()).is_err();
-                }
-            }
-            Event::Stopping { why } => {
-                self.clear_all();
-                self.say(&style.dim(&format!("stopping: {}", harmless(why))));
-            }
-            Event::StopWaiting { names, since } => {
-                let text = format!(
-                    "waiting for {} to end since {:.0} s; Ctrl-C again kills now",
-                    names.join(", "),
-                    since.as_secs_f64()
-                );
-                self.say(&style.dim(&text));
-            }
-            Event::Failed(report) => self.failed(report),
-        }
-    }
-
-    fn failed(&mut self, report: &Report) {
-        self.clear_all();
-        if self.json {
-            let _ = writeln!(self.out, "{:#}", failure::json(report));
-        } else {
-            let text = failure::text(report, self.err_style);
-            self.say(text.trim_end());
-        }
-    }
-
-    /// Writes a line to standard error; that nobody reads it is no reason to stop.
-    fn say(&mut self, line: &str) {
-        let err = &mut self.err;
-        let mut write = || {
-            let _ = writeln!(err, "{line}");
-        };
-        if self.bars.is_empty() { write() } else { self.progress.suspend(write) }
-    }
-
-    fn step_started(&mut self, step: Step, doing: &str) {
-        if !self.err_style.terminal {
-            self.say(&format!("{}: {}", step.name(), harmless(doing)));
-            return;
-        }
-        let bar = self.progress.add(ProgressBar::new_spinner());
-        // A template that does not parse leaves the default spinner.
-        if let Ok(look) = ProgressStyle::with_template("{spinner} {prefix:9} {wide_msg}") {
-            bar.set_style(look);
-        }
-        bar.set_prefix(step.name());
-        bar.set_message(harmless(doing));
-        bar.enable_steady_tick(Duration::from_millis(120));
-        self.bars.insert(step, bar);
-    }
-
-    fn step_done(&mut self, step: Step, outcome: &str, worked: bool, took: Duration) {
-        self.clear(step);
-        if worked {
-            let style = self.err_style;
-            let mark = style.good("\u{2713}");
-            let seconds = style.dim(&format!("{:.1} s", took.as_secs_f64()));
-            let name = format!("{:9}", step.name());
-            self.say(&format!("{mark} {} {} {seconds}", style.bold(&name), harmless(outcome)));
-        }
-    }
-
-    fn process(&mut self, name: &str, state: &ProcessState) {
-        let style = self.err_style;
-        match state {
-            ProcessState::Restarting { ended, delay, attempt } => self.say(&format!(
-                "{} {name} ended with {ended}; start {attempt} again in {:.1} s",
-                style.warn("restart:"),
-                delay.as_secs_f64()
-            )),
-            ProcessState::Ended(ending) => self.say(&style.dim(&format!("{name} ended with {ending}"))),
-            ProcessState::Skipped { why } => {
-                self.say(&format!("{} {name} is not started: {why}", style.warn("skipped:")));
-            }
-            ProcessState::Waiting { .. }
-            | ProcessState::Started { .. }
-            | ProcessState::Ready
-            | ProcessState::Stopping => {}
-        }
-    }
-
-    fn clear(&mut self, step: Step) {
-        if let Some(bar) = self.bars.remove(&step) {
-            bar.finish_and_clear();
-            self.progress.remove(&bar);
-        }
-    }
-
-    fn clear_all(&mut self) {
-        for step in self.bars.keys().copied().collect::<Vec<_>>() {
-            self.clear(step);
-        }
+        lock(&self.screen).lines(&self.prefixes, process, chunk, continued)
     }
 }

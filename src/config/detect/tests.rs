@@ -1,3 +1,5 @@
+//! Cases for `detect`, one per behaviour.
+
 use std::path::Path;
 
 use super::*;

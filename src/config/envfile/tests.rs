@@ -1,3 +1,5 @@
+//! Cases for `envfile`, one per behaviour.
+
 use proptest::prelude::*;
 
 use super::*;

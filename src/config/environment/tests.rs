@@ -1,3 +1,5 @@
+//! Cases for `environment`, one per behaviour.
+
 use super::*;
 use crate::config::envfile::Found;
 use crate::config::source::{At, Source};

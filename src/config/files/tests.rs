@@ -1,3 +1,5 @@
+//! Cases for `files`, one per behaviour.
+
 use super::*;
 use crate::config::model::{Probe, Provider};
 use crate::config::{interpolate::Scope, resolve};

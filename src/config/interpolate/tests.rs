@@ -1,3 +1,5 @@
+//! Cases for `interpolate`, one per behaviour.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Cases for `resolve`, one per behaviour.
+
 use super::*;
 use crate::config::source::{At, Source};
 use crate::config::{consistency, schema, yaml};

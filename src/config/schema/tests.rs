@@ -1,3 +1,5 @@
+//! Cases for `schema`, one per behaviour.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -78,7 +80,7 @@ urls:
     assert_eq!(database.provider, Provider::Auto);
     assert_eq!(database.url_env, ["DATABASE_URL", "NEON_PLATFORM_DATABASE_URL"]);
     assert_eq!(database.migrate.as_ref().unwrap().run, Run::Shell("alembic upgrade head".into()));
-    assert_eq!(database.neon.expires_in, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(database.neon.expires_in, Some(Duration::from_hours(168)));
     let [backend, frontend] = &config.processes[..] else { panic!() };
     assert!(backend.port.as_ref().unwrap().listens);
     assert_eq!(backend.needs, [Need::Python, Need::Database].into());
@@ -97,7 +99,7 @@ fn defaults_are_those_of_the_documentation() {
     let ready = process("run: x\nport: web\nready: { tcp: true }").unwrap().ready.unwrap();
     assert_eq!(
         (ready.interval, ready.timeout, ready.deadline),
-        (Duration::from_millis(250), Duration::from_secs(2), Duration::from_secs(60))
+        (Duration::from_millis(250), Duration::from_secs(2), Duration::from_mins(1))
     );
     let config = load("processes: { web: npm start }\ndatabase: {}\n").unwrap();
     let database = config.database.unwrap();

@@ -1,3 +1,5 @@
+//! Cases for `yaml`, one per behaviour.
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;

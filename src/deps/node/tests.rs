@@ -266,7 +266,9 @@ fn production_settings_of_the_shell_do_not_reach_the_install() {
 fn outcomes_are_read_from_the_output() {
     let told = |lines: &[&str]| {
         let mut told = command::Told::default();
-        lines.iter().for_each(|line| told.hear(line));
+        for line in lines {
+            told.hear(line);
+        }
         told.outcome("x", told.version.as_deref())
     };
     assert_eq!(told(&["Packages: +1", "Done in 28ms using pnpm v12.21.0"]), "x 12.21.0, 1 package");

@@ -94,7 +94,8 @@ mod tests {
     }
 
     fn stamp(ours: bool, finished: bool) -> Stamp {
-        let snapshot = crate::deps::fingerprint::Snapshot::take(&Default::default(), None).0;
+        let snapshot =
+            crate::deps::fingerprint::Snapshot::take(&crate::deps::fingerprint::Inputs::default(), None).0;
         let finished =
             finished.then(|| serde_json::json!({"snapshot": snapshot, "evidence": [], "paths": []}));
         serde_json::from_value(

@@ -1,9 +1,9 @@
 //! The output thread: polls every pipe, reads, frames, hands on.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,6 +14,8 @@ use super::{Framer, Sink};
 const PARTIAL: Duration = Duration::from_millis(100);
 /// How long a pipe that outlives its process is still read when nothing comes.
 const QUIET: Duration = Duration::from_millis(200);
+/// How long a reader who does not read may hold up the end.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What one read takes at most.
 const CHUNK: usize = 64 << 10;
 
@@ -33,11 +35,14 @@ enum Order {
     Finish,
 }
 
-/// Handle of the output thread. Dropping it drains every pipe and ends the thread.
+/// Handle of the output thread. Dropping it drains every pipe and ends the thread; one that is stuck because nobody reads
+/// what it writes is left behind.
 pub struct Mux {
     orders: Sender<Order>,
     wake: std::io::PipeWriter,
-    thread: Option<JoinHandle<()>>,
+    ended: Receiver<()>,
+    /// Somebody waited in vain before: nobody waits again.
+    stuck: Cell<bool>,
 }
 
 impl Mux {
@@ -60,8 +65,12 @@ impl Mux {
             drains: Vec::new(),
             finishing: false,
         };
-        let thread = std::thread::Builder::new().name("output".into()).spawn(move || worker.work())?;
-        Ok(Mux { orders, wake, thread: Some(thread) })
+        let (ending, ended) = channel();
+        std::thread::Builder::new().name("output".into()).spawn(move || {
+            worker.work();
+            let _ = ending.send(());
+        })?;
+        Ok(Mux { orders, wake, ended, stuck: Cell::new(false) })
     }
 
     /// Reads `source` from now on.
@@ -69,11 +78,13 @@ impl Mux {
         self.order(Order::Add(source));
     }
 
-    /// Resolves when everything process number `process` wrote has been handed on.
+    /// Resolves when everything process number `process` wrote has been handed on, or when nobody takes it.
     pub async fn drain(&self, process: usize) {
         let (done, wait) = tokio::sync::oneshot::channel();
         self.order(Order::Drain(process, done));
-        let _ = wait.await;
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            self.stuck.set(true);
+        }
     }
 
     fn order(&self, order: Order) {
@@ -87,8 +98,8 @@ impl Mux {
 impl Drop for Mux {
     fn drop(&mut self) {
         self.order(Order::Finish);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if !self.stuck.get() {
+            let _ = self.ended.recv_timeout(PATIENCE);
         }
     }
 }
