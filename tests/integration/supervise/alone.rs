@@ -9,7 +9,7 @@ use super::{assert_nothing_runs, base, kill_both, world, world_with};
 #[test]
 fn a_second_one_says_what_runs_and_starts_nothing() {
     let top = format!("ports: {{ web: {} }}", base());
-    let sandbox = world_with(&top, &[("web", "listen:PORT ready sleep", "port: web, ready: { tcp: true }")]);
+    let sandbox = world_with(&top, &[("web", "listen:PORT ready sleep", "port: web, ready: { http: / }")]);
     let mut running = sandbox.devrun(&[]).start();
     let url = running.expect_line("^  Web ").split_whitespace().nth(1).unwrap().to_string();
     let before = sandbox.processes();

@@ -99,12 +99,26 @@ fn a_missing_program_is_named() {
 }
 
 #[test]
-fn a_missing_directory_is_named() {
+fn a_missing_directory_is_refused() {
     let sandbox = world(&[("web", "sleep", "directory: nowhere"), ("api", "sleep", "")]);
     let ended = sandbox.devrun(&[]).run();
     assert_nothing_runs(&sandbox);
+    assert_eq!(ended.code, Some(80), "{ended}");
+    assert!(ended.stderr.contains("there is no folder `nowhere`"), "{ended}");
+}
+
+#[test]
+fn a_directory_that_vanishes_is_named() {
+    let sandbox = world(&[
+        ("web", "sleep", "directory: build, depends_on: { clean: completed }"),
+        ("clean", "$ rmdir build", ""),
+        ("api", "sleep", ""),
+    ]);
+    std::fs::create_dir(sandbox.main().join("build")).unwrap();
+    let ended = sandbox.devrun(&[]).run();
+    assert_nothing_runs(&sandbox);
     assert_eq!(ended.code, Some(87), "{ended}");
-    for part in ["web could not be started", "[spawn-failed]", "repo/nowhere does not exist"] {
+    for part in ["web could not be started", "[spawn-failed]", "repo/build does not exist"] {
         assert!(ended.stderr.contains(part), "no {part}: {ended}");
     }
 }

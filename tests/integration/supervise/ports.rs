@@ -61,10 +61,11 @@ fn no_client_is_refused_while_a_process_is_started_again() {
     let port = port_of(&mut running);
     running.expect_line("^  Ready in ");
     let mut pids = std::collections::BTreeSet::new();
-    for _ in 0..3 {
+    for start in 1..=3 {
         pids.insert(get(port, "/pid").unwrap());
         // It answers and ends; the next client comes while nobody is there.
         get(port, "/exit/1").unwrap();
+        running.expect_line(&format!("^restart: api ended with exit code 1; start {start} again"));
     }
     pids.insert(get(port, "/pid").unwrap());
     assert_eq!(pids.len(), 4, "{pids:?}");
