@@ -16,3 +16,5 @@ mod ports;
 mod worktrees;
 #[path = "integration/stack.rs"]
 mod stack;
+#[path = "integration/supervise.rs"]
+mod supervise;
