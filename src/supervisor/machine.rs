@@ -75,11 +75,17 @@ pub struct Machine {
     units: Vec<Unit>,
     gates: BTreeSet<Need>,
     stopping: Option<(Why, Instant)>,
-    told_waiting: bool,
-    told_ready: bool,
+    told: Told,
     /// Nobody is given time to stop any more.
     killing: bool,
     done: bool,
+}
+
+/// What is told once.
+#[derive(Debug, Default)]
+struct Told {
+    waiting: bool,
+    ready: bool,
 }
 
 impl Machine {
@@ -89,8 +95,7 @@ impl Machine {
             units: process::units(&plan.processes),
             gates: open.into_iter().collect(),
             stopping: None,
-            told_waiting: false,
-            told_ready: false,
+            told: Told::default(),
             killing: false,
             done: false,
         }
@@ -138,7 +143,7 @@ impl Machine {
             _ => None,
         });
         let waiting =
-            self.stopping.as_ref().filter(|_| !self.told_waiting).map(|(_, since)| *since + SILENT_STOP);
+            self.stopping.as_ref().filter(|_| !self.told.waiting).map(|(_, since)| *since + SILENT_STOP);
         units.chain(waiting).min()
     }
 
@@ -302,8 +307,8 @@ impl Machine {
 
     fn settle_stop(&mut self, since: Instant, now: Instant, effects: &mut Vec<Effect>) {
         self.ask_to_stop(now, effects);
-        if !self.told_waiting && now >= since + SILENT_STOP {
-            self.told_waiting = true;
+        if !self.told.waiting && now >= since + SILENT_STOP {
+            self.told.waiting = true;
             let names: Vec<String> =
                 self.units.iter().filter(|unit| unit.is_live()).map(|unit| unit.name.clone()).collect();
             if !names.is_empty() {
@@ -329,8 +334,8 @@ impl Machine {
             State::Idle => true,
             _ => false,
         });
-        if all_up && !self.told_ready {
-            self.told_ready = true;
+        if all_up && !self.told.ready {
+            self.told.ready = true;
             effects.push(Effect::AllReady);
         }
     }
