@@ -16,5 +16,7 @@ mod ports;
 mod stack;
 #[path = "integration/supervise.rs"]
 mod supervise;
+#[path = "integration/verbs.rs"]
+mod verbs;
 #[path = "integration/worktrees.rs"]
 mod worktrees;

@@ -84,7 +84,9 @@ fn a_backend_that_cannot_be_imported_is_shown_with_its_last_words() {
         if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
     });
     let both: [Stack; 2] = [stack, other];
-    both.into_iter().for_each(|stack| drop(stack.stop()));
+    for stack in both {
+        drop(stack.stop());
+    }
     assert_eq!(product.processes(), [], "processes are left");
 }
 
