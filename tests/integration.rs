@@ -12,6 +12,10 @@ mod config;
 mod ground;
 #[path = "integration/ports.rs"]
 mod ports;
+#[path = "integration/stack.rs"]
+mod stack;
+#[path = "integration/supervise.rs"]
+mod supervise;
 #[path = "integration/verbs.rs"]
 mod verbs;
 #[path = "integration/worktrees.rs"]

@@ -131,7 +131,7 @@ fn prefix(words: &[&str]) -> Option<String> {
     words[verb..].iter().any(|word| plain(word) == "head").then(|| words[..verb].join(" "))
 }
 
-/// The command that merges `heads`, to be typed by a person: it makes a new file that belongs into git.
+/// The command that merges `heads`, to be typed by a person in any shell: it makes a new file that belongs into git.
 pub fn merge_command(prefix: &str, directory: &Path, heads: &[Head]) -> String {
     let titles: Vec<&str> = heads.iter().map(|head| head.message.trim_end_matches('.')).collect();
     let (last, first) = titles.split_last().unwrap_or((&"heads", &[]));
@@ -141,7 +141,16 @@ pub fn merge_command(prefix: &str, directory: &Path, heads: &[Head]) -> String {
         format!("merge {} and {last}", first.join(", "))
     };
     let directory = quoted(&directory.to_string_lossy());
-    format!("cd {directory} && {prefix} merge heads -m {}", quoted(&message))
+    format!("cd {directory} && {} merge heads -m {}", in_stack(prefix), quoted(&message))
+}
+
+/// The beginning of a command, to be run by devrun: a person's shell need not have the virtual environment on its PATH.
+fn in_stack(prefix: &str) -> String {
+    let prefix = prefix.trim_start_matches("exec ");
+    let first = prefix.split_whitespace().next().unwrap_or_default();
+    // What the shell takes for an assignment would be taken for a program.
+    let env = if first.contains('=') { "env " } else { "" };
+    format!("devrun exec -- {env}{prefix}")
 }
 
 /// `text` as one word of a shell.

@@ -1,8 +1,10 @@
 //! What every integration test stands on: a sandbox that notices what is left behind, programs run in it, and the one
 //! place where tests wait.
 
+pub(crate) mod http;
 mod invocation;
 mod leaks;
+pub(crate) mod product;
 mod running;
 mod sandbox;
 

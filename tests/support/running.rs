@@ -17,6 +17,7 @@ pub(crate) struct Running {
     child: Child,
     name: String,
     status: Option<ExitStatus>,
+    limit: Duration,
     stdout: Stream,
     stderr: Stream,
 }
@@ -56,7 +57,13 @@ impl Running {
     pub(super) fn new(mut child: Child, name: String) -> Running {
         let stdout = Stream::collect(child.stdout.take());
         let stderr = Stream::collect(child.stderr.take());
-        Running { child, name, status: None, stdout, stderr }
+        Running { child, name, status: None, limit: LIMIT, stdout, stderr }
+    }
+
+    /// The same, waited for longer than usual.
+    pub(crate) fn patient(mut self, limit: Duration) -> Running {
+        self.limit = limit;
+        self
     }
 
     /// Its process id, which is its group's too.
@@ -85,7 +92,7 @@ impl Running {
     pub(crate) fn expect_lines(&mut self, pattern: &str, count: usize) -> Vec<String> {
         let regex = Regex::new(pattern).unwrap();
         let what = format!("{count} × /{pattern}/ from {}", self.name);
-        wait_for(&what, LIMIT, || {
+        wait_for(&what, self.limit, || {
             // Asked first: what was said before the end has been collected when both pipes are closed.
             let over = self.is_over();
             let (out, err) = (self.stdout(), self.stderr());
@@ -119,7 +126,8 @@ impl Running {
     /// Waits for its end and for everything it said.
     #[track_caller]
     pub(crate) fn wait(self) -> Ended {
-        self.wait_within(LIMIT)
+        let limit = self.limit;
+        self.wait_within(limit)
     }
 
     /// As [`Running::wait`], with a limit of its own. Somebody who holds its output open after its end is a failure.

@@ -134,11 +134,16 @@ fn the_merge_command_can_be_pasted() {
     let two = [head("add users"), head("add lists.")];
     assert_eq!(
         merge_command("alembic", Path::new("/w/backend"), &two),
-        "cd /w/backend && alembic merge heads -m \"merge add users and add lists\""
+        "cd /w/backend && devrun exec -- alembic merge heads -m \"merge add users and add lists\""
+    );
+    let with_variable = merge_command("A=b alembic", Path::new("/w"), &two);
+    assert!(
+        with_variable.starts_with("cd /w && devrun exec -- env A=b alembic merge heads"),
+        "{with_variable}"
     );
     let odd = [head("a"), head("drop $(x)"), head("bob's `y`")];
     assert_eq!(
         merge_command("uv run alembic", Path::new("/w/my app"), &odd),
-        "cd \"/w/my app\" && uv run alembic merge heads -m 'merge a, drop $(x) and bob'\\''s `y`'"
+        "cd \"/w/my app\" && devrun exec -- uv run alembic merge heads -m 'merge a, drop $(x) and bob'\\''s `y`'"
     );
 }

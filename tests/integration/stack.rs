@@ -1,0 +1,33 @@
+//! The whole product from outside: real git, Node.js, Python, Postgres and a browser.
+//!
+//! One product at a time (see `support::product`), and as little as possible of it where a test needs less.
+
+#[path = "stack/again.rs"]
+mod again;
+#[path = "stack/broken.rs"]
+mod broken;
+#[path = "stack/first_run.rs"]
+mod first_run;
+#[path = "stack/shapes.rs"]
+mod shapes;
+#[path = "stack/together.rs"]
+mod together;
+
+use std::path::Path;
+
+use crate::support::product::edit;
+
+const FRONTEND: &str = "  frontend:
+    run: node_modules/.bin/next dev --port $PORT
+    directory: frontend
+    port: frontend
+    ready: { http: /admin/leads, host: demodev.localhost, timeout: 15s, deadline: 3m }   # the first page compiles
+";
+
+/// Leaves the pages out, and with them the slowest part of a start.
+fn without_frontend(repository: &Path) {
+    let config = repository.join("devrun.yaml");
+    edit(&config, FRONTEND, "");
+    edit(&config, "  node: { directory: . }\n", "");
+    edit(&config, "urls:\n  Tenant: http://demodev.localhost:${ports.frontend}/admin/leads\n", "");
+}

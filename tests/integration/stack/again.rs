@@ -1,0 +1,100 @@
+//! What a second start does, and how migrations come, fail, fork and heal.
+
+use std::path::{Path, PathBuf};
+
+use super::without_frontend;
+use crate::support::Ended;
+use crate::support::product::Product;
+
+/// Adds a migration with this body of `upgrade`.
+fn migration(product: &Product, worktree: &Path, revision: &str, after: &str, body: &str) -> PathBuf {
+    let file = worktree.join(format!("backend/alembic/versions/{revision}.py"));
+    let text = format!(
+        "\"\"\"Step {revision}\"\"\"\n\nfrom alembic import op\n\nrevision = \"{revision}\"\ndown_revision = \"{after}\"\n\n\n\
+         def upgrade() -> None:\n    {body}\n\n\ndef downgrade() -> None:\n    pass\n"
+    );
+    product.write(&file, &text);
+    file
+}
+
+fn adds_lead(name: &str) -> String {
+    let columns = "tenant_id, name, company, value, created_at";
+    format!(
+        "op.execute(\"INSERT INTO leads ({columns}) SELECT id, '{name}', 'X', 1, now() FROM tenants WHERE slug = 'acme'\")"
+    )
+}
+
+/// Lines about preparation that did something.
+fn steps(stderr: &str) -> Vec<&str> {
+    let names = ["node", "python", "database", "migrate"];
+    let is_step = |line: &&str| {
+        let line = line.trim_start_matches("\u{2713} ");
+        names
+            .iter()
+            .any(|name| line.starts_with(&format!("{name}:")) || line.starts_with(&format!("{name} ")))
+    };
+    stderr.lines().filter(is_step).collect()
+}
+
+/// Checks that the schema could not be brought in step, and returns the command that is to help, if there is one.
+#[track_caller]
+fn not_migrated(ended: &Ended, code: &str, words: &str) -> Option<String> {
+    assert_eq!(ended.code, Some(85), "{ended}");
+    assert!(ended.stderr.contains(&format!("[{code}]")) && ended.stderr.contains(words), "{ended}");
+    assert!(!ended.stdout.contains("Ready in"), "{ended}");
+    let fix = ended.stderr.lines().find_map(|line| line.trim().strip_prefix("fix: "));
+    fix.map(Into::into)
+}
+
+#[test]
+fn a_second_start_prepares_nothing_and_migrations_run_when_they_must() {
+    let product = Product::shaped(without_frontend);
+    let worktree = product.worktree("again", "again");
+    let first = product.up(&worktree).stop();
+    let done = |step: &str| first.stderr.lines().any(|line| line.starts_with(&format!("\u{2713} {step} ")));
+    assert!(done("python") && done("migrate") && done("database"), "{first}");
+
+    let second = product.up(&worktree);
+    assert_eq!(second.told("Database"), "dev-again (local: already there, up to date)");
+    let second = second.stop();
+    assert_eq!(steps(&second.stderr), [""; 0], "{second}");
+
+    migration(&product, &worktree, "0003", "0002", &adds_lead("Nia Third"));
+    let third = product.up(&worktree);
+    assert_eq!(third.leads("acme")[0], "Nia Third");
+    assert_eq!(third.told("Database"), "dev-again (local: already there, migrated)");
+    let third = third.stop();
+    assert!(steps(&third.stderr).iter().all(|line| line.contains("migrate")), "{third}");
+
+    // It fails, and goes on failing: what was tried is not what was done.
+    let broken = migration(&product, &worktree, "0004", "0003", "raise RuntimeError('the moon is full')");
+    for _ in 0..2 {
+        let ended = product.fail(&worktree);
+        not_migrated(&ended, "migration-failed", "RuntimeError: the moon is full");
+        assert!(ended.stderr.contains("dev-again"), "{ended}");
+    }
+    std::fs::remove_file(broken).unwrap();
+    migration(&product, &worktree, "0004", "0003", &adds_lead("Finn Fourth"));
+    let healed = product.up(&worktree);
+    assert_eq!(healed.leads("acme")[0], "Finn Fourth");
+    healed.stop();
+
+    // Two people each added one.
+    migration(&product, &worktree, "0005a", "0004", &adds_lead("Ada Fifth"));
+    migration(&product, &worktree, "0005b", "0004", &adds_lead("Ben Fifth"));
+    let ended = product.fail(&worktree);
+    let merge = not_migrated(&ended, "migration-heads", "2 heads: 0005a \"Step 0005a\"");
+    assert!(!ended.stderr.contains("alembic upgrade"), "nothing is run before it is decided: {ended}");
+    let merge = merge.unwrap().split('`').nth(1).unwrap().to_string();
+    assert!(merge.contains("alembic merge heads -m"), "{merge}");
+    // As it stands, in a shell that knows nothing of the virtual environment.
+    let merged = product.program("sh", &["-c", &merge]).run();
+    assert_eq!(merged.code, Some(0), "{merge}: {merged}");
+    let last = product.up(&worktree);
+    let mut names = last.leads("acme");
+    names.truncate(2);
+    names.sort();
+    assert_eq!(names, ["Ada Fifth", "Ben Fifth"]);
+    last.stop();
+    assert_eq!(product.processes(), [], "processes are left");
+}

@@ -1,0 +1,125 @@
+//! What is told when something is broken, and that mending it is enough.
+
+use std::fmt::Write;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::without_frontend;
+use crate::support::product::{Product, Stack, edit, set_cache};
+use crate::support::{Ended, LIMIT, wait_for};
+
+#[track_caller]
+fn expect_failure(ended: &Ended, exit: i32, code: &str, words: &[&str]) {
+    assert_eq!(ended.code, Some(exit), "{ended}");
+    assert!(ended.stderr.contains(&format!("[{code}]")), "{ended}");
+    for part in words {
+        assert!(ended.stderr.contains(part), "{part:?} is not told: {ended}");
+    }
+}
+
+#[test]
+fn missing_node_and_a_lock_file_out_of_step_are_told_with_what_to_do() {
+    let mut product = Product::new();
+    let worktree = product.worktree("packages", "packages");
+    let manifest = worktree.join("frontend/package.json");
+    edit(&manifest, "\"react\": ", "\"is-odd\": \"3.0.1\",\n    \"react\": ");
+    let ended = product.fail(&worktree);
+    let fix = format!("cd {} && ", worktree.canonicalize().unwrap().display());
+    expect_failure(
+        &ended,
+        83,
+        "lockfile-stale",
+        &["pnpm-lock.yaml does not match", &fix, "pnpm install, commit"],
+    );
+
+    let node = product.path().join("bin/node");
+    std::fs::remove_file(&node).unwrap();
+    let ended = product.fail(&worktree);
+    expect_failure(&ended, 83, "tool-missing", &["node is not installed", "install Node.js"]);
+    assert_eq!(product.processes(), [], "processes are left");
+    let database = product.path().join("database");
+    set_cache(&mut product, &database);
+}
+
+#[test]
+fn a_backend_that_cannot_be_imported_is_shown_with_its_last_words() {
+    let product = Product::shaped(|repository| {
+        without_frontend(repository);
+        edit(
+            &repository.join("devrun.yaml"),
+            "{ http: /healthz }",
+            "{ http: /healthz, deadline: 15s, timeout: 1s }",
+        );
+    });
+    let worktree = product.worktree("import", "import");
+    let main = worktree.join("backend/app/main.py");
+    edit(&main, "import logging\n", "import loging\n");
+    let ended = product.fail(&worktree);
+    expect_failure(&ended, 86, "not-ready", &["backend did not become ready", "No module named 'loging'"]);
+    assert_eq!(product.processes(), [], "processes are left");
+    edit(&main, "import loging\n", "import logging\n");
+    let stack = product.up(&worktree);
+
+    // Somebody takes the database away.
+    let server = || {
+        let found =
+            product.processes().into_iter().find(|process| process.command.contains("/bin/postgres -D"));
+        found.map(|process| process.pid)
+    };
+    kill(Pid::from_raw(server().unwrap()), Signal::SIGKILL).unwrap();
+    wait_for("the end of the server", LIMIT, || server().map_or(Ok(()), |pid| Err(format!("{pid} lives"))));
+    stack.stop();
+    product.expect_quiet();
+    let stack = product.up(&worktree);
+    assert_eq!(stack.leads("acme").len(), 5);
+
+    // The same, but the next start is in another worktree while this one goes on.
+    kill(Pid::from_raw(server().unwrap()), Signal::SIGKILL).unwrap();
+    let other = product.worktree("other", "other");
+    let other = product.up(&other);
+    assert_eq!(other.leads("acme").len(), 5);
+    wait_for("the backend to find its database again", LIMIT, || {
+        let answer = crate::support::http::get(stack.port("Backend"), "localhost", "/healthz");
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+    let both: [Stack; 2] = [stack, other];
+    for stack in both {
+        drop(stack.stop());
+    }
+    assert_eq!(product.processes(), [], "processes are left");
+}
+
+#[test]
+fn without_a_registry_the_ways_to_a_postgres_are_told() {
+    let mut product = Product::shaped(without_frontend);
+    // A port that nobody listens on: taken, and given back.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let registry = format!("http://127.0.0.1:{closed}/");
+    let worktree = product.worktree("offline", "offline");
+    product.up(&worktree).stop();
+
+    // The cache was cleared, and the registry is away: only the version that made the databases will do.
+    let empty = product.path().join("empty");
+    set_cache(&mut product, &empty);
+    for name in ["npm_config_registry", "NPM_CONFIG_REGISTRY"] {
+        product.set(name, &registry);
+    }
+    let npm_cache = product.path().join("npm");
+    product.set("npm_config_cache", npm_cache);
+    let mut usual = String::new();
+    let _ = write!(usual, "/usr/lib/postgresql/18/bin");
+    if std::path::Path::new(&usual).exists() {
+        return;
+    }
+    let ended = product.fail(&worktree);
+    let words = [
+        "no Postgres server (version 18)",
+        "neither on PATH nor in the usual folders",
+        "npm package",
+        "install Postgres 18",
+        "database.local.bin",
+    ];
+    expect_failure(&ended, 84, "postgres-missing", &words);
+    assert_eq!(product.processes(), [], "processes are left");
+}

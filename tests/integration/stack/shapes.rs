@@ -1,0 +1,81 @@
+//! Repositories and checkouts of other shapes: no configuration, no branch, tools that only devrun has.
+
+use super::without_frontend;
+use crate::support::product::{Product, edit};
+
+#[test]
+fn without_configuration_the_product_is_recognised_and_a_detached_head_has_a_database_of_its_own() {
+    let product = Product::shaped(|repository| std::fs::remove_file(repository.join("devrun.yaml")).unwrap());
+    let worktree = product.path().join("detached");
+    product.git(&["worktree", "add", "-q", "--detach", worktree.to_str().unwrap()]);
+    let stack = product.up(&worktree);
+    for part in ["Next.js in frontend", "FastAPI in backend (app.main:app)", "Alembic in backend"] {
+        assert!(stack.stderr().contains(part), "{part} was not recognised: {}", stack.stderr());
+    }
+    assert!(stack.told("Worktree").ends_with("/detached, detached HEAD"), "{}", stack.told("Worktree"));
+    assert!(stack.told("Database").starts_with("dev-detached-detached-"), "{}", stack.told("Database"));
+    assert!(stack.told("Database").contains("created from dev-main"), "{}", stack.told("Database"));
+    let page = stack.page("acme");
+    assert!(page.status == 200 && page.body.contains("Rosa Delgado"), "{page:?}");
+    let database = stack.database();
+
+    // While the stack runs, from a folder below.
+    let backend = worktree.join("backend");
+    let current = product.devrun_in(&backend, &["exec", "--", "alembic", "current"]).run();
+    assert_eq!((current.code, current.stdout.trim()), (Some(0), "0002 (head)"), "{current}");
+    let code = "import os, sys, psycopg; c = psycopg.connect(os.environ['DATABASE_URL']); \
+                print(sys.prefix, c.execute('select current_database()').fetchone()[0])";
+    let python = product.devrun_in(&backend, &["exec", "--", "python", "-c", code]).run();
+    let venv = backend.join(".venv").canonicalize().unwrap();
+    assert_eq!(python.stdout.trim(), format!("{} {database}", venv.display()), "{python}");
+    let missing = product.devrun_in(&backend, &["exec", "--", "no-such-program"]).run();
+    assert_eq!(missing.code, Some(127), "{missing}");
+
+    let shown = product.devrun_in(&worktree, &["env", "--format", "dotenv"]).run();
+    let state = product.cluster_state();
+    let password = state["app_password"].as_str().unwrap();
+    assert!(
+        shown.stdout.contains("DATABASE_URL=\"********\"\n") && !shown.stdout.contains(password),
+        "{shown}"
+    );
+    assert!(shown.stdout.contains(&format!("BACKEND_PORT=\"{}\"\n", stack.port("Backend"))), "{shown}");
+    let bare = product.devrun_in(&worktree, &["env", "--format", "dotenv", "--reveal"]).run();
+    assert!(bare.stdout.contains(&format!(":{password}@")), "{bare}");
+    stack.stop();
+    assert_eq!(product.processes(), [], "processes are left");
+}
+
+/// The backend stays, because a page needs it; the first page need not compile.
+const PAGES: &str = "  frontend:
+    run: pnpm dev
+    directory: frontend
+    port: frontend
+    ready: { tcp: true }
+";
+
+#[test]
+fn processes_can_use_the_package_manager_that_devrun_fetched() {
+    let product = Product::shaped(|repository| {
+        without_frontend(repository);
+        let config = repository.join("devrun.yaml");
+        edit(&config, "dependencies:\n", "dependencies:\n  node: { directory: . }\n");
+        edit(&config, "processes:\n", &format!("processes:\n{PAGES}"));
+    });
+    let worktree = product.worktree("tools", "tools");
+    let stack = product.up(&worktree);
+    let running = product.processes();
+    assert!(running.iter().any(|process| process.command.starts_with("next-server")), "{running:#?}");
+    stack.stop();
+    assert_eq!(product.processes(), [], "processes are left");
+
+    // The same for a command by hand, and for a second start, which installs nothing.
+    let version = product.devrun_in(&worktree, &["exec", "--", "pnpm", "--version"]).run();
+    assert_eq!((version.code, version.stdout.trim()), (Some(0), "12.21.0"), "{version}");
+    product.up(&worktree).stop();
+    let own = product.path().join("own");
+    product.write(&own.join("pnpm"), "#!/bin/sh\necho own\n");
+    let path = format!("{}:{}", own.display(), product.path().join("bin").display());
+    product.program("chmod", &["+x", own.join("pnpm").to_str().unwrap()]).run();
+    let version = product.devrun_in(&worktree, &["exec", "--", "pnpm", "--version"]).env("PATH", path).run();
+    assert_eq!(version.stdout.trim(), "own", "what the user has comes first: {version}");
+}

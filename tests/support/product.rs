@@ -1,0 +1,305 @@
+//! The reference product in a sandbox: real git, node, npm and Python on the PATH and nothing else, so that everything
+//! more is devrun's to bring. What it fetches is shared by all tests, in `.tools/cache` of the project.
+
+use std::ffi::OsStr;
+use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::http::{self, Answer};
+use super::{Ended, Invocation, Running, Sandbox};
+
+/// Long enough for a first start on a busy machine, downloads included.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Next.js compiles with all cores: two products at once would only wait for each other.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// What the shell scripts of the tools call.
+const TOOLS: [&str; 34] = [
+    "basename", "cat", "chmod", "cp", "cut", "date", "dirname", "env", "expr", "find", "grep", "head", "id",
+    "ln", "ls", "mkdir", "mktemp", "mv", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "sh", "sleep",
+    "sort", "tail", "test", "touch", "tr", "true", "uname", "wc",
+];
+
+/// A repository with the reference product, and the world around it.
+pub(crate) struct Product {
+    sandbox: Sandbox,
+    // Given back when the sandbox is gone.
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Product {
+    type Target = Sandbox;
+
+    fn deref(&self) -> &Sandbox {
+        &self.sandbox
+    }
+}
+
+impl DerefMut for Product {
+    fn deref_mut(&mut self) -> &mut Sandbox {
+        &mut self.sandbox
+    }
+}
+
+impl Product {
+    /// The product as it is.
+    pub(crate) fn new() -> Product {
+        Product::shaped(|_| ())
+    }
+
+    /// The product with a change made before its first commit.
+    pub(crate) fn shaped(change: impl FnOnce(&Path)) -> Product {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sandbox = Sandbox::new();
+        furnish(&mut sandbox);
+        let repository = sandbox.main();
+        copy(&project().join("examples/leadboard"), &repository);
+        change(&repository);
+        sandbox.git(&["init", "-q"]);
+        sandbox.git(&["add", "-A"]);
+        sandbox.git(&["commit", "-q", "-m", "first"]);
+        Product { sandbox, _turn: turn }
+    }
+
+    /// devrun with these arguments, in this worktree.
+    pub(crate) fn devrun_in(&self, worktree: &Path, args: &[&str]) -> Invocation {
+        self.devrun(args).directory(worktree)
+    }
+
+    /// Starts `devrun` there.
+    pub(crate) fn start(&self, worktree: &Path) -> Running {
+        self.devrun_in(worktree, &[]).start().patient(PATIENCE)
+    }
+
+    /// Starts `devrun` there and waits until it says that it is ready.
+    #[track_caller]
+    pub(crate) fn up(&self, worktree: &Path) -> Stack {
+        Stack::when_ready(self.start(worktree))
+    }
+
+    /// Runs `devrun` there, which must fail, and returns how.
+    #[track_caller]
+    pub(crate) fn fail(&self, worktree: &Path) -> Ended {
+        let ended = self.start(worktree).wait();
+        assert_ne!(ended.code, Some(0), "{ended}");
+        ended
+    }
+
+    /// Waits until nothing of this world runs.
+    #[track_caller]
+    pub(crate) fn expect_quiet(&self) {
+        super::wait_for("the last process to go", super::LIMIT, || {
+            let left = self.processes();
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:#?}")) }
+        });
+    }
+
+    /// The folder of the database cluster, of which there must be one.
+    #[track_caller]
+    pub(crate) fn cluster(&self) -> PathBuf {
+        let folder = self.path().join("data/devrun-worktree/pg");
+        let mut all: Vec<PathBuf> =
+            entries(&folder).filter(|path| path.join("state.json").is_file()).collect();
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.swap_remove(0)
+    }
+
+    /// What is remembered of that cluster: port and passwords.
+    pub(crate) fn cluster_state(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.cluster().join("state.json")).unwrap()).unwrap()
+    }
+}
+
+/// A running devrun that has said that it is ready.
+pub(crate) struct Stack {
+    running: Running,
+    block: String,
+}
+
+impl Deref for Stack {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl DerefMut for Stack {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
+    }
+}
+
+impl Stack {
+    /// Waits until `running` says that it is ready.
+    #[track_caller]
+    pub(crate) fn when_ready(mut running: Running) -> Stack {
+        running.expect_line(r"^  Ready in [0-9.]+ s\. Ctrl-C stops everything\.$");
+        let said = running.stdout();
+        let block = said.lines().filter(|line| line.starts_with("  ")).collect::<Vec<_>>().join("\n");
+        Stack { running, block }
+    }
+
+    /// The line of the final block that begins with `name`.
+    #[track_caller]
+    pub(crate) fn told(&self, name: &str) -> String {
+        let row =
+            self.block.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix("  "));
+        row.unwrap_or_else(|| panic!("no {name} in:\n{}", self.block)).trim().into()
+    }
+
+    /// The port in the URL of that line.
+    #[track_caller]
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        let url = self.told(name);
+        let port = url.rsplit(':').next().and_then(|rest| rest.split('/').next()?.parse().ok());
+        port.unwrap_or_else(|| panic!("no port in {url}"))
+    }
+
+    /// A tenant's page.
+    pub(crate) fn page(&self, tenant: &str) -> Answer {
+        http::get(self.port("Frontend"), &format!("{tenant}.localhost"), "/admin/leads")
+    }
+
+    /// `GET path` of the backend, which must answer with JSON.
+    #[track_caller]
+    pub(crate) fn ask(&self, path: &str) -> Value {
+        let answer = http::get(self.port("Backend"), "localhost", path);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// The database that the backend is connected to.
+    pub(crate) fn database(&self) -> String {
+        self.ask("/whoami")["database"].as_str().unwrap_or_default().into()
+    }
+
+    /// The names of a tenant's leads, newest first.
+    pub(crate) fn leads(&self, tenant: &str) -> Vec<String> {
+        let board = self.ask(&format!("/leads?tenant={tenant}"));
+        board["leads"].as_array().unwrap().iter().map(|lead| lead["name"].as_str().unwrap().into()).collect()
+    }
+
+    /// Adds a lead through the API.
+    #[track_caller]
+    pub(crate) fn add_lead(&self, tenant: &str, name: &str) {
+        let lead = json!({ "tenant": tenant, "name": name, "company": "A Company", "value": 1 });
+        let answer = http::post(self.port("Backend"), "/leads", &lead);
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+
+    /// Presses Ctrl-C and waits for the end, which must be that of Ctrl-C.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Ended {
+        self.running.signal_group(Signal::SIGINT);
+        let ended = self.running.wait();
+        assert_eq!(ended.code, Some(130), "{ended}");
+        ended
+    }
+}
+
+/// The folder of devrun's own sources.
+pub(crate) fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Replaces `old`, which must be there, by `new` in a file.
+#[expect(clippy::disallowed_methods, reason = "nobody else reads it meanwhile")]
+#[track_caller]
+pub(crate) fn edit(file: &Path, old: &str, new: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(old), "{old:?} is not in {}:\n{text}", file.display());
+    std::fs::write(file, text.replace(old, new)).unwrap();
+}
+
+/// What is in a folder; nothing when it is missing.
+pub(crate) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// A program on the PATH of whoever runs the tests.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
+    places.find(|place| {
+        place.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    })
+}
+
+fn furnish(sandbox: &mut Sandbox) {
+    let programs = sandbox.path().join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    let place = |name: &str, target: &Path| symlink(target, programs.join(name)).unwrap();
+    for tool in TOOLS {
+        place(tool, &find(tool).unwrap_or_else(|| panic!("the tests need {tool}")));
+    }
+    for program in ["git", "node", "npm"] {
+        let found = find(program).unwrap_or_else(|| panic!("the tests need {program}"));
+        place(program, &found.canonicalize().unwrap());
+    }
+    place("devrun", Path::new(env!("CARGO_BIN_EXE_devrun")));
+    // Where a version manager stands between, its program is not Python itself.
+    let code = "import os, sys; print(os.path.realpath(sys.executable))";
+    place("python3", Path::new(sandbox.program("python3", &["-c", code]).run().stdout.trim()));
+    let temporary = sandbox.path().join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let data = sandbox.path().join("data");
+    sandbox.set("PATH", programs);
+    sandbox.set("TMPDIR", temporary);
+    sandbox.set("XDG_DATA_HOME", data);
+    let shared = shared_cache(sandbox);
+    set_cache(sandbox, &shared);
+    share_downloads(sandbox, &shared);
+}
+
+/// Where what is fetched is kept. The database server may run as a user who cannot enter the project's folder: then each
+/// sandbox has a cache of its own.
+fn shared_cache(sandbox: &Sandbox) -> PathBuf {
+    let shared = project().join(".tools/cache");
+    std::fs::create_dir_all(&shared).unwrap();
+    let open = |folder: &Path| folder.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
+    if shared.ancestors().all(open) { shared } else { sandbox.path().join("cache") }
+}
+
+/// Moves devrun's own cache.
+pub(crate) fn set_cache(sandbox: &mut Sandbox, folder: &Path) {
+    sandbox.set("XDG_CACHE_HOME", folder);
+}
+
+/// Lets package managers keep their downloads in `folder`.
+fn share_downloads(sandbox: &mut Sandbox, folder: &Path) {
+    let places = [
+        ("PNPM_CONFIG_STORE_DIR", "pnpm-store"),
+        ("npm_config_cache", "npm"),
+        ("UV_CACHE_DIR", "uv"),
+        ("PIP_CACHE_DIR", "pip"),
+    ];
+    for (name, place) in places {
+        sandbox.set(name, folder.join(place));
+    }
+}
+
+/// Copies a folder without what tools have made in it.
+fn copy(from: &Path, to: &Path) {
+    const MADE: [&str; 4] = ["node_modules", ".venv", ".next", "__pycache__"];
+    std::fs::create_dir_all(to).unwrap();
+    for entry in entries(from) {
+        let name = entry.file_name().unwrap_or_default();
+        if MADE.iter().any(|made| name == OsStr::new(made)) {
+            continue;
+        }
+        let target = to.join(name);
+        if entry.is_dir() {
+            copy(&entry, &target);
+        } else {
+            std::fs::copy(&entry, &target).unwrap();
+        }
+    }
+}
