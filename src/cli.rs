@@ -12,6 +12,7 @@ mod url;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::args::{Cli, Verb};
@@ -19,6 +20,7 @@ use crate::context::{Context, Dirs};
 use crate::error::{Code, Exit, Report};
 use crate::supervisor::keeper::{self, Role};
 use crate::ui::console::Console;
+use crate::ui::style::harmless;
 
 /// Understands `args`, does what they ask and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -72,8 +74,8 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
             (Verb::Env(args), _) => env::run(&ctx, &console, &args, json).await,
             (Verb::Ports, _) => ports::run(&ctx, &console, json).await,
             (Verb::Url(args), _) => url::run(&ctx, &console, &args, json).await,
-            (Verb::Exec(args), _) => exec::run(&ctx, &args).await,
-            (Verb::Init(args), _) => init::run(&ctx, &console, &args).await,
+            (Verb::Exec(args), _) => exec::run(&ctx, &console, &args).await,
+            (Verb::Init(args), _) => init::run(&ctx, &console, &args, json).await,
         }
     })
 }
@@ -98,22 +100,30 @@ fn in_runtime(console: &Console, answer: impl Future<Output = Result<Exit, Repor
 }
 
 fn make_context(
-    directory: Option<&std::path::Path>,
+    directory: Option<&Path>,
     env: std::collections::BTreeMap<OsString, OsString>,
     console: &Console,
     started: std::time::Instant,
 ) -> Result<Context, Report> {
-    let cwd = std::env::current_dir().map_err(|error| {
-        Report::new(Code::State, format!("the working directory cannot be read: {error}"))
-            .with_fix("change to a folder that exists")
-    })?;
-    let cwd = directory.map_or(cwd.clone(), |directory| cwd.join(directory));
+    // A folder named in full can be worked in even when the one we stand in was removed under us.
+    let cwd = match directory {
+        Some(directory) if directory.is_absolute() => directory.to_path_buf(),
+        Some(directory) => working_directory()?.join(directory),
+        None => working_directory()?,
+    };
     if !cwd.is_dir() {
         return Err(Report::new(Code::State, format!("{} is not a directory", cwd.display()))
             .with_fix("give -C a directory that exists"));
     }
     let dirs = Dirs::from_env(&env);
     Ok(Context { cwd, dirs, events: console.events(), started, colour: console.style().colour, env })
+}
+
+fn working_directory() -> Result<PathBuf, Report> {
+    std::env::current_dir().map_err(|error| {
+        Report::new(Code::State, format!("the working directory cannot be read: {error}"))
+            .with_fix("change to a folder that exists")
+    })
 }
 
 #[expect(clippy::print_stderr, reason = "the console itself could not be made")]
@@ -131,12 +141,12 @@ fn printed(result: std::io::Result<()>) -> Result<Exit, Report> {
     }
 }
 
-/// Two columns: names padded to the longest, then values.
+/// Two columns: names padded to the longest, then values. Nothing in them commands a terminal or begins another row.
 fn columns<N: AsRef<str>, V: std::fmt::Display>(rows: &[(N, V)]) -> String {
     use std::fmt::Write;
     let width = rows.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or(0);
     rows.iter().fold(String::new(), |mut text, (name, value)| {
-        let _ = writeln!(text, "{:width$}  {value}", name.as_ref());
+        let _ = writeln!(text, "{:width$}  {}", harmless(name.as_ref()), harmless(&value.to_string()));
         text
     })
 }

@@ -173,7 +173,7 @@ impl Explain for PortsError {
             }
             PortsError::Busy(_) => "stop the holder, or run without strict ports".into(),
             PortsError::Exhausted { .. } => {
-                "remove worktrees you no longer need and run `devrun prune`, or choose other bases in `ports:`".into()
+                "remove worktrees you no longer need (their ports go with them), or choose other bases in `ports:`".into()
             }
             PortsError::Table(error) => return error.fix(),
         })

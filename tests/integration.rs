@@ -4,7 +4,19 @@
 
 mod support;
 
+#[path = "integration/asking.rs"]
+mod asking;
+#[path = "integration/config.rs"]
+mod config;
 #[path = "integration/ground.rs"]
 mod ground;
+#[path = "integration/ports.rs"]
+mod ports;
 #[path = "integration/stack.rs"]
 mod stack;
+#[path = "integration/supervise.rs"]
+mod supervise;
+#[path = "integration/verbs.rs"]
+mod verbs;
+#[path = "integration/worktrees.rs"]
+mod worktrees;

@@ -1,35 +1,70 @@
-//! `devrun init`: writes down what is recognised here, as a devrun.yaml to go on from.
+//! `devrun init`: writes down what runs here without a file, as a devrun.yaml to go on from.
+
+use std::path::Path;
+
+use serde_json::json;
 
 use super::args;
-use crate::config::detect::detect;
+use crate::config::detect::{Shape, detect};
+use crate::config::error::SMALLEST;
+use crate::config::files::{self, FILE, MISNAMED, PROCFILE};
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::os::fs;
 use crate::prepare;
 use crate::ui::console::Console;
+use crate::ui::style::harmless;
 
-/// What to go on from when nothing is recognised.
-const SMALLEST: &str = "\
-ports: { web: 3000 }
-processes:
-  web:
-    run: ./serve --port $PORT
-    port: web
-    ready: { tcp: true }
-";
-
-pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Init) -> Result<Exit, Report> {
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Init,
+    as_json: bool,
+) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
-    let shape = detect(&worktree.path);
-    let text = if shape.is_empty() { SMALLEST.to_string() } else { shape.to_yaml() };
+    let Draft { text, recognised } = draft(&worktree.path);
     if args.print {
         return super::printed(console.print(&text));
     }
-    let path = worktree.path.join("devrun.yaml");
-    if path.exists() {
+    let path = worktree.path.join(FILE);
+    if is_there(&path) {
         return Err(Report::new(Code::ConfigInvalid, format!("{} exists already", path.display()))
             .with_fix("edit it; `devrun init --print` shows what would be written"));
     }
+    if is_there(&worktree.path.join(MISNAMED)) {
+        return Err(files::misnamed().into());
+    }
     fs::replace(&path, text.as_bytes(), 0o644)?;
-    super::printed(console.print(&format!("Wrote {}.\n", path.display())))
+    if as_json {
+        let value = json!({ "path": path.to_string_lossy(), "recognised": recognised });
+        return super::printed(console.print_json(&value));
+    }
+    let remark = match recognised.as_slice() {
+        [] => "Nothing was recognised here: put your own command into it.".to_string(),
+        all => format!("Recognised: {}.", all.join(", ")),
+    };
+    let path = harmless(&path.to_string_lossy());
+    super::printed(console.print(&format!("Wrote {path}. {remark}\n")))
+}
+
+/// A devrun.yaml, and what it was made from.
+struct Draft {
+    text: String,
+    recognised: Vec<String>,
+}
+
+/// A Procfile goes before the shape of the repository, as it does when there is no devrun.yaml.
+fn draft(root: &Path) -> Draft {
+    if root.join(PROCFILE).is_file() {
+        let text = format!("procfile: {PROCFILE}\nenv_files: [.env]\n");
+        return Draft { text, recognised: vec![PROCFILE.into()] };
+    }
+    let shape: Shape = detect(root);
+    let text = if shape.is_empty() { SMALLEST.into() } else { shape.to_yaml() };
+    Draft { text, recognised: shape.remarks() }
+}
+
+/// Also for a link that leads nowhere: it was put there for a reason.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }

@@ -107,7 +107,7 @@ fn table(preview: &Preview) -> String {
 
 fn describe(plan: &Plan, process: &Process) -> String {
     let run = match &process.run {
-        Run::Shell(line) => line.clone(),
+        Run::Shell(script) => first_line(script),
         Run::Argv(words) => words.join(" "),
     };
     let directory = process.directory.strip_prefix(&plan.worktree.path).unwrap_or(&process.directory);
@@ -125,6 +125,14 @@ fn describe(plan: &Plan, process: &Process) -> String {
         parts.push(format!("after {}", needs.join(", ")));
     }
     parts.join("; ")
+}
+
+/// A script's first line, marked when there are more.
+fn first_line(script: &str) -> String {
+    match script.trim().split_once('\n') {
+        Some((first, _)) => format!("{} \u{2026}", first.trim_end()),
+        None => script.trim().into(),
+    }
 }
 
 fn branch(plan: &Plan) -> String {

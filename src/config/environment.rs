@@ -16,8 +16,18 @@ use crate::config::values::variable_stem;
 use crate::plan::{Environment, Origin};
 use crate::worktree::git::REPOSITORY_VARS;
 
-/// Variables of another run or another activation: `DEVRUN_RUN` is the supervisor's tag, the `LISTEN_` ones are systemd's.
-const STALE: &[&str] = &["DEVRUN_RUN", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "PORT", "VIRTUAL_ENV"];
+/// Variables of another run or another activation: the `DEVRUN_` ones are the supervisor's tags, by which it knows what to
+/// stop and what to spare, the `LISTEN_` ones are systemd's.
+const STALE: &[&str] = &[
+    "DEVRUN_CLUSTER",
+    "DEVRUN_PROCESS",
+    "DEVRUN_RUN",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "PORT",
+    "VIRTUAL_ENV",
+];
 
 /// What the environment is made of.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +41,8 @@ pub struct Inputs<'a> {
     /// devrun's own names with their values; the environment in it is not looked at. Without `${database.url}` the
     /// variables that would hold it are absent: never another worktree's.
     pub scope: &'a Scope,
+    /// Top level of the worktree, byte for byte: names in `scope` are text, and a path need not be.
+    pub worktree: &'a Path,
     /// The worktree's own virtual environment, when it has one.
     pub venv: Option<&'a Path>,
     /// Ask processes for colour although they write to pipes.
@@ -48,7 +60,7 @@ pub fn layer(files: &[EnvFile], inherited: &BTreeMap<OsString, OsString>) -> BTr
 
 /// Puts the environment together.
 pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
-    let Inputs { config, files, inherited, scope, venv, colour } = *inputs;
+    let Inputs { config, files, inherited, scope, worktree, venv, colour } = *inputs;
     let mut vars = layer(files, inherited);
     let mut origins: BTreeMap<String, Origin> = files
         .iter()
@@ -59,7 +71,11 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
 
     let foreign_venv = vars.get(OsStr::new("VIRTUAL_ENV")).map(PathBuf::from);
     let url_env = config.url_env().iter().map(String::as_str);
-    for name in STALE.iter().copied().chain(REPOSITORY_VARS).chain(url_env) {
+    // A number that stood for a socket in the process we were started from.
+    let sockets: Vec<String> =
+        config.ports.keys().map(|port| format!("{}_FD", variable_stem(port))).collect();
+    let sockets = sockets.iter().map(String::as_str);
+    for name in STALE.iter().copied().chain(REPOSITORY_VARS).chain(url_env).chain(sockets) {
         vars.remove(OsStr::new(name));
         origins.remove(name);
     }
@@ -71,6 +87,8 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
     for (name, value) in computed(config, scope) {
         set(&mut vars, &name, value.into(), Origin::Computed);
     }
+    // What carries it is known as this worktree's by exactly these bytes.
+    set(&mut vars, "DEVRUN_WORKTREE", worktree.into(), Origin::Computed);
     if let Some(path) = search_path(vars.get(OsStr::new("PATH")), foreign_venv.as_deref(), venv) {
         set(&mut vars, "PATH", path, Origin::Computed);
     }
@@ -121,8 +139,8 @@ fn computed(config: &Config, scope: &Scope) -> Vec<(String, String)> {
     }
     let url = scope.own("database.url");
     let urls = config.url_env().iter().map(|name| (name.clone(), url));
-    let own = ["branch", "slug", "slot", "worktree"]
-        .map(|name| (format!("DEVRUN_{}", variable_stem(name)), scope.own(name)));
+    let own =
+        ["branch", "slug", "slot"].map(|name| (format!("DEVRUN_{}", variable_stem(name)), scope.own(name)));
     vars.extend(urls.chain(own).filter_map(|(name, value)| Some((name, value?.to_string()))));
     vars
 }

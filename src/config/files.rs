@@ -15,6 +15,8 @@ use crate::config::{consistency, envfile, needs, procfile, schema, yaml};
 
 /// What the file is called.
 pub const FILE: &str = "devrun.yaml";
+/// What it is not called, though many such files are.
+pub const MISNAMED: &str = "devrun.yml";
 /// What a Procfile is called.
 pub const PROCFILE: &str = "Procfile";
 
@@ -22,11 +24,9 @@ pub const PROCFILE: &str = "Procfile";
 /// missing ones.
 pub fn load(root: &Path, main_root: Option<&Path>) -> Result<Config, ConfigError> {
     let config = if let Some(source) = read(root, Path::new(FILE))? {
-        from_yaml(root, &source)?
-    } else if root.join("devrun.yml").exists() {
-        let misnamed = Source::new("devrun.yml", "");
-        return Err(ConfigError::invalid(&At::file(&misnamed), "is not read: the name is devrun.yaml")
-            .with_fix("run `git mv devrun.yml devrun.yaml`"));
+        from_yaml(root, main_root, &source)?
+    } else if root.join(MISNAMED).exists() {
+        return Err(misnamed());
     } else if let Some(source) = read(root, Path::new(PROCFILE))? {
         from_procfile(root, main_root, &source)?
     } else {
@@ -34,6 +34,13 @@ pub fn load(root: &Path, main_root: Option<&Path>) -> Result<Config, ConfigError
     };
     check_folders(root, &config)?;
     Ok(config)
+}
+
+/// The error of a configuration whose name is [`MISNAMED`].
+pub fn misnamed() -> ConfigError {
+    let source = Source::new(MISNAMED, "");
+    ConfigError::invalid(&At::file(&source), format!("is not read: the name is {FILE}"))
+        .with_fix(format!("run `git mv {MISNAMED} {FILE}`"))
 }
 
 /// The text of a file of the worktree; `None` when it is not there.
@@ -64,7 +71,7 @@ fn read(root: &Path, name: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
     Ok(Some(Source::new(name.display().to_string(), text)))
 }
 
-fn from_yaml(root: &Path, source: &Arc<Source>) -> Result<Config, ConfigError> {
+fn from_yaml(root: &Path, main_root: Option<&Path>, source: &Arc<Source>) -> Result<Config, ConfigError> {
     let mut node = yaml::parse(source)?;
     let mut recognised = Vec::new();
     // A file that is wrong is told so before anything is added to it.
@@ -85,15 +92,16 @@ fn from_yaml(root: &Path, source: &Arc<Source>) -> Result<Config, ConfigError> {
     let mut config = draft.config;
     config.provenance.files.push(source.name.clone());
     config.provenance.recognised = recognised;
-    if root.join("devrun.yml").exists() {
-        config.provenance.warnings.push("devrun.yml is ignored: devrun.yaml is there".into());
+    if root.join(MISNAMED).exists() {
+        config.provenance.warnings.push(format!("{MISNAMED} is ignored: {FILE} is there"));
     }
     let mut processes = draft.processes;
     if let Some((path, at)) = draft.procfile {
         let Some(source) = read(root, &path)? else {
             return Err(ConfigError::invalid(&at, format!("there is no file `{}`", path.display())));
         };
-        processes = add_procfile(&mut config, &source, procfile::FIRST_PORT)?;
+        let base = procfile_base(&config.env_files, root, main_root)?;
+        processes = add_procfile(&mut config, &source, base)?;
     }
     consistency::settle(config, processes, &At::file(source), &|folder| has_client(root, folder))
 }
@@ -101,11 +109,17 @@ fn from_yaml(root: &Path, source: &Arc<Source>) -> Result<Config, ConfigError> {
 fn from_procfile(root: &Path, main_root: Option<&Path>, source: &Arc<Source>) -> Result<Config, ConfigError> {
     let mut config = empty();
     config.env_files = vec![".env".into()];
-    let files = envfile::load(&config.env_files, root, main_root, &BTreeMap::new())?;
-    let base = files.iter().flat_map(|file| &file.vars).rfind(|(name, _)| name == "PORT");
-    let base = base.and_then(|(_, value)| value.parse().ok()).filter(|base| *base >= 1024);
-    let processes = add_procfile(&mut config, source, base.unwrap_or(procfile::FIRST_PORT))?;
+    let base = procfile_base(&config.env_files, root, main_root)?;
+    let processes = add_procfile(&mut config, source, base)?;
     consistency::settle(config, processes, &At::file(source), &|_| false)
+}
+
+/// The port base of a Procfile's first process: PORT of the env files, as with foreman, where the system leaves it free.
+fn procfile_base(env_files: &[PathBuf], root: &Path, main_root: Option<&Path>) -> Result<u16, ConfigError> {
+    let files = envfile::load(env_files, root, main_root, &BTreeMap::new())?;
+    let written = files.iter().flat_map(|file| &file.vars).rfind(|(name, _)| name == "PORT");
+    let base = written.and_then(|(_, value)| value.parse().ok()).filter(|base| *base >= 1024);
+    Ok(base.unwrap_or(procfile::FIRST_PORT))
 }
 
 /// Adds the processes of a Procfile: each gets a port of its name, 100 after the one before, as with foreman.

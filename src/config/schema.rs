@@ -127,6 +127,12 @@ pub fn environment(node: &Node) -> Result<Vec<(String, Template)>, ConfigError> 
     node.entries()?
         .iter()
         .map(|entry| {
+            if let Some((name, _)) = entry.name.split_once('=') {
+                // Perhaps a secret, in the form of an env file.
+                let at = At { key: format!("{}.{name}", node.at.key), ..entry.at.clone() };
+                return Err(ConfigError::invalid(&at, "holds a `=`, which no environment variable may")
+                    .with_fix(format!("write `{name}: value`")));
+            }
             if !values::is_variable_name(&entry.name) {
                 return Err(ConfigError::invalid(&entry.at, "is no name for an environment variable"));
             }

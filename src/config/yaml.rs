@@ -218,6 +218,8 @@ fn explain(source: &Arc<Source>, error: &serde_saphyr::Error) -> ConfigError {
             at.key = path_by_indent(source.text(), at.line, at.column);
             let message = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
             let first = message.lines().next().unwrap_or("cannot be read");
+            // The place is told already.
+            let first = first.split(" at line ").next().unwrap_or(first);
             ConfigError::invalid(&at, format!("is not valid YAML: {first}"))
         }
     }

@@ -26,14 +26,16 @@ pub struct Entry {
     pub started: u64,
 }
 
+/// Every process that can be seen, by ascending id, each looked at only when its turn comes: one that becomes another
+/// meanwhile is met again further on, under its new and higher id.
+pub fn each() -> impl Iterator<Item = Entry> {
+    let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok()).filter_map(entry)
+}
+
 /// Every process that can be seen.
 pub fn table() -> Vec<Entry> {
-    let Ok(folders) = std::fs::read_dir("/proc") else { return Vec::new() };
-    folders
-        .flatten()
-        .filter_map(|folder| folder.file_name().to_str()?.parse().ok())
-        .filter_map(entry)
-        .collect()
+    each().collect()
 }
 
 /// One process, if it exists.

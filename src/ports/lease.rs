@@ -26,14 +26,15 @@ pub async fn lease(ctx: &Context, request: &Request) -> Result<Lease, PortsError
     Ok(lease)
 }
 
-/// What the worktree has leased, without looking at its ports or writing anything; leases a slot when it has none, or
-/// can no longer keep the one it has.
+/// What the worktree has leased, without looking at its ports or writing anything. Leases when it has no slot, can no
+/// longer keep the one it has, or asks for other ports than those recorded: nobody else would know that they are taken.
 pub async fn look(ctx: &Context, request: &Request) -> Result<Lease, PortsError> {
     let mut rows = list(ctx)?;
     rows.retain(|row| row.worktree == request.worktree || table::exists(&row.worktree));
+    let recorded = rows.iter().find(|row| row.worktree == request.worktree).map(|row| &row.ports);
     match decide::recall(&rows, request) {
-        Some(lease) => Ok(lease),
-        None => lease(ctx, request).await,
+        Some(lease) if recorded == Some(&lease.ports) => Ok(lease),
+        _ => lease(ctx, request).await,
     }
 }
 

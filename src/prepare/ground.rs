@@ -44,15 +44,11 @@ pub async fn locate(ctx: &Context) -> Result<Worktree, Report> {
 /// Reads the configuration and leases ports for a run that is about to start.
 pub(super) async fn lease(ctx: &Context, worktree: Worktree, options: &Options) -> Result<Ground, Report> {
     let config = load(ctx, &worktree)?;
-    let request = request(&worktree, &config, options.strict_ports);
-    let lease = ports::lease(ctx, &request).await?;
-    if let Some(moved) = &lease.moved {
-        ctx.events.note(format!("{moved}; this worktree now has slot {} and keeps it", lease.slot));
-    }
+    let lease = ports::lease(ctx, &request(&worktree, &config, options.strict_ports)).await?;
     build(ctx, worktree, config, lease)
 }
 
-/// The same for verbs that only look: a lease that exists is taken as it is.
+/// The same for verbs that only look: a lease that exists is taken as it is, whoever is on its ports now.
 pub(super) async fn read(ctx: &Context, worktree: Worktree) -> Result<Ground, Report> {
     let config = config::load(&worktree.path, main_root(&worktree))?;
     let lease = ports::look(ctx, &request(&worktree, &config, false)).await?;
@@ -85,6 +81,9 @@ fn main_root(worktree: &Worktree) -> Option<&Path> {
 }
 
 fn build(ctx: &Context, worktree: Worktree, config: Config, lease: Lease) -> Result<Ground, Report> {
+    if let Some(moved) = &lease.moved {
+        ctx.events.note(format!("{moved}; this worktree now has slot {} and keeps it", lease.slot));
+    }
     let files = envfile::load(&config.env_files, &worktree.path, main_root(&worktree), &ctx.env)?;
     for file in &files {
         for warning in &file.warnings {
@@ -150,6 +149,7 @@ impl Ground {
             files: &self.files,
             inherited: &ctx.env,
             scope: &scope,
+            worktree: &self.worktree.path,
             venv: venv.as_deref(),
             colour: ctx.colour,
         };

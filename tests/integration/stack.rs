@@ -23,7 +23,7 @@ const FRONTEND: &str = "  frontend:
     run: node_modules/.bin/next dev --port $PORT
     directory: frontend
     port: frontend
-    ready: { http: /admin/leads, host: demodev.localhost, timeout: 15s }   # the first page compiles
+    ready: { http: /admin/leads, host: demodev.localhost, timeout: 15s, deadline: 3m }   # the first page compiles
 ";
 /// The same, ready before a page is compiled.
 const QUICK: &str = "  frontend:

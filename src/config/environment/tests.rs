@@ -59,6 +59,7 @@ impl Case {
             files: &self.files,
             inherited: &self.inherited,
             scope: &self.scope,
+            worktree: Path::new("/w/t"),
             venv: self.venv.as_deref(),
             colour: self.colour,
         })
@@ -217,6 +218,7 @@ fn an_env_value_that_needs_a_missing_variable_says_so() {
         files: &[],
         inherited: &inherited,
         scope: &case.scope,
+        worktree: Path::new("/w/t"),
         venv: None,
         colour: false,
     })

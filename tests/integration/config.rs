@@ -1,0 +1,393 @@
+//! Configuration, from outside: mistakes with their place and without anybody's secret, Procfiles, no file at all.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::asking::{answer, base, devrun, fine, interrupt, lines_of, port, refusal, solo};
+use crate::support::Sandbox;
+
+/// Must never be printed.
+const SECRET: &str = "hunter2";
+
+/// Each: what is wrong, the file (`S` stands for a section with secrets), where it is wrong, what the message says.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    ("unknown key", "S\nprots: { web: 3000 }\nprocesses: { web: x }", "4:1: prots", "did you mean `ports`?"),
+    (
+        "unknown inner key",
+        "S\nprocesses: { web: { run: x, prot: y } }",
+        "4:29: processes.web.prot",
+        "`port`?",
+    ),
+    ("a list for a map", "S\nports: [a]\nprocesses: { web: x }", "4:8: ports", "not a list"),
+    ("text for a number", "S\nports: { web: x }\nprocesses: { web: x }", "4:15: ports.web", "not `x`"),
+    ("bases too close", "S\nports: { a: 3000, b: 3050 }\nprocesses: { web: x }", "4:22: ports.b", "apart"),
+    ("a process twice", "S\nprocesses:\n  web: x\n  web: y", "6:3: processes.web", "is written twice"),
+    ("a variable twice", "processes: { web: x }\nS\n  TOKEN: hunter2", "5:3: env.TOKEN", "is written twice"),
+    ("twice in one line", "env: { A: hunter2, B: b, A: x }\nprocesses: { web: x }", "1:26: env", "`A` is"),
+    (
+        "unknown process",
+        "S\nprocesses:\n  a: { run: x, depends_on: [c] }\n  b: y",
+        "5:29: processes.a.depends_on[0]",
+        "no process `c`",
+    ),
+    (
+        "circle",
+        "S\nprocesses:\n  a: { run: x, depends_on: [b] }\n  b: { run: y, depends_on: [a] }",
+        "5:3: processes.a.depends_on",
+        "a -> b -> a",
+    ),
+    (
+        "a port for two",
+        "S\nports: { p: 3000 }\nprocesses:\n  a: { run: x, port: p }\n  b: { run: y, port: p }",
+        "7:22: processes.b.port",
+        "already that of `a`",
+    ),
+    (
+        "no such port",
+        "S\nprocesses:\n  a: { run: x, port: p }",
+        "5:22: processes.a.port",
+        "there is no port `p`",
+    ),
+    (
+        "no such folder",
+        "S\nprocesses:\n  a: { run: x, directory: gone }",
+        "5:3: processes.a.directory",
+        "`gone`",
+    ),
+    ("no such Procfile", "S\nprocfile: Gone", "4:11: procfile", "there is no file `Gone`"),
+    ("several documents", "processes: { web: x }\n---\nS", "3:1", "more than one document"),
+    ("a computed variable", "S\n  PORT: 1\nprocesses: { web: x }", "4:9: env.PORT", "devrun computes PORT"),
+    (
+        "the variable of a port",
+        "ports: { my-api: 3000 }\nS\n  MY_API_PORT: 1\nprocesses: { web: x }",
+        "5:16: env.MY_API_PORT",
+        "devrun computes",
+    ),
+    (
+        "the database's variable",
+        "database: {}\nS\n  DATABASE_URL: x\nprocesses: { web: x }",
+        "5:17: env.DATABASE_URL",
+        "branch database",
+    ),
+    (
+        "a name of devrun's",
+        "S\nprocesses: { web: { run: x, env: { DEVRUN_X: y } } }",
+        "4:46: processes.web.env.DEVRUN_X",
+        "own use",
+    ),
+    (
+        "unknown lower case",
+        "S\n  X: hunter2${brnch}\nprocesses: { web: x }",
+        "4:6: env.X",
+        "did you mean `${branch}`?",
+    ),
+    (
+        "a port nobody has",
+        "S\nprocesses: { web: x }\nurls: { A: 'http://u:hunter2@h/${ports.web}' }",
+        "5:12: urls.A",
+        "`${ports.web}`",
+    ),
+    ("never closed", "S\n  X: hunter2${A\nprocesses: { web: x }", "4:6: env.X", "never closes it"),
+    (
+        "dotenv in YAML",
+        "S\n  OTHER=hunter2: x\nprocesses: { web: x }",
+        "4:3: env.OTHER",
+        "environment variable",
+    ),
+    ("a list of assignments", "env:\n  - TOKEN=hunter2\nprocesses: { web: x }", "2:3: env", "not a list"),
+    (
+        "a colon too many",
+        "env:\n  TOKEN: hunter2: x\nprocesses: { web: x }",
+        "2:17: env.TOKEN",
+        "not valid YAML",
+    ),
+    ("an open quote", "env:\n  TOKEN: 'hunter2\nprocesses: { web: x }", "3:1: processes", "not valid YAML"),
+    ("an open bracket", "S\n  X: [hunter2\n  Y: z", "5:4: env.Y", "not valid YAML"),
+    ("a tab", "env:\n\tTOKEN: hunter2", "2:2: env.TOKEN", "tabs"),
+    (
+        "an unknown alias",
+        "env:\n  TOKEN: *hunter2\nprocesses: { web: x }",
+        "2:10: env.TOKEN",
+        "not valid YAML",
+    ),
+    ("words without a key", "S\n  hunter2\nprocesses: { web: x }", "4:3: env.OTHER", "not valid YAML"),
+    ("no YAML at all", "TOKEN=hunter2", "1:1", "must be keys and values"),
+    (
+        "a provider",
+        "S\ndatabase: { url: 'postgres://u:hunter2@h/d', provider: p }\nprocesses: { web: x }",
+        "4:56: database.provider",
+        "no provider `p`",
+    ),
+];
+
+/// Two neighbours of what is wrong.
+const SECTION: &str = "env:\n  TOKEN: hunter2\n  OTHER: postgres://u:hunter2@host/db";
+
+#[test]
+fn every_mistake_has_its_place_and_betrays_no_neighbour() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    for (what, text, place, says) in MISTAKES {
+        let text = text.replace("S\n", &format!("{SECTION}\n"));
+        let text = if text.ends_with("\nS") { text.replace("\nS", &format!("\n{SECTION}")) } else { text };
+        sandbox.write(&main.join("devrun.yaml"), &text);
+        let ended = devrun(&sandbox, &main, &["plan"]).run();
+        let first = ended.stderr.lines().next().unwrap_or_default();
+        let expected = format!("error: devrun.yaml:{place}: ");
+        assert!(first.starts_with(&expected), "{what}: not {expected}\n{text}\n{ended}");
+        assert!(first.contains(says) && first.ends_with(" [config-invalid]"), "{what}: {ended}");
+        let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80);
+        assert_eq!(first, format!("error: {} [config-invalid]", error["message"].as_str().unwrap()));
+        for told in [&ended.stderr, &ended.stdout, &error.to_string()] {
+            assert!(!told.contains(SECRET), "{what}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_variable_is_a_failure_of_its_own() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    let text = format!("{SECTION}\n  X: hunter2${{NEEDED:?ask the team}}\nprocesses: {{ web: x }}\n");
+    sandbox.write(&main.join("devrun.yaml"), &text);
+    for verb in ["up", "plan", "env"] {
+        let error = refusal(devrun(&sandbox, &main, &[verb, "--json"]), "variable-missing", 80);
+        assert_eq!(error["message"], "devrun.yaml:4:6: env.X: NEEDED is not set: ask the team");
+        assert!(error["fix"].as_str().unwrap().contains("set NEEDED in .env"), "{error:#}");
+        assert!(!error.to_string().contains(SECRET), "{error:#}");
+    }
+    sandbox.write(&main.join(".env"), "NEEDED=there\n");
+    answer(&sandbox, &main, "plan");
+}
+
+#[test]
+fn a_file_that_costs_too_much_is_refused_quickly() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..30 {
+        let inner = vec![format!("*a{}", level - 1); 9].join(", ");
+        let _ = writeln!(bomb, "a{level}: &a{level} [{inner}]");
+    }
+    let large = format!("processes: {{ web: x }}\n# {}\n", "x".repeat(256 << 10));
+    let deep = format!("processes: {}", "[".repeat(100_000));
+    for (text, says) in [
+        (bomb, "repeats its anchors too often"),
+        (large, "is larger than 256 KiB"),
+        (deep, ""),
+        ("processes: &p { web: *p }\n".into(), ""),
+        (String::new(), "devrun.yaml: is empty"),
+        ("# only a remark\n---\n".into(), "devrun.yaml: is empty"),
+    ] {
+        sandbox.write(&main.join("devrun.yaml"), &text);
+        let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80);
+        assert!(error["message"].as_str().unwrap().contains(says), "{error:#}");
+        assert!(error.to_string().len() < 2_000);
+    }
+    sandbox.write(&main.join("devrun.yaml"), "");
+    let told = devrun(&sandbox, &main, &[]).run();
+    assert!(told.stderr.contains("this is the smallest that works"), "{told}");
+    let bad = std::fs::File::create(main.join("devrun.yaml")).unwrap();
+    std::io::Write::write_all(&mut &bad, b"processes:\n  web: \xff\n").unwrap();
+    let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80);
+    assert!(error["message"].as_str().unwrap().contains("line 2 is not UTF-8"), "{error:#}");
+}
+
+#[test]
+fn the_other_ending_is_told_not_ignored() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    sandbox.write(&main.join("devrun.yml"), &solo(base(), "true"));
+    let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80);
+    assert_eq!(error["message"], "devrun.yml: is not read: the name is devrun.yaml");
+    assert!(error["fix"].as_str().unwrap().contains("git mv devrun.yml devrun.yaml"), "{error:#}");
+    // A second configuration beside it would hide that one for ever.
+    let error = refusal(devrun(&sandbox, &main, &["init", "--json"]), "config-invalid", 80);
+    assert!(error["fix"].as_str().unwrap().contains("git mv"), "{error:#}");
+    assert!(!main.join("devrun.yaml").exists());
+    sandbox.write(&main.join("devrun.yaml"), &solo(base(), "true"));
+    let told = fine(devrun(&sandbox, &main, &[]));
+    assert!(told.stderr.contains("warning: devrun.yml is ignored"), "{told}");
+}
+
+#[test]
+fn mistakes_in_env_files_have_their_line_and_keep_their_secrets() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
+    sandbox.write(&main.join(".env"), "A=1\nTOKEN='hunter2\nB=hunter2\n");
+    let error = refusal(devrun(&sandbox, &main, &["plan", "--json"]), "config-invalid", 80);
+    assert_eq!(error["message"], ".env:2:1: TOKEN: opens a quote and never closes it");
+    assert!(!error.to_string().contains(SECRET), "{error:#}");
+    sandbox.write(&main.join(".env"), "A=1\nhunter2\nB=2\n");
+    let told = fine(devrun(&sandbox, &main, &[]));
+    assert!(told.stderr.contains("warning: .env:2 is ignored: it is no NAME=value"), "{told}");
+    assert!(!told.stderr.contains(SECRET), "{told}");
+}
+
+/// Said by processes of a Procfile that then wait to be stopped.
+const PROCFILE: &str = "# web: not this one\r\n\
+    web: echo \"got $PORT\" | tr a-z A-Z; exec devrun-fixture env:PORT env:FROM_FILE sleep\r\n\
+    \r\n\
+    no entry\r\n\
+    alpha:exec devrun-fixture env:PORT env:WEB_PORT sleep";
+
+#[test]
+fn a_procfile_alone_runs_as_in_foreman() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("Procfile", PROCFILE)]);
+    let first = base();
+    sandbox.write(&main.join(".env"), &format!("PORT={first}\nFROM_FILE=yes\n"));
+    let plan = answer(&sandbox, &main, "plan");
+    let names: Vec<&str> = plan["processes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|process| process["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["web", "alpha"], "in the order of the file");
+    assert_eq!(plan["warnings"][0], "Procfile:4 is ignored: it is no `name: command`");
+    let (web, alpha) = (port(&plan, "web"), port(&plan, "alpha"));
+    assert_eq!(u64::from(web), u64::from(first) + plan["slot"].as_u64().unwrap());
+    assert_eq!(alpha - web, 100, "a hundred apart");
+    let mut running = devrun(&sandbox, &main, &[]).start();
+    running.expect_lines(r"^(web|alpha)\s+\| env ", 4);
+    let ended = interrupt(running);
+    assert!(ended.stderr.contains("warning: Procfile:4 is ignored"), "{ended}");
+    assert_eq!(
+        lines_of("web", &ended.stdout),
+        [format!("GOT {web}"), format!("env PORT={web}"), "env FROM_FILE=yes".into()]
+    );
+    assert_eq!(
+        lines_of("alpha", &ended.stdout),
+        [format!("env PORT={alpha}"), format!("env WEB_PORT={web}")]
+    );
+    std::fs::remove_file(main.join(".env")).unwrap();
+    let plan = answer(&sandbox, &main, "plan");
+    assert_eq!(u64::from(port(&plan, "web")), 5000 + plan["slot"].as_u64().unwrap());
+}
+
+#[test]
+fn a_procfile_may_be_named_in_devrun_yaml_and_init_does_so() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("Procfile", PROCFILE)]);
+    sandbox.write(&main.join(".env"), &format!("PORT={}\n", base()));
+    let alone = answer(&sandbox, &main, "plan");
+    fine(devrun(&sandbox, &main, &["init"]));
+    let named = answer(&sandbox, &main, "plan");
+    assert_eq!(named["source"], "devrun.yaml, Procfile");
+    for part in ["processes", "ports", "urls", "env"] {
+        assert_eq!(named[part], alone[part], "{part}");
+    }
+    let own = base();
+    sandbox.write(&main.join("other/Procfile.dev"), "api: exec devrun-fixture env:PORT env:A\n");
+    let text = format!("ports: {{ api: {own} }}\nprocfile: other/Procfile.dev\nenv: {{ A: b }}\n");
+    sandbox.write(&main.join("devrun.yaml"), &text);
+    let ended = fine(devrun(&sandbox, &main, &[]));
+    let number = port(&answer(&sandbox, &main, "ports"), "api");
+    assert_eq!(lines_of("api", &ended.stdout), [format!("env PORT={number}"), "env A=b".into()]);
+    assert!((own..own + 100).contains(&number));
+}
+
+#[test]
+fn a_bad_procfile_is_an_error_that_names_it() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    for (text, message) in [
+        ("# nothing\n", "Procfile: has no processes"),
+        ("web: a\nweb: b\n", "Procfile:2:1: web: is written twice"),
+    ] {
+        sandbox.write(&main.join("Procfile"), text);
+        assert_eq!(refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80)["message"], message);
+    }
+}
+
+#[test]
+fn where_nothing_is_recognised_the_file_that_is_shown_works() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-missing", 80);
+    let fix = error["fix"].as_str().unwrap();
+    assert!(fix.starts_with("run `devrun init`, or write a devrun.yaml"), "{fix}");
+    let shown = fix.split_once("\n\n").unwrap().1;
+    let base = base();
+    let real =
+        shown.replace("npm run dev", "exec devrun-fixture env:PORT").replace("3000", &base.to_string());
+    assert!(shown.contains("npm run dev") && shown.contains("3000"), "{shown}");
+    sandbox.write(&main.join("devrun.yaml"), &real);
+    let ended = fine(devrun(&sandbox, &main, &[]));
+    let number = port(&answer(&sandbox, &main, "ports"), "web");
+    assert_eq!(lines_of("web", &ended.stdout), [format!("env PORT={number}")]);
+}
+
+/// The shape of the product this was made for.
+fn reference(sandbox: &Sandbox) -> std::path::PathBuf {
+    sandbox.repo_with(&[
+        ("package.json", "{}"),
+        ("pnpm-lock.yaml", ""),
+        ("pnpm-workspace.yaml", "packages: [frontend]\n"),
+        ("frontend/package.json", r#"{ "dependencies": { "next": "16.0.0" } }"#),
+        ("backend/requirements.txt", "fastapi==0.1\n"),
+        ("backend/app/main.py", "app = FastAPI()\n\n@app.get('/healthz')\ndef healthz(): ...\n"),
+        ("backend/alembic.ini", "[alembic]\nscript_location = %(here)s/alembic\n"),
+    ])
+}
+
+#[test]
+fn init_writes_down_what_runs_without_a_file() {
+    let sandbox = Sandbox::new();
+    let main = reference(&sandbox);
+    let recognised = answer(&sandbox, &main, "plan");
+    assert!(
+        recognised["source"].as_str().unwrap().starts_with("recognised: Next.js in frontend"),
+        "{recognised:#}"
+    );
+    let shown = fine(devrun(&sandbox, &main, &["init", "--print"])).stdout;
+    assert!(!main.join("devrun.yaml").exists());
+    let wrote = fine(devrun(&sandbox, &main.join("backend/app"), &["init"]));
+    assert!(wrote.stdout.starts_with("Wrote "), "{wrote}");
+    assert_eq!(std::fs::read_to_string(main.join("devrun.yaml")).unwrap(), shown);
+    let mut written = answer(&sandbox, &main, "plan");
+    assert_eq!(written["source"], "devrun.yaml");
+    written["source"] = recognised["source"].clone();
+    assert_eq!(written, recognised);
+    let names: Vec<&Value> =
+        written["processes"].as_array().unwrap().iter().map(|process| &process["name"]).collect();
+    assert_eq!(names, ["backend", "frontend"]);
+    assert_eq!(written["database"]["url"], "not created yet");
+
+    sandbox.write(&main.join("devrun.yaml"), "mine");
+    let error = refusal(devrun(&sandbox, &main, &["init", "--json"]), "config-invalid", 80);
+    assert!(error["message"].as_str().unwrap().ends_with("devrun.yaml exists already"), "{error:#}");
+    assert_eq!(std::fs::read_to_string(main.join("devrun.yaml")).unwrap(), "mine");
+    std::fs::remove_file(main.join("devrun.yaml")).unwrap();
+    std::os::unix::fs::symlink("elsewhere.yaml", main.join("devrun.yaml")).unwrap();
+    refusal(devrun(&sandbox, &main, &["init", "--json"]), "config-invalid", 80);
+    assert_eq!(std::fs::read_link(main.join("devrun.yaml")).unwrap(), Path::new("elsewhere.yaml"));
+}
+
+#[test]
+fn init_where_nothing_is_recognised_says_what_to_change() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    let ended = fine(devrun(&sandbox, &main, &["init"]));
+    assert!(ended.stdout.contains("Nothing was recognised here"), "{ended}");
+    let plan = answer(&sandbox, &main, "plan");
+    assert_eq!(plan["processes"].as_array().unwrap().len(), 1);
+    std::fs::remove_file(main.join("devrun.yaml")).unwrap();
+    let told = answer(&sandbox, &main, "init");
+    assert_eq!(told["path"], main.canonicalize().unwrap().join("devrun.yaml").to_str().unwrap());
+    assert_eq!(told["recognised"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_place_is_told_once_and_as_editors_read_it() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", "processes: [\n")]);
+    let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80);
+    let message = error["message"].as_str().unwrap();
+    assert!(Regex::new(r"^devrun\.yaml:\d+:\d+: ").unwrap().is_match(message), "{message}");
+    assert!(!message.contains(" at line "), "{message}");
+}
