@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args;
 use crate::context::Context;
@@ -24,6 +24,9 @@ use crate::supervisor::sweep;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
 
+/// How long a supervisor may take from its lock to its record.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// Settles what was entrusted, after everything of the run is dead. Called by the keeper, or by the supervisor when the
 /// keeper died first.
 pub(super) fn settle(trust: Trust) {
@@ -40,9 +43,8 @@ pub(super) async fn run(
     let mut stops = link.watch().and_then(|keeper| Stops::listen(Some(keeper))).map_err(deaf)?;
     link.unblock_signals().map_err(deaf)?;
     let worktree = prepare::locate(ctx).await?;
-    let claim = match control::claim(&worktree.state)? {
-        Ok(claim) => claim,
-        Err(record) => return already_running(console, record),
+    let Some(claim) = control::claim(&worktree.state)? else {
+        return already_running(console, control::running(&worktree.state, SETTLE).await);
     };
     let result = bring_up(ctx, console, args, &worktree, &claim, &mut link, &mut stops).await;
     claim.clear();

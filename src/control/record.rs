@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::os::fs::{self, FsError, Lock, LockKind};
@@ -76,37 +78,38 @@ impl Claim {
     }
 }
 
-/// Who runs in a worktree.
-#[derive(Debug)]
-pub enum State {
-    /// Nobody.
-    Free,
-    /// A supervisor, and what it wrote down; `None` in the instant before it does.
-    Running(Option<Record>),
-}
-
-/// Becomes the supervisor of the worktree whose state folder is `state`; `Err` with the record of the one that is.
-pub fn claim(state: &Path) -> Result<Result<Claim, Option<Record>>, FsError> {
+/// Becomes the supervisor of the worktree whose state folder is `state`; `None` when another is.
+pub fn claim(state: &Path) -> Result<Option<Claim>, FsError> {
     let file = file(state);
     match Lock::try_take(&lock_file(state), LockKind::Exclusive)? {
         Some(lock) => {
             let unclean = file.exists();
-            Ok(Ok(Claim { lock, unclean, file }))
+            Ok(Some(Claim { lock, unclean, file }))
         }
-        None => Ok(Err(read(&file))),
+        None => Ok(None),
     }
 }
 
-/// Looks who runs in the worktree whose state folder is `state`, without becoming anything.
-pub fn look(state: &Path) -> Result<State, FsError> {
+/// What the supervisor that holds the lock of `state` says of itself. Right after it took the lock the record may still be
+/// that of one that was killed: waits up to `limit` for one whose process is alive.
+pub async fn running(state: &Path, limit: Duration) -> Option<Record> {
+    let start = std::time::Instant::now();
+    loop {
+        let alive = |record: &Record| kill(Pid::from_raw(record.pid.cast_signed()), None).is_ok();
+        if let Some(record) = read(&file(state)).filter(alive) {
+            return Some(record);
+        }
+        if start.elapsed() >= limit {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// True while somebody is the supervisor of the worktree whose state folder is `state`. Makes nothing.
+pub fn is_running(state: &Path) -> Result<bool, FsError> {
     // Never makes the folder: looking must work where nothing can be written.
-    if !lock_file(state).exists() {
-        return Ok(State::Free);
-    }
-    match Lock::try_take(&lock_file(state), LockKind::Shared)? {
-        Some(_) => Ok(State::Free),
-        None => Ok(State::Running(read(&file(state)))),
-    }
+    Ok(lock_file(state).exists() && Lock::try_take(&lock_file(state), LockKind::Shared)?.is_none())
 }
 
 /// Waits until the supervisor is gone; false when `limit` passed first.
@@ -141,10 +144,10 @@ mod tests {
         assert!(!first.unclean);
         let record = Record::new(7, Path::new("/w"), BTreeMap::new(), Vec::new());
         first.record(&record).unwrap();
-        assert_eq!(claim(dir.path()).unwrap().unwrap_err(), Some(record.clone()));
-        assert!(matches!(look(dir.path()).unwrap(), State::Running(Some(found)) if found == record));
+        assert!(claim(dir.path()).unwrap().is_none());
+        assert!(is_running(dir.path()).unwrap());
         drop(first);
-        assert!(matches!(look(dir.path()).unwrap(), State::Free));
+        assert!(!is_running(dir.path()).unwrap());
         assert!(claim(dir.path()).unwrap().unwrap().unclean);
     }
 
