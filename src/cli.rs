@@ -74,7 +74,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
             (Verb::Env(args), _) => env::run(&ctx, &console, &args, json).await,
             (Verb::Ports, _) => ports::run(&ctx, &console, json).await,
             (Verb::Url(args), _) => url::run(&ctx, &console, &args, json).await,
-            (Verb::Exec(args), _) => exec::run(&ctx, &args).await,
+            (Verb::Exec(args), _) => exec::run(&ctx, &console, &args).await,
             (Verb::Init(args), _) => init::run(&ctx, &console, &args, json).await,
         }
     })

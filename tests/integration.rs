@@ -12,7 +12,11 @@ mod config;
 mod ground;
 #[path = "integration/ports.rs"]
 mod ports;
-#[path = "integration/worktrees.rs"]
-mod worktrees;
 #[path = "integration/stack.rs"]
 mod stack;
+#[path = "integration/supervise.rs"]
+mod supervise;
+#[path = "integration/verbs.rs"]
+mod verbs;
+#[path = "integration/worktrees.rs"]
+mod worktrees;

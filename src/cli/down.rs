@@ -41,7 +41,7 @@ pub(super) async fn run(
     // A supervisor and a keeper that were both killed leave processes that only their tag betrays.
     let left = match control::claim(&worktree.state)? {
         Ok(claim) if claim.unclean => {
-            let left = sweep::kill_leftovers(&sweep::worktree_tag(&worktree.path)).len();
+            let left = sweep::kill_leftovers(&sweep::worktree_tag(&worktree.path));
             claim.clear();
             left
         }

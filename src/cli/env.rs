@@ -1,11 +1,13 @@
 //! `devrun env`: the environment of the stack, for shells, dotenv files and programs. Secrets are masked unless asked for.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Map, json};
 
 use super::args::{self, Format};
+use crate::config::values::is_variable_name;
 use crate::context::Context;
 use crate::error::{Exit, Report};
 use crate::plan::Environment;
@@ -21,55 +23,94 @@ pub(super) async fn run(
     args: &args::Env,
     as_json: bool,
 ) -> Result<Exit, Report> {
-    let preview = prepare::preview(ctx).await?;
-    let format = if as_json { Format::Json } else { args.format };
-    let text = render(&preview.plan.env, format, args.reveal, args.all);
+    let env = prepare::preview(ctx).await?.plan.env;
+    let shown = shown(&env, args.reveal, args.all);
+    let text = match if as_json { Format::Json } else { args.format } {
+        Format::Json => json_object(&shown),
+        Format::Shell => [forgotten(&ctx.env, &env), lines(&shown, "export ", shell_quoted)].concat(),
+        Format::Dotenv => lines(&shown, "", dotenv_quoted),
+    };
     super::printed(console.print(&text))
 }
 
-fn render(env: &Environment, format: Format, reveal: bool, all: bool) -> String {
-    let shown = env.vars.iter().filter_map(|(name, value)| {
-        let name = name.to_str()?;
-        let wanted = all || env.origins.contains_key(name);
-        let value = if env.secrets.contains(name) && !reveal { OsStr::new(MASK) } else { value };
-        wanted.then_some((name, value))
-    });
-    match format {
-        Format::Json => {
-            let object: Map<_, _> =
-                shown.map(|(name, value)| (name.into(), json!(value.to_string_lossy()))).collect();
-            format!("{:#}\n", json!(object))
-        }
-        Format::Shell => lines(shown.map(|(name, value)| format!("export {name}={}", shell_quoted(value)))),
-        Format::Dotenv => lines(shown.map(|(name, value)| format!("{name}={}", dotenv_quoted(value)))),
-    }
+type Shown<'a> = Vec<(&'a str, &'a OsStr)>;
+
+/// What devrun adds or changes, or all there is, with secrets masked unless they are to be revealed.
+fn shown(env: &Environment, reveal: bool, all: bool) -> Shown<'_> {
+    env.vars
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = name.to_str().filter(|name| all || env.origins.contains_key(*name))?;
+            let masked = env.secrets.contains(name) && !reveal;
+            Some((name, if masked { OsStr::new(MASK) } else { value.as_os_str() }))
+        })
+        .collect()
 }
 
-fn lines(rows: impl Iterator<Item = String>) -> String {
-    rows.flat_map(|row| [row, "\n".into()]).collect()
+fn json_object(shown: &Shown<'_>) -> Vec<u8> {
+    let object: Map<_, _> =
+        shown.iter().map(|(name, value)| ((*name).into(), json!(value.to_string_lossy()))).collect();
+    format!("{:#}\n", json!(object)).into_bytes()
+}
+
+/// A line each. Names that only programs can give a variable (bash's exported functions) are no names to a shell.
+fn lines(shown: &Shown<'_>, lead: &str, quoted: impl Fn(&OsStr) -> Vec<u8>) -> Vec<u8> {
+    let named = shown.iter().filter(|(name, _)| is_variable_name(name));
+    named
+        .flat_map(|(name, value)| [lead.as_bytes(), name.as_bytes(), b"=", &quoted(value), b"\n"].concat())
+        .collect()
+}
+
+/// What a shell has that the stack must not see: another worktree's database, port, virtual environment.
+fn forgotten(inherited: &BTreeMap<OsString, OsString>, env: &Environment) -> Vec<u8> {
+    let gone = inherited.keys().filter(|name| !env.vars.contains_key(*name)).filter_map(|name| name.to_str());
+    gone.filter(|name| is_variable_name(name))
+        .flat_map(|name| format!("unset {name}\n").into_bytes())
+        .collect()
 }
 
 /// Single quotes protect everything but themselves.
-fn shell_quoted(value: &OsStr) -> String {
-    let text = String::from_utf8_lossy(value.as_bytes());
-    format!("'{}'", text.replace('\'', "'\\''"))
+fn shell_quoted(value: &OsStr) -> Vec<u8> {
+    let mut quoted = vec![b'\''];
+    for byte in value.as_bytes() {
+        match byte {
+            b'\'' => quoted.extend(b"'\\''"),
+            other => quoted.push(*other),
+        }
+    }
+    quoted.push(b'\'');
+    quoted
 }
 
-/// Double quotes with the escapes that dotenv readers agree upon.
-fn dotenv_quoted(value: &OsStr) -> String {
+/// Single quotes where every reader of such files takes them literally, shells included; else double quotes with the
+/// escapes of our own reader, which most have.
+fn dotenv_quoted(value: &OsStr) -> Vec<u8> {
     let text = value.to_string_lossy();
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('\n', "\\n");
-    format!("\"{escaped}\"")
+    let literal = !text.contains(['\'', '\r']) && !text.contains(r"\\") && !text.ends_with('\\');
+    if literal {
+        return [b"'", value.as_bytes(), b"'"].concat();
+    }
+    let escaped = text
+        .replace('\\', r"\\")
+        .replace('"', r#"\""#)
+        .replace('\n', r"\n")
+        .replace('\r', r"\r")
+        .replace("${", r"\${");
+    format!("\"{escaped}\"").into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::config::envfile::dotenv;
+    use crate::config::source::Source;
     use crate::plan::Origin;
 
     fn sample() -> Environment {
         Environment {
-            vars: [("A", "it's"), ("TOKEN", "x\"$y"), ("PATH", "/bin")]
+            vars: [("A", "it's"), ("TOKEN", "x\"$y"), ("PATH", "/bin"), ("BASH_FUNC_x%%", "() { :; }")]
                 .map(|(k, v)| (k.into(), v.into()))
                 .into(),
             origins: [("A", Origin::Config), ("TOKEN", Origin::File)].map(|(k, o)| (k.to_string(), o)).into(),
@@ -77,17 +118,42 @@ mod tests {
         }
     }
 
+    fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap()
+    }
+
     #[test]
     fn secrets_are_masked_unless_revealed() {
-        let text = render(&sample(), Format::Shell, false, false);
-        assert_eq!(text, "export A='it'\\''s'\nexport TOKEN='********'\n");
-        let text = render(&sample(), Format::Dotenv, true, false);
-        assert_eq!(text, "A=\"it's\"\nTOKEN=\"x\\\"\\$y\"\n");
+        let env = sample();
+        let shell = lines(&shown(&env, false, false), "export ", shell_quoted);
+        assert_eq!(text(shell), "export A='it'\\''s'\nexport TOKEN='********'\n");
+        let dotenv = lines(&shown(&env, true, false), "", dotenv_quoted);
+        assert_eq!(text(dotenv), "A=\"it's\"\nTOKEN='x\"$y'\n");
     }
 
     #[test]
     fn inherited_variables_are_shown_on_request() {
-        assert!(!render(&sample(), Format::Json, false, false).contains("PATH"));
-        assert!(render(&sample(), Format::Json, false, true).contains("PATH"));
+        let env = sample();
+        assert!(!text(json_object(&shown(&env, false, false))).contains("PATH"));
+        assert!(text(json_object(&shown(&env, false, true))).contains("BASH_FUNC_x%%"));
+        assert!(!text(lines(&shown(&env, false, true), "", shell_quoted)).contains("BASH_FUNC"));
+    }
+
+    #[test]
+    fn a_shell_forgets_what_the_stack_does_not_have() {
+        let inherited =
+            [("PORT", "1"), ("PATH", "/bin"), ("no name", "x")].map(|(k, v)| (k.into(), v.into()));
+        assert_eq!(text(forgotten(&inherited.into(), &sample())), "unset PORT\n");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_as_dotenv_is_read_back(value in "([a-z '\"`\\\\$\\{\\}#\r\n=]|\\PC){0,30}") {
+            let file = format!("NAME={}\nNEXT=1\n", text(dotenv_quoted(OsStr::new(&value))));
+            let outer = |_: &str| Some("not this".to_string());
+            let read = dotenv::parse(&Source::new(".env", file), &mut BTreeMap::new(), &outer).unwrap();
+            let wanted = vec![("NAME".to_string(), value), ("NEXT".to_string(), "1".to_string())];
+            prop_assert_eq!(read.vars, wanted);
+        }
     }
 }

@@ -6,16 +6,19 @@ use super::args;
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::prepare;
+use crate::ui::console::Console;
 
 #[expect(
     clippy::disallowed_methods,
     reason = "becomes the command instead of running it: nothing is left to bound"
 )]
-pub(super) async fn run(ctx: &Context, args: &args::Exec) -> Result<Exit, Report> {
+pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> Result<Exit, Report> {
     let preview = prepare::preview(ctx).await?;
     let program = &args.command[0];
     let path = preview.plan.env.vars.get(std::ffi::OsStr::new("PATH"));
     let resolved = which::which_in(program, path, &ctx.cwd).unwrap_or_else(|_| program.into());
+    // From here on nobody is left to write it.
+    console.flush();
     let error = std::process::Command::new(resolved)
         .args(&args.command[1..])
         .current_dir(&ctx.cwd)

@@ -69,8 +69,8 @@ async fn bring_up(
     let worktree_tag = sweep::worktree_tag(&worktree.path);
     if claim.unclean {
         let left = sweep::kill_leftovers(&worktree_tag);
-        if !left.is_empty() {
-            ctx.events.note(format!("ended {} processes that an earlier run left behind", left.len()));
+        if left > 0 {
+            ctx.events.note(format!("ended {left} processes that an earlier run left behind"));
         }
     }
     claim.record(&Record::new(keeper_pid(), &worktree.path, BTreeMap::new(), Vec::new()))?;

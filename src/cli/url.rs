@@ -25,8 +25,11 @@ pub(super) async fn run(
     };
     let Some((found, url)) = urls.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
         let known: Vec<&str> = urls.iter().map(|(name, _)| name.as_str()).collect();
-        return Err(Report::new(Code::ConfigInvalid, format!("there is no URL named {name}"))
-            .with_fix(format!("one of: {}", known.join(", "))));
+        let fix = match known.as_slice() {
+            [] => "name it under `urls:`; there are none here".into(),
+            all => format!("one of: {}", all.join(", ")),
+        };
+        return Err(Report::new(Code::ConfigInvalid, format!("there is no URL named {name}")).with_fix(fix));
     };
     if as_json {
         return super::printed(console.print_json(&json!({ found: url })));

@@ -92,7 +92,7 @@ impl Shape {
             writeln!(out, "    directory: {}", scalar(&next.directory.to_string_lossy()))?;
             writeln!(out, "    port: frontend")?;
             // The first page compiles while the first request waits.
-            writeln!(out, "    ready: {{ http: /, timeout: 15s }}")?;
+            writeln!(out, "    ready: {{ http: /, timeout: 15s, deadline: 3m }}")?;
         }
         if self.fastapi.as_ref().is_some_and(|fastapi| !fastapi.healthz) {
             writeln!(out, "urls:\n  Backend: http://localhost:${{ports.backend}}")?;

@@ -16,8 +16,18 @@ use crate::config::values::variable_stem;
 use crate::plan::{Environment, Origin};
 use crate::worktree::git::REPOSITORY_VARS;
 
-/// Variables of another run or another activation: `DEVRUN_RUN` is the supervisor's tag, the `LISTEN_` ones are systemd's.
-const STALE: &[&str] = &["DEVRUN_RUN", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "PORT", "VIRTUAL_ENV"];
+/// Variables of another run or another activation: the `DEVRUN_` ones are the supervisor's tags, by which it knows what to
+/// stop and what to spare, the `LISTEN_` ones are systemd's.
+const STALE: &[&str] = &[
+    "DEVRUN_CLUSTER",
+    "DEVRUN_PROCESS",
+    "DEVRUN_RUN",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "PORT",
+    "VIRTUAL_ENV",
+];
 
 /// What the environment is made of.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +71,11 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
 
     let foreign_venv = vars.get(OsStr::new("VIRTUAL_ENV")).map(PathBuf::from);
     let url_env = config.url_env().iter().map(String::as_str);
-    for name in STALE.iter().copied().chain(REPOSITORY_VARS).chain(url_env) {
+    // A number that stood for a socket in the process we were started from.
+    let sockets: Vec<String> =
+        config.ports.keys().map(|port| format!("{}_FD", variable_stem(port))).collect();
+    let sockets = sockets.iter().map(String::as_str);
+    for name in STALE.iter().copied().chain(REPOSITORY_VARS).chain(url_env).chain(sockets) {
         vars.remove(OsStr::new(name));
         origins.remove(name);
     }

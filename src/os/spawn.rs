@@ -47,22 +47,6 @@ pub struct Isolation {
 /// First descriptor number of [`Isolation::descriptors`] in the child, as systemd's `LISTEN_FDS` has it.
 pub const FIRST_DESCRIPTOR: RawFd = 3;
 
-/// Signals whose disposition a child must find as if nobody had touched it.
-const RESET: [Signal; 12] = [
-    Signal::SIGINT,
-    Signal::SIGTERM,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGPIPE,
-    Signal::SIGCHLD,
-    Signal::SIGTSTP,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGWINCH,
-];
-
 /// Arranges that the child starts in a session and group of its own, with default signals, an empty mask and no
 /// descriptor but 0, 1, 2 and those handed over.
 pub fn isolate(command: &mut Command, isolation: Isolation) {
@@ -81,7 +65,8 @@ fn in_child(parent: Pid, isolation: &Isolation) -> io::Result<()> {
         die_with(parent)?;
     }
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in RESET {
+    // A child must find every disposition as if nobody had touched it; these two nobody can.
+    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
         // SAFETY: SIG_DFL installs no handler of ours.
         unsafe { sigaction(signal, &default)? };
     }
@@ -148,6 +133,15 @@ fn hand_over(descriptors: &[OwnedFd]) -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
+    Ok(())
+}
+
+/// Undoes an ignored `SIGCHLD`, which is inherited: under it the kernel reaps children itself and nobody learns of their
+/// ends.
+pub fn hear_of_children() -> io::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_DFL installs no handler of ours.
+    unsafe { sigaction(Signal::SIGCHLD, &default)? };
     Ok(())
 }
 

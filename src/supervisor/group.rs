@@ -1,6 +1,5 @@
 //! One child with all it starts: made in a session of its own, signalled and counted as a whole.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
@@ -9,7 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::sweep::{self, PROCESS_TAG, RUN_TAG};
+use super::sweep::{self, Below, PROCESS_TAG, RUN_TAG};
 use crate::error::{Code, Report};
 use crate::os::proc::{self, Entry};
 use crate::os::spawn::{self, Isolation};
@@ -108,18 +107,18 @@ impl Group {
     /// Everything of this child that is alive, itself included: its session, its descendants, and strays of ours that
     /// carry its tag.
     pub fn members(&self) -> Vec<Entry> {
-        let table = proc::table();
-        let below: BTreeSet<u32> =
-            proc::descendants(&table, self.leader, &|_| false).iter().map(|entry| entry.pid).collect();
-        let ours = proc::descendants(&table, std::process::id(), &|_| false);
-        ours.into_iter()
-            .filter(|entry| {
-                entry.state != 'Z'
-                    && (entry.session == self.leader
-                        || below.contains(&entry.pid)
-                        || self.is_tagged(entry.pid))
-            })
-            .collect()
+        let mut is_member = self.recogniser();
+        proc::each().filter(|entry| entry.state != 'Z' && is_member(entry)).collect()
+    }
+
+    /// Tells whether a process belongs here.
+    fn recogniser(&self) -> impl FnMut(&Entry) -> bool {
+        let mut ours = Below::new(std::process::id(), |_| false);
+        let mut below = Below::new(self.leader, |_| false);
+        move |entry| {
+            ours.contains(entry)
+                && (entry.session == self.leader || below.contains(entry) || self.is_tagged(entry.pid))
+        }
     }
 
     fn is_tagged(&self, pid: u32) -> bool {
@@ -127,27 +126,28 @@ impl Group {
         is(PROCESS_TAG, &self.name) && is(RUN_TAG, &self.run) && proc::env_of(pid, sweep::SPARED).is_none()
     }
 
-    /// Asks it to stop: the leader's group gets `signal`; once the leader is gone, each that is left does.
-    pub fn ask(&self, signal: i32, leader_alive: bool) {
+    /// Asks the leader and its group to stop.
+    pub fn ask(&self, signal: i32) {
         let Ok(signal) = Signal::try_from(signal) else { return };
-        if leader_alive {
-            let group = Pid::from_raw(self.leader.cast_signed());
-            let _ = killpg(group, signal);
-            // What is stopped cannot act on the signal.
-            let _ = killpg(group, Signal::SIGCONT);
-        } else {
-            let left = self.members();
-            sweep::signal(&left, signal);
-            sweep::signal(&left, Signal::SIGCONT);
-        }
+        let group = Pid::from_raw(self.leader.cast_signed());
+        let _ = killpg(group, signal);
+        // What is stopped cannot act on the signal.
+        let _ = killpg(group, Signal::SIGCONT);
     }
 
-    /// Kills all of it now.
+    /// Asks each to stop that a leader who is gone has left; when its group was `asked` before, only those who are not of
+    /// it: many programs take a second signal for impatience.
+    pub fn ask_leftovers(&self, signal: i32, asked: bool) {
+        let Ok(signal) = Signal::try_from(signal) else { return };
+        let left: Vec<Entry> =
+            self.members().into_iter().filter(|entry| !asked || entry.group != self.leader).collect();
+        sweep::signal(&left, signal);
+        sweep::signal(&left, Signal::SIGCONT);
+    }
+
+    /// Kills all that is there of it now. What is born in the same moment may escape: to be repeated until nothing is left.
     pub fn kill(&self) {
-        // Members first: once parents are dead, who belongs to whom is harder to tell.
-        let members = self.members();
-        let _ = killpg(Pid::from_raw(self.leader.cast_signed()), Signal::SIGKILL);
-        sweep::signal(&members, Signal::SIGKILL);
+        sweep::end(self.recogniser());
     }
 }
 

@@ -72,11 +72,11 @@ pub struct Link {
 
 /// Splits the program in two. Must be called before any thread exists.
 pub fn split() -> std::io::Result<Role> {
+    spawn::hear_of_children()?;
     let (ours, theirs) = UnixStream::pair()?;
     let handled: SigSet = HANDLED.into_iter().collect();
-    let mut before = SigSet::empty();
     // Blocked before the fork, so that no signal falls between the two.
-    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&handled), Some(&mut before))?;
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&handled), None)?;
     sweep::adopt_strays();
     match spawn::fork()? {
         Side::Parent(supervisor) => Ok(Role::Keeper(Keeper { supervisor, link: ours })),

@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 pub use outcome::{Outcome, Why};
 use process::{State, Unit};
 
-use crate::error::{Code, Report};
+use crate::error::Report;
 use crate::event::{Ending, Event, ProcessState};
 use crate::plan::{Condition, Need, Plan, RestartPolicy};
 use crate::supervisor::backoff;
 
 /// How long a stop is waited for in silence.
 const SILENT_STOP: Duration = Duration::from_secs(1);
+/// Time between one kill and the next: something may have been born while the first was under way.
+const KILL_AGAIN: Duration = Duration::from_millis(100);
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -73,9 +75,17 @@ pub struct Machine {
     units: Vec<Unit>,
     gates: BTreeSet<Need>,
     stopping: Option<(Why, Instant)>,
-    told_waiting: bool,
-    told_ready: bool,
+    told: Told,
+    /// Nobody is given time to stop any more.
+    killing: bool,
     done: bool,
+}
+
+/// What is told once.
+#[derive(Debug, Default)]
+struct Told {
+    waiting: bool,
+    ready: bool,
 }
 
 impl Machine {
@@ -85,8 +95,8 @@ impl Machine {
             units: process::units(&plan.processes),
             gates: open.into_iter().collect(),
             stopping: None,
-            told_waiting: false,
-            told_ready: false,
+            told: Told::default(),
+            killing: false,
             done: false,
         }
     }
@@ -129,11 +139,11 @@ impl Machine {
     pub fn deadline(&self) -> Option<Instant> {
         let units = self.units.iter().filter_map(|unit| match unit.state {
             State::Backoff { until, .. } => Some(until),
-            State::Stopping { kill_at, killed: false, .. } => Some(kill_at),
+            State::Stopping { kill_at, .. } => Some(kill_at),
             _ => None,
         });
         let waiting =
-            self.stopping.as_ref().filter(|_| !self.told_waiting).map(|(_, since)| *since + SILENT_STOP);
+            self.stopping.as_ref().filter(|_| !self.told.waiting).map(|(_, since)| *since + SILENT_STOP);
         units.chain(waiting).min()
     }
 
@@ -175,11 +185,13 @@ impl Machine {
         }
         let unit = &mut self.units[index];
         match &mut unit.state {
-            State::Stopping { ending: known, .. } => *known = Some(ending),
+            State::Stopping { ending: known, .. } => {
+                *known = Some(ending);
+                effects.push(Effect::Signal(index));
+            }
             State::Running { since, .. } => {
                 let ran = now.saturating_duration_since(*since);
-                unit.state =
-                    State::Stopping { kill_at: now + unit.grace, killed: false, ending: Some(ending), ran };
+                unit.state = State::Stopping { kill_at: now + unit.grace, ending: Some(ending), ran };
                 effects.push(Effect::Signal(index));
             }
             _ => {}
@@ -249,7 +261,8 @@ impl Machine {
             }
             let unit = &mut self.units[index];
             let ran = now.saturating_duration_since(since);
-            unit.state = State::Stopping { kill_at: now + unit.grace, killed: false, ending: None, ran };
+            let grace = if self.killing { Duration::ZERO } else { unit.grace };
+            unit.state = State::Stopping { kill_at: now + grace, ending: None, ran };
             effects.push(unit.tell(ProcessState::Stopping));
             effects.push(Effect::Signal(index));
         }
@@ -257,26 +270,26 @@ impl Machine {
 
     fn kill_all(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.stop(Why::Killed, now, effects);
-        for (index, unit) in self.units.iter_mut().enumerate() {
+        self.killing = true;
+        for unit in &mut self.units {
             match &mut unit.state {
-                State::Stopping { killed: killed @ false, .. } => *killed = true,
+                State::Stopping { kill_at, .. } => *kill_at = now,
                 State::Running { since, .. } => {
                     let ran = now.saturating_duration_since(*since);
-                    unit.state = State::Stopping { kill_at: now, killed: true, ending: None, ran };
+                    unit.state = State::Stopping { kill_at: now, ending: None, ran };
                 }
-                _ => continue,
+                _ => {}
             }
-            effects.push(Effect::Kill(index));
         }
     }
 
     /// Everything that follows from the state as it is: starts, kills that are due, announcements, the end.
     fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         for (index, unit) in self.units.iter_mut().enumerate() {
-            if let State::Stopping { kill_at, killed: killed @ false, .. } = &mut unit.state
+            if let State::Stopping { kill_at, .. } = &mut unit.state
                 && now >= *kill_at
             {
-                *killed = true;
+                *kill_at = now + KILL_AGAIN;
                 effects.push(Effect::Kill(index));
             }
         }
@@ -294,8 +307,8 @@ impl Machine {
 
     fn settle_stop(&mut self, since: Instant, now: Instant, effects: &mut Vec<Effect>) {
         self.ask_to_stop(now, effects);
-        if !self.told_waiting && now >= since + SILENT_STOP {
-            self.told_waiting = true;
+        if !self.told.waiting && now >= since + SILENT_STOP {
+            self.told.waiting = true;
             let names: Vec<String> =
                 self.units.iter().filter(|unit| unit.is_live()).map(|unit| unit.name.clone()).collect();
             if !names.is_empty() {
@@ -321,8 +334,8 @@ impl Machine {
             State::Idle => true,
             _ => false,
         });
-        if all_up && !self.told_ready {
-            self.told_ready = true;
+        if all_up && !self.told.ready {
+            self.told.ready = true;
             effects.push(Effect::AllReady);
         }
     }
@@ -354,16 +367,6 @@ impl Machine {
             effects.push(self.units[index].tell(ProcessState::Waiting { on }));
         }
     }
-}
-
-/// The report for a process that ended although it should have gone on.
-fn ended_report(name: &str, ending: Ending, restarts: u32) -> Report {
-    let message = if restarts == 0 {
-        format!("{name} ended with {ending}")
-    } else {
-        format!("{name} ended with {ending}; given up after {restarts} restarts")
-    };
-    Report::new(Code::ProcessEnded, message)
 }
 
 impl Unit {

@@ -16,7 +16,7 @@ use crate::plan::{Environment, Probe, Process, Readiness, Run};
 /// A [`Probe::Log`] never resolves here: the output thread sees the lines.
 pub async fn wait(process: &Process, readiness: &Readiness, env: &Environment) -> Result<(), String> {
     let start = Instant::now();
-    let mut last;
+    let mut last = "no answer yet".to_string();
     let mut pause = Duration::from_millis(10);
     loop {
         let left = readiness.deadline.saturating_sub(start.elapsed());
@@ -29,6 +29,8 @@ pub async fn wait(process: &Process, readiness: &Readiness, env: &Environment) -
         match attempt {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(answer)) => last = answer,
+            // Cut short by the deadline, it says less than the answer before.
+            Err(_) if left < readiness.timeout => {}
             Err(_) => last = format!("no answer within {:?}", readiness.timeout),
         }
         if start.elapsed() + pause >= readiness.deadline {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 
 use self::lines::Lines;
 use super::group::{self, Group};
@@ -120,10 +121,24 @@ async fn child_died(deaths: &mut Option<tokio::signal::unix::Signal>) {
     }
 }
 
-/// A started child: its tree, and whether its leader still runs.
+/// A started child: its tree, whether its leader still runs, whether its group was asked to stop, and its probe.
 struct Live {
     group: Group,
     leader_alive: bool,
+    asked: bool,
+    /// Ended with the leader: the next child has a deadline of its own.
+    probe: JoinSet<()>,
+}
+
+impl Live {
+    fn ask(&mut self, signal: i32) {
+        if self.leader_alive {
+            self.group.ask(signal);
+            self.asked = true;
+        } else {
+            self.group.ask_leftovers(signal, self.asked);
+        }
+    }
 }
 
 struct Run {
@@ -149,8 +164,8 @@ impl Run {
                 Effect::Spawn(index) => self.spawn(index),
                 Effect::Probe(index) => self.probe(index),
                 Effect::Signal(index) => {
-                    if let Some(live) = &self.groups[index] {
-                        live.group.ask(self.plan.processes[index].stop_signal, live.leader_alive);
+                    if let Some(live) = &mut self.groups[index] {
+                        live.ask(self.plan.processes[index].stop_signal);
                     }
                 }
                 Effect::Kill(index) => {
@@ -172,6 +187,7 @@ impl Run {
             Input::LeaderEnded(index, ending, _) => {
                 let Some(live) = &mut self.groups[index] else { return Input::Tick };
                 live.leader_alive = false;
+                live.probe.abort_all();
                 spawn::forget_pid(live.group.leader);
                 let leftovers = !live.group.members().is_empty();
                 if !leftovers {
@@ -213,10 +229,19 @@ impl Run {
         match group::spawn(process, &self.plan.env, &self.tag, sockets) {
             Ok(spawned) => {
                 let leader = spawned.group.leader;
-                self.mux.add(Source { process: index, pipe: spawned.output });
-                self.groups[index] = Some(Live { group: spawned.group, leader_alive: true });
+                self.groups[index] = Some(Live {
+                    group: spawned.group,
+                    leader_alive: true,
+                    asked: false,
+                    probe: JoinSet::new(),
+                });
                 let (inputs, mux, mut child) = (self.inputs.clone(), self.mux.clone(), spawned.child);
                 let _ = inputs.send(Input::Spawned(index, leader));
+                // Before its output is read: the line that is waited for may be its first.
+                if let Some(Probe::Log(pattern)) = process.ready.as_ref().map(|ready| &ready.probe) {
+                    self.tails.expect(index, pattern.clone());
+                }
+                self.mux.add(Source { process: index, pipe: spawned.output });
                 tokio::task::spawn_local(async move {
                     let status = child.wait().await;
                     mux.drain(index).await;
@@ -232,12 +257,10 @@ impl Run {
         }
     }
 
-    fn probe(&self, index: usize) {
+    fn probe(&mut self, index: usize) {
         let (plan, inputs, tails) = (self.plan.clone(), self.inputs.clone(), self.tails.clone());
-        if let Some(Probe::Log(pattern)) = plan.processes[index].ready.as_ref().map(|ready| &ready.probe) {
-            tails.expect(index, pattern.clone());
-        }
-        tokio::task::spawn_local(async move {
+        let Some(live) = &mut self.groups[index] else { return };
+        live.probe.spawn_local(async move {
             let process = &plan.processes[index];
             let Some(ready) = &process.ready else { return };
             let input = match readiness::wait(process, ready, &plan.env).await {

@@ -4,6 +4,7 @@
 //! [`SPARED`] in its environment: servers shared with other supervisors. macOS has no subreaper: there only process
 //! groups are reached, and a child that makes a session of its own and loses its parent is out of reach.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ pub const RUN_TAG: &str = "DEVRUN_RUN";
 pub const PROCESS_TAG: &str = "DEVRUN_PROCESS";
 /// Environment variable of processes that outlive their supervisor because others share them.
 pub const SPARED: &str = "DEVRUN_CLUSTER";
+
+/// How often it is looked again for processes that have appeared while others were stopped.
+const ROUNDS: usize = 20;
 
 /// Becomes the parent of everything that loses its own below us.
 pub fn adopt_strays() {
@@ -44,14 +48,6 @@ pub fn reap_all() {
     while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_some()) {}
 }
 
-/// Everything below us that is alive and not spared.
-pub fn descendants() -> Vec<Entry> {
-    let spare = |pid| proc::env_of(pid, SPARED).is_some();
-    let table = proc::table();
-    let all = proc::descendants(&table, std::process::id(), &spare);
-    all.into_iter().filter(|entry| entry.state != 'Z').collect()
-}
-
 /// Sends `signal` to each of `entries`.
 pub fn signal(entries: &[Entry], signal: Signal) {
     for entry in entries {
@@ -62,60 +58,109 @@ pub fn signal(entries: &[Entry], signal: Signal) {
     }
 }
 
-/// Kills everything below us and reaps it; returns how many were found. Bounded by `limit`.
-pub fn kill_descendants(limit: Duration) -> usize {
-    let start = Instant::now();
-    let mut found = 0;
-    loop {
-        let alive = descendants();
-        reap_strays();
-        if alive.is_empty() || start.elapsed() > limit {
-            return found;
+/// Ends every process that is `wanted`, and what appears of that kind meanwhile: first stops them, because what is
+/// stopped can neither fork nor become another. Returns what was killed; none means that none was left.
+pub fn end(mut wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
+    for _ in 0..ROUNDS {
+        if strike(Signal::SIGSTOP, |entry| wanted(entry) && entry.state != 'T').is_empty() {
+            break;
         }
-        found += alive.len();
-        freeze(alive);
-        signal(&descendants(), Signal::SIGKILL);
+    }
+    strike(Signal::SIGKILL, wanted)
+}
+
+/// Sends `signal` to each process that is `wanted` the moment it is met, not after the whole table has been read: by then
+/// it may be another.
+fn strike(signal: Signal, mut wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
+    let met = proc::each().filter(|entry| !matches!(entry.state, 'Z' | 'X') && wanted(entry));
+    met.inspect(|entry| {
+        let _ = kill(pid(entry), signal);
+    })
+    .collect()
+}
+
+/// Knows which processes are below one of them.
+pub struct Below<Spare> {
+    root: u32,
+    /// Those for which this holds are not below it, nor is anything below them.
+    spare: Spare,
+    known: HashMap<u32, bool>,
+}
+
+impl<Spare: Fn(&Entry) -> bool> Below<Spare> {
+    /// Everything below `root`, without it and without what is spared.
+    pub fn new(root: u32, spare: Spare) -> Below<Spare> {
+        Below { root, spare, known: HashMap::from([(0, false), (1, false)]) }
+    }
+
+    /// True when `entry` is below. Parents come and go meanwhile, so they are looked up and not taken from a table.
+    pub fn contains(&mut self, entry: &Entry) -> bool {
+        if let Some(known) = self.known.get(&entry.pid) {
+            return *known;
+        }
+        let mut entry = *entry;
+        let below = loop {
+            if entry.parent == self.root {
+                break true;
+            }
+            if let Some(known) = self.known.get(&entry.parent) {
+                break *known;
+            }
+            if let Some(parent) = proc::entry(entry.parent) {
+                break self.contains(&parent);
+            }
+            match proc::entry(entry.pid) {
+                // Its parent has just died: it has another.
+                Some(now) if now.parent != entry.parent => entry = now,
+                _ => break false,
+            }
+        };
+        let below = below && entry.pid != self.root && !(self.spare)(&entry);
+        self.known.insert(entry.pid, below);
+        below
+    }
+}
+
+/// Kills everything below us that is not spared, and reaps it. Bounded by `limit`.
+pub fn kill_descendants(limit: Duration) {
+    let start = Instant::now();
+    let spared = |entry: &Entry| proc::env_of(entry.pid, SPARED).is_some();
+    loop {
+        let mut below = Below::new(std::process::id(), spared);
+        let killed = end(|entry| below.contains(entry));
+        reap_strays();
+        if killed.is_empty() || start.elapsed() > limit {
+            return;
+        }
         // Their deaths make new orphans of ours; give the kernel a moment to deliver both.
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Stops everything below us, again while new ones appear: what is stopped cannot fork.
-fn freeze(mut alive: Vec<Entry>) {
-    for _ in 0..20 {
-        let running: Vec<Entry> = alive.into_iter().filter(|entry| entry.state != 'T').collect();
-        if running.is_empty() {
-            return;
-        }
-        signal(&running, Signal::SIGSTOP);
-        alive = descendants();
-    }
-}
-
 /// Ends what an earlier run of the same worktree left: processes of ours whose environment names a run that begins with
-/// `worktree_tag`. The caller holds the worktree's lock, so no such run is alive. Returns what was killed.
-pub fn kill_leftovers(worktree_tag: &str) -> Vec<Entry> {
+/// `worktree_tag`. The caller holds the worktree's lock, so no such run is alive. Returns how many there were.
+pub fn kill_leftovers(worktree_tag: &str) -> usize {
     let me = nix::unistd::geteuid().as_raw();
     let is_left = |entry: &Entry| {
-        entry.state != 'Z'
-            && entry.pid != std::process::id()
+        entry.pid != std::process::id()
             && proc::user_of(entry.pid) == Some(me)
             && proc::env_of(entry.pid, SPARED).is_none()
             && proc::env_of(entry.pid, RUN_TAG)
                 .is_some_and(|run| run.to_string_lossy().split('.').next() == Some(worktree_tag))
     };
-    let mut killed = Vec::new();
-    for _ in 0..100 {
-        let left: Vec<Entry> = proc::table().into_iter().filter(is_left).collect();
-        if left.is_empty() {
+    let mut killed = BTreeSet::new();
+    let mut clean = 0;
+    for _ in 0..ROUNDS * 10 {
+        let round = end(is_left);
+        // Looked for once more: in the middle of execve a process shows no environment.
+        clean = if round.is_empty() { clean + 1 } else { 0 };
+        if clean == 2 {
             break;
         }
-        signal(&left, Signal::SIGKILL);
-        killed.extend(left);
+        killed.extend(round.iter().map(|entry| entry.pid));
         std::thread::sleep(Duration::from_millis(2));
     }
-    killed.dedup_by_key(|entry| entry.pid);
-    killed
+    killed.len()
 }
 
 /// The part of a run's tag that names its worktree.

@@ -87,9 +87,9 @@ impl Console {
         standard(1).try_clone_to_owned().ok()
     }
 
-    /// Writes what was asked for to standard output.
-    pub fn print(&self, text: &str) -> io::Result<()> {
-        lock(&self.screen).out.write_all(text.as_bytes())
+    /// Writes what was asked for to standard output; bytes, as paths need not be text.
+    pub fn print(&self, text: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<()> {
+        lock(&self.screen).out.write_all(text.as_ref())
     }
 
     /// Writes a value as one JSON document to standard output.

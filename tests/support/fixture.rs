@@ -63,6 +63,7 @@ network   listen:PORT         binds 127.0.0.1:PORT and answers HTTP from now on:
           listen-fd:NAME      the same on the descriptor in variable NAME
           http:STATUS[:BODY]  what is answered from now on (200:ok)
           requests            from now on a line `GET PATH` for each request
+          hosts               from now on a line `Host: VALUE` for each request
           deaf:PORT           binds and listens, accepts, never answers
 ";
 
@@ -78,9 +79,11 @@ struct Answer {
     status: u16,
     body: String,
     told: bool,
+    hosts: bool,
 }
 
-static ANSWER: Mutex<Answer> = Mutex::new(Answer { status: 200, body: String::new(), told: false });
+static ANSWER: Mutex<Answer> =
+    Mutex::new(Answer { status: 200, body: String::new(), told: false, hosts: false });
 /// `/proc/self/status` before any signal was touched.
 static STATUS: OnceLock<String> = OnceLock::new();
 
@@ -294,6 +297,7 @@ fn perform(word: &str) -> Outcome {
             answer.body = more.unwrap_or_default().into();
         }
         "requests" => answer().told = true,
+        "hosts" => answer().hosts = true,
         _ => return Err(format!("no such word: {word}; see --help").into()),
     }
     Ok(())
@@ -448,6 +452,13 @@ fn request(connection: RawFd) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
+/// The value of the `Host` header; empty when there is none.
+fn host_of(head: &str) -> String {
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    let host = headers.find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    host.map_or("", |(_, value)| value.trim()).to_string()
+}
+
 /// What is answered, and the code to end with thereafter.
 fn reply(head: &str) -> (String, Option<i32>) {
     let path = head.split(' ').nth(1).unwrap_or("/");
@@ -460,11 +471,7 @@ fn reply(head: &str) -> (String, Option<i32>) {
             Some(found) => (200, found.to_string_lossy().into_owned()),
             None => (404, String::new()),
         },
-        "host" => {
-            let mut headers = head.lines().filter_map(|line| line.split_once(':'));
-            let host = headers.find(|(name, _)| name.eq_ignore_ascii_case("host"));
-            (200, host.map_or("", |(_, value)| value.trim()).to_string())
-        }
+        "host" => (200, host_of(head)),
         "exit" => {
             exit = value.parse().ok();
             (200, "bye".into())
@@ -476,6 +483,9 @@ fn reply(head: &str) -> (String, Option<i32>) {
     };
     if answer().told {
         say(&format!("GET {path}"));
+    }
+    if answer().hosts {
+        say(&format!("Host: {}", host_of(head)));
     }
     let length = body.len();
     let head = format!("HTTP/1.1 {status} Fixture\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");

@@ -58,7 +58,7 @@ processes:
     run: node_modules/.bin/next dev --port $PORT
     directory: frontend
     port: frontend
-    ready: { http: /, timeout: 15s }
+    ready: { http: /, timeout: 15s, deadline: 3m }
 "#
     );
     assert_eq!(

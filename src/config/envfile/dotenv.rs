@@ -122,7 +122,11 @@ fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
     let mut chars = text.char_indices();
     while let Some((index, c)) = chars.next() {
         if c == quote {
-            return Some((value.replace("\r\n", "\n"), index + c.len_utf8()));
+            return Some((value, index + c.len_utf8()));
+        }
+        // The line ends of the file are no part of the value; an escaped one is.
+        if c == '\r' && text[index + 1..].starts_with('\n') {
+            continue;
         }
         if c != '\\' {
             value.push(c);

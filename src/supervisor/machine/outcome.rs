@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::ended_report;
 use crate::error::{Code, Exit, Report};
 use crate::event::Ending;
 
@@ -43,7 +42,10 @@ impl fmt::Display for Why {
             Why::OutputClosed => f.write_str("nobody reads the output any more"),
             Why::KeeperGone => f.write_str("the process that was started is gone"),
             Why::Killed => f.write_str("killed"),
-            Why::Ended { name, ending, .. } => write!(f, "{name} ended with {ending}"),
+            Why::Ended { name, ending, restarts: 0 } => write!(f, "{name} ended with {ending}"),
+            Why::Ended { name, ending, restarts } => {
+                write!(f, "{name} ended with {ending}; given up after {restarts} restarts")
+            }
             Why::Failed(report) => f.write_str(&report.message),
             Why::AllEnded => f.write_str("every process has ended"),
         }
@@ -68,14 +70,13 @@ impl From<Why> for Outcome {
             Why::KeeperGone | Why::Killed => plain(Exit::from_signal(nix::libc::SIGKILL)),
             Why::AllEnded => plain(Exit::Ok),
             Why::Failed(report) => Outcome { exit: report.exit, report: Some(report) },
-            Why::Ended { name, ending, restarts } => {
+            Why::Ended { ending, .. } => {
                 let exit = match ending {
                     Ending::Code(0) => return plain(Exit::Ok),
                     Ending::Code(code) => Exit::Child(u8::try_from(code).unwrap_or(255)),
                     Ending::Signal(signal) => Exit::Child(Exit::from_signal(signal).status()),
                 };
-                debug_assert_eq!(Code::ProcessEnded.exit(), Exit::Process);
-                let report = ended_report(&name, ending, restarts).with_exit(exit);
+                let report = Report::new(Code::ProcessEnded, why.to_string()).with_exit(exit);
                 Outcome { exit, report: Some(report) }
             }
         }

@@ -20,8 +20,8 @@ pub(super) enum State {
     Running { since: Instant, ready: bool },
     /// Ended; to be started again.
     Backoff { until: Instant },
-    /// Asked to stop, or its child ended and what that started is asked to.
-    Stopping { kill_at: Instant, killed: bool, ending: Option<Ending>, ran: Duration },
+    /// Asked to stop, or its child ended and what that started is asked to. Killed from `kill_at` on, until it is gone.
+    Stopping { kill_at: Instant, ending: Option<Ending>, ran: Duration },
     /// Over.
     Ended(Ending),
     /// Never started.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Exit;
+use crate::error::{Code, Exit};
 use crate::plan::{Place, Probe, Process, Readiness, Restart, Run};
 
 fn process(name: &str) -> Process {

@@ -1,0 +1,119 @@
+//! Running processes: how they are started, watched, shown and ended; the real program with children that misbehave.
+
+#[path = "supervise/alone.rs"]
+mod alone;
+#[path = "supervise/ends.rs"]
+mod ends;
+#[path = "supervise/exits.rs"]
+mod exits;
+#[path = "supervise/output.rs"]
+mod output;
+#[path = "supervise/ports.rs"]
+mod ports;
+#[path = "supervise/readiness.rs"]
+mod readiness;
+#[path = "supervise/stopping.rs"]
+mod stopping;
+#[path = "supervise/streams.rs"]
+mod streams;
+#[path = "supervise/terminal.rs"]
+mod terminal;
+
+use std::fmt::Write;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use devrun::os::proc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use regex::Regex;
+
+use crate::support::{Running, Sandbox};
+
+/// A process of a devrun.yaml: its name, what it runs, further keys in flow style.
+/// What it runs is a line for the shell when it begins with `$ `, else words for the fixture.
+type Entry<'a> = (&'a str, &'a str, &'a str);
+
+/// A sandbox with a repository that has these processes and nothing else.
+fn world(processes: &[Entry<'_>]) -> Sandbox {
+    world_with("", processes)
+}
+
+/// The same with further top-level lines.
+fn world_with(top: &str, processes: &[Entry<'_>]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.repo_with(&[("devrun.yaml", &configuration(top, processes))]);
+    sandbox
+}
+
+fn configuration(top: &str, processes: &[Entry<'_>]) -> String {
+    let mut text = format!("{top}\nprocesses:\n");
+    for (name, run, keys) in processes {
+        let run = match run.strip_prefix("$ ") {
+            Some(line) => serde_json::json!(line),
+            None => {
+                ["devrun-fixture"].into_iter().chain(run.split_whitespace()).collect::<Vec<&str>>().into()
+            }
+        };
+        writeln!(text, "  {name}: {{ run: {run}, {keys} }}").unwrap();
+    }
+    text
+}
+
+/// A base for a port that no other test uses at the same time; below what the system gives to clients.
+fn base() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const BLOCKS: u32 = 200;
+    let number =
+        std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).into());
+    11_000 + 100 * u16::try_from(number % BLOCKS).unwrap()
+}
+
+/// The process that does the work: the only child of the one that was started.
+fn supervisor(running: &Running) -> Pid {
+    let children: Vec<_> = proc::table().into_iter().filter(|entry| entry.parent == running.pid()).collect();
+    assert_eq!(children.len(), 1, "{children:?}");
+    Pid::from_raw(children[0].pid.cast_signed())
+}
+
+/// The pid that a line `… ready PID PGID SID` tells.
+fn pid_in(line: &str) -> Pid {
+    let found = Regex::new(r"ready (\d+) ").unwrap().captures(line).unwrap();
+    Pid::from_raw(found[1].parse().unwrap())
+}
+
+/// Kills both processes of a devrun without either getting to do anything about it.
+fn kill_both(running: &Running) {
+    let (keeper, worker) = (Pid::from_raw(running.pid().cast_signed()), supervisor(running));
+    kill(keeper, Signal::SIGSTOP).unwrap();
+    kill(worker, Signal::SIGKILL).unwrap();
+    kill(keeper, Signal::SIGKILL).unwrap();
+}
+
+#[track_caller]
+fn assert_nothing_runs(sandbox: &Sandbox) {
+    let left: Vec<String> = sandbox.processes().iter().map(ToString::to_string).collect();
+    assert!(left.is_empty(), "still there:\n{}", left.join("\n"));
+}
+
+/// The body of the answer to `GET path`; waits as long as a test may.
+fn get(port: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+    std::io::Write::write_all(
+        &mut stream,
+        format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n").as_bytes(),
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.to_string()))
+}
+
+/// Everything after the prefix of the lines of process `name`.
+fn lines_of<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix(name)?.trim_start_matches(' ').strip_prefix("| "))
+        .collect()
+}

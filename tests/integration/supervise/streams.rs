@@ -1,0 +1,136 @@
+//! Readers that are slow, pause, or cannot be waited for: nothing is torn or lost, memory stays bounded, Ctrl-C works.
+
+use std::fs::File;
+use std::io::{PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::{Entry, assert_nothing_runs, lines_of, supervisor, world};
+use crate::support::{LIMIT, Running, Sandbox, wait_for};
+
+fn start(processes: &[Entry<'_>]) -> (Sandbox, Running, PipeReader) {
+    let sandbox = world(processes);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let running = sandbox.devrun(&[]).with(|command| command.stdout(writer)).start();
+    (sandbox, running, reader)
+}
+
+fn read_some(reader: &mut PipeReader, count: usize) -> String {
+    let mut bytes = vec![0; count];
+    reader.read_exact(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Waits until the process that has `word` in its command line no longer gets its output away.
+fn stalls(sandbox: &Sandbox, word: &str) {
+    let mut last = (0, 0);
+    wait_for("the writer to stall", LIMIT, || {
+        let processes = sandbox.processes();
+        let writer = processes.iter().find(|process| process.command.contains(word)).ok_or("none")?;
+        let io = std::fs::read_to_string(format!("/proc/{}/io", writer.pid)).map_err(|e| e.to_string())?;
+        let written: u64 = io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok()).unwrap();
+        last = if written == last.0 { (written, last.1 + 1) } else { (written, 0) };
+        if last.1 > 30 { Ok(()) } else { Err(format!("{last:?}")) }
+    });
+}
+
+fn resident_mib(pid: Pid) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn a_slow_reader_tears_and_loses_nothing() {
+    const COUNT: usize = 3000;
+    let run = format!("lines:{COUNT}:997");
+    let (_sandbox, running, mut reader) =
+        start(&[("a", &run, "restart: on-failure"), ("b", &run, "restart: on-failure")]);
+    let mut said = String::new();
+    // The pauses are longer than those after which an unfinished line is shown or a pipe counts as quiet; that they
+    // happen is the point, not how long they take.
+    for _ in 0..8 {
+        said += &read_some(&mut reader, 150_000);
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    reader.read_to_string(&mut said).unwrap();
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    for name in ["a", "b"] {
+        let lines = lines_of(&said, name);
+        assert!(lines.iter().all(|line| line.len() == 997), "{:?}", lines.iter().find(|l| l.len() != 997));
+        assert_eq!(lines.len(), COUNT);
+    }
+    assert!(!said.contains('…'));
+}
+
+#[test]
+fn a_paused_reader_slows_children_down_instead_of_filling_memory() {
+    let (sandbox, running, mut reader) = start(&[("web", "lines:2000000:100", ""), ("api", "sleep", "")]);
+    let mut said = read_some(&mut reader, 5_000_000);
+    stalls(&sandbox, "lines");
+    let peak = resident_mib(supervisor(&running));
+    assert!(peak < 60, "{peak} MiB");
+    reader.read_to_string(&mut said).unwrap();
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(lines_of(&said, "web").len(), 2_000_000);
+    assert_nothing_runs(&sandbox);
+}
+
+#[test]
+fn ctrl_c_ends_everything_while_nobody_reads() {
+    let (sandbox, mut running, mut reader) = start(&[
+        ("web", "ready lines:2000000:100", ""),
+        ("api", "ignore:INT,TERM,HUP sleep", "stop_grace: 300ms"),
+    ]);
+    read_some(&mut reader, 100_000);
+    stalls(&sandbox, "lines");
+    running.signal(Signal::SIGINT);
+    wait_for("the end of all", LIMIT, || {
+        if running.has_ended() { Ok(()) } else { Err(format!("{:?}", sandbox.processes())) }
+    });
+    assert_nothing_runs(&sandbox);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(130), "{ended}");
+    drop(reader);
+}
+
+#[test]
+fn a_reader_that_pauses_both_streams_does_not_keep_ctrl_c_from_working() {
+    let sandbox = world(&[("web", "ready lines:2000000:100", ""), ("api", "sleep", "")]);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let same = writer.try_clone().unwrap();
+    let mut running = sandbox.devrun(&[]).with(|command| command.stdout(writer).stderr(same)).start();
+    read_some(&mut reader, 100_000);
+    stalls(&sandbox, "lines");
+    running.signal(Signal::SIGINT);
+    wait_for("the end of all", LIMIT, || {
+        if running.has_ended() { Ok(()) } else { Err(format!("{:?}", sandbox.processes())) }
+    });
+    assert_nothing_runs(&sandbox);
+    drop(reader);
+    assert_eq!(running.wait().code, Some(130));
+}
+
+#[test]
+fn an_output_that_would_block_is_waited_for() {
+    const COUNT: usize = 20_000;
+    let run = format!("lines:{COUNT}:100");
+    let sandbox = world(&[("web", &run, "")]);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let flags = OFlag::from_bits_truncate(fcntl(writer.as_fd(), FcntlArg::F_GETFL).unwrap());
+    fcntl(writer.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
+    let writer = File::from(OwnedFd::from(writer));
+    let running = sandbox.devrun(&[]).with(|command| command.stdout(writer)).start();
+    let mut said = read_some(&mut reader, 100_000);
+    stalls(&sandbox, "lines");
+    reader.read_to_string(&mut said).unwrap();
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(lines_of(&said, "web").len(), COUNT);
+}

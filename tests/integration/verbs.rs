@@ -1,0 +1,455 @@
+//! The environment as processes see it, and the verbs that show or use it: env, exec, url, plan, help.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+
+use devrun::error::Code;
+use serde_json::{Value, json};
+
+use crate::asking::{answer, base, devrun, fine, json, lines_of, port, refusal, serve, server, skip, solo};
+use crate::support::{Ended, Sandbox};
+
+/// A configuration whose process, started without a shell, tells all of its environment.
+fn telling(base: u16, rest: &str) -> String {
+    format!(
+        "ports: {{ web: {base}, my-api: {} }}\nprocesses:\n  web: {{ run: [devrun-fixture, env], port: web }}\n{rest}",
+        crate::asking::base()
+    )
+}
+
+/// What `devrun-fixture env` told, line by line.
+fn vars<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, String> {
+    let pairs = lines.into_iter().filter_map(|line| line.strip_prefix("env ")?.split_once('='));
+    pairs.map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The environment of the process `web` in a run in `folder`.
+#[track_caller]
+fn environment(sandbox: &Sandbox, folder: &Path) -> BTreeMap<String, String> {
+    let ended = fine(devrun(sandbox, folder, &[]));
+    vars(lines_of("web", &ended.stdout).iter().map(String::as_str))
+}
+
+fn of<'a>(vars: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    vars.get(name).map(String::as_str)
+}
+
+#[test]
+fn env_files_give_way_to_the_shell_and_that_to_the_configuration() {
+    let mut sandbox = Sandbox::new();
+    let rest =
+        "env_files: [.env, .env.more]\nenv: { C: config, D: config, COPY: '${B}-${A}-${NONE:-none}' }\n";
+    let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), rest))]);
+    sandbox.write(&main.join(".env"), "A=file\nB=file\nC=file\nE=file\nWEB_PORT=1\nPORT=2\nDEVRUN_SLOT=x\n");
+    sandbox.write(&main.join(".env.more"), "export E=\"more ${B}\" # later wins\n");
+    for (name, value) in [("B", "shell"), ("D", "shell"), ("EMPTY", ""), ("WEB_PORT", "3")] {
+        sandbox.set(name, value);
+    }
+    let env = environment(&sandbox, &main);
+    for (name, value) in [
+        ("A", "file"),
+        ("B", "shell"),
+        ("C", "config"),
+        ("D", "config"),
+        ("E", "more shell"),
+        ("EMPTY", ""),
+        ("COPY", "shell-file-none"),
+    ] {
+        assert_eq!(of(&env, name), Some(value), "{name}");
+    }
+    let plan = answer(&sandbox, &main, "plan");
+    let number = port(&plan, "web").to_string();
+    assert_eq!((of(&env, "PORT"), of(&env, "WEB_PORT")), (Some(number.as_str()), Some(number.as_str())));
+    assert_eq!(of(&env, "MY_API_PORT"), Some(port(&plan, "my-api").to_string().as_str()));
+    assert_eq!(of(&env, "DEVRUN_SLOT"), Some(plan["slot"].to_string().as_str()));
+    assert_eq!(of(&env, "DEVRUN_BRANCH"), Some("main"));
+    assert_eq!(of(&env, "DEVRUN_SLUG"), Some("repo"));
+}
+
+#[test]
+fn env_files_of_the_main_worktree_stand_in_for_missing_ones() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), ""))]);
+    let linked = sandbox.worktree("linked", "feature");
+    sandbox.write(&main.join(".env"), "A=main\nB=main\n");
+    sandbox.write(&main.join(".env.local"), "B=main-local\n");
+    let env = environment(&sandbox, &linked);
+    assert_eq!((of(&env, "A"), of(&env, "B")), (Some("main"), Some("main-local")));
+    let told = fine(devrun(&sandbox, &linked, &["exec", "devrun-fixture", "env:A"]));
+    assert_eq!(told.stdout, "env A=main\n");
+    assert!(told.stderr.contains("note: .env is read from the main worktree: there is none here"), "{told}");
+    sandbox.write(&linked.join(".env"), "A=own\n");
+    let env = environment(&sandbox, &linked);
+    assert_eq!((of(&env, "A"), of(&env, "B")), (Some("own"), Some("main-local")));
+    assert_eq!(of(&environment(&sandbox, &main), "A"), Some("main"));
+}
+
+#[test]
+fn processes_get_what_makes_tools_behave_and_nothing_of_other_runs() {
+    let mut sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), ""))]);
+    let path = std::env::var("PATH").unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_devrun")).parent().unwrap().display();
+    sandbox.set("PATH", format!("{programs}:/elsewhere/.venv/bin:{path}"));
+    for (name, value) in [
+        ("VIRTUAL_ENV", "/elsewhere/.venv"),
+        ("PORT", "1"),
+        ("LISTEN_FDS", "1"),
+        ("LISTEN_PID", "1"),
+        ("WEB_FD", "3"),
+        ("MY_API_FD", "3"),
+        ("DEVRUN_RUN", "foreign.1"),
+        ("DEVRUN_PROCESS", "foreign"),
+        ("DEVRUN_CLUSTER", "foreign"),
+        ("DEVRUN_WORKTREE", "/elsewhere"),
+        ("DEVRUN_BRANCH", "elsewhere"),
+    ] {
+        sandbox.set(name, value);
+    }
+    let env = environment(&sandbox, &main);
+    for name in ["VIRTUAL_ENV", "LISTEN_FDS", "LISTEN_PID", "WEB_FD", "MY_API_FD", "DEVRUN_CLUSTER"] {
+        assert_eq!(of(&env, name), None, "{name}");
+    }
+    assert_eq!(of(&env, "PATH"), Some(format!("{programs}:{path}").as_str()));
+    assert_eq!((of(&env, "DEVRUN_PROCESS"), of(&env, "DEVRUN_BRANCH")), (Some("web"), Some("main")));
+    assert!(!of(&env, "DEVRUN_RUN").unwrap().contains("foreign"));
+    assert_eq!((of(&env, "PYTHONUNBUFFERED"), of(&env, "NEXT_TELEMETRY_DISABLED")), (Some("1"), Some("1")));
+    let exec = ["exec", "devrun-fixture", "env:DEVRUN_RUN", "env:DEVRUN_PROCESS", "env:PORT", "env:WEB_FD"];
+    let unset = "env DEVRUN_RUN unset\nenv DEVRUN_PROCESS unset\nenv PORT unset\nenv WEB_FD unset\n";
+    assert_eq!(fine(devrun(&sandbox, &main, &exec)).stdout, unset);
+    sandbox.set("PYTHONUNBUFFERED", "");
+    assert_eq!(of(&environment(&sandbox, &main), "PYTHONUNBUFFERED"), Some(""), "the user's word counts");
+}
+
+#[test]
+fn colour_is_asked_for_on_a_terminal_alone() {
+    let sandbox = Sandbox::new();
+    let tell = "echo \"$FORCE_COLOR,$CLICOLOR_FORCE\" > told";
+    let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), tell))]);
+    let told = || std::fs::read_to_string(main.join("told")).unwrap();
+    for (variable, told_there) in [("NOTHING", "1,1\n"), ("NO_COLOR", ",\n")] {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let on_terminal = devrun(&sandbox, &main, &[]).env(variable, "1").env("TERM", "xterm");
+        let running = on_terminal.with(|command| command.stdout(Stdio::from(pty.slave))).start();
+        let mut screen = Vec::new();
+        // The other end of a terminal that is gone reads as an error.
+        let _ = std::fs::File::from(pty.master).read_to_end(&mut screen);
+        assert_eq!(running.wait().code, Some(0));
+        assert_eq!(told(), told_there, "{variable}");
+        let coloured = screen.windows(2).any(|pair| pair == b"\x1b[");
+        assert_eq!(coloured, variable == "NOTHING", "{}", String::from_utf8_lossy(&screen));
+    }
+    let ended = fine(devrun(&sandbox, &main, &[]).env("TERM", "xterm"));
+    assert_eq!(told(), ",\n");
+    assert!(!ended.stdout.contains('\x1b') && !ended.stderr.contains('\x1b'), "{ended}");
+}
+
+/// Values that break careless quoting.
+const ODD: [&str; 14] = [
+    "plain",
+    "",
+    " spaces  around ",
+    "it's \"quoted\" `here`",
+    "$HOME ${HOME} $$ $(id)",
+    "\\$x \\${x} \\\\${x}",
+    "two\nlines\n\nand more",
+    "# no comment #",
+    "back\\slash\\n \\' \\\\",
+    "tab\tand\rreturn",
+    "lines\r\nof another system\r\n",
+    "é ü 漢字 !history *glob* ~ & ; | < >",
+    "'",
+    "ends in a backslash\\",
+];
+
+/// A section `env` with these values, as they are.
+fn section(values: &[&str]) -> String {
+    let entry = |(number, value): (usize, &&str)| (format!("ODD_{number}"), json!(value.replace('$', "$$")));
+    let entries: BTreeMap<String, Value> = values.iter().enumerate().map(entry).collect();
+    format!("env: {}\n", json!(entries))
+}
+
+#[test]
+fn every_format_of_env_gives_the_values_back() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), &section(&ODD)))]);
+    let printed = |ended: &Ended| {
+        for (number, value) in ODD.iter().enumerate() {
+            assert!(ended.stdout.contains(&format!("env ODD_{number}={value}\n")), "{value:?}: {ended}");
+        }
+    };
+    printed(&fine(devrun(&sandbox, &main, &["exec", "devrun-fixture", "env"])));
+    let line = "eval \"$(\"$0\" env)\"; exec devrun-fixture env";
+    let program = env!("CARGO_BIN_EXE_devrun");
+    printed(&fine(sandbox.program("/bin/sh", &["-c", line, program])));
+    let value = json(&fine(devrun(&sandbox, &main, &["env", "--format", "json"])));
+    assert_eq!(value, answer(&sandbox, &main, "env"));
+    assert!(ODD.iter().enumerate().all(|(number, odd)| value[format!("ODD_{number}")] == *odd), "{value:#}");
+
+    let dotenv = fine(devrun(&sandbox, &main, &["env", "--format", "dotenv"])).stdout;
+    let other = sandbox.path().join("other");
+    sandbox.write(&other.join("devrun.yaml"), &telling(base(), ""));
+    sandbox.write(&other.join(".env"), &dotenv);
+    let read_back = answer(&sandbox, &other, "env");
+    for (number, odd) in ODD.iter().enumerate() {
+        assert_eq!(read_back[format!("ODD_{number}")], *odd, "{dotenv}");
+    }
+    // Shells read such files too; what is in single quotes is the same to them.
+    let line = "set -a; . \"$0\"; exec devrun-fixture env";
+    let sourced = fine(sandbox.program("/bin/sh", &["-c", line, other.join(".env").to_str().unwrap()]));
+    for (number, value) in ODD.iter().enumerate().filter(|(_, odd)| !odd.contains(['\'', '\r', '\\'])) {
+        assert!(sourced.stdout.contains(&format!("env ODD_{number}={value}\n")), "{value:?}: {sourced}");
+    }
+}
+
+#[test]
+fn env_says_what_a_shell_must_forget_and_keeps_bytes() {
+    let mut sandbox = Sandbox::new();
+    let folder = sandbox.path().join(OsStr::from_bytes(b"raw \xff"));
+    sandbox.write(&folder.join("devrun.yaml"), &telling(base(), ""));
+    for (name, value) in [("VIRTUAL_ENV", "/elsewhere"), ("PORT", "1"), ("BASH_FUNC_x%%", "() { :; }")] {
+        sandbox.set(name, value);
+    }
+    let line = "eval \"$(\"$0\" env --all)\" && printf %s \"${PORT-none},${VIRTUAL_ENV-none},$DEVRUN_WORKTREE\" > told";
+    let program = env!("CARGO_BIN_EXE_devrun");
+    fine(sandbox.program("/bin/sh", &["-c", line, program]).directory(&folder));
+    let path = folder.canonicalize().unwrap();
+    assert_eq!(
+        std::fs::read(folder.join("told")).unwrap(),
+        [b"none,none,", path.as_os_str().as_bytes()].concat()
+    );
+}
+
+#[test]
+fn secrets_are_masked_until_asked_for() {
+    let mut sandbox = Sandbox::new();
+    let rest = "env: { API_TOKEN: hunter2, CACHE: 'redis://:hunter2@h/0', OPEN: shown }\n";
+    let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), rest))]);
+    sandbox.write(&main.join(".env"), "CLERK_SECRET_KEY=hunter2\nPGPASSWORD=hunter2\n");
+    sandbox.set("NEON_API_KEY", "hunter2");
+    for args in [
+        &["env"][..],
+        &["env", "--all"],
+        &["env", "--format", "dotenv", "--all"],
+        &["env", "--json", "--all"],
+        &["plan"],
+        &["plan", "--json"],
+    ] {
+        let ended = fine(devrun(&sandbox, &main, args));
+        assert!(!ended.stdout.contains("hunter2") && !ended.stderr.contains("hunter2"), "{ended}");
+    }
+    let shown = fine(devrun(&sandbox, &main, &["env"])).stdout;
+    assert!(shown.contains("export OPEN='shown'\n") && shown.contains("export API_TOKEN='****"), "{shown}");
+    assert!(!shown.contains("NEON_API_KEY"), "inherited as it is: {shown}");
+    let revealed = json(&fine(devrun(&sandbox, &main, &["env", "--reveal", "--all", "--json"])));
+    for name in ["API_TOKEN", "CLERK_SECRET_KEY", "PGPASSWORD", "NEON_API_KEY"] {
+        assert_eq!(revealed[name], "hunter2", "{name}");
+    }
+    assert_eq!(of(&environment(&sandbox, &main), "API_TOKEN"), Some("hunter2"));
+}
+
+#[test]
+fn exec_has_the_environment_of_a_process() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), "env: { A: b }\n"))]);
+    sandbox.write(&main.join(".env"), "B=file\n");
+    let mut process = environment(&sandbox, &main);
+    for name in ["PORT", "DEVRUN_RUN", "DEVRUN_PROCESS"] {
+        assert!(process.remove(name).is_some(), "{name} belongs to a process alone");
+    }
+    let ended = fine(devrun(&sandbox, &main, &["exec", "--", "devrun-fixture", "env"]));
+    assert_eq!(vars(ended.stdout.lines()), process);
+    // Nothing else of devrun is left in it either.
+    let words = ["fds", "signals", "cwd"];
+    let direct = fine(sandbox.fixture(&words));
+    let through = fine(devrun(&sandbox, &main, &[&["exec", "devrun-fixture"][..], &words].concat()));
+    // Pipes have numbers of their own; the signals from the 32nd on are the C library's.
+    let plain = |ended: &Ended| {
+        let shorten = |line: &str| match line.split_once(":\t") {
+            Some((name, bits)) => {
+                format!("{name} {:x}", u64::from_str_radix(bits, 16).unwrap() & 0x7fff_ffff)
+            }
+            None => line.split(":[").next().unwrap().to_string(),
+        };
+        ended.stdout.lines().map(shorten).collect::<Vec<_>>()
+    };
+    assert_eq!(plain(&through), plain(&direct));
+}
+
+#[test]
+fn exec_ends_as_the_command_does() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true")), ("below/file", "text\n")]);
+    let exec = |words: &[&str]| devrun(&sandbox, &main, &[&["exec"][..], words].concat());
+    assert_eq!(exec(&["--", "devrun-fixture", "exit:7"]).run().code, Some(7));
+    assert_eq!(exec(&["devrun-fixture", "die:TERM"]).run().signal, Some(15));
+    let missing = exec(&["no-such-program-anywhere"]).run();
+    assert_eq!(missing.code, Some(127), "{missing}");
+    assert!(missing.stderr.contains("cannot run no-such-program-anywhere"), "{missing}");
+    assert_eq!(exec(&["./below/file"]).run().code, Some(126));
+    assert_eq!(exec(&["./below"]).run().code, Some(126));
+    assert_eq!(exec(&[]).run().code, Some(2));
+    // Options behind the command are the command's.
+    for words in
+        [&["echo", "-C", "x", "--json", "--help"][..], &["--", "echo", "-C", "x", "--json", "--help"]]
+    {
+        assert_eq!(fine(exec(words)).stdout, "-C x --json --help\n");
+    }
+    let reads = exec(&["devrun-fixture", "stdin", "cwd"]).directory(main.join("below"));
+    let input = std::fs::File::open(main.join("below/file")).unwrap();
+    let ended = fine(reads.with(|command| command.stdin(input)));
+    let below = main.join("below").canonicalize().unwrap();
+    assert_eq!(ended.stdout, format!("stdin 5\ncwd {}\n", below.display()));
+    // A program of the folder one stands in.
+    let script = main.join("below/script");
+    sandbox.write(&script, "#!/bin/sh\nprintf '%s' \"$WEB_PORT\"\n");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let ended = fine(exec(&["./script"]).directory(main.join("below")));
+    assert_eq!(ended.stdout, port(&answer(&sandbox, &main, "ports"), "web").to_string());
+}
+
+#[test]
+fn what_devrun_had_to_say_is_said_before_exec_becomes_the_command() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
+    sandbox.write(&main.join(".env"), &"no assignment\n".repeat(5_000));
+    let ended = fine(devrun(&sandbox, &main, &["exec", "devrun-fixture", "err:from the command"]));
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 5_001);
+    assert_eq!(lines[5_000], "from the command");
+}
+
+#[test]
+fn url_prints_all_or_the_one_that_is_named() {
+    let sandbox = Sandbox::new();
+    let base = base();
+    let rest = "urls: { Tenant: 'http://demodev.localhost:${ports.web}/admin/leads' }\n";
+    let main = sandbox.repo_with(&[("devrun.yaml", &(solo(base, "true") + rest)), ("below/file", "")]);
+    let number = port(&answer(&sandbox, &main, "ports"), "web");
+    let (web, tenant) =
+        (format!("http://localhost:{number}"), format!("http://demodev.localhost:{number}/admin/leads"));
+    let all = fine(devrun(&sandbox, &main.join("below"), &["url"]));
+    assert_eq!(all.stdout, format!("Web     {web}\nTenant  {tenant}\n"));
+    assert_eq!(answer(&sandbox, &main, "url"), json!({ "Web": web, "Tenant": tenant }));
+    for name in ["tenant", "Tenant", "TENANT"] {
+        assert_eq!(fine(devrun(&sandbox, &main, &["url", name])).stdout, format!("{tenant}\n"));
+    }
+    let one = fine(devrun(&sandbox, &main, &["url", "web", "--json"]));
+    assert_eq!(json(&one), json!({ "Web": web }));
+    let error = refusal(devrun(&sandbox, &main, &["url", "nope", "--json"]), "config-invalid", 80);
+    assert_eq!(error["message"], "there is no URL named nope");
+    assert_eq!(error["fix"], "one of: Web, Tenant");
+    sandbox.write(&main.join("devrun.yaml"), "processes: { web: 'true' }\n");
+    let error = refusal(devrun(&sandbox, &main, &["url", "nope", "--json"]), "config-invalid", 80);
+    assert!(error["fix"].as_str().unwrap().contains("`urls:`"), "{error:#}");
+}
+
+#[test]
+fn every_verb_answers_the_same_from_below() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &server(base())), ("a/b c/file", "")]);
+    sandbox.write(&main.join(".env"), "A=b\n");
+    let below = main.join("a/b c");
+    for verb in ["plan", "env", "ports", "url", "down"] {
+        assert_eq!(answer(&sandbox, &below, verb), answer(&sandbox, &main, verb), "{verb}");
+        let text = |folder: &Path| fine(devrun(&sandbox, folder, &[verb])).stdout;
+        assert_eq!(text(&below), text(&main), "{verb}");
+    }
+    let running = serve(devrun(&sandbox, &below, &["up"]));
+    assert!(fine(devrun(&sandbox, &main, &[])).stdout.starts_with("Already running in "));
+    assert_eq!(fine(devrun(&sandbox, &below, &["down"])).stdout, "Stopped.\n");
+    running.wait();
+}
+
+#[test]
+fn plan_tells_people_what_up_would_do() {
+    let sandbox = Sandbox::new();
+    let config = "ports: { web: 3000, api: 3100 }\nprocesses:\n  api: { run: serve, listen: api, directory: sub }\n  \
+                  web:\n    run: |\n      first line\n      second line\n    port: web\n    depends_on: [api]\n";
+    let main = sandbox.repo_with(&[("devrun.yaml", config), ("sub/file", "")]);
+    let plan = answer(&sandbox, &main, "plan");
+    let (web, api) = (port(&plan, "web"), port(&plan, "api"));
+    let shown = fine(devrun(&sandbox, &main, &["plan"])).stdout;
+    for line in [
+        "Project   repo (devrun.yaml)".to_string(),
+        "Branch    main".into(),
+        format!("Slot      {}", plan["slot"]),
+        format!("api       serve; in sub; port {api} handed over"),
+        format!("web       first line …; port {web}"),
+    ] {
+        assert!(shown.lines().any(|found| found == line), "{line}\n{shown}");
+    }
+    assert_eq!(plan["processes"][1]["depends_on"], json!({ "api": "started" }));
+}
+
+#[test]
+fn help_is_printed_for_every_verb_and_mistakes_are_usage_errors() {
+    let sandbox = Sandbox::new();
+    let help = fine(devrun(&sandbox, sandbox.path(), &["--help"]));
+    let verbs: Vec<&str> = help
+        .stdout
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    for known in ["up", "down", "plan", "env", "ports", "url", "exec", "init", "help"] {
+        assert!(verbs.contains(&known), "{known} is not in {verbs:?}");
+    }
+    for verb in verbs.iter().filter(|verb| **verb != "help") {
+        for args in [[*verb, "--help"], [*verb, "-h"], ["help", *verb]] {
+            let ended = fine(devrun(&sandbox, sandbox.path(), &args));
+            assert!(ended.stdout.contains("Usage: devrun") && ended.stderr.is_empty(), "{args:?}: {ended}");
+        }
+    }
+    for args in [&["nonsense"][..], &["--nonsense"], &["plan", "extra"], &["up", "--json", "x"], &["-C"]] {
+        let ended = devrun(&sandbox, sandbox.path(), args).run();
+        assert_eq!(ended.code, Some(2), "{args:?}: {ended}");
+        assert!(ended.stderr.starts_with("error: ") && ended.stdout.is_empty(), "{ended}");
+    }
+}
+
+#[test]
+fn nobody_reading_the_answer_is_no_failure() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
+    for verb in ["plan", "env", "ports", "url"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let unread = devrun(&sandbox, &main, &[verb]).with(|command| command.stdout(OwnedFd::from(writer)));
+        let ended = fine(unread);
+        assert_eq!(ended.stderr, "", "{ended}");
+    }
+}
+
+#[test]
+fn the_exit_codes_that_are_documented_are_those_there_are() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/exit-codes.md");
+    let Ok(text) = std::fs::read_to_string(&file) else {
+        return skip("docs/exit-codes.md is not written yet");
+    };
+    let documented: BTreeSet<(String, String)> = text
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .flat_map(|line| {
+            let cells: Vec<String> =
+                line.split('|').map(|cell| cell.trim().trim_matches('`').to_string()).collect();
+            let statuses: Vec<String> =
+                cells.iter().filter(|cell| cell.parse::<u8>().is_ok()).cloned().collect();
+            cells
+                .into_iter()
+                .flat_map(move |name| statuses.clone().into_iter().map(move |status| (name.clone(), status)))
+        })
+        .collect();
+    for code in Code::ALL {
+        let row = (code.name().to_string(), code.exit().status().to_string());
+        assert!(documented.contains(&row), "no row of {} has {row:?}", file.display());
+    }
+}
