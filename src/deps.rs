@@ -31,8 +31,8 @@ pub struct Done {
     pub worked: bool,
     /// In a few words: `pnpm 12.21.0, 34 packages` or `unchanged`.
     pub outcome: String,
-    /// Folders for the end of the children's PATH: where a tool sits that devrun had to fetch.
-    pub paths: Vec<PathBuf>,
+    /// The folder of the tool, where devrun had to fetch it: for the end of the children's PATH.
+    pub fetched: Option<PathBuf>,
 }
 
 /// Why dependencies could not be brought up to date.

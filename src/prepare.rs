@@ -6,6 +6,7 @@ mod branch;
 mod ground;
 mod preview;
 mod steps;
+mod tools;
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;

@@ -148,14 +148,14 @@ async fn install(
     }
 
     let mut env = command::environment(&request.env);
-    let (tool, paths) = tool(ctx, &env, choice, installed.as_deref()).await?;
-    command::append_paths(&mut env, &paths);
+    let (tool, fetched) = tool(ctx, &env, choice, installed.as_deref()).await?;
+    command::append_path(&mut env, fetched.as_deref());
     let mut arguments = command::arguments(choice);
     if ours && choice.manager == Manager::Pnpm {
         // Without a terminal pnpm refuses to replace node_modules of another layout, unless told that it may.
         arguments.push("--config.confirmModulesPurge=false".into());
     }
-    let shown = if paths.is_empty() { program.into() } else { tool.display().to_string() };
+    let shown = if fetched.is_none() { program.into() } else { tool.display().to_string() };
     let by_hand = typed(root, &format!("{shown} {}", arguments.join(" ")));
     let cmd = Cmd::new(&tool).args(&arguments).only_env(&env).directory(root).limit(LIMIT);
     let mut told = command::Told::default();
@@ -188,22 +188,22 @@ async fn install(
     let marks = choice.manager.marks().iter().map(|mark| root.join(mark));
     let folders = members.iter().filter(|member| member.starts_with(root)).map(|m| m.join("node_modules"));
     let evidence: Vec<PathBuf> = marks.chain(folders).collect();
-    record.finish(root, ours, before.with_new_files(&after), &evidence, &paths)?;
-    let version = told.version.clone().or_else(|| choice.pin.clone().filter(|_| !paths.is_empty()));
-    Ok(Done { worked: true, outcome: told.outcome(program, version.as_deref()), paths })
+    record.finish(root, ours, before.with_new_files(&after), &evidence, fetched.as_deref())?;
+    let version = told.version.clone().or_else(|| choice.pin.clone().filter(|_| fetched.is_some()));
+    Ok(Done { worked: true, outcome: told.outcome(program, version.as_deref()), fetched })
 }
 
-/// The program to run, and the folders that children need on their PATH to find it too.
+/// The program to run, and its folder where it had to be fetched.
 async fn tool(
     ctx: &Context,
     env: &Env,
     choice: &Choice,
     installed: Option<&Path>,
-) -> Result<(PathBuf, Vec<PathBuf>), DepsError> {
+) -> Result<(PathBuf, Option<PathBuf>), DepsError> {
     let (manager, program) = (choice.manager, choice.manager.program());
     let why = match installed {
         Some(path) => match unfit(env, choice, path).await {
-            None => return Ok((path.into(), Vec::new())),
+            None => return Ok((path.into(), None)),
             Some(why) => why,
         },
         None if manager == Manager::Npm => return Err(npm_missing()),
@@ -212,8 +212,8 @@ async fn tool(
     let version = choice.pin.as_deref().unwrap_or(choice.fallback);
     let wanted = NpmTool { program, package: manager.package(), version };
     let fetched = tool::fetch_from_npm(ctx, env, &wanted, &why).await?;
-    let folder = fetched.parent().unwrap_or(Path::new("/")).to_path_buf();
-    Ok((fetched, vec![folder]))
+    let folder = fetched.parent().map(Into::into);
+    Ok((fetched, folder))
 }
 
 /// Why the installed manager will not do; `None` when it will. Only asked where a major version is wanted.

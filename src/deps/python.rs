@@ -119,7 +119,7 @@ async fn install(
     let action = venv::decide(&venv::inspect(venv)?, known.as_ref(), venv)?;
     let ours = !matches!(action, Action::Update { .. }) || known.is_some_and(|stamp| stamp.ours);
     // The tool first: a missing one must not cost the user an environment that works.
-    let (tool, paths) = tool(ctx, situation).await?;
+    let (tool, fetched) = tool(ctx, situation).await?;
     let mut run = Run { ctx, env, directory: &request.directory, packages: None };
     let (before, _) = Snapshot::take(inputs, None);
     record.begin(venv, ours)?;
@@ -144,8 +144,14 @@ async fn install(
     let outcome = run.outcome(name);
     bytecode::adopt(venv, &request.siblings).await;
     let (after, _) = Snapshot::take(inputs, None);
-    record.finish(venv, ours, before.with_new_files(&after), &[venv.join("pyvenv.cfg")], &paths)?;
-    Ok(Done { worked: true, outcome, paths })
+    record.finish(
+        venv,
+        ours,
+        before.with_new_files(&after),
+        &[venv.join("pyvenv.cfg")],
+        fetched.as_deref(),
+    )?;
+    Ok(Done { worked: true, outcome, fetched })
 }
 
 /// What installs.
@@ -155,18 +161,18 @@ enum Tool {
     Poetry(PathBuf),
 }
 
-/// The tool to use, and the folders that children need on their PATH to find it too.
-async fn tool(ctx: &Context, situation: &Situation) -> Result<(Tool, Vec<PathBuf>), DepsError> {
+/// The tool to use, and its folder where it had to be fetched.
+async fn tool(ctx: &Context, situation: &Situation) -> Result<(Tool, Option<PathBuf>), DepsError> {
     let why = match (&situation.choice.way, &situation.uv) {
-        (Way::Poetry, _) => return Ok((Tool::Poetry(poetry(&situation.env)?), Vec::new())),
-        (_, Some(uv)) => return Ok((Tool::Uv(uv.clone()), Vec::new())),
-        (Way::Requirements(_), None) => return Ok((uv_or_pip(ctx, &situation.env).await, Vec::new())),
+        (Way::Poetry, _) => return Ok((Tool::Poetry(poetry(&situation.env)?), None)),
+        (_, Some(uv)) => return Ok((Tool::Uv(uv.clone()), None)),
+        (Way::Requirements(_), None) => return Ok((uv_or_pip(ctx, &situation.env).await, None)),
         (Way::UvLock, None) => "the project has a uv.lock and uv is not installed",
         (Way::Pyproject, None) => "the project has nothing but pyproject.toml and uv is not installed",
     };
     let uv = tool::fetch_uv(ctx, &situation.env, why).await?;
-    let folder = uv.parent().unwrap_or(Path::new("/")).to_path_buf();
-    Ok((Tool::Uv(uv), vec![folder]))
+    let folder = uv.parent().map(Into::into);
+    Ok((Tool::Uv(uv), folder))
 }
 
 /// For a requirements file: uv, fetched if need be, because pip takes tens of seconds for what uv links in one; pip

@@ -44,8 +44,8 @@ pub struct Finished {
     snapshot: Snapshot,
     /// Files and folders below the target that it made; all must still be there.
     evidence: Vec<String>,
-    /// See [`Done::paths`].
-    paths: Vec<PathBuf>,
+    /// See [`Done::fetched`].
+    fetched: Option<PathBuf>,
 }
 
 impl Record {
@@ -81,7 +81,7 @@ impl Record {
         let Some(stamp) = self.read()? else { return Ok(None) };
         let Some(old) = &stamp.finished else { return Ok(None) };
         let there = |path: &String| is_there(&target.join(path));
-        let usable = old.paths.iter().all(|path| path.is_dir());
+        let usable = old.fetched.iter().all(|path| path.is_dir());
         if stamp.target != target.to_string_lossy() || !usable || !old.evidence.iter().all(there) {
             return Ok(None);
         }
@@ -89,7 +89,7 @@ impl Record {
         if now.digest() != old.snapshot.digest() {
             return Ok(None);
         }
-        let done = Done { worked: false, outcome: "unchanged".into(), paths: old.paths.clone() };
+        let done = Done { worked: false, outcome: "unchanged".into(), fetched: old.fetched.clone() };
         if read > 0 {
             let finished = Some(Finished { snapshot: now, ..old.clone() });
             self.write(&Stamp { finished, ..stamp })?;
@@ -110,11 +110,11 @@ impl Record {
         ours: bool,
         snapshot: Snapshot,
         evidence: &[PathBuf],
-        paths: &[PathBuf],
+        fetched: Option<&Path>,
     ) -> Result<(), DepsError> {
         let below = |path: &PathBuf| path.strip_prefix(target).unwrap_or(path).to_string_lossy().into();
         let evidence = evidence.iter().filter(|path| is_there(path)).map(below).collect();
-        let finished = Some(Finished { snapshot, evidence, paths: paths.to_vec() });
+        let finished = Some(Finished { snapshot, evidence, fetched: fetched.map(Into::into) });
         self.write(&Stamp { version: VERSION, target: target.to_string_lossy().into(), ours, finished })
     }
 

@@ -186,7 +186,7 @@ pub(super) async fn migrate(
         branch,
         name: branch.name.clone(),
         command: migrate.run.clone(),
-        directory: ground.worktree.path.join(&migrate.directory),
+        directory: ground.folder(&migrate.directory),
         inputs: migrate.inputs.clone(),
         env: vars,
         limit: MIGRATION,

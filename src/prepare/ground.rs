@@ -1,16 +1,18 @@
 //! What every verb stands on: which worktree, which configuration, which ports, and the names templates may use.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::Options;
 use super::branch::Settled;
+use super::tools;
 use crate::config::envfile::{self, EnvFile, Found};
 use crate::config::environment::{self, Inputs};
 use crate::config::{self, Config, Scope, resolve};
 use crate::context::Context;
 use crate::deps::Env;
 use crate::error::Report;
-use crate::plan::{Database, Environment, Head, Place, Plan};
+use crate::plan::{Database, Environment, Head, Need, Origin, Place, Plan};
 use crate::ports::{self, Lease, Request};
 use crate::worktree::{self, Worktree};
 
@@ -121,13 +123,14 @@ impl Ground {
         }
     }
 
+    /// A configured folder, absolute. People read it: `.` adds nothing to it.
+    pub(super) fn folder(&self, directory: &Path) -> PathBuf {
+        self.worktree.path.join(directory).components().collect()
+    }
+
     /// Where this worktree's virtual environment is or will be.
     pub fn venv(&self) -> Option<PathBuf> {
-        self.config
-            .dependencies
-            .python
-            .as_ref()
-            .map(|directory| self.worktree.path.join(directory).join(".venv"))
+        self.config.dependencies.python.as_ref().map(|directory| self.folder(directory).join(".venv"))
     }
 
     /// The environment, with a database's names when there is one.
@@ -150,14 +153,21 @@ impl Ground {
             venv: venv.as_deref(),
             colour: ctx.colour,
         };
-        Ok(environment::compose(&inputs)?)
+        let mut env = environment::compose(&inputs)?;
+        let path = env.vars.get(OsStr::new("PATH"));
+        let needs: Vec<Need> = self.config.configured().into_iter().collect();
+        if let Some(path) = tools::search_path(path, &self.worktree.state, &needs) {
+            env.vars.insert("PATH".into(), path);
+            env.origins.insert("PATH".into(), Origin::Computed);
+        }
+        Ok(env)
     }
 
     /// The environment to install with: env files and what devrun was started with, but of no other worktree.
     pub(super) fn install_env(&self, ctx: &Context) -> Env {
         let mut vars = environment::layer(&self.files, &ctx.env);
         for name in ["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"] {
-            vars.remove(std::ffi::OsStr::new(name));
+            vars.remove(OsStr::new(name));
         }
         vars.retain(|name, _| !worktree::git::REPOSITORY_VARS.iter().any(|var| name == *var));
         vars

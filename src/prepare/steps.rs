@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::branch::{self, Settled};
-use super::{Ground, Progress};
+use super::{Ground, Progress, tools};
 use crate::context::Context;
 use crate::deps::node::{self, NodeRequest};
 use crate::deps::python::{self, PythonRequest};
@@ -24,15 +24,18 @@ pub(super) async fn install(ctx: Context, ground: Rc<Ground>, need: Need, progre
         Need::Node => install_node(&ctx, &ground).await,
         _ => install_python(&ctx, &ground).await,
     };
-    match installed {
-        Ok(done) => {
-            let Done { worked, outcome, .. } = done;
+    let settled = installed.map_err(Report::from).and_then(|done| {
+        tools::settle(&ground.worktree.state, step, done.fetched.as_deref())?;
+        Ok(done)
+    });
+    match settled {
+        Ok(Done { worked, outcome, .. }) => {
             ctx.events.send(Event::StepDone { step, outcome, worked, took: start.elapsed() });
             progress.open(need);
         }
-        Err(error) => {
+        Err(report) => {
             ctx.events.send(Event::StepFailed { step });
-            progress.fail(error.into());
+            progress.fail(report);
         }
     }
 }
@@ -41,7 +44,7 @@ async fn install_node(ctx: &Context, ground: &Ground) -> Result<Done, DepsError>
     let directory = ground.config.dependencies.node.clone().unwrap_or_default();
     let request = NodeRequest {
         worktree: ground.worktree.path.clone(),
-        directory: ground.worktree.path.join(&directory),
+        directory: ground.folder(&directory),
         state: ground.worktree.state.clone(),
         env: ground.install_env(ctx),
     };
@@ -55,7 +58,7 @@ async fn install_python(ctx: &Context, ground: &Ground) -> Result<Done, DepsErro
         main.filter(|main| **main != ground.worktree.path).map(|main| main.join(&directory).join(".venv"));
     let request = PythonRequest {
         worktree: ground.worktree.path.clone(),
-        directory: ground.worktree.path.join(&directory),
+        directory: ground.folder(&directory),
         state: ground.worktree.state.clone(),
         env: ground.install_env(ctx),
         siblings: siblings.into_iter().collect(),

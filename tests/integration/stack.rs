@@ -8,6 +8,8 @@ mod again;
 mod broken;
 #[path = "stack/first_run.rs"]
 mod first_run;
+#[path = "stack/killed.rs"]
+mod killed;
 #[path = "stack/shapes.rs"]
 mod shapes;
 #[path = "stack/together.rs"]
@@ -23,8 +25,20 @@ const FRONTEND: &str = "  frontend:
     port: frontend
     ready: { http: /admin/leads, host: demodev.localhost, timeout: 15s, deadline: 3m }   # the first page compiles
 ";
+/// The same, ready before a page is compiled.
+const QUICK: &str = "  frontend:
+    run: pnpm dev
+    directory: frontend
+    port: frontend
+    ready: { tcp: true }
+";
 
-/// Leaves the pages out, and with them the slowest part of a start.
+/// Leaves the first page uncompiled, which is the slowest part of a start, and starts Next.js through pnpm.
+fn without_first_page(repository: &Path) {
+    edit(&repository.join("devrun.yaml"), FRONTEND, QUICK);
+}
+
+/// Leaves the frontend out, with its packages.
 fn without_frontend(repository: &Path) {
     let config = repository.join("devrun.yaml");
     edit(&config, FRONTEND, "");

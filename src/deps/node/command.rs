@@ -1,7 +1,7 @@
 //! How package managers are called and what their output means. Pure: values in, values out.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::deps::Env;
 use crate::deps::node::manager::{Choice, Manager};
@@ -75,11 +75,11 @@ pub(super) fn environment(env: &Env) -> Env {
     env
 }
 
-/// Puts `paths` at the end of PATH.
-pub(super) fn append_paths(env: &mut Env, paths: &[PathBuf]) {
+/// Puts `folder`, if there is one, at the end of PATH.
+pub(super) fn append_path(env: &mut Env, folder: Option<&Path>) {
     let name = OsString::from("PATH");
     let old = env.get(&name).cloned().unwrap_or_default();
-    let all = std::env::split_paths(&old).chain(paths.iter().cloned());
+    let all = std::env::split_paths(&old).chain(folder.map(Into::into));
     if let Ok(joined) = std::env::join_paths(all) {
         env.insert(name, joined);
     }

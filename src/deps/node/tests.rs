@@ -40,7 +40,7 @@ async fn run(stage: &Stage) -> Result<Done, DepsError> {
 async fn the_first_time_installs_and_the_second_runs_nothing() {
     let stage = stage();
     let done = run(&stage).await.unwrap();
-    assert_eq!(done, Done { worked: true, outcome: "pnpm 12.21.0, 34 packages".into(), paths: vec![] });
+    assert_eq!(done, Done { worked: true, outcome: "pnpm 12.21.0, 34 packages".into(), fetched: None });
     let calls = stage.calls();
     assert_eq!(calls.len(), 1, "{calls:?}");
     assert!(calls[0].starts_with("pnpm [wt] install --frozen-lockfile --prefer-offline "), "{calls:?}");
@@ -209,7 +209,7 @@ async fn a_missing_manager_is_fetched_once_into_the_cache() {
     stage.program("npm", NPM);
     let done = run(&stage).await.unwrap();
     let bin = stage.path("cache/tools/pnpm-12.21.0/node_modules/.bin");
-    assert_eq!(done.paths, std::slice::from_ref(&bin));
+    assert_eq!(done.fetched.as_ref(), Some(&bin));
     assert_eq!(stage.told("fetching pnpm 12.21.0"), 2, "a note and a line of progress");
     assert!(stage.calls()[0].starts_with("npm "));
     assert!(stage.calls()[1].starts_with("fetched pnpm install"));
@@ -217,7 +217,7 @@ async fn a_missing_manager_is_fetched_once_into_the_cache() {
     assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with('.')));
 
     let again = run(&stage).await.unwrap();
-    assert_eq!((again.worked, again.paths), (false, vec![bin.clone()]), "children need it every time");
+    assert_eq!((again.worked, again.fetched), (false, Some(bin.clone())), "children need it every time");
     stage.write("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'\n# 2\n");
     run(&stage).await.unwrap();
     assert_eq!(stage.calls().iter().filter(|call| call.starts_with("npm ")).count(), 1);
@@ -233,10 +233,10 @@ async fn another_major_version_than_the_pinned_one_is_not_used() {
     stage.write("wt/package.json", r#"{"packageManager":"pnpm@10.34.9"}"#);
     let done = run(&stage).await.unwrap();
     assert_eq!(done.outcome, "pnpm 10.34.9");
-    assert_eq!(done.paths, [stage.path("cache/tools/pnpm-10.34.9/node_modules/.bin")]);
+    assert_eq!(done.fetched, Some(stage.path("cache/tools/pnpm-10.34.9/node_modules/.bin")));
     assert!(stage.told("the project pins pnpm 10.34.9, installed is 12.21.0") > 0);
     stage.write("wt/package.json", r#"{"packageManager":"pnpm@12.0.1"}"#);
-    assert!(run(&stage).await.unwrap().paths.is_empty(), "the same major will do");
+    assert_eq!(run(&stage).await.unwrap().fetched, None, "the same major will do");
 }
 
 #[test]

