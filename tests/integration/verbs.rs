@@ -289,7 +289,12 @@ fn exec_ends_as_the_command_does() {
     let exec = |words: &[&str]| devrun(&sandbox, &main, &[&["exec"][..], words].concat());
     assert_eq!(exec(&["--", "devrun-fixture", "exit:7"]).run().code, Some(7));
     assert_eq!(exec(&["devrun-fixture", "die:TERM"]).run().signal, Some(15));
-    let missing = exec(&["no-such-program-anywhere"]).run();
+    // A folder on PATH that one may not look into does not change the answer.
+    let closed = sandbox.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let path = format!("{}:{}", closed.display(), std::env::var("PATH").unwrap());
+    let missing = exec(&["no-such-program-anywhere"]).env("PATH", path).run();
     assert_eq!(missing.code, Some(127), "{missing}");
     assert!(missing.stderr.contains("cannot run no-such-program-anywhere"), "{missing}");
     assert_eq!(exec(&["./below/file"]).run().code, Some(126));
