@@ -78,7 +78,8 @@ async fn bring_up(
     claim.record(&Record::new(keeper_pid(), &worktree.path, BTreeMap::new(), Vec::new()))?;
     let mut entrust = |about: PathBuf, held| link.entrust(Trust { about, held }).map_err(lost);
     let options = prepare::Options { strict_ports: args.strict_ports };
-    let preparing = prepare::start(ctx, worktree.clone(), &options, &mut entrust);
+    let tagged = tagged(ctx, &worktree_tag);
+    let preparing = prepare::start(&tagged, worktree.clone(), &options, &mut entrust);
     let work = tokio::select! {
         biased;
         why = stops.next() => return Ok(interrupted(ctx, why)),
@@ -92,6 +93,14 @@ async fn bring_up(
         work.plan.urls.clone(),
     ))?;
     Ok(supervise(ctx, console, &worktree_tag, work, sockets, stops).await)
+}
+
+/// A context in which what preparation starts carries the run's tag: an installer or a migration may leave processes
+/// behind when both devruns are killed.
+fn tagged(ctx: &Context, worktree_tag: &str) -> Context {
+    let mut ctx = ctx.clone();
+    ctx.env.insert(sweep::RUN_TAG.into(), format!("{worktree_tag}.prepare").into());
+    ctx
 }
 
 async fn supervise(

@@ -1,6 +1,7 @@
 //! The branch database of a worktree: which provider, which name, made when missing, its schema in step.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -178,6 +179,9 @@ pub(super) async fn migrate(
         return Ok(None);
     };
     let mut vars = env.vars.clone();
+    // The tag of this run, by which the next one finds what a killed one left; processes get tags of their own.
+    let tag = ctx.env.get_key_value(OsStr::new("DEVRUN_RUN"));
+    vars.extend(tag.map(|(name, value)| (name.clone(), value.clone())));
     for name in ground.config.url_env() {
         // Migrations never go through a pooler.
         vars.insert(name.into(), branch.direct_url.clone().into());

@@ -1,13 +1,14 @@
 //! Everything of devrun is killed at some moment of a start. The next `devrun` needs no help, and nothing stays.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::without_frontend;
 use crate::support::Running;
-use crate::support::product::{Product, edit, set_cache};
+use crate::support::product::{Product, edit, entries, set_cache};
 
 /// Whom it hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,15 +82,20 @@ impl Moment {
     fn await_in(&self, product: &Product, running: &mut Running) -> bool {
         loop {
             let file = self.sign.starts_with("cache/") && product.path().join(self.sign).exists();
-            if file || product.processes().iter().any(|process| process.command.contains(self.sign)) {
+            // Looking closely at everything would take longer than some moments last.
+            if file || (is_in_sight(self.sign) && self.is_in(product)) {
                 return true;
             }
             assert!(!running.has_ended(), "it ended by itself: {}", running.stderr());
             if running.stdout().contains("  Ready in ") {
                 return false;
             }
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    fn is_in(&self, product: &Product) -> bool {
+        product.processes().iter().any(|process| process.command.contains(self.sign))
     }
 
     fn strike(&self, product: &Product, running: Running) {
@@ -106,6 +112,14 @@ impl Moment {
             product.expect_quiet();
         }
     }
+}
+
+/// True when some process of this machine has that in its command line.
+fn is_in_sight(sign: &str) -> bool {
+    entries(Path::new("/proc")).any(|process| {
+        let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ").contains(sign)
+    })
 }
 
 #[test]
