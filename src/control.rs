@@ -4,4 +4,4 @@
 
 pub mod record;
 
-pub use record::{Claim, Record, claim, is_running, running, wait_until_free};
+pub use record::{Claim, Record, State, claim, look, wait_until_free};

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args;
 use crate::context::Context;
-use crate::control::{self, Record};
+use crate::control::{self, Record, State};
 use crate::error::{Code, Exit, Report};
 use crate::os::net;
 use crate::ports::guard;
@@ -25,16 +25,15 @@ pub(super) async fn run(
     let worktree = prepare::locate(ctx).await?;
     let limit = Duration::from_secs(args.timeout);
     let start = Instant::now();
-    let stopped = control::is_running(&worktree.state)?;
-    if stopped {
-        let Some(record) = control::running(&worktree.state, limit).await else {
-            return Err(
-                Report::new(Code::AlreadyRunning, "a devrun is just starting here").with_fix("try again")
-            );
-        };
-        stop(&worktree.state, &record, limit).await?;
-        ports_free(&record, limit.saturating_sub(start.elapsed())).await?;
-    }
+    let stopped = match control::look(&worktree.state, limit).await? {
+        State::Running(record) => {
+            stop(&worktree.state, &record, limit).await?;
+            ports_free(&record, limit.saturating_sub(start.elapsed())).await?;
+            true
+        }
+        State::Unknown => return Err(super::nobody_knows()),
+        State::Free => false,
+    };
     // A supervisor and a keeper that were both killed leave processes that only their tag betrays.
     let left = match control::claim(&worktree.state)? {
         Some(claim) if claim.unclean => {

@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::os::fs::{self, FsError, Lock, LockKind};
+use crate::os::proc;
 
 const VERSION: u32 = 1;
+/// Time between two looks at somebody who is just coming or going.
+const POLL: Duration = Duration::from_millis(10);
 
 /// What a supervisor says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Record {
     pub version: u32,
     /// The process to signal: the one the user started.
     pub pid: u32,
+    /// When that process started, in clock ticks since boot: its id may be another's by now. 0 when that is not known.
+    #[serde(default)]
+    pub born: u64,
     /// Start, in seconds since 1970.
     pub started: u64,
     /// Path of the worktree, for people.
@@ -46,12 +50,22 @@ impl Record {
         Record {
             version: VERSION,
             pid,
+            born: born(pid),
             started,
             worktree: worktree.to_string_lossy().into_owned(),
             ports,
             urls,
         }
     }
+
+    /// False when the process it names is gone: the record is that of one that was killed.
+    fn is_current(&self) -> bool {
+        self.born == 0 || self.born == born(self.pid)
+    }
+}
+
+fn born(pid: u32) -> u64 {
+    proc::entry(pid).map_or(0, |entry| entry.started)
 }
 
 /// The right to be this worktree's supervisor.
@@ -90,26 +104,32 @@ pub fn claim(state: &Path) -> Result<Option<Claim>, FsError> {
     }
 }
 
-/// What the supervisor that holds the lock of `state` says of itself. Right after it took the lock the record may still be
-/// that of one that was killed: waits up to `limit` for one whose process is alive.
-pub async fn running(state: &Path, limit: Duration) -> Option<Record> {
-    let start = std::time::Instant::now();
-    loop {
-        let alive = |record: &Record| kill(Pid::from_raw(record.pid.cast_signed()), None).is_ok();
-        if let Some(record) = read(&file(state)).filter(alive) {
-            return Some(record);
-        }
-        if start.elapsed() >= limit {
-            return None;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+/// Who runs in a worktree.
+#[derive(Debug)]
+pub enum State {
+    /// Nobody.
+    Free,
+    /// A supervisor, which says this of itself.
+    Running(Record),
+    /// Somebody who has not said who he is within the limit.
+    Unknown,
 }
 
-/// True while somebody is the supervisor of the worktree whose state folder is `state`. Makes nothing.
-pub fn is_running(state: &Path) -> Result<bool, FsError> {
-    // Never makes the folder: looking must work where nothing can be written.
-    Ok(lock_file(state).exists() && Lock::try_take(&lock_file(state), LockKind::Shared)?.is_none())
+/// Looks who runs in the worktree whose state folder is `state`, and makes nothing. Waits up to `limit` for one that is
+/// just coming and has not written its record, or just going because somebody killed the process that answers for it.
+pub async fn look(state: &Path, limit: Duration) -> Result<State, FsError> {
+    let start = Instant::now();
+    loop {
+        // Never makes the folder: looking must work where nothing can be written.
+        if !lock_file(state).exists() || Lock::try_take(&lock_file(state), LockKind::Shared)?.is_some() {
+            return Ok(State::Free);
+        }
+        match read(&file(state)) {
+            Some(record) if record.is_current() => return Ok(State::Running(record)),
+            _ if start.elapsed() >= limit => return Ok(State::Unknown),
+            _ => tokio::time::sleep(POLL).await,
+        }
+    }
 }
 
 /// Waits until the supervisor is gone; false when `limit` passed first.
@@ -137,18 +157,33 @@ fn read(file: &Path) -> Option<Record> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn there_is_one_supervisor_and_the_second_learns_of_it() {
+    fn record() -> Record {
+        Record::new(std::process::id(), Path::new("/w"), BTreeMap::new(), Vec::new())
+    }
+
+    #[tokio::test]
+    async fn there_is_one_supervisor_and_the_second_learns_of_it() {
         let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Free));
         let first = claim(dir.path()).unwrap().unwrap();
         assert!(!first.unclean);
-        let record = Record::new(7, Path::new("/w"), BTreeMap::new(), Vec::new());
-        first.record(&record).unwrap();
+        first.record(&record()).unwrap();
         assert!(claim(dir.path()).unwrap().is_none());
-        assert!(is_running(dir.path()).unwrap());
+        let seen = look(dir.path(), Duration::ZERO).await.unwrap();
+        assert!(matches!(seen, State::Running(found) if found == record()));
         drop(first);
-        assert!(!is_running(dir.path()).unwrap());
+        assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Free));
         assert!(claim(dir.path()).unwrap().unwrap().unclean);
+    }
+
+    #[tokio::test]
+    async fn the_record_of_one_that_was_killed_is_not_taken_for_that_of_who_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = claim(dir.path()).unwrap().unwrap();
+        assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Unknown));
+        // The same id, another process.
+        held.record(&Record { born: 1, ..record() }).unwrap();
+        assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Unknown));
     }
 
     #[test]
