@@ -182,7 +182,8 @@ pub(super) async fn connect(state: &State) -> Result<Client, Refusal> {
         .password(&state.admin_password)
         .dbname("postgres")
         .application_name("devrun")
-        .options("-c statement_timeout=30s -c lock_timeout=10s")
+        // The name of a database that was just made must survive a killed server; applications may lose an instant.
+        .options("-c statement_timeout=30s -c lock_timeout=10s -c synchronous_commit=on")
         .connect_timeout(LIMIT);
     let attempt = tokio::time::timeout(LIMIT, config.connect(tokio_postgres::NoTls)).await;
     let (client, connection) = match attempt {
