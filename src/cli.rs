@@ -141,6 +141,13 @@ fn printed(result: std::io::Result<()>) -> Result<Exit, Report> {
     }
 }
 
+/// Somebody holds the worktree's lock and does not say who he is.
+fn nobody_knows() -> Report {
+    Report::new(Code::AlreadyRunning, "another devrun holds this worktree and does not say which")
+        .with_cause("it is just starting, or has been ending for long")
+        .with_fix("try again in a moment")
+}
+
 /// Two columns: names padded to the longest, then values. Nothing in them commands a terminal or begins another row.
 fn columns<N: AsRef<str>, V: std::fmt::Display>(rows: &[(N, V)]) -> String {
     use std::fmt::Write;

@@ -4,4 +4,4 @@
 
 pub mod record;
 
-pub use record::{Claim, Record, State, claim, look};
+pub use record::{Claim, Record, State, claim, look, wait_until_free};

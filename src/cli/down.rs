@@ -25,22 +25,18 @@ pub(super) async fn run(
     let worktree = prepare::locate(ctx).await?;
     let limit = Duration::from_secs(args.timeout);
     let start = Instant::now();
-    let stopped = match control::look(&worktree.state)? {
-        State::Running(Some(record)) => {
+    let stopped = match control::look(&worktree.state, limit).await? {
+        State::Running(record) => {
             stop(&worktree.state, &record, limit).await?;
             ports_free(&record, limit.saturating_sub(start.elapsed())).await?;
             true
         }
-        State::Running(None) => {
-            return Err(
-                Report::new(Code::AlreadyRunning, "a devrun is just starting here").with_fix("try again")
-            );
-        }
+        State::Unknown => return Err(super::nobody_knows()),
         State::Free => false,
     };
     // A supervisor and a keeper that were both killed leave processes that only their tag betrays.
     let left = match control::claim(&worktree.state)? {
-        Ok(claim) if claim.unclean => {
+        Some(claim) if claim.unclean => {
             let left = sweep::kill_leftovers(&sweep::worktree_tag(&worktree.path));
             claim.clear();
             left
@@ -63,7 +59,7 @@ pub(super) async fn run(
 async fn stop(state: &std::path::Path, record: &Record, limit: Duration) -> Result<(), Report> {
     // The lock is held, so the process that wrote the record is alive and its id is still its own.
     let _ = kill(Pid::from_raw(record.pid.cast_signed()), Signal::SIGTERM);
-    if control::record::wait_until_free(state, limit).await? {
+    if control::wait_until_free(state, limit).await? {
         return Ok(());
     }
     Err(Report::new(Code::AlreadyRunning, format!("the stack did not end within {} s", limit.as_secs()))

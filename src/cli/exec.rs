@@ -1,5 +1,7 @@
 //! `devrun exec -- COMMAND`: one command in the stack's environment, in place of devrun itself.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 
 use super::args;
@@ -15,7 +17,10 @@ use crate::ui::console::Console;
 pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> Result<Exit, Report> {
     let preview = prepare::preview(ctx).await?;
     let program = &args.command[0];
-    let path = preview.plan.env.vars.get(std::ffi::OsStr::new("PATH"));
+    let path = preview.plan.env.vars.get(OsStr::new("PATH"));
+    if path.is_some_and(|path| is_nowhere(program, path)) {
+        return Err(failed(program, "there is no such command on PATH", 127));
+    }
     let resolved = which::which_in(program, path, &ctx.cwd).unwrap_or_else(|_| program.into());
     // From here on nobody is left to write it.
     console.flush();
@@ -25,6 +30,18 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> 
         .env_clear()
         .envs(&preview.plan.env.vars)
         .exec();
-    Err(Report::new(Code::SpawnFailed, format!("cannot run {}: {error}", program.to_string_lossy()))
-        .with_exit(Exit::Child(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })))
+    let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+    Err(failed(program, &error.to_string(), status))
+}
+
+fn failed(program: &OsStr, why: &str, status: u8) -> Report {
+    Report::new(Code::SpawnFailed, format!("cannot run {}: {why}", program.to_string_lossy()))
+        .with_exit(Exit::Child(status))
+}
+
+/// True when no folder of `path` has a `program`. The system's own answer is another one when a folder cannot be read:
+/// permission denied, as if the program were there.
+fn is_nowhere(program: &OsStr, path: &OsStr) -> bool {
+    !program.as_bytes().contains(&b'/')
+        && !std::env::split_paths(path).any(|folder| folder.join(program).is_file())
 }

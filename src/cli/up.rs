@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args;
 use crate::context::Context;
-use crate::control::{self, Claim, Record};
+use crate::control::{self, Claim, Record, State};
 use crate::database::local;
 use crate::error::{Code, Exit, Holder, Report};
 use crate::event::Event;
@@ -23,6 +23,9 @@ use crate::supervisor::signals::Stops;
 use crate::supervisor::sweep;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
+
+/// How long another devrun that is just coming or going is waited for: a little more than processes get to stop.
+const OTHERS: Duration = Duration::from_secs(10);
 
 /// Settles what was entrusted, after everything of the run is dead. Called by the keeper, or by the supervisor when the
 /// keeper died first.
@@ -40,9 +43,15 @@ pub(super) async fn run(
     let mut stops = link.watch().and_then(|keeper| Stops::listen(Some(keeper))).map_err(deaf)?;
     link.unblock_signals().map_err(deaf)?;
     let worktree = prepare::locate(ctx).await?;
-    let claim = match control::claim(&worktree.state)? {
-        Ok(claim) => claim,
-        Err(record) => return already_running(console, record),
+    let claim = loop {
+        if let Some(claim) = control::claim(&worktree.state)? {
+            break claim;
+        }
+        match control::look(&worktree.state, OTHERS).await? {
+            State::Running(record) => return Ok(already_running(console, record)),
+            State::Unknown => return Err(super::nobody_knows()),
+            State::Free => {}
+        }
     };
     let result = bring_up(ctx, console, args, &worktree, &claim, &mut link, &mut stops).await;
     claim.clear();
@@ -66,6 +75,8 @@ async fn bring_up(
     let lost = |error: std::io::Error| Report::bug(format!("the keeper cannot be told: {error}"));
     let held = claim.lock.share()?;
     link.entrust(Trust { about: PathBuf::new(), held }).map_err(lost)?;
+    // Before anything that takes time: others want to know who holds the lock.
+    claim.record(&Record::new(keeper_pid(), &worktree.path, BTreeMap::new(), Vec::new()))?;
     let worktree_tag = sweep::worktree_tag(&worktree.path);
     if claim.unclean {
         let left = sweep::kill_leftovers(&worktree_tag);
@@ -73,7 +84,6 @@ async fn bring_up(
             ctx.events.note(format!("ended {left} processes that an earlier run left behind"));
         }
     }
-    claim.record(&Record::new(keeper_pid(), &worktree.path, BTreeMap::new(), Vec::new()))?;
     let mut entrust = |about: PathBuf, held| link.entrust(Trust { about, held }).map_err(lost);
     let options = prepare::Options { strict_ports: args.strict_ports };
     let tagged = tagged(ctx, &worktree_tag);
@@ -195,17 +205,13 @@ fn stolen(port: u16, holder: Holder) -> Report {
         .with_fix("stop that process, then run devrun again")
 }
 
-fn already_running(console: &Console, record: Option<Record>) -> Result<Exit, Report> {
-    let Some(record) = record else {
-        return Err(Report::new(Code::AlreadyRunning, "another devrun is just starting in this worktree")
-            .with_fix("wait for it, or `devrun down`"));
-    };
+fn already_running(console: &Console, record: Record) -> Exit {
     let Record { worktree, pid, urls, .. } = record;
     let urls = super::columns(&urls);
     let text = format!("Already running in {worktree} (pid {pid}).\n{urls}`devrun down` takes it down.\n");
     // Nobody reading it does not change the answer.
     let _ = console.print(&text);
-    Ok(Exit::Ok)
+    Exit::Ok
 }
 
 fn interrupted(ctx: &Context, why: Why) -> Outcome {

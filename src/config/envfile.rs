@@ -92,7 +92,12 @@ fn find(name: &Path, root: &Path, main_root: Option<&Path>) -> Result<Option<(Fo
         let path = folder.join(name);
         match std::fs::read(&path) {
             Ok(bytes) => return decode(name, &path, bytes).map(|text| Some((found, text))),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            // A folder of that name is somebody's virtual environment.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
+                ) => {}
             Err(source) => return Err(ConfigError::Unreadable { path, source }),
         }
     }

@@ -56,7 +56,15 @@ fn read(root: &Path, name: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
                 .map_err(unreadable)?;
             bytes
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // A link that leads nowhere was meant to be the configuration.
+            return match path.symlink_metadata() {
+                Ok(_) => {
+                    Err(unreadable(std::io::Error::new(error.kind(), "it leads to a file that is not there")))
+                }
+                Err(_) => Ok(None),
+            };
+        }
         Err(error) => return Err(unreadable(error)),
     };
     if bytes.len() > yaml::MAX_BYTES {

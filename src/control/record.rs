@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::os::fs::{self, FsError, Lock, LockKind};
+use crate::os::proc;
 
 const VERSION: u32 = 1;
+/// Time between two looks at somebody who is just coming or going.
+const POLL: Duration = Duration::from_millis(10);
 
 /// What a supervisor says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,9 @@ pub struct Record {
     pub version: u32,
     /// The process to signal: the one the user started.
     pub pid: u32,
+    /// When that process started, in clock ticks since boot: its id may be another's by now. 0 when that is not known.
+    #[serde(default)]
+    pub born: u64,
     /// Start, in seconds since 1970.
     pub started: u64,
     /// Path of the worktree, for people.
@@ -44,12 +50,22 @@ impl Record {
         Record {
             version: VERSION,
             pid,
+            born: born(pid),
             started,
             worktree: worktree.to_string_lossy().into_owned(),
             ports,
             urls,
         }
     }
+
+    /// False when the process it names is gone: the record is that of one that was killed.
+    fn is_current(&self) -> bool {
+        self.born == 0 || self.born == born(self.pid)
+    }
+}
+
+fn born(pid: u32) -> u64 {
+    proc::entry(pid).map_or(0, |entry| entry.started)
 }
 
 /// The right to be this worktree's supervisor.
@@ -76,36 +92,43 @@ impl Claim {
     }
 }
 
+/// Becomes the supervisor of the worktree whose state folder is `state`; `None` when another is.
+pub fn claim(state: &Path) -> Result<Option<Claim>, FsError> {
+    let file = file(state);
+    match Lock::try_take(&lock_file(state), LockKind::Exclusive)? {
+        Some(lock) => {
+            let unclean = file.exists();
+            Ok(Some(Claim { lock, unclean, file }))
+        }
+        None => Ok(None),
+    }
+}
+
 /// Who runs in a worktree.
 #[derive(Debug)]
 pub enum State {
     /// Nobody.
     Free,
-    /// A supervisor, and what it wrote down; `None` in the instant before it does.
-    Running(Option<Record>),
+    /// A supervisor, which says this of itself.
+    Running(Record),
+    /// Somebody who has not said who he is within the limit.
+    Unknown,
 }
 
-/// Becomes the supervisor of the worktree whose state folder is `state`; `Err` with the record of the one that is.
-pub fn claim(state: &Path) -> Result<Result<Claim, Option<Record>>, FsError> {
-    let file = file(state);
-    match Lock::try_take(&lock_file(state), LockKind::Exclusive)? {
-        Some(lock) => {
-            let unclean = file.exists();
-            Ok(Ok(Claim { lock, unclean, file }))
+/// Looks who runs in the worktree whose state folder is `state`, and makes nothing. Waits up to `limit` for one that is
+/// just coming and has not written its record, or just going because somebody killed the process that answers for it.
+pub async fn look(state: &Path, limit: Duration) -> Result<State, FsError> {
+    let start = Instant::now();
+    loop {
+        // Never makes the folder: looking must work where nothing can be written.
+        if !lock_file(state).exists() || Lock::try_take(&lock_file(state), LockKind::Shared)?.is_some() {
+            return Ok(State::Free);
         }
-        None => Ok(Err(read(&file))),
-    }
-}
-
-/// Looks who runs in the worktree whose state folder is `state`, without becoming anything.
-pub fn look(state: &Path) -> Result<State, FsError> {
-    // Never makes the folder: looking must work where nothing can be written.
-    if !lock_file(state).exists() {
-        return Ok(State::Free);
-    }
-    match Lock::try_take(&lock_file(state), LockKind::Shared)? {
-        Some(_) => Ok(State::Free),
-        None => Ok(State::Running(read(&file(state)))),
+        match read(&file(state)) {
+            Some(record) if record.is_current() => return Ok(State::Running(record)),
+            _ if start.elapsed() >= limit => return Ok(State::Unknown),
+            _ => tokio::time::sleep(POLL).await,
+        }
     }
 }
 
@@ -134,18 +157,33 @@ fn read(file: &Path) -> Option<Record> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn there_is_one_supervisor_and_the_second_learns_of_it() {
+    fn record() -> Record {
+        Record::new(std::process::id(), Path::new("/w"), BTreeMap::new(), Vec::new())
+    }
+
+    #[tokio::test]
+    async fn there_is_one_supervisor_and_the_second_learns_of_it() {
         let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Free));
         let first = claim(dir.path()).unwrap().unwrap();
         assert!(!first.unclean);
-        let record = Record::new(7, Path::new("/w"), BTreeMap::new(), Vec::new());
-        first.record(&record).unwrap();
-        assert_eq!(claim(dir.path()).unwrap().unwrap_err(), Some(record.clone()));
-        assert!(matches!(look(dir.path()).unwrap(), State::Running(Some(found)) if found == record));
+        first.record(&record()).unwrap();
+        assert!(claim(dir.path()).unwrap().is_none());
+        let seen = look(dir.path(), Duration::ZERO).await.unwrap();
+        assert!(matches!(seen, State::Running(found) if found == record()));
         drop(first);
-        assert!(matches!(look(dir.path()).unwrap(), State::Free));
+        assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Free));
         assert!(claim(dir.path()).unwrap().unwrap().unclean);
+    }
+
+    #[tokio::test]
+    async fn the_record_of_one_that_was_killed_is_not_taken_for_that_of_who_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = claim(dir.path()).unwrap().unwrap();
+        assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Unknown));
+        // The same id, another process.
+        held.record(&Record { born: 1, ..record() }).unwrap();
+        assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Unknown));
     }
 
     #[test]

@@ -26,16 +26,25 @@ pub struct Entry {
     pub started: u64,
 }
 
-/// Every process that can be seen, by ascending id, each looked at only when its turn comes: one that becomes another
-/// meanwhile is met again further on, under its new and higher id.
-pub fn each() -> impl Iterator<Item = Entry> {
-    let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok()).filter_map(entry)
-}
-
 /// Every process that can be seen.
 pub fn table() -> Vec<Entry> {
-    each().collect()
+    ids().filter_map(entry).collect()
+}
+
+/// Every process that can be seen, each looked at only when its turn comes, then those that have appeared meanwhile: one
+/// that becomes another faster than the table can be read is still met.
+pub fn each() -> impl Iterator<Item = Entry> {
+    // Somebody may start processes without end.
+    const LISTINGS: usize = 100;
+    let mut met = HashSet::new();
+    let listings = std::iter::repeat_with(move || ids().filter(|pid| met.insert(*pid)).collect::<Vec<u32>>());
+    listings.take_while(|new| !new.is_empty()).take(LISTINGS).flatten().filter_map(entry)
+}
+
+/// The kernel makes this list in one go: what appears later is not in it.
+fn ids() -> impl Iterator<Item = u32> {
+    let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok())
 }
 
 /// One process, if it exists.

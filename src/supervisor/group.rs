@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::sweep::{self, PROCESS_TAG, RUN_TAG};
+use super::sweep::{self, Below, PROCESS_TAG, RUN_TAG};
 use crate::error::{Code, Report};
 use crate::os::proc::{self, Entry};
 use crate::os::spawn::{self, Isolation};
@@ -111,14 +111,13 @@ impl Group {
         proc::each().filter(|entry| entry.state != 'Z' && is_member(entry)).collect()
     }
 
-    /// Tells of each process, asked by ascending id, whether it belongs here.
+    /// Tells whether a process belongs here.
     fn recogniser(&self) -> impl FnMut(&Entry) -> bool {
-        let mut is_ours = sweep::below(std::process::id(), |_| false);
-        let mut is_below = sweep::below(self.leader, |_| false);
+        let mut ours = Below::new(std::process::id(), |_| false);
+        let mut below = Below::new(self.leader, |_| false);
         move |entry| {
-            // Both must see every process, whatever the other says.
-            let (ours, below) = (is_ours(entry), is_below(entry));
-            ours && (entry.session == self.leader || below || self.is_tagged(entry.pid))
+            ours.contains(entry)
+                && (entry.session == self.leader || below.contains(entry) || self.is_tagged(entry.pid))
         }
     }
 

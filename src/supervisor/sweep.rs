@@ -4,7 +4,7 @@
 //! [`SPARED`] in its environment: servers shared with other supervisors. macOS has no subreaper: there only process
 //! groups are reached, and a child that makes a session of its own and loses its parent is out of reach.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -79,16 +79,45 @@ fn strike(signal: Signal, mut wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> 
     .collect()
 }
 
-/// Tells of each process, asked by ascending id, whether it is below `root`; those for which `spare` holds are not, nor is
-/// anything below them.
-pub fn below(root: u32, spare: impl Fn(&Entry) -> bool) -> impl FnMut(&Entry) -> bool {
-    let mut known = HashSet::from([root]);
-    move |entry| {
-        let is_below = entry.pid != root && known.contains(&entry.parent) && !spare(entry);
-        if is_below {
-            known.insert(entry.pid);
+/// Knows which processes are below one of them.
+pub struct Below<Spare> {
+    root: u32,
+    /// Those for which this holds are not below it, nor is anything below them.
+    spare: Spare,
+    known: HashMap<u32, bool>,
+}
+
+impl<Spare: Fn(&Entry) -> bool> Below<Spare> {
+    /// Everything below `root`, without it and without what is spared.
+    pub fn new(root: u32, spare: Spare) -> Below<Spare> {
+        Below { root, spare, known: HashMap::from([(0, false), (1, false)]) }
+    }
+
+    /// True when `entry` is below. Parents come and go meanwhile, so they are looked up and not taken from a table.
+    pub fn contains(&mut self, entry: &Entry) -> bool {
+        if let Some(known) = self.known.get(&entry.pid) {
+            return *known;
         }
-        is_below
+        let mut entry = *entry;
+        let below = loop {
+            if entry.parent == self.root {
+                break true;
+            }
+            if let Some(known) = self.known.get(&entry.parent) {
+                break *known;
+            }
+            if let Some(parent) = proc::entry(entry.parent) {
+                break self.contains(&parent);
+            }
+            match proc::entry(entry.pid) {
+                // Its parent has just died: it has another.
+                Some(now) if now.parent != entry.parent => entry = now,
+                _ => break false,
+            }
+        };
+        let below = below && entry.pid != self.root && !(self.spare)(&entry);
+        self.known.insert(entry.pid, below);
+        below
     }
 }
 
@@ -97,7 +126,8 @@ pub fn kill_descendants(limit: Duration) {
     let start = Instant::now();
     let spared = |entry: &Entry| proc::env_of(entry.pid, SPARED).is_some();
     loop {
-        let killed = end(below(std::process::id(), spared));
+        let mut below = Below::new(std::process::id(), spared);
+        let killed = end(|entry| below.contains(entry));
         reap_strays();
         if killed.is_empty() || start.elapsed() > limit {
             return;

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -13,10 +16,41 @@ use super::{failure, summary};
 use crate::error::Report;
 use crate::event::{Event, ProcessState, Step};
 
+/// A stream that somebody may have made non-blocking (it is shared with whoever started us): waits instead of failing.
+pub(super) struct Patient(File);
+
+impl Patient {
+    fn retry(&mut self, mut write: impl FnMut(&mut File) -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            match write(&mut self.0) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+                    poll(&mut fds, PollTimeout::NONE)?;
+                }
+                written => return written,
+            }
+        }
+    }
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.retry(|file| file.write(bytes))
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.retry(|file| file.write_vectored(slices))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Both streams, and the progress shown on one of them.
 pub(super) struct Screen {
-    pub(super) out: File,
-    err: File,
+    pub(super) out: Patient,
+    err: Patient,
     out_style: Style,
     err_style: Style,
     /// Errors go to standard output as JSON instead.
@@ -29,6 +63,7 @@ pub(super) struct Screen {
 
 impl Screen {
     pub(super) fn new(out: File, out_style: Style, err: File, err_style: Style) -> Screen {
+        let (out, err) = (Patient(out), Patient(err));
         let progress = MultiProgress::new();
         Screen {
             out,
@@ -50,7 +85,9 @@ impl Screen {
         chunk: &[u8],
         continued: bool,
     ) -> io::Result<()> {
-        let Screen { out, progress, bars, .. } = self;
+        let Screen { out, err, json, progress, bars, .. } = self;
+        // Whoever asked for JSON reads nothing else from standard output.
+        let out = if *json { err } else { out };
         let written = if bars.is_empty() {
             prefixes.write(out, process, chunk, continued)
         } else {
@@ -77,7 +114,9 @@ impl Screen {
             Event::Process { name, state } => self.process(name, state),
             Event::Ready { plan, migrated, took } => {
                 let text = summary::text(plan, migrated.as_deref(), *took, self.out_style);
-                if !self.out_closed {
+                if self.json {
+                    self.say(text.trim_end());
+                } else if !self.out_closed {
                     self.out_closed = self.out.write_all(text.as_bytes()).is_err();
                 }
             }

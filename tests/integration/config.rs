@@ -227,6 +227,29 @@ fn mistakes_in_env_files_have_their_line_and_keep_their_secrets() {
     assert!(!told.stderr.contains(SECRET), "{told}");
 }
 
+#[test]
+fn a_virtual_environment_called_dot_env_is_no_env_file() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "exec devrun-fixture env:A"))]);
+    let linked = sandbox.worktree("linked", "feature");
+    sandbox.write(&main.join(".env"), "A=main\n");
+    sandbox.write(&linked.join(".env/bin/python"), "");
+    assert_eq!(lines_of("web", &fine(devrun(&sandbox, &linked, &[])).stdout), ["env A=main"]);
+}
+
+#[test]
+fn a_configuration_that_leads_nowhere_is_not_taken_for_none() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("Procfile", "web: true\n")]);
+    std::os::unix::fs::symlink("elsewhere.yaml", main.join("devrun.yaml")).unwrap();
+    let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80);
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("/devrun.yaml") && message.contains("leads to a file that is not there"),
+        "{message}"
+    );
+}
+
 /// Said by processes of a Procfile that then wait to be stopped.
 const PROCFILE: &str = "# web: not this one\r\n\
     web: echo \"got $PORT\" | tr a-z A-Z; exec devrun-fixture env:PORT env:FROM_FILE sleep\r\n\

@@ -355,7 +355,8 @@ fn lines(stream: impl Write, count: u64, width: u64) {
     let width = usize::try_from(width).unwrap_or_default();
     for number in 1..=count {
         // Padded with dots: a torn line shows.
-        let line = format!("{:.<width$}", format!("line {number} "));
+        let mut line = format!("line {number} ");
+        line.extend(std::iter::repeat_n('.', width.saturating_sub(line.len())));
         let _ = stream.write_all(line.trim_end().as_bytes()).and_then(|()| stream.write_all(b"\n"));
     }
     let _ = stream.flush();

@@ -52,13 +52,13 @@ impl Framer {
         handed
     }
 
-    /// True while the beginning of a line waits for its end.
-    pub fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+    /// How many bytes of a line wait for its end.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
     }
 
     fn cut_long<E>(&mut self, hand_on: &mut impl FnMut(&[u8], bool) -> Result<(), E>) -> Result<(), E> {
-        if self.pending.len() >= LONGEST_LINE { self.flush(hand_on) } else { Ok(()) }
+        if self.pending.len() > LONGEST_LINE { self.flush(hand_on) } else { Ok(()) }
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
         let mut framer = Framer::default();
         assert!(push(&mut framer, b"hel").is_empty());
         assert_eq!(push(&mut framer, b"lo\nwor"), [(b"hello\n".to_vec(), false)]);
-        assert!(framer.has_pending());
+        assert_eq!(framer.pending(), 3);
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn an_endless_line_is_cut_and_marked() {
         let mut framer = Framer::default();
-        let out = push(&mut framer, &vec![b'x'; LONGEST_LINE]);
+        let out = push(&mut framer, &vec![b'x'; LONGEST_LINE + 1]);
         assert_eq!(out.len(), 1);
         assert_eq!(push(&mut framer, b"y\n"), [(b"y\n".to_vec(), true)]);
     }
@@ -129,7 +129,7 @@ mod tests {
             }
             let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             prop_assert_eq!(out, &text[..end]);
-            prop_assert_eq!(framer.has_pending(), end < text.len());
+            prop_assert_eq!(framer.pending(), text.len() - end);
         }
     }
 }

@@ -12,6 +12,9 @@ use super::{Framer, Sink};
 
 /// How long the beginning of a line may wait for its end before it is shown.
 const PARTIAL: Duration = Duration::from_millis(100);
+/// A beginning longer than this is no prompt, but a long line whose writer was held up: it gets more time.
+const PROMPT: usize = 4 << 10;
+const PARTIAL_LONG: Duration = Duration::from_secs(1);
 /// How long a pipe that outlives its process is still read when nothing comes.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long a reader who does not read may hold up the end.
@@ -111,6 +114,14 @@ struct Stream {
     last_read: Instant,
 }
 
+impl Stream {
+    /// When the beginning of a line that waits for its end is shown.
+    fn shown_at(&self) -> Option<Instant> {
+        let patience = if self.framer.pending() > PROMPT { PARTIAL_LONG } else { PARTIAL };
+        (self.framer.pending() > 0).then(|| self.last_read + patience)
+    }
+}
+
 struct Worker {
     orders: Receiver<Order>,
     waker: std::io::PipeReader,
@@ -170,11 +181,7 @@ impl Worker {
     }
 
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let partial = self
-            .streams
-            .iter()
-            .filter(|stream| stream.framer.has_pending())
-            .map(|stream| stream.last_read + PARTIAL);
+        let partial = self.streams.iter().filter_map(Stream::shown_at);
         let drains = self.drains.iter().map(|(_, until, _)| *until);
         let finish = self.finishing.then_some(now + QUIET);
         partial.chain(drains).chain(finish).min()
@@ -201,7 +208,7 @@ impl Worker {
     fn settle(&mut self, now: Instant) {
         for index in 0..self.streams.len() {
             let stream = &self.streams[index];
-            if stream.framer.has_pending() && now >= stream.last_read + PARTIAL {
+            if stream.shown_at().is_some_and(|at| now >= at) {
                 self.flush(index);
             }
         }
