@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::deps::{DepsError, Env, find};
 use crate::event::{Event, Step};
-use crate::os::cmd::{Cmd, CmdError};
+use crate::os::cmd::{Cmd, CmdError, NPM_MARKS};
 use crate::os::fs::{self, FsError, Lock, LockKind};
 
 const LIMIT: Duration = Duration::from_mins(5);
@@ -108,7 +108,8 @@ fn tell(ctx: &Context, step: Step, what: &str, why: &str) {
 }
 
 fn told(why: &str, error: &CmdError) -> String {
-    let said = error.tail(12).map(|tail| format!("\n{tail}")).unwrap_or_default();
+    let said = error.marked(&NPM_MARKS, 4).or_else(|| error.tail(12));
+    let said = said.map(|tail| format!("\n{tail}")).unwrap_or_default();
     format!("{why}, and it could not be fetched: {error}{said}")
 }
 

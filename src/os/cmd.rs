@@ -25,6 +25,9 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// How much of each stream is kept; the rest is dropped from the front.
 const KEEP: usize = 4 << 20;
 
+/// How npm marks the lines in which it says what went wrong; the reason is in the first of them, not in the last.
+pub const NPM_MARKS: [&str; 2] = ["npm error ", "npm ERR! "];
+
 /// A command to run. Values are passed as they are, never through a shell.
 #[derive(Clone, Debug)]
 pub struct Cmd {
@@ -104,6 +107,15 @@ impl CmdError {
             CmdError::Failed { output, .. } => Some(output.tail(lines)).filter(|tail| !tail.is_empty()),
             _ => None,
         }
+    }
+
+    /// The first lines of standard error that begin with one of `marks`, without it; indented ones are left out.
+    pub fn marked(&self, marks: &[&str], lines: usize) -> Option<String> {
+        let CmdError::Failed { output, .. } = self else { return None };
+        let text = String::from_utf8_lossy(&output.stderr);
+        let said = text.lines().filter_map(|line| marks.iter().find_map(|mark| line.strip_prefix(mark)));
+        let first: Vec<&str> = said.filter(|line| !line.starts_with(' ')).take(lines).collect();
+        Some(first.join("\n")).filter(|text| !text.is_empty())
     }
 }
 
@@ -419,6 +431,15 @@ mod tests {
         assert_eq!(output.ending, Ending::Code(3));
         assert_eq!(output.text(), "out");
         assert_eq!(output.tail(5), "err");
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_found_where_it_comes_first() {
+        let said =
+            "npm warn old\nnpm error code E1\nnpm error     at x\nnpm error no route\nnpm error }\nlog";
+        let error = Cmd::new("/bin/sh").args(["-c", "echo \"$0\" >&2; exit 1", said]).ok().await.unwrap_err();
+        assert_eq!(error.marked(&NPM_MARKS, 2).as_deref(), Some("code E1\nno route"));
+        assert_eq!(error.marked(&["yarn "], 2), None);
     }
 
     #[tokio::test]

