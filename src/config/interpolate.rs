@@ -108,6 +108,11 @@ impl Scope {
         self.own(&format!("ports.{name}"))?.parse().ok()
     }
 
+    /// True when the environment has `name`, with a value.
+    pub fn has_variable(&self, name: &str) -> bool {
+        self.variable(name).is_some_and(|value| !value.is_empty())
+    }
+
     fn variable(&self, name: &str) -> Option<&str> {
         self.env.get(std::ffi::OsStr::new(name)).and_then(|value| value.to_str())
     }

@@ -116,6 +116,9 @@ impl Local {
         request.shared = request.shared.canonicalize().map_err(LocalError::io("look at", &request.shared))?;
         let account = Account::choose(ctx, request.owner_uid)?;
         let home = account.home(&ctx.dirs);
+        // Before another step makes these folders for ourselves alone.
+        account.make_dir(&home.clusters)?;
+        account.make_dir(&home.binaries)?;
         loop {
             let id = state::repository_id(&request.shared)?;
             let cluster = Cluster::at(&home.clusters, &id, account)?;

@@ -112,6 +112,9 @@ pub(super) async fn ensure(
     entrust: Entrust<'_>,
 ) -> Result<Option<Settled>, Report> {
     let Some(Choosing { asked, wanted }) = choose(&ground)? else { return Ok(None) };
+    if asked.provider == Choice::Auto && ground.has_variable("NEON_API_KEY") {
+        ctx.events.note("NEON_API_KEY is set, but there is no Neon provider yet: the local one is used");
+    }
     let start = Instant::now();
     let ensured = async {
         let provider = Local::open(ctx, local(&ground, &asked)?, Some(entrust)).await?;

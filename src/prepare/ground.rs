@@ -115,6 +115,11 @@ impl Ground {
         self.worktree.git.as_ref()?.branch()
     }
 
+    /// True when `name` is set, by the environment or an env file.
+    pub(super) fn has_variable(&self, name: &str) -> bool {
+        self.scope.has_variable(name)
+    }
+
     fn head(&self) -> Head {
         match (&self.worktree.git, self.branch()) {
             (_, Some(branch)) => Head::Branch(branch.into()),

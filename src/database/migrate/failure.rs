@@ -297,7 +297,8 @@ fn advice(trouble: Trouble, directory: &str) -> String {
             .into(),
         Trouble::UnknownRevision => {
             "the database was migrated by code that this worktree does not have, such as \
-             another branch or a rebased one: `devrun db reset` makes it anew"
+             another branch or a rebased one: drop the database (docs/database.md says how), \
+             then run `devrun` again"
                 .into()
         }
         Trouble::Slow => {
