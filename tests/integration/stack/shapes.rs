@@ -35,10 +35,10 @@ fn without_configuration_the_product_is_recognised_and_a_detached_head_has_a_dat
     let state = product.cluster_state();
     let password = state["app_password"].as_str().unwrap();
     assert!(
-        shown.stdout.contains("DATABASE_URL=\"********\"\n") && !shown.stdout.contains(password),
+        shown.stdout.contains("DATABASE_URL='********'\n") && !shown.stdout.contains(password),
         "{shown}"
     );
-    assert!(shown.stdout.contains(&format!("BACKEND_PORT=\"{}\"\n", stack.port("Backend"))), "{shown}");
+    assert!(shown.stdout.contains(&format!("BACKEND_PORT='{}'\n", stack.port("Backend"))), "{shown}");
     let bare = product.devrun_in(&worktree, &["env", "--format", "dotenv", "--reveal"]).run();
     assert!(bare.stdout.contains(&format!(":{password}@")), "{bare}");
     stack.stop();
