@@ -12,7 +12,7 @@ use std::process::Stdio;
 use devrun::error::Code;
 use serde_json::{Value, json};
 
-use crate::asking::{answer, base, devrun, fine, json, lines_of, port, refusal, serve, server, skip, solo};
+use crate::asking::{answer, base, devrun, fine, json, lines_of, port, refusal, serve, server, solo};
 use crate::support::{Ended, Sandbox};
 
 /// A configuration whose process, started without a shell, tells all of its environment.
