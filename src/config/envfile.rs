@@ -7,11 +7,12 @@ pub mod dotenv;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::config::error::ConfigError;
 use crate::config::source::{At, Source};
+use crate::os::fs::open_regular;
 
 /// The largest env file that is looked at.
 const MAX_BYTES: usize = 1 << 20;
@@ -90,7 +91,13 @@ fn find(name: &Path, root: &Path, main_root: Option<&Path>) -> Result<Option<(Fo
     let main = main_root.filter(|main| *main != root).map(|main| (Found::Main, main));
     for (found, folder) in std::iter::once(own).chain(main) {
         let path = folder.join(name);
-        match std::fs::read(&path) {
+        let bytes = open_regular(&path).and_then(|file| {
+            let mut bytes = Vec::new();
+            // One byte more than is accepted, so that too much is seen as such.
+            file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        match bytes {
             Ok(bytes) => return decode(name, &path, bytes).map(|text| Some((found, text))),
             // A folder of that name is somebody's virtual environment.
             Err(error)

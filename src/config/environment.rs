@@ -99,7 +99,7 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
     }
     // `env` may use what was computed, so that a copy of DATABASE_URL under another name is this worktree's.
     let known = scope.clone().with_env(vars.clone());
-    for (name, template) in &config.env {
+    for (name, template) in config.env.iter().filter(|(_, template)| !template.is_to_come(&known)) {
         set(&mut vars, name, template.render(&known)?.into(), Origin::Config);
     }
     for (name, value) in courtesies(&vars, colour) {

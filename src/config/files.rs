@@ -12,6 +12,7 @@ use crate::config::node::{Entry, Node, Value};
 use crate::config::process::Draft;
 use crate::config::source::{At, Source};
 use crate::config::{consistency, envfile, needs, procfile, schema, yaml};
+use crate::os::fs::open_regular;
 
 /// What the file is called.
 pub const FILE: &str = "devrun.yaml";
@@ -47,7 +48,7 @@ pub fn misnamed() -> ConfigError {
 fn read(root: &Path, name: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
     let path = root.join(name);
     let unreadable = |source| ConfigError::Unreadable { path: path.clone(), source };
-    let bytes = match std::fs::File::open(&path) {
+    let bytes = match open_regular(&path) {
         Ok(file) => {
             let mut bytes = Vec::new();
             // One byte more than is accepted, so that too much is seen as such.

@@ -38,6 +38,8 @@ const OWN: [&str; 7] = ["branch", "slug", "slot", "worktree", "ports.", "databas
 pub struct Scope {
     env: BTreeMap<OsString, OsString>,
     own: BTreeMap<String, String>,
+    /// There will be a branch database, but its address is not known yet.
+    database_to_come: bool,
 }
 
 /// Names only: values may be secrets.
@@ -50,7 +52,7 @@ impl std::fmt::Debug for Scope {
 impl Scope {
     /// Names of the environment only.
     pub fn new(env: BTreeMap<OsString, OsString>) -> Scope {
-        Scope { env, own: BTreeMap::new() }
+        Scope { env, ..Scope::default() }
     }
 
     /// The same names with another environment.
@@ -91,6 +93,12 @@ impl Scope {
     #[must_use]
     pub fn with_database(self, name: &str, url: &str) -> Scope {
         self.with("database.name", name).with("database.url", url)
+    }
+
+    /// Says that the database's names are to come: what needs them is left out meanwhile, see [`Template::is_to_come`].
+    #[must_use]
+    pub fn with_database_to_come(self) -> Scope {
+        Scope { database_to_come: true, ..self }
     }
 
     fn with(mut self, name: &str, value: &str) -> Scope {
@@ -143,6 +151,16 @@ impl Template {
             Kind::Neither => Err(neither(self, reference.name)),
         })
         .map(|_| ())
+    }
+
+    /// True when it has no value yet, because the branch database has none.
+    pub fn is_to_come(&self, scope: &Scope) -> bool {
+        let mut waits = false;
+        let expanded = expand(self, &self.text, 0, &mut |reference| {
+            waits |= reference.name.starts_with("database.") && scope.own(reference.name).is_none();
+            Ok(Some(String::new()))
+        });
+        scope.database_to_come && expanded.is_ok() && waits
     }
 
     /// The value, with every `${…}` replaced by what `scope` knows.

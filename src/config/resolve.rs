@@ -90,7 +90,7 @@ fn one(process: &model::Process, root: &Path, scope: &Scope) -> Result<plan::Pro
         env.insert("LISTEN_FDS".into(), "1".into());
     }
     let inner = scope.clone().with_variables(&env);
-    for (name, template) in &process.env {
+    for (name, template) in process.env.iter().filter(|(_, template)| !template.is_to_come(&inner)) {
         env.insert(name.clone(), template.render(&inner)?);
     }
     let number = port.as_ref().map(PortUse::port);
@@ -162,7 +162,7 @@ pub fn urls(config: &Config, scope: &Scope) -> Result<Vec<(String, String)>, Con
     }
     // The page people open comes before what it calls.
     urls.sort_by_key(|(name, _)| !matches!(name.as_str(), "Frontend" | "Web"));
-    for (name, template) in &config.urls {
+    for (name, template) in config.urls.iter().filter(|(_, template)| !template.is_to_come(scope)) {
         let url = template.render(scope)?;
         match urls.iter_mut().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
             Some(same) => *same = (name.clone(), url),

@@ -43,15 +43,6 @@ pub struct PythonRequest {
     pub siblings: Vec<PathBuf>,
 }
 
-/// What came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PythonDone {
-    /// The virtual environment: its `bin` belongs at the front of the children's PATH.
-    pub venv: PathBuf,
-    /// Whether there was something to do, and what came of it.
-    pub done: Done,
-}
-
 /// What was found out without running anything.
 struct Situation {
     choice: Choice,
@@ -63,19 +54,25 @@ struct Situation {
 }
 
 /// Makes sure that the environment of `request` is there and complete. Costs milliseconds and runs nothing when it is.
-pub async fn ensure(ctx: &Context, request: &PythonRequest) -> Result<PythonDone, DepsError> {
+pub async fn ensure(ctx: &Context, request: &PythonRequest) -> Result<Done, DepsError> {
     let situation = look(request)?;
     let relative = request.directory.strip_prefix(&request.worktree).unwrap_or(&request.directory);
     let record = Record::new(&request.state, Step::Python, relative);
-    let answer = |done| Ok(PythonDone { venv: situation.venv.clone(), done });
     if let Some(done) = fresh(&record, &situation)? {
-        return answer(done);
+        return Ok(done);
     }
     let _lock = record.lock(ctx, Step::Python).await?;
     if let Some(done) = fresh(&record, &situation)? {
-        return answer(done);
+        return Ok(done);
     }
-    answer(install(ctx, request, &situation, &record).await?)
+    install(ctx, request, &situation, &record).await
+}
+
+/// Where the environment of the project in `directory` is or will be: beside it, or at the root of its uv workspace,
+/// never outside `worktree`. Looks at files only.
+pub fn venv(directory: &Path, worktree: &Path) -> PathBuf {
+    let home = way::decide(directory, worktree).map(|choice| choice.home);
+    home.as_deref().unwrap_or(directory).join(".venv")
 }
 
 fn look(request: &PythonRequest) -> Result<Situation, DepsError> {

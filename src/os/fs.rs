@@ -88,6 +88,20 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
     Ok(())
 }
 
+/// Opens a file that somebody else may have put there: what is no file at all is an error and never waited for, as a pipe
+/// would be.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !kind.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
+}
+
 /// Reads `path`; `None` when it does not exist.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FsError> {
     match std::fs::read(path) {

@@ -10,7 +10,7 @@ use crate::config::envfile::{self, EnvFile, Found};
 use crate::config::environment::{self, Inputs};
 use crate::config::{self, Config, Scope, resolve};
 use crate::context::Context;
-use crate::deps::Env;
+use crate::deps::{Env, python};
 use crate::error::Report;
 use crate::plan::{Database, Environment, Head, Need, Origin, Place, Plan};
 use crate::ports::{self, Lease, Request};
@@ -135,7 +135,8 @@ impl Ground {
 
     /// Where this worktree's virtual environment is or will be.
     pub fn venv(&self) -> Option<PathBuf> {
-        self.config.dependencies.python.as_ref().map(|directory| self.folder(directory).join(".venv"))
+        let directory = self.config.dependencies.python.as_ref()?;
+        Some(python::venv(&self.folder(directory), &self.worktree.path))
     }
 
     /// The environment, with a database's names when there is one.

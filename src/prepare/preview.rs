@@ -27,7 +27,7 @@ pub async fn look(ctx: &Context) -> Result<Ground, Report> {
 
 /// The whole plan, as far as it can be told now.
 pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
-    let ground = look(ctx).await?;
+    let mut ground = look(ctx).await?;
     let (known, shown) = match branch::choose(&ground)? {
         None => (None, None),
         Some(Choosing { asked, wanted }) => {
@@ -41,6 +41,9 @@ pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
             (url.map(|url| (wanted.name, url)), Some(shown))
         }
     };
+    if shown.is_some() && known.is_none() {
+        ground.scope = ground.scope.with_database_to_come();
+    }
     let plan = ground.planned(ctx, known.as_ref().map(|(name, url)| (name.as_str(), url.as_str())), shown)?;
     let provenance = &ground.config.provenance;
     Ok(Preview { plan, source: provenance.summary(), warnings: provenance.warnings.clone() })

@@ -53,9 +53,10 @@ async fn install_node(ctx: &Context, ground: &Ground) -> Result<Done, DepsError>
 
 async fn install_python(ctx: &Context, ground: &Ground) -> Result<Done, DepsError> {
     let directory = ground.config.dependencies.python.clone().unwrap_or_default();
+    let root = &ground.worktree.path;
     let main = ground.worktree.git.as_ref().and_then(|git| git.main_worktree.as_ref());
-    let siblings =
-        main.filter(|main| **main != ground.worktree.path).map(|main| main.join(&directory).join(".venv"));
+    let venv = ground.venv().and_then(|venv| Some(venv.strip_prefix(root).ok()?.to_path_buf()));
+    let siblings = main.filter(|main| *main != root).zip(venv).map(|(main, venv)| main.join(venv));
     let request = PythonRequest {
         worktree: ground.worktree.path.clone(),
         directory: ground.folder(&directory),
@@ -63,7 +64,7 @@ async fn install_python(ctx: &Context, ground: &Ground) -> Result<Done, DepsErro
         env: ground.install_env(ctx),
         siblings: siblings.into_iter().collect(),
     };
-    Ok(python::ensure(ctx, &request).await?.done)
+    python::ensure(ctx, &request).await
 }
 
 /// Brings the branch database's schema in step, waits for everything else, and says that all is done.

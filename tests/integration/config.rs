@@ -250,6 +250,19 @@ fn a_configuration_that_leads_nowhere_is_not_taken_for_none() {
     );
 }
 
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+    for (name, code) in [("devrun.yaml", "config-invalid"), (".env", "config-invalid")] {
+        let sandbox = Sandbox::new();
+        let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
+        let _ = std::fs::remove_file(main.join(name));
+        nix::unistd::mkfifo(&main.join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = refusal(devrun(&sandbox, &main, &["--json"]), code, 80);
+        let told = error.to_string();
+        assert!(told.contains(name) && told.contains("not a regular file"), "{told}");
+    }
+}
+
 /// Said by processes of a Procfile that then wait to be stopped.
 const PROCFILE: &str = "# web: not this one\r\n\
     web: echo \"got $PORT\" | tr a-z A-Z; exec devrun-fixture env:PORT env:FROM_FILE sleep\r\n\

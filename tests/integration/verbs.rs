@@ -255,6 +255,33 @@ fn secrets_are_masked_until_asked_for() {
 }
 
 #[test]
+fn what_needs_a_database_that_is_not_there_yet_is_left_out() {
+    let sandbox = Sandbox::new();
+    let rest = "database: { provider: local }\nenv: { COPY: '${database.url}', NAME: 'db-${database.name}', A: b }\n\
+        urls: { Base: 'http://x/${database.name}', Site: 'http://x/' }\n";
+    let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), rest))]);
+    let env = answer(&sandbox, &main, "env");
+    assert_eq!((&env["A"], env.get("COPY"), env.get("NAME")), (&"b".into(), None, None), "{env:#}");
+    assert_eq!(answer(&sandbox, &main, "url")["Site"], "http://x/");
+    assert_eq!(answer(&sandbox, &main, "plan")["database"]["provider"], "local");
+    fine(devrun(&sandbox, &main, &["exec", "true"]));
+}
+
+#[test]
+fn a_member_of_a_uv_workspace_has_the_environment_at_its_root() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[
+        ("devrun.yaml", &telling(base(), "dependencies: { python: { directory: backend } }\n")),
+        ("pyproject.toml", "[tool.uv.workspace]\nmembers = [\"backend\"]\n"),
+        ("uv.lock", "version = 1\n"),
+        ("backend/pyproject.toml", "[project]\nname = \"backend\"\nversion = \"1\"\n"),
+    ]);
+    let env = answer(&sandbox, &main, "env");
+    assert_eq!(env["VIRTUAL_ENV"], json!(main.join(".venv")), "{env:#}");
+    assert!(env["PATH"].as_str().unwrap().starts_with(&format!("{}:", main.join(".venv/bin").display())));
+}
+
+#[test]
 fn exec_has_the_environment_of_a_process() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), "env: { A: b }\n"))]);

@@ -37,7 +37,7 @@ fn request(stage: &Stage) -> PythonRequest {
     }
 }
 
-async fn run(stage: &Stage) -> Result<PythonDone, DepsError> {
+async fn run(stage: &Stage) -> Result<Done, DepsError> {
     ensure(&stage.ctx, &request(stage)).await
 }
 
@@ -47,23 +47,22 @@ async fn a_locked_project_is_synced_once() {
     stage.env.insert("VIRTUAL_ENV".into(), "/somewhere/else/.venv".into());
     stage.program("uv", &format!("[ -z \"$VIRTUAL_ENV\" ] || exit 9\n{UV}"));
     let first = run(&stage).await.unwrap();
-    assert_eq!(first.venv, stage.path("wt/backend/.venv"));
-    assert_eq!(first.done, Done { worked: true, outcome: "uv, 34 packages".into(), fetched: None });
+    assert_eq!(first, Done { worked: true, outcome: "uv, 34 packages".into(), fetched: None });
     let calls = stage.calls();
     assert_eq!(calls, ["uv [backend] sync --frozen --no-progress", "uv [backend] lock --check"]);
-    assert!(!run(&stage).await.unwrap().done.worked);
+    assert!(!run(&stage).await.unwrap().worked);
     assert_eq!(stage.calls().len(), 2);
     stage.write("wt/backend/uv.lock", "version = 1");
-    assert!(run(&stage).await.unwrap().done.worked);
+    assert!(run(&stage).await.unwrap().worked);
     std::fs::remove_dir_all(stage.path("wt/backend/.venv")).unwrap();
-    assert!(run(&stage).await.unwrap().done.worked);
+    assert!(run(&stage).await.unwrap().worked);
 }
 
 #[tokio::test]
 async fn a_lock_that_lags_behind_is_a_warning() {
     let mut stage = stage(&["uv.lock", "pyproject.toml"]);
     stage.env.insert("STALE".into(), "1".into());
-    assert!(run(&stage).await.unwrap().done.worked);
+    assert!(run(&stage).await.unwrap().worked);
     assert_eq!(stage.told("does not match pyproject.toml"), 1);
 }
 
@@ -123,7 +122,7 @@ async fn an_environment_copied_from_elsewhere_is_made_anew() {
     stage.write("moved/backend/.venv/old", "");
     let request =
         PythonRequest { directory: moved.join("backend"), worktree: moved.clone(), ..request(&stage) };
-    assert!(ensure(&stage.ctx, &request).await.unwrap().done.worked);
+    assert!(ensure(&stage.ctx, &request).await.unwrap().worked);
     assert!(!moved.join("backend/.venv/old").exists());
     assert_eq!(stage.told("is made anew: it was made for"), 1);
 }
@@ -139,9 +138,9 @@ async fn a_killed_install_starts_from_nothing_when_the_environment_is_ours() {
     }
     stage.write("wt/backend/.venv/half", "");
     stage.program("uv", UV);
-    assert!(run(&stage).await.unwrap().done.worked);
+    assert!(run(&stage).await.unwrap().worked);
     assert!(!stage.path("wt/backend/.venv/half").exists());
-    assert!(!run(&stage).await.unwrap().done.worked);
+    assert!(!run(&stage).await.unwrap().worked);
 }
 
 #[tokio::test]
@@ -153,7 +152,7 @@ async fn the_users_own_environment_is_kept_and_mended() {
     stage.program("uv", "exit 3");
     assert_eq!(run(&stage).await.unwrap_err().code(), Code::InstallFailed);
     stage.program("uv", UV);
-    assert!(run(&stage).await.unwrap().done.worked);
+    assert!(run(&stage).await.unwrap().worked);
     assert!(stage.path("wt/backend/.venv/mine").exists());
     assert!(stage.calls().last().unwrap().contains("--reinstall"), "what is there may be half a package");
 }
@@ -186,10 +185,10 @@ async fn a_list_is_installed_with_a_fetched_uv() {
         "while [ $1 != --target ]; do shift; done; mkdir $2/bin; cat \"${CALLS%calls}uv\" > $2/bin/uv; chmod +x $2/bin/uv",
     );
     let first = run(&stage).await.unwrap();
-    assert_eq!(first.done, Done { worked: true, outcome: "uv, 34 packages".into(), fetched: None });
+    assert_eq!(first, Done { worked: true, outcome: "uv, 34 packages".into(), fetched: None });
     assert!(stage.calls()[0].contains("-m pip install"), "{:?}", stage.calls());
     assert_eq!(stage.told("fetching uv"), 2);
-    assert!(!run(&stage).await.unwrap().done.worked);
+    assert!(!run(&stage).await.unwrap().worked);
 }
 
 #[test]
@@ -235,9 +234,9 @@ async fn real_pip_makes_a_real_environment() {
     let wheel = stage.path("wt/tiny-1.0-py3-none-any.whl");
     stage.write("wt/backend/requirements.txt", &format!("{}\n", wheel.display()));
     let first = run(&stage).await.unwrap();
-    assert_eq!(first.done.outcome, "pip, 1 package");
-    assert_eq!(answer(&stage, &first.venv).await, "42");
-    assert!(!run(&stage).await.unwrap().done.worked);
+    assert_eq!(first.outcome, "pip, 1 package");
+    assert_eq!(answer(&stage, &stage.path("wt/backend/.venv")).await, "42");
+    assert!(!run(&stage).await.unwrap().worked);
 }
 
 /// With the Python package index: fetches uv, installs, and notices that the lock file lags behind.
@@ -250,25 +249,25 @@ async fn real_uv_is_fetched_and_follows_the_lock() {
     );
     let first = run(&stage).await.unwrap();
     let bin = stage.path("cache/tools/uv-0.13.8/bin");
-    assert_eq!(first.done.fetched.as_ref(), Some(&bin));
+    assert_eq!(first.fetched.as_ref(), Some(&bin));
     let lock = Cmd::new(bin.join("uv")).args(["lock", "--offline"]).only_env(&stage.env);
     lock.directory(stage.path("wt/backend")).ok().await.unwrap();
-    assert!(run(&stage).await.unwrap().done.worked);
+    assert!(run(&stage).await.unwrap().worked);
     assert_eq!(stage.told("does not match"), 0);
     let again = run(&stage).await.unwrap();
-    assert_eq!((again.done.worked, again.done.fetched), (false, Some(bin)));
+    assert_eq!((again.worked, again.fetched), (false, Some(bin)));
     stage.write(
         "wt/backend/pyproject.toml",
         "[project]\nname = \"b\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"six\"]\n",
     );
-    assert!(run(&stage).await.unwrap().done.worked);
+    assert!(run(&stage).await.unwrap().worked);
     assert_eq!(stage.told("does not match"), 1);
 
     std::fs::rename(stage.path("wt"), stage.path("moved")).unwrap();
     let moved = stage.path("moved");
     let request =
         PythonRequest { directory: moved.join("backend"), worktree: moved.clone(), ..request(&stage) };
-    assert!(ensure(&stage.ctx, &request).await.unwrap().done.worked);
+    assert!(ensure(&stage.ctx, &request).await.unwrap().worked);
     let script = std::fs::read_to_string(moved.join("backend/.venv/bin/activate")).unwrap();
     assert!(script.contains(&moved.display().to_string()), "made for the place where it is");
 }
