@@ -94,6 +94,21 @@ impl Local {
         Ok(State::load(&cluster.state())?.map(|state| state.url(name)))
     }
 
+    /// Stops the repository's server if it runs for nobody: every devrun that would have was killed.
+    pub fn stop_unused(ctx: &Context, request: &LocalRequest) -> Result<(), Report> {
+        let account = Account::choose(ctx, request.owner_uid)?;
+        let Some(id) = state::known_id(&request.shared)? else { return Ok(()) };
+        let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
+        if !cluster.users_lock().exists() {
+            return Ok(());
+        }
+        if let Some(alone) = Lock::try_take(&cluster.users_lock(), LockKind::Exclusive)? {
+            server::stop(&cluster.data());
+            drop(alone);
+        }
+        Ok(())
+    }
+
     /// Gives the claim back, and stops the server if it was the last.
     pub fn release(&self) {
         self.client.replace(None);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::database::{Branch, Provider, Wanted, names};
 use crate::error::{Code, Report};
 use crate::event::{Event, Step};
 use crate::plan::{Database, DatabaseOrigin, Environment, Need};
-use crate::worktree;
+use crate::worktree::{self, Worktree};
 
 /// How long a migration may take.
 const MIGRATION: Duration = Duration::from_mins(10);
@@ -90,13 +91,22 @@ pub(super) fn local(ground: &Ground, asked: &resolve::Database) -> Result<LocalR
                 .with_fix("use `provider: local`, or `provider: none` and set DATABASE_URL yourself"));
         }
     }
-    let npmrc = ground.worktree.path.join(".npmrc");
-    Ok(LocalRequest {
-        shared: ground.worktree.shared.clone(),
-        owner_uid: owner(&ground.worktree.path),
-        bin: asked.local_bin.clone(),
+    Ok(request(&ground.worktree, asked.local_bin.as_ref().map(|bin| ground.folder(bin))))
+}
+
+fn request(worktree: &Worktree, bin: Option<PathBuf>) -> LocalRequest {
+    let npmrc = worktree.path.join(".npmrc");
+    LocalRequest {
+        shared: worktree.shared.clone(),
+        owner_uid: owner(&worktree.path),
+        bin,
         npmrc: npmrc.is_file().then_some(npmrc),
-    })
+    }
+}
+
+/// Stops a database server that nobody uses, because every devrun that did was killed. Needs no configuration.
+pub fn stop_unused_server(ctx: &Context, worktree: &Worktree) -> Result<(), Report> {
+    Local::stop_unused(ctx, &request(worktree, None))
 }
 
 fn owner(path: &std::path::Path) -> u32 {

