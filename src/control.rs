@@ -4,4 +4,4 @@
 
 pub mod record;
 
-pub use record::{Claim, Record, State, claim, look, wait_until_free};
+pub use record::{Claim, Journal, Record, State, claim, look, wait_until_free};

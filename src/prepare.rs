@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
+pub use self::branch::stop_unused_server;
 pub use self::ground::{Ground, locate};
 pub use self::preview::{Preview, look, preview};
 use crate::context::Context;

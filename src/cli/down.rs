@@ -38,6 +38,7 @@ pub(super) async fn run(
     let left = match control::claim(&worktree.state)? {
         Some(claim) if claim.unclean => {
             let left = sweep::kill_leftovers(&sweep::worktree_tag(&worktree.path));
+            prepare::stop_unused_server(ctx, &worktree)?;
             claim.clear();
             left
         }

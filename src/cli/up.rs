@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args;
 use crate::context::Context;
-use crate::control::{self, Claim, Record, State};
+use crate::control::{self, Claim, Journal, Record, State};
 use crate::database::local;
 use crate::error::{Code, Exit, Holder, Report};
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::os::net;
 use crate::plan::{Plan, PortUse};
 use crate::ports::guard::{self, Ownership};
@@ -22,10 +22,14 @@ use crate::supervisor::run::{self, Setup};
 use crate::supervisor::signals::Stops;
 use crate::supervisor::sweep;
 use crate::ui::console::Console;
+use crate::ui::style::harmless;
 use crate::worktree::Worktree;
 
 /// How long another devrun that is just coming or going is waited for: a little more than processes get to stop.
 const OTHERS: Duration = Duration::from_secs(10);
+
+/// How long one that is being taken down may take: processes may have been given long to stop.
+const LEAVING: Duration = Duration::from_mins(2);
 
 /// Settles what was entrusted, after everything of the run is dead. Called by the keeper, or by the supervisor when the
 /// keeper died first.
@@ -43,14 +47,12 @@ pub(super) async fn run(
     let mut stops = link.watch().and_then(|keeper| Stops::listen(Some(keeper))).map_err(deaf)?;
     link.unblock_signals().map_err(deaf)?;
     let worktree = prepare::locate(ctx).await?;
-    let claim = loop {
-        if let Some(claim) = control::claim(&worktree.state)? {
-            break claim;
-        }
-        match control::look(&worktree.state, OTHERS).await? {
-            State::Running(record) => return Ok(already_running(console, record)),
-            State::Unknown => return Err(super::nobody_knows()),
-            State::Free => {}
+    let claim = tokio::select! {
+        biased;
+        why = stops.next() => return Ok(interrupted(ctx, why).exit),
+        found = claim(ctx, &worktree) => match found? {
+            Found::Claim(claim) => claim,
+            Found::Running(record) => return Ok(already_running(console, &record)),
         }
     };
     let result = bring_up(ctx, console, args, &worktree, &claim, &mut link, &mut stops).await;
@@ -61,6 +63,36 @@ pub(super) async fn run(
         console.fail(report);
     }
     Ok(outcome.exit)
+}
+
+/// What stands in the way of a start, or the right to it.
+enum Found {
+    Claim(Claim),
+    Running(Record),
+}
+
+/// Becomes the worktree's supervisor, or finds out who is. One that is being taken down is waited for.
+async fn claim(ctx: &Context, worktree: &Worktree) -> Result<Found, Report> {
+    let state = &worktree.state;
+    loop {
+        if let Some(claim) = control::claim(state)? {
+            return Ok(Found::Claim(claim));
+        }
+        match control::look(state, OTHERS).await? {
+            State::Running(record) if record.ending => {
+                ctx.events.note(format!(
+                    "the stack of this worktree (pid {}) is stopping: waiting for its end",
+                    record.pid
+                ));
+                if !control::wait_until_free(state, LEAVING).await? {
+                    return Err(super::nobody_knows());
+                }
+            }
+            State::Running(record) => return Ok(Found::Running(record)),
+            State::Unknown => return Err(super::nobody_knows()),
+            State::Free => {}
+        }
+    }
 }
 
 async fn bring_up(
@@ -85,6 +117,7 @@ async fn bring_up(
         }
     }
     let mut entrust = |about: PathBuf, held| link.entrust(Trust { about, held }).map_err(lost);
+    let ctx = &noting_the_end(ctx, claim.journal());
     let options = prepare::Options { strict_ports: args.strict_ports };
     let tagged = tagged(ctx, &worktree_tag);
     let preparing = prepare::start(&tagged, worktree.clone(), &options, &mut entrust);
@@ -101,6 +134,18 @@ async fn bring_up(
         work.plan.urls.clone(),
     ))?;
     Ok(supervise(ctx, console, &worktree_tag, work, sockets, stops).await)
+}
+
+/// A context in which the beginning of the end is written down, for others who ask.
+fn noting_the_end(ctx: &Context, journal: Journal) -> Context {
+    let events = ctx.events.clone();
+    let noting = move |event| {
+        if matches!(event, Event::Stopping { .. }) {
+            journal.ending();
+        }
+        events.send(event);
+    };
+    Context { events: Events::new(noting), ..ctx.clone() }
 }
 
 /// A context in which what preparation starts carries the run's tag: an installer or a migration may leave processes
@@ -205,9 +250,9 @@ fn stolen(port: u16, holder: Holder) -> Report {
         .with_fix("stop that process, then run devrun again")
 }
 
-fn already_running(console: &Console, record: Record) -> Exit {
+fn already_running(console: &Console, record: &Record) -> Exit {
     let Record { worktree, pid, urls, .. } = record;
-    let urls = super::columns(&urls);
+    let (worktree, urls) = (harmless(worktree), super::columns(urls));
     let text = format!("Already running in {worktree} (pid {pid}).\n{urls}`devrun down` takes it down.\n");
     // Nobody reading it does not change the answer.
     let _ = console.print(&text);

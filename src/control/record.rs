@@ -36,6 +36,9 @@ pub struct Record {
     /// Named URLs, in order.
     #[serde(default)]
     pub urls: Vec<(String, String)>,
+    /// It is taking everything down.
+    #[serde(default)]
+    pub ending: bool,
 }
 
 impl Record {
@@ -55,6 +58,7 @@ impl Record {
             worktree: worktree.to_string_lossy().into_owned(),
             ports,
             urls,
+            ending: false,
         }
     }
 
@@ -78,11 +82,37 @@ pub struct Claim {
     file: PathBuf,
 }
 
-impl Claim {
+/// Where a supervisor writes down what it runs.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    file: PathBuf,
+}
+
+impl Journal {
     /// Writes down what runs.
     pub fn record(&self, record: &Record) -> Result<(), FsError> {
         let text = serde_json::to_vec_pretty(record).unwrap_or_default();
         fs::replace(&self.file, &text, 0o600)
+    }
+
+    /// Writes down that what runs is being taken down.
+    pub fn ending(&self) {
+        if let Some(record) = read(&self.file) {
+            // Who does not learn of it is told that all runs, which was true a moment ago.
+            let _ = self.record(&Record { ending: true, ..record });
+        }
+    }
+}
+
+impl Claim {
+    /// Where to write down what runs.
+    pub fn journal(&self) -> Journal {
+        Journal { file: self.file.clone() }
+    }
+
+    /// Writes down what runs.
+    pub fn record(&self, record: &Record) -> Result<(), FsError> {
+        self.journal().record(record)
     }
 
     /// Says that everything was cleaned up.

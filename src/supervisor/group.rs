@@ -136,13 +136,19 @@ impl Group {
     }
 
     /// Asks each to stop that a leader who is gone has left; when its group was `asked` before, only those who are not of
-    /// it: many programs take a second signal for impatience.
+    /// it: many programs take a second signal for impatience. Who ignores the signal, as what a shell put in the
+    /// background ignores SIGINT, gets SIGTERM.
     pub fn ask_leftovers(&self, signal: i32, asked: bool) {
-        let Ok(signal) = Signal::try_from(signal) else { return };
+        let Ok(number) = Signal::try_from(signal) else { return };
+        let (deaf, left): (Vec<Entry>, Vec<Entry>) =
+            self.members().into_iter().partition(|entry| proc::ignores(entry.pid, signal));
         let left: Vec<Entry> =
-            self.members().into_iter().filter(|entry| !asked || entry.group != self.leader).collect();
-        sweep::signal(&left, signal);
-        sweep::signal(&left, Signal::SIGCONT);
+            left.into_iter().filter(|entry| !asked || entry.group != self.leader).collect();
+        sweep::signal(&left, number);
+        sweep::signal(&deaf, Signal::SIGTERM);
+        for entries in [&left, &deaf] {
+            sweep::signal(entries, Signal::SIGCONT);
+        }
     }
 
     /// Kills all that is there of it now. What is born in the same moment may escape: to be repeated until nothing is left.

@@ -140,3 +140,19 @@ fn down_reaches_one_that_is_just_starting() {
         assert_eq!(running.wait().code, Some(143));
     }
 }
+
+#[test]
+fn a_start_while_the_last_run_is_stopping_waits_for_its_end() {
+    let sandbox = world(&[("web", "report:INT append:starts:x ready sleep", "stop_grace: 700ms")]);
+    let mut first = sandbox.devrun(&[]).start();
+    first.expect_line(r"\| ready");
+    first.signal(Signal::SIGINT);
+    first.expect_line(r"\| got INT");
+    let mut second = sandbox.devrun(&[]).start();
+    second.expect_line(r"\| ready");
+    assert_eq!(first.wait().code, Some(130));
+    assert!(second.stderr().contains("is stopping: waiting for its end"), "{}", second.stderr());
+    assert_eq!(std::fs::read_to_string(sandbox.main().join("starts")).unwrap(), "x\nx\n");
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.wait().code, Some(130));
+}

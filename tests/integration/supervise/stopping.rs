@@ -188,3 +188,19 @@ fn a_stopped_devrun_is_stopped_as_a_whole_and_goes_on() {
     running.signal(Signal::SIGINT);
     assert_eq!(running.wait().code, Some(130));
 }
+
+#[test]
+fn what_a_shell_put_in_the_background_ignores_ctrl_c_and_is_not_waited_for() {
+    let sandbox = world(&[(
+        "web",
+        "$ devrun-fixture ready sleep & devrun-fixture graceful:TERM ready sleep & wait",
+        "stop_grace: 10m",
+    )]);
+    let mut running = sandbox.devrun(&[]).start();
+    running.expect_lines(r"\| ready", 2);
+    running.signal(Signal::SIGINT);
+    let ended = running.wait();
+    assert_nothing_runs(&sandbox);
+    assert_eq!(lines_of(&ended.stdout, "web")[2..], ["got TERM", "bye"], "{ended}");
+    assert_eq!(ended.code, Some(130), "{ended}");
+}
