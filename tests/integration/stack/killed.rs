@@ -177,7 +177,9 @@ fn down_ends_what_a_run_left_that_was_killed_as_a_whole_its_database_server_too(
         .collect();
     assert_eq!(both.len(), 2);
     for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-        both.iter().for_each(|pid| kill(Pid::from_raw(*pid), signal).unwrap());
+        for pid in &both {
+            kill(Pid::from_raw(*pid), signal).unwrap();
+        }
     }
     running.wait();
     assert!(product.processes().iter().any(|process| process.command.contains("/postgres -D")));
