@@ -1,7 +1,14 @@
-//! One supervisor per worktree: the lock that says so, and the record of what runs.
+//! One supervisor per worktree, many who ask: the lock that says so, the record of what runs, the socket to ask at.
 //!
-//! Refuses to start or stop processes: it tells who may, and who is there already.
+//! Refuses to start or stop processes itself: it tells who may, and hands orders to the supervisor.
 
+pub mod client;
+pub mod desk;
+pub mod protocol;
 pub mod record;
+pub mod server;
+pub mod socket;
+pub mod status;
+pub mod story;
 
-pub use record::{Claim, Journal, Record, State, claim, look, wait_until_free};
+pub use record::{Claim, Journal, Record, State, claim, last, look, wait_until_free};

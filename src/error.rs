@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Exit status of the program, one per failure class. Children's own codes and `128 + signal` pass through
 /// as [`Exit::Child`]; the classes sit at 80 and above, where neither shells nor servers put theirs.
@@ -91,6 +91,11 @@ macro_rules! codes {
                 match self { $(Code::$variant => $name),+ }
             }
 
+            /// The code of this name.
+            pub fn from_name(name: &str) -> Option<Code> {
+                Code::ALL.iter().copied().find(|code| code.name() == name)
+            }
+
             /// The exit status of the class this code belongs to.
             pub const fn exit(self) -> Exit {
                 match self { $(Code::$variant => Exit::$exit),+ }
@@ -146,10 +151,16 @@ codes! {
     AlreadyRunning = "already-running" => Busy,
     /// Nothing runs in this worktree.
     NotRunning = "not-running" => Busy,
+    /// What was asked makes no sense.
+    Usage = "usage" => Usage,
+    /// There is no process of that name.
+    ProcessUnknown = "process-unknown" => Usage,
+    /// The supervisor does not answer, or what was asked took longer than it may.
+    TimedOut = "timed-out" => Busy,
 }
 
 /// Who holds what we needed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// Process id, when it could be found.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -250,6 +261,49 @@ impl Report {
     pub fn with_exit(mut self, exit: Exit) -> Report {
         self.exit = exit;
         self
+    }
+}
+
+/// A [`Report`] as JSON: fields that do not apply are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// Name of the [`Code`].
+    pub code: String,
+    /// One line: what happened.
+    pub message: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Who holds what was needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// The one thing to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// The exit status.
+    pub exit: u8,
+}
+
+impl From<&Report> for ErrorBody {
+    fn from(report: &Report) -> ErrorBody {
+        ErrorBody {
+            code: report.code.name().into(),
+            message: report.message.clone(),
+            cause: report.cause.clone(),
+            holder: report.holder.clone(),
+            fix: report.fix.clone(),
+            exit: report.exit.status(),
+        }
+    }
+}
+
+impl From<ErrorBody> for Report {
+    fn from(body: ErrorBody) -> Report {
+        // A newer devrun may know more codes; its words and its status say enough.
+        let code = Code::from_name(&body.code).unwrap_or(Code::Bug);
+        let exit = if code.exit().status() == body.exit { code.exit() } else { Exit::Child(body.exit) };
+        let ErrorBody { message, cause, holder, fix, .. } = body;
+        Report { code, message, cause, holder, fix, exit }
     }
 }
 

@@ -53,6 +53,13 @@ pub enum Event {
         /// The new state.
         state: ProcessState,
     },
+    /// A process is not ready yet; told when the answer of its probe changes.
+    NotYet {
+        /// Its name.
+        name: String,
+        /// The answer.
+        answer: String,
+    },
     /// Everything that must be ready is.
     Ready {
         /// What is running.
@@ -118,6 +125,11 @@ pub enum ProcessState {
     },
     /// Running and ready.
     Ready,
+    /// Running, was ready, and no longer answers.
+    Unready {
+        /// The last answer.
+        why: String,
+    },
     /// Ended, to be started again.
     Restarting {
         /// How it ended.
@@ -129,6 +141,8 @@ pub enum ProcessState {
     },
     /// Asked to stop.
     Stopping,
+    /// Down because somebody asked for it, with how its child ended if it had one.
+    Stopped(Option<Ending>),
     /// Ended for good.
     Ended(Ending),
     /// Never started, because of this.
@@ -148,6 +162,14 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// As a shell reports it: the code, or 128 + signal.
+    pub fn status(self) -> i32 {
+        match self {
+            Ending::Code(code) => code,
+            Ending::Signal(signal) => 128 + signal,
+        }
+    }
+
     /// True for exit code 0.
     pub fn ok(self) -> bool {
         self == Ending::Code(0)

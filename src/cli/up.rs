@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args;
 use crate::context::Context;
-use crate::control::{self, Claim, Journal, Record, State};
+use crate::control::desk::Desk;
+use crate::control::status::Status;
+use crate::control::{self, Claim, Journal, Record, State, server, socket};
 use crate::database::local;
 use crate::error::{Code, Exit, Holder, Report};
 use crate::event::{Event, Events};
@@ -18,7 +20,7 @@ use crate::ports::guard::{self, Ownership};
 use crate::prepare::{self, Work};
 use crate::supervisor::keeper::{Link, Trust};
 use crate::supervisor::machine::{Outcome, Why};
-use crate::supervisor::run::{self, Setup};
+use crate::supervisor::run::{self, Orders, Setup};
 use crate::supervisor::signals::Stops;
 use crate::supervisor::sweep;
 use crate::ui::console::Console;
@@ -55,7 +57,13 @@ pub(super) async fn run(
             Found::Running(record) => return Ok(already_running(console, &record)),
         }
     };
-    let result = bring_up(ctx, console, args, &worktree, &claim, &mut link, &mut stops).await;
+    let branch = worktree.git.as_ref().and_then(|git| git.branch());
+    let status = Status::preparing(&worktree.path.to_string_lossy(), branch, &worktree.slug);
+    let (desk, orders) = Desk::new(status, stops.asker());
+    let run = Run { ctx, console, args, worktree: &worktree, claim: &claim, desk: &desk };
+    let result = run.bring_up(orders, &mut link, &mut stops).await;
+    let failure = result.as_ref().map_or_else(Some, |outcome| outcome.report.as_ref());
+    claim.leave(&desk.close(failure).await);
     claim.clear();
     link.settle(settle);
     let outcome = result?;
@@ -95,50 +103,79 @@ async fn claim(ctx: &Context, worktree: &Worktree) -> Result<Found, Report> {
     }
 }
 
-async fn bring_up(
-    ctx: &Context,
-    console: &Console,
-    args: &args::Up,
-    worktree: &Worktree,
-    claim: &Claim,
-    link: &mut Link,
-    stops: &mut Stops,
-) -> Result<Outcome, Report> {
-    let lost = |error: std::io::Error| Report::bug(format!("the keeper cannot be told: {error}"));
-    let held = claim.lock.share()?;
-    link.entrust(Trust { about: PathBuf::new(), held }).map_err(lost)?;
-    // Before anything that takes time: others want to know who holds the lock.
-    claim.record(&Record::new(keeper_pid(), &worktree.path, BTreeMap::new(), Vec::new()))?;
-    let worktree_tag = sweep::worktree_tag(&worktree.path);
-    if claim.unclean {
-        let left = sweep::kill_leftovers(&worktree_tag);
-        if left > 0 {
-            ctx.events.note(format!("ended {left} processes that an earlier run left behind"));
+/// One run of one worktree, once the right to it is had.
+struct Run<'a> {
+    ctx: &'a Context,
+    console: &'a Console,
+    args: &'a args::Up,
+    worktree: &'a Worktree,
+    claim: &'a Claim,
+    desk: &'a Desk,
+}
+
+impl Run<'_> {
+    async fn bring_up(&self, orders: Orders, link: &mut Link, stops: &mut Stops) -> Result<Outcome, Report> {
+        let Run { claim, worktree, desk, .. } = *self;
+        let lost = |error: std::io::Error| Report::bug(format!("the keeper cannot be told: {error}"));
+        let held = claim.lock.share()?;
+        link.entrust(Trust { about: PathBuf::new(), held }).map_err(lost)?;
+        let tag = sweep::worktree_tag(&worktree.path);
+        let place = socket::path(&self.ctx.dirs, &tag);
+        let answering = Answering::begin(&place, desk)?;
+        // Before anything that takes time: others want to know who holds the lock.
+        let record = Record { socket: Some(place), ..Record::new(keeper_pid(), &worktree.path) };
+        claim.record(&record)?;
+        let ctx = &noting_the_end(self.ctx, claim.journal(), desk);
+        if claim.unclean {
+            let left = sweep::kill_leftovers(&tag);
+            if left > 0 {
+                ctx.events.note(format!("ended {left} processes that an earlier run left behind"));
+            }
         }
+        let mut entrust = |about: PathBuf, held| link.entrust(Trust { about, held }).map_err(lost);
+        let options = prepare::Options { strict_ports: self.args.strict_ports };
+        let tagged = tagged(ctx, &tag);
+        let preparing = prepare::start(&tagged, worktree.clone(), &options, &mut entrust);
+        let work = tokio::select! {
+            biased;
+            why = stops.next() => return Ok(interrupted(ctx, why)),
+            work = preparing => work?,
+        };
+        desk.plan(&work.plan);
+        let sockets = listen(&work.plan)?;
+        let (ports, urls) = (work.plan.ports.clone(), work.plan.urls.clone());
+        claim.record(&Record { ports, urls, ..record })?;
+        let outcome = supervise(ctx, self.console, &tag, work, sockets, orders, stops).await;
+        drop(answering);
+        Ok(outcome)
     }
-    let mut entrust = |about: PathBuf, held| link.entrust(Trust { about, held }).map_err(lost);
-    let ctx = &noting_the_end(ctx, claim.journal());
-    let options = prepare::Options { strict_ports: args.strict_ports };
-    let tagged = tagged(ctx, &worktree_tag);
-    let preparing = prepare::start(&tagged, worktree.clone(), &options, &mut entrust);
-    let work = tokio::select! {
-        biased;
-        why = stops.next() => return Ok(interrupted(ctx, why)),
-        work = preparing => work?,
-    };
-    let sockets = listen(&work.plan)?;
-    claim.record(&Record::new(
-        keeper_pid(),
-        &worktree.path,
-        work.plan.ports.clone(),
-        work.plan.urls.clone(),
-    ))?;
-    Ok(supervise(ctx, console, &worktree_tag, work, sockets, stops).await)
+}
+
+/// The socket, answered at for as long as the value lives and the file gone with it.
+struct Answering {
+    place: PathBuf,
+    server: tokio::task::AbortHandle,
+}
+
+impl Answering {
+    fn begin(place: &Path, desk: &Desk) -> Result<Answering, Report> {
+        let listener = socket::listen(place)?;
+        let server = tokio::task::spawn_local(server::serve(listener, desk.clone())).abort_handle();
+        Ok(Answering { place: place.into(), server })
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.server.abort();
+        // What stays is known as stale: nobody holds the worktree's lock.
+        let _ = std::fs::remove_file(&self.place);
+    }
 }
 
 /// A context in which the beginning of the end is written down, for others who ask.
-fn noting_the_end(ctx: &Context, journal: Journal) -> Context {
-    let events = ctx.events.clone();
+fn noting_the_end(ctx: &Context, journal: Journal, desk: &Desk) -> Context {
+    let events = desk.listen(ctx.events.clone());
     let noting = move |event| {
         if matches!(event, Event::Stopping { .. }) {
             journal.ending();
@@ -162,6 +199,7 @@ async fn supervise(
     worktree_tag: &str,
     work: Work,
     sockets: BTreeMap<u16, TcpListener>,
+    orders: Orders,
     stops: &mut Stops,
 ) -> Outcome {
     let Work { plan, open, gates, prepared, tasks } = work;
@@ -182,7 +220,7 @@ async fn supervise(
     };
     let announce = announce(ctx, plan, prepared, when_up);
     tokio::pin!(announce);
-    let running = run::run(setup, open, gates, stops);
+    let running = run::run(setup, open, gates, orders, stops);
     tokio::pin!(running);
     let outcome = tokio::select! {
         outcome = &mut running => outcome,

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::status::Status;
 use crate::os::fs::{self, FsError, Lock, LockKind};
 use crate::os::proc;
 
 const VERSION: u32 = 1;
+const LAST: &str = "last.json";
 /// Time between two looks at somebody who is just coming or going.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -36,19 +38,17 @@ pub struct Record {
     /// Named URLs, in order.
     #[serde(default)]
     pub urls: Vec<(String, String)>,
+    /// Where it answers questions; absent for one that could not listen.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
     /// It is taking everything down.
     #[serde(default)]
     pub ending: bool,
 }
 
 impl Record {
-    /// A record of this very run, which `pid` answers for.
-    pub fn new(
-        pid: u32,
-        worktree: &Path,
-        ports: BTreeMap<String, u16>,
-        urls: Vec<(String, String)>,
-    ) -> Record {
+    /// A record of this very run, which `pid` answers for; ports and URLs are to come.
+    pub fn new(pid: u32, worktree: &Path) -> Record {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Record {
             version: VERSION,
@@ -56,8 +56,9 @@ impl Record {
             born: born(pid),
             started,
             worktree: worktree.to_string_lossy().into_owned(),
-            ports,
-            urls,
+            ports: BTreeMap::new(),
+            urls: Vec::new(),
+            socket: None,
             ending: false,
         }
     }
@@ -80,6 +81,11 @@ pub struct Claim {
     /// An earlier supervisor of this worktree did not get to clean up.
     pub unclean: bool,
     file: PathBuf,
+}
+
+/// How the last run ended, for whoever asks afterwards; `None` when none has, or a newer devrun wrote it.
+pub fn last(state: &Path) -> Option<Status> {
+    serde_json::from_slice(&fs::read(&last_file(state)).ok()??).ok()
 }
 
 /// Where a supervisor writes down what it runs.
@@ -113,6 +119,13 @@ impl Claim {
     /// Writes down what runs.
     pub fn record(&self, record: &Record) -> Result<(), FsError> {
         self.journal().record(record)
+    }
+
+    /// Writes down how it ended.
+    pub fn leave(&self, status: &Status) {
+        let text = serde_json::to_vec_pretty(status).unwrap_or_default();
+        // Nobody depends on it: a full disk costs a later answer.
+        let _ = fs::replace(&self.file.with_file_name(LAST), &text, 0o600);
     }
 
     /// Says that everything was cleaned up.
@@ -175,6 +188,10 @@ fn lock_file(state: &Path) -> PathBuf {
     state.join("lock")
 }
 
+fn last_file(state: &Path) -> PathBuf {
+    state.join(LAST)
+}
+
 fn file(state: &Path) -> PathBuf {
     state.join("run.json")
 }
@@ -188,7 +205,7 @@ mod tests {
     use super::*;
 
     fn record() -> Record {
-        Record::new(std::process::id(), Path::new("/w"), BTreeMap::new(), Vec::new())
+        Record::new(std::process::id(), Path::new("/w"))
     }
 
     #[tokio::test]

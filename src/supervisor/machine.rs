@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 pub use outcome::{Outcome, Why};
-use process::{State, Unit};
+use process::{Asked, State, Unit};
 
 use crate::error::Report;
 use crate::event::{Ending, Event, ProcessState};
@@ -38,10 +38,18 @@ pub enum Input {
     Ready(usize),
     /// It will not become ready.
     NotReady(usize, Report),
+    /// It was ready and no longer answers, for this reason; it is probed on.
+    Unready(usize, String),
     /// Its child ended; the flag says that something it started is still alive.
     LeaderEnded(usize, Ending, bool),
     /// Nothing that its child started is alive any more.
     TreeGone(usize),
+    /// A person wants this one up: when its time has come, as at the start.
+    StartOne(usize),
+    /// A person wants this one down, and to stay down.
+    StopOne(usize),
+    /// A person wants this one down and up again.
+    RestartOne(usize),
     /// Take everything down.
     Stop(Why),
     /// Take everything down now.
@@ -119,6 +127,7 @@ impl Machine {
                     self.stop(Why::Failed(report), now, &mut effects);
                 }
             }
+            Input::Unready(index, why) => self.unready(index, why, &mut effects),
             Input::LeaderEnded(index, ending, leftovers) => {
                 self.leader_ended(index, ending, leftovers, now, &mut effects);
             }
@@ -127,6 +136,9 @@ impl Machine {
                     self.ended(index, ending, now, &mut effects);
                 }
             }
+            Input::StartOne(index) => self.start_one(index),
+            Input::StopOne(index) => self.down_one(index, Asked::Stop, now, &mut effects),
+            Input::RestartOne(index) => self.down_one(index, Asked::Restart, now, &mut effects),
             Input::Stop(why) => self.stop(why, now, &mut effects),
             Input::Kill => self.kill_all(now, &mut effects),
             Input::Tick => {}
@@ -161,6 +173,8 @@ impl Machine {
         }
         if self.stopping.is_some() {
             self.ask_to_stop(now, effects);
+        } else if let Some(asked) = self.units[index].asked.take() {
+            self.down_one(index, asked, now, effects);
         }
     }
 
@@ -169,6 +183,14 @@ impl Machine {
         if let State::Running { ready: ready @ false, .. } = &mut unit.state {
             *ready = true;
             effects.push(unit.tell(ProcessState::Ready));
+        }
+    }
+
+    fn unready(&mut self, index: usize, why: String, effects: &mut Vec<Effect>) {
+        let unit = &mut self.units[index];
+        if let State::Running { ready: ready @ true, .. } = &mut unit.state {
+            *ready = false;
+            effects.push(unit.tell(ProcessState::Unready { why }));
         }
     }
 
@@ -198,10 +220,51 @@ impl Machine {
         }
     }
 
+    fn start_one(&mut self, index: usize) {
+        let unit = &mut self.units[index];
+        match unit.state {
+            _ if self.stopping.is_some() => {}
+            State::Idle | State::Parked | State::Ended(_) | State::Skipped | State::Backoff { .. } => {
+                unit.restarts = 0;
+                unit.state = State::Waiting;
+            }
+            State::Stopping { .. } if unit.asked.is_some() => unit.asked = Some(Asked::Restart),
+            _ => {}
+        }
+    }
+
+    fn down_one(&mut self, index: usize, asked: Asked, now: Instant, effects: &mut Vec<Effect>) {
+        let unit = &mut self.units[index];
+        match unit.state {
+            _ if self.stopping.is_some() => {}
+            State::Running { since, .. } => {
+                let ran = now.saturating_duration_since(since);
+                unit.state = State::Stopping { kill_at: now + unit.grace, ending: None, ran };
+                unit.asked = Some(asked);
+                effects.push(unit.tell(ProcessState::Stopping));
+                effects.push(Effect::Signal(index));
+            }
+            State::Stopping { .. } | State::Starting => unit.asked = Some(asked),
+            _ if asked == Asked::Restart => self.start_one(index),
+            State::Waiting | State::Backoff { .. } => {
+                unit.state = State::Parked;
+                effects.push(unit.tell(ProcessState::Stopped(None)));
+            }
+            State::Idle | State::Parked | State::Ended(_) | State::Skipped => {}
+        }
+    }
+
     /// The end of one child with all it started: again, or for good.
     fn ended(&mut self, index: usize, ending: Ending, now: Instant, effects: &mut Vec<Effect>) {
         let stopping = self.stopping.is_some();
         let unit = &mut self.units[index];
+        let asked = unit.asked.take();
+        if let (Some(asked), false) = (asked, stopping) {
+            unit.restarts = 0;
+            unit.state = if asked == Asked::Stop { State::Parked } else { State::Waiting };
+            effects.push(unit.tell(ProcessState::Stopped(Some(ending))));
+            return;
+        }
         let ran = match unit.state {
             State::Running { since, .. } => now.saturating_duration_since(since),
             State::Stopping { ran, .. } => ran,
@@ -244,7 +307,7 @@ impl Machine {
         effects.push(Effect::Tell(Event::Stopping { why: why.to_string() }));
         self.stopping = Some((why, now));
         for unit in &mut self.units {
-            if matches!(unit.state, State::Waiting | State::Idle | State::Backoff { .. }) {
+            if matches!(unit.state, State::Waiting | State::Idle | State::Parked | State::Backoff { .. }) {
                 unit.state = State::Skipped;
             }
         }
@@ -331,7 +394,7 @@ impl Machine {
         let all_up = self.units.iter().all(|unit| match unit.state {
             State::Running { ready, .. } => ready,
             State::Ended(ending) => ending.ok(),
-            State::Idle => true,
+            State::Idle | State::Parked => true,
             _ => false,
         });
         if all_up && !self.told.ready {

@@ -12,9 +12,14 @@ use hyper_util::rt::TokioIo;
 use crate::os::cmd::Cmd;
 use crate::plan::{Environment, Probe, Process, Readiness, Run};
 
-/// Probes until ready; the last answer when the deadline passes first.
-/// A [`Probe::Log`] never resolves here: the output thread sees the lines.
-pub async fn wait(process: &Process, readiness: &Readiness, env: &Environment) -> Result<(), String> {
+/// Probes until ready, and tells each answer that differs from the one before; the last answer when the deadline passes
+/// first. A [`Probe::Log`] never resolves here: the output thread sees the lines.
+pub async fn wait(
+    process: &Process,
+    readiness: &Readiness,
+    env: &Environment,
+    mut tell: impl FnMut(&str),
+) -> Result<(), String> {
     let start = Instant::now();
     let mut last = "no answer yet".to_string();
     let mut pause = Duration::from_millis(10);
@@ -28,10 +33,10 @@ pub async fn wait(process: &Process, readiness: &Readiness, env: &Environment) -
             tokio::time::timeout(readiness.timeout.min(left), attempt(process, &readiness.probe, env)).await;
         match attempt {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(answer)) => last = answer,
+            Ok(Err(answer)) => take(&mut last, answer, &mut tell),
             // Cut short by the deadline, it says less than the answer before.
             Err(_) if left < readiness.timeout => {}
-            Err(_) => last = format!("no answer within {:?}", readiness.timeout),
+            Err(_) => take(&mut last, format!("no answer within {:?}", readiness.timeout), &mut tell),
         }
         if start.elapsed() + pause >= readiness.deadline {
             return Err(last);
@@ -39,6 +44,13 @@ pub async fn wait(process: &Process, readiness: &Readiness, env: &Environment) -
         // Quick at first, when a server that starts fast is about to answer; then as configured.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(readiness.interval);
+    }
+}
+
+fn take(last: &mut String, answer: String, tell: &mut impl FnMut(&str)) {
+    if *last != answer {
+        tell(&answer);
+        *last = answer;
     }
 }
 

@@ -19,7 +19,7 @@ use super::output::{Mux, Sink, Source};
 use super::signals::Stops;
 use super::{readiness, sweep};
 use crate::error::{Code, Report};
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::os::cmd::ending;
 use crate::os::spawn;
 use crate::plan::{Need, Plan, PortUse, Probe};
@@ -50,9 +50,18 @@ pub struct Setup {
 /// Preparation reports here what is done, or that it failed.
 pub type Gates = UnboundedReceiver<Result<Need, Report>>;
 
+/// What clients ask of single processes.
+pub type Orders = UnboundedReceiver<Input>;
+
 /// Runs `setup.plan` to its end. `open` is the preparation done already; the rest arrives through `gates`.
 /// When this returns, no process of the run is alive.
-pub async fn run(setup: Setup, open: Vec<Need>, mut gates: Gates, stops: &mut Stops) -> Outcome {
+pub async fn run(
+    setup: Setup,
+    open: Vec<Need>,
+    mut gates: Gates,
+    mut orders: Orders,
+    stops: &mut Stops,
+) -> Outcome {
     let (inputs, mut happened) = unbounded_channel();
     let asker = stops.asker();
     let lines = Lines::new(setup.sink, setup.plan.processes.len(), inputs.clone());
@@ -101,6 +110,7 @@ pub async fn run(setup: Setup, open: Vec<Need>, mut gates: Gates, stops: &mut St
                 Ok(need) => Input::Gate(need),
                 Err(report) => Input::Stop(Why::Failed(report)),
             },
+            Some(order) = orders.recv() => order,
             () = child_died(&mut deaths) => run.look_for_gone_trees(),
             () = until(deadline) => Input::Tick,
         };
@@ -259,11 +269,15 @@ impl Run {
 
     fn probe(&mut self, index: usize) {
         let (plan, inputs, tails) = (self.plan.clone(), self.inputs.clone(), self.tails.clone());
+        let events = self.events.clone();
         let Some(live) = &mut self.groups[index] else { return };
         live.probe.spawn_local(async move {
             let process = &plan.processes[index];
             let Some(ready) = &process.ready else { return };
-            let input = match readiness::wait(process, ready, &plan.env).await {
+            let tell = |answer: &str| {
+                events.send(Event::NotYet { name: process.name.clone(), answer: answer.into() });
+            };
+            let input = match readiness::wait(process, ready, &plan.env, tell).await {
                 Ok(()) => Input::Ready(index),
                 Err(last) => {
                     let message =

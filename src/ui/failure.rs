@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::style::{Style, harmless};
-use crate::error::Report;
+use crate::error::{ErrorBody, Report};
 
 /// Several lines for people.
 pub fn text(report: &Report, style: Style) -> String {
@@ -38,20 +38,7 @@ fn part(out: &mut String, title: &str, body: &str) {
 
 /// The object agents read: `{"error": {code, message, cause, holder, fix, exit}}`, absent fields left out.
 pub fn json(report: &Report) -> Value {
-    let mut error = Map::new();
-    error.insert("code".into(), json!(report.code.name()));
-    error.insert("message".into(), json!(report.message));
-    if let Some(cause) = &report.cause {
-        error.insert("cause".into(), json!(cause));
-    }
-    if let Some(holder) = &report.holder {
-        error.insert("holder".into(), json!(holder));
-    }
-    if let Some(fix) = &report.fix {
-        error.insert("fix".into(), json!(fix));
-    }
-    error.insert("exit".into(), json!(report.exit.status()));
-    json!({ "error": error })
+    json!({ "error": ErrorBody::from(report) })
 }
 
 #[cfg(test)]

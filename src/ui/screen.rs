@@ -112,6 +112,7 @@ impl Screen {
             Event::StepDone { step, outcome, worked, took } => self.step_done(*step, outcome, *worked, *took),
             Event::StepFailed { step } => self.clear(*step),
             Event::Process { name, state } => self.process(name, state),
+            Event::NotYet { .. } => {}
             Event::Ready { plan, migrated, took } => {
                 let text = summary::text(plan, migrated.as_deref(), *took, self.out_style);
                 if self.json {
@@ -193,6 +194,15 @@ impl Screen {
             ProcessState::Ended(ending) => self.say(&style.dim(&format!("{name} ended with {ending}"))),
             ProcessState::Skipped { why } => {
                 self.say(&format!("{} {name} is not started: {why}", style.warn("skipped:")));
+            }
+            ProcessState::Stopped(_) => self.say(&style.dim(&format!("{name} was stopped"))),
+            ProcessState::Unready { why } => {
+                let why = why.lines().next().unwrap_or_default();
+                self.say(&format!(
+                    "{} {name} no longer answers: {}",
+                    style.warn("not ready:"),
+                    harmless(why)
+                ));
             }
             ProcessState::Waiting { .. }
             | ProcessState::Started { .. }

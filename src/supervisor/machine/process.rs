@@ -10,8 +10,10 @@ use crate::plan::{Condition, Need, Process, Restart};
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Not to be started.
+    /// Not to be started until somebody asks.
     Idle,
+    /// Down because a person wanted it so.
+    Parked,
     /// To be started when its time has come.
     Waiting,
     /// The child is being made.
@@ -41,6 +43,17 @@ pub(super) struct Unit {
     pub(super) restarts: u32,
     pub(super) grace: Duration,
     pub(super) told_waiting_on: Vec<String>,
+    /// What a person asked for, while its child is on the way down.
+    pub(super) asked: Option<Asked>,
+}
+
+/// What a person asked of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Stay down.
+    Stop,
+    /// Come up again.
+    Restart,
 }
 
 impl Unit {
@@ -99,6 +112,7 @@ pub(super) fn units(processes: &[Process]) -> Vec<Unit> {
             restarts: 0,
             grace: process.stop_grace,
             told_waiting_on: Vec::new(),
+            asked: None,
         })
         .collect()
 }

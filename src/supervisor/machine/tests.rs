@@ -246,11 +246,48 @@ fn a_stop_while_nothing_runs_yet_ends_at_once() {
     assert_eq!(Driver::new(vec![waiting]).give(Input::Stop(Why::Signal(2))), ["done 130"]);
 }
 
+#[test]
+fn one_process_is_restarted_while_the_others_go_on() {
+    let mut run = Driver::new(vec![process("a"), process("b")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    run.give(Input::Spawned(1, 2));
+    assert_eq!(run.give(Input::RestartOne(0)), ["signal 0"]);
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), ["spawn 0"]);
+    assert!(run.give(Input::Spawned(0, 3)).is_empty());
+}
+
+#[test]
+fn one_that_was_stopped_stays_down_until_it_is_started_and_the_run_goes_on() {
+    let mut run = Driver::new(vec![process("a")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    assert_eq!(run.give(Input::StopOne(0)), ["signal 0"]);
+    assert_eq!(run.after(Duration::from_secs(5)), ["kill 0"]);
+    assert!(run.give(Input::LeaderEnded(0, Ending::Signal(9), false)).is_empty());
+    assert!(run.after(Duration::from_secs(60)).is_empty());
+    assert_eq!(run.give(Input::StartOne(0)), ["spawn 0"]);
+    run.give(Input::Spawned(0, 2));
+    run.give(Input::StopOne(0));
+    run.give(Input::LeaderEnded(0, Ending::Code(0), false));
+    assert_eq!(run.give(Input::Stop(Why::Signal(2))), ["done 130"]);
+}
+
+#[test]
+fn a_start_while_it_is_stopping_brings_it_back() {
+    let mut run = Driver::new(vec![process("a")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    run.give(Input::StopOne(0));
+    assert!(run.give(Input::StartOne(0)).is_empty());
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), ["spawn 0"]);
+}
+
 proptest! {
     /// A simulated world obeys the effects and injects random inputs; the invariants hold whatever the order.
     #[test]
     fn invariants_hold_under_random_orders(
-        choices in proptest::collection::vec((0u8..9, 0usize..3, 0i32..3), 1..200),
+        choices in proptest::collection::vec((0u8..12, 0usize..3, 0i32..3), 1..200),
         policies in proptest::collection::vec(0u8..3, 3),
     ) {
         let mut processes = vec![probed("a"), process("b"), probed("c")];
@@ -296,6 +333,9 @@ proptest! {
                 4 if alive[n] => { alive[n] = false; Input::LeaderEnded(n, Ending::Code(code), false) }
                 5 => Input::Stop(Why::Signal(2)),
                 6 => Input::Kill,
+                9 => Input::StartOne(n),
+                10 => Input::StopOne(n),
+                11 => Input::RestartOne(n),
                 _ => { now += Duration::from_millis(700); Input::Tick }
             };
             ended = world(input, now, &mut alive, &mut starting);

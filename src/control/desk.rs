@@ -1,0 +1,261 @@
+//! The supervisor's side of the socket: what the stack is doing, and how to ask something of it.
+//!
+//! Knows nothing of HTTP. Orders reach the loop of the run as inputs of its state machine; nothing here starts or stops
+//! a process by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{broadcast, watch};
+
+use super::status::{ProcessStatus, State, Status, Word};
+use crate::error::{Code, Report};
+use crate::event::{Event, Events};
+use crate::plan::Plan;
+use crate::supervisor::machine::{Input, Why};
+
+/// How many events a client may lag behind before it misses some.
+const BACKLOG: usize = 1024;
+/// How long the end of a run waits for answers to reach those who wait.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// What may be asked of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Come up.
+    Start,
+    /// Go down and stay down.
+    Stop,
+    /// Go down, if up, and come up again.
+    Restart,
+}
+
+/// Somebody who waits for an answer.
+#[derive(Debug)]
+pub struct Attendance {
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Shared by everybody who asks. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    board: Arc<watch::Sender<Status>>,
+    told: broadcast::Sender<Option<Event>>,
+    orders: UnboundedSender<Input>,
+    stops: UnboundedSender<Why>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Desk {
+    /// A desk for a stack that begins as `status`; `stops` ends it. Orders arrive at the receiver.
+    pub fn new(status: Status, stops: UnboundedSender<Why>) -> (Desk, UnboundedReceiver<Input>) {
+        let (orders, received) = unbounded_channel();
+        let board = Arc::new(watch::Sender::new(status));
+        let told = broadcast::Sender::new(BACKLOG);
+        (Desk { board, told, orders, stops, waiting: Arc::default() }, received)
+    }
+
+    /// Hears everything that is told to `events` from now on.
+    pub fn listen(&self, events: Events) -> Events {
+        let desk = self.clone();
+        Events::new(move |event| {
+            desk.board.send_modify(|status| status.note(&event));
+            // Without listeners there is nobody to tell.
+            let _ = desk.told.send(Some(event.clone()));
+            events.send(event);
+        })
+    }
+
+    /// Learns what is to run.
+    pub fn plan(&self, plan: &Plan) {
+        self.board.send_modify(|status| status.plan(plan));
+    }
+
+    /// What the stack is doing.
+    pub fn status(&self) -> Status {
+        self.board.borrow().clone()
+    }
+
+    /// Says that the run is over, and gives those who wait for something a moment to hear it.
+    pub async fn close(&self, report: Option<&Report>) -> Status {
+        self.board.send_modify(|status| {
+            status.error = report.map(Into::into).or(status.error.take());
+            status.over();
+        });
+        let _ = self.told.send(None);
+        let start = std::time::Instant::now();
+        while self.waiting.load(Ordering::Relaxed) > 0 && start.elapsed() < FAREWELL {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.status()
+    }
+
+    /// Counts somebody who waits for an answer, as long as the value lives.
+    pub fn attend(&self) -> Attendance {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Attendance { waiting: self.waiting.clone() }
+    }
+
+    /// Everything told from now on; `None` when it is over.
+    pub fn events(&self) -> broadcast::Receiver<Option<Event>> {
+        self.told.subscribe()
+    }
+
+    /// Takes the whole stack down.
+    pub fn down(&self) {
+        // A run that is over needs no asking.
+        let _ = self.stops.send(Why::Signal(nix::libc::SIGTERM));
+    }
+
+    /// Gives `order` to the processes `names`, or to all, and waits until it is carried out: down, or ready. The status
+    /// then; an error when `limit` passes first or a process fails meanwhile.
+    pub async fn order(&self, order: Order, names: &[String], limit: Duration) -> Result<Status, Report> {
+        let before = self.status();
+        let indexes = indexes(&before, names)?;
+        for index in &indexes {
+            let input = match order {
+                Order::Start => Input::StartOne(*index),
+                Order::Stop => Input::StopOne(*index),
+                Order::Restart => Input::RestartOne(*index),
+            };
+            // A run that is over is noticed by the waiting.
+            let _ = self.orders.send(input);
+        }
+        let carried_out = |status: &Status| {
+            indexes.iter().all(|index| {
+                let (was, is) = (&before.processes[*index], &status.processes[*index]);
+                match order {
+                    Order::Stop => {
+                        is.pid.is_none() && is.state != Word::Stopping && is.state != Word::Restarting
+                    }
+                    Order::Start => is.ready,
+                    Order::Restart => is.ready && is.starts > was.starts,
+                }
+            })
+        };
+        self.until(carried_out, &indexes, limit).await
+    }
+
+    /// Waits until the processes `names`, or the whole stack, are ready.
+    pub async fn wait(&self, names: &[String], limit: Duration) -> Result<Status, Report> {
+        // Before the plan is made there are no names to know.
+        let _ = tokio::time::timeout(
+            limit,
+            self.seen(|status| !status.processes.is_empty() || status.state.is_over()),
+        )
+        .await;
+        let indexes = if names.is_empty() { Vec::new() } else { indexes(&self.status(), names)? };
+        let ready = |status: &Status| {
+            if indexes.is_empty() {
+                status.state == State::Ready
+            } else {
+                indexes.iter().all(|index| status.processes[*index].ready)
+            }
+        };
+        self.until(ready, &indexes, limit).await
+    }
+
+    async fn until(
+        &self,
+        done: impl Fn(&Status) -> bool,
+        indexes: &[usize],
+        limit: Duration,
+    ) -> Result<Status, Report> {
+        let settled = |status: &Status| done(status) || doom(status, indexes).is_some();
+        match tokio::time::timeout(limit, self.seen(settled)).await {
+            Ok(status) => match doom(&status, indexes) {
+                Some(report) if !done(&status) => Err(report),
+                _ => Ok(status),
+            },
+            Err(_) => Err(late(&self.status(), indexes, limit)),
+        }
+    }
+
+    async fn seen(&self, wanted: impl FnMut(&Status) -> bool) -> Status {
+        let mut board = self.board.subscribe();
+        let seen = board.wait_for(wanted).await.map(|status| status.clone());
+        // The sender lives in us.
+        seen.unwrap_or_else(|_| self.status())
+    }
+}
+
+/// Numbers of the processes `names`, or of all.
+fn indexes(status: &Status, names: &[String]) -> Result<Vec<usize>, Report> {
+    if status.processes.is_empty() {
+        return Err(Report::new(
+            Code::TimedOut,
+            "the stack is still being prepared: its processes are not known yet",
+        )
+        .with_fix("devrun wait"));
+    }
+    if names.is_empty() {
+        return Ok((0..status.processes.len()).collect());
+    }
+    let find = |name: &String| {
+        status.processes.iter().position(|process| process.name == *name).ok_or_else(|| unknown(status, name))
+    };
+    names.iter().map(find).collect()
+}
+
+/// There is no process `name`.
+pub fn unknown(status: &Status, name: &str) -> Report {
+    let names: Vec<&str> = status.processes.iter().map(|process| process.name.as_str()).collect();
+    Report::new(Code::ProcessUnknown, format!("there is no process `{name}`"))
+        .with_fix(format!("use one of: {}", names.join(", ")))
+}
+
+/// Why what is waited for will not come.
+fn doom(status: &Status, indexes: &[usize]) -> Option<Report> {
+    if let Some(error) = &status.error {
+        return Some(error.clone().into());
+    }
+    if matches!(status.state, State::Stopping | State::Stopped | State::Failed) {
+        return Some(Report::new(Code::NotRunning, "the stack is being taken down"));
+    }
+    let failed = |process: &&ProcessStatus| {
+        matches!(process.state, Word::Skipped) || (process.state == Word::Ended && !process.ready)
+    };
+    let process = indexes.iter().map(|index| &status.processes[*index]).find(failed)?;
+    let ended = process.exit.map_or_else(String::new, |exit| format!(" with status {exit}"));
+    let message = match process.state {
+        Word::Skipped => format!("{} was not started", process.name),
+        _ => format!("{} ended{ended}", process.name),
+    };
+    let report = Report::new(Code::ProcessEnded, message).with_fix(format!("devrun why {}", process.name));
+    Some(match &process.reason {
+        Some(reason) => report.with_cause(reason.clone()),
+        None => report,
+    })
+}
+
+fn late(status: &Status, indexes: &[usize], limit: Duration) -> Report {
+    let all = (0..status.processes.len()).collect::<Vec<_>>();
+    let asked = if indexes.is_empty() { &all } else { indexes };
+    let open = asked.iter().map(|index| &status.processes[*index]).filter(|process| !process.is_fine());
+    let mut lines: Vec<String> = status
+        .steps
+        .iter()
+        .filter(|step| step.state != "done")
+        .map(|step| format!("{}: {}", step.name, step.detail))
+        .collect();
+    let mut first = None;
+    for process in open {
+        first = first.or(Some(process.name.clone()));
+        let reason = process.reason.as_deref().map(|reason| format!(", {reason}")).unwrap_or_default();
+        lines.push(format!("{} is {}{reason}", process.name, process.state.text()));
+    }
+    let report = Report::new(Code::TimedOut, format!("not ready within {} s", limit.as_secs()))
+        .with_cause(lines.join("\n"));
+    match first {
+        Some(name) => report.with_fix(format!("devrun why {name}")),
+        None => report.with_fix("devrun ps"),
+    }
+}

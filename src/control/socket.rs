@@ -1,0 +1,41 @@
+//! The unix socket of a worktree: where it lies, who may use it.
+//!
+//! In a folder of this user's alone, readable by this user alone, and each peer's uid is asked of the kernel. Paths stay
+//! below 104 bytes, which is what macOS takes.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::context::Dirs;
+use crate::os::fs::{self, FsError};
+
+/// The longest path of a socket that every system takes, without the zero at its end.
+const LONGEST: usize = 103;
+
+/// Where the socket of the worktree with this tag lies.
+pub fn path(dirs: &Dirs, tag: &str) -> PathBuf {
+    let name = format!("{tag}.sock");
+    let usual = dirs.runtime.join(&name);
+    if usual.as_os_str().len() <= LONGEST {
+        return usual;
+    }
+    Path::new("/tmp").join(format!("devrun-{}", nix::unistd::geteuid())).join(name)
+}
+
+/// Listens at `path`; to be called by the one who holds the worktree's lock, so what is there is stale.
+pub fn listen(path: &Path) -> Result<UnixListener, FsError> {
+    let failed = |source| FsError::Io { action: "listen at", path: path.into(), source };
+    fs::make_own_dir(path.parent().unwrap_or(Path::new("/")))?;
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// True when the other side is this user, or root.
+pub fn is_trusted(stream: &UnixStream) -> bool {
+    let me = nix::unistd::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == me || peer.uid() == 0)
+}
