@@ -1,12 +1,17 @@
 //! The command line: what can be asked, and one file for each verb that answers.
 
 mod args;
+mod detach;
 mod down;
 mod env;
+mod events;
 mod exec;
 mod init;
+mod order;
 mod plan;
 mod ports;
+mod running;
+mod status;
 mod up;
 mod url;
 
@@ -16,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::args::{Cli, Verb};
+use self::order::Order;
 use crate::context::{Context, Dirs};
 use crate::error::{Code, Exit, Report};
 use crate::supervisor::keeper::{self, Role};
@@ -40,7 +46,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
     let verb = cli.verb.unwrap_or(Verb::Up(cli.up));
     // The fork comes before anything that could make a thread.
     let link = match &verb {
-        Verb::Up(_) => match keeper::split() {
+        Verb::Up(args) if !args.detach => match keeper::split() {
             Ok(Role::Keeper(keeper)) => return keeper.watch(up::settle),
             Ok(Role::Supervisor(link)) => Some(link),
             Err(error) => return early_failure(&Report::bug(format!("cannot fork: {error}"))),
@@ -68,7 +74,13 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
     in_runtime(&console.clone(), async move {
         match (verb, link) {
             (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, link).await,
-            (Verb::Up(_), None) => Err(Report::bug("up without a keeper")),
+            (Verb::Up(args), None) => detach::run(&ctx, &console, &args, json).await,
+            (Verb::Status, _) => status::run(&ctx, &console, json).await,
+            (Verb::Start(args), _) => order::run(&ctx, &console, Order::Start, &args, json).await,
+            (Verb::Stop(args), _) => order::run(&ctx, &console, Order::Stop, &args, json).await,
+            (Verb::Restart(args), _) => order::run(&ctx, &console, Order::Restart, &args, json).await,
+            (Verb::Wait(args), _) => order::run(&ctx, &console, Order::Wait, &args, json).await,
+            (Verb::Events, _) => events::run(&ctx, &console).await,
             (Verb::Down(args), _) => down::run(&ctx, &console, &args, json).await,
             (Verb::Plan, _) => plan::run(&ctx, &console, json).await,
             (Verb::Env(args), _) => env::run(&ctx, &console, &args, json).await,

@@ -50,6 +50,19 @@ pub(super) enum Verb {
     Up(Up),
     /// Take this worktree's stack down; returns when its processes are gone and its ports are free.
     Down(Down),
+    /// Show what the stack of this worktree is doing.
+    #[command(visible_alias = "ps")]
+    Status,
+    /// Start processes that are down; all of them when none is named. Returns when they are ready.
+    Start(Order),
+    /// Stop processes and leave the others running. Returns when they are gone.
+    Stop(Order),
+    /// Stop processes and start them again. Returns when they are ready.
+    Restart(Order),
+    /// Wait until the stack, or the processes that are named, are ready.
+    Wait(Order),
+    /// Print everything that happens, a line of JSON each, until the stack ends.
+    Events,
     /// Show everything that `up` would run, without running it.
     Plan,
     /// Print the environment of the stack.
@@ -64,17 +77,49 @@ pub(super) enum Verb {
     Init(Init),
 }
 
-#[derive(Debug, Default, PartialEq, Eq, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub(super) struct Up {
+    /// Stay in the background: return when everything is ready, with what `devrun status` prints.
+    #[arg(short, long)]
+    pub(super) detach: bool,
+    /// With -d: return as soon as it has begun.
+    #[arg(long, requires = "detach")]
+    pub(super) no_wait: bool,
+    /// With -d: seconds to wait until everything is ready.
+    #[arg(long, value_name = "SECONDS", default_value_t = LONG, value_parser = seconds())]
+    pub(super) timeout: u64,
     /// Fail when a port of this worktree is busy, instead of moving to other ports.
     #[arg(long)]
     pub(super) strict_ports: bool,
 }
 
+impl Default for Up {
+    fn default() -> Up {
+        Up { detach: false, no_wait: false, timeout: LONG, strict_ports: false }
+    }
+}
+
+/// As long as a first start may take that has to fetch everything, in seconds.
+const LONG: u64 = 600;
+
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=86_400)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Order {
+    /// Names of processes; all when there is none.
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Seconds to wait until it is done.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = seconds())]
+    pub(super) timeout: u64,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Down {
     /// Seconds to wait for the end before giving up.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = seconds())]
     pub(super) timeout: u64,
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn run(
         }
     };
     let branch = worktree.git.as_ref().and_then(|git| git.branch());
-    let status = Status::preparing(&worktree.path.to_string_lossy(), branch, &worktree.slug);
+    let status = Status::preparing(&worktree.path, branch, &worktree.slug);
     let (desk, orders) = Desk::new(status, stops.asker());
     let run = Run { ctx, console, args, worktree: &worktree, claim: &claim, desk: &desk };
     let result = run.bring_up(orders, &mut link, &mut stops).await;

@@ -63,11 +63,11 @@ impl<'a> Client<'a> {
         let talk = async {
             let answer = self.send(method, verb, ask).await?;
             let fine = answer.status().is_success();
-            let body = answer.into_body().collect().await.map_err(broken)?.to_bytes();
+            let body = answer.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
             if fine {
-                serde_json::from_slice(&body).map_err(strange)
+                serde_json::from_slice(&body).map_err(|error| strange(&error))
             } else {
-                let failure: Failure = serde_json::from_slice(&body).map_err(strange)?;
+                let failure: Failure = serde_json::from_slice(&body).map_err(|error| strange(&error))?;
                 Err(failure.error.into())
             }
         };
@@ -87,8 +87,9 @@ impl<'a> Client<'a> {
                 format!("{} belongs to another user", self.socket.display()),
             ));
         }
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken(&error))?;
         // Ends with the answer's body.
         tokio::task::spawn_local(connection);
         let body = ask.map(|ask| serde_json::to_vec(ask).unwrap_or_default()).unwrap_or_default();
@@ -98,7 +99,7 @@ impl<'a> Client<'a> {
             .header(hyper::header::HOST, "devrun")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Report::bug(format!("a request that cannot be sent: {error}")))?;
-        sender.send_request(request).await.map_err(broken)
+        sender.send_request(request).await.map_err(|error| broken(&error))
     }
 }
 
@@ -108,13 +109,13 @@ fn gone(error: &std::io::Error) -> Report {
         .with_fix("devrun ps")
 }
 
-fn broken(error: hyper::Error) -> Report {
+fn broken(error: &hyper::Error) -> Report {
     Report::new(Code::NotRunning, format!("the supervisor of this worktree broke off: {error}"))
         .with_cause("it ended meanwhile")
         .with_fix("devrun ps")
 }
 
-fn strange(error: serde_json::Error) -> Report {
+fn strange(error: &serde_json::Error) -> Report {
     Report::new(Code::State, format!("the supervisor's answer cannot be understood: {error}"))
         .with_cause("it is another version of devrun")
         .with_fix("devrun down && devrun up")

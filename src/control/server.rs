@@ -103,17 +103,19 @@ fn events(desk: &Desk) -> Answer {
     let first = story::status(&desk.status());
     let lines = futures_util::stream::unfold((Some(first), told), |(first, mut told)| async move {
         if let Some(first) = first {
-            return Some((line(&first), (None, told)));
+            return Some((Ok(line(&first)), (None, told)));
         }
         loop {
             match told.recv().await {
                 Ok(Some(event)) => {
                     if let Some(message) = story::event(&event) {
-                        return Some((line(&message), (None, told)));
+                        return Some((Ok(line(&message)), (None, told)));
                     }
                 }
                 Ok(None) | Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(missed)) => return Some((line(&story::missed(missed)), (None, told))),
+                Err(RecvError::Lagged(missed)) => {
+                    return Some((Ok(line(&story::missed(missed))), (None, told)));
+                }
             }
         }
     });
@@ -121,8 +123,8 @@ fn events(desk: &Desk) -> Answer {
     respond(StatusCode::OK, "application/x-ndjson", body)
 }
 
-fn line(message: &serde_json::Value) -> Result<Frame<Bytes>, Infallible> {
-    Ok(Frame::data(Bytes::from(format!("{message}\n"))))
+fn line(message: &serde_json::Value) -> Frame<Bytes> {
+    Frame::data(Bytes::from(format!("{message}\n")))
 }
 
 fn refusal(report: &Report) -> Answer {

@@ -7,6 +7,7 @@ mod process;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
@@ -115,15 +116,19 @@ pub struct Status {
 }
 
 impl Status {
-    /// Of a stack that is about to be prepared in `worktree`.
-    pub fn preparing(worktree: &str, branch: Option<&str>, slug: &str) -> Status {
+    /// Of a worktree in which nothing runs.
+    pub fn stopped(worktree: &Path, branch: Option<&str>, slug: &str) -> Status {
         Status {
-            worktree: worktree.into(),
+            worktree: worktree.to_string_lossy().into_owned(),
             branch: branch.map(Into::into),
             slug: slug.into(),
-            state: State::Preparing,
             ..Status::default()
         }
+    }
+
+    /// Of a stack that is about to be prepared there.
+    pub fn preparing(worktree: &Path, branch: Option<&str>, slug: &str) -> Status {
+        Status { state: State::Preparing, ..Status::stopped(worktree, branch, slug) }
     }
 
     /// Fills in what `plan` says; processes that are known already keep what they do.

@@ -7,7 +7,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -249,12 +248,11 @@ impl Cmd {
         }
     }
 
-    /// Starts it as a server that outlives us: in a session of its own, without input, both streams to `log`, no time
-    /// limit. It is reaped while we live and becomes init's child afterwards.
-    pub fn detach(&self, log: File) -> Result<Detached, CmdError> {
+    /// Starts it as a server that outlives us: in a session of its own, without input, its streams to `out` and `err`, no
+    /// time limit. It is reaped while we live and becomes init's child afterwards.
+    pub fn detach(&self, out: impl Into<Stdio>, err: impl Into<Stdio>) -> Result<Detached, CmdError> {
         let mut command = self.command();
-        let same = log.try_clone().map_err(|source| self.not_started(source))?;
-        command.stdin(Stdio::null()).stdout(log).stderr(same);
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
         spawn::isolate(&mut command, Isolation::default());
         let mut child =
             tokio::process::Command::from(command).spawn().map_err(|source| self.not_started(source))?;
@@ -479,8 +477,8 @@ mod tests {
     async fn a_detached_command_has_a_session_of_its_own_and_writes_to_its_log() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        let server =
-            Cmd::shell("ps -o sid= -p $$; echo err >&2; exit 3").detach(File::create(&log).unwrap()).unwrap();
+        let open = || std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let server = Cmd::shell("ps -o sid= -p $$; echo err >&2; exit 3").detach(open(), open()).unwrap();
         let ending = tokio::time::timeout(Duration::from_secs(20), server.ended).await.unwrap().unwrap();
         assert_eq!(ending, Ending::Code(3));
         assert!(!spawn::is_awaited(server.pid));

@@ -6,15 +6,15 @@ use super::*;
 use crate::event::{Ending, ProcessState, Step};
 
 fn stack(names: &[&str]) -> Status {
-    let named = |name: &&str| ProcessStatus {
+    let waiting = |name: &&str| ProcessStatus {
         name: (*name).into(),
         state: Word::Waiting,
         ..ProcessStatus::default()
     };
     Status {
         slot: Some(1),
-        processes: names.iter().map(named).collect(),
-        ..Status::preparing("/w", None, "w")
+        processes: names.iter().map(waiting).collect(),
+        ..Status::preparing(Path::new("/w"), None, "w")
     }
 }
 

@@ -122,7 +122,8 @@ pub(super) fn start(cluster: &Cluster, binaries: &Binaries) -> Result<Detached, 
         .directory(cluster.data())
         .only_env(server_env())
         .env(CLUSTER_VARIABLE, &cluster.id);
-    cluster.account.run(cmd).detach(log).map_err(|error| LocalError::Start {
+    let same = log.try_clone().map_err(LocalError::io("open", &path))?;
+    cluster.account.run(cmd).detach(same, log).map_err(|error| LocalError::Start {
         what: error.to_string(),
         tail: String::new(),
         log: path,

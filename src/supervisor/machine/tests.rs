@@ -265,7 +265,7 @@ fn one_that_was_stopped_stays_down_until_it_is_started_and_the_run_goes_on() {
     assert_eq!(run.give(Input::StopOne(0)), ["signal 0"]);
     assert_eq!(run.after(Duration::from_secs(5)), ["kill 0"]);
     assert!(run.give(Input::LeaderEnded(0, Ending::Signal(9), false)).is_empty());
-    assert!(run.after(Duration::from_secs(60)).is_empty());
+    assert!(run.after(Duration::from_mins(1)).is_empty());
     assert_eq!(run.give(Input::StartOne(0)), ["spawn 0"]);
     run.give(Input::Spawned(0, 2));
     run.give(Input::StopOne(0));

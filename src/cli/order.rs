@@ -1,0 +1,36 @@
+//! `devrun start`, `stop`, `restart` and `wait`: asks something of some processes, or of all, and returns when it is done.
+
+use super::args;
+use crate::context::Context;
+use crate::control::client::Client;
+use crate::control::protocol::Ask;
+use crate::error::{Exit, Report};
+use crate::ui::console::Console;
+
+/// What is asked; the path it is posted to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    Start,
+    Stop,
+    Restart,
+    Wait,
+}
+
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    order: Order,
+    args: &args::Order,
+    as_json: bool,
+) -> Result<Exit, Report> {
+    let found = super::running::find(ctx).await?;
+    let path = match order {
+        Order::Start => "/start",
+        Order::Stop => "/stop",
+        Order::Restart => "/restart",
+        Order::Wait => "/wait",
+    };
+    let ask = Ask { names: args.names.clone(), timeout_ms: args.timeout * 1000 };
+    let status = Client::new(found.socket()?).post(path, &ask).await?;
+    super::status::show(console, &status, as_json)
+}

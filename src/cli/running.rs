@@ -1,0 +1,71 @@
+//! The supervisor of this worktree, found for those who ask it something.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::control::client::Client;
+use crate::control::status::Status;
+use crate::control::{self, Record, State};
+use crate::error::{Code, Report};
+use crate::prepare;
+use crate::worktree::Worktree;
+
+/// How long one that is just coming or going is waited for.
+const OTHERS: Duration = Duration::from_secs(5);
+
+/// A worktree, and who runs in it.
+pub(super) struct Found {
+    pub(super) worktree: Worktree,
+    pub(super) record: Option<Record>,
+}
+
+/// Looks who runs here.
+pub(super) async fn find(ctx: &Context) -> Result<Found, Report> {
+    let worktree = prepare::locate(ctx).await?;
+    let record = match control::look(&worktree.state, OTHERS).await? {
+        State::Running(record) => Some(record),
+        State::Unknown => return Err(super::nobody_knows()),
+        State::Free => None,
+    };
+    Ok(Found { worktree, record })
+}
+
+impl Found {
+    /// The socket to ask at; an error when nothing runs.
+    pub(super) fn socket(&self) -> Result<&Path, Report> {
+        let Some(record) = &self.record else { return Err(self.nothing_runs()) };
+        record.socket.as_deref().ok_or_else(|| {
+            Report::new(
+                Code::NotRunning,
+                "the devrun that runs here is an older one that answers no questions",
+            )
+            .with_fix("devrun down && devrun up -d")
+        })
+    }
+
+    /// What the stack does, or how it last ended.
+    pub(super) async fn status(&self) -> Result<Status, Report> {
+        if self.record.is_none() {
+            let worktree = &self.worktree;
+            let branch = worktree.git.as_ref().and_then(|git| git.branch());
+            let never = || Status::stopped(&worktree.path, branch, &worktree.slug);
+            return Ok(control::last(&worktree.state).unwrap_or_else(never));
+        }
+        match Client::new(self.socket()?).status().await {
+            // It ended between the two questions.
+            Err(report) if report.code == Code::NotRunning => {
+                control::last(&self.worktree.state).ok_or(report)
+            }
+            answer => answer,
+        }
+    }
+
+    fn nothing_runs(&self) -> Report {
+        let report = Report::new(Code::NotRunning, "nothing runs in this worktree").with_fix("devrun up -d");
+        match control::last(&self.worktree.state).and_then(|last| last.error) {
+            Some(error) => report.with_cause(format!("the last run ended: {}", error.message)),
+            None => report,
+        }
+    }
+}
