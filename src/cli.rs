@@ -73,7 +73,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
     let json = cli.json;
     in_runtime(&console.clone(), async move {
         match (verb, link) {
-            (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, link).await,
+            (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, json, link).await,
             (Verb::Up(args), None) => detach::run(&ctx, &console, &args, json).await,
             (Verb::Status, _) => status::run(&ctx, &console, json).await,
             (Verb::Start(args), _) => order::run(&ctx, &console, Order::Start, &args, json).await,

@@ -8,6 +8,8 @@ mod support;
 mod asking;
 #[path = "integration/config.rs"]
 mod config;
+#[path = "integration/control.rs"]
+mod control;
 #[path = "integration/ground.rs"]
 mod ground;
 #[path = "integration/ports.rs"]

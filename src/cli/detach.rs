@@ -34,11 +34,7 @@ pub(super) async fn run(
         State::Unknown => return Err(super::nobody_knows()),
         State::Running(_) | State::Free => begin(ctx, args, &worktree).await?,
     };
-    let Some(socket) = &record.socket else {
-        return Err(Report::new(Code::AlreadyRunning, "an older devrun runs here that answers no questions")
-            .with_fix("devrun down && devrun up -d"));
-    };
-    let client = Client::new(socket);
+    let client = Client::new(record.socket()?);
     let status = if args.no_wait {
         client.status().await?
     } else {

@@ -35,13 +35,7 @@ impl Found {
     /// The socket to ask at; an error when nothing runs.
     pub(super) fn socket(&self) -> Result<&Path, Report> {
         let Some(record) = &self.record else { return Err(self.nothing_runs()) };
-        record.socket.as_deref().ok_or_else(|| {
-            Report::new(
-                Code::NotRunning,
-                "the devrun that runs here is an older one that answers no questions",
-            )
-            .with_fix("devrun down && devrun up -d")
-        })
+        record.socket()
     }
 
     /// What the stack does, or how it last ended.

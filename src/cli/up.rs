@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args;
 use crate::context::Context;
+use crate::control::client::Client;
 use crate::control::desk::Desk;
 use crate::control::status::Status;
 use crate::control::{self, Claim, Journal, Record, State, server, socket};
@@ -43,6 +44,7 @@ pub(super) async fn run(
     ctx: &Context,
     console: &Console,
     args: &args::Up,
+    as_json: bool,
     mut link: Link,
 ) -> Result<Exit, Report> {
     let deaf = |error: std::io::Error| Report::bug(format!("cannot listen for signals: {error}"));
@@ -54,6 +56,7 @@ pub(super) async fn run(
         why = stops.next() => return Ok(interrupted(ctx, why).exit),
         found = claim(ctx, &worktree) => match found? {
             Found::Claim(claim) => claim,
+            Found::Running(record) if as_json => return report(console, &record).await,
             Found::Running(record) => return Ok(already_running(console, &record)),
         }
     };
@@ -286,6 +289,12 @@ fn stolen(port: u16, holder: Holder) -> Report {
         )
         .with_holder(holder)
         .with_fix("stop that process, then run devrun again")
+}
+
+/// The same JSON as whoever started it gets with `up -d`.
+async fn report(console: &Console, record: &Record) -> Result<Exit, Report> {
+    let status = Client::new(record.socket()?).status().await?;
+    super::status::show(console, &status, true)
 }
 
 fn already_running(console: &Console, record: &Record) -> Exit {

@@ -3,16 +3,16 @@
 //! Knows nothing of HTTP. Orders reach the loop of the run as inputs of its state machine; nothing here starts or stops
 //! a process by itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{broadcast, watch};
 
 use super::status::{ProcessStatus, State, Status, Word};
 use crate::error::{Code, Report};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, ProcessState};
 use crate::plan::Plan;
 use crate::supervisor::machine::{Input, Why};
 
@@ -20,6 +20,8 @@ use crate::supervisor::machine::{Input, Why};
 const BACKLOG: usize = 1024;
 /// How long the end of a run waits for answers to reach those who wait.
 const FAREWELL: Duration = Duration::from_millis(200);
+/// How long a process without a probe must run to count as up for those who wait.
+const FOOTHOLD: Duration = Duration::from_millis(200);
 
 /// What may be asked of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub struct Desk {
     orders: UnboundedSender<Input>,
     stops: UnboundedSender<Why>,
     waiting: Arc<AtomicUsize>,
+    /// When the last process without a probe was started.
+    youngest: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Desk {
@@ -60,18 +64,27 @@ impl Desk {
         let (orders, received) = unbounded_channel();
         let board = Arc::new(watch::Sender::new(status));
         let told = broadcast::Sender::new(BACKLOG);
-        (Desk { board, told, orders, stops, waiting: Arc::default() }, received)
+        (Desk { board, told, orders, stops, waiting: Arc::default(), youngest: Arc::default() }, received)
     }
 
     /// Hears everything that is told to `events` from now on.
     pub fn listen(&self, events: Events) -> Events {
         let desk = self.clone();
         Events::new(move |event| {
-            desk.board.send_modify(|status| status.note(&event));
+            desk.note(&event);
             // Without listeners there is nobody to tell.
             let _ = desk.told.send(Some(event.clone()));
             events.send(event);
         })
+    }
+
+    fn note(&self, event: &Event) {
+        self.board.send_modify(|status| status.note(event));
+        if let Event::Process { name, state: ProcessState::Started { .. } } = event
+            && self.board.borrow().process(name).is_some_and(|process| !process.probed)
+        {
+            *self.youngest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
     }
 
     /// Learns what is to run.
@@ -91,7 +104,7 @@ impl Desk {
             status.over();
         });
         let _ = self.told.send(None);
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while self.waiting.load(Ordering::Relaxed) > 0 && start.elapsed() < FAREWELL {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -141,7 +154,8 @@ impl Desk {
                 }
             })
         };
-        self.until(carried_out, &indexes, limit).await
+        self.until(carried_out, &indexes, limit).await?;
+        self.foothold(carried_out, &indexes, limit).await
     }
 
     /// Waits until the processes `names`, or the whole stack, are ready.
@@ -160,7 +174,24 @@ impl Desk {
                 indexes.iter().all(|index| status.processes[*index].ready)
             }
         };
-        self.until(ready, &indexes, limit).await
+        self.until(ready, &indexes, limit).await?;
+        self.foothold(ready, &indexes, limit).await
+    }
+
+    /// Nothing but its going on tells that a process without a probe has started well: waits until the youngest has run
+    /// for a moment.
+    async fn foothold(
+        &self,
+        done: impl Fn(&Status) -> bool,
+        indexes: &[usize],
+        limit: Duration,
+    ) -> Result<Status, Report> {
+        let youngest = *self.youngest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = youngest.and_then(|start| FOOTHOLD.checked_sub(start.elapsed())) {
+            // Its end is what the next look sees.
+            let _ = tokio::time::timeout(left, self.seen(|status| !done(status))).await;
+        }
+        self.until(done, indexes, limit).await
     }
 
     async fn until(

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::status::Status;
+use crate::error::{Code, Report};
 use crate::os::fs::{self, FsError, Lock, LockKind};
 use crate::os::proc;
 
@@ -61,6 +62,17 @@ impl Record {
             socket: None,
             ending: false,
         }
+    }
+
+    /// Where to ask; an error when it answers no questions.
+    pub fn socket(&self) -> Result<&Path, Report> {
+        self.socket.as_deref().ok_or_else(|| {
+            Report::new(
+                Code::NotRunning,
+                "the devrun that runs here is an older one that answers no questions",
+            )
+            .with_fix("devrun down && devrun up -d")
+        })
     }
 
     /// False when the process it names is gone: the record is that of one that was killed.

@@ -67,7 +67,7 @@ pub struct ProcessStatus {
     #[serde(skip)]
     pub starts: u32,
     #[serde(skip)]
-    pub(super) probed: bool,
+    pub(in crate::control) probed: bool,
 }
 
 impl ProcessStatus {

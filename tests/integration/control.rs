@@ -1,0 +1,276 @@
+//! A stack in the background and those who ask it: `up -d`, `status`, `wait`, orders for single processes, events, the
+//! socket itself.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::asking::{base, json, refusal};
+use crate::support::{Ended, LIMIT, Sandbox, wait_for};
+
+/// A repository with these processes: name, words for the fixture, further keys in flow style.
+fn world(processes: &[(&str, &str, &str)]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let entries: String = processes
+        .iter()
+        .map(|(name, run, keys)| {
+            let words: Vec<&str> = ["devrun-fixture"].into_iter().chain(run.split_whitespace()).collect();
+            format!("  {name}: {{ run: {}, {keys} }}\n", json!(words))
+        })
+        .collect();
+    let text = format!("ports: {{ web: {} }}\nprocesses:\n{entries}", base());
+    sandbox.repo_with(&[("devrun.yaml", &text)]);
+    sandbox
+}
+
+/// Runs it to its end, which must be success, and reads its JSON.
+#[track_caller]
+fn answer(sandbox: &Sandbox, args: &[&str]) -> Value {
+    let ended = sandbox.devrun(&[args, &["--json"]].concat()).run();
+    assert_eq!(ended.code, Some(0), "{args:?}: {ended}");
+    json(&ended)
+}
+
+#[track_caller]
+fn down(sandbox: &Sandbox) {
+    let ended = sandbox.devrun(&["down"]).run();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(sandbox.processes(), [], "{ended}");
+}
+
+fn pid(status: &Value, name: &str) -> Option<u64> {
+    let processes = status["processes"].as_array().unwrap();
+    processes.iter().find(|process| process["name"] == name).unwrap()["pid"].as_u64()
+}
+
+fn record(sandbox: &Sandbox) -> Value {
+    let file = sandbox.main().join(".git/devrun/run.json");
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+fn socket(sandbox: &Sandbox) -> PathBuf {
+    record(sandbox)["socket"].as_str().unwrap().into()
+}
+
+const WEB: (&str, &str, &str) = ("web", "listen:PORT ready sleep", "port: web, ready: { http: / }");
+
+#[test]
+fn in_the_background_it_returns_when_ready_and_a_second_start_finds_it() {
+    let sandbox = world(&[WEB, ("job", "append:starts:x ready sleep", "")]);
+    let first = answer(&sandbox, &["up", "-d"]);
+    assert_eq!(
+        (&first["state"], &first["processes"][0]["ready"]),
+        (&json!("ready"), &json!(true)),
+        "{first:#}"
+    );
+    for asked in [&["up", "-d"][..], &["up"], &["status"], &["ps"], &["wait"], &["wait", "web"]] {
+        assert_eq!(answer(&sandbox, asked), first, "{asked:?}");
+    }
+    let below = sandbox.main().join("below");
+    std::fs::create_dir(&below).unwrap();
+    let ended = sandbox.devrun(&["ps", "--json"]).directory(&below).run();
+    assert_eq!(json(&ended), first);
+    assert_eq!(std::fs::read_to_string(sandbox.main().join("starts")).unwrap(), "x\n");
+    down(&sandbox);
+    let after = answer(&sandbox, &["ps"]);
+    assert_eq!((&after["state"], &after["ports"]), (&json!("stopped"), &first["ports"]), "{after:#}");
+}
+
+#[test]
+fn twenty_at_once_give_one_stack_and_twenty_identical_answers() {
+    let sandbox = world(&[WEB, ("job", "append:starts:x ready sleep", "")]);
+    let all: Vec<_> = (0..20).map(|_| sandbox.devrun(&["up", "-d", "--json"]).start()).collect();
+    let ended: Vec<Ended> = all.into_iter().map(crate::support::Running::wait).collect();
+    let first = json(&ended[0]);
+    assert_eq!(first["state"], "ready", "{}", ended[0]);
+    for other in &ended {
+        assert_eq!((other.code, json(other)), (Some(0), first.clone()), "{other}");
+    }
+    assert_eq!(std::fs::read_to_string(sandbox.main().join("starts")).unwrap(), "x\n");
+    down(&sandbox);
+}
+
+#[test]
+fn what_people_get_fits_a_screen_and_has_no_colours() {
+    let sandbox = world(&[WEB, ("job", "ready sleep", "")]);
+    let ended = sandbox.devrun(&["up", "-d"]).run();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(ended.stdout.lines().count() + ended.stderr.lines().count() <= 20, "{ended}");
+    assert!(!ended.stdout.contains('\x1b') && !ended.stderr.contains('\x1b'), "{ended}");
+    for part in ["State", "ready", "http://localhost:", "job", "pid "] {
+        assert!(ended.stdout.contains(part), "no {part}: {ended}");
+    }
+    down(&sandbox);
+}
+
+#[test]
+fn a_start_in_the_background_fails_as_one_in_the_foreground_does() {
+    let sandbox = world(&[("web", "say:broken exit:3", "")]);
+    let error = refusal(sandbox.devrun(&["up", "-d", "--json"]), "process-ended", 3);
+    assert!(error["message"].as_str().unwrap().contains("web ended with exit code 3"), "{error:#}");
+    let after = answer(&sandbox, &["status"]);
+    assert_eq!(
+        (&after["state"], &after["error"]["code"]),
+        (&json!("failed"), &json!("process-ended")),
+        "{after:#}"
+    );
+    assert_eq!(
+        (&after["processes"][0]["state"], &after["processes"][0]["exit"]),
+        (&json!("ended"), &json!(3))
+    );
+    assert_eq!(sandbox.processes(), []);
+
+    let config = sandbox.main().join("devrun.yaml");
+    sandbox.write(&config, "processes: { web: { runs: x } }\n");
+    refusal(sandbox.devrun(&["up", "-d", "--json"]), "config-invalid", 80);
+}
+
+#[test]
+fn waiting_ends_with_what_is_waited_for() {
+    let sandbox = world(&[
+        ("web", "ready sleep", "port: web, ready: { tcp: true, deadline: 10m }"),
+        ("late", "ready sleep", "depends_on: [web]"),
+    ]);
+    let error = refusal(sandbox.devrun(&["up", "-d", "--timeout", "1", "--json"]), "timed-out", 88);
+    let cause = error["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("web is running, port ") && cause.contains("late is waiting, waiting for web"),
+        "{error:#}"
+    );
+    assert_eq!(error["fix"], "devrun why web");
+    let begun = answer(&sandbox, &["up", "-d", "--no-wait"]);
+    assert_eq!(begun["state"], "starting", "{begun:#}");
+    refusal(sandbox.devrun(&["wait", "late", "--timeout", "1", "--json"]), "timed-out", 88);
+    down(&sandbox);
+    refusal(sandbox.devrun(&["wait", "--json"]), "not-running", 88);
+}
+
+#[test]
+fn one_process_is_stopped_started_and_restarted_while_the_others_go_on() {
+    let sandbox = world(&[
+        WEB,
+        ("job", "report:TERM ready sleep", "stop_signal: INT"),
+        ("spare", "ready sleep", "autostart: false"),
+    ]);
+    let first = answer(&sandbox, &["up", "-d"]);
+    assert_eq!(first["processes"][2]["state"], "idle", "{first:#}");
+    let again = answer(&sandbox, &["restart", "web"]);
+    assert!(pid(&again, "web").is_some() && pid(&again, "web") != pid(&first, "web"), "{again:#}");
+    assert_eq!(pid(&again, "job"), pid(&first, "job"));
+    let stopped = answer(&sandbox, &["stop", "job", "web"]);
+    assert_eq!((pid(&stopped, "job"), pid(&stopped, "web")), (None, None), "{stopped:#}");
+    assert_eq!(
+        (&stopped["processes"][1]["state"], &stopped["state"]),
+        (&json!("stopped"), &json!("ready")),
+        "{stopped:#}"
+    );
+    let port = u16::try_from(first["ports"]["web"].as_u64().unwrap()).unwrap();
+    std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let up = answer(&sandbox, &["start", "spare", "job"]);
+    assert!(pid(&up, "spare").is_some() && pid(&up, "job").is_some() && pid(&up, "web").is_none(), "{up:#}");
+    let error = refusal(sandbox.devrun(&["restart", "wbe", "--json"]), "process-unknown", 2);
+    assert!(error["fix"].as_str().unwrap().contains("web, job, spare"), "{error:#}");
+    down(&sandbox);
+}
+
+#[test]
+fn events_are_told_as_they_happen_until_the_end() {
+    let sandbox = world(&[WEB]);
+    answer(&sandbox, &["up", "-d"]);
+    let mut running = sandbox.devrun(&["events"]).start();
+    running.expect_line(r#"^\{"event":"status","status":\{.*"state":"ready""#);
+    answer(&sandbox, &["restart", "web"]);
+    for part in ["stopping", "stopped", "running", "ready"] {
+        running.expect_line(&format!(r#"^\{{"event":"process","name":"web","state":"{part}""#));
+    }
+    down(&sandbox);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(ended.stdout.contains(r#"{"event":"stopping","why":"SIGTERM"}"#), "{ended}");
+    assert!(ended.stdout.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{ended}");
+}
+
+#[test]
+fn the_socket_is_its_owners_alone_and_goes_with_the_stack() {
+    let sandbox = world(&[WEB]);
+    answer(&sandbox, &["up", "-d"]);
+    let socket = socket(&sandbox);
+    assert!(socket.as_os_str().len() < 104, "{}", socket.display());
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
+    down(&sandbox);
+    assert!(!socket.exists());
+}
+
+/// What the supervisor answers to these bytes.
+fn raw(sandbox: &Sandbox, request: &str) -> String {
+    let mut stream = UnixStream::connect(socket(sandbox)).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    // It may have heard enough before the end.
+    let _ = stream.write_all(request.as_bytes());
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text);
+    text
+}
+
+#[test]
+fn nonsense_is_answered_and_hurts_nobody() {
+    let sandbox = world(&[WEB]);
+    let first = answer(&sandbox, &["up", "-d"]);
+    // Says nothing, and stays.
+    let silent = UnixStream::connect(socket(&sandbox)).unwrap();
+    let close = "Host: x\r\nConnection: close\r\n";
+    let unknown = raw(&sandbox, &format!("GET /v1/nothing HTTP/1.1\r\n{close}\r\n"));
+    assert!(
+        unknown.starts_with("HTTP/1.1 400") && unknown.contains("there is no GET /v1/nothing"),
+        "{unknown}"
+    );
+    let body = raw(&sandbox, &format!("POST /v1/wait HTTP/1.1\r\n{close}Content-Length: 3\r\n\r\n{{x}}"));
+    assert!(body.starts_with("HTTP/1.1 400") && body.contains("cannot be understood"), "{body}");
+    let long = raw(
+        &sandbox,
+        &format!("POST /v1/wait HTTP/1.1\r\n{close}Content-Length: 999999\r\n\r\n{}", "x".repeat(999_999)),
+    );
+    assert!(long.is_empty() || long.starts_with("HTTP/1.1 4"), "{long}");
+    assert!(raw(&sandbox, "\0\0\0\r\n\r\n").starts_with("HTTP/1.1 400"));
+    assert_eq!(answer(&sandbox, &["status"]), first);
+    drop(silent);
+    down(&sandbox);
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_an_error_and_not_a_wait() {
+    let sandbox = world(&[WEB]);
+    answer(&sandbox, &["up", "-d"]);
+    let keeper = i32::try_from(record(&sandbox)["pid"].as_i64().unwrap()).unwrap();
+    kill(Pid::from_raw(keeper), Signal::SIGTSTP).unwrap();
+    let stopped = || {
+        let entry =
+            devrun::os::proc::table().into_iter().find(|entry| entry.parent == keeper.cast_unsigned());
+        entry.is_some_and(|entry| entry.state == 'T')
+    };
+    wait_for("the supervisor to stop", LIMIT, || if stopped() { Ok(()) } else { Err("not yet".into()) });
+    let error = refusal(sandbox.devrun(&["status", "--json"]), "timed-out", 88);
+    assert!(error["cause"].as_str().unwrap().contains("stopped"), "{error:#}");
+    kill(Pid::from_raw(keeper), Signal::SIGCONT).unwrap();
+    assert_eq!(answer(&sandbox, &["status"])["state"], "ready");
+    down(&sandbox);
+}
+
+#[test]
+fn a_record_that_names_no_socket_is_an_older_devruns() {
+    let sandbox = world(&[WEB]);
+    answer(&sandbox, &["up", "-d"]);
+    let file = sandbox.main().join(".git/devrun/run.json");
+    let mut known = record(&sandbox);
+    known.as_object_mut().unwrap().remove("socket");
+    sandbox.write(&file, &known.to_string());
+    let error = refusal(sandbox.devrun(&["status", "--json"]), "not-running", 88);
+    assert_eq!(error["fix"], "devrun down && devrun up -d");
+    down(&sandbox);
+}
