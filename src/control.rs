@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod desk;
+pub mod openapi;
 pub mod protocol;
 pub mod record;
 pub mod server;

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Exit status of the program, one per failure class. Children's own codes and `128 + signal` pass through
@@ -160,7 +161,7 @@ codes! {
 }
 
 /// Who holds what we needed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Holder {
     /// Process id, when it could be found.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,7 +266,7 @@ impl Report {
 }
 
 /// A [`Report`] as JSON: fields that do not apply are left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
     /// Name of the [`Code`].
     pub code: String,

@@ -18,7 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::desk::{Desk, Order};
 use super::protocol::{Ask, Failure, PREFIX};
-use super::{socket, story};
+use super::{openapi, socket, story};
 use crate::error::{Code, Report};
 
 /// The largest body of a request, in bytes.
@@ -62,6 +62,7 @@ async fn route(request: Request<Incoming>, desk: &Desk) -> Result<Answer, Report
     let verb = path.strip_prefix(PREFIX).unwrap_or_default();
     match (request.method(), verb) {
         (&Method::GET, "/status") => Ok(json(StatusCode::OK, &desk.status())),
+        (&Method::GET, "/openapi.json") => Ok(json(StatusCode::OK, &openapi::document())),
         (&Method::GET, "/events") => Ok(events(desk)),
         (&Method::POST, "/wait") => {
             let ask = read(request).await?;

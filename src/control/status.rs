@@ -9,6 +9,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
@@ -18,7 +19,7 @@ use crate::event::Event;
 use crate::plan::Plan;
 
 /// What the stack as a whole is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Nothing runs.
@@ -59,7 +60,7 @@ impl State {
 }
 
 /// The branch database, as told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseStatus {
     /// Where it comes from: `local`, `neon`, …
     pub provider: String,
@@ -72,7 +73,7 @@ pub struct DatabaseStatus {
 }
 
 /// A piece of preparation that has begun.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepStatus {
     /// Its name: `node`, `python`, `database`, `migrate`.
     pub name: String,
@@ -83,7 +84,7 @@ pub struct StepStatus {
 }
 
 /// One stack.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Status {
     /// Path of the worktree, as text.

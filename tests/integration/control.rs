@@ -274,3 +274,28 @@ fn a_record_that_names_no_socket_is_an_older_devruns() {
     assert_eq!(error["fix"], "devrun down && devrun up -d");
     down(&sandbox);
 }
+
+#[test]
+fn everything_that_is_documented_is_answered() {
+    let sandbox = world(&[WEB]);
+    answer(&sandbox, &["up", "-d"]);
+    for route in devrun::control::protocol::ROUTES.iter().filter(|route| route.path != "/events") {
+        let ask = if route.asks { r#"{"timeout_ms":20000}"# } else { "" };
+        let head = format!("{} /v1{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", route.method, route.path);
+        let said = raw(&sandbox, &format!("{head}Content-Length: {}\r\n\r\n{ask}", ask.len()));
+        assert!(
+            said.starts_with(&format!("HTTP/1.1 {}", route.success)),
+            "{} {}: {said}",
+            route.method,
+            route.path
+        );
+        let body: Value = serde_json::from_str(said.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert!(body.get("state").is_some() || body.get("openapi").is_some(), "{body:#}");
+    }
+    // The last one took it down.
+    wait_for(
+        "the end",
+        LIMIT,
+        || if sandbox.processes().is_empty() { Ok(()) } else { Err("not yet".into()) },
+    );
+}
