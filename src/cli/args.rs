@@ -48,16 +48,16 @@ impl Cli {
 pub(super) enum Verb {
     /// Bring the whole stack up and stay with it (the default).
     Up(Up),
-    /// Take this worktree's stack down; returns when its processes are gone and its ports are free.
+    /// Take this worktree's stack down; return when it is gone and its ports are free.
     Down(Down),
     /// Show what the stack of this worktree is doing.
     #[command(visible_alias = "ps")]
     Status,
-    /// Start processes that are down; all of them when none is named. Returns when they are ready.
+    /// Start processes that are down (all, without a name); return when they are ready.
     Start(Order),
-    /// Stop processes and leave the others running. Returns when they are gone.
+    /// Stop processes and leave the others running; return when they are gone.
     Stop(Order),
-    /// Stop processes and start them again. Returns when they are ready.
+    /// Stop processes and start them again; return when they are ready.
     Restart(Order),
     /// Wait until the stack, or the processes that are named, are ready.
     Wait(Order),

@@ -1,4 +1,4 @@
-//! What may be asked at the socket, as an OpenAPI 3.1 document made from the very types and routes that are served.
+//! What may be asked at the socket, as an `OpenAPI` 3.1 document made from the very types and routes that are served.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -34,9 +34,9 @@ pub fn document() -> Value {
 
 fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     let answer = match route.answer {
-        Shape::Status => content("application/json", schema::<Status>(schemas)),
-        Shape::Events => content("application/x-ndjson", json!({ "type": "object", "required": ["event"] })),
-        Shape::Document => content("application/json", json!({ "type": "object" })),
+        Shape::Status => content("application/json", &schema::<Status>(schemas)),
+        Shape::Events => content("application/x-ndjson", &json!({ "type": "object", "required": ["event"] })),
+        Shape::Document => content("application/json", &json!({ "type": "object" })),
     };
     let mut operation = json!({
         "operationId": route.path.trim_start_matches('/').trim_end_matches(".json"),
@@ -45,18 +45,18 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
             route.success.to_string(): { "description": "done", "content": answer },
             "default": {
                 "description": "a failure, as every verb tells it",
-                "content": content("application/json", schema::<Failure>(schemas)),
+                "content": content("application/json", &schema::<Failure>(schemas)),
             },
         },
     });
     if route.asks {
         operation["requestBody"] =
-            json!({ "required": true, "content": content("application/json", schema::<Ask>(schemas)) });
+            json!({ "required": true, "content": content("application/json", &schema::<Ask>(schemas)) });
     }
     operation
 }
 
-fn content(kind: &str, schema: Value) -> Value {
+fn content(kind: &str, schema: &Value) -> Value {
     json!({ kind: { "schema": schema } })
 }
 

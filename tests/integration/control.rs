@@ -1,6 +1,7 @@
 //! A stack in the background and those who ask it: `up -d`, `status`, `wait`, orders for single processes, events, the
 //! socket itself.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -16,14 +17,11 @@ use crate::support::{Ended, LIMIT, Sandbox, wait_for};
 /// A repository with these processes: name, words for the fixture, further keys in flow style.
 fn world(processes: &[(&str, &str, &str)]) -> Sandbox {
     let sandbox = Sandbox::new();
-    let entries: String = processes
-        .iter()
-        .map(|(name, run, keys)| {
-            let words: Vec<&str> = ["devrun-fixture"].into_iter().chain(run.split_whitespace()).collect();
-            format!("  {name}: {{ run: {}, {keys} }}\n", json!(words))
-        })
-        .collect();
-    let text = format!("ports: {{ web: {} }}\nprocesses:\n{entries}", base());
+    let mut text = format!("ports: {{ web: {} }}\nprocesses:\n", base());
+    for (name, run, keys) in processes {
+        let words: Vec<&str> = ["devrun-fixture"].into_iter().chain(run.split_whitespace()).collect();
+        writeln!(text, "  {name}: {{ run: {}, {keys} }}", json!(words)).unwrap();
+    }
     sandbox.repo_with(&[("devrun.yaml", &text)]);
     sandbox
 }
