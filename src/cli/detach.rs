@@ -40,7 +40,10 @@ pub(super) async fn run(
     } else {
         let left = limit.saturating_sub(start.elapsed());
         let ask = Ask { names: Vec::new(), timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
-        client.post("/wait", &ask).await.map_err(|report| since(&worktree, report))?
+        match client.post("/wait", &ask).await {
+            Ok(status) => status,
+            Err(report) => return Err(since(&worktree, report).await),
+        }
     };
     super::status::show(console, &status, as_json)
 }
@@ -85,9 +88,12 @@ async fn failed(worktree: &Worktree, log: &std::path::Path, child: Detached) -> 
 }
 
 /// The failure itself, when the stack ended while it was waited for.
-fn since(worktree: &Worktree, report: Report) -> Report {
-    match control::last(&worktree.state).and_then(|last| last.error) {
-        Some(error) if report.code == Code::NotRunning => error.into(),
-        _ => report,
+async fn since(worktree: &Worktree, report: Report) -> Report {
+    if report.code != Code::NotRunning
+        || !control::wait_until_free(&worktree.state, START).await.is_ok_and(|free| free)
+    {
+        return report;
     }
+    // Written before the lock is released.
+    control::last(&worktree.state).and_then(|last| last.error).map_or(report, Into::into)
 }

@@ -60,6 +60,7 @@ pub(super) async fn run(
             Found::Running(record) => return Ok(already_running(console, &record)),
         }
     };
+    claim.begin();
     let branch = worktree.git.as_ref().and_then(|git| git.branch());
     let status = Status::preparing(&worktree.path, branch, &worktree.slug);
     let (desk, orders) = Desk::new(status, stops.asker());

@@ -133,6 +133,11 @@ impl Claim {
         self.journal().record(record)
     }
 
+    /// Forgets how an earlier run ended: a new one begins.
+    pub fn begin(&self) {
+        let _ = std::fs::remove_file(self.file.with_file_name(LAST));
+    }
+
     /// Writes down how it ended.
     pub fn leave(&self, status: &Status) {
         let text = serde_json::to_vec_pretty(status).unwrap_or_default();
