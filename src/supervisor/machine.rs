@@ -38,6 +38,8 @@ pub enum Input {
     Ready(usize),
     /// It will not become ready.
     NotReady(usize, Report),
+    /// Something it wrote says that it may not be ready any more.
+    Doubt(usize),
     /// It was ready and no longer answers, for this reason; it is probed on.
     Unready(usize, String),
     /// Its child ended; the flag says that something it started is still alive.
@@ -65,6 +67,8 @@ pub enum Effect {
     Spawn(usize),
     /// Begin to probe it.
     Probe(usize),
+    /// Probe it once more: it was ready.
+    Doubt(usize),
     /// Send its stop signal to whatever is left of it.
     Signal(usize),
     /// Kill whatever is left of it.
@@ -125,6 +129,12 @@ impl Machine {
             Input::NotReady(index, report) => {
                 if matches!(self.units[index].state, State::Running { ready: false, .. }) {
                     self.stop(Why::Failed(report), now, &mut effects);
+                }
+            }
+            Input::Doubt(index) => {
+                let unit = &self.units[index];
+                if unit.probed && matches!(unit.state, State::Running { ready: true, .. }) {
+                    effects.push(Effect::Doubt(index));
                 }
             }
             Input::Unready(index, why) => self.unready(index, why, &mut effects),

@@ -12,6 +12,9 @@ use hyper_util::rt::TokioIo;
 use crate::os::cmd::Cmd;
 use crate::plan::{Environment, Probe, Process, Readiness, Run};
 
+/// Time between two probes of a process that was ready: a person is mending it, and servers log each probe.
+const LEISURE: Duration = Duration::from_secs(1);
+
 /// Probes until ready, and tells each answer that differs from the one before; the last answer when the deadline passes
 /// first. A [`Probe::Log`] never resolves here: the output thread sees the lines.
 pub async fn wait(
@@ -44,6 +47,21 @@ pub async fn wait(
         // Quick at first, when a server that starts fast is about to answer; then as configured.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(readiness.interval);
+    }
+}
+
+/// One probe: the answer when it does not say that the process is ready.
+pub async fn once(process: &Process, readiness: &Readiness, env: &Environment) -> Result<(), String> {
+    match tokio::time::timeout(readiness.timeout, attempt(process, &readiness.probe, env)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("no answer within {:?}", readiness.timeout)),
+    }
+}
+
+/// Probes, at leisure, until ready.
+pub async fn until_ready(process: &Process, readiness: &Readiness, env: &Environment) {
+    while once(process, readiness, env).await.is_err() {
+        tokio::time::sleep(readiness.interval.max(LEISURE)).await;
     }
 }
 

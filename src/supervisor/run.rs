@@ -173,6 +173,7 @@ impl Run {
             match effect {
                 Effect::Spawn(index) => self.spawn(index),
                 Effect::Probe(index) => self.probe(index),
+                Effect::Doubt(index) => self.doubt(index),
                 Effect::Signal(index) => {
                     if let Some(live) = &mut self.groups[index] {
                         live.ask(self.plan.processes[index].stop_signal);
@@ -292,6 +293,28 @@ impl Run {
                 }
             };
             let _ = inputs.send(input);
+        });
+    }
+
+    /// Probes a process that was ready once more; when it does not answer, says so, and probes on until it does.
+    fn doubt(&mut self, index: usize) {
+        let (plan, inputs) = (self.plan.clone(), self.inputs.clone());
+        let Some(live) = &mut self.groups[index] else { return };
+        // A line that was seen once says nothing about now; and one doubt at a time.
+        if matches!(plan.processes[index].ready.as_ref().map(|ready| &ready.probe), Some(Probe::Log(_))) {
+            return;
+        }
+        if !live.probe.is_empty() && live.probe.try_join_next().is_none() {
+            return;
+        }
+        live.probe.spawn_local(async move {
+            let process = &plan.processes[index];
+            let Some(ready) = &process.ready else { return };
+            if let Err(answer) = readiness::once(process, ready, &plan.env).await {
+                let _ = inputs.send(Input::Unready(index, answer));
+                readiness::until_ready(process, ready, &plan.env).await;
+                let _ = inputs.send(Input::Ready(index));
+            }
         });
     }
 

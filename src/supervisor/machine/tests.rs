@@ -59,6 +59,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
         .filter_map(|effect| match effect {
             Effect::Spawn(n) => Some(format!("spawn {n}")),
             Effect::Probe(n) => Some(format!("probe {n}")),
+            Effect::Doubt(n) => Some(format!("doubt {n}")),
             Effect::Signal(n) => Some(format!("signal {n}")),
             Effect::Kill(n) => Some(format!("kill {n}")),
             Effect::AllReady => Some("ready".into()),
@@ -281,6 +282,22 @@ fn a_start_while_it_is_stopping_brings_it_back() {
     run.give(Input::StopOne(0));
     assert!(run.give(Input::StartOne(0)).is_empty());
     assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), ["spawn 0"]);
+}
+
+#[test]
+fn one_that_no_longer_answers_is_not_ready_until_it_does_and_the_run_goes_on() {
+    let mut run = Driver::new(vec![probed("a"), process("b")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    run.give(Input::Spawned(1, 2));
+    assert!(run.give(Input::Doubt(0)).is_empty(), "it was not ready yet");
+    assert_eq!(run.give(Input::Ready(0)), ["ready"]);
+    assert!(run.give(Input::Doubt(1)).is_empty(), "nobody can tell whether it is");
+    assert_eq!(run.give(Input::Doubt(0)), ["doubt 0"]);
+    assert!(run.give(Input::Unready(0, "no answer".into())).is_empty());
+    assert!(run.give(Input::Doubt(0)).is_empty(), "it is known already");
+    assert!(run.give(Input::Ready(0)).is_empty(), "all being ready is told once");
+    assert_eq!(run.give(Input::Doubt(0)), ["doubt 0"]);
 }
 
 proptest! {
