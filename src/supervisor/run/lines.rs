@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::supervisor::machine::Input;
-use crate::supervisor::output::Sink;
+use crate::supervisor::output::{Gauge, Sink};
 
 /// How much of each process's output is remembered, in bytes.
 const REMEMBERED: usize = 4 << 10;
@@ -68,6 +68,10 @@ impl Sink for Lines {
             }
         }
         self.sink.lines(process, chunk, continued)
+    }
+
+    fn gauge(&self) -> Gauge {
+        self.sink.gauge()
     }
 }
 
