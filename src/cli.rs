@@ -5,6 +5,7 @@ mod down;
 mod env;
 mod exec;
 mod init;
+mod logs;
 mod plan;
 mod ports;
 mod up;
@@ -76,6 +77,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
             (Verb::Url(args), _) => url::run(&ctx, &console, &args, json).await,
             (Verb::Exec(args), _) => exec::run(&ctx, &console, &args).await,
             (Verb::Init(args), _) => init::run(&ctx, &console, &args, json).await,
+            (Verb::Logs(args), _) => logs::run(&ctx, &console, &args, json).await,
         }
     })
 }

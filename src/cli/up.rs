@@ -12,6 +12,8 @@ use crate::control::{self, Claim, Journal, Record, State};
 use crate::database::local;
 use crate::error::{Code, Exit, Holder, Report};
 use crate::event::{Event, Events};
+use crate::logs;
+use crate::logs::store::Store;
 use crate::os::net;
 use crate::plan::{Plan, PortUse};
 use crate::ports::guard::{self, Ownership};
@@ -55,7 +57,16 @@ pub(super) async fn run(
             Found::Running(record) => return Ok(already_running(console, &record)),
         }
     };
-    let result = bring_up(ctx, console, args, &worktree, &claim, &mut link, &mut stops).await;
+    let log = log(ctx, &worktree);
+    let result = bring_up(&logging(ctx, &log), console, args, &log, &worktree, &claim, &mut link, &mut stops).await;
+    let failure = match &result {
+        Ok(outcome) => outcome.report.as_ref(),
+        Err(report) => Some(report),
+    };
+    if let Some(report) = failure {
+        log.listener()(&Event::Failed(report.clone()));
+    }
+    drop(log);
     claim.clear();
     link.settle(settle);
     let outcome = result?;
@@ -99,6 +110,7 @@ async fn bring_up(
     ctx: &Context,
     console: &Console,
     args: &args::Up,
+    log: &Store,
     worktree: &Worktree,
     claim: &Claim,
     link: &mut Link,
@@ -133,7 +145,22 @@ async fn bring_up(
         work.plan.ports.clone(),
         work.plan.urls.clone(),
     ))?;
-    Ok(supervise(ctx, console, &worktree_tag, work, sockets, stops).await)
+    Ok(supervise(ctx, console, log, &worktree_tag, work, sockets, stops).await)
+}
+
+/// What is printed and told is written down as well.
+fn log(ctx: &Context, worktree: &Worktree) -> Store {
+    let events = ctx.events.clone();
+    Store::open(&logs::folder(&worktree.state), move |why| events.warn(why))
+}
+
+fn logging(ctx: &Context, log: &Store) -> Context {
+    let (events, write) = (ctx.events.clone(), log.listener());
+    let both = move |event| {
+        write(&event);
+        events.send(event);
+    };
+    Context { events: Events::new(both), ..ctx.clone() }
 }
 
 /// A context in which the beginning of the end is written down, for others who ask.
@@ -159,6 +186,7 @@ fn tagged(ctx: &Context, worktree_tag: &str) -> Context {
 async fn supervise(
     ctx: &Context,
     console: &Console,
+    log: &Store,
     worktree_tag: &str,
     work: Work,
     sockets: BTreeMap<u16, TcpListener>,
@@ -173,7 +201,7 @@ async fn supervise(
         events: ctx.events.clone(),
         tag: format!("{worktree_tag}.{}", unique()),
         sockets,
-        sink: Box::new(console.sink(&names)),
+        sink: Box::new(log.before(&names, console.sink(&names))),
         watched: console.watched_output(),
         verify: Box::new(verify),
         on_ready: Box::new(move || {
