@@ -7,6 +7,7 @@ mod env;
 mod events;
 mod exec;
 mod init;
+mod logs;
 mod order;
 mod plan;
 mod ports;
@@ -88,6 +89,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
             (Verb::Url(args), _) => url::run(&ctx, &console, &args, json).await,
             (Verb::Exec(args), _) => exec::run(&ctx, &console, &args).await,
             (Verb::Init(args), _) => init::run(&ctx, &console, &args, json).await,
+            (Verb::Logs(args), _) => logs::run(&ctx, &console, &args, json).await,
         }
     })
 }

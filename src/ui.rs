@@ -3,6 +3,7 @@
 pub mod console;
 pub mod failure;
 pub mod lines;
+mod outlet;
 mod screen;
 pub mod style;
 pub mod summary;

@@ -11,7 +11,7 @@ const LONGEST: usize = 600;
 
 /// What each room may import beside the base, itself and the outside. The base imports nothing but the base.
 const BASE: [&str; 5] = ["plan", "event", "error", "os", "context"];
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("worktree", &[]),
     ("config", &["worktree"]),
     ("ports", &["worktree"]),
@@ -22,7 +22,23 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("control", &["supervisor"]),
     // The lines of processes reach the terminal through the supervisor's `Sink`.
     ("ui", &["supervisor"]),
-    ("cli", &["worktree", "config", "ports", "deps", "database", "supervisor", "prepare", "control", "ui"]),
+    // Lines on their way from the supervisor are written down, likewise through its `Sink`.
+    ("logs", &["supervisor"]),
+    (
+        "cli",
+        &[
+            "worktree",
+            "config",
+            "ports",
+            "deps",
+            "database",
+            "supervisor",
+            "prepare",
+            "control",
+            "logs",
+            "ui",
+        ],
+    ),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

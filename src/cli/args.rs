@@ -69,6 +69,8 @@ pub(super) enum Verb {
     Env(Env),
     /// Print this worktree's ports.
     Ports,
+    /// Print what the processes wrote, whether or not they run.
+    Logs(Logs),
     /// Print the stack's URLs, or one of them.
     Url(Url),
     /// Run a command in the stack's environment (its database, its ports, its .venv on PATH).
@@ -150,6 +152,25 @@ pub(super) enum Format {
 pub(super) struct Url {
     /// Which one, by its printed name; upper and lower case alike.
     pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// Go on with what is written from now on, until the stack ends.
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// The last N lines (200 unless --since is given).
+    #[arg(short = 'n', long = "lines", value_name = "N")]
+    pub(super) lines: Option<usize>,
+    /// Nothing older: 90s, 5m, 2h, 1d, or a time as in 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Only lines that match this regular expression.
+    #[arg(long, value_name = "REGEX")]
+    pub(super) grep: Option<String>,
+    /// Processes; `devrun` for what devrun itself did. All of them unless named.
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,8 @@ use crate::control::{self, Claim, Journal, Record, State, server, socket};
 use crate::database::local;
 use crate::error::{Code, Exit, Holder, Report};
 use crate::event::{Event, Events};
+use crate::logs;
+use crate::logs::store::Store;
 use crate::os::net;
 use crate::plan::{Plan, PortUse};
 use crate::ports::guard::{self, Ownership};
@@ -64,10 +66,16 @@ pub(super) async fn run(
     let branch = worktree.git.as_ref().and_then(|git| git.branch());
     let status = Status::preparing(&worktree.path, branch, &worktree.slug);
     let (desk, orders) = Desk::new(status, stops.asker());
-    let run = Run { ctx, console, args, worktree: &worktree, claim: &claim, desk: &desk };
+    let log = log(ctx, &worktree);
+    let ctx = &logging(ctx, &log);
+    let run = Run { ctx, console, args, worktree: &worktree, claim: &claim, desk: &desk, log: &log };
     let result = run.bring_up(orders, &mut link, &mut stops).await;
     let failure = result.as_ref().map_or_else(Some, |outcome| outcome.report.as_ref());
+    if let Some(report) = failure {
+        log.listener()(&Event::Failed(report.clone()));
+    }
     claim.leave(&desk.close(failure).await);
+    drop(log);
     claim.clear();
     link.settle(settle);
     let outcome = result?;
@@ -115,6 +123,7 @@ struct Run<'a> {
     worktree: &'a Worktree,
     claim: &'a Claim,
     desk: &'a Desk,
+    log: &'a Store,
 }
 
 impl Run<'_> {
@@ -149,7 +158,7 @@ impl Run<'_> {
         let sockets = listen(&work.plan)?;
         let (ports, urls) = (work.plan.ports.clone(), work.plan.urls.clone());
         claim.record(&Record { ports, urls, ..record })?;
-        let outcome = supervise(ctx, self.console, &tag, work, sockets, orders, stops).await;
+        let outcome = supervise(ctx, self.console, self.log, &tag, work, sockets, orders, stops).await;
         drop(answering);
         Ok(outcome)
     }
@@ -177,6 +186,21 @@ impl Drop for Answering {
     }
 }
 
+/// What is printed and told is written down as well.
+fn log(ctx: &Context, worktree: &Worktree) -> Store {
+    let events = ctx.events.clone();
+    Store::open(&logs::folder(&worktree.state), move |why| events.warn(why))
+}
+
+fn logging(ctx: &Context, log: &Store) -> Context {
+    let (events, write) = (ctx.events.clone(), log.listener());
+    let both = move |event| {
+        write(&event);
+        events.send(event);
+    };
+    Context { events: Events::new(both), ..ctx.clone() }
+}
+
 /// A context in which the beginning of the end is written down, for others who ask.
 fn noting_the_end(ctx: &Context, journal: Journal, desk: &Desk) -> Context {
     let events = desk.listen(ctx.events.clone());
@@ -200,6 +224,7 @@ fn tagged(ctx: &Context, worktree_tag: &str) -> Context {
 async fn supervise(
     ctx: &Context,
     console: &Console,
+    log: &Store,
     worktree_tag: &str,
     work: Work,
     sockets: BTreeMap<u16, TcpListener>,
@@ -215,7 +240,7 @@ async fn supervise(
         events: ctx.events.clone(),
         tag: format!("{worktree_tag}.{}", unique()),
         sockets,
-        sink: Box::new(console.sink(&names)),
+        sink: Box::new(log.before(&names, console.sink(&names))),
         watched: console.watched_output(),
         verify: Box::new(verify),
         on_ready: Box::new(move || {

@@ -181,3 +181,11 @@ pub fn adopt(fds: &[RawFd]) -> Vec<OwnedFd> {
 pub fn number(fd: &OwnedFd) -> RawFd {
     fd.as_raw_fd()
 }
+
+/// How many bytes wait in a pipe for its reader; `None` where the kernel does not say.
+pub fn unread(pipe: BorrowedFd<'_>) -> Option<i32> {
+    let mut count: nix::libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, which is ours.
+    let done = unsafe { nix::libc::ioctl(pipe.as_raw_fd(), nix::libc::FIONREAD, &raw mut count) };
+    (done == 0).then_some(count)
+}

@@ -14,6 +14,8 @@ use crate::plan::{Environment, Probe, Process, Readiness, Run};
 
 /// Time between two probes of a process that was ready: a person is mending it, and servers log each probe.
 const LEISURE: Duration = Duration::from_secs(1);
+/// Time between the probes that find out whether it still is ready.
+const RECHECK: Duration = Duration::from_millis(300);
 
 /// Probes until ready, and tells each answer that differs from the one before; the last answer when the deadline passes
 /// first. A [`Probe::Log`] never resolves here: the output thread sees the lines.
@@ -50,8 +52,18 @@ pub async fn wait(
     }
 }
 
-/// One probe: the answer when it does not say that the process is ready.
-pub async fn once(process: &Process, readiness: &Readiness, env: &Environment) -> Result<(), String> {
+/// Whether one that was ready still is: it may just be starting again by itself, so several probes, as long as one may take.
+pub async fn recheck(process: &Process, readiness: &Readiness, env: &Environment) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        match once(process, readiness, env).await {
+            Err(_) if start.elapsed() + RECHECK < readiness.timeout => tokio::time::sleep(RECHECK).await,
+            answer => return answer,
+        }
+    }
+}
+
+async fn once(process: &Process, readiness: &Readiness, env: &Environment) -> Result<(), String> {
     match tokio::time::timeout(readiness.timeout, attempt(process, &readiness.probe, env)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {:?}", readiness.timeout)),

@@ -91,17 +91,22 @@ pub async fn run(
     };
     let mut deaths = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()).ok();
     let mut input = Input::Tick;
+    let mut asked = false;
     loop {
         if let Some(outcome) = run.handle(input) {
             sweep::kill_descendants(std::time::Duration::from_secs(5));
-            // Everything that was written is shown before the end is told.
-            drop(run);
+            // Everything that was written is shown before the end is told, unless somebody will not wait for its reader.
+            tokio::select! {
+                () = run.mux.finish(asked) => {}
+                _ = stops.next() => {}
+            }
             return outcome;
         }
         let deadline = run.machine.deadline();
         input = tokio::select! {
             biased;
             why = stops.next() => {
+                asked = true;
                 // Only another request by a person means "now"; a closed output beside a signal does not.
                 if run.machine.is_stopping() && matches!(why, Why::Signal(_)) { Input::Kill } else { Input::Stop(why) }
             }
@@ -204,6 +209,7 @@ impl Run {
                 if !leftovers {
                     self.groups[index] = None;
                 }
+                self.tails.watch(index, false);
                 Input::LeaderEnded(index, ending, leftovers)
             }
             Input::Ready(index) => self.verified(index),
@@ -214,12 +220,18 @@ impl Run {
     fn verified(&self, index: usize) -> Input {
         let process = &self.plan.processes[index];
         let (Some(live), Some(port)) = (&self.groups[index], &process.port) else {
-            return Input::Ready(index);
+            return self.ready(index);
         };
         match (self.verify)(port.port(), live.group.leader) {
             Some(report) => Input::NotReady(index, report),
-            None => Input::Ready(index),
+            None => self.ready(index),
         }
+    }
+
+    /// From here on doubts are welcome: somebody may edit its code under it.
+    fn ready(&self, index: usize) -> Input {
+        self.tails.watch(index, true);
+        Input::Ready(index)
     }
 
     fn spawn(&mut self, index: usize) {
@@ -310,7 +322,7 @@ impl Run {
         live.probe.spawn_local(async move {
             let process = &plan.processes[index];
             let Some(ready) = &process.ready else { return };
-            if let Err(answer) = readiness::once(process, ready, &plan.env).await {
+            if let Err(answer) = readiness::recheck(process, ready, &plan.env).await {
                 let _ = inputs.send(Input::Unready(index, answer));
                 readiness::until_ready(process, ready, &plan.env).await;
                 let _ = inputs.send(Input::Ready(index));

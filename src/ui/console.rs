@@ -2,24 +2,27 @@
 //! to say meanwhile.
 //!
 //! Whoever tells an event never waits for the terminal: a thread of its own writes, so that a reader who stopped reading
-//! cannot keep a Ctrl-C from being obeyed.
+//! cannot keep a Ctrl-C from being obeyed. Nor does one who stopped reading standard output keep standard error from
+//! being written.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::lines::Prefixes;
-use super::screen::Screen;
+use super::outlet::{Outlet, are_one};
+use super::screen::{Curtain, Screen};
 use super::style::Style;
 use crate::error::Report;
 use crate::event::{Event, Events};
 use crate::os::spawn::standard;
-use crate::supervisor::output::Sink;
+use crate::supervisor::output::{Gauge, Sink};
 
 /// How long the end of the program waits for a terminal that does not take what is still to be said.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -27,13 +30,18 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Shared handle on the terminal.
 #[derive(Clone)]
 pub struct Console {
-    screen: Arc<Mutex<Screen>>,
+    out: Arc<Outlet>,
+    err: Arc<Outlet>,
+    curtain: Curtain,
+    json: Arc<AtomicBool>,
     tell: Sender<Told>,
     style: Style,
 }
 
 enum Told {
     Event(Event),
+    /// Something for standard output.
+    Answer(Vec<u8>),
     /// Everything before this has been written when the answer comes.
     Flush(Sender<()>),
 }
@@ -43,18 +51,17 @@ impl Console {
     pub fn new(env: &BTreeMap<OsString, OsString>) -> io::Result<Console> {
         let duplicate = |fd| Ok::<_, io::Error>(File::from(standard(fd).try_clone_to_owned()?));
         let style = |fd| Style::of(io::IsTerminal::is_terminal(&standard(fd)), env);
-        let screen = Arc::new(Mutex::new(Screen::new(duplicate(1)?, style(1), duplicate(2)?, style(2))));
+        let (first, second) = (duplicate(1)?, duplicate(2)?);
+        let together = are_one(&first, &second);
+        let out = Arc::new(Outlet::new(first));
+        let err = if together { out.clone() } else { Arc::new(Outlet::new(second)) };
+        let json = Arc::<AtomicBool>::default();
+        let screen = Screen::new(err.clone(), style(1), style(2), json.clone());
+        let curtain = screen.curtain();
         let (tell, told) = channel();
-        let shown = screen.clone();
-        std::thread::Builder::new().name("ui".into()).spawn(move || {
-            for message in told {
-                match message {
-                    Told::Event(event) => lock(&shown).show(&event),
-                    Told::Flush(done) => drop(done.send(())),
-                }
-            }
-        })?;
-        Ok(Console { screen, tell, style: style(1) })
+        let shown = out.clone();
+        std::thread::Builder::new().name("ui".into()).spawn(move || show(screen, &shown, together, told))?;
+        Ok(Console { out, err, curtain, json, tell, style: style(1) })
     }
 
     /// The style of standard output.
@@ -64,7 +71,7 @@ impl Console {
 
     /// From now on errors are told as JSON on standard output.
     pub fn speak_json(&self) {
-        lock(&self.screen).json = true;
+        self.json.store(true, Ordering::Relaxed);
     }
 
     /// A subscriber for events.
@@ -77,9 +84,16 @@ impl Console {
         })
     }
 
-    /// A sink for the lines of processes with these names.
+    /// A sink for the lines of processes with these names. Whoever asked for JSON reads nothing else from standard output.
     pub fn sink(&self, names: &[&str]) -> impl Sink + use<> {
-        LineSink { screen: self.screen.clone(), prefixes: Prefixes::new(names, self.style) }
+        LineSink {
+            outlet: if self.json.load(Ordering::Relaxed) { self.err.clone() } else { self.out.clone() },
+            curtain: self.curtain.clone(),
+            prefixes: Prefixes::new(names, self.style),
+            buffer: Vec::new(),
+            state: Flow::Open,
+            tell: self.tell.clone(),
+        }
     }
 
     /// A descriptor whose closing at the other end means that nobody reads standard output any more.
@@ -89,7 +103,7 @@ impl Console {
 
     /// Writes what was asked for to standard output; bytes, as paths need not be text.
     pub fn print(&self, text: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<()> {
-        lock(&self.screen).out.write_all(text.as_ref())
+        self.out.say(text.as_ref())
     }
 
     /// Writes a value as one JSON document to standard output.
@@ -111,17 +125,96 @@ impl Console {
     }
 }
 
-fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
-    screen.lock().unwrap_or_else(PoisonError::into_inner)
+/// The thread that shows what is told.
+fn show(mut screen: Screen, out: &Arc<Outlet>, together: bool, told: Receiver<Told>) {
+    // Made when first needed: what goes to standard output waits there, so that it does not hold up standard error.
+    let mut aside = None;
+    for message in told {
+        match message {
+            Told::Event(event) => match screen.show(&event) {
+                // In one stream the order counts, and there is nothing to hold up.
+                Some(answer) if together => drop(out.say(&answer)),
+                Some(answer) => {
+                    let aside = aside.get_or_insert_with(|| answer_aside(out.clone()));
+                    let _ = aside.send(Told::Answer(answer));
+                }
+                None => {}
+            },
+            Told::Answer(answer) => drop(out.say(&answer)),
+            Told::Flush(done) => match &aside {
+                Some(aside) => drop(aside.send(Told::Flush(done))),
+                None => drop(done.send(())),
+            },
+        }
+    }
+}
+
+fn answer_aside(out: Arc<Outlet>) -> Sender<Told> {
+    let (answer, answers) = channel();
+    // Without the thread nothing is answered: the system has no more of them, and devrun is about to say so.
+    let _ = std::thread::Builder::new().name("ui-out".into()).spawn(move || {
+        for message in answers {
+            match message {
+                Told::Answer(answer) => drop(out.say(&answer)),
+                Told::Flush(done) => drop(done.send(())),
+                Told::Event(_) => {}
+            }
+        }
+    });
+    answer
 }
 
 struct LineSink {
-    screen: Arc<Mutex<Screen>>,
+    outlet: Arc<Outlet>,
+    curtain: Curtain,
     prefixes: Prefixes,
+    buffer: Vec<u8>,
+    state: Flow,
+    tell: Sender<Told>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// It cannot be written at the moment, as on a full disk, and that was said.
+    Dammed,
+    /// Nobody reads.
+    Closed,
 }
 
 impl Sink for LineSink {
     fn lines(&mut self, process: usize, chunk: &[u8], continued: bool) -> io::Result<()> {
-        lock(&self.screen).lines(&self.prefixes, process, chunk, continued)
+        if self.state == Flow::Closed {
+            return Ok(());
+        }
+        let LineSink { outlet, curtain, prefixes, buffer, .. } = self;
+        let written =
+            prefixes.write(buffer, process, chunk, continued, |piece| curtain.lift(|| outlet.pour(piece)));
+        match written {
+            Err(error) if is_closed(&error) => {
+                self.state = Flow::Closed;
+                Err(error)
+            }
+            Err(error) => {
+                if self.state == Flow::Open {
+                    self.state = Flow::Dammed;
+                    let text = format!("lines are lost: they cannot be written to the output: {error}");
+                    let _ = self.tell.send(Told::Event(Event::Warning(text)));
+                }
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
+
+    fn gauge(&self) -> Gauge {
+        self.outlet.gauge()
+    }
+}
+
+/// Nobody is at the other end any more: of a pipe, of a terminal, of a socket.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted)
+        || error.raw_os_error() == Some(nix::libc::EIO)
 }

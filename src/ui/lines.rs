@@ -1,15 +1,16 @@
-//! Puts `name | ` before each line of a process and writes it, with as few system calls as possible.
+//! Puts `name | ` before each line of a process and hands the result on in large pieces.
 //!
-//! The hot path: no allocation per line, vectored writes straight from the buffer that was read into.
+//! The hot path: no allocation per line; lines are put together in one buffer, which is cheaper to write than two slices
+//! for each of them.
 
-use std::io::{self, IoSlice, Write};
+use std::io;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::memchr_iter;
 
 use super::style::Style;
 
-/// Lines written by one system call at most; each takes two slices, and the kernel takes 1024.
-const BATCH: usize = 512;
+/// From this size on a piece is handed on. What is larger does not stay in the processor's nearest memory.
+const PIECE: usize = 64 << 10;
 
 /// Prefixes of all processes of a run.
 #[derive(Debug)]
@@ -32,82 +33,53 @@ impl Prefixes {
         Prefixes { first: make("|"), rest: make("\u{2026}") }
     }
 
-    /// Writes the whole lines of `chunk` to `out`. `continued`: the first is the rest of a line shown before.
+    /// Hands on the whole lines of `chunk` with their prefixes, in pieces of whole lines, by way of `buffer`. `continued`:
+    /// the first is the rest of a line shown before.
     pub fn write(
         &self,
-        out: &mut impl Write,
+        buffer: &mut Vec<u8>,
         process: usize,
         chunk: &[u8],
         continued: bool,
+        mut hand_on: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        if memchr(b'\r', chunk).is_some() {
-            return self.write_plain(out, process, &collapse(chunk), continued);
-        }
-        self.write_plain(out, process, chunk, continued)
-    }
-
-    fn write_plain(
-        &self,
-        out: &mut impl Write,
-        process: usize,
-        chunk: &[u8],
-        continued: bool,
-    ) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&[]); BATCH * 2];
-        let mut used = 0;
+        buffer.clear();
         let mut start = 0;
         let mut prefix = if continued { &self.rest[process] } else { &self.first[process] };
         for end in memchr_iter(b'\n', chunk) {
-            slices[used] = IoSlice::new(prefix);
-            slices[used + 1] = IoSlice::new(&chunk[start..=end]);
+            buffer.extend_from_slice(prefix);
+            buffer.extend_from_slice(&chunk[start..=end]);
             prefix = &self.first[process];
-            used += 2;
             start = end + 1;
-            if used == slices.len() {
-                write_all(out, &mut slices[..used])?;
-                // Advancing consumed the slices; they are all set anew.
-                slices = [IoSlice::new(&[]); BATCH * 2];
-                used = 0;
+            if buffer.len() >= PIECE {
+                hand_on(buffer)?;
+                buffer.clear();
             }
         }
-        write_all(out, &mut slices[..used])
+        // One very long line must not keep its memory for ever.
+        let handed = if buffer.is_empty() { Ok(()) } else { hand_on(buffer) };
+        buffer.clear();
+        buffer.shrink_to(2 * PIECE);
+        handed
     }
-}
-
-fn write_all(out: &mut impl Write, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-    while !slices.is_empty() {
-        match out.write_vectored(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// A carriage return means that what stands before it is overwritten: keeps the last state of each line. The one before
-/// a newline belongs to the line end.
-fn collapse(chunk: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(chunk.len());
-    for line in chunk.split_inclusive(|byte| *byte == b'\n') {
-        let text = line.strip_suffix(b"\n").unwrap_or(line);
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        let shown = memrchr(b'\r', text).map_or(text, |at| &text[at + 1..]);
-        out.extend_from_slice(shown);
-        out.push(b'\n');
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(names: &[&str], process: usize, chunk: &[u8], continued: bool) -> String {
+    fn pieces(names: &[&str], process: usize, chunk: &[u8], continued: bool) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
-        Prefixes::new(names, Style::PLAIN).write(&mut out, process, chunk, continued).unwrap();
-        String::from_utf8_lossy(&out).into_owned()
+        let take = |piece: &[u8]| {
+            out.push(piece.to_vec());
+            Ok(())
+        };
+        Prefixes::new(names, Style::PLAIN).write(&mut Vec::new(), process, chunk, continued, take).unwrap();
+        out
+    }
+
+    fn written(names: &[&str], process: usize, chunk: &[u8], continued: bool) -> String {
+        String::from_utf8_lossy(&pieces(names, process, chunk, continued).concat()).into_owned()
     }
 
     #[test]
@@ -125,20 +97,15 @@ mod tests {
     }
 
     #[test]
-    fn progress_bars_collapse_to_their_last_state() {
-        assert_eq!(written(&["a"], 0, b" 1%\r50%\r100%\nwindows\r\n", false), "a | 100%\na | windows\n");
-    }
-
-    #[test]
-    fn more_lines_than_one_call_takes_all_arrive() {
-        let chunk = b"line\n".repeat(3 * BATCH + 1);
-        assert_eq!(written(&["a"], 0, &chunk, false), "a | line\n".repeat(3 * BATCH + 1));
+    fn many_lines_come_in_several_pieces_of_whole_lines() {
+        let count = 3 * PIECE / 9;
+        let pieces = pieces(&["a"], 0, &b"line\n".repeat(count), false);
+        assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.ends_with(b"\n")));
+        assert_eq!(pieces.concat(), b"a | line\n".repeat(count));
     }
 
     #[test]
     fn bytes_that_are_no_text_pass_through() {
-        let mut out = Vec::new();
-        Prefixes::new(&["a"], Style::PLAIN).write(&mut out, 0, b"\xff\x00\xfe\n", false).unwrap();
-        assert_eq!(out, b"a | \xff\x00\xfe\n");
+        assert_eq!(pieces(&["a"], 0, b"\xff\x00\xfe\n", false).concat(), b"a | \xff\x00\xfe\n");
     }
 }

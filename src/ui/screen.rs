@@ -1,104 +1,66 @@
 //! What stands on the terminal: notes, progress, failures, and the lines of the processes between them.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, IoSlice, Write};
-use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::lines::Prefixes;
+use super::outlet::Outlet;
 use super::style::{Style, harmless};
 use super::{failure, summary};
 use crate::error::Report;
 use crate::event::{Event, ProcessState, Step};
 
-/// A stream that somebody may have made non-blocking (it is shared with whoever started us): waits instead of failing.
-pub(super) struct Patient(File);
-
-impl Patient {
-    fn retry(&mut self, mut write: impl FnMut(&mut File) -> io::Result<usize>) -> io::Result<usize> {
-        loop {
-            match write(&mut self.0) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
-                    poll(&mut fds, PollTimeout::NONE)?;
-                }
-                written => return written,
-            }
-        }
-    }
-}
-
-impl Write for Patient {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.retry(|file| file.write(bytes))
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.retry(|file| file.write_vectored(slices))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-/// Both streams, and the progress shown on one of them.
+/// What is shown of devrun's own doings on standard error.
 pub(super) struct Screen {
-    pub(super) out: Patient,
-    err: Patient,
+    err: Arc<Outlet>,
     out_style: Style,
     err_style: Style,
     /// Errors go to standard output as JSON instead.
-    pub(super) json: bool,
-    progress: MultiProgress,
+    json: Arc<AtomicBool>,
+    curtain: Curtain,
     bars: HashMap<Step, ProgressBar>,
-    /// A line could not be written: nobody reads, and writing on would only fail again.
-    out_closed: bool,
+}
+
+/// The progress that moves on the terminal, and how others get to write there.
+#[derive(Clone)]
+pub(super) struct Curtain {
+    progress: MultiProgress,
+    moving: Arc<AtomicBool>,
+    /// Standard output is a terminal: what is written there must not meet the progress.
+    shared: bool,
+}
+
+impl Curtain {
+    /// Lets `write` write to standard output.
+    pub(super) fn lift<T>(&self, write: impl FnOnce() -> T) -> T {
+        if self.shared { self.aside(write) } else { write() }
+    }
+
+    fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        if self.moving.load(Ordering::Relaxed) { self.progress.suspend(write) } else { write() }
+    }
 }
 
 impl Screen {
-    pub(super) fn new(out: File, out_style: Style, err: File, err_style: Style) -> Screen {
-        let (out, err) = (Patient(out), Patient(err));
-        let progress = MultiProgress::new();
-        Screen {
-            out,
-            err,
-            out_style,
-            err_style,
-            json: false,
-            progress,
-            bars: HashMap::new(),
-            out_closed: false,
-        }
+    pub(super) fn new(err: Arc<Outlet>, out_style: Style, err_style: Style, json: Arc<AtomicBool>) -> Screen {
+        let curtain =
+            Curtain { progress: MultiProgress::new(), moving: Arc::default(), shared: out_style.terminal };
+        Screen { err, out_style, err_style, json, curtain, bars: HashMap::new() }
     }
 
-    /// Writes whole lines of a process.
-    pub(super) fn lines(
-        &mut self,
-        prefixes: &Prefixes,
-        process: usize,
-        chunk: &[u8],
-        continued: bool,
-    ) -> io::Result<()> {
-        let Screen { out, err, json, progress, bars, .. } = self;
-        // Whoever asked for JSON reads nothing else from standard output.
-        let out = if *json { err } else { out };
-        let written = if bars.is_empty() {
-            prefixes.write(out, process, chunk, continued)
-        } else {
-            progress.suspend(|| prefixes.write(out, process, chunk, continued))
-        };
-        self.out_closed |= written.is_err();
-        written
+    pub(super) fn curtain(&self) -> Curtain {
+        self.curtain.clone()
     }
 
-    /// Shows one event.
-    pub(super) fn show(&mut self, event: &Event) {
+    fn speaks_json(&self) -> bool {
+        self.json.load(Ordering::Relaxed)
+    }
+
+    /// Shows one event; returns what of it belongs to standard output.
+    pub(super) fn show(&mut self, event: &Event) -> Option<Vec<u8>> {
         let style = self.err_style;
         match event {
             Event::Note(text) => self.say(&format!("{} {}", style.dim("note:"), harmless(text))),
@@ -115,11 +77,10 @@ impl Screen {
             Event::NotYet { .. } => {}
             Event::Ready { plan, migrated, took } => {
                 let text = summary::text(plan, migrated.as_deref(), *took, self.out_style);
-                if self.json {
-                    self.say(text.trim_end());
-                } else if !self.out_closed {
-                    self.out_closed = self.out.write_all(text.as_bytes()).is_err();
+                if !self.speaks_json() {
+                    return Some(text.into_bytes());
                 }
+                self.say(text.trim_end());
             }
             Event::Stopping { why } => {
                 self.clear_all();
@@ -133,27 +94,24 @@ impl Screen {
                 );
                 self.say(&style.dim(&text));
             }
-            Event::Failed(report) => self.failed(report),
+            Event::Failed(report) => return self.failed(report),
         }
+        None
     }
 
-    fn failed(&mut self, report: &Report) {
+    fn failed(&mut self, report: &Report) -> Option<Vec<u8>> {
         self.clear_all();
-        if self.json {
-            let _ = writeln!(self.out, "{:#}", failure::json(report));
-        } else {
-            let text = failure::text(report, self.err_style);
-            self.say(text.trim_end());
+        if self.speaks_json() {
+            return Some(format!("{:#}\n", failure::json(report)).into_bytes());
         }
+        let text = failure::text(report, self.err_style);
+        self.say(text.trim_end());
+        None
     }
 
     /// Writes a line to standard error; that nobody reads it is no reason to stop.
-    fn say(&mut self, line: &str) {
-        let err = &mut self.err;
-        let mut write = || {
-            let _ = writeln!(err, "{line}");
-        };
-        if self.bars.is_empty() { write() } else { self.progress.suspend(write) }
+    fn say(&self, line: &str) {
+        let _ = self.curtain.aside(|| self.err.say(format!("{line}\n").as_bytes()));
     }
 
     fn step_started(&mut self, step: Step, doing: &str) {
@@ -161,7 +119,7 @@ impl Screen {
             self.say(&format!("{}: {}", step.name(), harmless(doing)));
             return;
         }
-        let bar = self.progress.add(ProgressBar::new_spinner());
+        let bar = self.curtain.progress.add(ProgressBar::new_spinner());
         // A template that does not parse leaves the default spinner.
         if let Ok(look) = ProgressStyle::with_template("{spinner} {prefix:9} {wide_msg}") {
             bar.set_style(look);
@@ -170,6 +128,7 @@ impl Screen {
         bar.set_message(harmless(doing));
         bar.enable_steady_tick(Duration::from_millis(120));
         self.bars.insert(step, bar);
+        self.curtain.moving.store(true, Ordering::Relaxed);
     }
 
     fn step_done(&mut self, step: Step, outcome: &str, worked: bool, took: Duration) {
@@ -214,8 +173,9 @@ impl Screen {
     fn clear(&mut self, step: Step) {
         if let Some(bar) = self.bars.remove(&step) {
             bar.finish_and_clear();
-            self.progress.remove(&bar);
+            self.curtain.progress.remove(&bar);
         }
+        self.curtain.moving.store(!self.bars.is_empty(), Ordering::Relaxed);
     }
 
     fn clear_all(&mut self) {

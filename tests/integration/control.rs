@@ -177,6 +177,25 @@ fn one_process_is_stopped_started_and_restarted_while_the_others_go_on() {
 }
 
 #[test]
+fn one_that_no_longer_answers_is_shown_until_it_does() {
+    let words = "listen:PORT ready await:USR1 http:500 err:SyntaxError:line-7 await:USR2 http:200 sleep";
+    let sandbox = world(&[("web", words, "port: web, ready: { http: / }"), ("job", "ready sleep", "")]);
+    let first = answer(&sandbox, &["up", "-d"]);
+    let mut events = sandbox.devrun(&["events"]).start();
+    events.expect_line(r#""event":"status""#);
+    let web = Pid::from_raw(i32::try_from(pid(&first, "web").unwrap()).unwrap());
+    kill(web, Signal::SIGUSR1).unwrap();
+    events.expect_line(r#""name":"web","state":"not-ready""#);
+    let broken = answer(&sandbox, &["status"]);
+    assert_eq!((&broken["state"], &broken["processes"][0]["ready"]), (&json!("degraded"), &json!(false)));
+    assert!(broken["processes"][0]["reason"].as_str().unwrap().contains("GET / answered 500"), "{broken:#}");
+    refusal(sandbox.devrun(&["wait", "--timeout", "1", "--json"]), "timed-out", 88);
+    kill(web, Signal::SIGUSR2).unwrap();
+    assert_eq!(answer(&sandbox, &["wait"]), first);
+    down(&sandbox);
+}
+
+#[test]
 fn events_are_told_as_they_happen_until_the_end() {
     let sandbox = world(&[WEB]);
     answer(&sandbox, &["up", "-d"]);

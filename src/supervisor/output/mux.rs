@@ -7,34 +7,22 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::oneshot;
 
-use super::{Framer, Sink};
+use super::stream::{Found, Source, Stream};
+use super::{Gauge, Sink};
 
-/// How long the beginning of a line may wait for its end before it is shown.
-const PARTIAL: Duration = Duration::from_millis(100);
-/// A beginning longer than this is no prompt, but a long line whose writer was held up: it gets more time.
-const PROMPT: usize = 4 << 10;
-const PARTIAL_LONG: Duration = Duration::from_secs(1);
-/// How long a pipe that outlives its process is still read when nothing comes.
-const QUIET: Duration = Duration::from_millis(200);
-/// How long a reader who does not read may hold up the end.
+/// How long a reader who takes nothing may hold up others.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Time between two looks at whether the reader took something.
+const LOOK: Duration = Duration::from_millis(50);
 /// What one read takes at most.
-const CHUNK: usize = 64 << 10;
-
-/// One stream to read.
-#[derive(Debug)]
-pub struct Source {
-    /// Number of the process, as the sink knows it.
-    pub process: usize,
-    /// The reading end; made non-blocking by the caller.
-    pub pipe: OwnedFd,
-}
+const CHUNK: usize = 128 << 10;
 
 enum Order {
     Add(Source),
-    /// The process ended: read what is left, then answer.
-    Drain(usize, tokio::sync::oneshot::Sender<()>),
+    /// The process ended: read what it left, then answer.
+    Drain(usize, oneshot::Sender<()>),
     Finish,
 }
 
@@ -43,9 +31,8 @@ enum Order {
 pub struct Mux {
     orders: Sender<Order>,
     wake: std::io::PipeWriter,
-    ended: Receiver<()>,
-    /// Somebody waited in vain before: nobody waits again.
-    stuck: Cell<bool>,
+    ended: Cell<Option<oneshot::Receiver<()>>>,
+    gauge: Gauge,
 }
 
 impl Mux {
@@ -58,22 +45,22 @@ impl Mux {
     ) -> std::io::Result<Mux> {
         let (orders, received) = channel();
         let (waker, wake) = std::io::pipe()?;
+        let gauge = sink.gauge();
         let worker = Worker {
             orders: received,
             waker,
             watched,
-            sink: Box::new(sink),
-            closed: Some(Box::new(closed)),
+            outlet: Outlet { sink: Box::new(sink), closed: Some(Box::new(closed)) },
             streams: Vec::new(),
             drains: Vec::new(),
             finishing: false,
         };
-        let (ending, ended) = channel();
+        let (ending, ended) = oneshot::channel();
         std::thread::Builder::new().name("output".into()).spawn(move || {
             worker.work();
             let _ = ending.send(());
         })?;
-        Ok(Mux { orders, wake, ended, stuck: Cell::new(false) })
+        Ok(Mux { orders, wake, ended: Cell::new(Some(ended)), gauge })
     }
 
     /// Reads `source` from now on.
@@ -81,12 +68,29 @@ impl Mux {
         self.order(Order::Add(source));
     }
 
-    /// Resolves when everything process number `process` wrote has been handed on, or when nobody takes it.
+    /// Resolves when everything process number `process` wrote has been handed on, or when the reader takes nothing.
     pub async fn drain(&self, process: usize) {
-        let (done, wait) = tokio::sync::oneshot::channel();
+        let (done, wait) = oneshot::channel();
         self.order(Order::Drain(process, done));
-        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            self.stuck.set(true);
+        self.patiently(wait).await;
+    }
+
+    /// Reads what is left in every pipe, hands it on and ends the thread. However slow the reader is, this waits while it
+    /// takes anything; one that takes nothing is waited for unless the end is `hurried`.
+    pub async fn finish(&self, hurried: bool) {
+        self.order(Order::Finish);
+        match self.ended.take() {
+            Some(ended) if hurried => self.patiently(ended).await,
+            Some(ended) => drop(ended.await),
+            None => {}
+        }
+    }
+
+    async fn patiently(&self, mut wait: oneshot::Receiver<()>) {
+        while tokio::time::timeout(LOOK, &mut wait).await.is_err() {
+            if self.gauge.stuck_for() >= PATIENCE {
+                return;
+            }
         }
     }
 
@@ -100,25 +104,13 @@ impl Mux {
 
 impl Drop for Mux {
     fn drop(&mut self) {
+        let Some(mut ended) = self.ended.take() else { return };
         self.order(Order::Finish);
-        if !self.stuck.get() {
-            let _ = self.ended.recv_timeout(PATIENCE);
+        while ended.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+            && self.gauge.stuck_for() < PATIENCE
+        {
+            std::thread::sleep(Duration::from_millis(1));
         }
-    }
-}
-
-struct Stream {
-    process: usize,
-    pipe: std::fs::File,
-    framer: Framer,
-    last_read: Instant,
-}
-
-impl Stream {
-    /// When the beginning of a line that waits for its end is shown.
-    fn shown_at(&self) -> Option<Instant> {
-        let patience = if self.framer.pending() > PROMPT { PARTIAL_LONG } else { PARTIAL };
-        (self.framer.pending() > 0).then(|| self.last_read + patience)
     }
 }
 
@@ -126,172 +118,162 @@ struct Worker {
     orders: Receiver<Order>,
     waker: std::io::PipeReader,
     watched: Option<OwnedFd>,
+    outlet: Outlet,
+    streams: Vec<Stream>,
+    drains: Vec<(usize, oneshot::Sender<()>)>,
+    finishing: bool,
+}
+
+/// The sink, and whom to tell when nobody reads what it writes.
+struct Outlet {
     sink: Box<dyn Sink>,
     closed: Option<Box<dyn FnOnce() + Send>>,
-    streams: Vec<Stream>,
-    drains: Vec<(usize, Instant, tokio::sync::oneshot::Sender<()>)>,
-    finishing: bool,
+}
+
+/// What a look at all pipes showed.
+#[derive(Default)]
+struct Look {
+    /// One flag for each stream: something can be read.
+    ready: Vec<bool>,
+    /// Somebody gave an order.
+    woken: bool,
+    /// False when the look failed: then it proves nothing.
+    valid: bool,
 }
 
 impl Worker {
     fn work(mut self) {
         let mut buffer = vec![0; CHUNK];
-        let mut ready = Vec::new();
+        let mut look = Look::default();
         loop {
-            self.settle(Instant::now());
+            self.answer();
             if self.finishing && self.streams.is_empty() {
                 return;
             }
-            self.wait(&mut ready);
-            if ready.first() == Some(&true) {
+            // Taken before the look: what is empty then has been so since at least this moment, however long we are kept
+            // from going on.
+            let now = Instant::now();
+            self.look(&mut look);
+            // Last first, so that removing one does not move those still to come.
+            for index in (0..look.ready.len()).rev() {
+                if look.ready[index] {
+                    self.read(index, &mut buffer);
+                } else if look.valid && !look.woken {
+                    self.settle(index, now);
+                }
+            }
+            if look.woken {
                 let _ = self.waker.read(&mut buffer);
                 while let Ok(order) = self.orders.try_recv() {
                     self.obey(order);
                 }
             }
-            // Newest first, so that removing one does not move those still to come.
-            for index in (0..ready.len().saturating_sub(1)).rev() {
-                if ready[index + 1] {
-                    self.read(index, &mut buffer);
-                }
-            }
         }
     }
 
-    /// Fills `ready` with one flag for the waker and one for each stream.
-    fn wait(&mut self, ready: &mut Vec<bool>) {
-        let now = Instant::now();
-        let until = self.next_deadline(now);
+    fn look(&mut self, look: &mut Look) {
+        let deadline = self.streams.iter().filter_map(Stream::deadline).min();
         let mut fds = vec![PollFd::new(self.waker.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.streams.iter().map(|stream| PollFd::new(stream.pipe.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.streams.iter().map(|stream| PollFd::new(stream.fd(), PollFlags::POLLIN)));
         // No flag asked for: only the closing of the other end (POLLERR, POLLHUP) is reported.
         fds.extend(self.watched.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::empty())));
-        let timeout = until.map_or(PollTimeout::NONE, |until| {
-            let left = until.saturating_duration_since(now) + Duration::from_millis(1);
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        });
-        let polled = poll(&mut fds, timeout);
-        ready.clear();
-        let count = 1 + self.streams.len();
-        ready.extend(fds[..count].iter().map(|fd| polled.is_ok() && fd.any().unwrap_or(true)));
-        let gone = fds.get(count).is_some_and(|fd| polled.is_ok() && fd.any().unwrap_or(false));
-        if gone {
-            self.reader_gone();
+        look.valid = poll(&mut fds, timeout(deadline)).is_ok();
+        let flag = |fd: &PollFd<'_>| look.valid && fd.any().unwrap_or(true);
+        let count = self.streams.len();
+        look.woken = flag(&fds[0]);
+        look.ready.clear();
+        look.ready.extend(fds[1..=count].iter().map(flag));
+        if fds.get(count + 1).is_some_and(flag) {
+            self.watched = None;
+            self.outlet.reader_gone();
         }
-    }
-
-    fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let partial = self.streams.iter().filter_map(Stream::shown_at);
-        let drains = self.drains.iter().map(|(_, until, _)| *until);
-        let finish = self.finishing.then_some(now + QUIET);
-        partial.chain(drains).chain(finish).min()
     }
 
     fn obey(&mut self, order: Order) {
+        let now = Instant::now();
         match order {
-            Order::Add(source) => self.streams.push(Stream {
-                process: source.process,
-                pipe: source.pipe.into(),
-                framer: Framer::default(),
-                last_read: Instant::now(),
-            }),
-            Order::Drain(process, done) => self.drains.push((process, Instant::now() + QUIET, done)),
+            Order::Add(source) => self.streams.push(Stream::new(source)),
+            Order::Drain(process, done) => {
+                let streams = self.streams.iter_mut().filter(|stream| stream.process == process);
+                streams.for_each(|stream| stream.must_be_read(now));
+                self.drains.push((process, done));
+            }
             Order::Finish => {
                 self.finishing = true;
-                // What was written before this moment has not been read yet, however long the stream was quiet.
-                self.streams.iter_mut().for_each(|stream| stream.last_read = Instant::now());
+                self.streams.iter_mut().for_each(|stream| stream.must_be_read(now));
             }
         }
     }
 
-    /// Shows lines that waited long enough, ends what is drained, gives up what is quiet.
-    fn settle(&mut self, now: Instant) {
-        for index in 0..self.streams.len() {
-            let stream = &self.streams[index];
-            if stream.shown_at().is_some_and(|at| now >= at) {
-                self.flush(index);
+    /// Answers whose process owes nothing any more. Something it left behind may hold the pipe for ever.
+    fn answer(&mut self) {
+        for index in (0..self.drains.len()).rev() {
+            let process = self.drains[index].0;
+            if !self.streams.iter().any(|stream| stream.process == process && stream.owes()) {
+                let _ = self.drains.swap_remove(index).1.send(());
             }
         }
-        if self.finishing {
-            for index in (0..self.streams.len()).rev() {
-                if now >= self.streams[index].last_read + QUIET {
-                    self.flush(index);
-                    self.streams.remove(index);
-                }
-            }
-        }
-        let (streams, drains) = (&self.streams, std::mem::take(&mut self.drains));
-        let mut answered = Vec::new();
-        for (process, until, done) in drains {
-            let last = streams.iter().filter(|stream| stream.process == process).map(|s| s.last_read).max();
-            match last {
-                Some(last) if now < until.max(last + QUIET) => {
-                    self.drains.push((process, until.max(last + QUIET), done));
-                }
-                _ => answered.push((process, done)),
-            }
-        }
-        for (process, done) in answered {
-            // Something it left behind may hold the pipe for ever; its beginning of a line is shown all the same.
-            for index in 0..self.streams.len() {
-                if self.streams[index].process == process {
-                    self.flush(index);
-                }
-            }
-            let _ = done.send(());
+    }
+
+    /// The stream was seen empty at `now`.
+    fn settle(&mut self, index: usize, now: Instant) {
+        let Worker { streams, outlet, .. } = self;
+        let stream = &mut streams[index];
+        let process = stream.process;
+        stream.is_empty(now, |chunk, continued| outlet.lines(process, chunk, continued));
+        if self.finishing && !self.streams[index].owes() {
+            self.end(index);
         }
     }
 
     fn read(&mut self, index: usize, buffer: &mut [u8]) {
-        let stream = &mut self.streams[index];
-        match stream.pipe.read(buffer) {
-            Ok(0) => {
-                self.flush(index);
-                self.streams.remove(index);
-            }
-            Ok(count) => {
-                stream.last_read = Instant::now();
-                let (sink, process) = (&mut self.sink, stream.process);
-                let handed = stream
+        let Worker { streams, outlet, .. } = self;
+        let stream = &mut streams[index];
+        let process = stream.process;
+        match stream.read(buffer) {
+            Found::Bytes(count) => {
+                stream
                     .framer
-                    .push(&buffer[..count], |chunk, continued| sink.lines(process, chunk, continued));
-                if handed.is_err() {
-                    self.reader_gone();
+                    .push(&buffer[..count], |chunk, continued| outlet.lines(process, chunk, continued));
+                stream.has_been_read();
+                if self.finishing && !self.streams[index].owes() {
+                    self.end(index);
                 }
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
-                ) => {}
-            // A terminal whose other side closed answers with an error instead of an end.
-            Err(_) => {
-                self.flush(index);
-                self.streams.remove(index);
-            }
+            Found::Nothing => {}
+            Found::End => self.end(index),
         }
     }
 
-    fn flush(&mut self, index: usize) {
-        let stream = &mut self.streams[index];
-        let (sink, process) = (&mut self.sink, stream.process);
-        if stream.framer.flush(|chunk, continued| sink.lines(process, chunk, continued)).is_err() {
+    fn end(&mut self, index: usize) {
+        let mut stream = self.streams.remove(index);
+        stream.framer.flush(|chunk, continued| self.outlet.lines(stream.process, chunk, continued));
+    }
+}
+
+impl Outlet {
+    fn lines(&mut self, process: usize, chunk: &[u8], continued: bool) {
+        if self.sink.lines(process, chunk, continued).is_err() {
             self.reader_gone();
         }
     }
 
-    /// From now on output is read and dropped, so that no child blocks on its way out.
+    /// Output is read on all the same, so that no child blocks on its way out.
     fn reader_gone(&mut self) {
-        struct Nowhere;
-        impl Sink for Nowhere {
-            fn lines(&mut self, _: usize, _: &[u8], _: bool) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        self.watched = None;
-        self.sink = Box::new(Nowhere);
         if let Some(closed) = self.closed.take() {
             closed();
         }
     }
 }
+
+fn timeout(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else { return PollTimeout::NONE };
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => PollTimeout::ZERO,
+        // In whole milliseconds, rounded up: never too early.
+        left => PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests;

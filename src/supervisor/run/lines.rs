@@ -4,11 +4,12 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::supervisor::machine::Input;
-use crate::supervisor::output::Sink;
+use crate::supervisor::output::{Gauge, Sink};
 
 /// How much of each process's output is remembered, in bytes.
 const REMEMBERED: usize = 4 << 10;
@@ -32,18 +33,36 @@ struct Shared {
     processes: Vec<Mutex<Tail>>,
     /// True while any pattern is waited for: the common case must not pay for it.
     expecting: AtomicBool,
+    alarms: Alarms,
 }
 
 #[derive(Default)]
 struct Tail {
     bytes: Vec<u8>,
     pattern: Option<Regex>,
+    /// It is ready: what it writes may say that it no longer is.
+    watched: bool,
+}
+
+/// What servers write when code was changed under them or broke: Python, uvicorn's reloader, Node and Next.js.
+const ALARMS: [&str; 5] =
+    ["Traceback (most recent call last)", "Reloading...", "SyntaxError", "Failed to compile", "\u{2a2f} "];
+
+struct Alarms {
+    finders: [Finder<'static>; ALARMS.len()],
+}
+
+impl Alarms {
+    fn sound(&self, chunk: &[u8]) -> bool {
+        self.finders.iter().any(|finder| finder.find(chunk).is_some())
+    }
 }
 
 impl Lines {
     pub(super) fn new(sink: Box<dyn Sink>, processes: usize, inputs: UnboundedSender<Input>) -> Lines {
         let processes = (0..processes).map(|_| Mutex::default()).collect();
-        let shared = Arc::new(Shared { processes, expecting: AtomicBool::new(false) });
+        let alarms = Alarms { finders: ALARMS.map(Finder::new) };
+        let shared = Arc::new(Shared { processes, expecting: AtomicBool::new(false), alarms });
         Lines { sink, tails: Tails { shared }, inputs }
     }
 
@@ -57,6 +76,9 @@ impl Sink for Lines {
         {
             let mut tail = self.tails.lock(process);
             tail.remember(chunk);
+            if tail.watched && self.tails.shared.alarms.sound(chunk) {
+                let _ = self.inputs.send(Input::Doubt(process));
+            }
             if self.tails.shared.expecting.load(Ordering::Relaxed)
                 && tail
                     .pattern
@@ -69,6 +91,10 @@ impl Sink for Lines {
         }
         self.sink.lines(process, chunk, continued)
     }
+
+    fn gauge(&self) -> Gauge {
+        self.sink.gauge()
+    }
 }
 
 impl Tails {
@@ -80,6 +106,11 @@ impl Tails {
     pub(super) fn expect(&self, process: usize, pattern: Regex) {
         self.lock(process).pattern = Some(pattern);
         self.shared.expecting.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on, what `process` writes may raise a doubt whether it still is ready; or no longer.
+    pub(super) fn watch(&self, process: usize, watched: bool) {
+        self.lock(process).watched = watched;
     }
 
     /// `first` and then the last lines of `process`.

@@ -1,0 +1,153 @@
+//! `devrun logs`: what the processes of this worktree wrote, and what they go on to write.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use regex::bytes::Regex;
+use serde_json::json;
+
+use super::args;
+use crate::context::Context;
+use crate::control::{self, State};
+use crate::error::{Code, Exit, Report};
+use crate::logs::query::{self, Filter, Told};
+use crate::logs::{self, Stamp};
+use crate::prepare;
+use crate::ui::console::Console;
+use crate::ui::lines::Prefixes;
+
+/// Lines that are shown when nothing is said about how many.
+const SHOWN: usize = 200;
+/// Time between two looks at what is new.
+const POLL: Duration = Duration::from_millis(50);
+/// Looks without anything new between two at whether the stack still runs.
+const QUIET: u32 = 5;
+
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Logs,
+    as_json: bool,
+) -> Result<Exit, Report> {
+    let filter = filter(args)?;
+    let worktree = prepare::locate(ctx).await?;
+    let folder = logs::folder(&worktree.state);
+    let unreadable = |error: std::io::Error| {
+        Report::new(Code::State, format!("the logs in {} cannot be read: {error}", folder.display()))
+    };
+    let known = query::names(&folder).map_err(unreadable)?;
+    let names = chosen(&known, &args.names)?;
+    if known.is_empty() {
+        ctx.events.note("nothing has run in this worktree yet");
+    }
+    let count = args.lines.or_else(|| args.since.is_none().then_some(SHOWN));
+    let running = args.follow && runs(&worktree.state).await?;
+    let (told, mut follow) = query::read(&folder, &names, &filter, count).map_err(unreadable)?;
+    let mut page = Page::new(console, &names, as_json);
+    let mut printed = page.print(&told);
+    let mut quiet = 0;
+    while running && printed.is_ok() {
+        let told = follow.next().map_err(unreadable)?;
+        if !told.is_empty() {
+            quiet = 0;
+            printed = page.print(&told);
+            continue;
+        }
+        quiet += 1;
+        if quiet % QUIET == 0 && !runs(&worktree.state).await? {
+            // What was written between the last look and the end.
+            let told = follow.next().map_err(unreadable)?;
+            printed = page.print(&told);
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    super::printed(printed)
+}
+
+async fn runs(state: &Path) -> Result<bool, Report> {
+    Ok(!matches!(control::look(state, Duration::ZERO).await?, State::Free))
+}
+
+fn filter(args: &args::Logs) -> Result<Filter, Report> {
+    let since = args.since.as_deref().map(|text| {
+        Stamp::understand(text, SystemTime::now()).ok_or_else(|| {
+            Report::new(Code::ConfigInvalid, format!("--since does not understand `{text}`"))
+                .with_fix("90s, 5m, 2h, 1d, or a time as in 2026-01-31T12:00:00Z")
+        })
+    });
+    let grep = args.grep.as_deref().map(|text| {
+        Regex::new(text).map_err(|error| {
+            Report::new(Code::ConfigInvalid, "--grep is no regular expression").with_cause(error.to_string())
+        })
+    });
+    Ok(Filter { since: since.transpose()?, grep: grep.transpose()? })
+}
+
+/// Those that were asked for, or all.
+fn chosen(known: &[String], asked: &[String]) -> Result<Vec<String>, Report> {
+    if asked.is_empty() {
+        return Ok(known.to_vec());
+    }
+    if let Some(unknown) = asked.iter().find(|name| !known.contains(name)) {
+        let fix = match known {
+            [] => "start it: nothing has run in this worktree yet".into(),
+            known => format!("one of: {}", known.join(", ")),
+        };
+        return Err(Report::new(Code::ConfigInvalid, format!("there are no logs of {unknown}")).with_fix(fix));
+    }
+    // In the order of the list, each once.
+    Ok(known.iter().filter(|name| asked.contains(name)).cloned().collect())
+}
+
+/// Where lines are printed.
+struct Page<'a> {
+    console: &'a Console,
+    names: &'a [String],
+    prefixes: Prefixes,
+    as_json: bool,
+    text: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl Page<'_> {
+    fn new<'a>(console: &'a Console, names: &'a [String], as_json: bool) -> Page<'a> {
+        let shown: Vec<&str> = names.iter().map(String::as_str).collect();
+        let prefixes = Prefixes::new(&shown, console.style());
+        Page { console, names, prefixes, as_json, text: Vec::new(), buffer: Vec::new() }
+    }
+
+    fn print(&mut self, told: &[Told]) -> std::io::Result<()> {
+        for part in told.chunks(1000) {
+            self.text.clear();
+            for told in part {
+                self.add(told)?;
+            }
+            self.console.print(&self.text)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, Told { process, line }: &Told) -> std::io::Result<()> {
+        let Page { text, buffer, .. } = self;
+        if self.as_json {
+            let mut object = json!({
+                "time": line.time.as_str(),
+                "process": self.names[*process],
+                "line": String::from_utf8_lossy(&line.text),
+            });
+            if line.continued {
+                object["continued"] = true.into();
+            }
+            text.extend_from_slice(object.to_string().as_bytes());
+            text.push(b'\n');
+            return Ok(());
+        }
+        let mut whole = line.text.clone();
+        whole.push(b'\n');
+        self.prefixes.write(buffer, *process, &whole, line.continued, |piece| {
+            text.extend_from_slice(piece);
+            Ok(())
+        })
+    }
+}

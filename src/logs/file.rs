@@ -1,0 +1,137 @@
+//! The files of one process: appended to, turned over when they are full.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use super::{FILES, rotated};
+
+/// The current file of one process, open for writing.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    /// From this size on a new one is begun.
+    most: u64,
+}
+
+impl LogFile {
+    /// Opens it, or makes it, for us alone.
+    pub(super) fn open(path: PathBuf, most: u64) -> io::Result<LogFile> {
+        let mut file = make(&path)?;
+        let mut size = file.metadata()?.len();
+        if size > 0 {
+            // Whoever wrote it last may have been killed within a line.
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            if file.read(&mut last)? == 1 && last != *b"\n" {
+                file.write_all(b"\n")?;
+                size += 1;
+            }
+        }
+        Ok(LogFile { path, file, size, most })
+    }
+
+    /// Adds whole lines. When they cannot be written none of them is there.
+    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let length = lines.len() as u64;
+        if self.size > 0 && self.size + length > self.most {
+            self.turn_over()?;
+        }
+        if let Err(error) = self.file.write_all(lines) {
+            // A part of a line is worse than none.
+            let _ = self.file.set_len(self.size);
+            return Err(error);
+        }
+        self.size += length;
+        Ok(())
+    }
+
+    fn turn_over(&mut self) -> io::Result<()> {
+        // Removed first: some file systems write a file out at once when it takes the place of another.
+        let mut turned = match std::fs::remove_file(rotated(&self.path, FILES - 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        for age in (0..FILES - 1).rev() {
+            let renamed = std::fs::rename(rotated(&self.path, age), rotated(&self.path, age + 1));
+            turned = turned.and(match renamed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            });
+        }
+        match turned.and_then(|()| make(&self.path)) {
+            Ok(file) => self.file = file,
+            Err(error) => {
+                // Nothing may grow without bounds, whatever happens to the folder.
+                self.file.set_len(0)?;
+                self.size = 0;
+                return Err(error);
+            }
+        }
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn make(path: &std::path::Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .read(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn text(path: &std::path::Path) -> String {
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    #[test]
+    fn full_files_are_turned_over_and_the_oldest_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.log");
+        let mut file = LogFile::open(path.clone(), 10).unwrap();
+        for line in ["one 1\n", "two 2\n", "three\n", "four 4\n", "5\n"] {
+            file.append(line.as_bytes()).unwrap();
+        }
+        let all = [0, 1, 2, 3].map(|age| text(&rotated(&path, age)));
+        assert_eq!(all, ["four 4\n5\n", "three\n", "two 2\n", ""]);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_later_run_goes_on_where_a_killed_one_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.log");
+        LogFile::open(path.clone(), 100).unwrap().append(b"whole\nha").unwrap();
+        LogFile::open(path.clone(), 100).unwrap().append(b"next\n").unwrap();
+        assert_eq!(text(&path), "whole\nha\nnext\n");
+        LogFile::open(path.clone(), 20).unwrap().append(b"another\n").unwrap();
+        assert_eq!(
+            (text(&path).as_str(), text(&rotated(&path, 1)).as_str()),
+            ("another\n", "whole\nha\nnext\n")
+        );
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_an_error_and_nothing_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logs/web.log");
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        let mut file = LogFile::open(path.clone(), 10).unwrap();
+        file.append(b"one line\n").unwrap();
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        assert!(file.append(b"two lines\n").is_err());
+        assert_eq!(file.file.metadata().unwrap().len(), 0);
+    }
+}

@@ -1,0 +1,265 @@
+//! Writes lines down, on a thread of its own: whoever hands them over waits only when the disk is much slower than they come.
+//!
+//! One time for each batch that was read, no allocation per line. What cannot be written is said once and then let go: the
+//! stack matters more than its log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::file::LogFile;
+use super::stamp::{self, Stamp};
+use super::{OWN, current, events, name_of_process};
+use crate::event::Event;
+use crate::os::fs;
+use crate::supervisor::output::{Gauge, Sink};
+
+/// What a file holds at most.
+const SIZE: u64 = 10 << 20;
+/// What may wait to be written.
+const ROOM: usize = 512 << 10;
+/// What is written at once.
+const PIECE: usize = 64 << 10;
+/// How long those who hand lines over, and the end, wait for a disk that does not take them.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Handle on the thread that writes. Dropping it writes what is left.
+pub struct Store {
+    queue: Arc<Queue>,
+    ended: Receiver<()>,
+}
+
+/// What waits to be written.
+struct Queue {
+    batch: Mutex<Batch>,
+    filled: Condvar,
+    emptied: Condvar,
+}
+
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    items: Vec<Item>,
+    /// Files to be opened, in the order of their numbers.
+    names: Vec<String>,
+    known: usize,
+    /// The disk does not take anything: what does not fit in is let go.
+    hung: bool,
+    over: bool,
+}
+
+/// A part of the bytes: whole lines of one file, read at one time.
+struct Item {
+    file: usize,
+    length: usize,
+    continued: bool,
+    /// Since 1970.
+    millis: u64,
+}
+
+impl Store {
+    /// Begins to write below `folder`, which is made. `complain` is called at most once, with why not everything is
+    /// written down; from the thread that writes.
+    pub fn open(folder: &Path, complain: impl FnOnce(String) + Send + 'static) -> Store {
+        let queue =
+            Arc::new(Queue { batch: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() });
+        queue.add(OWN.into());
+        let writer = Writer {
+            queue: queue.clone(),
+            folder: folder.to_path_buf(),
+            files: Vec::new(),
+            complain: Some(Box::new(complain)),
+            lines: Vec::new(),
+        };
+        let (ending, ended) = channel();
+        // Without a thread nothing is written, and nothing waits.
+        let started = std::thread::Builder::new().name("logs".into()).spawn(move || {
+            writer.work();
+            let _ = ending.send(());
+        });
+        if started.is_err() {
+            queue.lock().over = true;
+        }
+        Store { queue, ended }
+    }
+
+    /// A sink that writes down the lines of processes with these `names` on their way to `sink`.
+    pub fn before<S: Sink>(&self, names: &[&str], sink: S) -> impl Sink + use<S> {
+        let files = names.iter().map(|name| self.queue.add(name_of_process(name))).collect();
+        Tee { queue: self.queue.clone(), files, sink }
+    }
+
+    /// Something that writes down events; it outlives the store and then does nothing.
+    pub fn listener(&self) -> impl Fn(&Event) + Send + Sync + 'static {
+        let queue = self.queue.clone();
+        move |event| {
+            if let Some(text) = events::text(event) {
+                queue.push(0, text.as_bytes(), false, false);
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.queue.lock().over = true;
+        self.queue.filled.notify_one();
+        let _ = self.ended.recv_timeout(PATIENCE);
+    }
+}
+
+struct Tee<S> {
+    queue: Arc<Queue>,
+    files: Vec<usize>,
+    sink: S,
+}
+
+impl<S: Sink> Sink for Tee<S> {
+    fn lines(&mut self, process: usize, chunk: &[u8], continued: bool) -> io::Result<()> {
+        self.queue.push(self.files[process], chunk, continued, true);
+        self.sink.lines(process, chunk, continued)
+    }
+
+    fn gauge(&self) -> Gauge {
+        self.sink.gauge()
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the file for `name`.
+    fn add(&self, name: String) -> usize {
+        let mut batch = self.lock();
+        batch.names.push(name);
+        batch.known += 1;
+        batch.known - 1
+    }
+
+    fn push(&self, file: usize, chunk: &[u8], continued: bool, may_wait: bool) {
+        let millis = stamp::millis(SystemTime::now());
+        let mut batch = self.lock();
+        let is_full = |batch: &Batch| !batch.items.is_empty() && batch.bytes.len() + chunk.len() > ROOM;
+        if may_wait && is_full(&batch) && !batch.hung && !batch.over {
+            batch = self
+                .emptied
+                .wait_timeout_while(batch, PATIENCE, |batch| is_full(batch))
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(batch, _)| batch);
+            batch.hung = is_full(&batch);
+        }
+        if batch.over || (may_wait && is_full(&batch)) {
+            return;
+        }
+        let was_empty = batch.items.is_empty();
+        batch.bytes.extend_from_slice(chunk);
+        batch.items.push(Item { file, length: chunk.len(), continued, millis });
+        drop(batch);
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Exchanges `batch`, which is done with, for what waits; false when nothing ever will.
+    fn exchange(&self, done: &mut Batch) -> bool {
+        done.bytes.clear();
+        done.bytes.shrink_to(ROOM);
+        done.items.clear();
+        done.names.clear();
+        let waiting = |batch: &mut Batch| batch.items.is_empty() && batch.names.is_empty() && !batch.over;
+        let mut batch = self.filled.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
+        let lost = batch.hung;
+        std::mem::swap(&mut batch.bytes, &mut done.bytes);
+        std::mem::swap(&mut batch.items, &mut done.items);
+        std::mem::swap(&mut batch.names, &mut done.names);
+        batch.hung = false;
+        done.hung = lost;
+        self.emptied.notify_all();
+        !(done.items.is_empty() && done.names.is_empty())
+    }
+}
+
+/// The thread's side.
+struct Writer {
+    queue: Arc<Queue>,
+    folder: PathBuf,
+    files: Vec<Option<LogFile>>,
+    complain: Option<Box<dyn FnOnce(String) + Send>>,
+    /// Lines with their times, to be written at once.
+    lines: Vec<u8>,
+}
+
+impl Writer {
+    fn work(mut self) {
+        if let Err(error) = fs::make_own_dir(&self.folder) {
+            self.complain(&error.to_string());
+        }
+        let mut batch = Batch::default();
+        while self.queue.clone().exchange(&mut batch) {
+            for name in &batch.names {
+                let opened = LogFile::open(current(&self.folder, name), SIZE);
+                let file = opened.map_err(|error| self.complain(&format!("{name}.log: {error}"))).ok();
+                self.files.push(file);
+            }
+            self.write(&batch);
+            if batch.hung {
+                self.complain("the disk took nothing for a while");
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) {
+        let mut rest = batch.bytes.as_slice();
+        let (mut millis, mut stamp) = (0, Stamp::at(0));
+        for (index, item) in batch.items.iter().enumerate() {
+            let (chunk, after) = rest.split_at(item.length);
+            rest = after;
+            if item.millis != millis {
+                (millis, stamp) = (item.millis, Stamp::at(item.millis));
+            }
+            self.add(item, &stamp, chunk);
+            let next = batch.items.get(index + 1);
+            if next.is_none_or(|next| next.file != item.file) {
+                self.flush(item.file);
+            }
+        }
+    }
+
+    fn add(&mut self, item: &Item, stamp: &Stamp, chunk: &[u8]) {
+        let mut start = 0;
+        let mut prefix = [0; Stamp::LENGTH + 1];
+        prefix[..Stamp::LENGTH].copy_from_slice(stamp.as_bytes());
+        prefix[Stamp::LENGTH] = if item.continued { b'+' } else { b' ' };
+        for end in memchr::memchr_iter(b'\n', chunk) {
+            self.lines.extend_from_slice(&prefix);
+            self.lines.extend_from_slice(&chunk[start..=end]);
+            prefix[Stamp::LENGTH] = b' ';
+            start = end + 1;
+            if self.lines.len() >= PIECE {
+                self.flush(item.file);
+            }
+        }
+    }
+
+    fn flush(&mut self, file: usize) {
+        if let Some(Some(file)) = self.files.get_mut(file)
+            && let Err(error) = file.append(&self.lines)
+        {
+            self.complain(&error.to_string());
+        }
+        self.lines.clear();
+        self.lines.shrink_to(2 * PIECE);
+    }
+
+    fn complain(&mut self, why: &str) {
+        if let Some(complain) = self.complain.take() {
+            complain(format!("not all output is written to {}: {why}", self.folder.display()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
