@@ -1,5 +1,8 @@
 //! `devrun up`: everything, in the foreground, until Ctrl-C.
 
+mod sockets;
+mod telling;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -11,15 +14,12 @@ use crate::context::Context;
 use crate::control::client::Client;
 use crate::control::desk::Desk;
 use crate::control::status::Status;
-use crate::control::{self, Claim, Journal, Record, State, server, socket};
+use crate::control::{self, Claim, Record, State, server, socket};
 use crate::database::local;
-use crate::error::{Code, Exit, Holder, Report};
-use crate::event::{Event, Events};
-use crate::logs;
+use crate::error::{Exit, Report};
+use crate::event::Event;
 use crate::logs::store::Store;
-use crate::os::net;
-use crate::plan::{Plan, PortUse};
-use crate::ports::guard::{self, Ownership};
+use crate::plan::Plan;
 use crate::prepare::{self, Work};
 use crate::supervisor::keeper::{Link, Trust};
 use crate::supervisor::machine::{Outcome, Why};
@@ -66,8 +66,8 @@ pub(super) async fn run(
     let branch = worktree.git.as_ref().and_then(|git| git.branch());
     let status = Status::preparing(&worktree.path, branch, &worktree.slug);
     let (desk, orders) = Desk::new(status, stops.asker());
-    let log = log(ctx, &worktree);
-    let ctx = &logging(ctx, &log);
+    let log = telling::log(ctx, &worktree);
+    let ctx = &telling::logging(ctx, &log);
     let run = Run { ctx, console, args, worktree: &worktree, claim: &claim, desk: &desk, log: &log };
     let result = run.bring_up(orders, &mut link, &mut stops).await;
     let failure = result.as_ref().map_or_else(Some, |outcome| outcome.report.as_ref());
@@ -138,7 +138,7 @@ impl Run<'_> {
         // Before anything that takes time: others want to know who holds the lock.
         let record = Record { socket: Some(place), ..Record::new(keeper_pid(), &worktree.path) };
         claim.record(&record)?;
-        let ctx = &noting_the_end(self.ctx, claim.journal(), desk);
+        let ctx = &telling::noting_the_end(self.ctx, claim.journal(), desk);
         if claim.unclean {
             let left = sweep::kill_leftovers(&tag);
             if left > 0 {
@@ -147,7 +147,7 @@ impl Run<'_> {
         }
         let mut entrust = |about: PathBuf, held| link.entrust(Trust { about, held }).map_err(lost);
         let options = prepare::Options { strict_ports: self.args.strict_ports };
-        let tagged = tagged(ctx, &tag);
+        let tagged = telling::tagged(ctx, &tag);
         let preparing = prepare::start(&tagged, worktree.clone(), &options, &mut entrust);
         let work = tokio::select! {
             biased;
@@ -155,12 +155,66 @@ impl Run<'_> {
             work = preparing => work?,
         };
         desk.plan(&work.plan);
-        let sockets = listen(&work.plan)?;
+        let sockets = sockets::listen(&work.plan)?;
         let (ports, urls) = (work.plan.ports.clone(), work.plan.urls.clone());
         claim.record(&Record { ports, urls, ..record })?;
-        let outcome = supervise(ctx, self.console, self.log, &tag, work, sockets, orders, stops).await;
+        let outcome = self.supervise(ctx, &tag, work, sockets, orders, stops).await;
         drop(answering);
         Ok(outcome)
+    }
+
+    async fn supervise(
+        &self,
+        ctx: &Context,
+        tag: &str,
+        work: Work,
+        sockets: BTreeMap<u16, TcpListener>,
+        orders: Orders,
+        stops: &mut Stops,
+    ) -> Outcome {
+        let Work { plan, open, gates, prepared, tasks } = work;
+        let names: Vec<&str> = plan.processes.iter().map(|process| process.name.as_str()).collect();
+        let (all_up, when_up) = tokio::sync::oneshot::channel();
+        let mut all_up = Some(all_up);
+        let setup = Setup {
+            plan: plan.clone(),
+            events: ctx.events.clone(),
+            tag: format!("{tag}.{}", unique()),
+            sockets,
+            sink: Box::new(self.log.before(&names, self.console.sink(&names))),
+            watched: self.console.watched_output(),
+            verify: Box::new(sockets::verify),
+            on_ready: Box::new(move || {
+                let _ = all_up.take().map(|up| up.send(()));
+            }),
+        };
+        let announce = announce(ctx, plan, prepared, when_up);
+        tokio::pin!(announce);
+        let running = run::run(setup, open, gates, orders, stops);
+        tokio::pin!(running);
+        let outcome = tokio::select! {
+            outcome = &mut running => outcome,
+            () = &mut announce => running.await,
+        };
+        drop(tasks);
+        outcome
+    }
+}
+
+/// Tells that everything is ready, once the processes are and the preparation is done.
+async fn announce(
+    ctx: &Context,
+    plan: Arc<Plan>,
+    prepared: prepare::Prepared,
+    when_up: tokio::sync::oneshot::Receiver<()>,
+) {
+    let (up, migrated) = tokio::join!(when_up, prepared);
+    match (up, migrated) {
+        (Ok(()), Ok(migrated)) => {
+            ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() });
+        }
+        // The run ends for a reason that is told elsewhere.
+        _ => std::future::pending().await,
     }
 }
 
@@ -184,137 +238,6 @@ impl Drop for Answering {
         // What stays is known as stale: nobody holds the worktree's lock.
         let _ = std::fs::remove_file(&self.place);
     }
-}
-
-/// What is printed and told is written down as well.
-fn log(ctx: &Context, worktree: &Worktree) -> Store {
-    let events = ctx.events.clone();
-    Store::open(&logs::folder(&worktree.state), move |why| events.warn(why))
-}
-
-fn logging(ctx: &Context, log: &Store) -> Context {
-    let (events, write) = (ctx.events.clone(), log.listener());
-    let both = move |event| {
-        write(&event);
-        events.send(event);
-    };
-    Context { events: Events::new(both), ..ctx.clone() }
-}
-
-/// A context in which the beginning of the end is written down, for others who ask.
-fn noting_the_end(ctx: &Context, journal: Journal, desk: &Desk) -> Context {
-    let events = desk.listen(ctx.events.clone());
-    let noting = move |event| {
-        if matches!(event, Event::Stopping { .. }) {
-            journal.ending();
-        }
-        events.send(event);
-    };
-    Context { events: Events::new(noting), ..ctx.clone() }
-}
-
-/// A context in which what preparation starts carries the run's tag: an installer or a migration may leave processes
-/// behind when both devruns are killed.
-fn tagged(ctx: &Context, worktree_tag: &str) -> Context {
-    let mut ctx = ctx.clone();
-    ctx.env.insert(sweep::RUN_TAG.into(), format!("{worktree_tag}.prepare").into());
-    ctx
-}
-
-async fn supervise(
-    ctx: &Context,
-    console: &Console,
-    log: &Store,
-    worktree_tag: &str,
-    work: Work,
-    sockets: BTreeMap<u16, TcpListener>,
-    orders: Orders,
-    stops: &mut Stops,
-) -> Outcome {
-    let Work { plan, open, gates, prepared, tasks } = work;
-    let names: Vec<&str> = plan.processes.iter().map(|process| process.name.as_str()).collect();
-    let (all_up, when_up) = tokio::sync::oneshot::channel();
-    let mut all_up = Some(all_up);
-    let setup = Setup {
-        plan: plan.clone(),
-        events: ctx.events.clone(),
-        tag: format!("{worktree_tag}.{}", unique()),
-        sockets,
-        sink: Box::new(log.before(&names, console.sink(&names))),
-        watched: console.watched_output(),
-        verify: Box::new(verify),
-        on_ready: Box::new(move || {
-            let _ = all_up.take().map(|up| up.send(()));
-        }),
-    };
-    let announce = announce(ctx, plan, prepared, when_up);
-    tokio::pin!(announce);
-    let running = run::run(setup, open, gates, orders, stops);
-    tokio::pin!(running);
-    let outcome = tokio::select! {
-        outcome = &mut running => outcome,
-        () = &mut announce => running.await,
-    };
-    drop(tasks);
-    outcome
-}
-
-/// Tells that everything is ready, once the processes are and the preparation is done.
-async fn announce(
-    ctx: &Context,
-    plan: Arc<Plan>,
-    prepared: prepare::Prepared,
-    when_up: tokio::sync::oneshot::Receiver<()>,
-) {
-    let (up, migrated) = tokio::join!(when_up, prepared);
-    match (up, migrated) {
-        (Ok(()), Ok(migrated)) => {
-            ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() });
-        }
-        // The run ends for a reason that is told elsewhere.
-        _ => std::future::pending().await,
-    }
-}
-
-/// Binds the ports that are handed over, before anything starts: from here on nobody can take them, and clients wait.
-fn listen(plan: &Plan) -> Result<BTreeMap<u16, TcpListener>, Report> {
-    let mut sockets = BTreeMap::new();
-    for process in &plan.processes {
-        if let Some(PortUse::Listens { port, .. }) = process.port {
-            let socket = net::listen_on(port).map_err(|error| {
-                let report = Report::new(
-                    Code::PortBusy,
-                    format!("port {port} of {} cannot be had: {error}", process.name),
-                );
-                match guard::holder(port) {
-                    Some(holder) => {
-                        report.with_holder(holder).with_fix("stop it, or run devrun again for other ports")
-                    }
-                    None => report.with_fix("run devrun again: it will choose other ports"),
-                }
-            })?;
-            sockets.insert(port, socket);
-        }
-    }
-    Ok(sockets)
-}
-
-/// A ready process whose port somebody else answers on is the worst failure there is.
-fn verify(port: u16, leader: u32) -> Option<Report> {
-    match guard::listener_is_ours(port, leader) {
-        Ownership::Stranger(holder) if holder.pid == Some(std::process::id()) => None,
-        Ownership::Stranger(holder) => Some(stolen(port, holder)),
-        _ => None,
-    }
-}
-
-fn stolen(port: u16, holder: Holder) -> Report {
-    Report::new(Code::PortStolen, format!("port {port} is answered by somebody else"))
-        .with_cause(
-            "this is the environment, not the code: another process listens on the port of this worktree",
-        )
-        .with_holder(holder)
-        .with_fix("stop that process, then run devrun again")
 }
 
 /// The same JSON as whoever started it gets with `up -d`.

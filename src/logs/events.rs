@@ -19,8 +19,9 @@ pub(super) fn text(event: &Event) -> Option<String> {
         Event::NotYet { name, answer } => format!("{name}: not ready: {answer}"),
         Event::Process { name, state } => format!("{name}: {}", doing(state)),
         Event::Ready { plan, took, .. } => {
-            let urls = plan.urls.iter().map(|(name, url)| format!(", {name} {url}")).collect::<String>();
-            format!("ready in {:.1} s{urls}", took.as_secs_f64())
+            let urls =
+                plan.urls.iter().map(|(name, url)| format!("{name} {url}")).collect::<Vec<_>>().join(", ");
+            format!("ready in {:.1} s {urls}", took.as_secs_f64())
         }
         Event::Stopping { why } => format!("stopping: {why}"),
         Event::StopWaiting { names, since } => {
