@@ -26,7 +26,18 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("logs", &["supervisor"]),
     (
         "cli",
-        &["worktree", "config", "ports", "deps", "database", "supervisor", "prepare", "control", "logs", "ui"],
+        &[
+            "worktree",
+            "config",
+            "ports",
+            "deps",
+            "database",
+            "supervisor",
+            "prepare",
+            "control",
+            "logs",
+            "ui",
+        ],
     ),
 ];
 

@@ -10,6 +10,8 @@ mod asking;
 mod config;
 #[path = "integration/ground.rs"]
 mod ground;
+#[path = "integration/logs.rs"]
+mod logs;
 #[path = "integration/ports.rs"]
 mod ports;
 #[path = "integration/stack.rs"]

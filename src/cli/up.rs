@@ -58,7 +58,9 @@ pub(super) async fn run(
         }
     };
     let log = log(ctx, &worktree);
-    let result = bring_up(&logging(ctx, &log), console, args, &log, &worktree, &claim, &mut link, &mut stops).await;
+    let voice = Voice { console, log: &log };
+    let logged = logging(ctx, &log);
+    let result = bring_up(&logged, &voice, args, &worktree, &claim, &mut link, &mut stops).await;
     let failure = match &result {
         Ok(outcome) => outcome.report.as_ref(),
         Err(report) => Some(report),
@@ -108,9 +110,8 @@ async fn claim(ctx: &Context, worktree: &Worktree) -> Result<Found, Report> {
 
 async fn bring_up(
     ctx: &Context,
-    console: &Console,
+    voice: &Voice<'_>,
     args: &args::Up,
-    log: &Store,
     worktree: &Worktree,
     claim: &Claim,
     link: &mut Link,
@@ -145,7 +146,13 @@ async fn bring_up(
         work.plan.ports.clone(),
         work.plan.urls.clone(),
     ))?;
-    Ok(supervise(ctx, console, log, &worktree_tag, work, sockets, stops).await)
+    Ok(supervise(ctx, voice, &worktree_tag, work, sockets, stops).await)
+}
+
+/// Where what happens is shown and written down.
+struct Voice<'a> {
+    console: &'a Console,
+    log: &'a Store,
 }
 
 /// What is printed and told is written down as well.
@@ -185,8 +192,7 @@ fn tagged(ctx: &Context, worktree_tag: &str) -> Context {
 
 async fn supervise(
     ctx: &Context,
-    console: &Console,
-    log: &Store,
+    voice: &Voice<'_>,
     worktree_tag: &str,
     work: Work,
     sockets: BTreeMap<u16, TcpListener>,
@@ -201,8 +207,8 @@ async fn supervise(
         events: ctx.events.clone(),
         tag: format!("{worktree_tag}.{}", unique()),
         sockets,
-        sink: Box::new(log.before(&names, console.sink(&names))),
-        watched: console.watched_output(),
+        sink: Box::new(voice.log.before(&names, voice.console.sink(&names))),
+        watched: voice.console.watched_output(),
         verify: Box::new(verify),
         on_ready: Box::new(move || {
             let _ = all_up.take().map(|up| up.send(()));

@@ -117,7 +117,10 @@ mod tests {
         LogFile::open(path.clone(), 100).unwrap().append(b"next\n").unwrap();
         assert_eq!(text(&path), "whole\nha\nnext\n");
         LogFile::open(path.clone(), 20).unwrap().append(b"another\n").unwrap();
-        assert_eq!((text(&path).as_str(), text(&rotated(&path, 1)).as_str()), ("another\n", "whole\nha\nnext\n"));
+        assert_eq!(
+            (text(&path).as_str(), text(&rotated(&path, 1)).as_str()),
+            ("another\n", "whole\nha\nnext\n")
+        );
     }
 
     #[test]

@@ -69,7 +69,8 @@ pub fn names(folder: &Path) -> io::Result<Vec<String>> {
 
 /// The last `count` lines of process `name` below `folder`; none when there is nothing of it.
 pub fn tail(folder: &Path, name: &str, count: usize) -> io::Result<Vec<Line>> {
-    last::lines(&current(folder, &name_of_process(name)), &Filter::default(), Some(count)).map(|(lines, _)| lines)
+    last::lines(&current(folder, &name_of_process(name)), &Filter::default(), Some(count))
+        .map(|(lines, _)| lines)
 }
 
 /// The last `count` lines of all of `names` (as [`names`] gives them) together, by time; and what follows them.

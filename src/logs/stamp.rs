@@ -46,7 +46,8 @@ impl Stamp {
     pub(super) fn read(bytes: &[u8]) -> Option<Stamp> {
         let bytes: [u8; Stamp::LENGTH] = bytes.get(..Stamp::LENGTH)?.try_into().ok()?;
         let shape = b"0000-00-00T00:00:00.000Z";
-        let fits = |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+        let fits =
+            |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
         bytes.iter().zip(shape).all(fits).then_some(Stamp(bytes))
     }
 
@@ -103,7 +104,8 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     let year = if month <= 2 { year.checked_sub(1)? } else { year };
     let (era, year_of_era) = (year / 400, year % 400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    (era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year).checked_sub(719_468)
+    (era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year)
+        .checked_sub(719_468)
 }
 
 fn ago(text: &str) -> Option<Duration> {
@@ -180,9 +182,23 @@ mod tests {
             ("2026-11-21T07:57:10.123456+02:30", "2026-11-21T05:27:10.123Z"),
             ("2026-11-20T21:27:10-08:00", "2026-11-21T05:27:10.000Z"),
         ] {
-            assert_eq!(Stamp::understand(text, now).map(|stamp| stamp.to_string()).as_deref(), Some(expected), "{text}");
+            assert_eq!(
+                Stamp::understand(text, now).map(|stamp| stamp.to_string()).as_deref(),
+                Some(expected),
+                "{text}"
+            );
         }
-        for text in ["", "5", "m", "5y", "yesterday", "2026-11-21", "2026-13-21T05:27:10Z", "2026-11-21T05:27:10", "ü"] {
+        for text in [
+            "",
+            "5",
+            "m",
+            "5y",
+            "yesterday",
+            "2026-11-21",
+            "2026-13-21T05:27:10Z",
+            "2026-11-21T05:27:10",
+            "ü",
+        ] {
             assert_eq!(Stamp::understand(text, now), None, "{text}");
         }
     }

@@ -19,9 +19,9 @@ use crate::supervisor::output::{Gauge, Sink};
 /// What a file holds at most.
 const SIZE: u64 = 10 << 20;
 /// What may wait to be written.
-const ROOM: usize = 512 << 10;
+const ROOM: usize = 1 << 20;
 /// What is written at once.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 256 << 10;
 /// How long those who hand lines over, and the end, wait for a disk that does not take them.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -63,11 +63,8 @@ impl Store {
     /// Begins to write below `folder`, which is made. `complain` is called at most once, with why not everything is
     /// written down; from the thread that writes.
     pub fn open(folder: &Path, complain: impl FnOnce(String) + Send + 'static) -> Store {
-        let queue = Arc::new(Queue {
-            batch: Mutex::default(),
-            filled: Condvar::new(),
-            emptied: Condvar::new(),
-        });
+        let queue =
+            Arc::new(Queue { batch: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() });
         queue.add(OWN.into());
         let writer = Writer {
             queue: queue.clone(),
@@ -173,8 +170,7 @@ impl Queue {
         done.items.clear();
         done.names.clear();
         let waiting = |batch: &mut Batch| batch.items.is_empty() && batch.names.is_empty() && !batch.over;
-        let mut batch =
-            self.filled.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
+        let mut batch = self.filled.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
         let lost = batch.hung;
         std::mem::swap(&mut batch.bytes, &mut done.bytes);
         std::mem::swap(&mut batch.items, &mut done.items);

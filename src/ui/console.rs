@@ -188,9 +188,8 @@ impl Sink for LineSink {
             return Ok(());
         }
         let LineSink { outlet, curtain, prefixes, buffer, .. } = self;
-        let written = prefixes.write(buffer, process, chunk, continued, |piece| {
-            curtain.lift(|| outlet.pour(piece))
-        });
+        let written =
+            prefixes.write(buffer, process, chunk, continued, |piece| curtain.lift(|| outlet.pour(piece)));
         match written {
             Err(error) if is_closed(&error) => {
                 self.state = Flow::Closed;

@@ -84,7 +84,8 @@ impl Stream {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => bytes = &bytes[written..],
                 // The stream is shared with whoever started us, and may have been made non-blocking.
-                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -121,7 +122,9 @@ impl Stream {
 /// True when both are the same file, pipe or terminal.
 pub(super) fn are_one(one: &File, other: &File) -> bool {
     match (one.metadata(), other.metadata()) {
-        (Ok(one), Ok(other)) => (one.dev(), one.ino(), one.rdev()) == (other.dev(), other.ino(), other.rdev()),
+        (Ok(one), Ok(other)) => {
+            (one.dev(), one.ino(), one.rdev()) == (other.dev(), other.ino(), other.rdev())
+        }
         _ => false,
     }
 }

@@ -46,11 +46,8 @@ impl Curtain {
 
 impl Screen {
     pub(super) fn new(err: Arc<Outlet>, out_style: Style, err_style: Style, json: Arc<AtomicBool>) -> Screen {
-        let curtain = Curtain {
-            progress: MultiProgress::new(),
-            moving: Arc::default(),
-            shared: out_style.terminal,
-        };
+        let curtain =
+            Curtain { progress: MultiProgress::new(), moving: Arc::default(), shared: out_style.terminal };
         Screen { err, out_style, err_style, json, curtain, bars: HashMap::new() }
     }
 

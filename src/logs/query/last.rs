@@ -15,7 +15,11 @@ const BLOCK: u64 = 64 << 10;
 
 /// The last `count` lines that `filter` wants of the process whose current file is `path`, oldest first; and the place
 /// after them.
-pub(super) fn lines(path: &Path, filter: &Filter, count: Option<usize>) -> io::Result<(Vec<Line>, Option<Place>)> {
+pub(super) fn lines(
+    path: &Path,
+    filter: &Filter,
+    count: Option<usize>,
+) -> io::Result<(Vec<Line>, Option<Place>)> {
     let files = open_all(path)?;
     let mut found = Vec::new();
     let mut place = None;
@@ -83,7 +87,8 @@ fn backwards(file: &File, mut end: u64, mut take: impl FnMut(&[u8]) -> bool) -> 
         end = start;
         block.extend_from_slice(&rest);
         // In the first line of the block the beginning may be missing.
-        let whole = if start == 0 { 0 } else { memchr::memchr(b'\n', &block).map_or(block.len(), |at| at + 1) };
+        let whole =
+            if start == 0 { 0 } else { memchr::memchr(b'\n', &block).map_or(block.len(), |at| at + 1) };
         rest.clear();
         rest.extend_from_slice(&block[..whole]);
         let mut lines = &block[whole..];

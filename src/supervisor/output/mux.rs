@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two looks at whether the reader took something.
 const LOOK: Duration = Duration::from_millis(50);
 /// What one read takes at most.
-const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 256 << 10;
 
 enum Order {
     Add(Source),
@@ -106,7 +106,9 @@ impl Drop for Mux {
     fn drop(&mut self) {
         let Some(mut ended) = self.ended.take() else { return };
         self.order(Order::Finish);
-        while ended.try_recv() == Err(oneshot::error::TryRecvError::Empty) && self.gauge.stuck_for() < PATIENCE {
+        while ended.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+            && self.gauge.stuck_for() < PATIENCE
+        {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -91,7 +91,9 @@ impl Stream {
                 }
                 Found::Bytes(count)
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Found::Nothing,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Found::Nothing
+            }
             // A terminal whose other side closed answers with an error instead of an end.
             Err(_) => Found::End,
         }
