@@ -47,7 +47,7 @@ pub(super) async fn run(
     let mut printed = page.print(&told);
     let mut quiet = 0;
     while running && printed.is_ok() {
-        let told = follow.next().map_err(unreadable)?;
+        let told = follow.more().map_err(unreadable)?;
         if !told.is_empty() {
             quiet = 0;
             printed = page.print(&told);
@@ -56,7 +56,7 @@ pub(super) async fn run(
         quiet += 1;
         if quiet % QUIET == 0 && !runs(&worktree.state).await? {
             // What was written between the last look and the end.
-            let told = follow.next().map_err(unreadable)?;
+            let told = follow.more().map_err(unreadable)?;
             printed = page.print(&told);
             break;
         }

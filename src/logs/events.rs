@@ -19,9 +19,8 @@ pub(super) fn text(event: &Event) -> Option<String> {
         Event::NotYet { name, answer } => format!("{name}: not ready: {answer}"),
         Event::Process { name, state } => format!("{name}: {}", doing(state)),
         Event::Ready { plan, took, .. } => {
-            let urls =
-                plan.urls.iter().map(|(name, url)| format!("{name} {url}")).collect::<Vec<_>>().join(", ");
-            format!("ready in {:.1} s {urls}", took.as_secs_f64())
+            let urls: Vec<String> = plan.urls.iter().map(|(name, url)| format!("{name} {url}")).collect();
+            format!("ready in {:.1} s: {}", took.as_secs_f64(), urls.join(", "))
         }
         Event::Stopping { why } => format!("stopping: {why}"),
         Event::StopWaiting { names, since } => {

@@ -19,9 +19,9 @@ use crate::supervisor::output::{Gauge, Sink};
 /// What a file holds at most.
 const SIZE: u64 = 10 << 20;
 /// What may wait to be written.
-const ROOM: usize = 512 << 10;
+const ROOM: usize = 1 << 20;
 /// What is written at once.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 256 << 10;
 /// How long those who hand lines over, and the end, wait for a disk that does not take them.
 const PATIENCE: Duration = Duration::from_secs(2);
 

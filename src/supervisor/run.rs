@@ -91,13 +91,13 @@ pub async fn run(
     };
     let mut deaths = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()).ok();
     let mut input = Input::Tick;
-    let mut by_hand = false;
+    let mut hurried = false;
     loop {
         if let Some(outcome) = run.handle(input) {
             sweep::kill_descendants(std::time::Duration::from_secs(5));
             // Everything that was written is shown before the end is told, unless somebody will not wait for its reader.
             tokio::select! {
-                () = run.mux.finish(by_hand) => {}
+                () = run.mux.finish(hurried) => {}
                 _ = stops.next() => {}
             }
             return outcome;
@@ -106,7 +106,7 @@ pub async fn run(
         input = tokio::select! {
             biased;
             why = stops.next() => {
-                by_hand = true;
+                hurried = true;
                 // Only another request by a person means "now"; a closed output beside a signal does not.
                 if run.machine.is_stopping() && matches!(why, Why::Signal(_)) { Input::Kill } else { Input::Stop(why) }
             }

@@ -9,8 +9,8 @@ use memchr::memchr_iter;
 
 use super::style::Style;
 
-/// From this size on a piece is handed on. What is larger does not stay in the processor's nearest memory.
-const PIECE: usize = 64 << 10;
+/// From this size on a piece is handed on.
+const PIECE: usize = 256 << 10;
 
 /// Prefixes of all processes of a run.
 #[derive(Debug)]

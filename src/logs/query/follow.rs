@@ -36,7 +36,7 @@ impl Follow {
     }
 
     /// What was written since the last call, by time. Never waits.
-    pub fn next(&mut self) -> io::Result<Vec<Told>> {
+    pub fn more(&mut self) -> io::Result<Vec<Told>> {
         let Follow { filter, processes, block } = self;
         let mut all = Vec::new();
         for (path, place) in processes {

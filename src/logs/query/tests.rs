@@ -64,22 +64,22 @@ fn following_crosses_files_and_waits_for_whole_lines() {
     add(&path, (stored(1, "one") + "2026-").as_bytes());
     let (told, mut follow) = read(dir.path(), &name("web"), &Filter::default(), Some(10)).unwrap();
     assert_eq!(texts(&told), ["one"]);
-    assert!(follow.next().unwrap().is_empty());
+    assert!(follow.more().unwrap().is_empty());
     add(&path, b"01-01T00:00:00.000Z two\n");
-    assert_eq!(texts(&follow.next().unwrap()), ["two"]);
+    assert_eq!(texts(&follow.more().unwrap()), ["two"]);
     add(&path, stored(3, "three").as_bytes());
     for number in 4..6 {
         turn_over(&path);
         add(&path, stored(number, &number.to_string()).as_bytes());
     }
-    assert_eq!(texts(&follow.next().unwrap()), ["three", "4", "5"]);
+    assert_eq!(texts(&follow.more().unwrap()), ["three", "4", "5"]);
     // More than is kept: what there is.
     for number in 6..12 {
         turn_over(&path);
         add(&path, stored(number, &number.to_string()).as_bytes());
     }
-    assert_eq!(texts(&follow.next().unwrap()), ["9", "10", "11"]);
-    assert!(follow.next().unwrap().is_empty());
+    assert_eq!(texts(&follow.more().unwrap()), ["9", "10", "11"]);
+    assert!(follow.more().unwrap().is_empty());
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn following_begins_before_there_is_anything() {
     let (told, mut follow) = read(dir.path(), &name("web"), &Filter::default(), Some(10)).unwrap();
     assert!(told.is_empty());
     add(&dir.path().join("web.log"), stored(1, "one").as_bytes());
-    assert_eq!(texts(&follow.next().unwrap()), ["one"]);
+    assert_eq!(texts(&follow.more().unwrap()), ["one"]);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn very_long_lines_come_whole() {
     assert_eq!(lines, [1 << 20, 5]);
     let mut follow = Follow::new(&Filter::default());
     follow.add(path, None);
-    assert_eq!(follow.next().unwrap().len(), 3);
+    assert_eq!(follow.more().unwrap().len(), 3);
 }
 
 proptest! {

@@ -12,13 +12,13 @@ struct Counter(Arc<Mutex<usize>>);
 
 impl Sink for Counter {
     fn lines(&mut self, _: usize, chunk: &[u8], _: bool) -> io::Result<()> {
-        *self.0.lock().unwrap() += chunk.iter().filter(|byte| **byte == b'\n').count();
+        *self.0.lock().unwrap() += memchr::memchr_iter(b'\n', chunk).count();
         Ok(())
     }
 }
 
-fn silent(why: String) {
-    panic!("{why}");
+fn open(folder: &Path) -> Store {
+    Store::open(folder, |why| panic!("{why}"))
 }
 
 fn texts(folder: &Path, name: &str) -> Vec<String> {
@@ -31,7 +31,7 @@ fn each_line_has_its_time_and_only_we_can_read_it() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("logs");
     let before = Stamp::now();
-    let store = Store::open(&folder, silent);
+    let store = open(&folder);
     let mut sink = store.before(&["web", "api"], Counter::default());
     sink.lines(0, b"one\n\ntwo\n", false).unwrap();
     sink.lines(1, b"\xff\x00\n", false).unwrap();
@@ -53,7 +53,7 @@ fn each_line_has_its_time_and_only_we_can_read_it() {
 #[test]
 fn a_process_called_devrun_has_a_file_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), silent);
+    let store = open(dir.path());
     store.before(&["devrun"], Counter::default()).lines(0, b"a line\n", false).unwrap();
     store.listener()(&Event::Note("a note".into()));
     drop(store);
@@ -65,7 +65,7 @@ fn a_process_called_devrun_has_a_file_of_its_own() {
 fn much_output_is_turned_over_and_its_end_is_all_there() {
     const LINES: usize = 500_000;
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), silent);
+    let store = open(dir.path());
     let counter = Counter::default();
     let mut sink = store.before(&["web"], counter.clone());
     let mut chunk = Vec::new();

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two looks at whether the reader took something.
 const LOOK: Duration = Duration::from_millis(50);
 /// What one read takes at most.
-const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 256 << 10;
 
 enum Order {
     Add(Source),

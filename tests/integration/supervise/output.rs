@@ -54,8 +54,9 @@ fn lines_of_eight_at_once_stay_whole() {
 
 #[test]
 fn what_is_written_just_before_the_end_is_shown() {
-    for round in 0..20 {
-        let sandbox = world(&[("web", "lines:2000 partial:last exit:3", ""), ("api", "sleep", "")]);
+    // One child ends the run; the other outlives it, so that its pipe is open to the end.
+    let sandbox = world(&[("web", "lines:2000 partial:last exit:3", ""), ("api", "sleep", "")]);
+    for round in 0..50 {
         let ended = sandbox.devrun(&[]).run();
         assert_eq!(ended.code, Some(3), "{ended}");
         let lines = lines_of(&ended.stdout, "web");
@@ -63,6 +64,32 @@ fn what_is_written_just_before_the_end_is_shown() {
         let mut crash = ended.stderr.lines();
         assert!(crash.any(|line| line.starts_with("error: web ended")), "{ended}");
     }
+}
+
+#[test]
+fn what_a_grandchild_writes_after_its_parent_died_is_shown() {
+    let sandbox = world(&[
+        ("web", "child[ await:USR1 lines:2000 partial:last sleep ] say:gone exit:0", "restart: on-failure"),
+        ("api", "ready sleep", ""),
+    ]);
+    let mut running = sandbox.devrun(&[]).start();
+    running.expect_line(r"^web \| gone$");
+    running.expect_line(r"ready ");
+    let processes = sandbox.processes();
+    let grandchild = processes.iter().find(|process| process.command.contains("last")).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(grandchild.pid), Signal::SIGUSR1).unwrap();
+    running.expect_line(r"^web \| last$");
+    running.signal(Signal::SIGINT);
+    let ended = running.wait();
+    assert_eq!(lines_of(&ended.stdout, "web").len(), 2002, "{ended}");
+}
+
+#[test]
+fn progress_that_moves_slowly_is_one_line() {
+    let run = "$ for n in 1 2 3 4 5; do printf '\\r%s0%%' $n; sleep 0.2; done; printf '\\rdone\\n'; printf 'a\\000b\\r\\n'";
+    let sandbox = world(&[("web", run, "")]);
+    let ended = sandbox.devrun(&[]).run();
+    assert_eq!(lines_of(&ended.stdout, "web"), ["done", "a\0b"], "{ended}");
 }
 
 #[test]

@@ -134,3 +134,79 @@ fn an_output_that_would_block_is_waited_for() {
     assert_eq!(ended.code, Some(0), "{ended}");
     assert_eq!(lines_of(&said, "web").len(), COUNT);
 }
+
+#[test]
+fn standard_error_speaks_while_nobody_reads_standard_output() {
+    let sandbox = world(&[
+        ("web", "lines:2000000:100", ""),
+        ("api", "await:USR1 exit:3", "restart: on-failure, max_restarts: 1"),
+    ]);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut running = sandbox.devrun(&[]).with(|command| command.stdout(writer)).start();
+    read_some(&mut reader, 100_000);
+    stalls(&sandbox, "lines");
+    let processes = sandbox.processes();
+    let api = processes.iter().find(|process| process.command.contains("await")).unwrap();
+    nix::sys::signal::kill(Pid::from_raw(api.pid), Signal::SIGUSR1).unwrap();
+    running.expect_line("^restart: api ended with exit code 3");
+    running.signal(Signal::SIGINT);
+    running.expect_line("^stopping: ");
+    wait_for("the end of all", LIMIT, || {
+        if running.has_ended() { Ok(()) } else { Err(format!("{:?}", sandbox.processes())) }
+    });
+    drop(reader);
+    assert_eq!(running.wait().code, Some(130));
+}
+
+/// Reads a line's worth now and then, until `until` says that it is enough.
+fn read_slowly(reader: &mut PipeReader, said: &mut String, mut until: impl FnMut() -> bool) {
+    while !until() {
+        *said += &read_some(reader, 100);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_reader_that_is_slower_than_the_end_is_patient_loses_nothing() {
+    const COUNT: usize = 2000;
+    let run = format!("lines:{COUNT}:97 touch:{{}} sleep");
+    let sandbox = world(&[]);
+    let marker = sandbox.path().join("written");
+    let run = run.replace("{}", marker.to_str().unwrap());
+    sandbox.write(&sandbox.main().join("devrun.yaml"), &super::configuration("", &[("web", &run, "")]));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // A small pipe, so that much still waits when the end comes.
+    fcntl(writer.as_fd(), FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let mut running = sandbox.devrun(&[]).with(|command| command.stdout(writer)).start();
+    let mut said = String::new();
+    read_slowly(&mut reader, &mut said, || marker.exists());
+    running.signal(Signal::SIGINT);
+    let began = std::time::Instant::now();
+    read_slowly(&mut reader, &mut said, || began.elapsed() > Duration::from_secs(4));
+    assert!(!running.has_ended());
+    reader.read_to_string(&mut said).unwrap();
+    assert_eq!(running.wait().code, Some(130));
+    let lines = lines_of(&said, "web");
+    assert_eq!((lines.len(), lines.iter().filter(|line| line.len() == 97).count()), (COUNT, COUNT));
+}
+
+#[test]
+fn a_reader_that_pauses_at_the_end_gets_everything_unless_somebody_is_in_a_hurry() {
+    const COUNT: usize = 20_000;
+    let run = format!("lines:{COUNT}:100");
+    let (_sandbox, mut running, mut reader) = start(&[("web", &run, "")]);
+    let mut said = read_some(&mut reader, 1000);
+    // Longer than a reader who takes nothing is waited for on the way down.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(!running.has_ended());
+    reader.read_to_string(&mut said).unwrap();
+    assert_eq!(running.wait().code, Some(0));
+    assert_eq!(lines_of(&said, "web").len(), COUNT);
+
+    let (_sandbox, mut running, mut reader) = start(&[("web", "partial:x lines:2000:100 exit:0", "")]);
+    read_some(&mut reader, 1000);
+    std::thread::sleep(Duration::from_secs(1));
+    running.signal(Signal::SIGINT);
+    wait_for("the end", LIMIT, || if running.has_ended() { Ok(()) } else { Err("it runs".into()) });
+    drop(reader);
+}

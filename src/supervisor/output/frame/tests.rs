@@ -121,7 +121,7 @@ proptest! {
     #[test]
     fn what_was_shown_early_and_its_rest_make_the_line(
         parts in proptest::collection::vec(
-            (proptest::collection::vec(prop_oneof![1 => Just(b'\n'), 4 => b'a'..b'z'], 0..20), any::<bool>()), 0..40),
+            (proptest::collection::vec(prop_oneof![1 => Just(b'\n'), 4 => b'a'..=b'z'], 0..20), any::<bool>()), 0..40),
     ) {
         let mut framer = Framer::default();
         let (mut out, mut text) = (Vec::new(), Vec::new());

@@ -12,12 +12,14 @@ use crate::os::spawn;
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// What happens before a chunk is taken.
+type Before = dyn FnMut(&[u8], &Gauge) + Send;
 type Lines = Arc<Mutex<Vec<(usize, String)>>>;
 
 /// Remembers lines, after doing something that may take long.
 struct Recorder {
     lines: Lines,
-    first: Box<dyn FnMut(&[u8], &Gauge) + Send>,
+    first: Box<Before>,
     gauge: Gauge,
 }
 
