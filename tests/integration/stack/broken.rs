@@ -138,3 +138,31 @@ fn without_a_registry_the_ways_to_a_postgres_are_told() {
     }
     assert_eq!(product.processes(), [], "processes are left");
 }
+
+#[test]
+fn a_broken_edit_under_reload_is_shown_and_so_is_its_mending() {
+    let product = Product::shaped(without_frontend);
+    let worktree = product.worktree("reload", "reload");
+    let ask = |args: &[&str]| {
+        let ended = product.devrun_in(&worktree, &[args, &["--json"]].concat()).start().patient(PATIENCE).wait();
+        let answer: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended}"));
+        (ended.code, answer)
+    };
+    let (code, up) = ask(&["up", "-d"]);
+    assert_eq!((code, &up["state"]), (Some(0), &"ready".into()), "{up:#}");
+    let main = worktree.join("backend/app/main.py");
+    edit(&main, "import logging\n", "import loging\n");
+    let broken = wait_for("the stack to be shown as degraded", LIMIT, || {
+        let (_, status) = ask(&["status"]);
+        if status["state"] == "degraded" { Ok(status) } else { Err(status.to_string()) }
+    });
+    assert_eq!(broken["processes"][0]["ready"], false, "{broken:#}");
+    // The server itself is alive all the time.
+    assert_eq!(broken["processes"][0]["pid"], up["processes"][0]["pid"], "{broken:#}");
+    edit(&main, "import loging\n", "import logging\n");
+    let (code, mended) = ask(&["wait"]);
+    assert_eq!((code, mended), (Some(0), up));
+    let down = product.devrun_in(&worktree, &["down"]).run();
+    assert_eq!(down.code, Some(0), "{down}");
+    product.expect_quiet();
+}
