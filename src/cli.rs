@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and one file for each verb that answers.
 
 mod args;
+mod attach;
 mod detach;
 mod down;
 mod env;
@@ -81,6 +82,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
             (Verb::Stop(args), _) => order::run(&ctx, &console, Order::Stop, &args, json).await,
             (Verb::Restart(args), _) => order::run(&ctx, &console, Order::Restart, &args, json).await,
             (Verb::Wait(args), _) => order::run(&ctx, &console, Order::Wait, &args, json).await,
+            (Verb::Attach(args), _) => attach::run(&ctx, &console, &args).await,
             (Verb::Events, _) => events::run(&ctx, &console).await,
             (Verb::Down(args), _) => down::run(&ctx, &console, &args, json).await,
             (Verb::Plan, _) => plan::run(&ctx, &console, json).await,

@@ -2,6 +2,7 @@
 //!
 //! Refuses to start or stop processes itself: it tells who may, and hands orders to the supervisor.
 
+pub mod attach;
 pub mod client;
 pub mod desk;
 pub mod openapi;

@@ -12,3 +12,4 @@ pub mod readiness;
 pub mod run;
 pub mod signals;
 pub mod sweep;
+pub mod terminals;

@@ -61,6 +61,8 @@ pub(super) enum Verb {
     Restart(Order),
     /// Wait until the stack, or the processes that are named, are ready.
     Wait(Order),
+    /// Type into the terminal of a process (`tty: true`) and see what it shows; Ctrl-] leaves.
+    Attach(Attach),
     /// Print everything that happens, a line of JSON each, until the stack ends.
     Events,
     /// Show everything that `up` would run, without running it.
@@ -106,6 +108,12 @@ const LONG: u64 = 600;
 
 fn seconds() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=86_400)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Attach {
+    /// Name of the process.
+    pub(super) name: String,
 }
 
 #[derive(Debug, Args)]

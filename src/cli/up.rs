@@ -181,6 +181,7 @@ impl Run<'_> {
             events: ctx.events.clone(),
             tag: format!("{tag}.{}", unique()),
             sockets,
+            terminals: self.desk.terminals().clone(),
             sink: Box::new(self.log.before(&names, self.console.sink(&names))),
             watched: self.console.watched_output(),
             verify: Box::new(sockets::verify),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::{Method, Request, Response};
+use hyper::upgrade::Upgraded;
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -53,6 +54,21 @@ impl<'a> Client<'a> {
         Ok(answer.await.map_err(|_| silent(PROMPT))??.into_body())
     }
 
+    /// The terminal of process `name`: see [`super::attach`].
+    pub async fn attach(&self, name: &str) -> Result<TokioIo<Upgraded>, Report> {
+        let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+        let talk = async {
+            let answer = self.send(Method::GET, &format!("/attach/{name}"), None).await?;
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let body = answer.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
+                let failure: Failure = serde_json::from_slice(&body).map_err(|error| strange(&error))?;
+                return Err(failure.error.into());
+            }
+            hyper::upgrade::on(answer).await.map(TokioIo::new).map_err(|error| broken(&error))
+        };
+        tokio::time::timeout(PROMPT, talk).await.map_err(|_| silent(PROMPT))?
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -91,12 +107,14 @@ impl<'a> Client<'a> {
             .await
             .map_err(|error| broken(&error))?;
         // Ends with the answer's body.
-        tokio::task::spawn_local(connection);
+        tokio::task::spawn_local(connection.with_upgrades());
         let body = ask.map(|ask| serde_json::to_vec(ask).unwrap_or_default()).unwrap_or_default();
         let request = Request::builder()
             .method(method)
             .uri(format!("{PREFIX}{verb}"))
             .header(hyper::header::HOST, "devrun")
+            .header(hyper::header::UPGRADE, super::attach::PROTOCOL)
+            .header(hyper::header::CONNECTION, "upgrade")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Report::bug(format!("a request that cannot be sent: {error}")))?;
         sender.send_request(request).await.map_err(|error| broken(&error))

@@ -15,6 +15,7 @@ use crate::error::{Code, Report};
 use crate::event::{Event, Events, ProcessState};
 use crate::plan::Plan;
 use crate::supervisor::machine::{Input, Why};
+use crate::supervisor::terminals::Terminals;
 
 /// How many events a client may lag behind before it misses some.
 const BACKLOG: usize = 1024;
@@ -54,6 +55,7 @@ pub struct Desk {
     orders: UnboundedSender<Input>,
     stops: UnboundedSender<Why>,
     waiting: Arc<AtomicUsize>,
+    terminals: Terminals,
     /// When the last process without a probe was started.
     youngest: Arc<Mutex<Option<Instant>>>,
 }
@@ -64,7 +66,18 @@ impl Desk {
         let (orders, received) = unbounded_channel();
         let board = Arc::new(watch::Sender::new(status));
         let told = broadcast::Sender::new(BACKLOG);
-        (Desk { board, told, orders, stops, waiting: Arc::default(), youngest: Arc::default() }, received)
+        (
+            Desk {
+                board,
+                told,
+                orders,
+                stops,
+                waiting: Arc::default(),
+                terminals: Terminals::default(),
+                youngest: Arc::default(),
+            },
+            received,
+        )
     }
 
     /// Hears everything that is told to `events` from now on.
@@ -89,7 +102,13 @@ impl Desk {
 
     /// Learns what is to run.
     pub fn plan(&self, plan: &Plan) {
+        self.terminals.expect(&plan.processes);
         self.board.send_modify(|status| status.plan(plan));
+    }
+
+    /// The terminals of processes that have one.
+    pub fn terminals(&self) -> &Terminals {
+        &self.terminals
     }
 
     /// What the stack is doing.

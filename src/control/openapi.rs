@@ -36,10 +36,11 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     let answer = match route.answer {
         Shape::Status => content("application/json", &schema::<Status>(schemas)),
         Shape::Events => content("application/x-ndjson", &json!({ "type": "object", "required": ["event"] })),
+        Shape::Terminal => content("application/octet-stream", &json!({})),
         Shape::Document => content("application/json", &json!({ "type": "object" })),
     };
     let mut operation = json!({
-        "operationId": route.path.trim_start_matches('/').trim_end_matches(".json"),
+        "operationId": route.path.trim_start_matches('/').split(['/', '.']).next(),
         "summary": route.summary,
         "responses": {
             route.success.to_string(): { "description": "done", "content": answer },
@@ -49,6 +50,10 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
             },
         },
     });
+    if route.answer == Shape::Terminal {
+        operation["parameters"] =
+            json!([{ "name": "name", "in": "path", "required": true, "schema": { "type": "string" } }]);
+    }
     if route.asks {
         operation["requestBody"] =
             json!({ "required": true, "content": content("application/json", &schema::<Ask>(schemas)) });

@@ -51,6 +51,8 @@ pub enum Shape {
     Events,
     /// The description of all this.
     Document,
+    /// The connection itself, after an upgrade.
+    Terminal,
 }
 
 const fn get(path: &'static str, summary: &'static str, answer: Shape) -> Route {
@@ -70,6 +72,10 @@ pub const ROUTES: &[Route] = &[
         Shape::Events,
     ),
     get("/openapi.json", "This document.", Shape::Document),
+    Route {
+        success: 101,
+        ..get("/attach/{name}", "Upgrades to the terminal of a process that has one.", Shape::Terminal)
+    },
     post("/wait", "Waits until the processes, or the whole stack, are ready."),
     post("/start", "Starts processes that are down and waits until they are ready."),
     post("/stop", "Stops processes and waits until they are gone; the others go on."),

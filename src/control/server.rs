@@ -9,6 +9,7 @@ use std::time::Duration;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::desk::{Desk, Order};
 use super::protocol::{Ask, Failure, PREFIX};
-use super::{openapi, socket, story};
+use super::{attach, desk, openapi, socket, story};
 use crate::error::{Code, Report};
 
 /// The largest body of a request, in bytes.
@@ -52,7 +53,8 @@ async fn converse(stream: UnixStream, desk: Desk) {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(SLOWEST)
-        .serve_connection(TokioIo::new(stream), answer);
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades();
     // A client that went away needs no answer.
     let _ = connection.await;
 }
@@ -75,8 +77,36 @@ async fn route(request: Request<Incoming>, desk: &Desk) -> Result<Answer, Report
             desk.down();
             Ok(json(StatusCode::ACCEPTED, &desk.status()))
         }
+        (&Method::GET, path) if path.starts_with("/attach/") => attach(request, desk),
         (method, _) => Err(Report::new(Code::Usage, format!("there is no {method} {path}"))),
     }
+}
+
+/// Hands the connection over to whoever is to be attached, once this answer is sent.
+fn attach(mut request: Request<Incoming>, desk: &Desk) -> Result<Answer, Report> {
+    let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+    let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let status = desk.status();
+    if status.process(&name).is_none() {
+        return Err(desk::unknown(&status, &name));
+    }
+    if !desk.terminals().has(&name) {
+        return Err(Report::new(Code::ProcessUnknown, format!("{name} has no terminal to attach to"))
+            .with_fix(format!(
+                "write `tty: true` at processes.{name} in devrun.yaml, then run devrun again"
+            )));
+    }
+    let desk = desk.clone();
+    tokio::task::spawn_local(async move {
+        if let Ok(upgraded) = hyper::upgrade::on(&mut request).await {
+            attach::serve(upgraded, &desk, &name).await;
+        }
+    });
+    let mut answer = respond(StatusCode::SWITCHING_PROTOCOLS, "text/plain", Full::default().boxed());
+    let headers = answer.headers_mut();
+    headers.insert(hyper::header::UPGRADE, HeaderValue::from_static(attach::PROTOCOL));
+    headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("upgrade"));
+    Ok(answer)
 }
 
 async fn order(request: Request<Incoming>, desk: &Desk, order: Order) -> Result<Answer, Report> {
@@ -146,6 +176,6 @@ fn json(status: StatusCode, body: &impl Serialize) -> Answer {
 fn respond(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
-    answer.headers_mut().insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    answer.headers_mut().insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }

@@ -17,6 +17,7 @@ use super::group::{self, Group};
 use super::machine::{Effect, Input, Machine, Outcome, Why};
 use super::output::{Mux, Sink, Source};
 use super::signals::Stops;
+use super::terminals::Terminals;
 use super::{readiness, sweep};
 use crate::error::{Code, Report};
 use crate::event::{Event, Events};
@@ -37,6 +38,8 @@ pub struct Setup {
     pub tag: String,
     /// Sockets that already listen, by port.
     pub sockets: BTreeMap<u16, TcpListener>,
+    /// Where terminals of processes are found by those who attach.
+    pub terminals: Terminals,
     /// Where lines go.
     pub sink: Box<dyn Sink>,
     /// The other end of standard output, to notice its closing.
@@ -85,6 +88,7 @@ pub async fn run(
         sockets: setup.sockets,
         verify: setup.verify,
         on_ready: setup.on_ready,
+        terminals: setup.terminals,
         mux,
         tails,
         inputs,
@@ -165,6 +169,7 @@ struct Run {
     sockets: BTreeMap<u16, TcpListener>,
     verify: Verify,
     on_ready: Box<dyn FnMut()>,
+    terminals: Terminals,
     mux: Rc<Mux>,
     tails: lines::Tails,
     inputs: UnboundedSender<Input>,
@@ -264,7 +269,9 @@ impl Run {
                 if let Some(Probe::Log(pattern)) = process.ready.as_ref().map(|ready| &ready.probe) {
                     self.tails.expect(index, pattern.clone());
                 }
-                self.mux.add(Source { process: index, pipe: spawned.output });
+                let side = || spawned.output.try_clone();
+                let tap = process.tty.then(|| self.terminals.begin(&process.name, side())).flatten();
+                self.mux.add(Source { process: index, tap, pipe: spawned.output });
                 tokio::task::spawn_local(async move {
                     let status = child.wait().await;
                     mux.drain(index).await;

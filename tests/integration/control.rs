@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use devrun::control::protocol::{ROUTES, Route, Shape};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -296,7 +297,8 @@ fn a_record_that_names_no_socket_is_an_older_devruns() {
 fn everything_that_is_documented_is_answered() {
     let sandbox = world(&[WEB]);
     answer(&sandbox, &["up", "-d"]);
-    for route in devrun::control::protocol::ROUTES.iter().filter(|route| route.path != "/events") {
+    let answers_at_once = |route: &&Route| ![Shape::Events, Shape::Terminal].contains(&route.answer);
+    for route in ROUTES.iter().filter(answers_at_once) {
         let ask = if route.asks { r#"{"timeout_ms":20000}"# } else { "" };
         let head = format!("{} /v1{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", route.method, route.path);
         let said = raw(&sandbox, &format!("{head}Content-Length: {}\r\n\r\n{ask}", ask.len()));
@@ -315,4 +317,27 @@ fn everything_that_is_documented_is_answered() {
         LIMIT,
         || if sandbox.processes().is_empty() { Ok(()) } else { Err("not yet".into()) },
     );
+}
+
+#[test]
+fn what_is_typed_reaches_the_process_and_what_it_shows_comes_back() {
+    let sandbox = Sandbox::new();
+    let config =
+        "processes:\n  shell: { run: 'while read x; do echo got $x; done', tty: true }\n  plain: sleep 600\n";
+    sandbox.repo_with(&[("devrun.yaml", config)]);
+    answer(&sandbox, &["up", "-d"]);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut attached = sandbox.devrun(&["attach", "shell"]).with(|command| command.stdin(reader)).start();
+    writer.write_all(b"one\n").unwrap();
+    attached.expect_line("got one");
+    // A new child has a new terminal; who is attached stays.
+    answer(&sandbox, &["restart", "shell"]);
+    writer.write_all(b"two\n").unwrap();
+    attached.expect_line("got two");
+    drop(writer);
+    assert_eq!(attached.wait().code, Some(0));
+    let error = refusal(sandbox.devrun(&["attach", "plain", "--json"]), "process-unknown", 2);
+    assert!(error["fix"].as_str().unwrap().contains("tty: true"), "{error:#}");
+    refusal(sandbox.devrun(&["attach", "gone", "--json"]), "process-unknown", 2);
+    down(&sandbox);
 }

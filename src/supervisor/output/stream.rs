@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::Framer;
+use crate::supervisor::terminals::Tap;
 
 /// How long the beginning of a line may wait for its end before it is shown.
 const PARTIAL: Duration = Duration::from_millis(100);
@@ -31,6 +32,8 @@ pub struct Source {
     pub process: usize,
     /// The reading end; made non-blocking by the caller.
     pub pipe: OwnedFd,
+    /// Where everything goes as it comes, beside the sink.
+    pub tap: Option<Tap>,
 }
 
 /// What came of a reading.
@@ -44,6 +47,7 @@ pub(super) enum Found {
 pub(super) struct Stream {
     pub(super) process: usize,
     pub(super) framer: Framer,
+    tap: Option<Tap>,
     pipe: File,
     last_read: Instant,
     /// The last reading ended where a block does.
@@ -68,6 +72,7 @@ impl Stream {
         Stream {
             process: source.process,
             framer: Framer::default(),
+            tap: source.tap,
             last_read: Instant::now(),
             at_edge: false,
             capacity: widen(&pipe),
@@ -85,6 +90,9 @@ impl Stream {
         match self.pipe.read(buffer) {
             Ok(0) => Found::End,
             Ok(count) => {
+                if let Some(tap) = self.tap.as_ref().filter(|tap| tap.receiver_count() > 0) {
+                    let _ = tap.send(buffer[..count].to_vec());
+                }
                 self.at_edge = count.is_multiple_of(BLOCK);
                 if let Some(owed) = &mut self.owed {
                     owed.left = owed.left.saturating_sub(count);

@@ -144,8 +144,10 @@ fn a_broken_edit_under_reload_is_shown_and_so_is_its_mending() {
     let product = Product::shaped(without_frontend);
     let worktree = product.worktree("reload", "reload");
     let ask = |args: &[&str]| {
-        let ended = product.devrun_in(&worktree, &[args, &["--json"]].concat()).start().patient(PATIENCE).wait();
-        let answer: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended}"));
+        let ended =
+            product.devrun_in(&worktree, &[args, &["--json"]].concat()).start().patient(PATIENCE).wait();
+        let answer: serde_json::Value =
+            serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended}"));
         (ended.code, answer)
     };
     let (code, up) = ask(&["up", "-d"]);

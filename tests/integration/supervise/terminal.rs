@@ -169,3 +169,27 @@ fn closing_the_terminal_ends_everything() {
     running.wait();
     assert_nothing_runs(&sandbox);
 }
+
+#[test]
+fn one_terminal_is_attached_to_another_with_its_size_until_the_key_that_leaves() {
+    let sandbox = world(&[("shell", "$ while read x; do echo $x $(stty size); done", "tty: true")]);
+    let up = sandbox.devrun(&["up", "-d"]).run();
+    assert_eq!(up.code, Some(0), "{up}");
+    let (running, terminal) = Terminal::start(sandbox.devrun(&["attach", "shell"]));
+    let resize = |rows, columns| {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&*terminal.master, size).unwrap();
+    };
+    terminal.expect("attached to shell; Ctrl-] leaves");
+    resize(33, 101);
+    running.signal(Signal::SIGWINCH);
+    wait_for("the size to arrive", LIMIT, || {
+        terminal.press("size\n");
+        if terminal.text().contains("size 33 101") { Ok(()) } else { Err(terminal.text()) }
+    });
+    terminal.press("\x1d");
+    assert_eq!(running.wait().code, Some(0));
+    let down = sandbox.devrun(&["down"]).run();
+    assert_eq!(down.code, Some(0), "{down}");
+    assert_nothing_runs(&sandbox);
+}

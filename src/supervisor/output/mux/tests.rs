@@ -44,7 +44,7 @@ fn start(first: impl FnMut(&[u8], &Gauge) + Send + 'static) -> (Mux, Lines) {
 fn pipe(mux: &Mux, process: usize) -> PipeWriter {
     let (reader, writer) = std::io::pipe().unwrap();
     fcntl(reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    mux.add(Source { process, pipe: reader.into() });
+    mux.add(Source { process, tap: None, pipe: reader.into() });
     writer
 }
 
