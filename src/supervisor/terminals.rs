@@ -100,8 +100,8 @@ impl Terminals {
     }
 }
 
-fn set_size(side: &File, (rows, columns): (u16, u16)) {
+fn set_size(terminal: &File, (rows, columns): (u16, u16)) {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // A terminal without a size works too.
-    let _ = tcsetwinsize(side, size);
+    let _ = tcsetwinsize(terminal, size);
 }
