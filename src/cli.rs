@@ -8,6 +8,7 @@ mod events;
 mod exec;
 mod init;
 mod logs;
+mod ls;
 mod order;
 mod plan;
 mod ports;
@@ -76,6 +77,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         match (verb, link) {
             (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, json, link).await,
             (Verb::Up(args), None) => detach::run(&ctx, &console, &args, json).await,
+            (Verb::Ls, _) => ls::run(&ctx, &console, json).await,
             (Verb::Status, _) => status::run(&ctx, &console, json).await,
             (Verb::Start(args), _) => order::run(&ctx, &console, Order::Start, &args, json).await,
             (Verb::Stop(args), _) => order::run(&ctx, &console, Order::Stop, &args, json).await,

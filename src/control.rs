@@ -5,8 +5,10 @@
 pub mod client;
 pub mod desk;
 pub mod openapi;
+pub mod overview;
 pub mod protocol;
 pub mod record;
+pub mod registry;
 pub mod server;
 pub mod socket;
 pub mod status;

@@ -12,6 +12,8 @@ mod config;
 mod control;
 #[path = "integration/ground.rs"]
 mod ground;
+#[path = "integration/ls.rs"]
+mod ls;
 #[path = "integration/ports.rs"]
 mod ports;
 #[path = "integration/stack.rs"]
