@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod init;
 mod logs;
+mod ls;
 mod order;
 mod plan;
 mod ports;
@@ -77,6 +78,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         match (verb, link) {
             (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, json, link).await,
             (Verb::Up(args), None) => detach::run(&ctx, &console, &args, json).await,
+            (Verb::Ls, _) => ls::run(&ctx, &console, json).await,
             (Verb::Status, _) => status::run(&ctx, &console, json).await,
             (Verb::Start(args), _) => order::run(&ctx, &console, Order::Start, &args, json).await,
             (Verb::Stop(args), _) => order::run(&ctx, &console, Order::Stop, &args, json).await,

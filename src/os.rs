@@ -7,3 +7,4 @@ pub mod fs;
 pub mod net;
 pub mod proc;
 pub mod spawn;
+pub mod usage;

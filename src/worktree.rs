@@ -58,6 +58,21 @@ pub enum Head {
     Detached,
 }
 
+impl Worktree {
+    /// The repository's short name: that of its main worktree's folder, or of the folder a bare one lies in.
+    pub fn repo(&self) -> String {
+        let name = |path: &std::path::Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let of_git = self.git.as_ref().and_then(|git| match &git.main_worktree {
+            Some(main) => name(main),
+            // `project/.bare`, or `project.git`.
+            None => name(&git.common_dir)
+                .filter(|name| !name.starts_with('.'))
+                .or_else(|| name(git.common_dir.parent()?)),
+        });
+        of_git.or_else(|| name(&self.path)).unwrap_or_else(|| self.slug.clone())
+    }
+}
+
 impl Git {
     /// The branch's name; `None` when HEAD is detached.
     pub fn branch(&self) -> Option<&str> {

@@ -14,6 +14,8 @@ mod control;
 mod ground;
 #[path = "integration/logs.rs"]
 mod logs;
+#[path = "integration/ls.rs"]
+mod ls;
 #[path = "integration/ports.rs"]
 mod ports;
 #[path = "integration/stack.rs"]

@@ -53,6 +53,8 @@ pub(super) enum Verb {
     /// Show what the stack of this worktree is doing.
     #[command(visible_alias = "ps")]
     Status,
+    /// Show every stack of yours on this machine, wherever you stand.
+    Ls,
     /// Start processes that are down (all, without a name); return when they are ready.
     Start(Order),
     /// Stop processes and leave the others running; return when they are gone.

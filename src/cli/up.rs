@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::control::client::Client;
 use crate::control::desk::Desk;
 use crate::control::status::Status;
-use crate::control::{self, Claim, Record, State, server, socket};
+use crate::control::{self, Claim, Record, State, registry, server, socket};
 use crate::database::local;
 use crate::error::{Exit, Report};
 use crate::event::Event;
@@ -138,6 +138,7 @@ impl Run<'_> {
         // Before anything that takes time: others want to know who holds the lock.
         let record = Record { socket: Some(place), ..Record::new(keeper_pid(), &worktree.path) };
         claim.record(&record)?;
+        let _registered = registry::enter(&entry(self.ctx, worktree, &tag))?;
         let ctx = &telling::noting_the_end(self.ctx, claim.journal(), desk);
         if claim.unclean {
             let left = sweep::kill_leftovers(&tag);
@@ -216,6 +217,17 @@ async fn announce(
         }
         // The run ends for a reason that is told elsewhere.
         _ => std::future::pending().await,
+    }
+}
+
+/// What `devrun ls` finds this stack by.
+fn entry(ctx: &Context, worktree: &Worktree, tag: &str) -> registry::Entry {
+    registry::Entry {
+        worktree: worktree.path.clone(),
+        state: worktree.state.clone(),
+        repo: worktree.repo(),
+        branch: worktree.git.as_ref().and_then(|git| git.branch()).map(Into::into),
+        file: registry::file(&ctx.dirs, tag),
     }
 }
 

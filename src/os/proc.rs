@@ -54,7 +54,7 @@ pub fn entry(pid: u32) -> Option<Entry> {
 }
 
 /// `pid (comm) state ppid pgrp session …`: comm may hold anything, so fields are counted from the last parenthesis.
-fn parse_stat(stat: &[u8]) -> Option<Entry> {
+pub(super) fn parse_stat(stat: &[u8]) -> Option<Entry> {
     let open = stat.iter().position(|byte| *byte == b'(')?;
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let pid = std::str::from_utf8(&stat[..open]).ok()?.trim().parse().ok()?;
