@@ -17,6 +17,7 @@ mod running;
 mod status;
 mod up;
 mod url;
+mod why;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -78,6 +79,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         match (verb, link) {
             (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, json, link).await,
             (Verb::Up(args), None) => detach::run(&ctx, &console, &args, json).await,
+            (Verb::Why(args), _) => why::run(&ctx, &console, &args, json).await,
             (Verb::Ls, _) => ls::run(&ctx, &console, json).await,
             (Verb::Status, _) => status::run(&ctx, &console, json).await,
             (Verb::Start(args), _) => order::run(&ctx, &console, Order::Start, &args, json).await,
