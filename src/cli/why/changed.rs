@@ -22,7 +22,8 @@ const LISTS: [&str; 13] = [
 
 /// The first such file, in the worktree or a folder of it, that was written after `started` (seconds since 1970).
 pub(super) fn since(worktree: &Path, started: u64) -> Option<String> {
-    let start = UNIX_EPOCH + Duration::from_secs(started);
+    // Starts are known to the second.
+    let start = UNIX_EPOCH + Duration::from_secs(started + 1);
     let folders = std::fs::read_dir(worktree).ok()?.flatten().map(|entry| entry.path());
     let plain = |path: &std::path::PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
