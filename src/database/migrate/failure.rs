@@ -106,12 +106,10 @@ pub enum Trouble {
 
 impl Trouble {
     /// Where to look.
-    fn fault(self) -> Option<Fault> {
+    fn fault(self) -> Fault {
         match self {
-            Trouble::Code | Trouble::UnknownRevision => Some(Fault::Code),
-            Trouble::Dependencies | Trouble::Server | Trouble::Rights | Trouble::Slow => {
-                Some(Fault::Environment)
-            }
+            Trouble::Code | Trouble::UnknownRevision => Fault::Code,
+            Trouble::Dependencies | Trouble::Server | Trouble::Rights | Trouble::Slow => Fault::Environment,
         }
     }
 }
@@ -286,7 +284,7 @@ impl Explain for MigrateError {
             MigrateError::Connect(error) => error.fault(),
             MigrateError::Inputs { .. } => Some(Fault::Configuration),
             MigrateError::Heads { .. } | MigrateError::MissingParent { .. } => Some(Fault::Code),
-            MigrateError::Failed { trouble, .. } => trouble.fault(),
+            MigrateError::Failed { trouble, .. } => Some(trouble.fault()),
             MigrateError::Read { .. }
             | MigrateError::Locked { .. }
             | MigrateError::Rights(_)
