@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and one file for each verb that answers.
 
+mod agents;
 mod args;
 mod attach;
 mod detach;
@@ -17,6 +18,7 @@ mod running;
 mod status;
 mod up;
 mod url;
+mod why;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -78,6 +80,8 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         match (verb, link) {
             (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, json, link).await,
             (Verb::Up(args), None) => detach::run(&ctx, &console, &args, json).await,
+            (Verb::Agents, _) => agents::run(&console),
+            (Verb::Why(args), _) => why::run(&ctx, &console, &args, json).await,
             (Verb::Ls, _) => ls::run(&ctx, &console, json).await,
             (Verb::Status, _) => status::run(&ctx, &console, json).await,
             (Verb::Start(args), _) => order::run(&ctx, &console, Order::Start, &args, json).await,

@@ -76,8 +76,34 @@ impl Exit {
     }
 }
 
+/// Where to look for what went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Fault {
+    /// Something around the code: ports, tools, packages, the database, the disk. Editing the code does not help.
+    Environment,
+    /// What is checked out here.
+    Code,
+    /// devrun.yaml, Procfile or env files.
+    Configuration,
+    /// devrun itself.
+    Devrun,
+}
+
+impl Fault {
+    /// As told to people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Fault::Environment => "the environment, not the code",
+            Fault::Code => "the code, not the environment",
+            Fault::Configuration => "the configuration, neither the code nor the environment",
+            Fault::Devrun => "devrun itself",
+        }
+    }
+}
+
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal => $exit:ident),+ $(,)?) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal => $exit:ident $($fault:ident)?),+ $(,)?) => {
         /// The stable name of a failure. Names are part of the contract with agents: they are added to,
         /// never changed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,53 +127,60 @@ macro_rules! codes {
             pub const fn exit(self) -> Exit {
                 match self { $(Code::$variant => Exit::$exit),+ }
             }
+
+            /// Where to look, unless whoever reports it knows better; `None` when nothing is at fault.
+            pub const fn fault(self) -> Option<Fault> {
+                match self { $(Code::$variant => codes!(@fault $($fault)?)),+ }
+            }
         }
     };
+    (@fault $fault:ident) => { Some(Fault::$fault) };
+    (@fault) => { None };
 }
 
 codes! {
     /// A bug in devrun.
-    Bug = "bug" => Bug,
+    Bug = "bug" => Bug Devrun,
     /// A file or folder of devrun's own state is unusable.
-    State = "state-unusable" => State,
+    State = "state-unusable" => State Environment,
     /// The configuration does not parse or contradicts itself.
-    ConfigInvalid = "config-invalid" => Config,
+    ConfigInvalid = "config-invalid" => Config Configuration,
     /// No configuration, and the repository has no shape devrun knows.
-    ConfigMissing = "config-missing" => Config,
+    ConfigMissing = "config-missing" => Config Configuration,
     /// A variable that a value needs is not set.
-    VariableMissing = "variable-missing" => Config,
+    VariableMissing = "variable-missing" => Config Configuration,
     /// git is not installed.
-    GitMissing = "git-missing" => Git,
+    GitMissing = "git-missing" => Git Environment,
     /// git refused or answered nonsense.
-    GitFailed = "git-failed" => Git,
+    GitFailed = "git-failed" => Git Environment,
     /// A port is held by somebody else and `--strict-ports` forbids moving on.
-    PortBusy = "port-busy" => Ports,
+    PortBusy = "port-busy" => Ports Environment,
     /// Every slot is taken.
-    PortsExhausted = "ports-exhausted" => Ports,
+    PortsExhausted = "ports-exhausted" => Ports Environment,
     /// Somebody else answers on a port that should be ours.
-    PortStolen = "port-stolen" => Ports,
+    PortStolen = "port-stolen" => Ports Environment,
     /// A tool that dependencies need (node, pnpm, uv, python) is not installed.
-    ToolMissing = "tool-missing" => Dependencies,
+    ToolMissing = "tool-missing" => Dependencies Environment,
     /// The lock file does not match the manifest.
-    LockfileStale = "lockfile-stale" => Dependencies,
+    LockfileStale = "lockfile-stale" => Dependencies Code,
     /// Installing dependencies failed.
-    InstallFailed = "install-failed" => Dependencies,
+    InstallFailed = "install-failed" => Dependencies Environment,
     /// No Postgres binaries could be found or fetched.
-    PostgresMissing = "postgres-missing" => Database,
+    PostgresMissing = "postgres-missing" => Database Environment,
     /// The database server does not start or answer.
-    DatabaseUnavailable = "database-unavailable" => Database,
+    DatabaseUnavailable = "database-unavailable" => Database Environment,
     /// The branch database could not be created.
-    DatabaseFailed = "database-failed" => Database,
+    DatabaseFailed = "database-failed" => Database Environment,
     /// The migration command failed.
-    MigrationFailed = "migration-failed" => Migration,
+    MigrationFailed = "migration-failed" => Migration Code,
     /// Several migration heads; merging them is a person's decision.
-    MigrationHeads = "migration-heads" => Migration,
+    MigrationHeads = "migration-heads" => Migration Code,
     /// A process did not become ready in time.
-    NotReady = "not-ready" => Readiness,
+    NotReady = "not-ready" => Readiness Code,
     /// A process could not be started.
-    SpawnFailed = "spawn-failed" => Process,
+    SpawnFailed = "spawn-failed" => Process Configuration,
     /// A process ended although it should go on.
-    ProcessEnded = "process-ended" => Process,
+    ProcessEnded = "process-ended" => Process Code,
     /// A devrun already runs in this worktree.
     AlreadyRunning = "already-running" => Busy,
     /// Nothing runs in this worktree.
@@ -205,6 +238,10 @@ pub trait Explain: std::error::Error {
     fn holder(&self) -> Option<Holder> {
         None
     }
+    /// Where to look, when the code alone does not say.
+    fn fault(&self) -> Option<Fault> {
+        self.code().fault()
+    }
 }
 
 /// A failure as it is told: the rendering of any [`Explain`], cheap to clone and to send.
@@ -215,6 +252,8 @@ pub struct Report {
     pub code: Code,
     /// One line: what happened.
     pub message: String,
+    /// Where to look.
+    pub fault: Option<Fault>,
     /// Why; may have several lines (a tool's own output, for example).
     pub cause: Option<String>,
     /// Who holds what we needed.
@@ -228,7 +267,15 @@ pub struct Report {
 impl Report {
     /// A report with nothing but its message.
     pub fn new(code: Code, message: impl Into<String>) -> Report {
-        Report { code, message: message.into(), cause: None, holder: None, fix: None, exit: code.exit() }
+        Report {
+            code,
+            message: message.into(),
+            fault: code.fault(),
+            cause: None,
+            holder: None,
+            fix: None,
+            exit: code.exit(),
+        }
     }
 
     /// A bug in devrun: something that cannot happen did.
@@ -240,6 +287,24 @@ impl Report {
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<String>) -> Report {
         self.cause = Some(cause.into());
+        self
+    }
+
+    /// Says one thing more about why.
+    #[must_use]
+    pub fn and_cause(mut self, more: impl AsRef<str>) -> Report {
+        let cause = self.cause.get_or_insert_default();
+        if !cause.is_empty() {
+            cause.push('\n');
+        }
+        cause.push_str(more.as_ref());
+        self
+    }
+
+    /// Says where to look.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Report {
+        self.fault = Some(fault);
         self
     }
 
@@ -272,6 +337,9 @@ pub struct ErrorBody {
     pub code: String,
     /// One line: what happened.
     pub message: String,
+    /// Where to look; left out where nothing is at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
@@ -290,6 +358,7 @@ impl From<&Report> for ErrorBody {
         ErrorBody {
             code: report.code.name().into(),
             message: report.message.clone(),
+            fault: report.fault,
             cause: report.cause.clone(),
             holder: report.holder.clone(),
             fix: report.fix.clone(),
@@ -303,8 +372,8 @@ impl From<ErrorBody> for Report {
         // A newer devrun may know more codes; its words and its status say enough.
         let code = Code::from_name(&body.code).unwrap_or(Code::Bug);
         let exit = if code.exit().status() == body.exit { code.exit() } else { Exit::Child(body.exit) };
-        let ErrorBody { message, cause, holder, fix, .. } = body;
-        Report { code, message, cause, holder, fix, exit }
+        let ErrorBody { message, fault, cause, holder, fix, .. } = body;
+        Report { code, message, fault, cause, holder, fix, exit }
     }
 }
 
@@ -314,6 +383,7 @@ impl<E: Explain> From<E> for Report {
         Report {
             code,
             message: error.to_string(),
+            fault: error.fault(),
             cause: error.why(),
             holder: error.holder(),
             fix: error.fix(),

@@ -73,6 +73,8 @@ pub enum Event {
     Stopping {
         /// Why, in a few words.
         why: String,
+        /// It is a failure, which a report tells at the end.
+        failure: bool,
     },
     /// Still waiting for these processes to end.
     StopWaiting {

@@ -141,10 +141,7 @@ impl Explain for PortsError {
 
     fn why(&self) -> Option<String> {
         match self {
-            PortsError::Busy(_) => Some(
-                "this is not a fault in your code: the port is taken, and strict ports forbid another one"
-                    .into(),
-            ),
+            PortsError::Busy(_) => Some("the port is taken, and strict ports forbid another one".into()),
             PortsError::Exhausted { tried, .. } => {
                 let mut lines: Vec<String> = Vec::new();
                 for line in tried.iter().map(ToString::to_string) {

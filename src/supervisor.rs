@@ -4,6 +4,7 @@
 //! state machine (`machine`); `run` carries its decisions out.
 
 pub mod backoff;
+pub mod diagnosis;
 pub mod group;
 pub mod keeper;
 pub mod machine;

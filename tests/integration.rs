@@ -24,5 +24,7 @@ mod stack;
 mod supervise;
 #[path = "integration/verbs.rs"]
 mod verbs;
+#[path = "integration/why.rs"]
+mod why;
 #[path = "integration/worktrees.rs"]
 mod worktrees;

@@ -53,6 +53,8 @@ pub(super) enum Verb {
     /// Show what the stack of this worktree is doing.
     #[command(visible_alias = "ps")]
     Status,
+    /// Say what a process is waiting for or why it ended, its last lines, and the one command that would help.
+    Why(Why),
     /// Show every stack of yours on this machine, wherever you stand.
     Ls,
     /// Start processes that are down (all, without a name); return when they are ready.
@@ -79,6 +81,8 @@ pub(super) enum Verb {
     Url(Url),
     /// Run a command in the stack's environment (its database, its ports, its .venv on PATH).
     Exec(Exec),
+    /// Print what a coding agent has to know, to paste into AGENTS.md or CLAUDE.md.
+    Agents,
     /// Write down what devrun recognises here as a devrun.yaml.
     Init(Init),
 }
@@ -126,6 +130,13 @@ pub(super) struct Order {
     /// Seconds to wait until it is done.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = seconds())]
     pub(super) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// Name of a process; without it, the first that is not fine.
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
 }
 
 #[derive(Debug, Args)]

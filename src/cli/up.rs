@@ -269,7 +269,7 @@ fn already_running(console: &Console, record: &Record) -> Exit {
 }
 
 fn interrupted(ctx: &Context, why: Why) -> Outcome {
-    ctx.events.send(Event::Stopping { why: why.to_string() });
+    ctx.events.send(Event::Stopping { why: why.to_string(), failure: why.is_failure() });
     why.into()
 }
 

@@ -34,7 +34,7 @@ pub fn event(event: &Event) -> Option<Value> {
             json!({ "event": "process", "name": name, "state": "not-ready", "reason": answer })
         }
         Event::Ready { .. } => json!({ "event": "ready" }),
-        Event::Stopping { why } => json!({ "event": "stopping", "why": why }),
+        Event::Stopping { why, .. } => json!({ "event": "stopping", "why": why }),
         Event::StopWaiting { names, .. } => json!({ "event": "stop-waiting", "names": names }),
         Event::Failed(report) => json!({ "event": "failed", "error": ErrorBody::from(report) }),
     })

@@ -72,14 +72,12 @@ impl Explain for ConnectError {
     fn fix(&self) -> Option<String> {
         Some(match self {
             ConnectError::Url(_) => "write it as postgresql://user:password@host:port/database".into(),
-            ConnectError::Unreachable { .. } => "this is the environment, not the code: start the database \
+            ConnectError::Unreachable { .. } => "start the database \
                  server or correct its address, then run `devrun` again"
                 .into(),
-            ConnectError::Refused { .. } => {
-                "this is the environment, not the code: check user, password and \
+            ConnectError::Refused { .. } => "check user, password and \
                  database name in the URL, then run `devrun` again"
-                    .into()
-            }
+                .into(),
         })
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn text(event: &Event) -> Option<String> {
             let urls: Vec<String> = plan.urls.iter().map(|(name, url)| format!("{name} {url}")).collect();
             format!("ready in {:.1} s: {}", took.as_secs_f64(), urls.join(", "))
         }
-        Event::Stopping { why } => format!("stopping: {why}"),
+        Event::Stopping { why, .. } => format!("stopping: {why}"),
         Event::StopWaiting { names, since } => {
             format!("waiting for {} to end since {:.0} s", names.join(", "), since.as_secs_f64())
         }

@@ -302,19 +302,21 @@ impl Machine {
             }
         }
         unit.state = State::Ended(ending);
-        effects.push(unit.tell(ProcessState::Ended(ending)));
+        let told = unit.tell(ProcessState::Ended(ending));
         let fine = ending.ok() && (unit.one_shot || unit.restart.policy == RestartPolicy::OnFailure);
         if !stopping && !fine {
+            // Told first: then its end is known to be the reason and not what came of it.
             let why = Why::Ended { name: unit.name.clone(), ending, restarts: unit.restarts };
             self.stop(why, now, effects);
         }
+        effects.push(told);
     }
 
     fn stop(&mut self, why: Why, now: Instant, effects: &mut Vec<Effect>) {
         if self.stopping.is_some() {
             return;
         }
-        effects.push(Effect::Tell(Event::Stopping { why: why.to_string() }));
+        effects.push(Effect::Tell(Event::Stopping { why: why.to_string(), failure: why.is_failure() }));
         self.stopping = Some((why, now));
         for unit in &mut self.units {
             if matches!(unit.state, State::Waiting | State::Idle | State::Parked | State::Backoff { .. }) {

@@ -76,7 +76,7 @@ pub async fn run(
         Ok(mux) => Rc::new(mux),
         Err(error) => {
             let report = Report::bug(format!("the output thread did not start: {error}"));
-            return Outcome { exit: report.exit, report: Some(report) };
+            return report.into();
         }
     };
     let mut run = Run {
@@ -196,10 +196,19 @@ impl Run {
                 }
                 Effect::Tell(event) => self.events.send(event),
                 Effect::AllReady => (self.on_ready)(),
-                Effect::Done(outcome) => return Some(outcome),
+                Effect::Done(outcome) => return Some(self.explained(outcome)),
             }
         }
         None
+    }
+
+    /// Adds what the process said that ended the run.
+    fn explained(&self, mut outcome: Outcome) -> Outcome {
+        let is_it = |process: &crate::plan::Process| Some(&process.name) == outcome.process.as_ref();
+        if let Some(index) = self.plan.processes.iter().position(is_it) {
+            outcome.report = outcome.report.map(|report| self.tails.explain(index, report));
+        }
+        outcome
     }
 
     /// Adds what only this side knows: whether a leader left something behind, whether a listener is ours.
@@ -303,12 +312,10 @@ impl Run {
                     let message =
                         format!("{} did not become ready within {:?}", process.name, ready.deadline);
                     let report = Report::new(Code::NotReady, message)
-                        .with_cause(tails.explain(index, &format!("last answer: {last}")))
-                        .with_fix(format!(
-                            "look at the output of {} above; `ready: deadline:` allows more time",
-                            process.name
-                        ));
-                    Input::NotReady(index, report)
+                        .with_cause(format!("last answer: {last}"))
+                        .with_fix(format!("devrun why {}", process.name));
+                    let more = format!("`ready: deadline:` of {} allows more time", process.name);
+                    Input::NotReady(index, tails.explain(index, report).and_cause(more))
                 }
             };
             let _ = inputs.send(input);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::style::{Style, harmless};
-use crate::error::{ErrorBody, Report};
+use crate::error::{ErrorBody, Fault, Report};
 
 /// Several lines for people.
 pub fn text(report: &Report, style: Style) -> String {
@@ -15,6 +15,9 @@ pub fn text(report: &Report, style: Style) -> String {
         harmless(&report.message),
         style.dim(&format!("[{}]", report.code.name()))
     );
+    if let Some(fault) = report.fault.filter(|fault| *fault != Fault::Devrun) {
+        part(&mut out, &style.dim("fault"), fault.words());
+    }
     if let Some(cause) = &report.cause {
         part(&mut out, &style.dim("why"), cause);
     }
@@ -57,6 +60,7 @@ mod tests {
     fn people_read_what_why_who_and_what_to_do() {
         insta::assert_snapshot!(text(&sample(), Style::PLAIN), @r"
         error: port 3147 is busy [port-busy]
+          fault: the environment, not the code
           why: two
             lines
           held by: node x (pid 7)
@@ -66,6 +70,6 @@ mod tests {
 
     #[test]
     fn agents_read_the_same_as_json() {
-        insta::assert_snapshot!(json(&sample()), @r#"{"error":{"code":"port-busy","message":"port 3147 is busy","cause":"two\nlines","holder":{"pid":7,"command":"node x"},"fix":"stop it","exit":82}}"#);
+        insta::assert_snapshot!(json(&sample()), @r#"{"error":{"code":"port-busy","message":"port 3147 is busy","fault":"environment","cause":"two\nlines","holder":{"pid":7,"command":"node x"},"fix":"stop it","exit":82}}"#);
     }
 }

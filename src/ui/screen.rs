@@ -22,6 +22,8 @@ pub(super) struct Screen {
     json: Arc<AtomicBool>,
     curtain: Curtain,
     bars: HashMap<Step, ProgressBar>,
+    /// The run is being taken down because of a failure.
+    failing: bool,
 }
 
 /// The progress that moves on the terminal, and how others get to write there.
@@ -48,7 +50,7 @@ impl Screen {
     pub(super) fn new(err: Arc<Outlet>, out_style: Style, err_style: Style, json: Arc<AtomicBool>) -> Screen {
         let curtain =
             Curtain { progress: MultiProgress::new(), moving: Arc::default(), shared: out_style.terminal };
-        Screen { err, out_style, err_style, json, curtain, bars: HashMap::new() }
+        Screen { err, out_style, err_style, json, curtain, bars: HashMap::new(), failing: false }
     }
 
     pub(super) fn curtain(&self) -> Curtain {
@@ -82,9 +84,12 @@ impl Screen {
                 }
                 self.say(text.trim_end());
             }
-            Event::Stopping { why } => {
+            Event::Stopping { why, failure } => {
                 self.clear_all();
-                self.say(&style.dim(&format!("stopping: {}", harmless(why))));
+                self.failing |= *failure;
+                // A failure is told once, at the end.
+                let why = if *failure { " everything".into() } else { format!(": {}", harmless(why)) };
+                self.say(&style.dim(&format!("stopping{why}")));
             }
             Event::StopWaiting { names, since } => {
                 let text = format!(
@@ -150,6 +155,8 @@ impl Screen {
                 style.warn("restart:"),
                 delay.as_secs_f64()
             )),
+            // The one whose end is told at the end, and those that had to end because of it.
+            ProcessState::Ended(_) | ProcessState::Skipped { .. } if self.failing => {}
             ProcessState::Ended(ending) => self.say(&style.dim(&format!("{name} ended with {ending}"))),
             ProcessState::Skipped { why } => {
                 self.say(&format!("{} {name} is not started: {why}", style.warn("skipped:")));

@@ -64,7 +64,7 @@ pub(crate) fn refusal(invocation: Invocation, code: &str, exit: i32) -> Value {
     assert_eq!(error["code"], code, "{ended}");
     assert_eq!(error["exit"], exit, "{ended}");
     assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{ended}");
-    let known = ["code", "message", "cause", "holder", "fix", "exit"];
+    let known = ["code", "message", "fault", "cause", "holder", "fix", "exit"];
     let fields = error.as_object().unwrap();
     assert!(fields.keys().all(|field| known.contains(&field.as_str())), "{ended}");
     error

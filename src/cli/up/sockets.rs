@@ -42,9 +42,7 @@ pub(super) fn verify(port: u16, leader: u32) -> Option<Report> {
 
 fn stolen(port: u16, holder: Holder) -> Report {
     Report::new(Code::PortStolen, format!("port {port} is answered by somebody else"))
-        .with_cause(
-            "this is the environment, not the code: another process listens on the port of this worktree",
-        )
+        .with_cause("another process listens on the port of this worktree")
         .with_holder(holder)
         .with_fix("stop that process, then run devrun again")
 }

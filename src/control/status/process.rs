@@ -108,6 +108,10 @@ impl ProcessStatus {
                 self.gone(Word::Stopped, ended.map(crate::event::Ending::status).or(self.exit));
                 self.restarts = 0;
             }
+            // It was asked to: its end is no reason for anything.
+            ProcessState::Ended(ended) if self.state == Word::Stopping => {
+                self.gone(Word::Stopped, Some(ended.status()));
+            }
             ProcessState::Ended(ended) => {
                 self.gone(Word::Ended, Some(ended.status()));
                 self.ready = ended.ok();

@@ -65,7 +65,7 @@ fn how_it_ended_stays_and_nothing_is_said_to_run() {
     let mut status = stack(&["a", "b"]);
     all_ready(&mut status);
     tell(&mut status, "a", ProcessState::Ended(Ending::Code(3)));
-    status.note(&Event::Stopping { why: "a ended".into() });
+    status.note(&Event::Stopping { why: "a ended".into(), failure: true });
     assert_eq!(status.state, State::Stopping);
     status.error = Some((&crate::error::Report::bug("x")).into());
     status.over();

@@ -10,7 +10,7 @@ use super::secret::Mask;
 use super::{MigrateRequest, text};
 use crate::database::connect::{ConnectError, in_words};
 use crate::database::heads::{self, Head, History, Missing};
-use crate::error::{Code, Explain, Holder};
+use crate::error::{Code, Explain, Fault, Holder};
 use crate::event::Ending;
 use crate::os::cmd::CmdError;
 
@@ -102,6 +102,16 @@ pub enum Trouble {
     Slow,
     /// None of those: the migration itself.
     Code,
+}
+
+impl Trouble {
+    /// Where to look.
+    fn fault(self) -> Fault {
+        match self {
+            Trouble::Code | Trouble::UnknownRevision => Fault::Code,
+            Trouble::Dependencies | Trouble::Server | Trouble::Rights | Trouble::Slow => Fault::Environment,
+        }
+    }
 }
 
 /// Phrases of tools and drivers that tell what it is, in lower case; the first that is found decides.
@@ -250,19 +260,15 @@ impl Explain for MigrateError {
             MigrateError::Locked { .. } => {
                 "wait for the other devrun, or stop it, then run `devrun` again".into()
             }
-            MigrateError::Rights(_) => {
-                "this is the environment, not the code: let the database user create a \
+            MigrateError::Rights(_) => "let the database user create a \
                  schema (grant create on database … to …), then run `devrun` again"
-                    .into()
-            }
-            MigrateError::Lost(_) | MigrateError::Marker(_) => {
-                "this is the environment, not the code: run `devrun` again, it migrates again".into()
-            }
+                .into(),
+            MigrateError::Lost(_) | MigrateError::Marker(_) => "run `devrun` again, it migrates again".into(),
             MigrateError::Heads { merge, .. } => {
                 format!("run `{merge}`, read and commit the file it makes, then run `devrun` again")
             }
             MigrateError::MissingParent { missing, .. } => format!(
-                "this is the code, not the environment: bring back the file of revision {} (it may be on another \
+                "bring back the file of revision {} (it may be on another \
                  branch), or correct down_revision in {}, then run `devrun` again",
                 missing.revision,
                 missing.file.display()
@@ -271,6 +277,20 @@ impl Explain for MigrateError {
                 advice(*trouble, &directory.display().to_string())
             }
         })
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            MigrateError::Connect(error) => error.fault(),
+            MigrateError::Inputs { .. } => Some(Fault::Configuration),
+            MigrateError::Heads { .. } | MigrateError::MissingParent { .. } => Some(Fault::Code),
+            MigrateError::Failed { trouble, .. } => Some(trouble.fault()),
+            MigrateError::Read { .. }
+            | MigrateError::Locked { .. }
+            | MigrateError::Rights(_)
+            | MigrateError::Lost(_)
+            | MigrateError::Marker(_) => Some(Fault::Environment),
+        }
     }
 
     fn holder(&self) -> Option<Holder> {
@@ -286,13 +306,13 @@ impl Explain for MigrateError {
 fn advice(trouble: Trouble, directory: &str) -> String {
     match trouble {
         Trouble::Dependencies => format!(
-            "this looks like the environment, not the code: something the migration needs is not installed for \
+            "something the migration needs is not installed for \
              {directory}; install or declare it, then run `devrun` again"
         ),
-        Trouble::Server => "this looks like the environment, not the code: the migration could not use the \
+        Trouble::Server => "the migration could not use the \
              database; run `devrun` again"
             .into(),
-        Trouble::Rights => "this looks like the environment, not the code: give the database user the right \
+        Trouble::Rights => "give the database user the right \
              that is missing, then run `devrun` again"
             .into(),
         Trouble::UnknownRevision => {
@@ -305,7 +325,7 @@ fn advice(trouble: Trouble, directory: &str) -> String {
             "look whether something else holds the tables it changes, then run `devrun` again".into()
         }
         Trouble::Code => format!(
-            "this looks like the code, not the environment: correct the migration in {directory}, then run \
+            "correct the migration in {directory}, then run \
              `devrun` again"
         ),
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use self::server::{PASSWORD, Server};
 use super::*;
 use crate::context::Dirs;
-use crate::error::{Code, Report};
+use crate::error::{Code, Fault, Report};
 use crate::event::Events;
 
 /// A branch database, a folder with migrations, and what was told.
@@ -165,7 +165,7 @@ async fn a_failing_command_leaves_no_marker_and_is_retried() {
     assert!(report.message.contains("ended with exit code 3"), "{report:?}");
     let cause = report.cause.unwrap();
     assert!(cause.contains("about postgresql://postgres:***@") && cause.contains("bad"), "{cause}");
-    assert!(report.fix.unwrap().contains("the code, not the environment"));
+    assert_eq!(report.fault, Some(Fault::Code));
     assert_eq!(stage.marked().await, [""; 0]);
     stage.write("good", "");
     assert!(stage.worked().await);
@@ -300,7 +300,7 @@ async fn a_user_who_may_not_make_a_schema_is_told_so() {
     stage.branch.direct_url = stage.branch.direct_url.replace("://postgres:", &format!("://{role}:"));
     let report = stage.ensure().await.unwrap_err();
     assert!(report.message.contains("permission denied"), "{report:?}");
-    assert!(report.fix.unwrap().contains("environment, not the code"));
+    assert_eq!(report.fault, Some(Fault::Environment));
     assert_eq!(stage.runs(), 0);
 }
 
@@ -319,7 +319,7 @@ async fn a_missing_program_is_the_environment() {
     stage.command = Run::Argv(vec!["devrun-no-such-tool".into(), "up".into()]);
     let report = stage.ensure().await.unwrap_err();
     assert!(report.message.contains("`devrun-no-such-tool` is not installed"), "{report:?}");
-    assert!(report.fix.unwrap().contains("the environment, not the code"));
+    assert_eq!(report.fault, Some(Fault::Environment));
 }
 
 /// A stand-in for Alembic that fails as it does, in the folder `bin` of the stage.

@@ -31,6 +31,17 @@ pub enum Why {
     AllEnded,
 }
 
+impl Why {
+    /// True when a report tells it at the end.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Why::Ended { ending, .. } => !ending.ok(),
+            Why::Failed(_) => true,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -59,26 +70,38 @@ pub struct Outcome {
     pub exit: Exit,
     /// What to tell about it, when it was a failure.
     pub report: Option<Report>,
+    /// The process whose end it was.
+    pub process: Option<String>,
 }
 
 impl From<Why> for Outcome {
     fn from(why: Why) -> Outcome {
-        let plain = |exit| Outcome { exit, report: None };
+        let plain = |exit| Outcome { exit, report: None, process: None };
         match why {
             Why::Signal(signal) => plain(Exit::from_signal(signal)),
             Why::OutputClosed => plain(Exit::from_signal(nix::libc::SIGPIPE)),
             Why::KeeperGone | Why::Killed => plain(Exit::from_signal(nix::libc::SIGKILL)),
             Why::AllEnded => plain(Exit::Ok),
-            Why::Failed(report) => Outcome { exit: report.exit, report: Some(report) },
-            Why::Ended { ending, .. } => {
+            Why::Failed(report) => report.into(),
+            Why::Ended { ending, ref name, .. } => {
                 let exit = match ending {
                     Ending::Code(0) => return plain(Exit::Ok),
                     Ending::Code(code) => Exit::Child(u8::try_from(code).unwrap_or(255)),
                     Ending::Signal(signal) => Exit::Child(Exit::from_signal(signal).status()),
                 };
                 let report = Report::new(Code::ProcessEnded, why.to_string()).with_exit(exit);
-                Outcome { exit, report: Some(report) }
+                Outcome {
+                    exit,
+                    report: Some(report.with_fix(format!("devrun why {name}"))),
+                    process: Some(name.clone()),
+                }
             }
         }
+    }
+}
+
+impl From<Report> for Outcome {
+    fn from(report: Report) -> Outcome {
+        Outcome { exit: report.exit, report: Some(report), process: None }
     }
 }

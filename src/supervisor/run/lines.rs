@@ -8,13 +8,13 @@ use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::error::Report;
+use crate::supervisor::diagnosis::{self, Diagnosis};
 use crate::supervisor::machine::Input;
 use crate::supervisor::output::{Gauge, Sink};
 
 /// How much of each process's output is remembered, in bytes.
 const REMEMBERED: usize = 4 << 10;
-/// How many lines of it a report shows.
-const SHOWN: usize = 12;
 
 /// A sink between the output thread and the real one.
 pub(super) struct Lines {
@@ -113,13 +113,20 @@ impl Tails {
         self.lock(process).watched = watched;
     }
 
-    /// `first` and then the last lines of `process`.
-    pub(super) fn explain(&self, process: usize, first: &str) -> String {
+    /// `report` of `process` with the line in which it says what went wrong; all of its lines are elsewhere.
+    pub(super) fn explain(&self, process: usize, report: Report) -> Report {
         let tail = self.lock(process);
         let text = String::from_utf8_lossy(&tail.bytes);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let last = &lines[lines.len().saturating_sub(SHOWN)..];
-        std::iter::once(first).chain(last.iter().copied()).collect::<Vec<_>>().join("\n")
+        match diagnosis::read(text.lines()) {
+            Some(Diagnosis { said, fault, place, .. }) => {
+                let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+                report.and_cause(format!("it said: {said}{place}")).with_fault(fault)
+            }
+            None => match diagnosis::last_words(text.lines()) {
+                Some(said) => report.and_cause(format!("it said: {said}")),
+                None => report.and_cause("it said nothing"),
+            },
+        }
     }
 }
 
