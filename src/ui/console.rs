@@ -142,8 +142,8 @@ fn show(mut screen: Screen, out: &Arc<Outlet>, together: bool, told: Receiver<To
             },
             Told::Answer(answer) => drop(out.say(&answer)),
             Told::Flush(done) => match &aside {
-                Some(aside) => drop(aside.send(Told::Flush(done))),
-                None => drop(done.send(())),
+                Some(aside) if out.gauge().stuck_for() < PATIENCE => drop(aside.send(Told::Flush(done))),
+                _ => drop(done.send(())),
             },
         }
     }

@@ -23,6 +23,13 @@ fn logs(sandbox: &Sandbox, args: &[&str]) -> Ended {
     ended
 }
 
+/// Sends a signal to the process that has `word` in its command line.
+fn signal(sandbox: &Sandbox, word: &str, signal: Signal) {
+    let processes = sandbox.processes();
+    let process = processes.iter().find(|process| process.command.contains(word)).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid), signal).unwrap();
+}
+
 fn stop(running: Running) {
     running.signal(Signal::SIGINT);
     assert_eq!(running.wait().code, Some(130));
@@ -32,9 +39,12 @@ fn stop(running: Running) {
 fn the_last_lines_of_all_come_by_time_with_their_names() {
     let sandbox = world(&[
         ("web", &["lines:300", "partial:half", "exit:0"]),
-        ("frontend", &["sleep:300", "say:later"]),
+        ("frontend", &["await:USR1", "say:later"]),
     ]);
-    assert_eq!(sandbox.devrun(&[]).run().code, Some(0));
+    let mut running = sandbox.devrun(&[]).start();
+    running.expect_line(r"^web      \| half$");
+    signal(&sandbox, "later", Signal::SIGUSR1);
+    assert_eq!(running.wait().code, Some(0));
     let said = logs(&sandbox, &["web", "frontend"]).stdout;
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 200);
@@ -69,8 +79,11 @@ fn they_are_there_from_anywhere_and_what_devrun_did_is_among_them() {
 
 #[test]
 fn agents_read_one_object_per_line() {
-    let sandbox = world(&[("web", &["invalid", "partial:a", "sleep:300", "say:b"])]);
-    assert_eq!(sandbox.devrun(&[]).run().code, Some(0));
+    let sandbox = world(&[("web", &["invalid", "partial:a", "await:USR1", "say:b"])]);
+    let mut running = sandbox.devrun(&[]).start();
+    running.expect_line(r"^web \| a$");
+    signal(&sandbox, "partial", Signal::SIGUSR1);
+    assert_eq!(running.wait().code, Some(0));
     let said = logs(&sandbox, &["--json", "web"]).stdout;
     let all: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let texts: Vec<&str> = all.iter().map(|object| object["line"].as_str().unwrap()).collect();

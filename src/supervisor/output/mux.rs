@@ -14,6 +14,8 @@ use super::{Gauge, Sink};
 
 /// How long a reader who takes nothing may hold up others.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one may hold up an end that nobody asked for: a person may be reading page by page.
+const PAGER: Duration = Duration::from_mins(30);
 /// Time between two looks at whether the reader took something.
 const LOOK: Duration = Duration::from_millis(50);
 /// What one read takes at most.
@@ -72,23 +74,21 @@ impl Mux {
     pub async fn drain(&self, process: usize) {
         let (done, wait) = oneshot::channel();
         self.order(Order::Drain(process, done));
-        self.patiently(wait).await;
+        self.patiently(wait, PATIENCE).await;
     }
 
     /// Reads what is left in every pipe, hands it on and ends the thread. However slow the reader is, this waits while it
-    /// takes anything; one that takes nothing is waited for unless the end is `hurried`.
+    /// takes anything; one that takes nothing is waited for only briefly when the end is `hurried`.
     pub async fn finish(&self, hurried: bool) {
         self.order(Order::Finish);
-        match self.ended.take() {
-            Some(ended) if hurried => self.patiently(ended).await,
-            Some(ended) => drop(ended.await),
-            None => {}
+        if let Some(ended) = self.ended.take() {
+            self.patiently(ended, if hurried { PATIENCE } else { PAGER }).await;
         }
     }
 
-    async fn patiently(&self, mut wait: oneshot::Receiver<()>) {
+    async fn patiently(&self, mut wait: oneshot::Receiver<()>, patience: Duration) {
         while tokio::time::timeout(LOOK, &mut wait).await.is_err() {
-            if self.gauge.stuck_for() >= PATIENCE {
+            if self.gauge.stuck_for() >= patience {
                 return;
             }
         }

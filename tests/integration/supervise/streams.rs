@@ -210,3 +210,12 @@ fn a_reader_that_pauses_at_the_end_gets_everything_unless_somebody_is_in_a_hurry
     wait_for("the end", LIMIT, || if running.has_ended() { Ok(()) } else { Err("it runs".into()) });
     drop(reader);
 }
+
+#[test]
+fn an_output_that_takes_no_more_is_said_once_and_stops_nothing() {
+    let sandbox = world(&[("web", "lines:20000:100 say:end", "")]);
+    let small = "trap '' XFSZ; ulimit -f 64; exec devrun >../out";
+    let ended = sandbox.program("sh", &["-c", small]).run();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(ended.stderr.matches("warning: lines are lost").count(), 1, "{}", ended.stderr);
+}
