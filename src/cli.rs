@@ -11,6 +11,7 @@ mod exec;
 mod init;
 mod logs;
 mod ls;
+mod mcp;
 mod order;
 mod plan;
 mod ports;
@@ -81,6 +82,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
             (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, json, link).await,
             (Verb::Up(args), None) => detach::run(&ctx, &console, &args, json).await,
             (Verb::Agents, _) => agents::run(&console),
+            (Verb::Mcp, _) => mcp::run(&ctx).await,
             (Verb::Why(args), _) => why::run(&ctx, &console, &args, json).await,
             (Verb::Ls, _) => ls::run(&ctx, &console, json).await,
             (Verb::Status, _) => status::run(&ctx, &console, json).await,

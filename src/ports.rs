@@ -162,8 +162,12 @@ impl Explain for PortsError {
 
     fn fix(&self) -> Option<String> {
         Some(match self {
-            PortsError::Busy(Moved { obstacle: Obstacle::Busy(Holder { pid: Some(pid), .. }), .. }) => {
-                format!("stop pid {pid}, or run without strict ports")
+            PortsError::Busy(Moved {
+                obstacle: Obstacle::Busy(Holder { pid: Some(pid), worktree, .. }),
+                ..
+            }) => {
+                let down = worktree.as_ref().map(|worktree| format!(" (`devrun -C {worktree} down`)"));
+                format!("stop pid {pid}{}, or run without strict ports", down.unwrap_or_default())
             }
             PortsError::Busy(Moved { obstacle: Obstacle::Blocked | Obstacle::OutOfRange, .. }) => {
                 "choose another base under `ports:`".into()

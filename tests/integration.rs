@@ -4,18 +4,24 @@
 
 mod support;
 
+#[path = "integration/agents.rs"]
+mod agents;
 #[path = "integration/asking.rs"]
 mod asking;
 #[path = "integration/config.rs"]
 mod config;
 #[path = "integration/control.rs"]
 mod control;
+#[path = "integration/faults.rs"]
+mod faults;
 #[path = "integration/ground.rs"]
 mod ground;
 #[path = "integration/logs.rs"]
 mod logs;
 #[path = "integration/ls.rs"]
 mod ls;
+#[path = "integration/mcp.rs"]
+mod mcp;
 #[path = "integration/ports.rs"]
 mod ports;
 #[path = "integration/stack.rs"]

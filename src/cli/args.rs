@@ -81,6 +81,8 @@ pub(super) enum Verb {
     Url(Url),
     /// Run a command in the stack's environment (its database, its ports, its .venv on PATH).
     Exec(Exec),
+    /// Serve up, down, status, logs, restart and why to an agent, as MCP on standard input and output.
+    Mcp,
     /// Print what a coding agent has to know, to paste into AGENTS.md or CLAUDE.md.
     Agents,
     /// Write down what devrun recognises here as a devrun.yaml.

@@ -267,13 +267,13 @@ fn doom(status: &Status, indexes: &[usize]) -> Option<Report> {
     if let Some(error) = &status.error {
         return Some(error.clone().into());
     }
-    if matches!(status.state, State::Stopping | State::Stopped | State::Failed) {
-        return Some(Report::new(Code::NotRunning, "the stack is being taken down"));
-    }
     let failed = |process: &&ProcessStatus| {
         matches!(process.state, Word::Skipped) || (process.state == Word::Ended && !process.ready)
     };
-    let process = indexes.iter().map(|index| &status.processes[*index]).find(failed)?;
+    let Some(process) = indexes.iter().map(|index| &status.processes[*index]).find(failed) else {
+        let over = matches!(status.state, State::Stopping | State::Stopped | State::Failed);
+        return over.then(|| Report::new(Code::NotRunning, "the stack is being taken down"));
+    };
     let ended = process.exit.map_or_else(String::new, |exit| format!(" with status {exit}"));
     let message = match process.state {
         Word::Skipped => format!("{} was not started", process.name),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-pub use self::failure::MigrateError;
+pub use self::failure::{MigrateError, Trouble};
 use self::inputs::Inputs;
 use self::marker::Marker;
 use self::secret::Mask;

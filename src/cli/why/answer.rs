@@ -76,6 +76,8 @@ pub(super) fn answer(
     match subject {
         Subject::Stack => stack(status, runs),
         Subject::Process(process) => {
+            // While it is being taken down nothing can be started; `up -d` waits for the end of that.
+            let runs = runs && status.state != State::Stopping && !status.state.is_over();
             let mut answer = of_process(status, process, runs);
             if process.state != Word::Waiting && (!process.ready || answer.fault.is_some()) {
                 judge(&mut answer, &lines, changed);

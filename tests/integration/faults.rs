@@ -1,0 +1,265 @@
+//! What is told when something around or in the code is broken, word for word: what happened, whether that is the environment or
+//! the code, why, and the one thing to do. Those that need the whole product are in `stack`, and only their wording is here.
+
+use std::path::{Path, PathBuf};
+
+use devrun::database::heads::Head;
+use devrun::database::migrate::MigrateError;
+use devrun::error::Report;
+use devrun::ui::failure;
+use devrun::ui::style::Style;
+use regex::Regex;
+
+use crate::asking::{base, devrun, interrupt, serve, server, skip};
+use crate::support::{Ended, Sandbox};
+
+/// What stands on standard error, with everything that differs between runs replaced by a word.
+fn told(sandbox: &Sandbox, ended: &Ended) -> String {
+    let home = sandbox.path().canonicalize().unwrap();
+    let text = ended.stderr.replace(home.to_str().unwrap(), "~");
+    let text = Regex::new(r"\.devrun-\w+").unwrap().replace_all(&text, ".devrun-X").into_owned();
+    let text = Regex::new(r"pid \d+").unwrap().replace_all(&text, "pid PID");
+    Regex::new(r"\b1\d{4}\b|\b2\d{4}\b|\b3[01]\d{3}\b")
+        .unwrap()
+        .replace_all(&text, "PORT")
+        .trim_end()
+        .to_string()
+}
+
+#[track_caller]
+fn failed(sandbox: &Sandbox, folder: &Path, exit: i32) -> String {
+    let ended = devrun(sandbox, folder, &["up", "--strict-ports"]).run();
+    assert_eq!(ended.code, Some(exit), "{ended}");
+    told(sandbox, &ended)
+}
+
+fn plain(error: MigrateError) -> String {
+    failure::text(&Report::from(error), Style::PLAIN)
+}
+
+#[test]
+fn a_port_held_by_a_stranger_or_by_another_worktree() {
+    let sandbox = Sandbox::new();
+    let base = base();
+    let main = sandbox.repo_with(&[("devrun.yaml", &server(base))]);
+    let ports = crate::asking::answer(&sandbox, &main, "ports");
+    let port = crate::asking::port(&ports, "web").to_string();
+    let mut stranger =
+        sandbox.fixture(&["listen:PORT", "ready", "sleep"]).env("PORT", &port).directory("/").start();
+    stranger.expect_line("^ready");
+    let said = failed(&sandbox, &main, 82);
+    let said = said.replace(env!("CARGO_BIN_EXE_devrun-fixture"), "devrun-fixture");
+    drop(stranger);
+    insta::assert_snapshot!(said, @r#"
+    error: port PORT is held by devrun-fixture listen:PORT ready sleep (pid PID) [port-busy]
+      fault: the environment, not the code
+      why: the port is taken, and strict ports forbid another one
+      held by: devrun-fixture listen:PORT ready sleep (pid PID)
+      fix: stop pid PID, or run without strict ports
+    "#);
+
+    let other = sandbox.worktree("other", "other");
+    let config =
+        format!("processes:\n  web: {{ run: [devrun-fixture, 'listen:{port}', 'say:serving', sleep] }}\n");
+    sandbox.write(&other.join("devrun.yaml"), &config);
+    let running = serve(devrun(&sandbox, &other, &[]));
+    let said = failed(&sandbox, &main, 82);
+    interrupt(running);
+    insta::assert_snapshot!(said, @r#"
+    error: port PORT is held by devrun-fixture listen:PORT say:serving sleep (pid PID) of worktree ~/other [port-busy]
+      fault: the environment, not the code
+      why: the port is taken, and strict ports forbid another one
+      held by: devrun-fixture listen:PORT say:serving sleep (pid PID) of worktree ~/other
+      fix: stop pid PID (`devrun -C ~/other down`), or run without strict ports
+    "#);
+}
+
+#[test]
+fn a_process_that_ends_is_told_once_with_its_last_word() {
+    let sandbox = Sandbox::new();
+    let config = "processes:\n  web: { run: [devrun-fixture, 'say:serving', sleep] }\n  \
+                  api: { run: [sh, -c, \"sleep 0.2; echo 'ImportError: cannot import name x' >&2; exit 3\"] }\n";
+    let main = sandbox.repo_with(&[("devrun.yaml", config)]);
+    insta::assert_snapshot!(failed(&sandbox, &main, 3), @r#"
+    stopping everything
+    error: api ended with exit code 3 [process-ended]
+      fault: the code, not the environment
+      why: it said: ImportError: cannot import name x
+      fix: devrun why api
+    "#);
+}
+
+#[test]
+fn broken_python_at_import() {
+    let sandbox = Sandbox::new();
+    let config = "processes:\n  backend: { run: [python3, app/main.py] }\n";
+    let main = sandbox.repo_with(&[("devrun.yaml", config), ("app/main.py", "import os\nimport loging\n")]);
+    if sandbox.program("python3", &["--version"]).run().code != Some(0) {
+        return skip("no python3");
+    }
+    insta::assert_snapshot!(failed(&sandbox, &main, 1), @r#"
+    stopping everything
+    error: backend ended with exit code 1 [process-ended]
+      fault: the code, not the environment
+      why: it said: ModuleNotFoundError: No module named 'loging' (~/repo/app/main.py:2)
+      fix: devrun why backend
+    "#);
+}
+
+#[test]
+fn a_database_that_is_gone_is_the_environment() {
+    let sandbox = Sandbox::new();
+    let words =
+        "sqlalchemy.exc.OperationalError: connection to server at 127.0.0.1 failed: Connection refused";
+    let config = format!("processes:\n  api: {{ run: [sh, -c, \"echo '{words}' >&2; exit 1\"] }}\n");
+    let main = sandbox.repo_with(&[("devrun.yaml", &config)]);
+    insta::assert_snapshot!(failed(&sandbox, &main, 1), @r#"
+    stopping everything
+    error: api ended with exit code 1 [process-ended]
+      fault: the environment, not the code
+      why: it said: sqlalchemy.exc.OperationalError: connection to server at 127.0.0.1 failed: Connection refused
+      fix: devrun why api
+    "#);
+}
+
+#[test]
+fn one_that_never_becomes_ready() {
+    let sandbox = Sandbox::new();
+    let config = format!(
+        "ports: {{ api: {} }}\nprocesses:\n  api:\n    run: [devrun-fixture, 'say:thinking', sleep]\n    port: api\n    \
+         ready: {{ http: /, interval: 50ms, deadline: 400ms }}\n",
+        base()
+    );
+    let main = sandbox.repo_with(&[("devrun.yaml", &config)]);
+    insta::assert_snapshot!(failed(&sandbox, &main, 86), @r#"
+    stopping everything
+    error: api did not become ready within 400ms [not-ready]
+      fault: the code, not the environment
+      why: last answer: port PORT: Connection refused (os error 111)
+        it said: thinking
+        `ready: deadline:` of api allows more time
+      fix: devrun why api
+    "#);
+}
+
+#[test]
+fn a_command_that_is_not_there() {
+    let sandbox = Sandbox::new();
+    let main =
+        sandbox.repo_with(&[("devrun.yaml", "processes:\n  api: { run: [no-such-server, --port] }\n")]);
+    insta::assert_snapshot!(failed(&sandbox, &main, 87), @r#"
+    stopping everything
+    error: api could not be started: No such file or directory (os error 2) [spawn-failed]
+      fault: the configuration, neither the code nor the environment
+      fix: check that `no-such-server` is installed and on PATH
+    "#);
+}
+
+#[test]
+fn node_that_is_missing() {
+    let sandbox = Sandbox::new();
+    let manifest = "{ \"name\": \"x\", \"packageManager\": \"npm@10.0.0\" }";
+    let config =
+        "dependencies: { node: { directory: . } }\nprocesses:\n  web: { run: [devrun-fixture, sleep] }\n";
+    let lock = "{ \"name\": \"x\", \"lockfileVersion\": 3, \"packages\": {} }";
+    let main = sandbox.repo_with(&[
+        ("devrun.yaml", config),
+        ("package.json", manifest),
+        ("package-lock.json", lock),
+    ]);
+    let bin = sandbox.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    for program in ["git", "sh"] {
+        let found = sandbox.program("sh", &["-c", &format!("command -v {program}")]).run().stdout;
+        std::os::unix::fs::symlink(found.trim(), bin.join(program)).unwrap();
+    }
+    let ended = devrun(&sandbox, &main, &[]).env("PATH", &bin).run();
+    assert_eq!(ended.code, Some(83), "{ended}");
+    insta::assert_snapshot!(told(&sandbox, &ended), @r#"
+    stopping everything
+    error: node is not installed [tool-missing]
+      fault: the environment, not the code
+      why: there is no `node` on PATH, and the packages are for it
+      fix: install Node.js 20 or later (https://nodejs.org/en/download, or `nvm install --lts`), then run devrun again
+    "#);
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
+    let state = main.join(".git/devrun");
+    std::fs::create_dir(&state).unwrap();
+    let script = "mount -t tmpfs -o size=16k none \"$1\" || exit 99; cat /dev/zero > \"$1/full\" 2> /dev/null; exec \"$2\"";
+    let words = ["-r", "-m", "sh", "-c", script, "sh", state.to_str().unwrap(), env!("CARGO_BIN_EXE_devrun")];
+    let ended = sandbox.program("unshare", &words).run();
+    if ended.code == Some(99) || ended.stderr.starts_with("unshare") {
+        return skip("no disk can be mounted here");
+    }
+    assert_eq!(ended.code, Some(74), "{ended}");
+    insta::assert_snapshot!(told(&sandbox, &ended), @r#"
+    warning: not all output is written to ~/repo/.git/devrun/logs: No space left on device (os error 28)
+    error: cannot write ~/repo/.git/devrun/run.json: No space left on device (os error 28) at path "~/repo/.git/devrun/.devrun-X" [state-unusable]
+      fault: the environment, not the code
+      fix: free some space on that disk, then run the same command again
+    "#);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    std::fs::create_dir(main.join("devrun.yaml")).unwrap();
+    insta::assert_snapshot!(failed(&sandbox, &main, 80), @r#"
+    error: cannot read ~/repo/devrun.yaml: is a directory [config-invalid]
+      fault: the configuration, neither the code nor the environment
+      fix: check owner, mode and encoding (UTF-8) of ~/repo/devrun.yaml
+    "#);
+}
+
+#[test]
+fn two_alembic_heads() {
+    let head = |revision: &str, message: &str| Head {
+        revision: revision.into(),
+        file: PathBuf::from(format!("alembic/versions/{revision}.py")),
+        message: message.into(),
+    };
+    let heads = vec![head("0005a", "Add a"), head("0005b", "Add b")];
+    let merge = "devrun exec -- alembic merge heads -m \"merge\"".into();
+    insta::assert_snapshot!(plain(MigrateError::Heads { heads, merge }), @r#"
+    error: the migrations have 2 heads: 0005a "Add a" (alembic/versions/0005a.py), 0005b "Add b" (alembic/versions/0005b.py) [migration-heads]
+      fault: the code, not the environment
+      why: each was the newest when it was made; which one comes first is a decision about the code, nothing is wrong with the environment
+      fix: run `devrun exec -- alembic merge heads -m "merge"`, read and commit the file it makes, then run `devrun` again
+    "#);
+}
+
+#[test]
+fn a_migration_that_fails() {
+    let failed = |tail: &str, trouble| MigrateError::Failed {
+        name: "dev-x".into(),
+        what: "`alembic upgrade head` ended with exit code 1".into(),
+        tail: tail.into(),
+        trouble,
+        directory: "backend".into(),
+    };
+    use devrun::database::migrate::Trouble;
+    insta::assert_snapshot!(plain(failed("column \"x\" does not exist", Trouble::Code)), @r#"
+    error: migrating dev-x failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
+      fault: the code, not the environment
+      why: column "x" does not exist
+      fix: correct the migration in backend, then run `devrun` again
+    "#);
+    insta::assert_snapshot!(plain(failed("Connection refused", Trouble::Server)), @r#"
+    error: migrating dev-x failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
+      fault: the environment, not the code
+      why: Connection refused
+      fix: the migration could not use the database; run `devrun` again
+    "#);
+    insta::assert_snapshot!(plain(failed("Can't locate revision", Trouble::UnknownRevision)), @r#"
+    error: migrating dev-x failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
+      fault: the code, not the environment
+      why: Can't locate revision
+      fix: the database was migrated by code that this worktree does not have, such as another branch or a rebased one: drop the database (docs/database.md says how), then run `devrun` again
+    "#);
+}
