@@ -16,3 +16,9 @@ pub mod status;
 pub mod story;
 
 pub use record::{Claim, Journal, Record, State, claim, last, look, wait_until_free};
+
+/// `path`, if it is a file by which a supervisor is found; only the holder of the worktree's lock may remove it.
+pub fn trace(path: &std::path::Path) -> Option<&std::path::Path> {
+    let ending = path.extension()?.to_str()?;
+    matches!(ending, "sock" | "stack").then_some(path)
+}

@@ -43,6 +43,8 @@ pub enum Exit {
     Process,
     /// Another devrun already owns this worktree.
     Busy,
+    /// The worktree was taken away under its stack.
+    Gone,
 }
 
 impl Exit {
@@ -64,6 +66,7 @@ impl Exit {
             Exit::Readiness => 86,
             Exit::Process => 87,
             Exit::Busy => 88,
+            Exit::Gone => 89,
         }
     }
 
@@ -191,6 +194,8 @@ codes! {
     ProcessUnknown = "process-unknown" => Usage,
     /// The supervisor does not answer, or what was asked took longer than it may.
     TimedOut = "timed-out" => Busy,
+    /// The worktree was removed, moved or replaced while its stack ran.
+    WorktreeGone = "worktree-gone" => Gone Environment,
 }
 
 /// Who holds what we needed.
@@ -415,6 +420,7 @@ mod tests {
             Exit::Readiness,
             Exit::Process,
             Exit::Busy,
+            Exit::Gone,
         ];
         let statuses: HashSet<u8> = classes.iter().map(|class| class.status()).collect();
         assert_eq!(statuses.len(), classes.len());

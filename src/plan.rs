@@ -166,6 +166,8 @@ pub enum PortUse {
         port: u16,
         /// The variable that tells the process its descriptor.
         fd_env: String,
+        /// Let Node programs take it by a module that is loaded into them.
+        node: bool,
     },
 }
 

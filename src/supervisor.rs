@@ -6,10 +6,12 @@
 pub mod backoff;
 pub mod diagnosis;
 pub mod group;
+pub mod handover;
 pub mod keeper;
 pub mod machine;
 pub mod output;
 pub mod readiness;
+pub mod removal;
 pub mod run;
 pub mod signals;
 pub mod sweep;

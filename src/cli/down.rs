@@ -37,7 +37,12 @@ pub(super) async fn run(
     // A supervisor and a keeper that were both killed leave processes that only their tag betrays.
     let left = match control::claim(&worktree.state)? {
         Some(claim) if claim.unclean => {
-            let left = sweep::kill_leftovers(&sweep::worktree_tag(&worktree.path));
+            let tag = sweep::worktree_tag(&worktree.path);
+            let left = sweep::kill_leftovers(&tag);
+            for trace in [socket::path(&ctx.dirs, &tag), registry::file(&ctx.dirs, &tag)] {
+                // Nobody finds anything by it any more.
+                let _ = std::fs::remove_file(trace);
+            }
             prepare::stop_unused_server(ctx, &worktree)?;
             claim.clear();
             registry::forget(&registry::file(&ctx.dirs, &sweep::worktree_tag(&worktree.path)));

@@ -20,9 +20,12 @@ use crate::error::{Exit, Report};
 use crate::event::Event;
 use crate::logs::store::Store;
 use crate::plan::Plan;
+use crate::ports;
 use crate::prepare::{self, Work};
+use crate::supervisor::handover::Handover;
 use crate::supervisor::keeper::{Link, Trust};
 use crate::supervisor::machine::{Outcome, Why};
+use crate::supervisor::removal::Ground;
 use crate::supervisor::run::{self, Orders, Setup};
 use crate::supervisor::signals::Stops;
 use crate::supervisor::sweep;
@@ -39,7 +42,11 @@ const LEAVING: Duration = Duration::from_mins(2);
 /// Settles what was entrusted, after everything of the run is dead. Called by the keeper, or by the supervisor when the
 /// keeper died first.
 pub(super) fn settle(trust: Trust) {
-    local::stop_if_last(trust.held, &trust.about);
+    match control::trace(&trust.about) {
+        // A supervisor that was killed could not take it away.
+        Some(file) => drop(std::fs::remove_file(file)),
+        None => local::stop_if_last(trust.held, &trust.about),
+    }
 }
 
 pub(super) async fn run(
@@ -63,6 +70,8 @@ pub(super) async fn run(
         }
     };
     claim.begin();
+    let ground = Ground::new(&worktree.path, &worktree.state);
+    stops.watch(ground.clone());
     let branch = worktree.git.as_ref().and_then(|git| git.branch());
     let status = Status::preparing(&worktree.path, branch, &worktree.slug);
     let (desk, orders) = Desk::new(status, stops.asker());
@@ -74,11 +83,22 @@ pub(super) async fn run(
     if let Some(report) = failure {
         log.listener()(&Event::Failed(report.clone()));
     }
-    claim.leave(&desk.close(failure).await);
+    let last = desk.close(failure).await;
+    let gone = ground.is_gone();
+    if !gone {
+        // It would make anew what git has removed.
+        claim.leave(&last);
+    }
     drop(log);
     claim.clear();
     link.settle(settle);
-    let outcome = result?;
+    let mut outcome = result;
+    if gone {
+        // Nobody else may ever come by to give its ports back.
+        let _ = ports::release(ctx, &worktree.path).await;
+        outcome = Err(ground.report());
+    }
+    let outcome = outcome?;
     if let Some(report) = &outcome.report {
         console.fail(report);
     }
@@ -134,6 +154,9 @@ impl Run<'_> {
         link.entrust(Trust { about: PathBuf::new(), held }).map_err(lost)?;
         let tag = sweep::worktree_tag(&worktree.path);
         let place = socket::path(&self.ctx.dirs, &tag);
+        for trace in [&place, &registry::file(&self.ctx.dirs, &tag)] {
+            link.entrust(Trust { about: trace.clone(), held: claim.lock.share()? }).map_err(lost)?;
+        }
         let answering = Answering::begin(&place, desk)?;
         // Before anything that takes time: others want to know who holds the lock.
         let record = Record { socket: Some(place), ..Record::new(keeper_pid(), &worktree.path) };
@@ -181,7 +204,7 @@ impl Run<'_> {
             plan: plan.clone(),
             events: ctx.events.clone(),
             tag: format!("{tag}.{}", unique()),
-            sockets,
+            sockets: Handover::new(sockets, &ctx.dirs.cache),
             terminals: self.desk.terminals().clone(),
             sink: Box::new(self.log.before(&names, self.console.sink(&names))),
             watched: self.console.watched_output(),

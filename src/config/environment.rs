@@ -20,6 +20,7 @@ use crate::worktree::git::REPOSITORY_VARS;
 /// stop and what to spare, the `LISTEN_` ones are systemd's.
 const STALE: &[&str] = &[
     "DEVRUN_CLUSTER",
+    "DEVRUN_LISTEN",
     "DEVRUN_PROCESS",
     "DEVRUN_RUN",
     "LISTEN_FDS",
@@ -119,7 +120,9 @@ pub fn refuse_computed<'a>(
             name.strip_prefix(stem.as_str()).is_some_and(|rest| matches!(rest, "_PORT" | "_FD"))
         });
         let why = match (of_port, name.as_str()) {
-            (Some(_), _) | (None, "PORT" | "LISTEN_FDS") => "from the worktree's ports",
+            (Some(_), _) | (None, "PORT" | "LISTEN_FDS" | "LISTEN_FDNAMES" | "LISTEN_PID") => {
+                "from the worktree's ports"
+            }
             (None, other) if config.url_env().iter().any(|url| url == other) => "from the branch database",
             (None, other) if other.starts_with("DEVRUN_") => "for its own use",
             _ => continue,

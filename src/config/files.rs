@@ -153,6 +153,7 @@ fn add_procfile(config: &mut Config, source: &Arc<Source>, base: u16) -> Result<
         process.port = Some(PortRef {
             name: process.name.clone(),
             listens: false,
+            node: true,
             asked: serves,
             at: process.at.clone(),
         });

@@ -236,6 +236,8 @@ pub struct PortRef {
     pub name: String,
     /// True when devrun binds it and hands it over (`listen`).
     pub listens: bool,
+    /// True when Node programs are made to take what is handed over.
+    pub node: bool,
     /// False when a Procfile's process got it without asking: whether it binds it is not known.
     pub asked: bool,
     /// Where it is written.

@@ -28,6 +28,7 @@ pub const KEYS: &[&str] = &[
     "tty",
     "autostart",
     "needs",
+    "node_preload",
 ];
 /// Keys of `ready`.
 pub const READY: &[&str] =
@@ -118,11 +119,16 @@ pub fn read(entry: &Entry) -> Result<Draft, ConfigError> {
 }
 
 fn port(table: &Table<'_>) -> Result<Option<PortRef>, ConfigError> {
+    let node = table.map("node_preload", Node::boolean)?;
     let read = |key: &str, listens: bool| {
-        table.map(key, |node| {
-            Ok(PortRef { name: node.word()?.into(), listens, asked: true, at: node.at.clone() })
+        table.map(key, |value| {
+            let name = value.word()?.into();
+            Ok(PortRef { name, listens, node: node.unwrap_or(true), asked: true, at: value.at.clone() })
         })
     };
+    if let Some(key) = table.get("node_preload").filter(|_| table.get("listen").is_none()) {
+        return Err(key.error("goes with `listen` only"));
+    }
     match (read("port", false)?, read("listen", true)?) {
         (Some(_), Some(listen)) => Err(ConfigError::invalid(&listen.at, "stands beside `port`").with_fix(
             "`listen` when the program takes a listening socket, `port` when it binds the port itself",

@@ -85,9 +85,10 @@ fn one(process: &model::Process, root: &Path, scope: &Scope) -> Result<plan::Pro
     if let Some(port) = &port {
         env.insert("PORT".into(), port.port().to_string());
     }
-    if let Some(PortUse::Listens { fd_env, .. }) = &port {
+    if let Some(PortUse::Listens { name, fd_env, .. }) = &port {
         env.insert(fd_env.clone(), FIRST_FD.into());
         env.insert("LISTEN_FDS".into(), "1".into());
+        env.insert("LISTEN_FDNAMES".into(), name.clone());
     }
     let inner = scope.clone().with_variables(&env);
     for (name, template) in process.env.iter().filter(|(_, template)| !template.is_to_come(&inner)) {
@@ -122,7 +123,7 @@ fn port_use(port: &model::PortRef, scope: &Scope) -> Result<PortUse, ConfigError
     let name = port.name.clone();
     Ok(if port.listens {
         let fd_env = format!("{}_FD", variable_stem(&name));
-        PortUse::Listens { name, port: number, fd_env }
+        PortUse::Listens { name, port: number, fd_env, node: port.node }
     } else {
         PortUse::Binds { name, port: number }
     })

@@ -117,6 +117,7 @@ const SHOWN: &[&str] = &[
     "tty",
     "autostart",
     "needs",
+    "node_preload",
     "env_files",
     "url_env",
     "procfile",

@@ -6,8 +6,10 @@
 #![expect(unsafe_code, reason = "fork(2) and pre_exec are unsafe by nature; see each SAFETY note")]
 
 use std::collections::BTreeSet;
+use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Mutex;
@@ -42,6 +44,9 @@ pub struct Isolation {
     pub descriptors: Vec<OwnedFd>,
     /// Make this descriptor the controlling terminal (0, 1 and 2 must be set to it by the caller).
     pub terminal: bool,
+    /// Tell the child its own id in `LISTEN_PID`, without which most readers of `LISTEN_FDS` take nothing. The command's
+    /// environment must have been cleared: what was set on it is all the child gets.
+    pub listen_pid: bool,
 }
 
 /// First descriptor number of [`Isolation::descriptors`] in the child, as systemd's `LISTEN_FDS` has it.
@@ -51,11 +56,82 @@ pub const FIRST_DESCRIPTOR: RawFd = 3;
 /// descriptor but 0, 1, 2 and those handed over.
 pub fn isolate(command: &mut Command, isolation: Isolation) {
     let parent = Pid::this();
+    let mut image = if isolation.listen_pid { Image::of(command) } else { None };
     // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed. It makes
-    // system calls alone (setsid, prctl, sigaction, sigprocmask, fcntl, dup2, ioctl, close_range), allocates
-    // nothing, takes no lock, and touches memory that was owned before the fork.
+    // system calls alone (setsid, prctl, sigaction, sigprocmask, fcntl, dup2, ioctl, close_range, getpid, execve),
+    // allocates nothing, takes no lock, and touches memory that was owned before the fork.
     unsafe {
-        command.pre_exec(move || in_child(parent, &isolation));
+        command.pre_exec(move || {
+            in_child(parent, &isolation)?;
+            if let Some(image) = &mut image {
+                image.become_it();
+            }
+            Ok(())
+        });
+    }
+}
+
+/// A command as execve(2) takes it, made before the fork because nothing may be allocated after it. The standard library
+/// fixes a child's environment before the child has an id; this is the same with one variable filled in late.
+struct Image {
+    program: CString,
+    /// `LISTEN_PID=`, digits, a zero byte.
+    own: Vec<u8>,
+    /// Addresses into what is kept in `_kept`, and into `own`; the last is null.
+    argv: Vec<usize>,
+    envp: Vec<usize>,
+    _kept: Vec<CString>,
+}
+
+impl Image {
+    const OWN: &'static [u8] = b"LISTEN_PID=";
+
+    /// `None` when it is not found or holds a zero byte: then the ordinary way says what is wrong.
+    fn of(command: &Command) -> Option<Image> {
+        let text = |text: &OsStr| CString::new(text.as_bytes()).ok();
+        let variables: Vec<_> = command.get_envs().filter_map(|(name, value)| Some((name, value?))).collect();
+        let path = variables.iter().find(|(name, _)| *name == "PATH").map(|(_, value)| *value);
+        let program = command.get_program();
+        let found = if program.as_bytes().contains(&b'/') {
+            program.into()
+        } else {
+            which::which_in(program, path, command.get_current_dir()?).ok()?.into_os_string()
+        };
+        let mut kept = vec![text(program)?];
+        for argument in command.get_args() {
+            kept.push(text(argument)?);
+        }
+        let words = kept.len();
+        for (name, value) in variables {
+            let pair = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            kept.push(CString::new(pair).ok()?);
+        }
+        let own = [Self::OWN, &[0; 12]].concat();
+        let mut addresses: Vec<usize> = kept.iter().map(|text| text.as_ptr().expose_provenance()).collect();
+        let mut envp = addresses.split_off(words);
+        addresses.push(0);
+        envp.extend([own.as_ptr().expose_provenance(), 0]);
+        Some(Image { program: text(&found)?, own, argv: addresses, envp, _kept: kept })
+    }
+
+    /// Returns only when it cannot be executed, and leaves it to the caller to find out why.
+    fn become_it(&mut self) {
+        let mut number = Pid::this().as_raw().unsigned_abs();
+        let mut digits = [0; 10];
+        let mut first = digits.len();
+        while number > 0 {
+            first -= 1;
+            digits[first] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+        }
+        let place = self.own.iter_mut().skip(Self::OWN.len());
+        for (slot, digit) in place.zip(&digits[first..]) {
+            *slot = *digit;
+        }
+        // SAFETY: both lists are of addresses of texts that end in a zero byte, owned by `self`, and end in null.
+        unsafe {
+            nix::libc::execve(self.program.as_ptr(), self.argv.as_ptr().cast(), self.envp.as_ptr().cast());
+        }
     }
 }
 
@@ -136,6 +212,38 @@ fn hand_over(descriptors: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
+/// Sends `signal` to the process that has the id `pid`, if `is_it` holds while the process is pinned: an id that passes to
+/// another process meanwhile hits nobody. True when it was sent.
+pub fn signal_exactly(pid: u32, signal: Signal, is_it: impl FnOnce() -> bool) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: takes numbers and touches no memory.
+        let pinned = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
+        if let Some(pinned) = RawFd::try_from(pinned).ok().filter(|pinned| *pinned >= 0) {
+            // SAFETY: the kernel has just made it for us, nobody else owns it.
+            let pinned = unsafe { OwnedFd::from_raw_fd(pinned) };
+            let nothing = std::ptr::null::<nix::libc::siginfo_t>();
+            // SAFETY: without details the signal is as kill(2) sends it, and no memory is read.
+            return is_it()
+                && unsafe {
+                    let number = signal as nix::libc::c_int;
+                    nix::libc::syscall(
+                        nix::libc::SYS_pidfd_send_signal,
+                        pinned.as_raw_fd(),
+                        number,
+                        nothing,
+                        0,
+                    ) == 0
+                };
+        }
+        if nix::errno::Errno::last() == nix::errno::Errno::ESRCH {
+            return false;
+        }
+        // Kernels before 5.3, sandboxes that forbid it, no descriptor left.
+    }
+    is_it() && nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal).is_ok()
+}
+
 /// Undoes an ignored `SIGCHLD`, which is inherited: under it the kernel reaps children itself and nobody learns of their
 /// ends.
 pub fn hear_of_children() -> io::Result<()> {
@@ -172,7 +280,6 @@ pub fn standard(fd: RawFd) -> BorrowedFd<'static> {
 
 /// Takes ownership of descriptors received from a socket.
 pub fn adopt(fds: &[RawFd]) -> Vec<OwnedFd> {
-    use std::os::fd::FromRawFd;
     // SAFETY: the kernel has just made these for us (SCM_RIGHTS), nobody else owns them.
     fds.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }).collect()
 }
@@ -188,4 +295,52 @@ pub fn unread(pipe: BorrowedFd<'_>) -> Option<i32> {
     // SAFETY: FIONREAD writes one int, which is ours.
     let done = unsafe { nix::libc::ioctl(pipe.as_raw_fd(), nix::libc::FIONREAD, &raw mut count) };
     (done == 0).then_some(count)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "a child to look at")]
+    fn sleeper() -> std::process::Child {
+        Command::new("sleep").arg("60").spawn().unwrap()
+    }
+
+    #[test]
+    fn only_the_process_that_was_meant_gets_the_signal() {
+        let mut child = sleeper();
+        assert!(!signal_exactly(child.id(), Signal::SIGKILL, || false));
+        assert!(child.try_wait().unwrap().is_none());
+        assert!(signal_exactly(child.id(), Signal::SIGKILL, || true));
+        child.wait().unwrap();
+        // Its id belongs to nobody now.
+        assert!(!signal_exactly(child.id(), Signal::SIGKILL, || true));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a child to look at")]
+    fn a_child_learns_its_own_id() {
+        for program in ["sh", "/bin/sh"] {
+            let mut command = Command::new(program);
+            command.args(["-c", "echo $LISTEN_PID $$ $A; env -i printenv"]).current_dir("/").env_clear();
+            command.env("A", "b c").env("PATH", std::env::var_os("PATH").unwrap());
+            command.stdout(std::process::Stdio::piped());
+            isolate(&mut command, Isolation { listen_pid: true, ..Isolation::default() });
+            let child = command.spawn().unwrap();
+            let pid = child.id();
+            let said = child.wait_with_output().unwrap().stdout;
+            assert_eq!(String::from_utf8(said).unwrap(), format!("{pid} {pid} b c\n"));
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a child that cannot be")]
+    fn what_cannot_be_executed_is_an_error_as_ever() {
+        for program in ["no-such-program", "/no/such/program"] {
+            let mut command = Command::new(program);
+            command.current_dir("/").env_clear();
+            isolate(&mut command, Isolation { listen_pid: true, ..Isolation::default() });
+            assert_eq!(command.spawn().unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! One child with all it starts: made in a session of its own, signalled and counted as a whole.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::handover::Handed;
 use super::sweep::{self, Below, PROCESS_TAG, RUN_TAG};
 use crate::error::{Code, Report};
 use crate::os::proc::{self, Entry};
@@ -34,21 +35,18 @@ pub struct Group {
     run: String,
 }
 
-/// Starts `process`. `run` tags it; `sockets` are handed over from descriptor 3 upwards.
+/// Starts `process`. `run` tags it; `handed` are the sockets it gets.
 /// Must be called on the thread that lives as long as the program.
-pub fn spawn(
-    process: &Process,
-    env: &Environment,
-    run: &str,
-    sockets: Vec<OwnedFd>,
-) -> Result<Spawned, Report> {
+pub fn spawn(process: &Process, env: &Environment, run: &str, handed: Handed) -> Result<Spawned, Report> {
     let failed = |source: std::io::Error| explain(process, &source);
     let mut command = command(&process.run);
     command.current_dir(&process.directory).env_clear().envs(&env.vars).envs(&process.env);
-    command.env(RUN_TAG, run).env(PROCESS_TAG, &process.name);
+    command.envs(handed.variables).env(RUN_TAG, run).env(PROCESS_TAG, &process.name);
     let output =
         if process.tty { on_terminal(&mut command) } else { on_pipe(&mut command) }.map_err(failed)?;
-    let isolation = Isolation { die_with_us: true, descriptors: sockets, terminal: process.tty };
+    let sockets = handed.descriptors;
+    let listen_pid = !sockets.is_empty();
+    let isolation = Isolation { die_with_us: true, descriptors: sockets, terminal: process.tty, listen_pid };
     spawn::isolate(&mut command, isolation);
     let child = tokio::process::Command::from(command).spawn().map_err(failed)?;
     let leader = child.id().unwrap_or_default();
@@ -155,9 +153,4 @@ impl Group {
     pub fn kill(&self) {
         sweep::end(self.recogniser());
     }
-}
-
-/// A handle on `socket` for a child.
-pub fn hand_out(socket: &impl AsFd) -> std::io::Result<OwnedFd> {
-    socket.as_fd().try_clone_to_owned()
 }

@@ -2,8 +2,6 @@
 
 mod lines;
 
-use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +12,7 @@ use tokio::task::JoinSet;
 
 use self::lines::Lines;
 use super::group::{self, Group};
+use super::handover::Handover;
 use super::machine::{Effect, Input, Machine, Outcome, Why};
 use super::output::{Mux, Sink, Source};
 use super::signals::Stops;
@@ -23,7 +22,7 @@ use crate::error::{Code, Report};
 use crate::event::{Event, Events};
 use crate::os::cmd::ending;
 use crate::os::spawn;
-use crate::plan::{Need, Plan, PortUse, Probe};
+use crate::plan::{Need, Plan, Probe};
 
 /// Looks whether what listens on this port is below this process id; a report when it is somebody else's.
 pub type Verify = Box<dyn Fn(u16, u32) -> Option<Report>>;
@@ -36,8 +35,8 @@ pub struct Setup {
     pub events: Events,
     /// Tag of this run: the worktree's tag, a dot, something unique.
     pub tag: String,
-    /// Sockets that already listen, by port.
-    pub sockets: BTreeMap<u16, TcpListener>,
+    /// Sockets that already listen.
+    pub sockets: Handover,
     /// Where terminals of processes are found by those who attach.
     pub terminals: Terminals,
     /// Where lines go.
@@ -166,7 +165,7 @@ struct Run {
     plan: Arc<Plan>,
     events: Events,
     tag: String,
-    sockets: BTreeMap<u16, TcpListener>,
+    sockets: Handover,
     verify: Verify,
     on_ready: Box<dyn FnMut()>,
     terminals: Terminals,
@@ -250,12 +249,8 @@ impl Run {
 
     fn spawn(&mut self, index: usize) {
         let process = &self.plan.processes[index];
-        let sockets = match &process.port {
-            Some(PortUse::Listens { port, .. }) => self.sockets.get(port).map(group::hand_out),
-            _ => None,
-        };
-        let sockets = match sockets.transpose() {
-            Ok(socket) => socket.into_iter().collect(),
+        let handed = match self.sockets.hand(process, &self.plan.env) {
+            Ok(handed) => handed,
             Err(error) => {
                 let report =
                     Report::bug(format!("the socket of {} cannot be handed over: {error}", process.name));
@@ -263,7 +258,7 @@ impl Run {
                 return;
             }
         };
-        match group::spawn(process, &self.plan.env, &self.tag, sockets) {
+        match group::spawn(process, &self.plan.env, &self.tag, handed) {
             Ok(spawned) => {
                 let leader = spawned.group.leader;
                 self.groups[index] = Some(Live {

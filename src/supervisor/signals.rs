@@ -1,10 +1,11 @@
-//! What asks a run to end: signals, and the keeper's death. Delivered as a stream of [`Why`].
+//! What asks a run to end: signals, the keeper's death, the removal of the worktree. Delivered as a stream of [`Why`].
 
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::machine::Why;
+use super::removal::Ground;
 
 /// Receives every request to stop; the first means stop, each further one kill.
 #[derive(Debug)]
@@ -39,6 +40,15 @@ impl Stops {
             });
         }
         Ok(Stops { sender, receiver })
+    }
+
+    /// Asks to stop, too, when `ground` is taken away.
+    pub fn watch(&self, ground: Ground) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            ground.vanishes().await;
+            let _ = sender.send(Why::Failed(ground.report()));
+        });
     }
 
     /// A handle for others who may ask.

@@ -51,11 +51,15 @@ pub fn reap_all() {
 /// Sends `signal` to each of `entries`.
 pub fn signal(entries: &[Entry], signal: Signal) {
     for entry in entries {
-        // Looked up again: an id that now belongs to another process is left alone.
-        if proc::entry(entry.pid).is_some_and(|now| now.started == entry.started) {
-            let _ = kill(pid(entry), signal);
-        }
+        hit(entry, signal);
     }
+}
+
+/// Sends `signal` to this very process: an id that belongs to another one by now is left alone.
+fn hit(entry: &Entry, signal: Signal) {
+    spawn::signal_exactly(entry.pid, signal, || {
+        proc::entry(entry.pid).is_some_and(|now| now.started == entry.started)
+    });
 }
 
 /// Ends every process that is `wanted`, and what appears of that kind meanwhile: first stops them, because what is
@@ -73,10 +77,7 @@ pub fn end(mut wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
 /// it may be another.
 fn strike(signal: Signal, mut wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
     let met = proc::each().filter(|entry| !matches!(entry.state, 'Z' | 'X') && wanted(entry));
-    met.inspect(|entry| {
-        let _ = kill(pid(entry), signal);
-    })
-    .collect()
+    met.inspect(|entry| hit(entry, signal)).collect()
 }
 
 /// Knows which processes are below one of them.
@@ -145,8 +146,9 @@ pub fn kill_leftovers(worktree_tag: &str) -> usize {
         entry.pid != std::process::id()
             && proc::user_of(entry.pid) == Some(me)
             && proc::env_of(entry.pid, SPARED).is_none()
-            && proc::env_of(entry.pid, RUN_TAG)
-                .is_some_and(|run| run.to_string_lossy().split('.').next() == Some(worktree_tag))
+            && proc::env_of(entry.pid, RUN_TAG).is_some_and(|run| {
+                run.to_str().and_then(|run| run.strip_prefix(worktree_tag)?.strip_prefix('.')).is_some()
+            })
     };
     let mut killed = BTreeSet::new();
     let mut clean = 0;

@@ -6,12 +6,16 @@ mod alone;
 mod ends;
 #[path = "supervise/exits.rs"]
 mod exits;
+#[path = "supervise/handed.rs"]
+mod handed;
 #[path = "supervise/output.rs"]
 mod output;
 #[path = "supervise/ports.rs"]
 mod ports;
 #[path = "supervise/readiness.rs"]
 mod readiness;
+#[path = "supervise/removal.rs"]
+mod removal;
 #[path = "supervise/stopping.rs"]
 mod stopping;
 #[path = "supervise/streams.rs"]

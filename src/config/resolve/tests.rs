@@ -30,11 +30,12 @@ fn a_process_gets_its_port_its_socket_and_its_own_variables() {
     assert_eq!(web.port, Some(PortUse::Binds { name: "web".into(), port: 3026 }));
     assert_eq!(web.directory, Path::new("/w/t/front"));
     assert_eq!(web.run, Run::Argv(vec!["serve".into()]));
-    let wanted = [("B", "3"), ("LISTEN_FDS", "1"), ("MY_API_FD", "3"), ("PORT", "4026")];
+    let wanted =
+        [("B", "3"), ("LISTEN_FDNAMES", "my-api"), ("LISTEN_FDS", "1"), ("MY_API_FD", "3"), ("PORT", "4026")];
     assert_eq!(api.env, wanted.map(|(name, value)| (name.into(), value.into())).into());
     assert_eq!(
         api.port,
-        Some(PortUse::Listens { name: "my-api".into(), port: 4026, fd_env: "MY_API_FD".into() })
+        Some(PortUse::Listens { name: "my-api".into(), port: 4026, fd_env: "MY_API_FD".into(), node: true })
     );
     assert_eq!(api.needs, [Need::Database].into());
     assert!(other.env.is_empty() && other.port.is_none());

@@ -8,13 +8,15 @@ use super::{assert_nothing_runs, kill_both, pid_in, supervisor, world};
 use crate::support::{Running, Sandbox};
 
 /// Children that are hard to end, each with the number of `ready` lines it says.
-const SHAPES: [(&str, &str, usize); 8] = [
+const SHAPES: [(&str, &str, usize); 10] = [
     ("plain", "ready sleep", 1),
     ("stubborn", "ignore:INT,TERM,HUP ready sleep", 1),
     ("session", "ready child[ setsid ignore:INT,TERM,HUP ready mute sleep ] sleep", 2),
     ("orphan", "ready child[ setsid child[ ignore:INT,TERM,HUP ready mute sleep ] ] sleep", 2),
     ("frozen", "ready sleep", 1),
+    ("icy", "ready child[ setsid child[ ready mute sleep ] mute sleep ] sleep", 2),
     ("breeder", "ready child[ setsid ready mute breed:5 sleep ] sleep", 2),
+    ("bomber", "ready child[ setsid ignore:INT,TERM,HUP ready mute breed:1 sleep ] sleep", 2),
     ("hopper", "ready child[ setsid mute hop:2 ] sleep", 1),
     ("holder", "graceful:INT,TERM,HUP ready child[ ignore:INT,TERM,HUP ready sleep ] sleep", 2),
 ];
@@ -46,9 +48,18 @@ fn settle(running: &mut Running, shapes: &[(&str, &str, usize)]) {
     freeze(ready.iter().map(String::as_str));
 }
 
-fn freeze<'a>(mut ready: impl Iterator<Item = &'a str>) {
-    let frozen = ready.find(|line| line.starts_with("frozen")).unwrap();
-    kill(pid_in(frozen), Signal::SIGSTOP).unwrap();
+/// Stops the child of one, and what the other has that is not in its group.
+fn freeze<'a>(ready: impl Iterator<Item = &'a str>) {
+    let mut frozen = 0;
+    for line in ready.filter(|line| line.starts_with("frozen") || line.starts_with("icy")) {
+        let pid = pid_in(line);
+        let leads = line.split_whitespace().nth(4).unwrap() == pid.to_string();
+        if leads == line.starts_with("frozen") {
+            kill(pid, Signal::SIGSTOP).unwrap();
+            frozen += 1;
+        }
+    }
+    assert_eq!(frozen, 2);
 }
 
 fn ends_by(signal: Signal, code: i32) {
@@ -122,6 +133,43 @@ fn reader_gone_while_much_is_printed() {
 }
 
 #[test]
+fn reader_gone_and_a_child_in_the_middle_of_a_line() {
+    let mut shapes = all();
+    shapes.push(("prompt", "ready partial:name? sleep", 1));
+    let sandbox = stack(&shapes);
+    let (running, reader) = piped(&sandbox, &shapes);
+    drop(reader);
+    running.signal(Signal::SIGHUP);
+    running.wait();
+    assert_nothing_runs(&sandbox);
+}
+
+#[test]
+fn the_terminal_is_closed() {
+    let sandbox = stack(&all());
+    let (running, terminal) = super::terminal::Terminal::start(super::terminal::in_foreground(&sandbox));
+    let ready = || -> Vec<String> {
+        let text = terminal.text().replace("\x1b[0m", "");
+        text.lines().filter(|line| line.contains("| ready ")).map(plain).collect()
+    };
+    crate::support::wait_for("all to be up", crate::support::LIMIT, || match ready() {
+        lines if lines.len() == ready_lines(&all()) => Ok(()),
+        _ => Err(terminal.text()),
+    });
+    freeze(ready().iter().map(String::as_str));
+    drop(terminal);
+    running.wait();
+    assert_nothing_runs(&sandbox);
+}
+
+/// A line without its colours.
+fn plain(line: &str) -> String {
+    let mut parts = line.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
+}
+
+#[test]
 fn supervisor_killed() {
     let sandbox = stack(&all());
     let mut running = sandbox.devrun(&[]).start();
@@ -153,6 +201,67 @@ fn both_killed(sandbox: &Sandbox) -> Vec<i32> {
     let left = sandbox.processes();
     assert!(left.iter().any(|process| process.command.contains("ignore")), "{left:?}");
     left.iter().map(|process| process.pid).collect()
+}
+
+/// Kills one and a moment later the other, in the middle of what that does about it; the next to come ends the rest.
+fn killed_one_after_the_other(keeper_first: bool, gap: std::time::Duration) {
+    let sandbox = stack(&SHAPES);
+    let mut running = sandbox.devrun(&[]).start();
+    settle(&mut running, &SHAPES);
+    let keeper = nix::unistd::Pid::from_raw(running.pid().cast_signed());
+    let pair = [keeper, supervisor(&running)];
+    let [first, second] = if keeper_first { pair } else { [pair[1], pair[0]] };
+    kill(first, Signal::SIGKILL).unwrap();
+    // What is tried here is time itself.
+    std::thread::sleep(gap);
+    // It may be done by now.
+    let _ = kill(second, Signal::SIGKILL);
+    running.wait();
+    let ended = sandbox.devrun(&["down"]).run();
+    assert_nothing_runs(&sandbox);
+    assert_eq!(ended.code, Some(0), "{ended}");
+}
+
+#[test]
+fn both_killed_within_a_tenth_of_a_second() {
+    for keeper_first in [true, false] {
+        for gap in [0, 3, 20, 90] {
+            killed_one_after_the_other(keeper_first, std::time::Duration::from_millis(gap));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_provably_ours_is_left_alone() {
+    let sandbox = stack(&SHAPES);
+    let other = sandbox.worktree("other", "other");
+    let mut neighbour = sandbox.devrun(&["-C", other.to_str().unwrap()]).start();
+    settle(&mut neighbour, &SHAPES);
+    // Stands in the worktree and has its tag nearly right, as an editor started from one of its processes' shells.
+    let mut running = sandbox.devrun(&[]).start();
+    settle(&mut running, &SHAPES);
+    let devrun = devrun::supervisor::sweep::worktree_tag(&sandbox.main());
+    let mut strangers = [
+        sandbox.fixture(&["ready", "sleep"]).start(),
+        sandbox.fixture(&["ready", "sleep"]).env("DEVRUN_RUN", format!("{devrun}0.1")).start(),
+        sandbox.fixture(&["ready", "sleep"]).env("DEVRUN_RUN", &devrun).start(),
+        sandbox.fixture(&["ready", "sleep"]).env("DEVRUN_WORKTREE", sandbox.main()).start(),
+    ];
+    for stranger in &mut strangers {
+        stranger.expect_line("^ready");
+    }
+    kill_both(&running);
+    running.wait();
+    assert_eq!(sandbox.devrun(&["down"]).run().code, Some(0));
+    for stranger in &mut strangers {
+        assert!(!stranger.has_ended());
+        stranger.signal(Signal::SIGKILL);
+    }
+    assert!(!neighbour.has_ended());
+    neighbour.signal(Signal::SIGINT);
+    assert_eq!(neighbour.wait().code, Some(130));
+    drop(strangers.map(Running::wait));
+    assert_nothing_runs(&sandbox);
 }
 
 #[test]

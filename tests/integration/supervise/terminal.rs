@@ -16,7 +16,7 @@ use super::{assert_nothing_runs, lines_of, world};
 use crate::support::{Invocation, LIMIT, Running, Sandbox, wait_for};
 
 /// The other side of a terminal that a program writes to; dropping it closes the terminal.
-struct Terminal {
+pub(super) struct Terminal {
     master: Arc<File>,
     shown: Arc<Mutex<Vec<u8>>>,
     closing: Arc<AtomicBool>,
@@ -25,7 +25,7 @@ struct Terminal {
 
 impl Terminal {
     /// Starts `invocation` with all three streams on a new terminal.
-    fn start(invocation: Invocation) -> (Running, Terminal) {
+    pub(super) fn start(invocation: Invocation) -> (Running, Terminal) {
         let pty = openpty(None, None).unwrap();
         // Programs that other tests start meanwhile must not keep it open.
         for side in [&pty.master, &pty.slave] {
@@ -43,7 +43,7 @@ impl Terminal {
         (running, Terminal { master, shown, closing, reading: Some(reading) })
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).replace("\r\n", "\n")
     }
 
@@ -137,7 +137,7 @@ fn everything_is_shown_of_a_child_on_a_terminal_that_ends() {
 }
 
 /// devrun as the foreground program of a terminal of its own.
-fn in_foreground(sandbox: &Sandbox) -> Invocation {
+pub(super) fn in_foreground(sandbox: &Sandbox) -> Invocation {
     sandbox.program("setsid", &["--ctty", "--wait", "devrun"]).env("TERM", "xterm")
 }
 
@@ -191,5 +191,33 @@ fn one_terminal_is_attached_to_another_with_its_size_until_the_key_that_leaves()
     assert_eq!(running.wait().code, Some(0));
     let down = sandbox.devrun(&["down"]).run();
     assert_eq!(down.code, Some(0), "{down}");
+    assert_nothing_runs(&sandbox);
+}
+
+#[test]
+fn a_shell_can_stop_it_and_let_it_go_on() {
+    let sandbox = world(&[("web", "ready await:USR1 say:after sleep", "")]);
+    let shell = sandbox.program("setsid", &["--ctty", "--wait", "bash", "--norc", "--noprofile", "-i"]);
+    let (running, terminal) = Terminal::start(shell.env("TERM", "dumb").env("PS1", "shell> "));
+    terminal.expect("shell> ");
+    terminal.press("devrun\n");
+    terminal.expect("Ctrl-C stops everything");
+    let said = terminal.text();
+    let child = super::pid_in(said.lines().find(|line| line.contains("| ready ")).unwrap());
+    terminal.press("\x1a");
+    terminal.expect("Stopped");
+    // The terminal is the shell's again, and what runs below devrun runs on.
+    terminal.press("echo me $((20 + 22))\n");
+    terminal.expect("me 42");
+    nix::sys::signal::kill(child, Signal::SIGUSR1).unwrap();
+    terminal.press("fg\n");
+    terminal.expect("| after");
+    terminal.press("\x03");
+    terminal.expect("stopping: Ctrl-C");
+    terminal.press("echo code $?\n");
+    terminal.expect("code 130");
+    assert!(!sandbox.processes().iter().any(|process| process.command.contains("fixture")));
+    terminal.press("exit\n");
+    running.wait();
     assert_nothing_runs(&sandbox);
 }
