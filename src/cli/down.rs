@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args;
 use crate::context::Context;
-use crate::control::{self, Record, State, registry};
+use crate::control::{self, Record, State, registry, socket};
 use crate::error::{Code, Exit, Report};
 use crate::os::net;
 use crate::ports::guard;
@@ -45,7 +45,6 @@ pub(super) async fn run(
             }
             prepare::stop_unused_server(ctx, &worktree)?;
             claim.clear();
-            registry::forget(&registry::file(&ctx.dirs, &sweep::worktree_tag(&worktree.path)));
             left
         }
         _ => 0,
