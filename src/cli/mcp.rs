@@ -21,7 +21,7 @@ use crate::error::{Code, ErrorBody, Exit, Report};
 use crate::os::cmd::{Cmd, Output};
 
 /// More than what a verb was given itself: it says better what took so long.
-const SLACK: Duration = Duration::from_secs(60);
+const SLACK: Duration = Duration::from_mins(1);
 
 const INSTRUCTIONS: &str = "\
 Runs this git worktree's copy of the product: ports, packages, database and servers of its own. `up` brings it up and returns when it is \

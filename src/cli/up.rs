@@ -39,7 +39,12 @@ const LEAVING: Duration = Duration::from_mins(2);
 /// Settles what was entrusted, after everything of the run is dead. Called by the keeper, or by the supervisor when the
 /// keeper died first.
 pub(super) fn settle(trust: Trust) {
-    local::stop_if_last(trust.held, &trust.about);
+    if registry::is_entry(&trust.about) {
+        // The worktree's lock is held as long as `trust` lives: nobody can have begun anew there.
+        registry::forget(&trust.about);
+    } else {
+        local::stop_if_last(trust.held, &trust.about);
+    }
 }
 
 pub(super) async fn run(
@@ -133,6 +138,8 @@ impl Run<'_> {
         let held = claim.lock.share()?;
         link.entrust(Trust { about: PathBuf::new(), held }).map_err(lost)?;
         let tag = sweep::worktree_tag(&worktree.path);
+        let (about, held) = (registry::file(&self.ctx.dirs, &tag), claim.lock.share()?);
+        link.entrust(Trust { about, held }).map_err(lost)?;
         let place = socket::path(&self.ctx.dirs, &tag);
         let answering = Answering::begin(&place, desk)?;
         // Before anything that takes time: others want to know who holds the lock.
