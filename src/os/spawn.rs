@@ -302,13 +302,13 @@ mod tests {
     use super::*;
 
     #[expect(clippy::disallowed_methods, reason = "a child to look at")]
-    fn sleeper() -> std::process::Child {
-        Command::new("sleep").arg("60").spawn().unwrap()
+    fn sleeper() -> std::io::Result<std::process::Child> {
+        Command::new("sleep").arg("60").spawn()
     }
 
     #[test]
     fn only_the_process_that_was_meant_gets_the_signal() {
-        let mut child = sleeper();
+        let mut child = sleeper().unwrap();
         assert!(!signal_exactly(child.id(), Signal::SIGKILL, || false));
         assert!(child.try_wait().unwrap().is_none());
         assert!(signal_exactly(child.id(), Signal::SIGKILL, || true));

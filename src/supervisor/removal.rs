@@ -77,7 +77,7 @@ mod tests {
         std::fs::create_dir(&tree).unwrap();
         std::fs::create_dir(&state).unwrap();
         let ground = Ground::new(&tree, &state);
-        std::fs::write(tree.join("file"), "").unwrap();
+        std::fs::File::create(tree.join("file")).unwrap();
         assert!(!ground.is_gone());
         std::fs::rename(&tree, dir.path().join("other")).unwrap();
         assert!(ground.is_gone());
