@@ -63,6 +63,11 @@ pub fn file(dirs: &Dirs, tag: &str) -> PathBuf {
     dirs.runtime.join(format!("{tag}{ENDING}"))
 }
 
+/// True for the path of an entry.
+pub fn is_entry(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new(&ENDING[1..]))
+}
+
 /// Writes `entry` down; to be called by the one who holds the worktree's lock.
 pub fn enter(entry: &Entry) -> Result<Registered, FsError> {
     fs::make_own_dir(entry.file.parent().unwrap_or(Path::new("/")))?;
@@ -88,8 +93,7 @@ pub fn forget(file: &Path) {
 /// Every entry that can be read, in the order of the worktrees.
 pub fn entries(dirs: &Dirs) -> Vec<Entry> {
     let files = std::fs::read_dir(&dirs.runtime).into_iter().flatten().flatten().map(|file| file.path());
-    let ours = files.filter(|path| path.extension() == Some(OsStr::new(&ENDING[1..])));
-    let mut found: Vec<Entry> = ours.filter_map(read).collect();
+    let mut found: Vec<Entry> = files.filter(|path| is_entry(path)).filter_map(read).collect();
     found.sort_by(|one, other| one.worktree.cmp(&other.worktree));
     found
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use devrun::database::heads::Head;
-use devrun::database::migrate::MigrateError;
+use devrun::database::migrate::{MigrateError, Trouble};
 use devrun::error::Report;
 use devrun::ui::failure;
 use devrun::ui::style::Style;
@@ -243,7 +243,6 @@ fn a_migration_that_fails() {
         trouble,
         directory: "backend".into(),
     };
-    use devrun::database::migrate::Trouble;
     insta::assert_snapshot!(plain(failed("column \"x\" does not exist", Trouble::Code)), @r#"
     error: migrating dev-x failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
       fault: the code, not the environment

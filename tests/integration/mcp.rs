@@ -89,8 +89,8 @@ fn an_agent_brings_a_stack_up_looks_at_it_and_takes_it_down() {
         failed && unknown["error"]["code"] == "process-unknown" && unknown["error"]["exit"] == 2,
         "{unknown:#}"
     );
-    let (lost, failed) = talk.call("status", &json!({ "directory": "/nowhere" }));
-    assert!(failed && lost["error"]["fault"] == "environment", "{lost:#}");
+    let (nowhere, failed) = talk.call("status", &json!({ "directory": "/nowhere" }));
+    assert!(failed && nowhere["error"]["fault"] == "environment", "{nowhere:#}");
     for (tool, arguments) in [("exec", json!({ "command": "ls" })), ("up", json!({ "environment": {} }))] {
         let refused = talk.ask("tools/call", &json!({ "name": tool, "arguments": arguments }));
         assert_eq!(refused["error"]["code"], -32602, "{refused:#}");

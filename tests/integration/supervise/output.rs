@@ -69,7 +69,11 @@ fn what_is_written_just_before_the_end_is_shown() {
 #[test]
 fn what_a_grandchild_writes_after_its_parent_died_is_shown() {
     let sandbox = world(&[
-        ("web", "child[ await:USR1 lines:2000 partial:last sleep ] say:gone exit:0", "restart: on-failure"),
+        (
+            "web",
+            "child[ ignore:INT await:USR1 lines:2000 partial:last sleep ] say:gone exit:0",
+            "restart: on-failure",
+        ),
         ("api", "ready sleep", ""),
     ]);
     let mut running = sandbox.devrun(&[]).start();
