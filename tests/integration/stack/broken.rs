@@ -25,7 +25,12 @@ fn missing_node_and_a_lock_file_out_of_step_are_told_with_what_to_do() {
     edit(&worktree.join("frontend/package.json"), "\"next\": \"16", "\"next\": \"^16");
     let ended = product.fail(&worktree);
     let cd = format!("fix: cd {} && ", worktree.canonicalize().unwrap().display());
-    let words = ["/packages/pnpm-lock.yaml does not match", "ERR_PNPM_OUTDATED_LOCKFILE", &cd];
+    let words = [
+        "/packages/pnpm-lock.yaml does not match",
+        "fault: the code, not the environment",
+        "ERR_PNPM_OUTDATED_LOCKFILE",
+        &cd,
+    ];
     expect_failure(&ended, 83, "lockfile-stale", &words);
     let fix = ended.stderr.lines().find_map(|line| line.trim().strip_prefix("fix: ")?.split_once(", commit"));
     let fixed = product.program("sh", &["-c", fix.unwrap().0]).start().patient(PATIENCE).wait();
@@ -36,7 +41,12 @@ fn missing_node_and_a_lock_file_out_of_step_are_told_with_what_to_do() {
     std::fs::remove_file(&node).unwrap();
     std::fs::remove_dir_all(worktree.join("node_modules")).unwrap();
     let ended = product.fail(&worktree);
-    expect_failure(&ended, 83, "tool-missing", &["node is not installed", "install Node.js"]);
+    expect_failure(
+        &ended,
+        83,
+        "tool-missing",
+        &["node is not installed", "fault: the environment", "install Node.js"],
+    );
     assert_eq!(product.processes(), [], "processes are left");
 }
 
@@ -56,7 +66,14 @@ fn a_backend_that_cannot_be_imported_is_shown_with_its_last_words() {
         edit(&config, &impatience, patience);
         ended.stdout.contains("Traceback").then_some(ended)
     });
-    let words = ["backend did not become ready within", "No module named 'loging'", "deadline"];
+    let words = [
+        "backend did not become ready within",
+        "fault: the code, not the environment",
+        "it said: ModuleNotFoundError: No module named 'loging' (",
+        "/backend/app/main.py:",
+        "deadline",
+        "fix: devrun why backend",
+    ];
     expect_failure(&ended.unwrap(), 86, "not-ready", &words);
     assert_eq!(product.processes(), [], "processes are left");
     edit(&main, "import loging\n", "import logging\n");
