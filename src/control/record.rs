@@ -110,7 +110,7 @@ impl Journal {
     /// Writes down what runs.
     pub fn record(&self, record: &Record) -> Result<(), FsError> {
         let text = serde_json::to_vec_pretty(record).unwrap_or_default();
-        fs::replace(&self.file, &text, 0o600)
+        fs::replace_for_now(&self.file, &text, 0o600)
     }
 
     /// Writes down that what runs is being taken down.
@@ -142,7 +142,7 @@ impl Claim {
     pub fn leave(&self, status: &Status) {
         let text = serde_json::to_vec_pretty(status).unwrap_or_default();
         // Nobody depends on it: a full disk costs a later answer.
-        let _ = fs::replace(&self.file.with_file_name(LAST), &text, 0o600);
+        let _ = fs::replace_for_now(&self.file.with_file_name(LAST), &text, 0o600);
     }
 
     /// Says that everything was cleaned up.

@@ -79,7 +79,7 @@ pub fn enter(entry: &Entry) -> Result<Registered, FsError> {
         repo: entry.repo.clone(),
         branch: entry.branch.clone(),
     };
-    fs::replace(&entry.file, &serde_json::to_vec_pretty(&written).unwrap_or_default(), 0o600)?;
+    fs::replace_for_now(&entry.file, &serde_json::to_vec_pretty(&written).unwrap_or_default(), 0o600)?;
     Ok(Registered { file: entry.file.clone() })
 }
 

@@ -76,6 +76,17 @@ pub fn make_own_dir(path: &Path) -> Result<(), FsError> {
 /// Replaces `path` by `bytes` in one step: a reader, or a crash, sees the old file or the new one, whole.
 /// `mode` is the permission of the new file; folders on the way are made.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
+    let file = beside(path, bytes, mode)?;
+    file.as_file().sync_data().map_err(io_error("write", path))?;
+    put(file, path)
+}
+
+/// The same without waiting for the disk: for what means nothing once the machine was down.
+pub fn replace_for_now(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
+    put(beside(path, bytes, mode)?, path)
+}
+
+fn beside(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FsError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make_private_dir(folder)?;
     let mut file = tempfile::Builder::new()
@@ -83,7 +94,11 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
         .permissions(std::fs::Permissions::from_mode(mode))
         .tempfile_in(folder)
         .map_err(io_error("write", path))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(io_error("write", path))?;
+    file.write_all(bytes).map_err(io_error("write", path))?;
+    Ok(file)
+}
+
+fn put(file: tempfile::NamedTempFile, path: &Path) -> Result<(), FsError> {
     file.persist(path).map_err(|error| io_error("replace", path)(error.error))?;
     Ok(())
 }

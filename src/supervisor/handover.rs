@@ -66,7 +66,7 @@ impl Handover {
         if std::fs::read(&self.preload).is_ok_and(|text| text == PRELOAD.as_bytes()) {
             return Ok(());
         }
-        fs::replace(&self.preload, PRELOAD.as_bytes(), 0o600).map_err(io::Error::other)
+        fs::replace_for_now(&self.preload, PRELOAD.as_bytes(), 0o600).map_err(io::Error::other)
     }
 }
 

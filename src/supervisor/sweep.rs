@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::os::proc::{self, Entry};
@@ -35,12 +35,25 @@ pub fn adopt_strays() {
 
 /// Reaps ended children that nobody waits for.
 pub fn reap_strays() {
+    if !matches!(look_at_children(), Ok(ended) if ended.pid().is_some()) {
+        return;
+    }
     let me = std::process::id();
     for entry in proc::table() {
         if entry.parent == me && entry.state == 'Z' && !spawn::is_awaited(entry.pid) {
             let _ = waitpid(pid(&entry), Some(WaitPidFlag::WNOHANG));
         }
     }
+}
+
+/// Whether some child has ended, reaping none; an error when there is no child at all.
+fn look_at_children() -> nix::Result<WaitStatus> {
+    waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)
+}
+
+/// True when nothing can be below us: where strays become ours, a process without children has no descendants either.
+fn is_childless() -> bool {
+    cfg!(target_os = "linux") && look_at_children() == Err(Errno::ECHILD)
 }
 
 /// Reaps every ended child, whoever waits for it: for the last moment of a process.
@@ -66,7 +79,11 @@ fn hit(entry: &Entry, signal: Signal) {
 /// stopped can neither fork nor become another. Returns what was killed; none means that none was left.
 pub fn end(mut wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
     for _ in 0..ROUNDS {
-        if strike(Signal::SIGSTOP, |entry| wanted(entry) && entry.state != 'T').is_empty() {
+        let met = strike(Signal::SIGSTOP, &mut wanted);
+        if met.is_empty() {
+            return met;
+        }
+        if met.iter().all(|entry| entry.state == 'T') {
             break;
         }
     }
@@ -127,6 +144,9 @@ pub fn kill_descendants(limit: Duration) {
     let start = Instant::now();
     let spared = |entry: &Entry| proc::env_of(entry.pid, SPARED).is_some();
     loop {
+        if is_childless() {
+            return;
+        }
         let mut below = Below::new(std::process::id(), spared);
         let killed = end(|entry| below.contains(entry));
         reap_strays();
