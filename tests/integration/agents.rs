@@ -147,6 +147,16 @@ fn what_the_manual_says_is_true() {
 }
 
 #[test]
+fn the_table_of_failures_has_every_code_with_its_status_and_where_to_look() {
+    let table = include_str!("../../docs/exit-codes.md");
+    for code in devrun::error::Code::ALL {
+        let fault = code.fault().map_or("-".into(), |fault| format!("{fault:?}").to_lowercase());
+        let row = format!("| `{}` | {} | {fault} | ", code.name(), code.exit().status());
+        assert!(table.lines().any(|line| line.starts_with(&row)), "no row begins with {row}");
+    }
+}
+
+#[test]
 fn a_start_that_goes_well_says_at_most_twenty_lines() {
     let agent = Agent::new();
     if agent.sandbox.program("python3", &["--version"]).run().code != Some(0) {
