@@ -108,7 +108,7 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     std::io::Write::write_all(
         &mut stream,
-        format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n").as_bytes(),
+        format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
