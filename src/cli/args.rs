@@ -103,11 +103,14 @@ pub(super) struct Up {
     /// Fail when a port of this worktree is busy, instead of moving to other ports.
     #[arg(long)]
     pub(super) strict_ports: bool,
+    /// Work in the default, a protected or the parent branch on Neon, where `database.branch` names it literally.
+    #[arg(long)]
+    pub(super) allow_parent: bool,
 }
 
 impl Default for Up {
     fn default() -> Up {
-        Up { detach: false, no_wait: false, timeout: LONG, strict_ports: false }
+        Up { detach: false, no_wait: false, timeout: LONG, strict_ports: false, allow_parent: false }
     }
 }
 

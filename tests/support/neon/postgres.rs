@@ -1,0 +1,99 @@
+//! The Postgres behind the double: thrown away with it. Everybody logs in by SCRAM.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use devrun::database::connect::connect;
+use devrun::os::cmd::Cmd;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
+use tokio::sync::oneshot;
+use tokio_postgres::Client;
+
+/// The password in every URL: must be seen nowhere else.
+pub(crate) const PASSWORD: &str = "Xsecret5";
+/// The role, as on Neon.
+pub(crate) const ROLE: &str = "neondb_owner";
+
+pub(super) struct Postgres {
+    pub(super) port: u16,
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+impl Postgres {
+    /// Starts it as a child of the current thread, and with it ends at the latest.
+    pub(super) async fn start(binaries: PathBuf) -> Postgres {
+        let (stop, stopped) = oneshot::channel();
+        let (told, port) = oneshot::channel();
+        let ended = tokio::task::spawn_local(async move { serve(&binaries, told, stopped).await });
+        Postgres { port: port.await.unwrap(), stop, ended }
+    }
+
+    pub(super) async fn stop(self) {
+        let _ = self.stop.send(());
+        self.ended.await.unwrap();
+    }
+
+    pub(super) async fn admin(&self) -> Client {
+        connect(&url("127.0.0.1", self.port, "postgres"), Duration::from_secs(30)).await.unwrap()
+    }
+}
+
+pub(super) fn url(host: &str, port: u16, database: &str) -> String {
+    format!("postgresql://{ROLE}:{PASSWORD}@{host}:{port}/{database}?sslmode=disable")
+}
+
+pub(super) fn binaries() -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = glob::glob("/usr/lib/postgresql/*/bin").unwrap().flatten().collect();
+    found.extend(which::which("postgres").ok().and_then(|path| Some(path.parent()?.to_path_buf())));
+    found.into_iter().find(|dir| dir.join("initdb").is_file() && dir.join("postgres").is_file())
+}
+
+async fn serve(binaries: &Path, told: oneshot::Sender<u16>, stopped: oneshot::Receiver<()>) {
+    let dir = tempfile::Builder::new()
+        .prefix("devrun-neon-pg-")
+        .permissions(std::fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .unwrap();
+    let data = dir.path().join("data");
+    let password = dir.path().join("password");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(&password, PASSWORD).unwrap();
+    // Postgres refuses to run as root.
+    let nobody = geteuid().is_root().then(|| User::from_name("nobody").unwrap().unwrap());
+    if let Some(user) = &nobody {
+        std::os::unix::fs::chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+    }
+    let tool = |name: &str| {
+        let command = Cmd::new(binaries.join(name)).arg("-D").arg(&data).directory(&data);
+        match &nobody {
+            Some(user) => command.user(user.uid.as_raw(), user.gid.as_raw()),
+            None => command,
+        }
+    };
+    let initdb = ["-A", "scram-sha-256", "-U", ROLE, "-E", "UTF8", "--locale=C", "--no-sync", "--pwfile"];
+    tool("initdb").args(initdb).arg(&password).ok().await.unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let settings =
+        ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=100"];
+    let postgres = tool("postgres")
+        .args(["-p", &port.to_string()])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
+        .limit(Duration::from_hours(1));
+    let mut running = Box::pin(postgres.output());
+    told.send(port).unwrap();
+    tokio::select! {
+        ended = &mut running => panic!("Postgres ended: {}", ended.unwrap().tail(5)),
+        _ = stopped => {}
+    }
+    let pid = std::fs::read_to_string(data.join("postmaster.pid")).ok();
+    match pid.and_then(|text| text.lines().next()?.parse().ok()) {
+        Some(pid) => {
+            kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
+            running.await.unwrap();
+        }
+        None => drop(running),
+    }
+}
