@@ -90,6 +90,7 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, PartialEq, Eq, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(super) struct Up {
     /// Stay in the background: return when everything is ready, with what `devrun status` prints.
     #[arg(short, long)]

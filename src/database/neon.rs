@@ -79,6 +79,25 @@ pub struct Project {
     pub origin: String,
 }
 
+/// Whether a branch that others work with may be used: the default branch, a protected one, the one that is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// No: its name is computed, so nobody has said that very branch.
+    No,
+    /// Not yet: the configuration names it literally, but the user has not allowed it.
+    Named,
+    /// Yes: named and allowed.
+    Yes,
+}
+
+impl Grant {
+    /// What becomes of it when the user allows it.
+    #[must_use]
+    pub fn allowed(self) -> Grant {
+        if self == Grant::Named { Grant::Yes } else { self }
+    }
+}
+
 /// What is wanted of which project.
 #[derive(Clone, Debug)]
 pub struct NeonRequest {
@@ -106,10 +125,8 @@ pub struct NeonRequest {
     pub repository: String,
     /// The worktree's own state folder.
     pub state: PathBuf,
-    /// The branch's name is written in the configuration, without any variable.
-    pub named: bool,
-    /// The user allows to work in the parent.
-    pub allow_parent: bool,
+    /// Whether a branch that others work with may be used.
+    pub grant: Grant,
     /// How long things may take.
     pub pace: Pace,
 }
@@ -175,10 +192,11 @@ impl Neon {
 
     /// Refuses a branch that others work with.
     fn guard(&self, branch: &wire::Branch) -> Result<(), NeonError> {
-        let NeonRequest { named, allow_parent, parent, .. } = &self.request;
+        let NeonRequest { grant, parent, .. } = &self.request;
         match guard::what(branch, parent.as_deref()) {
-            Some(what) if !(*named && *allow_parent) => {
-                Err(NeonError::Parent { name: branch.name.clone(), what, named: *named })
+            Some(what) if *grant != Grant::Yes => {
+                let named = *grant == Grant::Named;
+                Err(NeonError::Parent { name: branch.name.clone(), what, named })
             }
             _ => Ok(()),
         }

@@ -128,6 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     const SEQUENCE: u8 = 0x30;
     const OID: u8 = 0x06;
+    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
+    const ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04];
     let (certificate_tag, inside, _) = element(certificate)?;
     let (_, _, after_body) = element(inside)?;
     let (algorithm_tag, algorithm, _) = element(after_body)?;
@@ -135,8 +137,6 @@ fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     if [certificate_tag, algorithm_tag, oid_tag] != [SEQUENCE, SEQUENCE, OID] {
         return None;
     }
-    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
-    const ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04];
     match (oid.strip_prefix(RSA), oid.strip_prefix(ECDSA)) {
         (Some([4 | 5 | 11]), _) | (_, Some([1] | [3, 2])) => Some(Sha256::digest(certificate).to_vec()),
         (Some([12]), _) | (_, Some([3, 3])) => Some(Sha384::digest(certificate).to_vec()),

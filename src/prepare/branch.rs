@@ -147,7 +147,8 @@ pub(super) async fn ensure(
             if asked.provider == Choice::Auto {
                 neon::note(ctx, &request);
             }
-            return on_neon(ctx, NeonRequest { allow_parent, ..request }, &wanted).await;
+            let grant = if allow_parent { request.grant.allowed() } else { request.grant };
+            return on_neon(ctx, NeonRequest { grant, ..request }, &wanted).await;
         }
         let provider = Local::open(ctx, local(&ground, &asked)?, Some(entrust)).await?;
         let branch = make(ctx, &ground, &progress, &provider, &wanted).await?;

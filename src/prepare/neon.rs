@@ -8,7 +8,7 @@ use crate::config::envfile::Found;
 use crate::config::model::Provider as Choice;
 use crate::config::resolve;
 use crate::context::Context;
-use crate::database::neon::{self, Key, NeonError, NeonRequest, Pace, Project};
+use crate::database::neon::{self, Grant, Key, NeonError, NeonRequest, Pace, Project};
 use crate::error::Report;
 
 const KEY: &str = "NEON_API_KEY";
@@ -59,8 +59,7 @@ pub(super) fn request(
         suspend_timeout: database.neon.suspend_timeout,
         repository: ground.repository(),
         state: ground.worktree.state.clone(),
-        named: !database.branch.text.contains("${"),
-        allow_parent: false,
+        grant: if database.branch.text.contains("${") { Grant::No } else { Grant::Named },
         pace: Pace::default(),
     }))
 }

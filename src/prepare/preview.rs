@@ -32,15 +32,12 @@ pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
     let (known, shown) = match branch::choose(ctx, &ground)? {
         None => (None, None),
         Some(Choosing { asked, wanted, neon }) => {
-            let (provider, urls) = match &neon {
-                Some(request) => {
-                    let urls = Neon::address(request, &wanted.name)?;
-                    ("neon", urls.map(|(url, direct)| (url, Some(direct))))
-                }
-                None => {
-                    let url = Local::address(ctx, &branch::local(&ground, &asked)?, &wanted.name)?;
-                    ("local", url.map(|url| (url, None)))
-                }
+            let (provider, urls) = if let Some(request) = &neon {
+                let urls = Neon::address(request, &wanted.name)?;
+                ("neon", urls.map(|(url, direct)| (url, Some(direct))))
+            } else {
+                let url = Local::address(ctx, &branch::local(&ground, &asked)?, &wanted.name)?;
+                ("local", url.map(|url| (url, None)))
             };
             let shown = Database {
                 provider: provider.into(),

@@ -10,13 +10,13 @@ mod runs;
 use std::path::{Path, PathBuf};
 
 use devrun::context::{Context, Dirs};
-use devrun::database::neon::{Key, Neon as Client, NeonRequest, Pace, Project};
+use devrun::database::neon::{Grant, Key, Neon as Client, NeonRequest, Pace, Project};
 use devrun::database::{Branch, Provider, Wanted};
 use devrun::error::Report;
 use devrun::event::Events;
 use nix::sys::signal::Signal;
 
-use crate::asking::base;
+use crate::asking::{base, skip};
 use crate::support::neon::{Call, KEY, Neon, PROJECT};
 use crate::support::{Ended, Invocation, Running, Sandbox};
 
@@ -29,10 +29,7 @@ struct World {
 impl World {
     /// `None`, and says so, where Postgres is not installed.
     fn new(database: &str) -> Option<World> {
-        let Some(neon) = Neon::start() else {
-            eprintln!("skipped: there is no Postgres on this machine");
-            return None;
-        };
+        let neon = double()?;
         let mut sandbox = Sandbox::new();
         let log = sandbox.path().join("migrations.log");
         let text = format!(
@@ -83,6 +80,15 @@ impl World {
     fn worktree(&self, name: &str, branch: &str) -> PathBuf {
         self.sandbox.worktree(name, branch)
     }
+}
+
+/// `None`, and says so, where Postgres is not installed.
+fn double() -> Option<Neon> {
+    let neon = Neon::start();
+    if neon.is_none() {
+        skip("there is no Postgres on this machine");
+    }
+    neon
 }
 
 #[track_caller]
@@ -143,8 +149,7 @@ fn ensure_in(
         suspend_timeout: None,
         repository: "repo".into(),
         state: state.into(),
-        named: false,
-        allow_parent: false,
+        grant: Grant::No,
         pace: Pace::default(),
     };
     change(&mut request);

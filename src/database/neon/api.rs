@@ -247,8 +247,8 @@ impl Api {
             };
             last.replace(told.clone());
             let over = |waited| NeonError::Silent { doing: ask.doing.into(), last: told.clone(), waited };
-            let least = match verdict::next(ask.method == Method::GET, young, &outcome, SystemTime::now()) {
-                Next::Again(least) if unreadable < UNREADABLE => least,
+            let minimum = match verdict::next(ask.method == Method::GET, young, &outcome, SystemTime::now()) {
+                Next::Again(wish) if unreadable < UNREADABLE => wish,
                 Next::Look => return Err(Failure::Unsure(told)),
                 Next::Again(_) => return Err(Failure::Over(over(start.elapsed()))),
                 Next::Done | Next::Stop => match &outcome {
@@ -260,7 +260,7 @@ impl Api {
                     }
                 },
             };
-            let pause = verdict::pause(attempt, (self.pace.roll)(), least);
+            let pause = verdict::pause(attempt, (self.pace.roll)(), minimum);
             if start.elapsed() + pause > self.pace.budget {
                 return Err(Failure::Over(over(start.elapsed())));
             }

@@ -40,9 +40,10 @@ mod tests {
         let home = dir.path().join("home");
         let inner = home.join("a/b");
         std::fs::create_dir_all(&inner).unwrap();
-        std::fs::write(dir.path().join(".neon"), r#"{"projectId":"outside"}"#).unwrap();
+        fs::replace(&dir.path().join(".neon"), br#"{"projectId":"outside"}"#, 0o600).unwrap();
         assert_eq!(linked(&[&inner], Some(&home)), None);
-        std::fs::write(home.join("a/.neon"), r#"{"orgId":"o","projectId":"near","branch":"x"}"#).unwrap();
+        fs::replace(&home.join("a/.neon"), br#"{"orgId":"o","projectId":"near","branch":"x"}"#, 0o600)
+            .unwrap();
         assert_eq!(linked(&[&inner], Some(&home)).as_deref(), Some("near"));
         assert_eq!(linked(&[&home, &inner], Some(&home)).as_deref(), Some("near"));
     }

@@ -84,7 +84,7 @@ mod tests {
         let mode = std::fs::metadata(place(dir.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{record:?}").contains("Xsecret5"));
-        std::fs::write(place(dir.path()), "{").unwrap();
+        fs::replace(&place(dir.path()), b"{", 0o600).unwrap();
         assert_eq!(Record::load(dir.path(), &wish).unwrap(), None);
         Record::forget(dir.path());
         assert_eq!(Record::load(dir.path(), &wish).unwrap(), None);

@@ -49,7 +49,7 @@ impl Api {
                     Stage::Good => break,
                     Stage::Bad => return Err(failed(branch, operation)),
                     Stage::UnderWay => {
-                        patience.wait(&format!("{} {}", operation.action, operation.status)).await?
+                        patience.wait(&format!("{} {}", operation.action, operation.status)).await?;
                     }
                 }
                 operation = self.operation(&operation.id).await?;

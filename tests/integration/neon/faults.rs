@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{creations, ensure, ensure_in};
-use crate::support::neon::{Fault, KEY, Neon};
+use super::{creations, double, ensure, ensure_in};
+use crate::support::neon::{Fault, KEY};
 
 #[test]
 fn a_create_whose_answer_is_lost_is_looked_for_and_not_repeated() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     let html = "<html><body>524: a timeout occurred</body></html>".to_string();
     let faults =
         [Fault::LoseAnswer, Fault::HalfAnswer, Fault::Mask(524, html), Fault::Mask(500, String::new())];
@@ -25,7 +25,7 @@ fn a_create_whose_answer_is_lost_is_looked_for_and_not_repeated() {
 
 #[test]
 fn a_create_that_failed_without_a_trace_is_sent_again_after_a_look() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     neon.fail("POST", "/branches", Fault::Answer(502, Vec::new(), "<html>bad gateway</html>".into()));
     ensure(&neon, "dev-x", |_| ()).unwrap();
     let calls = neon.take_calls();
@@ -36,7 +36,7 @@ fn a_create_that_failed_without_a_trace_is_sent_again_after_a_look() {
 
 #[test]
 fn what_was_not_executed_is_asked_for_again() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     let busy = "project already has running conflicting operations, scheduling of new ones is prohibited";
     neon.fail("POST", "/branches", Fault::status(423, "", busy));
     neon.fail("POST", "/branches", Fault::status(503, "", "unavailable"));
@@ -61,7 +61,7 @@ fn what_was_not_executed_is_asked_for_again() {
 
 #[test]
 fn a_name_that_is_taken_meanwhile_is_taken_up() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     let first = ensure(&neon, "dev-x", |_| ()).unwrap();
     // Not seen in the list at first.
     let empty = r#"{"branches":[],"annotations":{}}"#.to_string();
@@ -74,7 +74,7 @@ fn a_name_that_is_taken_meanwhile_is_taken_up() {
 
 #[test]
 fn plain_refusals_are_explained_and_not_repeated() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     ensure(&neon, "dev-old", |_| ()).unwrap();
     let limit = Fault::status(422, "BRANCHES_LIMIT_EXCEEDED", "branches limit exceeded");
     let expiry = Fault::status(400, "", "expires_at is not allowed on this plan");
@@ -104,7 +104,7 @@ fn plain_refusals_are_explained_and_not_repeated() {
 
 #[test]
 fn a_compute_that_does_not_start_is_no_success_and_is_started_the_next_time() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     let dir = tempfile::tempdir().unwrap();
     neon.state().compute_fails = true;
     let report = ensure_in(&neon, dir.path(), "dev-x", |_| ()).unwrap_err();
@@ -118,7 +118,7 @@ fn a_compute_that_does_not_start_is_no_success_and_is_started_the_next_time() {
 
 #[test]
 fn a_branch_without_a_compute_gets_one() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     let dir = tempfile::tempdir().unwrap();
     let first = ensure(&neon, "dev-x", |_| ()).unwrap();
     neon.state().branches.last_mut().unwrap().endpoint = None;
@@ -129,7 +129,7 @@ fn a_branch_without_a_compute_gets_one() {
 
 #[test]
 fn no_redirect_is_followed() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     let place = format!("http://{}/", elsewhere.local_addr().unwrap());
@@ -141,7 +141,7 @@ fn no_redirect_is_followed() {
 
 #[test]
 fn nobody_there_is_told_within_the_budget() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let report = ensure(&neon, "dev-x", |request| {
         request.host = Some(format!("http://{socket}"));
@@ -154,7 +154,7 @@ fn nobody_there_is_told_within_the_budget() {
 
 #[test]
 fn expiry_and_suspension_are_asked_for() {
-    let Some(neon) = Neon::start() else { return };
+    let Some(neon) = double() else { return };
     ensure(&neon, "dev-x", |request| request.expires_in = Some(Duration::from_hours(24))).unwrap();
     let expires_at = neon.branch("dev-x").unwrap().expires_at.unwrap();
     assert!(expires_at.ends_with('Z') && expires_at.len() == 20, "{expires_at}");

@@ -1,7 +1,5 @@
 //! Whole runs: the first, the next, ten at once, one that was killed.
 
-use std::process::Command;
-
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -27,7 +25,7 @@ fn the_first_run_makes_and_migrates_a_branch_and_the_next_costs_one_call() {
     assert!(world.migrated()[0].starts_with("feature/x 127.0.0.1:"), "directly: {:?}", world.migrated());
     assert_eq!(branch.annotation["git-branch"], "feature/x");
     let marker = world.neon.sql("dev-feature/x", "select branch_id from _devrun.marker");
-    assert_eq!(marker, [branch.id.clone()]);
+    assert_eq!(marker, [branch.id]);
     let calls = world.neon.take_calls();
     let beyond_polling = calls.iter().filter(|call| !call.path.starts_with("/operations/")).count();
     assert!(creations(&calls) == 1 && beyond_polling <= 5, "{calls:#?}");
@@ -127,8 +125,9 @@ fn the_key_and_the_password_are_where_they_belong_and_nowhere_else() {
         assert!(!text.contains(KEY) && !text.contains(PASSWORD), "{text}");
     }
     let list = |secret: &str| {
-        let found = Command::new("grep").arg("-rlF").arg(secret).arg(world.sandbox.path()).output().unwrap();
-        String::from_utf8(found.stdout).unwrap().lines().map(Into::into).collect::<Vec<String>>()
+        let root = world.sandbox.path().to_str().unwrap();
+        let found = world.sandbox.program("grep", &["-rlF", secret, root]).run();
+        found.stdout.lines().map(Into::into).collect::<Vec<String>>()
     };
     assert_eq!(list(KEY), [world.sandbox.main().join(".env").to_str().unwrap()]);
     let with_password = list(PASSWORD);

@@ -60,7 +60,7 @@ async fn serve(binaries: &Path, told: oneshot::Sender<u16>, stopped: oneshot::Re
     let data = dir.path().join("data");
     let password = dir.path().join("password");
     std::fs::create_dir(&data).unwrap();
-    std::fs::write(&password, PASSWORD).unwrap();
+    devrun::os::fs::replace(&password, PASSWORD.as_bytes(), 0o644).unwrap();
     // Postgres refuses to run as root.
     let nobody = geteuid().is_root().then(|| User::from_name("nobody").unwrap().unwrap());
     if let Some(user) = &nobody {
