@@ -29,7 +29,10 @@ struct World {
 impl World {
     /// `None`, and says so, where Postgres is not installed.
     fn new(database: &str) -> Option<World> {
-        let neon = double()?;
+        Some(World::around(double()?, database))
+    }
+
+    fn around(neon: Neon, database: &str) -> World {
         let mut sandbox = Sandbox::new();
         let log = sandbox.path().join("migrations.log");
         let text = format!(
@@ -48,7 +51,7 @@ impl World {
         let env = format!("NEON_API_KEY={KEY}\nNEON_PROJECT_ID={PROJECT}\n");
         sandbox.write(&sandbox.main().join(".env"), &env);
         sandbox.set("NEON_API_HOST", neon.host());
-        Some(World { sandbox, neon })
+        World { sandbox, neon }
     }
 
     fn devrun(&self, worktree: &Path, args: &[&str]) -> Invocation {

@@ -87,6 +87,10 @@ pub(crate) struct State {
     pub(crate) compute_fails: bool,
     /// While operations run, changes are refused with 423.
     pub(crate) locks: bool,
+    /// URLs demand encryption and logins bound to the certificate.
+    encrypted: bool,
+    /// What vouches for the certificate then, as PEM.
+    pub(crate) authority: Option<String>,
     next: u32,
 }
 
@@ -102,8 +106,18 @@ pub(crate) struct Neon {
 impl Neon {
     /// Starts it with a default branch `main`; `None` where Postgres is not installed.
     pub(crate) fn start() -> Option<Neon> {
+        Neon::serve(State::default())
+    }
+
+    /// The same with databases that can be reached by TLS only; `None` also without openssl.
+    pub(crate) fn start_encrypted() -> Option<Neon> {
+        which::which("openssl").ok()?;
+        Neon::serve(State { encrypted: true, ..State::default() })
+    }
+
+    fn serve(state: State) -> Option<Neon> {
         let binaries = postgres::binaries()?;
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(state));
         let shared = state.clone();
         let (stop, stopped) = oneshot::channel();
         let (told, ports) = std::sync::mpsc::channel();

@@ -4,7 +4,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{World, creations, ready, stop};
-use crate::support::neon::{Call, KEY, PASSWORD};
+use crate::asking::skip;
+use crate::support::neon::{Call, KEY, Neon, PASSWORD};
 use crate::support::{LIMIT, wait_for};
 
 fn told(stdout: &str, name: &str) -> String {
@@ -135,6 +136,26 @@ fn the_key_and_the_password_are_where_they_belong_and_nowhere_else() {
     assert_eq!(list(KEY), [world.sandbox.main().join(".env").to_str().unwrap()]);
     let with_password = list(PASSWORD);
     assert!(with_password.iter().all(|file| file.ends_with("/devrun/neon.json")), "{with_password:?}");
+}
+
+#[test]
+fn postgres_is_reached_by_tls_and_a_stranger_is_not_believed() {
+    let Some(neon) = Neon::start_encrypted() else { return skip("there is no Postgres, or no openssl") };
+    let authority = neon.state().authority.clone().unwrap();
+    let mut world = World::around(neon, "");
+    let worktree = world.worktree("x", "x");
+    // Nobody vouches for the certificate yet.
+    let ended = world.fail(&worktree, &[], "database-unavailable");
+    assert!(ended.stderr.contains("certificate"), "{ended}");
+    assert!(!ended.stderr.contains(PASSWORD), "{ended}");
+    assert_eq!(world.migrated(), [""; 0]);
+    let file = world.sandbox.path().join("authority.pem");
+    world.sandbox.write(&file, &authority);
+    world.sandbox.set("SSL_CERT_FILE", &file);
+    // The login is bound to the certificate: the URL demands it.
+    let first = world.run(&worktree, &[]);
+    assert!(told(&first.stdout, "DATABASE_URL_UNPOOLED").contains("channel_binding=require"), "{first}");
+    assert_eq!(world.migrated().len(), 1);
 }
 
 #[test]

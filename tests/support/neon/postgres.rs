@@ -18,17 +18,22 @@ pub(crate) const ROLE: &str = "neondb_owner";
 
 pub(super) struct Postgres {
     pub(super) port: u16,
+    /// The certificate that vouches for its own, when it has one.
+    pub(super) authority: Option<String>,
     stop: oneshot::Sender<()>,
     ended: tokio::task::JoinHandle<()>,
 }
 
 impl Postgres {
     /// Starts it as a child of the current thread, and with it ends at the latest.
-    pub(super) async fn start(binaries: PathBuf) -> Postgres {
+    pub(super) async fn start(binaries: PathBuf, encrypted: bool) -> Postgres {
         let (stop, stopped) = oneshot::channel();
         let (told, port) = oneshot::channel();
-        let ended = tokio::task::spawn_local(async move { serve(&binaries, told, stopped).await });
-        Postgres { port: port.await.unwrap(), stop, ended }
+        let ended = tokio::task::spawn_local(async move {
+            serve(&binaries, encrypted, told, stopped).await;
+        });
+        let (port, authority) = port.await.unwrap();
+        Postgres { port, authority, stop, ended }
     }
 
     pub(super) async fn stop(self) {
@@ -51,7 +56,12 @@ pub(super) fn binaries() -> Option<PathBuf> {
     found.into_iter().find(|dir| dir.join("initdb").is_file() && dir.join("postgres").is_file())
 }
 
-async fn serve(binaries: &Path, told: oneshot::Sender<u16>, stopped: oneshot::Receiver<()>) {
+async fn serve(
+    binaries: &Path,
+    encrypted: bool,
+    told: oneshot::Sender<(u16, Option<String>)>,
+    stopped: oneshot::Receiver<()>,
+) {
     let dir = tempfile::Builder::new()
         .prefix("devrun-neon-pg-")
         .permissions(std::fs::Permissions::from_mode(0o755))
@@ -75,15 +85,17 @@ async fn serve(binaries: &Path, told: oneshot::Sender<u16>, stopped: oneshot::Re
     };
     let initdb = ["-A", "scram-sha-256", "-U", ROLE, "-E", "UTF8", "--locale=C", "--no-sync", "--pwfile"];
     tool("initdb").args(initdb).arg(&password).ok().await.unwrap();
+    let authority = if encrypted { Some(certify(&data, nobody.as_ref()).await) } else { None };
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let settings =
         ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=100"];
     let postgres = tool("postgres")
         .args(["-p", &port.to_string()])
         .args(settings.iter().flat_map(|setting| ["-c", setting]))
+        .args(["-c", if encrypted { "ssl=on" } else { "ssl=off" }])
         .limit(Duration::from_hours(1));
     let mut running = Box::pin(postgres.output());
-    told.send(port).unwrap();
+    told.send((port, authority)).unwrap();
     tokio::select! {
         ended = &mut running => panic!("Postgres ended: {}", ended.unwrap().tail(5)),
         _ = stopped => {}
@@ -96,4 +108,25 @@ async fn serve(binaries: &Path, told: oneshot::Sender<u16>, stopped: oneshot::Re
         }
         None => drop(running),
     }
+}
+
+/// Gives the server a certificate for this machine, and returns the one that vouches for it.
+async fn certify(data: &Path, owner: Option<&User>) -> String {
+    let names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+    devrun::os::fs::replace(&data.join("names"), names.as_bytes(), 0o600).unwrap();
+    for line in [
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test-authority \
+         -keyout ca.key -out ca.crt",
+        "req -new -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr",
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -sha384 -extfile names \
+         -out server.crt",
+    ] {
+        Cmd::new("openssl").args(line.split_whitespace()).directory(data).ok().await.unwrap();
+    }
+    let key = data.join("server.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    if let Some(user) = owner {
+        std::os::unix::fs::chown(&key, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+    }
+    std::fs::read_to_string(data.join("ca.crt")).unwrap()
 }

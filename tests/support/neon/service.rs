@@ -28,7 +28,9 @@ pub(super) async fn serve(
     told: Sender<(u16, u16)>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let postgres = Postgres::start(binaries).await;
+    let encrypted = state.lock().unwrap().encrypted;
+    let postgres = Postgres::start(binaries, encrypted).await;
+    state.lock().unwrap().authority.clone_from(&postgres.authority);
     let main = add(&mut state.lock().unwrap(), "main", None);
     let admin = std::rc::Rc::new(postgres.admin().await);
     admin.batch_execute(&format!("create database {}", database(&main.id))).await.unwrap();
@@ -225,7 +227,11 @@ async fn answer(
                 Some(branch) if branch.endpoint.is_some() => {
                     let pooled = parameter(query, "pooled").is_some_and(|pooled| pooled == "true");
                     let host = if pooled { "localhost" } else { "127.0.0.1" };
-                    ok(&json!({ "uri": postgres::url(host, port, &database(&branch.id)) }))
+                    let mut uri = postgres::url(host, port, &database(&branch.id));
+                    if state.encrypted {
+                        uri = uri.replace("sslmode=disable", "sslmode=require&channel_binding=require");
+                    }
+                    ok(&json!({ "uri": uri }))
                 }
                 _ => problem(404, "", "no such branch or compute"),
             }
