@@ -243,19 +243,21 @@ impl Api {
             let young = ask.young && start.elapsed() < YOUNG;
             let told = match &outcome {
                 Outcome::Answered(answer) => Refusal::new(ask.doing, answer).said(),
-                Outcome::NotSent(reason) | Outcome::Lost(reason) => reason.clone(),
+                Outcome::NotSent(reason) | Outcome::Untrusted(reason) | Outcome::Lost(reason) => {
+                    reason.clone()
+                }
             };
             last.replace(told.clone());
             let over = |waited| NeonError::Silent { doing: ask.doing.into(), last: told.clone(), waited };
             let minimum = match verdict::next(ask.method == Method::GET, young, &outcome, SystemTime::now()) {
                 Next::Again(wish) if unreadable < UNREADABLE => wish,
-                Next::Look => return Err(Failure::Unsure(told)),
+                Next::Look => return Err(Failure::Unsure { last: told, waited: start.elapsed() }),
                 Next::Again(_) => return Err(Failure::Over(over(start.elapsed()))),
                 Next::Done | Next::Stop => match &outcome {
                     Outcome::Answered(answer) => {
                         return Err(Failure::Refused(Refusal::new(ask.doing, answer)));
                     }
-                    Outcome::NotSent(_) | Outcome::Lost(_) => {
+                    Outcome::NotSent(_) | Outcome::Untrusted(_) | Outcome::Lost(_) => {
                         return Err(Failure::Over(over(start.elapsed())));
                     }
                 },

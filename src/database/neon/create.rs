@@ -3,7 +3,7 @@
 //! The name is the only lock there is: whoever gets the 201 has made it, everybody else takes up what is there. Not having
 //! seen it proves nothing.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ impl Neon {
         let doing = format!("create the branch {}", wanted.name);
         let parent = self.parent().await?;
         let body = self.body(wanted, parent.as_ref());
-        let mut last = String::new();
+        let (start, mut unsure) = (Instant::now(), String::new());
         for _ in 0..ATTEMPTS {
             match self.api.create(&doing, body.clone()).await {
                 Ok(created) => return Ok(Made::ByUs(created)),
@@ -43,7 +43,7 @@ impl Neon {
                     let candidates = self.candidates().await;
                     return Err(NeonError::Limit { refusal, candidates });
                 }
-                Err(Failure::Unsure(what)) => last = what,
+                Err(Failure::Unsure { last, .. }) => unsure = last,
                 Err(failure) => return Err(self.told(failure, &doing)),
             }
             // It may have happened: only a look tells.
@@ -52,7 +52,7 @@ impl Neon {
             }
             tokio::time::sleep(BETWEEN).await;
         }
-        Err(self.told(Failure::Unsure(last), &doing))
+        Err(self.told(Failure::Unsure { last: unsure, waited: start.elapsed() }, &doing))
     }
 
     /// The branch whose name is taken.

@@ -241,7 +241,12 @@ pub(super) enum Failure {
     /// A plain no.
     Refused(Refusal),
     /// A change that may have happened or not.
-    Unsure(String),
+    Unsure {
+        /// The last thing heard.
+        last: String,
+        /// How long we tried.
+        waited: Duration,
+    },
     /// It is over.
     Over(NeonError),
 }
@@ -251,8 +256,8 @@ impl Failure {
     pub(super) fn told(self, doing: &str, variable: &str, project: &str) -> NeonError {
         let refusal = match self {
             Failure::Refused(refusal) => refusal,
-            Failure::Unsure(last) => {
-                return NeonError::Silent { doing: doing.into(), last, waited: Duration::ZERO };
+            Failure::Unsure { last, waited } => {
+                return NeonError::Silent { doing: doing.into(), last, waited };
             }
             Failure::Over(error) => return error,
         };

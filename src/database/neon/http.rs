@@ -116,14 +116,14 @@ impl Link {
             Some(sender) => sender,
             None => match self.connect().await {
                 Ok(sender) => sender,
-                Err(reason) => return Outcome::NotSent(reason),
+                Err(outcome) => return outcome,
             },
         };
         match self.send(sender, request.clone()).await {
             // The service had closed the kept connection, which says nothing about the service.
             Outcome::NotSent(_) if !fresh => match self.connect().await {
                 Ok(sender) => self.send(sender, request).await,
-                Err(reason) => Outcome::NotSent(reason),
+                Err(outcome) => outcome,
             },
             outcome => outcome,
         }
@@ -166,21 +166,32 @@ impl Link {
         tokio::time::timeout(REQUEST, talk).await.unwrap_or_else(|_| late())
     }
 
-    async fn connect(&self) -> Result<Sender, String> {
-        let late = || format!("no connection to {} within {} s", self.base.place(), CONNECT.as_secs());
+    async fn connect(&self) -> Result<Sender, Outcome> {
+        let late = || {
+            let (place, limit) = (self.base.place(), CONNECT.as_secs());
+            Outcome::NotSent(format!("no connection to {place} within {limit} s"))
+        };
         tokio::time::timeout(CONNECT, self.dial()).await.map_err(|_| late())?
     }
 
-    async fn dial(&self) -> Result<Sender, String> {
+    async fn dial(&self) -> Result<Sender, Outcome> {
         let Base { secure, host, port, .. } = &self.base;
-        let failed = |error: std::io::Error| format!("cannot connect to {}: {error}", self.base.place());
+        let failed = |error: std::io::Error| {
+            let told = format!("cannot connect to {}: {error}", self.base.place());
+            // How rustls tells of a certificate that it does not accept, or of what is no TLS at all.
+            let is_final = error.kind() == std::io::ErrorKind::InvalidData;
+            if is_final { Outcome::Untrusted(told) } else { Outcome::NotSent(told) }
+        };
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
         let _ = stream.set_nodelay(true);
         if !secure {
-            return serve(stream).await;
+            return serve(stream).await.map_err(Outcome::NotSent);
         }
-        let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
-        serve(tls::connector()?.connect(name, stream).await.map_err(failed)?).await
+        let name =
+            ServerName::try_from(host.clone()).map_err(|error| Outcome::Untrusted(error.to_string()))?;
+        let connector = tls::connector().map_err(Outcome::Untrusted)?;
+        let stream = connector.connect(name, stream).await.map_err(failed)?;
+        serve(stream).await.map_err(Outcome::NotSent)
     }
 }
 

@@ -68,8 +68,11 @@ impl Api {
             self.turn().await;
             seen = self.branch(&branch.id, true).await?;
         }
-        let mut revived = false;
+        let (mut revived, mut looked) = (false, false);
         loop {
+            if std::mem::replace(&mut looked, true) {
+                self.turn().await;
+            }
             let endpoints = self.endpoints(&branch.id, true).await?;
             let Some(endpoint) = endpoints.into_iter().find(super::wire::Endpoint::can_write) else {
                 self.add_compute(&branch, compute).await?;
@@ -92,15 +95,20 @@ impl Api {
             let operations: Vec<Operation> = self.operations().await?.into_iter().filter(own).collect();
             if operations.iter().all(|operation| operation.stage() != Stage::UnderWay) {
                 if revived {
-                    let last = operations.into_iter().find(|operation| operation.stage() == Stage::Bad);
+                    // The newest comes first.
+                    let last = operations.into_iter().next().filter(|newest| newest.stage() == Stage::Bad);
                     return match last {
                         Some(operation) => Err(failed(&branch, operation)),
                         None => Ok(seen),
                     };
                 }
                 revived = true;
-                let begun = self.start_endpoint(&endpoint.id).await?;
-                self.finish(&branch, begun).await?;
+                match self.start_endpoint(&endpoint.id).await {
+                    Ok(begun) => self.finish(&branch, begun).await?,
+                    // The next look tells whether it happened.
+                    Err(Failure::Unsure { .. }) => {}
+                    Err(failure) => return Err(failure),
+                }
             } else {
                 patience.wait(&format!("its compute is {}", endpoint.current_state)).await?;
             }
@@ -115,7 +123,7 @@ impl Api {
             Ok(begun) => self.finish(branch, begun).await,
             // Somebody else was quicker, or we were and did not hear of it: the next look tells.
             Err(Failure::Refused(refusal)) if refusal.status == 409 => Ok(()),
-            Err(Failure::Unsure(_)) => Ok(()),
+            Err(Failure::Unsure { .. }) => Ok(()),
             Err(failure) => Err(failure),
         }
     }

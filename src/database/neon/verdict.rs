@@ -17,6 +17,8 @@ pub(super) enum Outcome {
     Answered(Answer),
     /// It certainly never reached the service.
     NotSent(String),
+    /// It never reached the service, and never will: whoever answers there cannot prove to be the service.
+    Untrusted(String),
     /// It was sent; whether it was executed is not known.
     Lost(String),
 }
@@ -50,6 +52,7 @@ pub(super) fn next(reads: bool, young: bool, outcome: &Outcome, now: SystemTime)
     let unsure = if reads { Next::Again(Duration::ZERO) } else { Next::Look };
     match outcome {
         Outcome::NotSent(_) => Next::Again(Duration::ZERO),
+        Outcome::Untrusted(_) => Next::Stop,
         Outcome::Lost(_) => unsure,
         Outcome::Answered(answer) => match answer.status {
             200..=299 => Next::Done,
@@ -132,6 +135,7 @@ mod tests {
             assert_eq!((decide(true, &outcome), decide(false, &outcome)), (reading, writing), "{status}");
         }
         assert_eq!(decide(false, &Outcome::NotSent(String::new())), AGAIN);
+        assert_eq!(decide(true, &Outcome::Untrusted(String::new())), Next::Stop);
         assert_eq!(decide(true, &Outcome::Lost(String::new())), AGAIN);
         assert_eq!(decide(false, &Outcome::Lost(String::new())), Next::Look);
     }

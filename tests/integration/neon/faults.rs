@@ -159,3 +159,16 @@ fn expiry_and_suspension_are_asked_for() {
     let expires_at = neon.branch("dev-x").unwrap().expires_at.unwrap();
     assert!(expires_at.ends_with('Z') && expires_at.len() == 20, "{expires_at}");
 }
+
+#[test]
+fn who_cannot_prove_to_be_the_service_is_asked_nothing_and_not_waited_for() {
+    let Some(neon) = double() else { return };
+    let start = Instant::now();
+    let host = neon.host().replace("http://", "https://");
+    let report = ensure(&neon, "dev-x", |request| request.host = Some(host)).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(5), "{report:?}");
+    assert_eq!(report.code.name(), "database-unavailable");
+    assert!(neon.take_calls().is_empty());
+    let report = ensure(&neon, "dev-x", |request| request.host = Some("http://neon.example/api".into()));
+    assert!(report.unwrap_err().message.contains("without encryption"));
+}

@@ -1,11 +1,13 @@
 //! Whole runs: the first, the next, ten at once, one that was killed.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{World, creations, ready, stop};
 use crate::asking::skip;
-use crate::support::neon::{Call, KEY, Neon, PASSWORD};
+use crate::support::neon::{Call, Fault, KEY, Neon, PASSWORD};
 use crate::support::{LIMIT, wait_for};
 
 fn told(stdout: &str, name: &str) -> String {
@@ -30,6 +32,7 @@ fn the_first_run_makes_and_migrates_a_branch_and_the_next_costs_one_call() {
     let calls = world.neon.take_calls();
     let beyond_polling = calls.iter().filter(|call| !call.path.starts_with("/operations/")).count();
     assert!(creations(&calls) == 1 && beyond_polling <= 5, "{calls:#?}");
+    assert!(beyond_polling < calls.len(), "what goes on after the receipt is waited for: {calls:#?}");
 
     let second = world.run(&worktree, &[]);
     let calls = world.neon.take_calls();
@@ -156,6 +159,48 @@ fn postgres_is_reached_by_tls_and_a_stranger_is_not_believed() {
     let first = world.run(&worktree, &[]);
     assert!(told(&first.stdout, "DATABASE_URL_UNPOOLED").contains("channel_binding=require"), "{first}");
     assert_eq!(world.migrated().len(), 1);
+}
+
+#[test]
+fn ctrl_c_ends_any_wait_at_once_and_records_nothing() {
+    let Some(world) = World::new("") else { return };
+    let worktree = world.worktree("x", "x");
+    for (method, path, status) in
+        [("GET", "/branches", 429), ("POST", "/branches", 423), ("GET", "/connection_uri", 503)]
+    {
+        let wait = vec![("retry-after", "60".into())];
+        world.neon.fail(method, path, Fault::Answer(status, wait, String::new()));
+        let mut running = world.devrun(&worktree, &[]).start();
+        let line = running.expect_line("waiting for Neon to ");
+        assert!(line.contains("(for 75 s at most)") && line.contains(&status.to_string()), "{line}");
+        let start = Instant::now();
+        let ended = stop(running);
+        assert!(start.elapsed() < Duration::from_secs(3), "{ended}");
+        assert_eq!(ended.code, Some(130), "{ended}");
+        let record = world.sandbox.main().join(".git/worktrees/x/devrun/neon.json");
+        assert!(!record.exists(), "{path}");
+    }
+    world.run(&worktree, &[]);
+    assert_eq!(creations(&world.neon.take_calls()), 1);
+    assert_eq!(world.migrated().len(), 1);
+}
+
+#[test]
+fn each_run_moves_the_day_of_expiry_and_waits_for_nothing() {
+    let Some(world) = World::new("  neon: { expires_in: 7d }") else { return };
+    let worktree = world.worktree("x", "x");
+    world.run(&worktree, &[]);
+    let first = world.neon.branch("dev-x").unwrap().expires_at.unwrap();
+    world.neon.state().branches.last_mut().unwrap().expires_at = None;
+    world.neon.take_calls();
+    let running = ready(world.devrun(&worktree, &[]).start());
+    let second = wait_for("the new day", LIMIT, || {
+        world.neon.branch("dev-x").unwrap().expires_at.ok_or("none yet".to_string())
+    });
+    stop(running);
+    assert!(second >= first, "{first} {second}");
+    let calls: Vec<String> = world.neon.take_calls().into_iter().map(|call| call.method).collect();
+    assert_eq!(calls, ["GET", "PATCH"]);
 }
 
 #[test]

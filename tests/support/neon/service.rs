@@ -275,7 +275,11 @@ async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) ->
     };
     let statement = format!("create database {} template {}", database(&made), database(&parent));
     admin.batch_execute(&statement).await.unwrap();
-    let state = state.lock().unwrap();
+    let mut state = state.lock().unwrap();
+    // However long the copy took: a receipt is never the end of it.
+    for (at, operation) in (0_u32..).zip(state.operations.iter_mut().filter(|op| op.branch == made)) {
+        operation.begun = Instant::now() + STEP * at;
+    }
     let branch = state.branches.iter().find(|branch| branch.id == made).unwrap();
     let operations: Vec<Value> =
         state.operations.iter().filter(|operation| operation.branch == made).map(operation).collect();
