@@ -8,6 +8,8 @@ pub mod heads;
 pub mod local;
 pub mod migrate;
 pub mod names;
+pub mod neon;
+mod tls;
 
 use std::future::Future;
 use std::path::PathBuf;

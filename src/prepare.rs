@@ -4,6 +4,7 @@
 
 mod branch;
 mod ground;
+mod neon;
 mod preview;
 mod steps;
 mod tools;
@@ -30,6 +31,8 @@ use crate::worktree::Worktree;
 pub struct Options {
     /// Fail instead of moving to other ports.
     pub strict_ports: bool,
+    /// Work in the default, a protected or the parent branch of a provider, where the configuration names it literally.
+    pub allow_parent: bool,
 }
 
 /// Takes something that must be settled after the run, however it ends: the folder of a database cluster, and the claim on
@@ -119,7 +122,7 @@ pub async fn start(
             tasks.spawn(steps::install(ctx.clone(), ground.clone(), need, progress.clone()));
         }
     }
-    let ensuring = branch::ensure(ctx, ground.clone(), progress.clone(), entrust);
+    let ensuring = branch::ensure(ctx, ground.clone(), progress.clone(), options.allow_parent, entrust);
     tokio::pin!(ensuring);
     let branch = loop {
         tokio::select! {

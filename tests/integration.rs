@@ -22,6 +22,8 @@ mod logs;
 mod ls;
 #[path = "integration/mcp.rs"]
 mod mcp;
+#[path = "integration/neon.rs"]
+mod neon;
 #[path = "integration/ports.rs"]
 mod ports;
 #[path = "integration/stack.rs"]

@@ -90,6 +90,7 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, PartialEq, Eq, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(super) struct Up {
     /// Stay in the background: return when everything is ready, with what `devrun status` prints.
     #[arg(short, long)]
@@ -103,11 +104,14 @@ pub(super) struct Up {
     /// Fail when a port of this worktree is busy, instead of moving to other ports.
     #[arg(long)]
     pub(super) strict_ports: bool,
+    /// Work in the default, a protected or the parent branch on Neon, where `database.branch` names it literally.
+    #[arg(long)]
+    pub(super) allow_parent: bool,
 }
 
 impl Default for Up {
     fn default() -> Up {
-        Up { detach: false, no_wait: false, timeout: LONG, strict_ports: false }
+        Up { detach: false, no_wait: false, timeout: LONG, strict_ports: false, allow_parent: false }
     }
 }
 

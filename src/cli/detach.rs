@@ -58,6 +58,7 @@ async fn begin(ctx: &Context, args: &args::Up, worktree: &Worktree) -> Result<Re
     let cmd = Cmd::new(this)
         .arg("up")
         .args(args.strict_ports.then_some("--strict-ports"))
+        .args(args.allow_parent.then_some("--allow-parent"))
         .directory(&worktree.path)
         .only_env(&ctx.env);
     let child = cmd.detach(std::process::Stdio::null(), err).map_err(|error| {

@@ -170,7 +170,8 @@ impl Run<'_> {
             }
         }
         let mut entrust = |about: PathBuf, held| link.entrust(Trust { about, held }).map_err(lost);
-        let options = prepare::Options { strict_ports: self.args.strict_ports };
+        let options =
+            prepare::Options { strict_ports: self.args.strict_ports, allow_parent: self.args.allow_parent };
         let tagged = telling::tagged(ctx, &tag);
         let preparing = prepare::start(&tagged, worktree.clone(), &options, &mut entrust);
         let work = tokio::select! {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::envfile::EnvFile;
 use crate::config::error::ConfigError;
-use crate::config::interpolate::{Scope, Template};
+use crate::config::interpolate::{Scope, Template, UNPOOLED};
 use crate::config::model::Config;
 use crate::config::source::holds_password;
 use crate::config::values::variable_stem;
@@ -144,7 +144,9 @@ fn computed(config: &Config, scope: &Scope) -> Vec<(String, String)> {
     let urls = config.url_env().iter().map(|name| (name.clone(), url));
     let own =
         ["branch", "slug", "slot"].map(|name| (format!("DEVRUN_{}", variable_stem(name)), scope.own(name)));
-    vars.extend(urls.chain(own).filter_map(|(name, value)| Some((name, value?.to_string()))));
+    // Neon's own name for it. Behind the others: a variable of that name is never the pooled one.
+    let unpooled = std::iter::once(("DATABASE_URL_UNPOOLED".to_string(), scope.own(UNPOOLED)));
+    vars.extend(urls.chain(unpooled).chain(own).filter_map(|(name, value)| Some((name, value?.to_string()))));
     vars
 }
 

@@ -33,6 +33,9 @@ const MAX_DEPTH: usize = 8;
 /// Every name devrun may give a value, for messages. `ports.` stands for one name per port.
 const OWN: [&str; 7] = ["branch", "slug", "slot", "worktree", "ports.", "database.url", "database.name"];
 
+/// Under what the URL past a pooler is kept.
+pub(super) const UNPOOLED: &str = "database.unpooled";
+
 /// The names a template may use.
 #[derive(Clone, Default)]
 pub struct Scope {
@@ -93,6 +96,12 @@ impl Scope {
     #[must_use]
     pub fn with_database(self, name: &str, url: &str) -> Scope {
         self.with("database.name", name).with("database.url", url)
+    }
+
+    /// Adds the URL past a pooler, for the environment only: templates have no name for it.
+    #[must_use]
+    pub fn with_unpooled(self, url: &str) -> Scope {
+        self.with(UNPOOLED, url)
     }
 
     /// Says that the database's names are to come: what needs them is left out meanwhile, see [`Template::is_to_come`].

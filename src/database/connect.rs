@@ -5,11 +5,12 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls, Socket};
 
+use super::tls::PostgresTls;
 use crate::error::{Code, Explain};
 
 /// Connection parameters that the driver understands; ORMs put many more into the same URL.
@@ -83,9 +84,15 @@ impl Explain for ConnectError {
 }
 
 /// Connects to `url`, trying again for `limit` while nobody answers or the server is still starting. The connection is
-/// served by a task of the current runtime and ends with the client.
+/// served by a task of the current runtime and ends with the client. Encrypted where the URL demands it: then the server's
+/// certificate is checked, which is more than `sslmode=require` means to libpq.
 pub async fn connect(url: &str, limit: Duration) -> Result<Client, ConnectError> {
-    connect_with(&parse(url)?, NoTls, limit).await
+    let config = parse(url)?;
+    if config.get_ssl_mode() != SslMode::Require {
+        return connect_with(&config, NoTls, limit).await;
+    }
+    let refused = |reason| ConnectError::Refused { place: place(&config), reason, state: None };
+    connect_with(&config, PostgresTls::new().map_err(refused)?, limit).await
 }
 
 /// As [`connect`], for a parsed URL and a way to encrypt.
@@ -161,7 +168,8 @@ fn parameter(pair: &str) -> Option<String> {
 fn is_passing(error: &tokio_postgres::Error) -> bool {
     use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
     if let Some(state) = error.code() {
-        return [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS].contains(state);
+        return [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS].contains(state)
+            || error.as_db_error().is_some_and(|server| is_waking(server.message()));
     }
     let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     error.is_closed()
@@ -169,6 +177,13 @@ fn is_passing(error: &tokio_postgres::Error) -> bool {
             // Not found: the socket file of a local server that has not made it yet.
             matches!(io.kind(), ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof)
         })
+}
+
+/// What Neon's proxy says while the compute behind it wakes, for lack of a code of its own.
+fn is_waking(message: &str) -> bool {
+    ["Couldn't connect to compute node", "Control plane request failed"]
+        .iter()
+        .any(|known| message.starts_with(known))
 }
 
 /// The driver's error with its cause, on one line; the server's own words when it spoke.

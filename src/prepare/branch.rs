@@ -6,18 +6,22 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{Entrust, Ground, Progress};
+use super::ground::Address;
+use super::{Entrust, Ground, Progress, neon};
 use crate::config::model::Provider as Choice;
 use crate::config::{needs, resolve};
 use crate::context::Context;
 use crate::database::local::{Local, LocalRequest};
 use crate::database::migrate::{self, MigrateRequest, Migrated};
+use crate::database::neon::{Neon, NeonRequest, fit};
 use crate::database::{Branch, Provider, Wanted, names};
 use crate::error::{Code, Report};
 use crate::event::{Event, Step};
 use crate::plan::{Database, DatabaseOrigin, Environment, Need};
 use crate::worktree::{self, Worktree};
 
+/// The provider whose URLs may go through a pooler.
+const NEON: &str = "neon";
 /// How long a migration may take.
 const MIGRATION: Duration = Duration::from_mins(10);
 
@@ -29,6 +33,16 @@ pub(super) struct Settled {
 }
 
 impl Settled {
+    pub(super) fn address(&self) -> Address<'_> {
+        let Branch { name, url, direct_url, .. } = &self.branch;
+        let unpooled = self.has_pooler().then_some(direct_url.as_str());
+        Address { name, url, unpooled }
+    }
+
+    fn has_pooler(&self) -> bool {
+        self.provider == NEON
+    }
+
     /// As shown: without its password.
     pub(super) fn shown(&self) -> Database {
         Database {
@@ -53,16 +67,19 @@ pub(super) fn masked(url: &str) -> String {
 pub(super) struct Choosing {
     pub(super) asked: resolve::Database,
     pub(super) wanted: Wanted,
+    /// Present when Neon is the provider.
+    pub(super) neon: Option<NeonRequest>,
 }
 
 /// Reads what is wanted; `None` when the configuration wants no database.
-pub(super) fn choose(ground: &Ground) -> Result<Option<Choosing>, Report> {
+pub(super) fn choose(ctx: &Context, ground: &Ground) -> Result<Option<Choosing>, Report> {
     let Some(database) = &ground.config.database else { return Ok(None) };
     let asked = resolve::database(database, &ground.scope)?;
     if asked.provider == Choice::None {
         return Ok(None);
     }
-    let name = names::safe(&asked.branch);
+    let neon = neon::request(ctx, ground, &asked)?;
+    let name = if neon.is_some() { fit(&asked.branch) } else { names::safe(&asked.branch) };
     let default = ground.worktree.git.as_ref().and_then(|git| git.default_branch.as_deref());
     let parent = match (&asked.parent, default) {
         (Some(parent), _) => names::safe(parent),
@@ -77,6 +94,7 @@ pub(super) fn choose(ground: &Ground) -> Result<Option<Choosing>, Report> {
     };
     Ok(Some(Choosing {
         asked,
+        neon,
         wanted: Wanted { label, name, parent, worktree: ground.worktree.path.clone() },
     }))
 }
@@ -119,14 +137,19 @@ pub(super) async fn ensure(
     ctx: &Context,
     ground: Rc<Ground>,
     progress: Progress,
+    allow_parent: bool,
     entrust: Entrust<'_>,
 ) -> Result<Option<Settled>, Report> {
-    let Some(Choosing { asked, wanted }) = choose(&ground)? else { return Ok(None) };
-    if asked.provider == Choice::Auto && ground.has_variable("NEON_API_KEY") {
-        ctx.events.note("NEON_API_KEY is set, but there is no Neon provider yet: the local one is used");
-    }
+    let Some(Choosing { asked, wanted, neon }) = choose(ctx, &ground)? else { return Ok(None) };
     let start = Instant::now();
     let ensured = async {
+        if let Some(request) = neon {
+            if asked.provider == Choice::Auto {
+                neon::note(ctx, &request);
+            }
+            let grant = if allow_parent { request.grant.allowed() } else { request.grant };
+            return on_neon(ctx, NeonRequest { grant, ..request }, &wanted).await;
+        }
         let provider = Local::open(ctx, local(&ground, &asked)?, Some(entrust)).await?;
         let branch = make(ctx, &ground, &progress, &provider, &wanted).await?;
         Ok::<_, Report>((provider.name(), branch))
@@ -141,6 +164,23 @@ pub(super) async fn ensure(
     };
     ctx.events.send(Event::StepDone { step: Step::Database, outcome, worked, took: start.elapsed() });
     Ok(Some(Settled { provider, branch }))
+}
+
+/// Neon's parent is others' business: it is copied as it is, never made and never migrated.
+async fn on_neon(
+    ctx: &Context,
+    request: NeonRequest,
+    wanted: &Wanted,
+) -> Result<(&'static str, Branch), Report> {
+    let provider = Neon::open(ctx, request)?;
+    let branch = provider.ensure(wanted).await?;
+    let name = provider.name();
+    if branch.origin == DatabaseOrigin::Existing {
+        let id = branch.id.clone();
+        // Nobody waits for it, and a run that ends before has done no harm.
+        tokio::task::spawn_local(async move { provider.refresh(&id).await });
+    }
+    Ok((name, branch))
 }
 
 async fn make(
@@ -160,7 +200,8 @@ async fn make(
     {
         let parent = Wanted { label: wanted.parent.clone(), name: wanted.parent.clone(), ..wanted.clone() };
         let parent = provider.ensure(&parent).await?;
-        let env = ground.environment(ctx, Some((&parent.name, &parent.url)))?;
+        let address = Address { name: &parent.name, url: &parent.url, unpooled: None };
+        let env = ground.environment(ctx, Some(address))?;
         migrate(ctx, ground, &env, &parent, progress).await?;
     }
     provider.ensure(wanted).await
@@ -210,7 +251,13 @@ pub(super) async fn migrate(
     };
     progress.until(&tools(ground, migrate)).await;
     let start = Instant::now();
-    let Migrated { outcome, worked } = migrate::ensure(ctx, &request).await?;
+    let migrated = migrate::ensure(ctx, &request).await.map_err(Report::from).inspect_err(|report| {
+        if report.code == Code::DatabaseUnavailable {
+            // What is remembered of a branch may be what is wrong: the next run asks again.
+            Neon::forget(&ground.worktree.state);
+        }
+    });
+    let Migrated { outcome, worked } = migrated?;
     let took = start.elapsed();
     let told = if worked { format!("{outcome} in {:.1} s", took.as_secs_f64()) } else { outcome.clone() };
     ctx.events.send(Event::StepDone { step: Step::Migrate, outcome, worked, took });

@@ -109,15 +109,20 @@ fn branch_label(worktree: &Worktree) -> String {
     }
 }
 
+/// How a branch database is reached.
+#[derive(Clone, Copy)]
+pub(super) struct Address<'a> {
+    pub(super) name: &'a str,
+    /// For the application.
+    pub(super) url: &'a str,
+    /// Past the pooler, where the provider has one.
+    pub(super) unpooled: Option<&'a str>,
+}
+
 impl Ground {
     /// The git branch, when there is one.
     pub fn branch(&self) -> Option<&str> {
         self.worktree.git.as_ref()?.branch()
-    }
-
-    /// True when `name` is set, by the environment or an env file.
-    pub(super) fn has_variable(&self, name: &str) -> bool {
-        self.scope.has_variable(name)
     }
 
     fn head(&self) -> Head {
@@ -143,12 +148,9 @@ impl Ground {
     pub(super) fn environment(
         &self,
         ctx: &Context,
-        database: Option<(&str, &str)>,
+        database: Option<Address<'_>>,
     ) -> Result<Environment, Report> {
-        let scope = match database {
-            Some((name, url)) => self.scope.clone().with_database(name, url),
-            None => self.scope.clone(),
-        };
+        let scope = self.scope_with(database);
         let venv = self.venv();
         let inputs = Inputs {
             config: &self.config,
@@ -181,22 +183,18 @@ impl Ground {
 
     /// Everything resolved.
     pub(super) fn plan(&self, ctx: &Context, database: Option<&Settled>) -> Result<Plan, Report> {
-        let known = database.map(|settled| (settled.branch.name.as_str(), settled.branch.url.as_str()));
-        self.planned(ctx, known, database.map(Settled::shown))
+        self.planned(ctx, database.map(Settled::address), database.map(Settled::shown))
     }
 
-    /// The plan for a database with this name and URL, if they are known, shown as `database`.
+    /// The plan for a database with this address, if it is known, shown as `database`.
     pub(super) fn planned(
         &self,
         ctx: &Context,
-        known: Option<(&str, &str)>,
+        known: Option<Address<'_>>,
         database: Option<Database>,
     ) -> Result<Plan, Report> {
         let env = self.environment(ctx, known)?;
-        let mut scope = self.scope.clone().with_env(env.vars.clone());
-        if let Some((name, url)) = known {
-            scope = scope.with_database(name, url);
-        }
+        let scope = self.scope_with(known).with_env(env.vars.clone());
         let root = &self.worktree.path;
         Ok(Plan {
             project: self.project(),
@@ -215,11 +213,23 @@ impl Ground {
         })
     }
 
+    fn scope_with(&self, database: Option<Address<'_>>) -> Scope {
+        let scope = self.scope.clone();
+        let Some(Address { name, url, unpooled }) = database else { return scope };
+        let scope = scope.with_database(name, url);
+        match unpooled {
+            Some(direct) => scope.with_unpooled(direct),
+            None => scope,
+        }
+    }
+
+    /// The repository's name, or the folder's where there is none.
+    pub(super) fn repository(&self) -> String {
+        let main = main_root(&self.worktree).unwrap_or(&self.worktree.path);
+        main.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned())
+    }
+
     fn project(&self) -> String {
-        let folder = || {
-            let main = main_root(&self.worktree).unwrap_or(&self.worktree.path);
-            main.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned())
-        };
-        self.config.name.clone().unwrap_or_else(folder)
+        self.config.name.clone().unwrap_or_else(|| self.repository())
     }
 }

@@ -2,9 +2,10 @@
 
 use super::Ground;
 use super::branch::{self, Choosing, masked};
-use super::ground;
+use super::ground::{self, Address};
 use crate::context::Context;
 use crate::database::local::Local;
+use crate::database::neon::Neon;
 use crate::error::Report;
 use crate::plan::{Database, DatabaseOrigin, Plan};
 
@@ -28,23 +29,31 @@ pub async fn look(ctx: &Context) -> Result<Ground, Report> {
 /// The whole plan, as far as it can be told now.
 pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
     let mut ground = look(ctx).await?;
-    let (known, shown) = match branch::choose(&ground)? {
+    let (known, shown) = match branch::choose(ctx, &ground)? {
         None => (None, None),
-        Some(Choosing { asked, wanted }) => {
-            let url = Local::address(ctx, &branch::local(&ground, &asked)?, &wanted.name)?;
+        Some(Choosing { asked, wanted, neon }) => {
+            let (provider, urls) = if let Some(request) = &neon {
+                let urls = Neon::address(request, &wanted.name)?;
+                ("neon", urls.map(|(url, direct)| (url, Some(direct))))
+            } else {
+                let url = Local::address(ctx, &branch::local(&ground, &asked)?, &wanted.name)?;
+                ("local", url.map(|url| (url, None)))
+            };
             let shown = Database {
-                provider: "local".into(),
+                provider: provider.into(),
                 name: wanted.name.clone(),
                 origin: DatabaseOrigin::Existing,
-                masked_url: url.as_deref().map_or_else(|| "not created yet".into(), masked),
+                masked_url: urls.as_ref().map_or_else(|| "not created yet".into(), |(url, _)| masked(url)),
             };
-            (url.map(|url| (wanted.name, url)), Some(shown))
+            (urls.map(|(url, direct)| (wanted.name, url, direct)), Some(shown))
         }
     };
     if shown.is_some() && known.is_none() {
         ground.scope = ground.scope.with_database_to_come();
     }
-    let plan = ground.planned(ctx, known.as_ref().map(|(name, url)| (name.as_str(), url.as_str())), shown)?;
+    let address =
+        known.as_ref().map(|(name, url, unpooled)| Address { name, url, unpooled: unpooled.as_deref() });
+    let plan = ground.planned(ctx, address, shown)?;
     let provenance = &ground.config.provenance;
     Ok(Preview { plan, source: provenance.summary(), warnings: provenance.warnings.clone() })
 }

@@ -1,0 +1,57 @@
+//! Never the parent: says whether a branch is one that others work with. Pure.
+
+use super::wire::Branch;
+
+/// What forbids to work in `branch`; `None` when nothing does. `parent` is the name or id of what branches are copied from.
+pub(super) fn what(branch: &Branch, parent: Option<&str>) -> Option<&'static str> {
+    if branch.default {
+        Some("the project's default branch")
+    } else if branch.protected {
+        Some("a protected branch")
+    } else if parent.is_some_and(|parent| parent == branch.name || parent == branch.id) {
+        Some("the branch that others are copied from")
+    } else {
+        None
+    }
+}
+
+/// True when `name` stands for nothing, or for everybody at once.
+pub(super) fn is_nobodys(name: &str) -> bool {
+    let name = name.trim();
+    name.is_empty() || name.chars().any(char::is_control) || matches!(name, "HEAD" | "dev-" | "dev-HEAD")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn branch(default: bool, protected: bool) -> Branch {
+        Branch {
+            id: "br-a".into(),
+            name: "a".into(),
+            parent_id: None,
+            current_state: "ready".into(),
+            pending_state: None,
+            default,
+            protected,
+        }
+    }
+
+    #[test]
+    fn default_protected_and_parent_are_out_of_bounds() {
+        assert!(what(&branch(true, false), None).unwrap().contains("default"));
+        assert!(what(&branch(false, true), None).unwrap().contains("protected"));
+        for parent in ["a", "br-a"] {
+            assert!(what(&branch(false, false), Some(parent)).unwrap().contains("copied"));
+        }
+        assert_eq!(what(&branch(false, false), Some("main")), None);
+    }
+
+    #[test]
+    fn a_name_must_be_somebodys() {
+        for name in ["", " ", "dev-", "HEAD", "dev-HEAD", "a\nb"] {
+            assert!(is_nobodys(name), "{name:?}");
+        }
+        assert!(!is_nobodys("dev-main"));
+    }
+}

@@ -1,0 +1,164 @@
+//! Branch databases on Neon: the double in place of the service, a real Postgres behind it, the real devrun in front.
+
+#[path = "neon/faults.rs"]
+mod faults;
+#[path = "neon/naive.rs"]
+mod naive;
+#[path = "neon/runs.rs"]
+mod runs;
+
+use std::path::{Path, PathBuf};
+
+use devrun::context::{Context, Dirs};
+use devrun::database::neon::{Grant, Key, Neon as Client, NeonRequest, Pace, Project};
+use devrun::database::{Branch, Provider, Wanted};
+use devrun::error::Report;
+use devrun::event::Events;
+use nix::sys::signal::Signal;
+
+use crate::asking::{base, skip};
+use crate::support::neon::{Call, KEY, Neon, PROJECT};
+use crate::support::{Ended, Invocation, Running, Sandbox};
+
+/// The double, a repository that uses it, and a file to which every migration adds a line.
+struct World {
+    sandbox: Sandbox,
+    neon: Neon,
+}
+
+impl World {
+    /// `None`, and says so, where Postgres is not installed.
+    fn new(database: &str) -> Option<World> {
+        Some(World::around(double()?, database))
+    }
+
+    fn around(neon: Neon, database: &str) -> World {
+        let mut sandbox = Sandbox::new();
+        let log = sandbox.path().join("migrations.log");
+        let text = format!(
+            "ports: {{ web: {} }}\ndatabase:\n  migrate:\n    run: '[ ! -e ../hold ] || sleep 601; echo \"$DEVRUN_BRANCH ${{DATABASE_URL##*@}}\" >> {}'\n    \
+             inputs: [migrations/*.sql]\n{database}\nprocesses:\n  web:\n    run: [devrun-fixture, 'env:DATABASE_URL', \
+             'env:DATABASE_URL_UNPOOLED', ready, sleep]\n    ready: {{ log: ready }}\n",
+            base(),
+            log.display()
+        );
+        sandbox.repo_with(&[
+            ("devrun.yaml", &text),
+            ("migrations/1.sql", "select 1;\n"),
+            (".gitignore", ".env\n"),
+        ]);
+        // In the main worktree only.
+        let env = format!("NEON_API_KEY={KEY}\nNEON_PROJECT_ID={PROJECT}\n");
+        sandbox.write(&sandbox.main().join(".env"), &env);
+        sandbox.set("NEON_API_HOST", neon.host());
+        World { sandbox, neon }
+    }
+
+    fn devrun(&self, worktree: &Path, args: &[&str]) -> Invocation {
+        self.sandbox.devrun(args).directory(worktree)
+    }
+
+    /// Brings it up, waits until it is ready, and takes it down.
+    #[track_caller]
+    fn run(&self, worktree: &Path, args: &[&str]) -> Ended {
+        let running = ready(self.devrun(worktree, args).start());
+        stop(running)
+    }
+
+    /// Runs devrun, which must fail with this code.
+    #[track_caller]
+    fn fail(&self, worktree: &Path, args: &[&str], code: &str) -> Ended {
+        let ended = self.devrun(worktree, args).run();
+        assert!(ended.code != Some(0) && ended.stderr.contains(&format!("[{code}]")), "{ended}");
+        assert!(!format!("{ended}").contains(KEY), "{ended}");
+        ended
+    }
+
+    /// What was migrated so far: git branch, and where.
+    fn migrated(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.sandbox.path().join("migrations.log")).unwrap_or_default();
+        text.lines().map(Into::into).collect()
+    }
+
+    fn worktree(&self, name: &str, branch: &str) -> PathBuf {
+        self.sandbox.worktree(name, branch)
+    }
+}
+
+/// `None`, and says so, where Postgres is not installed.
+fn double() -> Option<Neon> {
+    let neon = Neon::start();
+    if neon.is_none() {
+        skip("there is no Postgres on this machine");
+    }
+    neon
+}
+
+#[track_caller]
+fn ready(mut running: Running) -> Running {
+    running.expect_line("^  Ready in ");
+    running
+}
+
+#[track_caller]
+fn stop(running: Running) -> Ended {
+    running.signal_group(Signal::SIGINT);
+    running.wait()
+}
+
+/// Successful calls that made a branch.
+fn creations(calls: &[Call]) -> usize {
+    calls
+        .iter()
+        .filter(|call| call.method == "POST" && call.path == "/branches" && call.status == 201)
+        .count()
+}
+
+/// Asks the double for a branch through the provider itself, with a state folder of its own.
+fn ensure(neon: &Neon, name: &str, change: impl FnOnce(&mut NeonRequest)) -> Result<Branch, Report> {
+    let dir = tempfile::tempdir().unwrap();
+    ensure_in(neon, dir.path(), name, change)
+}
+
+fn ensure_in(
+    neon: &Neon,
+    state: &Path,
+    name: &str,
+    change: impl FnOnce(&mut NeonRequest),
+) -> Result<Branch, Report> {
+    let ctx = Context {
+        cwd: state.into(),
+        env: std::collections::BTreeMap::default(),
+        dirs: Dirs {
+            state: state.join("s"),
+            data: state.join("d"),
+            cache: state.join("c"),
+            runtime: state.join("r"),
+        },
+        events: Events::silent(),
+        started: std::time::Instant::now(),
+        colour: false,
+    };
+    let mut request = NeonRequest {
+        host: Some(neon.host()),
+        key: Key::new(KEY, "NEON_API_KEY (a test)").unwrap(),
+        project: Project { id: PROJECT.into(), origin: "a test".into() },
+        parent: None,
+        database: None,
+        role: None,
+        pooled: true,
+        schema_only: false,
+        expires_in: None,
+        suspend_timeout: None,
+        repository: "repo".into(),
+        state: state.into(),
+        grant: Grant::No,
+        pace: Pace::default(),
+    };
+    change(&mut request);
+    let wanted =
+        Wanted { label: name.into(), name: name.into(), parent: String::new(), worktree: state.into() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ensuring = async { Client::open(&ctx, request)?.ensure(&wanted).await };
+    tokio::task::LocalSet::new().block_on(&runtime, ensuring)
+}

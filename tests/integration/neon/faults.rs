@@ -1,0 +1,174 @@
+//! What the service may answer, or not answer, and what becomes of it.
+
+use std::time::{Duration, Instant};
+
+use super::{creations, double, ensure, ensure_in};
+use crate::support::neon::{Fault, KEY};
+
+#[test]
+fn a_create_whose_answer_is_lost_is_looked_for_and_not_repeated() {
+    let Some(neon) = double() else { return };
+    let html = "<html><body>524: a timeout occurred</body></html>".to_string();
+    let faults =
+        [Fault::LoseAnswer, Fault::HalfAnswer, Fault::Mask(524, html), Fault::Mask(500, String::new())];
+    for (at, fault) in faults.into_iter().enumerate() {
+        let name = format!("dev-{at}");
+        neon.fail("POST", "/branches", fault.clone());
+        let branch = ensure(&neon, &name, |_| ()).unwrap();
+        assert_eq!(branch.id, neon.branch(&name).unwrap().id);
+        let calls = neon.take_calls();
+        assert_eq!(creations(&calls), 1, "{fault:?}: {calls:#?}");
+        let posts = calls.iter().filter(|call| call.method == "POST" && call.path == "/branches").count();
+        assert_eq!(posts, 1, "{fault:?}: {calls:#?}");
+    }
+}
+
+#[test]
+fn a_create_that_failed_without_a_trace_is_sent_again_after_a_look() {
+    let Some(neon) = double() else { return };
+    neon.fail("POST", "/branches", Fault::Answer(502, Vec::new(), "<html>bad gateway</html>".into()));
+    ensure(&neon, "dev-x", |_| ()).unwrap();
+    let calls = neon.take_calls();
+    let kinds: Vec<(&str, u16)> =
+        calls.iter().take(4).map(|call| (call.method.as_str(), call.status)).collect();
+    assert_eq!(kinds, [("GET", 200), ("POST", 502), ("GET", 200), ("POST", 201)]);
+}
+
+#[test]
+fn what_was_not_executed_is_asked_for_again() {
+    let Some(neon) = double() else { return };
+    let busy = "project already has running conflicting operations, scheduling of new ones is prohibited";
+    neon.fail("POST", "/branches", Fault::status(423, "", busy));
+    neon.fail("POST", "/branches", Fault::status(503, "", "unavailable"));
+    neon.fail("POST", "/branches", Fault::status(422, "", "branch not ready yet"));
+    neon.fail("GET", "/branches", Fault::Answer(429, vec![("retry-after", "1".into())], String::new()));
+    neon.fail("GET", "/operations/", Fault::status(404, "", "operation not found"));
+    neon.fail("GET", "/connection_uri", Fault::status(404, "", "branch not found"));
+    neon.fail("GET", "/connection_uri", Fault::HalfAnswer);
+    let start = Instant::now();
+    ensure(&neon, "dev-x", |_| ()).unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1), "Retry-After is a minimum");
+    assert_eq!(creations(&neon.take_calls()), 1);
+    // A date in the future is a minimum too, and one beyond the budget ends it at once.
+    let far =
+        Fault::Answer(429, vec![("retry-after", "Fri, 31 Dec 2100 23:59:59 GMT".into())], String::new());
+    neon.fail("GET", "/branches", far);
+    let start = Instant::now();
+    let report = ensure(&neon, "dev-y", |_| ()).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(report.code.name(), "database-unavailable");
+}
+
+#[test]
+fn a_name_that_is_taken_meanwhile_is_taken_up() {
+    let Some(neon) = double() else { return };
+    let first = ensure(&neon, "dev-x", |_| ()).unwrap();
+    // Not seen in the list at first.
+    let empty = r#"{"branches":[],"annotations":{}}"#.to_string();
+    neon.fail("GET", "/branches", Fault::Answer(200, Vec::new(), empty));
+    let second = ensure(&neon, "dev-x", |_| ()).unwrap();
+    assert_eq!(first.id, second.id);
+    let calls = neon.take_calls();
+    assert!(calls.iter().any(|call| call.status == 409) && creations(&calls) == 1, "{calls:#?}");
+}
+
+#[test]
+fn plain_refusals_are_explained_and_not_repeated() {
+    let Some(neon) = double() else { return };
+    ensure(&neon, "dev-old", |_| ()).unwrap();
+    let limit = Fault::status(422, "BRANCHES_LIMIT_EXCEEDED", "branches limit exceeded");
+    let expiry = Fault::status(400, "", "expires_at is not allowed on this plan");
+    for (fault, message, fix) in [
+        (Fault::status(403, "", "no"), "NEON_API_KEY (a test) may not create the branch dev-x", "owner"),
+        (
+            Fault::status(404, "", "project not found"),
+            "knows no such thing",
+            "quiet-moon-123456, from a test",
+        ),
+        (limit, "makes no more branches", "dev-old"),
+        (expiry, "expires_in", "leave"),
+        (Fault::status(400, "", "bad"), "refuses to create", "see what"),
+    ] {
+        neon.take_calls();
+        neon.fail("POST", "/branches", fault);
+        let report =
+            ensure(&neon, "dev-x", |request| request.expires_in = Some(Duration::from_hours(1))).unwrap_err();
+        assert!(report.message.contains(message), "{report:?}");
+        assert!(report.fix.as_ref().unwrap().contains(fix), "{report:?}");
+        assert!(report.cause.as_ref().unwrap().contains("(request req-1)"), "{report:?}");
+        assert!(!format!("{report:?}").contains(KEY));
+        let posts = neon.take_calls().iter().filter(|call| call.method == "POST").count();
+        assert_eq!(posts, 1);
+    }
+}
+
+#[test]
+fn a_compute_that_does_not_start_is_no_success_and_is_started_the_next_time() {
+    let Some(neon) = double() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    neon.state().compute_fails = true;
+    let report = ensure_in(&neon, dir.path(), "dev-x", |_| ()).unwrap_err();
+    assert!(report.message.contains("start_compute failed"), "{report:?}");
+    assert_eq!(report.cause.as_deref(), Some("compute did not start"));
+    ensure_in(&neon, dir.path(), "dev-x", |_| ()).unwrap();
+    let calls = neon.take_calls();
+    assert_eq!(creations(&calls), 1, "{calls:#?}");
+    assert!(calls.iter().any(|call| call.path.ends_with("/start")), "{calls:#?}");
+}
+
+#[test]
+fn a_branch_without_a_compute_gets_one() {
+    let Some(neon) = double() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let first = ensure(&neon, "dev-x", |_| ()).unwrap();
+    neon.state().branches.last_mut().unwrap().endpoint = None;
+    let second = ensure_in(&neon, dir.path(), "dev-x", |_| ()).unwrap();
+    assert_eq!(first.id, second.id);
+    assert!(neon.branch("dev-x").unwrap().endpoint.is_some());
+}
+
+#[test]
+fn no_redirect_is_followed() {
+    let Some(neon) = double() else { return };
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let place = format!("http://{}/", elsewhere.local_addr().unwrap());
+    neon.fail("GET", "/branches", Fault::Answer(307, vec![("location", place)], String::new()));
+    let report = ensure(&neon, "dev-x", |_| ()).unwrap_err();
+    assert!(report.cause.unwrap().contains("307"));
+    assert!(elsewhere.accept().is_err(), "somebody came");
+}
+
+#[test]
+fn nobody_there_is_told_within_the_budget() {
+    let Some(neon) = double() else { return };
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let report = ensure(&neon, "dev-x", |request| {
+        request.host = Some(format!("http://{socket}"));
+        request.pace.budget = Duration::from_secs(1);
+    })
+    .unwrap_err();
+    assert_eq!(report.code.name(), "database-unavailable");
+    assert!(report.cause.unwrap().contains("cannot connect"));
+}
+
+#[test]
+fn expiry_and_suspension_are_asked_for() {
+    let Some(neon) = double() else { return };
+    ensure(&neon, "dev-x", |request| request.expires_in = Some(Duration::from_hours(24))).unwrap();
+    let expires_at = neon.branch("dev-x").unwrap().expires_at.unwrap();
+    assert!(expires_at.ends_with('Z') && expires_at.len() == 20, "{expires_at}");
+}
+
+#[test]
+fn who_cannot_prove_to_be_the_service_is_asked_nothing_and_not_waited_for() {
+    let Some(neon) = double() else { return };
+    let start = Instant::now();
+    let host = neon.host().replace("http://", "https://");
+    let report = ensure(&neon, "dev-x", |request| request.host = Some(host)).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(5), "{report:?}");
+    assert_eq!(report.code.name(), "database-unavailable");
+    assert!(neon.take_calls().is_empty());
+    let report = ensure(&neon, "dev-x", |request| request.host = Some("http://neon.example/api".into()));
+    assert!(report.unwrap_err().message.contains("without encryption"));
+}

@@ -1,0 +1,216 @@
+//! Whole runs: the first, the next, ten at once, one that was killed.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{World, creations, ready, stop};
+use crate::asking::skip;
+use crate::support::neon::{Call, Fault, KEY, Neon, PASSWORD};
+use crate::support::{LIMIT, wait_for};
+
+fn told(stdout: &str, name: &str) -> String {
+    let start = format!("env {name}=");
+    stdout.lines().find_map(|line| Some(line.split_once(&start)?.1.to_string())).unwrap_or_default()
+}
+
+#[test]
+fn the_first_run_makes_and_migrates_a_branch_and_the_next_costs_one_call() {
+    let Some(world) = World::new("") else { return };
+    let worktree = world.worktree("x", "feature/x");
+    let first = world.run(&worktree, &[]);
+    let branch = world.neon.branch("dev-feature/x").expect("the branch");
+    assert!(told(&first.stdout, "DATABASE_URL").contains("@localhost:"), "pooled: {first}");
+    assert!(told(&first.stdout, "DATABASE_URL_UNPOOLED").contains("@127.0.0.1:"), "direct: {first}");
+    assert!(first.stderr.contains("the database is on Neon"), "{first}");
+    assert_eq!(world.migrated().len(), 1);
+    assert!(world.migrated()[0].starts_with("feature/x 127.0.0.1:"), "directly: {:?}", world.migrated());
+    assert_eq!(branch.annotation["git-branch"], "feature/x");
+    let marker = world.neon.sql("dev-feature/x", "select branch_id from _devrun.marker");
+    assert_eq!(marker, [branch.id]);
+    let calls = world.neon.take_calls();
+    let beyond_polling = calls.iter().filter(|call| !call.path.starts_with("/operations/")).count();
+    assert!(creations(&calls) == 1 && beyond_polling <= 5, "{calls:#?}");
+    assert!(beyond_polling < calls.len(), "what goes on after the receipt is waited for: {calls:#?}");
+
+    let second = world.run(&worktree, &[]);
+    let calls = world.neon.take_calls();
+    assert_eq!(calls.len(), 1, "{calls:#?}");
+    assert!(calls[0].method == "GET" && calls[0].path == "/branches");
+    assert_eq!(world.migrated().len(), 1, "{second}");
+    assert!(second.stdout.contains("dev-feature/x (neon: already there, up to date)"), "{second}");
+
+    // What only looks asks nobody.
+    let plan = world.devrun(&worktree, &["plan", "--json"]).run();
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(plan["database"]["provider"], "neon");
+    assert_eq!(world.neon.take_calls(), []);
+}
+
+#[test]
+fn ten_at_once_make_one_branch_and_migrate_once() {
+    for locks in [false, true] {
+        let Some(world) = World::new("") else { return };
+        world.neon.state().locks = locks;
+        let folders: Vec<_> = (0..10).map(|at| world.sandbox.path().join(format!("t{at}"))).collect();
+        for (at, folder) in folders.iter().enumerate() {
+            let new = if at == 0 { vec!["-b", "together"] } else { vec!["-f"] };
+            let name = if at == 0 { vec![] } else { vec!["together"] };
+            let path = [folder.to_str().unwrap()];
+            world.sandbox.git(&[&["worktree", "add", "-q"], &new[..], &path, &name[..]].concat());
+        }
+        let running: Vec<_> = folders.iter().map(|folder| world.devrun(folder, &[]).start()).collect();
+        let running: Vec<_> = running.into_iter().map(ready).collect();
+        let branch = world.neon.branch("dev-together").unwrap();
+        for (folder, running) in folders.iter().zip(running) {
+            let state =
+                world.sandbox.git(&["-C", folder.to_str().unwrap(), "rev-parse", "--absolute-git-dir"]);
+            let record = std::fs::read(std::path::Path::new(&state).join("devrun/neon.json")).unwrap();
+            let record: Value = serde_json::from_slice(&record).unwrap();
+            assert_eq!(record["branch"], branch.id);
+            stop(running);
+        }
+        let calls = world.neon.take_calls();
+        assert_eq!(creations(&calls), 1, "{calls:#?}");
+        assert_eq!(world.migrated().len(), 1);
+        assert_eq!(world.neon.state().branches.len(), 2);
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_its_first_migration_the_next_run_ends_right() {
+    let Some(world) = World::new("") else { return };
+    let (one, two) = (world.worktree("one", "one"), world.worktree("two", "two"));
+    world.sandbox.write(&world.sandbox.path().join("hold"), "");
+    let running = world.devrun(&one, &[]).start();
+    wait_for("the migration", LIMIT, || {
+        let all = world.sandbox.processes();
+        let sleeps = all.iter().any(|process| process.command.contains("sleep 601"));
+        if sleeps { Ok(()) } else { Err(format!("{all:#?}")) }
+    });
+    let both: Vec<_> = world
+        .sandbox
+        .processes()
+        .into_iter()
+        .filter(|process| process.command.ends_with("/devrun"))
+        .collect();
+    for process in both {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid), Signal::SIGKILL).unwrap();
+    }
+    running.wait();
+    std::fs::remove_file(world.sandbox.path().join("hold")).unwrap();
+    assert_eq!(world.migrated(), [""; 0]);
+    for worktree in [&one, &two, &one] {
+        world.run(worktree, &[]);
+    }
+    let names: Vec<String> =
+        world.migrated().iter().map(|line| line.split(' ').next().unwrap().to_string()).collect();
+    assert_eq!(names, ["one", "two"]);
+    let calls = world.neon.take_calls();
+    assert_eq!(creations(&calls), 2, "{calls:#?}");
+}
+
+#[test]
+fn the_key_and_the_password_are_where_they_belong_and_nowhere_else() {
+    let Some(world) = World::new("") else { return };
+    let worktree = world.worktree("x", "x");
+    // What a process prints itself is in its log.
+    let config = std::fs::read_to_string(worktree.join("devrun.yaml")).unwrap();
+    let silent = config.replace("'env:DATABASE_URL', 'env:DATABASE_URL_UNPOOLED', ", "");
+    assert_ne!(silent, config);
+    world.sandbox.write(&worktree.join("devrun.yaml"), &silent);
+    let running = ready(world.devrun(&worktree, &[]).start());
+    for process in world.sandbox.processes() {
+        let command = process.command;
+        assert!(!command.contains(KEY) && !command.contains(PASSWORD), "{command}");
+    }
+    let status = world.devrun(&worktree, &["status", "--json"]).run();
+    let plan = world.devrun(&worktree, &["plan"]).run();
+    let ended = stop(running);
+    for text in [&ended.stdout, &ended.stderr, &status.stdout, &plan.stdout, &plan.stderr] {
+        assert!(!text.contains(KEY) && !text.contains(PASSWORD), "{text}");
+    }
+    let list = |secret: &str| {
+        let root = world.sandbox.path().to_str().unwrap();
+        let found = world.sandbox.program("grep", &["-rlF", secret, root]).run();
+        found.stdout.lines().map(Into::into).collect::<Vec<String>>()
+    };
+    assert_eq!(list(KEY), [world.sandbox.main().join(".env").to_str().unwrap()]);
+    let with_password = list(PASSWORD);
+    assert!(with_password.iter().all(|file| file.ends_with("/devrun/neon.json")), "{with_password:?}");
+}
+
+#[test]
+fn postgres_is_reached_by_tls_and_a_stranger_is_not_believed() {
+    let Some(neon) = Neon::start_encrypted() else { return skip("there is no Postgres, or no openssl") };
+    let authority = neon.state().authority.clone().unwrap();
+    let mut world = World::around(neon, "");
+    let worktree = world.worktree("x", "x");
+    // Nobody vouches for the certificate yet.
+    let ended = world.fail(&worktree, &[], "database-unavailable");
+    assert!(ended.stderr.contains("certificate"), "{ended}");
+    assert!(!ended.stderr.contains(PASSWORD), "{ended}");
+    assert_eq!(world.migrated(), [""; 0]);
+    let file = world.sandbox.path().join("authority.pem");
+    world.sandbox.write(&file, &authority);
+    world.sandbox.set("SSL_CERT_FILE", &file);
+    // The login is bound to the certificate: the URL demands it.
+    let first = world.run(&worktree, &[]);
+    assert!(told(&first.stdout, "DATABASE_URL_UNPOOLED").contains("channel_binding=require"), "{first}");
+    assert_eq!(world.migrated().len(), 1);
+}
+
+#[test]
+fn ctrl_c_ends_any_wait_at_once_and_records_nothing() {
+    let Some(world) = World::new("") else { return };
+    let worktree = world.worktree("x", "x");
+    for (method, path, status) in
+        [("GET", "/branches", 429), ("POST", "/branches", 423), ("GET", "/connection_uri", 503)]
+    {
+        let wait = vec![("retry-after", "60".into())];
+        world.neon.fail(method, path, Fault::Answer(status, wait, String::new()));
+        let mut running = world.devrun(&worktree, &[]).start();
+        let line = running.expect_line("waiting for Neon to ");
+        assert!(line.contains("(for 75 s at most)") && line.contains(&status.to_string()), "{line}");
+        let start = Instant::now();
+        let ended = stop(running);
+        assert!(start.elapsed() < Duration::from_secs(3), "{ended}");
+        assert_eq!(ended.code, Some(130), "{ended}");
+        let record = world.sandbox.main().join(".git/worktrees/x/devrun/neon.json");
+        assert!(!record.exists(), "{path}");
+    }
+    world.run(&worktree, &[]);
+    assert_eq!(creations(&world.neon.take_calls()), 1);
+    assert_eq!(world.migrated().len(), 1);
+}
+
+#[test]
+fn each_run_moves_the_day_of_expiry_and_waits_for_nothing() {
+    let Some(world) = World::new("  neon: { expires_in: 7d }") else { return };
+    let worktree = world.worktree("x", "x");
+    world.run(&worktree, &[]);
+    let first = world.neon.branch("dev-x").unwrap().expires_at.unwrap();
+    world.neon.state().branches.last_mut().unwrap().expires_at = None;
+    world.neon.take_calls();
+    let running = ready(world.devrun(&worktree, &[]).start());
+    let second = wait_for("the new day", LIMIT, || {
+        world.neon.branch("dev-x").unwrap().expires_at.ok_or("none yet".to_string())
+    });
+    stop(running);
+    assert!(second >= first, "{first} {second}");
+    let calls: Vec<String> = world.neon.take_calls().into_iter().map(|call| call.method).collect();
+    assert_eq!(calls, ["GET", "PATCH"]);
+}
+
+#[test]
+fn without_a_project_everything_is_local_and_that_is_said() {
+    let Some(world) = World::new("") else { return };
+    world.sandbox.write(&world.sandbox.main().join(".env"), &format!("NEON_API_KEY={KEY}\n"));
+    let plan = world.devrun(&world.sandbox.main(), &["plan"]).run();
+    assert!(plan.stderr.contains("no Neon project is named: the local provider is used"), "{plan}");
+    world.sandbox.write(&world.sandbox.main().join(".neon"), r#"{"projectId":"quiet-moon-123456"}"#);
+    let plan = world.devrun(&world.sandbox.main(), &["plan", "--json"]).run();
+    assert!(plan.stdout.contains("\"neon\""), "{plan}");
+    assert_eq!(world.neon.take_calls(), [] as [Call; 0]);
+}

@@ -1,0 +1,132 @@
+//! The Postgres behind the double: thrown away with it. Everybody logs in by SCRAM.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use devrun::database::connect::connect;
+use devrun::os::cmd::Cmd;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
+use tokio::sync::oneshot;
+use tokio_postgres::Client;
+
+/// The password in every URL: must be seen nowhere else.
+pub(crate) const PASSWORD: &str = "Xsecret5";
+/// The role, as on Neon.
+pub(crate) const ROLE: &str = "neondb_owner";
+
+pub(super) struct Postgres {
+    pub(super) port: u16,
+    /// The certificate that vouches for its own, when it has one.
+    pub(super) authority: Option<String>,
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+impl Postgres {
+    /// Starts it as a child of the current thread, and with it ends at the latest.
+    pub(super) async fn start(binaries: PathBuf, encrypted: bool) -> Postgres {
+        let (stop, stopped) = oneshot::channel();
+        let (told, port) = oneshot::channel();
+        let ended = tokio::task::spawn_local(async move {
+            serve(&binaries, encrypted, told, stopped).await;
+        });
+        let (port, authority) = port.await.unwrap();
+        Postgres { port, authority, stop, ended }
+    }
+
+    pub(super) async fn stop(self) {
+        let _ = self.stop.send(());
+        self.ended.await.unwrap();
+    }
+
+    pub(super) async fn admin(&self) -> Client {
+        connect(&url("127.0.0.1", self.port, "postgres"), Duration::from_secs(30)).await.unwrap()
+    }
+}
+
+pub(super) fn url(host: &str, port: u16, database: &str) -> String {
+    format!("postgresql://{ROLE}:{PASSWORD}@{host}:{port}/{database}?sslmode=disable")
+}
+
+pub(super) fn binaries() -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = glob::glob("/usr/lib/postgresql/*/bin").unwrap().flatten().collect();
+    found.extend(which::which("postgres").ok().and_then(|path| Some(path.parent()?.to_path_buf())));
+    found.into_iter().find(|dir| dir.join("initdb").is_file() && dir.join("postgres").is_file())
+}
+
+async fn serve(
+    binaries: &Path,
+    encrypted: bool,
+    told: oneshot::Sender<(u16, Option<String>)>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let dir = tempfile::Builder::new()
+        .prefix("devrun-neon-pg-")
+        .permissions(std::fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .unwrap();
+    let data = dir.path().join("data");
+    let password = dir.path().join("password");
+    std::fs::create_dir(&data).unwrap();
+    devrun::os::fs::replace(&password, PASSWORD.as_bytes(), 0o644).unwrap();
+    // Postgres refuses to run as root.
+    let nobody = geteuid().is_root().then(|| User::from_name("nobody").unwrap().unwrap());
+    if let Some(user) = &nobody {
+        std::os::unix::fs::chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+    }
+    let tool = |name: &str| {
+        let command = Cmd::new(binaries.join(name)).arg("-D").arg(&data).directory(&data);
+        match &nobody {
+            Some(user) => command.user(user.uid.as_raw(), user.gid.as_raw()),
+            None => command,
+        }
+    };
+    let initdb = ["-A", "scram-sha-256", "-U", ROLE, "-E", "UTF8", "--locale=C", "--no-sync", "--pwfile"];
+    tool("initdb").args(initdb).arg(&password).ok().await.unwrap();
+    let authority = if encrypted { Some(certify(&data, nobody.as_ref()).await) } else { None };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let settings =
+        ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=100"];
+    let postgres = tool("postgres")
+        .args(["-p", &port.to_string()])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
+        .args(["-c", if encrypted { "ssl=on" } else { "ssl=off" }])
+        .limit(Duration::from_hours(1));
+    let mut running = Box::pin(postgres.output());
+    told.send((port, authority)).unwrap();
+    tokio::select! {
+        ended = &mut running => panic!("Postgres ended: {}", ended.unwrap().tail(5)),
+        _ = stopped => {}
+    }
+    let pid = std::fs::read_to_string(data.join("postmaster.pid")).ok();
+    match pid.and_then(|text| text.lines().next()?.parse().ok()) {
+        Some(pid) => {
+            kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
+            running.await.unwrap();
+        }
+        None => drop(running),
+    }
+}
+
+/// Gives the server a certificate for this machine, and returns the one that vouches for it.
+async fn certify(data: &Path, owner: Option<&User>) -> String {
+    let names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+    devrun::os::fs::replace(&data.join("names"), names.as_bytes(), 0o600).unwrap();
+    for line in [
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test-authority \
+         -keyout ca.key -out ca.crt",
+        "req -new -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr",
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -sha384 -extfile names \
+         -out server.crt",
+    ] {
+        Cmd::new("openssl").args(line.split_whitespace()).directory(data).ok().await.unwrap();
+    }
+    let key = data.join("server.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    if let Some(user) = owner {
+        std::os::unix::fs::chown(&key, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+    }
+    std::fs::read_to_string(data.join("ca.crt")).unwrap()
+}

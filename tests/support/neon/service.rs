@@ -1,0 +1,401 @@
+//! What the double does with a request: the rules of the real service, as far as they are known.
+
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::postgres::{self, Postgres};
+use super::{Branch, Call, Fault, KEY, Operation, PROJECT, ROLE, State};
+
+/// How long an operation is `scheduling`, and `running` after that.
+const STEP: Duration = Duration::from_millis(60);
+
+type Shared = Arc<Mutex<State>>;
+
+pub(super) async fn serve(
+    binaries: PathBuf,
+    state: Shared,
+    told: Sender<(u16, u16)>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let encrypted = state.lock().unwrap().encrypted;
+    let postgres = Postgres::start(binaries, encrypted).await;
+    state.lock().unwrap().authority.clone_from(&postgres.authority);
+    let main = add(&mut state.lock().unwrap(), "main", None);
+    let admin = std::rc::Rc::new(postgres.admin().await);
+    admin.batch_execute(&format!("create database {}", database(&main.id))).await.unwrap();
+    {
+        let mut state = state.lock().unwrap();
+        state.branches[0].default = true;
+        state.branches[0].endpoint = Some(("ep-main-1".into(), "active".into()));
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = postgres.port;
+    told.send((listener.local_addr().unwrap().port(), port)).unwrap();
+    let accepting = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (state, admin) = (state.clone(), admin.clone());
+            tokio::task::spawn_local(async move {
+                let handler = service_fn(move |request| handle(request, state.clone(), admin.clone(), port));
+                // An answer that is lost on purpose ends the connection.
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), handler)
+                    .await;
+            });
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        _ = stopped => {}
+    }
+    postgres.stop().await;
+}
+
+/// The real database behind a branch.
+pub(super) fn database(id: &str) -> String {
+    id.replace('-', "_")
+}
+
+fn add(state: &mut State, name: &str, parent: Option<String>) -> Branch {
+    state.next += 1;
+    let branch = Branch {
+        id: format!("br-calm-tree-{:06}", state.next),
+        name: name.into(),
+        parent,
+        default: false,
+        protected: false,
+        annotation: Value::Null,
+        expires_at: None,
+        endpoint: None,
+    };
+    state.branches.push(branch.clone());
+    branch
+}
+
+/// Ends the connection without a word.
+#[derive(Debug, thiserror::Error)]
+#[error("lost on purpose")]
+struct Lost;
+
+async fn handle(
+    request: Request<Incoming>,
+    state: Shared,
+    admin: std::rc::Rc<tokio_postgres::Client>,
+    port: u16,
+) -> Result<Response<Full<Bytes>>, Lost> {
+    let method = request.method().to_string();
+    let path = request.uri().path().to_string();
+    let query = request.uri().query().unwrap_or_default().to_string();
+    let key = request.headers().get("authorization").and_then(|key| key.to_str().ok()).map(str::to_string);
+    let body = request.into_body().collect().await.map_err(|_| Lost)?.to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let prefix = format!("/api/v2/projects/{PROJECT}");
+    let inner = path.strip_prefix(&prefix).map(str::to_string);
+    let shown = inner.clone().unwrap_or(path);
+    let (delay, fault) = {
+        let mut state = state.lock().unwrap();
+        let at = state.faults.iter().position(|(of, part, _)| *of == method && shown.contains(part));
+        (state.delay, at.and_then(|at| state.faults.remove(at)).map(|(_, _, fault)| fault))
+    };
+    tokio::time::sleep(delay).await;
+    let (status, answer) = if let Some(Fault::Answer(status, _, body)) = &fault {
+        (*status, body.clone())
+    } else if key.as_deref() != Some(&format!("Bearer {KEY}")) {
+        problem(401, "", "supplied credentials do not pass authentication")
+    } else if let Some(inner) = &inner {
+        answer(&method, inner, &query, &body, &state, &admin, port).await
+    } else {
+        problem(404, "", "project not found")
+    };
+    state.lock().unwrap().calls.push(Call { method, path: shown, query, status });
+    let mut response = Response::builder().header("x-neon-ret-request-id", "req-2");
+    let (status, answer) = match fault {
+        Some(Fault::LoseAnswer) => return Err(Lost),
+        Some(Fault::Mask(status, body)) => (status, body),
+        Some(Fault::HalfAnswer) => (status, answer[..answer.len() / 2].to_string()),
+        Some(Fault::Answer(_, headers, _)) => {
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            (status, answer)
+        }
+        None => (status, answer),
+    };
+    Ok(response.status(status).body(Full::new(Bytes::from(answer))).unwrap())
+}
+
+type Reply = (u16, String);
+
+fn problem(status: u16, code: &str, message: &str) -> Reply {
+    (status, json!({ "request_id": "req-1", "code": code, "message": message }).to_string())
+}
+
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let pair = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name);
+    pair.map(|(_, value)| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+async fn answer(
+    method: &str,
+    path: &str,
+    query: &str,
+    body: &Value,
+    state: &Shared,
+    admin: &tokio_postgres::Client,
+    port: u16,
+) -> Reply {
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    if (method, parts.as_slice()) == ("POST", &["branches"]) {
+        return create(body, state, admin).await;
+    }
+    let mut state = state.lock().unwrap();
+    settle(&mut state);
+    match (method, parts.as_slice()) {
+        ("GET", ["branches"]) => list(&state, query),
+        ("GET", ["branches", id]) => match state.branches.iter().find(|branch| branch.id == *id) {
+            Some(branch) => ok(&json!({ "branch": shown(&state, branch), "annotation": branch.annotation })),
+            None => problem(404, "", "branch not found"),
+        },
+        ("PATCH", ["branches", id]) => match state.branches.iter().position(|branch| branch.id == *id) {
+            Some(at) => {
+                state.branches[at].expires_at = body["branch"]["expires_at"].as_str().map(Into::into);
+                ok(&json!({ "branch": shown(&state, &state.branches[at]), "operations": [] }))
+            }
+            None => problem(404, "", "branch not found"),
+        },
+        ("GET", ["branches", id, "endpoints"]) => {
+            let branch = state.branches.iter().find(|branch| branch.id == *id);
+            let endpoints: Vec<Value> = branch.into_iter().filter_map(endpoint).collect();
+            ok(&json!({ "endpoints": endpoints }))
+        }
+        ("GET", ["branches", _, "databases"]) => ok(&json!({ "databases": databases() })),
+        ("POST", ["endpoints"]) => {
+            let id = body["endpoint"]["branch_id"].as_str().unwrap_or_default().to_string();
+            match state.branches.iter().position(|branch| branch.id == id) {
+                Some(at) if state.branches[at].endpoint.is_some() => {
+                    problem(409, "", "read_write endpoint already exists")
+                }
+                Some(at) => {
+                    state.branches[at].endpoint = Some((format!("ep-late-{at}"), "init".into()));
+                    let operations = begin(&mut state, &id, &["start_compute"]);
+                    let endpoint = endpoint(&state.branches[at]);
+                    (201, json!({ "endpoint": endpoint, "operations": operations }).to_string())
+                }
+                None => problem(404, "", "branch not found"),
+            }
+        }
+        ("POST", ["endpoints", id, "start"]) => {
+            let owner = state
+                .branches
+                .iter()
+                .find(|branch| branch.endpoint.as_ref().is_some_and(|(endpoint, _)| endpoint == id));
+            match owner.map(|branch| branch.id.clone()) {
+                Some(branch) => {
+                    let operations = begin(&mut state, &branch, &["start_compute"]);
+                    ok(&json!({ "endpoint": {}, "operations": operations }))
+                }
+                None => problem(404, "", "endpoint not found"),
+            }
+        }
+        ("GET", ["operations"]) => {
+            let all: Vec<Value> = state.operations.iter().rev().map(operation).collect();
+            ok(&json!({ "operations": all, "pagination": { "cursor": "c" } }))
+        }
+        ("GET", ["operations", id]) => match state.operations.iter().find(|operation| operation.id == *id) {
+            Some(found) => ok(&json!({ "operation": operation(found) })),
+            None => problem(404, "", "operation not found"),
+        },
+        ("GET", ["connection_uri"]) => {
+            // As the real one: without a branch, the default branch's.
+            let id = parameter(query, "branch_id");
+            let wanted = state.branches.iter().find(|branch| match &id {
+                Some(id) => branch.id == *id,
+                None => branch.default,
+            });
+            match wanted {
+                Some(branch) if branch.endpoint.is_some() => {
+                    let pooled = parameter(query, "pooled").is_some_and(|pooled| pooled == "true");
+                    let host = if pooled { "localhost" } else { "127.0.0.1" };
+                    let mut uri = postgres::url(host, port, &database(&branch.id));
+                    if state.encrypted {
+                        uri = uri.replace("sslmode=disable", "sslmode=require&channel_binding=require");
+                    }
+                    ok(&json!({ "uri": uri }))
+                }
+                _ => problem(404, "", "no such branch or compute"),
+            }
+        }
+        _ => problem(404, "", "no such route"),
+    }
+}
+
+async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) -> Reply {
+    let name = body["branch"]["name"].as_str().unwrap_or_default().to_string();
+    let (made, parent) = {
+        let mut state = state.lock().unwrap();
+        settle(&mut state);
+        if state.locks && state.operations.iter().any(|operation| status(operation) != "finished") {
+            return problem(423, "", "project already has running conflicting operations");
+        }
+        if state.branches.iter().any(|branch| branch.name == name) {
+            return problem(
+                409,
+                "BRANCH_ALREADY_EXISTS",
+                &format!("branch already exists; branch_name:{name:?}"),
+            );
+        }
+        let asked = body["branch"]["parent_id"].as_str();
+        let parent = state.branches.iter().find(|branch| match asked {
+            Some(id) => branch.id == id,
+            None => branch.default,
+        });
+        let Some(parent) = parent.map(|parent| parent.id.clone()) else {
+            return problem(404, "", "parent branch not found");
+        };
+        let made = add(&mut state, &name, Some(parent.clone()));
+        let branch = state.branches.last_mut().unwrap();
+        branch.annotation = body["annotation_value"].clone();
+        branch.expires_at = body["branch"]["expires_at"].as_str().map(Into::into);
+        if body["endpoints"].is_array() {
+            branch.endpoint = Some((format!("ep-{}", made.id), "init".into()));
+        }
+        begin(&mut state, &made.id, &["create_branch", "start_compute"]);
+        (made.id, parent)
+    };
+    let statement = format!("create database {} template {}", database(&made), database(&parent));
+    admin.batch_execute(&statement).await.unwrap();
+    let mut state = state.lock().unwrap();
+    // However long the copy took: a receipt is never the end of it.
+    for (at, operation) in (0_u32..).zip(state.operations.iter_mut().filter(|op| op.branch == made)) {
+        operation.begun = Instant::now() + STEP * at;
+    }
+    let branch = state.branches.iter().find(|branch| branch.id == made).unwrap();
+    let operations: Vec<Value> =
+        state.operations.iter().filter(|operation| operation.branch == made).map(operation).collect();
+    let answer = json!({
+        "branch": shown(&state, branch),
+        "endpoints": endpoint(branch).into_iter().collect::<Vec<_>>(),
+        "operations": operations,
+        "roles": [{ "name": ROLE }],
+        "databases": databases(),
+    });
+    (201, answer.to_string())
+}
+
+fn ok(value: &Value) -> Reply {
+    (200, value.to_string())
+}
+
+fn list(state: &State, query: &str) -> Reply {
+    // Partial, on names and ids, as the real one.
+    let search = parameter(query, "search").unwrap_or_default();
+    let limit: usize = parameter(query, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
+    let after: usize = parameter(query, "cursor").and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+    let fitting: Vec<&Branch> =
+        state.branches.iter().filter(|b| b.name.contains(&search) || b.id.contains(&search)).collect();
+    let page: Vec<Value> = fitting.iter().skip(after).take(limit.min(2)).map(|b| shown(state, b)).collect();
+    let mut pagination = json!({ "sort_by": "created_at", "sort_order": "ASC" });
+    if after + page.len() < fitting.len() {
+        pagination["next"] = json!((after + page.len()).to_string());
+    }
+    ok(&json!({ "branches": page, "annotations": {}, "pagination": pagination }))
+}
+
+fn shown(state: &State, branch: &Branch) -> Value {
+    let busy = state.operations.iter().any(|operation| {
+        operation.branch == branch.id
+            && operation.action == "create_branch"
+            && status(operation) != "finished"
+    });
+    let mut value = json!({
+        "id": branch.id, "project_id": PROJECT, "name": branch.name, "default": branch.default,
+        "protected": branch.protected, "current_state": if busy { "init" } else { "ready" },
+        "state_changed_at": "2026-07-01T00:00:00Z", "creation_source": "console",
+        "created_at": "2026-07-01T00:00:00Z", "updated_at": "2026-07-01T00:00:00Z",
+        "cpu_used_sec": 0, "active_time_seconds": 0, "compute_time_seconds": 0, "written_data_bytes": 0,
+        "data_transfer_bytes": 0, "a_field_of_tomorrow": { "x": [1] },
+    });
+    if busy {
+        value["pending_state"] = json!("ready");
+    }
+    if let Some(parent) = &branch.parent {
+        value["parent_id"] = json!(parent);
+    }
+    value
+}
+
+fn endpoint(branch: &Branch) -> Option<Value> {
+    let (id, state) = branch.endpoint.as_ref()?;
+    Some(json!({
+        "id": id, "branch_id": branch.id, "project_id": PROJECT, "type": "read_write", "current_state": state,
+        "disabled": false, "host": format!("{id}.c-2.eu-central-1.aws.neon.tech"),
+    }))
+}
+
+fn databases() -> Value {
+    json!([{ "id": 1, "name": "neondb", "owner_name": ROLE }])
+}
+
+fn begin(state: &mut State, branch: &str, actions: &[&'static str]) -> Vec<Value> {
+    let fails = std::mem::take(&mut state.compute_fails);
+    let first = state.operations.len();
+    for (at, action) in (0_u32..).zip(actions) {
+        state.next += 1;
+        state.operations.push(Operation {
+            id: format!("00000000-0000-4000-8000-{:012}", state.next),
+            branch: branch.into(),
+            action,
+            begun: Instant::now() + STEP * at,
+            fails: fails && *action == "start_compute",
+        });
+    }
+    state.operations[first..].iter().map(operation).collect()
+}
+
+fn status(operation: &Operation) -> &'static str {
+    let age = Instant::now().saturating_duration_since(operation.begun);
+    match operation.fails {
+        _ if age < STEP => "scheduling",
+        _ if age < STEP * 2 => "running",
+        true => "failed",
+        false => "finished",
+    }
+}
+
+fn operation(operation: &Operation) -> Value {
+    let mut value = json!({
+        "id": operation.id, "project_id": PROJECT, "branch_id": operation.branch, "action": operation.action,
+        "status": status(operation), "failures_count": 0, "created_at": "2026-07-01T00:00:00Z",
+        "updated_at": "2026-07-01T00:00:00Z", "total_duration_ms": 1,
+    });
+    if status(operation) == "failed" {
+        value["error"] = json!("compute did not start");
+    }
+    value
+}
+
+/// Computes whose operation is over are active.
+fn settle(state: &mut State) {
+    let done: Vec<String> = state
+        .operations
+        .iter()
+        .filter(|operation| operation.action == "start_compute" && status(operation) == "finished")
+        .map(|operation| operation.branch.clone())
+        .collect();
+    for branch in state.branches.iter_mut().filter(|branch| done.contains(&branch.id)) {
+        if let Some((_, state)) = branch.endpoint.as_mut().filter(|(_, state)| state == "init") {
+            *state = "active".into();
+        }
+    }
+}
