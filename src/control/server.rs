@@ -1,7 +1,7 @@
 //! Answers on the socket of a worktree: HTTP/1.1 with JSON bodies.
 //!
 //! Runs beside the supervisor on its thread, so nothing here may take long or block. Refuses peers of other users, bodies
-//! over [`LARGEST`] and paths it does not know; says so in the form every failure has.
+//! over 64 KiB and paths it does not know; says so in the form every failure has.
 
 use std::convert::Infallible;
 use std::time::Duration;
