@@ -40,6 +40,6 @@ fn rotated(current: &Path, age: u32) -> PathBuf {
 }
 
 /// The name that stands for a process of this name here: devrun itself has the plain one.
-fn name_of_process(name: &str) -> String {
+pub fn name_of_process(name: &str) -> String {
     if name == OWN { format!("{name}~") } else { name.into() }
 }

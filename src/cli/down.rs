@@ -63,8 +63,10 @@ pub(super) async fn run(
 }
 
 async fn stop(state: &std::path::Path, record: &Record, limit: Duration) -> Result<(), Report> {
-    // The lock is held, so the process that wrote the record is alive and its id is still its own.
-    let _ = kill(Pid::from_raw(record.pid.cast_signed()), Signal::SIGTERM);
+    // One whose keeper was killed takes everything down by itself, and the keeper's id may be another's by now.
+    if record.is_current() {
+        let _ = kill(Pid::from_raw(record.pid.cast_signed()), Signal::SIGTERM);
+    }
     if control::wait_until_free(state, limit).await? {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::args;
 use crate::context::Context;
+use crate::control::client::Client;
 use crate::control::{self, State};
 use crate::error::{Code, Exit, Report};
 use crate::logs::query::{self, Filter, Told};
@@ -20,6 +21,8 @@ use crate::ui::lines::Prefixes;
 const SHOWN: usize = 200;
 /// Time between two looks at what is new.
 const POLL: Duration = Duration::from_millis(50);
+/// How long a supervisor may take to say what it runs.
+const PROMPT: Duration = Duration::from_millis(500);
 /// Looks without anything new between two at whether the stack still runs.
 const QUIET: u32 = 5;
 
@@ -35,7 +38,10 @@ pub(super) async fn run(
     let unreadable = |error: std::io::Error| {
         Report::new(Code::State, format!("the logs in {} cannot be read: {error}", folder.display()))
     };
-    let known = query::names(&folder).map_err(unreadable)?;
+    let mut known = query::names(&folder).map_err(unreadable)?;
+    let silent = expected(&worktree.state).await.into_iter().filter(|name| !known.contains(name));
+    known.extend(silent.collect::<Vec<_>>());
+    known.sort_by_key(|name| (name == logs::OWN, name.clone()));
     let names = chosen(&known, &args.names)?;
     if known.is_empty() {
         ctx.events.note("nothing has run in this worktree yet");
@@ -63,6 +69,15 @@ pub(super) async fn run(
         tokio::time::sleep(POLL).await;
     }
     super::printed(printed)
+}
+
+/// The processes that run here: one that has just begun has written nothing yet.
+async fn expected(state: &Path) -> Vec<String> {
+    let Ok(State::Running(record)) = control::look(state, Duration::ZERO).await else { return Vec::new() };
+    let Ok(socket) = record.socket() else { return Vec::new() };
+    let status = Client::new(socket).status_within(PROMPT).await.unwrap_or_default();
+    let processes = status.processes.iter().map(|process| logs::name_of_process(&process.name));
+    processes.chain([logs::OWN.to_string()]).collect()
 }
 
 async fn runs(state: &Path) -> Result<bool, Report> {

@@ -75,8 +75,8 @@ impl Record {
         })
     }
 
-    /// False when the process it names is gone: the record is that of one that was killed.
-    fn is_current(&self) -> bool {
+    /// False when the process it names is gone: it was killed.
+    pub fn is_current(&self) -> bool {
         self.born == 0 || self.born == born(self.pid)
     }
 }
@@ -136,6 +136,10 @@ impl Claim {
     /// Forgets how an earlier run ended: a new one begins.
     pub fn begin(&self) {
         let _ = std::fs::remove_file(self.file.with_file_name(LAST));
+        // A record that stays says that there is something to clean up, and no longer that somebody is at it.
+        if let Some(record) = read(&self.file).filter(|record| record.ending) {
+            let _ = self.record(&Record { ending: false, ..record });
+        }
     }
 
     /// Writes down how it ended.
@@ -185,7 +189,8 @@ pub async fn look(state: &Path, limit: Duration) -> Result<State, FsError> {
             return Ok(State::Free);
         }
         match read(&file(state)) {
-            Some(record) if record.is_current() => return Ok(State::Running(record)),
+            // One that says it is ending is, whoever was killed meanwhile.
+            Some(record) if record.is_current() || record.ending => return Ok(State::Running(record)),
             _ if start.elapsed() >= limit => return Ok(State::Unknown),
             _ => tokio::time::sleep(POLL).await,
         }
@@ -248,6 +253,23 @@ mod tests {
         // The same id, another process.
         held.record(&Record { born: 1, ..record() }).unwrap();
         assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Unknown));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_ending_is_known_without_its_keeper_and_its_record_is_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = claim(dir.path()).unwrap().unwrap();
+        held.record(&Record { born: 1, ..record() }).unwrap();
+        held.journal().ending();
+        let seen = look(dir.path(), Duration::ZERO).await.unwrap();
+        assert!(matches!(seen, State::Running(found) if found.ending && !found.is_current()));
+        drop(held);
+        let next = claim(dir.path()).unwrap().unwrap();
+        assert!(next.unclean);
+        next.begin();
+        assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Unknown));
+        drop(next);
+        assert!(claim(dir.path()).unwrap().unwrap().unclean, "what is to be cleaned up was forgotten");
     }
 
     #[test]

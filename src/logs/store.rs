@@ -88,6 +88,8 @@ impl Store {
     /// A sink that writes down the lines of processes with these `names` on their way to `sink`.
     pub fn before<S: Sink>(&self, names: &[&str], sink: S) -> impl Sink + use<S> {
         let files = names.iter().map(|name| self.queue.add(name_of_process(name))).collect();
+        // Files are there before their first line: whoever follows finds them.
+        self.queue.filled.notify_one();
         Tee { queue: self.queue.clone(), files, sink }
     }
 

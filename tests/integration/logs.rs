@@ -39,10 +39,16 @@ fn stop(running: Running) {
 fn the_last_lines_of_all_come_by_time_with_their_names() {
     let sandbox = world(&[
         ("web", &["lines:300", "partial:half", "exit:0"]),
-        ("frontend", &["await:USR1", "say:later"]),
+        ("frontend", &["touch:listening", "await:USR1", "say:later"]),
     ]);
     let mut running = sandbox.devrun(&[]).start();
     running.expect_line(r"^web      \| half$");
+    let listening = sandbox.main().join("listening");
+    wait_for(
+        "the other to listen",
+        LIMIT,
+        || if listening.exists() { Ok(()) } else { Err("not yet".into()) },
+    );
     signal(&sandbox, "later", Signal::SIGUSR1);
     assert_eq!(running.wait().code, Some(0));
     let said = logs(&sandbox, &["web", "frontend"]).stdout;
