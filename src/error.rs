@@ -188,7 +188,7 @@ codes! {
     AlreadyRunning = "already-running" => Busy,
     /// Nothing runs in this worktree.
     NotRunning = "not-running" => Busy,
-    /// What was asked makes no sense.
+    /// What was asked makes no sense, although the command line parses.
     Usage = "usage" => Usage,
     /// There is no process of that name.
     ProcessUnknown = "process-unknown" => Usage,

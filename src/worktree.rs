@@ -2,6 +2,7 @@
 //!
 //! git is asked, never imitated; a worktree is known by the physical path of its top level, byte for byte.
 
+mod default;
 pub mod git;
 mod locate;
 pub mod place;
@@ -12,6 +13,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+pub use default::default_branch;
 pub use locate::locate;
 pub use same::sees_same_files;
 
@@ -45,8 +47,6 @@ pub struct Git {
     pub head: Head,
     /// Top level of the main worktree; `None` in a bare layout.
     pub main_worktree: Option<PathBuf>,
-    /// Name of the default branch, as far as it can be told.
-    pub default_branch: Option<String>,
 }
 
 /// What HEAD is.

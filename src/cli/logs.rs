@@ -87,13 +87,13 @@ async fn runs(state: &Path) -> Result<bool, Report> {
 fn filter(args: &args::Logs) -> Result<Filter, Report> {
     let since = args.since.as_deref().map(|text| {
         Stamp::understand(text, SystemTime::now()).ok_or_else(|| {
-            Report::new(Code::ConfigInvalid, format!("--since does not understand `{text}`"))
+            Report::new(Code::Usage, format!("--since does not understand `{text}`"))
                 .with_fix("90s, 5m, 2h, 1d, or a time as in 2026-01-31T12:00:00Z")
         })
     });
     let grep = args.grep.as_deref().map(|text| {
         Regex::new(text).map_err(|error| {
-            Report::new(Code::ConfigInvalid, "--grep is no regular expression").with_cause(error.to_string())
+            Report::new(Code::Usage, "--grep is no regular expression").with_cause(error.to_string())
         })
     });
     Ok(Filter { since: since.transpose()?, grep: grep.transpose()? })
@@ -109,7 +109,9 @@ fn chosen(known: &[String], asked: &[String]) -> Result<Vec<String>, Report> {
             [] => "start it: nothing has run in this worktree yet".into(),
             known => format!("one of: {}", known.join(", ")),
         };
-        return Err(Report::new(Code::ConfigInvalid, format!("there are no logs of {unknown}")).with_fix(fix));
+        return Err(
+            Report::new(Code::ProcessUnknown, format!("there are no logs of {unknown}")).with_fix(fix)
+        );
     }
     // In the order of the list, each once.
     Ok(known.iter().filter(|name| asked.contains(name)).cloned().collect())

@@ -29,7 +29,7 @@ pub(super) async fn run(
             [] => "name it under `urls:`; there are none here".into(),
             all => format!("one of: {}", all.join(", ")),
         };
-        return Err(Report::new(Code::ConfigInvalid, format!("there is no URL named {name}")).with_fix(fix));
+        return Err(Report::new(Code::Usage, format!("there is no URL named {name}")).with_fix(fix));
     };
     if as_json {
         return super::printed(console.print_json(&json!({ found: url })));

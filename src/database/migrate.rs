@@ -8,6 +8,7 @@ mod failure;
 mod inputs;
 mod marker;
 pub mod secret;
+mod traceback;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -181,7 +182,7 @@ async fn run(
     match ended {
         Ok(_) => Ok(()),
         Err(error) => {
-            let tail = Vec::from(tail).join("\n");
+            let tail = traceback::condense(&Vec::from(tail).join("\n"));
             Err(failure::explain(request, &mask, &history, &error, tail))
         }
     }

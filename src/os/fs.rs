@@ -83,7 +83,14 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
 
 /// The same without waiting for the disk: for what means nothing once the machine was down.
 pub fn replace_for_now(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
-    put(beside(path, bytes, mode)?, path)
+    let file = beside(path, bytes, mode)?;
+    // Where one file takes the place of another, ext4 writes the new one out first; it does not when they change places.
+    let exchange = rustix::fs::RenameFlags::EXCHANGE;
+    match rustix::fs::renameat_with(rustix::fs::CWD, file.path(), rustix::fs::CWD, path, exchange) {
+        // What was there is removed with the value, under the name it has now.
+        Ok(()) => Ok(()),
+        Err(_) => put(file, path),
+    }
 }
 
 fn beside(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FsError> {

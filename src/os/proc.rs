@@ -70,6 +70,17 @@ pub(super) fn parse_stat(stat: &[u8]) -> Option<Entry> {
     })
 }
 
+/// Ids of this process's own children, ended ones included; `None` where the system does not tell. Exact as long as the
+/// thread that asks is the only one that reaps (proc(5) on `children`).
+pub fn children() -> Option<Vec<u32>> {
+    let mut found = Vec::new();
+    for thread in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+        let ids = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        found.extend(ids.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+    }
+    Some(found)
+}
+
 /// All descendants of `root` in `table`, without `root`; a child for which `spare` holds is left out with all below it.
 pub fn descendants(table: &[Entry], root: u32, spare: &dyn Fn(u32) -> bool) -> Vec<Entry> {
     let mut children: HashMap<u32, Vec<Entry>> = HashMap::new();

@@ -80,8 +80,7 @@ pub(super) fn choose(ctx: &Context, ground: &Ground) -> Result<Option<Choosing>,
     }
     let neon = neon::request(ctx, ground, &asked)?;
     let name = if neon.is_some() { fit(&asked.branch) } else { names::safe(&asked.branch) };
-    let default = ground.worktree.git.as_ref().and_then(|git| git.default_branch.as_deref());
-    let parent = match (&asked.parent, default) {
+    let parent = match (&asked.parent, ground.default_branch.as_deref()) {
         (Some(parent), _) => names::safe(parent),
         (None, Some(default)) => {
             names::safe(&database.branch.render(&ground.scope.clone().with_branch(default))?)
@@ -210,7 +209,7 @@ async fn make(
 /// True when this worktree's migrations are the default branch's, so that running them in the parent puts nothing there
 /// that does not belong.
 async fn has_parents_migrations(ctx: &Context, ground: &Ground) -> bool {
-    let default = ground.worktree.git.as_ref().and_then(|git| git.default_branch.as_deref());
+    let default = ground.default_branch.as_deref();
     let migrate = ground.config.database.as_ref().and_then(|database| database.migrate.as_ref());
     let (Some(default), Some(migrate)) = (default, migrate) else { return false };
     let paths: Vec<String> = migrate

@@ -14,13 +14,15 @@ use crate::deps::{Env, python};
 use crate::error::Report;
 use crate::plan::{Database, Environment, Head, Need, Origin, Place, Plan};
 use crate::ports::{self, Lease, Request};
-use crate::worktree::{self, Worktree};
+use crate::worktree::{self, Worktree, WorktreeError};
 
 /// What is known before anything is installed or created.
 #[derive(Clone, Debug)]
 pub struct Ground {
     /// Which worktree.
     pub worktree: Worktree,
+    /// Name of the repository's default branch, when there is a database whose parent it may name.
+    pub default_branch: Option<String>,
     /// What to run in it.
     pub config: Config,
     /// Its ports.
@@ -44,15 +46,28 @@ pub async fn locate(ctx: &Context) -> Result<Worktree, Report> {
 /// Reads the configuration and leases ports for a run that is about to start.
 pub(super) async fn lease(ctx: &Context, worktree: Worktree, options: &Options) -> Result<Ground, Report> {
     let config = load(ctx, &worktree)?;
-    let lease = ports::lease(ctx, &request(&worktree, &config, options.strict_ports)).await?;
-    build(ctx, worktree, config, lease)
+    let request = request(&worktree, &config, options.strict_ports);
+    let (lease, default) = tokio::join!(ports::lease(ctx, &request), default_branch(ctx, &worktree, &config));
+    build(ctx, worktree, default?, config, lease?)
 }
 
 /// The same for verbs that only look: a lease that exists is taken as it is, whoever is on its ports now.
 pub(super) async fn read(ctx: &Context, worktree: Worktree) -> Result<Ground, Report> {
     let config = config::load(&worktree.path, main_root(&worktree))?;
-    let lease = ports::look(ctx, &request(&worktree, &config, false)).await?;
-    build(ctx, worktree, config, lease)
+    let request = request(&worktree, &config, false);
+    let (lease, default) = tokio::join!(ports::look(ctx, &request), default_branch(ctx, &worktree, &config));
+    build(ctx, worktree, default?, config, lease?)
+}
+
+async fn default_branch(
+    ctx: &Context,
+    worktree: &Worktree,
+    config: &Config,
+) -> Result<Option<String>, WorktreeError> {
+    match config.database {
+        Some(_) => worktree::default_branch(ctx, worktree).await,
+        None => Ok(None),
+    }
 }
 
 fn load(ctx: &Context, worktree: &Worktree) -> Result<Config, Report> {
@@ -80,7 +95,13 @@ fn main_root(worktree: &Worktree) -> Option<&Path> {
     worktree.git.as_ref()?.main_worktree.as_deref()
 }
 
-fn build(ctx: &Context, worktree: Worktree, config: Config, lease: Lease) -> Result<Ground, Report> {
+fn build(
+    ctx: &Context,
+    worktree: Worktree,
+    default_branch: Option<String>,
+    config: Config,
+    lease: Lease,
+) -> Result<Ground, Report> {
     if let Some(moved) = &lease.moved {
         ctx.events.note(format!("{moved}; this worktree now has slot {} and keeps it", lease.slot));
     }
@@ -98,7 +119,7 @@ fn build(ctx: &Context, worktree: Worktree, config: Config, lease: Lease) -> Res
         .with_branch(&branch_label(&worktree))
         .with_worktree(&worktree.path, &worktree.slug)
         .with_ports(lease.slot, &lease.ports);
-    Ok(Ground { worktree, config, lease, files, scope })
+    Ok(Ground { worktree, default_branch, config, lease, files, scope })
 }
 
 /// What `${branch}` means: the git branch; without one, a name that no other worktree has.

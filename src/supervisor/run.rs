@@ -218,7 +218,7 @@ impl Run {
                 live.leader_alive = false;
                 live.probe.abort_all();
                 spawn::forget_pid(live.group.leader);
-                let leftovers = !live.group.members().is_empty();
+                let leftovers = !sweep::is_without_strays() && !live.group.members().is_empty();
                 if !leftovers {
                     self.groups[index] = None;
                 }

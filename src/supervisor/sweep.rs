@@ -35,15 +35,26 @@ pub fn adopt_strays() {
 
 /// Reaps ended children that nobody waits for.
 pub fn reap_strays() {
-    if !matches!(look_at_children(), Ok(ended) if ended.pid().is_some()) {
-        return;
-    }
-    let me = std::process::id();
-    for entry in proc::table() {
-        if entry.parent == me && entry.state == 'Z' && !spawn::is_awaited(entry.pid) {
-            let _ = waitpid(pid(&entry), Some(WaitPidFlag::WNOHANG));
+    if matches!(look_at_children(), Ok(ended) if ended.pid().is_some()) {
+        for stray in strays() {
+            let _ = waitpid(Pid::from_raw(stray.cast_signed()), Some(WaitPidFlag::WNOHANG));
         }
     }
+}
+
+/// Children that nobody waits for: what lost its parent below us.
+fn strays() -> Vec<u32> {
+    let me = std::process::id();
+    let all = || proc::table().iter().filter(|entry| entry.parent == me).map(|entry| entry.pid).collect();
+    let mut children = proc::children().unwrap_or_else(all);
+    children.retain(|child| !spawn::is_awaited(*child));
+    children
+}
+
+/// True when nothing has lost its parent below us, so that who ended has left nobody behind. Where strays do not become
+/// ours there is no telling.
+pub fn is_without_strays() -> bool {
+    cfg!(target_os = "linux") && strays().is_empty()
 }
 
 /// Whether some child has ended, reaping none; an error when there is no child at all.
@@ -204,10 +215,6 @@ pub fn is_alive(pid: u32) -> bool {
         Ok(()) | Err(Errno::EPERM) => proc::entry(pid).is_none_or(|entry| entry.state != 'Z'),
         Err(_) => false,
     }
-}
-
-fn pid(entry: &Entry) -> Pid {
-    Pid::from_raw(entry.pid.cast_signed())
 }
 
 #[cfg(test)]

@@ -55,8 +55,9 @@ pub fn git(ctx: &Context, directory: &Path) -> Cmd {
 /// Separates two paths in the answer of `rev-parse`, which repeats flags it does not know.
 const MARKER: &str = "--devrun-marker";
 
-/// The questions that [`Whereabouts::parse`] understands the answers to.
-pub(super) const WHEREABOUTS: [&str; 7] = [
+/// The questions that [`Whereabouts::parse`] understands the answers to. The last one fails on a branch without a commit,
+/// when the others are answered.
+pub(super) const WHEREABOUTS: [&str; 10] = [
     "rev-parse",
     "--is-inside-work-tree",
     "--is-bare-repository",
@@ -64,6 +65,9 @@ pub(super) const WHEREABOUTS: [&str; 7] = [
     "--absolute-git-dir",
     MARKER,
     "--git-common-dir",
+    MARKER,
+    "--symbolic-full-name",
+    "HEAD",
 ];
 
 /// Where the working directory is, in git's eyes.
@@ -77,6 +81,8 @@ pub(super) enum Whereabouts {
         dir: PathBuf,
         /// The common git directory; may be relative to the working directory.
         common_dir: PathBuf,
+        /// What HEAD is; `None` on a branch without a commit.
+        head: Option<Head>,
     },
     /// In a bare repository.
     Bare,
@@ -96,9 +102,16 @@ impl Whereabouts {
         }
         let (up, rest) = (lines.next()?, lines.next()?);
         let marker = [b"\n", MARKER.as_bytes(), b"\n"].concat();
-        let at = rest.windows(marker.len()).position(|window| window == marker)?;
-        let common_dir = rest[at + marker.len()..].strip_suffix(b"\n")?;
-        Some(Whereabouts::Inside { up: path(up), dir: path(&rest[..at]), common_dir: path(common_dir) })
+        let cut = |text: &'_ [u8]| text.windows(marker.len()).position(|window| window == marker);
+        let at = cut(rest)?;
+        let (dir, rest) = (&rest[..at], &rest[at + marker.len()..]);
+        let at = cut(rest)?;
+        let (common_dir, head) = (&rest[..at], rest[at + marker.len()..].strip_suffix(b"\n"));
+        let head = head.map(|name| match name {
+            b"HEAD" => Head::Detached,
+            name => Head::Branch(short_name(name)),
+        });
+        Some(Whereabouts::Inside { up: path(up), dir: path(dir), common_dir: path(common_dir), head })
     }
 }
 
@@ -106,36 +119,22 @@ fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
 }
 
-/// One record of `git worktree list --porcelain -z`.
+/// The main worktree, as `git worktree list --porcelain -z` begins with it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    /// Top level; for a bare repository, and for a main worktree whose git directory is elsewhere, that directory.
+pub(super) struct Main {
+    /// Top level; for a bare repository, and where the git directory is elsewhere, that directory.
     pub(super) path: PathBuf,
     /// The repository itself, bare.
     pub(super) bare: bool,
-    /// What HEAD is; `None` when git could not tell.
-    pub(super) head: Option<Head>,
 }
 
-/// Reads the list of worktrees, the main one first.
-pub(super) fn parse_records(answer: &[u8]) -> Vec<Record> {
-    let mut records: Vec<Record> = Vec::new();
-    for field in answer.split(|byte| *byte == 0) {
-        if let Some(at) = field.strip_prefix(b"worktree ") {
-            records.push(Record { path: path(at), ..Record::default() });
-        } else if let Some(record) = records.last_mut() {
-            match field {
-                b"bare" => record.bare = true,
-                b"detached" => record.head = Some(Head::Detached),
-                _ => {
-                    if let Some(name) = field.strip_prefix(b"branch ") {
-                        record.head = Some(Head::Branch(short_name(name)));
-                    }
-                }
-            }
-        }
+impl Main {
+    /// Reads the first record of the list.
+    pub(super) fn parse(answer: &[u8]) -> Option<Main> {
+        let mut fields = answer.split(|byte| *byte == 0).take_while(|field| !field.is_empty());
+        let at = fields.next()?.strip_prefix(b"worktree ")?;
+        Some(Main { path: path(at), bare: fields.any(|field| field == b"bare") })
     }
-    records
 }
 
 /// The name of a branch without `refs/heads/`.
@@ -191,10 +190,20 @@ mod tests {
 
     #[test]
     fn paths_with_newlines_come_back_whole() {
-        let answer = b"true\nfalse\n../../\n/a\nb/.git\n--devrun-marker\n../../x\n.git\n";
-        let Some(Whereabouts::Inside { up, dir, common_dir }) = Whereabouts::parse(answer) else { panic!() };
-        assert_eq!((up, dir), (PathBuf::from("../../"), PathBuf::from("/a\nb/.git")));
-        assert_eq!(common_dir, PathBuf::from("../../x\n.git"));
+        for (last, wanted) in [
+            (&b""[..], None),
+            (b"HEAD\n", Some(Head::Detached)),
+            (b"refs/heads/x/y\n", Some(Head::Branch("x/y".into()))),
+        ] {
+            let answer =
+                b"true\nfalse\n../../\n/a\nb/.git\n--devrun-marker\n../../x\n.git\n--devrun-marker\n";
+            let answer = [answer, last].concat();
+            let Some(Whereabouts::Inside { up, dir, common_dir, head }) = Whereabouts::parse(&answer) else {
+                panic!()
+            };
+            assert_eq!((up, dir), (PathBuf::from("../../"), PathBuf::from("/a\nb/.git")));
+            assert_eq!((common_dir, head), (PathBuf::from("../../x\n.git"), wanted));
+        }
     }
 
     #[test]
@@ -205,17 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn records_are_read_to_their_end() {
-        let records = parse_records(
-            b"worktree /b\0bare\0\0\
-              worktree /a\nb\0HEAD 00\0branch refs/heads/x/y\0locked why\0\0\
-              worktree /c\0HEAD 1\0detached\0\0",
-        );
-        assert_eq!(records.len(), 3);
-        assert!(records[0].bare && records[0].head.is_none());
-        assert_eq!(records[1].path, PathBuf::from("/a\nb"));
-        assert_eq!(records[1].head, Some(Head::Branch("x/y".into())));
-        assert_eq!(records[2].head, Some(Head::Detached));
+    fn the_main_worktree_is_the_first() {
+        let main = |answer: &[u8]| Main::parse(answer).map(|main| (main.path, main.bare));
+        let more = b"worktree /c\0bare\0\0";
+        let bare = [&b"worktree /b\0bare\0\0"[..], more].concat();
+        assert_eq!(main(&bare), Some(("/b".into(), true)));
+        let plain = [&b"worktree /a\nb\0HEAD 00\0branch refs/heads/x/y\0locked bare\0\0"[..], more].concat();
+        assert_eq!(main(&plain), Some(("/a\nb".into(), false)));
+        assert_eq!(main(b""), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Finding the worktree around the working directory: three questions to git at once, one or two more in rare layouts.
+//! Finding the worktree around the working directory: one question to git, two at once in linked worktrees, one or two more
+//! in rare layouts.
 
 use std::path::{Path, PathBuf};
 
-use super::git::{self, Record, Whereabouts, git};
+use super::git::{self, Main, Whereabouts, git};
 use super::{Git, Head, Worktree, WorktreeError, place, slug};
 use crate::context::Context;
 use crate::event::Ending;
@@ -11,9 +12,11 @@ use crate::os::cmd::{CmdError, Output};
 /// Finds the worktree around [`Context::cwd`]. Outside git that folder itself is the worktree.
 pub async fn locate(ctx: &Context) -> Result<Worktree, WorktreeError> {
     let cwd = physical(&ctx.cwd)?;
-    let list = git(ctx, &cwd).args(["worktree", "list", "--porcelain", "-z"]);
-    let (place, refs) = (git(ctx, &cwd).args(git::WHEREABOUTS), git(ctx, &cwd).args(git::DEFAULTS));
-    let (place, list, refs) = tokio::join!(place.output(), list.output(), refs.output());
+    let list = || async { git(ctx, &cwd).args(["worktree", "list", "--porcelain", "-z"]).output().await };
+    let place = git(ctx, &cwd).args(git::WHEREABOUTS);
+    // Linked worktrees are those that need the list, and git's answer alone is sure whether this is one.
+    let early = async { if seems_linked(&cwd) { Some(list().await) } else { None } };
+    let (place, early) = tokio::join!(place.output(), early);
     let answer = match place {
         Ok(output) => output,
         Err(CmdError::NotFound(_)) => {
@@ -24,30 +27,32 @@ pub async fn locate(ctx: &Context) -> Result<Worktree, WorktreeError> {
         }
         Err(error) => return Err(WorktreeError::Git { path: cwd, said: error.to_string() }),
     };
-    if !answer.ending.ok() {
-        let said = answer.tail(5);
-        return if git::is_outside(&said) { Ok(outside(ctx, cwd)) } else { Err(refusal(cwd, said)) };
-    }
-    let (up, dir, common_dir) = match Whereabouts::parse(&answer.stdout) {
-        Some(Whereabouts::Inside { up, dir, common_dir }) => (up, dir, common_dir),
+    let (up, dir, common_dir, head) = match Whereabouts::parse(&answer.stdout) {
+        Some(Whereabouts::Inside { up, dir, common_dir, head }) => (up, dir, common_dir, head),
         Some(Whereabouts::Bare) => return Err(WorktreeError::Bare { path: cwd }),
         Some(Whereabouts::GitDirectory) => return Err(WorktreeError::InsideGitDirectory { path: cwd }),
-        None => return Err(WorktreeError::Git { path: cwd, said: answer.text() }),
+        None if answer.ending.ok() => return Err(WorktreeError::Git { path: cwd, said: answer.text() }),
+        None => {
+            let said = answer.tail(5);
+            return if git::is_outside(&said) { Ok(outside(ctx, cwd)) } else { Err(refusal(cwd, said)) };
+        }
     };
     let path = physical(&cwd.join(up))?;
     let (dir, common_dir) = (physical(&cwd.join(dir))?, physical(&cwd.join(common_dir))?);
-    let records = git::parse_records(&checked(&cwd, list)?.stdout);
-    let linked = dir != common_dir;
-    let main = records.first();
-    let own = if linked { records.iter().find(|record| record.path == path) } else { main };
-    let head = match own.and_then(|record| record.head.clone()) {
+    let head = match head.filter(|_| answer.ending.ok()) {
         Some(head) => head,
         None => head_of(ctx, &path).await?,
     };
-    let main_worktree = if linked { main_worktree(ctx, main, &common_dir).await } else { Some(path.clone()) };
-    let default_branch = match git::usual_default(&checked(&cwd, refs)?.stdout) {
-        Some(branch) => Some(branch),
-        None => unusual_default(ctx, &path, &common_dir, main).await,
+    let linked = dir != common_dir;
+    let main_worktree = if linked {
+        let list = match early {
+            Some(list) => list,
+            None => list().await,
+        };
+        let main = Main::parse(&checked(&cwd, list)?.stdout);
+        main_worktree(ctx, main.as_ref(), &common_dir).await
+    } else {
+        Some(path.clone())
     };
     let unique = !linked || {
         let name = path.file_name();
@@ -57,7 +62,7 @@ pub async fn locate(ctx: &Context) -> Result<Worktree, WorktreeError> {
         slug: slug::slug(&path, unique),
         state: place::of_worktree(&ctx.dirs, &path, Some(&dir)),
         shared: place::of_repository(&ctx.dirs, &common_dir),
-        git: Some(Git { dir, common_dir, head, main_worktree, default_branch }),
+        git: Some(Git { dir, common_dir, head, main_worktree }),
         path,
     })
 }
@@ -77,6 +82,11 @@ fn outside(ctx: &Context, path: PathBuf) -> Worktree {
     }
 }
 
+/// True when the nearest `.git` upwards is a file, as it is in linked worktrees and submodules.
+fn seems_linked(cwd: &Path) -> bool {
+    repository_above(cwd).is_some_and(|top| top.join(".git").is_file())
+}
+
 /// The nearest folder upwards that holds a `.git`.
 fn repository_above(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok()).map(Path::to_path_buf)
@@ -89,7 +99,7 @@ fn refusal(path: PathBuf, said: String) -> WorktreeError {
     }
 }
 
-fn checked(cwd: &Path, answer: Result<Output, CmdError>) -> Result<Output, WorktreeError> {
+pub(super) fn checked(cwd: &Path, answer: Result<Output, CmdError>) -> Result<Output, WorktreeError> {
     let failed = |said| WorktreeError::Git { path: cwd.into(), said };
     match answer {
         Ok(output) if output.ending.ok() => Ok(output),
@@ -100,8 +110,8 @@ fn checked(cwd: &Path, answer: Result<Output, CmdError>) -> Result<Output, Workt
     }
 }
 
-/// HEAD of a worktree that the list shows elsewhere: its folder was moved behind git's back.
-async fn head_of(ctx: &Context, path: &Path) -> Result<Head, WorktreeError> {
+/// HEAD, also of a branch without a commit.
+pub(super) async fn head_of(ctx: &Context, path: &Path) -> Result<Head, WorktreeError> {
     let asked = git(ctx, path).args(["symbolic-ref", "-q", "HEAD"]).output().await;
     match asked {
         Ok(output) if output.ending.ok() => Ok(Head::Branch(git::short_name(output.text().as_bytes()))),
@@ -111,7 +121,7 @@ async fn head_of(ctx: &Context, path: &Path) -> Result<Head, WorktreeError> {
 }
 
 /// The top level of the main worktree, as seen from a linked one.
-async fn main_worktree(ctx: &Context, main: Option<&Record>, common_dir: &Path) -> Option<PathBuf> {
+async fn main_worktree(ctx: &Context, main: Option<&Main>, common_dir: &Path) -> Option<PathBuf> {
     let main = main.filter(|main| !main.bare)?;
     if main.path != common_dir {
         return std::fs::canonicalize(&main.path).ok();
@@ -125,32 +135,6 @@ async fn main_worktree(ctx: &Context, main: Option<&Record>, common_dir: &Path) 
     let path = answer.strip_suffix(b"\0").filter(|path| !path.is_empty())?;
     let path = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path);
     std::fs::canonicalize(common_dir.join(path)).ok()
-}
-
-/// The default branch when the remote does not tell and none of the usual names exists: git's configured name if there
-/// is such a branch, else whatever the main worktree or the bare repository has as HEAD.
-async fn unusual_default(
-    ctx: &Context,
-    path: &Path,
-    common_dir: &Path,
-    main: Option<&Record>,
-) -> Option<String> {
-    if let Ok(configured) = git(ctx, path).args(["config", "init.defaultBranch"]).ok().await {
-        let branch = configured.text();
-        let name = format!("refs/heads/{branch}");
-        if git(ctx, path).args(["show-ref", "--verify", "--quiet", &name]).ok().await.is_ok() {
-            return Some(branch);
-        }
-    }
-    let main = main?;
-    match &main.head {
-        Some(Head::Branch(branch)) => Some(branch.clone()),
-        _ if main.bare => match head_of(ctx, common_dir).await {
-            Ok(Head::Branch(branch)) => Some(branch),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -85,6 +85,13 @@ impl Ground {
     }
 }
 
+impl Ground {
+    async fn default_of(&self, path: &Path) -> Option<String> {
+        let worktree = self.locate(path).await.unwrap();
+        default_branch(&self.context(path), &worktree).await.unwrap()
+    }
+}
+
 fn branch(name: &str) -> Head {
     Head::Branch(name.into())
 }
@@ -109,7 +116,7 @@ async fn the_main_worktree_from_its_top_and_from_below() {
     assert!(worktree.state.is_dir());
     assert_eq!(std::fs::read_dir(&worktree.state).unwrap().count(), 0);
     assert_eq!((&git.dir, &git.common_dir), (&top.join(".git"), &top.join(".git")));
-    assert_eq!((git.head.clone(), git.default_branch.as_deref()), (branch("main"), Some("main")));
+    assert_eq!((git.head.clone(), ground.default_of(&top).await.as_deref()), (branch("main"), Some("main")));
     assert_eq!(git.main_worktree.as_ref(), Some(&top));
     assert_eq!(ground.locate(&below).await.unwrap(), worktree);
 }
@@ -133,7 +140,7 @@ async fn nested_and_sibling_worktrees_have_their_own_state_and_share_the_reposit
         assert_eq!(git.head, branch(on));
         assert_eq!(git.branch(), Some(on));
         assert_eq!(git.main_worktree.as_ref(), Some(&main));
-        assert_eq!(git.default_branch.as_deref(), Some("main"));
+        assert_eq!(ground.default_of(&below).await.as_deref(), Some("main"));
     }
 }
 
@@ -173,7 +180,7 @@ async fn detached_head_is_no_branch() {
     assert_eq!((git.head.clone(), git.branch()), (Head::Detached, None));
     ground.git(&main, ["checkout", "-q", "--detach"]).await;
     let (_, git) = ground.found(&main).await;
-    assert_eq!((git.head, git.default_branch.as_deref()), (Head::Detached, Some("main")));
+    assert_eq!((git.head, ground.default_of(&main).await.as_deref()), (Head::Detached, Some("main")));
 }
 
 #[tokio::test]
@@ -184,7 +191,7 @@ async fn a_branch_without_a_commit_has_its_name() {
     ground.git(&top, ["init", "-q", "-b", "start/here"]).await;
     let (_, git) = ground.found(&top).await;
     assert_eq!(git.head, branch("start/here"));
-    assert_eq!(git.default_branch.as_deref(), Some("start/here"));
+    assert_eq!(ground.default_of(&top).await.as_deref(), Some("start/here"));
 }
 
 #[tokio::test]
@@ -201,7 +208,11 @@ async fn a_bare_repository_with_worktrees_has_no_main_one() {
         assert_eq!(git.main_worktree, None);
         assert_eq!(git.common_dir, bare);
         assert_eq!(git.head, branch("fix"));
-        assert_eq!(git.default_branch.as_deref(), Some("production"), "HEAD of the bare repository");
+        assert_eq!(
+            ground.default_of(&tree).await.as_deref(),
+            Some("production"),
+            "HEAD of the bare repository"
+        );
         let error = ground.locate(&bare).await.unwrap_err();
         assert!(matches!(&error, WorktreeError::Bare { path } if *path == bare), "{error}");
     }
@@ -218,7 +229,7 @@ async fn a_clone_takes_its_default_branch_from_the_remote() {
     let copy = ground.at("copy");
     ground.git(&copy, ["checkout", "-q", "-b", "main"]).await;
     let (_, git) = ground.found(&copy).await;
-    assert_eq!((git.head, git.default_branch.as_deref()), (branch("main"), Some("next")));
+    assert_eq!((git.head, ground.default_of(&copy).await.as_deref()), (branch("main"), Some("next")));
 }
 
 #[tokio::test]
@@ -227,9 +238,9 @@ async fn the_configured_default_branch_counts_when_it_exists() {
     let top = ground.repository("odd").await;
     ground.git(&top, ["branch", "-m", "work"]).await;
     ground.git(&top, ["config", "init.defaultBranch", "stable"]).await;
-    assert_eq!(ground.found(&top).await.1.default_branch.as_deref(), Some("work"));
+    assert_eq!(ground.default_of(&top).await.as_deref(), Some("work"));
     ground.git(&top, ["branch", "stable"]).await;
-    assert_eq!(ground.found(&top).await.1.default_branch.as_deref(), Some("stable"));
+    assert_eq!(ground.default_of(&top).await.as_deref(), Some("stable"));
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ fn a_name_that_is_not_there_is_answered_with_those_that_are() {
     assert!(ended.stderr.contains("nothing has run"), "{ended}");
     sandbox.devrun(&[]).run();
     let ended = sandbox.devrun(&["logs", "wep"]).run();
-    assert_eq!(ended.code, Some(80), "{ended}");
+    assert_eq!(ended.code, Some(2), "{ended}");
     assert!(ended.stderr.contains("fix: one of: api, web, devrun"), "{ended}");
 }
 
@@ -133,14 +133,15 @@ fn following_shows_what_comes_and_ends_with_the_stack() {
 }
 
 #[test]
-fn following_ends_at_once_where_nothing_runs_and_by_ctrl_c() {
+fn following_ends_at_once_where_nothing_runs_and_by_a_signal() {
     let sandbox = world(&[("web", &["say:one", "ready", "sleep"])]);
     let mut running = sandbox.devrun(&[]).start();
     running.expect_line(r"\| ready");
     let mut following = sandbox.devrun(&["logs", "-f"]).start();
     following.expect_line(r"^web    \| one$");
-    following.signal(Signal::SIGINT);
-    assert_eq!(following.wait().signal, Some(2));
+    // Not INT: what a script started in the background has to ignore it.
+    following.signal(Signal::SIGTERM);
+    assert_eq!(following.wait().signal, Some(15));
     stop(running);
     assert!(logs(&sandbox, &["-f", "web"]).stdout.starts_with("web | one\n"));
 }

@@ -8,6 +8,8 @@ mod again;
 mod broken;
 #[path = "stack/first_run.rs"]
 mod first_run;
+#[path = "stack/handed.rs"]
+mod handed;
 #[path = "stack/killed.rs"]
 mod killed;
 #[path = "stack/shapes.rs"]

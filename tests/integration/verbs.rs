@@ -374,11 +374,11 @@ fn url_prints_all_or_the_one_that_is_named() {
     }
     let one = fine(devrun(&sandbox, &main, &["url", "web", "--json"]));
     assert_eq!(json(&one), json!({ "Web": web }));
-    let error = refusal(devrun(&sandbox, &main, &["url", "nope", "--json"]), "config-invalid", 80);
+    let error = refusal(devrun(&sandbox, &main, &["url", "nope", "--json"]), "usage", 2);
     assert_eq!(error["message"], "there is no URL named nope");
     assert_eq!(error["fix"], "one of: Web, Tenant");
     sandbox.write(&main.join("devrun.yaml"), "processes: { web: 'true' }\n");
-    let error = refusal(devrun(&sandbox, &main, &["url", "nope", "--json"]), "config-invalid", 80);
+    let error = refusal(devrun(&sandbox, &main, &["url", "nope", "--json"]), "usage", 2);
     assert!(error["fix"].as_str().unwrap().contains("`urls:`"), "{error:#}");
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod http;
 mod invocation;
 mod leaks;
 pub(crate) mod neon;
+pub(crate) mod pester;
 pub(crate) mod product;
 mod running;
 mod sandbox;

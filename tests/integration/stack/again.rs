@@ -36,6 +36,13 @@ fn steps(stderr: &str) -> Vec<&str> {
     stderr.lines().filter(is_step).collect()
 }
 
+/// The failure as it is told at the end, with what differs between runs replaced.
+fn failure(product: &Product, ended: &Ended) -> String {
+    let told = ended.stderr.split_once("error: ").unwrap_or_else(|| panic!("{ended}")).1;
+    let home = product.path().canonicalize().unwrap();
+    told.replace(home.to_str().unwrap(), "~").trim_end().into()
+}
+
 /// Checks that the schema could not be brought in step, and returns the command that is to help, if there is one.
 #[track_caller]
 fn not_migrated(ended: &Ended, code: &str, words: &str) -> Option<String> {
@@ -69,11 +76,23 @@ fn a_second_start_prepares_nothing_and_migrations_run_when_they_must() {
 
     // It fails, and goes on failing: what was tried is not what was done.
     let broken = migration(&product, &worktree, "0004", "0003", "raise RuntimeError('the moon is full')");
+    let mut told = Vec::new();
     for _ in 0..2 {
         let ended = product.fail(&worktree);
         not_migrated(&ended, "migration-failed", "RuntimeError: the moon is full");
-        assert!(ended.stderr.contains("dev-again"), "{ended}");
+        told.push(failure(&product, &ended));
     }
+    assert_eq!(told[0], told[1]);
+    insta::assert_snapshot!(told[0], @r#"
+    migrating dev-again failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
+      fault: the code, not the environment
+      why:   File "~/again/backend/alembic/env.py", line 15, in <module>
+            context.run_migrations()
+          File "~/again/backend/alembic/versions/0004.py", line 10, in upgrade
+            raise RuntimeError('the moon is full')
+        RuntimeError: the moon is full
+      fix: correct the migration in ~/again/backend, then run `devrun` again
+    "#);
     std::fs::remove_file(broken).unwrap();
     migration(&product, &worktree, "0004", "0003", &adds_lead("Finn Fourth"));
     let healed = product.up(&worktree);
@@ -86,6 +105,12 @@ fn a_second_start_prepares_nothing_and_migrations_run_when_they_must() {
     let ended = product.fail(&worktree);
     let merge = not_migrated(&ended, "migration-heads", "2 heads: 0005a \"Step 0005a\"");
     assert!(!ended.stderr.contains("alembic upgrade"), "nothing is run before it is decided: {ended}");
+    insta::assert_snapshot!(failure(&product, &ended), @r#"
+    the migrations have 2 heads: 0005a "Step 0005a" (alembic/versions/0005a.py), 0005b "Step 0005b" (alembic/versions/0005b.py) [migration-heads]
+      fault: the code, not the environment
+      why: each was the newest when it was made; which one comes first is a decision about the code, nothing is wrong with the environment
+      fix: run `cd ~/again/backend && devrun exec -- alembic merge heads -m "merge Step 0005a and Step 0005b"`, read and commit the file it makes, then run `devrun` again
+    "#);
     let merge = merge.unwrap().split('`').nth(1).unwrap().to_string();
     assert!(merge.contains("alembic merge heads -m"), "{merge}");
     // As it stands, in a shell that knows nothing of the virtual environment.

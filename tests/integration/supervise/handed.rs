@@ -1,38 +1,10 @@
 //! Sockets handed over: who learns of them and how, and that no client is ever refused.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 use nix::sys::signal::Signal;
 
-use super::{assert_nothing_runs, base, get, lines_of, pid_in, world_with};
+use super::{assert_nothing_runs, base, lines_of, pid_in, world_with};
 use crate::support::Running;
-
-/// Asks again and again, from four sides, until `done`; how many were answered, and how many were not.
-fn pester(port: u16, wanted: usize, meanwhile: impl FnOnce()) -> (usize, usize) {
-    let (done, answered, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) || answered.load(Ordering::Relaxed) < wanted {
-                    match get(port, "/pid") {
-                        Ok(_) => answered.fetch_add(1, Ordering::Relaxed),
-                        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                            refused.fetch_add(1, Ordering::Relaxed)
-                        }
-                        // It was being answered by the one that was ended.
-                        Err(_) => 0,
-                    };
-                    if refused.load(Ordering::Relaxed) > 0 {
-                        return;
-                    }
-                }
-            });
-        }
-        meanwhile();
-        done.store(true, Ordering::Relaxed);
-    });
-    (answered.into_inner(), refused.into_inner())
-}
+use crate::support::pester::pester;
 
 fn port_of(running: &mut Running) -> u16 {
     running.expect_line(r"\| env PORT=\d+").rsplit('=').next().unwrap().parse().unwrap()
@@ -46,7 +18,7 @@ fn a_thousand_requests_across_twenty_restarts_and_none_is_refused() {
     let mut running = sandbox.devrun(&[]).start();
     let port = port_of(&mut running);
     running.expect_line("^  Ready in ");
-    let (answered, refused) = pester(port, 1000, || {
+    let (answered, refused) = pester(port, "/pid", 1000, || {
         for _ in 0..20 {
             let ended = sandbox.devrun(&["restart", "api"]).run();
             assert_eq!(ended.code, Some(0), "{ended}");
@@ -126,7 +98,7 @@ fn node_servers_take_the_socket_in_a_grandchild_and_refuse_nobody() {
     let mut running = invocation.start();
     let port = port_of(&mut running);
     running.expect_line("^  Ready in ");
-    let (answered, refused) = pester(port, 200, || {
+    let (answered, refused) = pester(port, "/pid", 200, || {
         for _ in 0..4 {
             let ended = sandbox.devrun(&["restart", "web"]).run();
             assert_eq!(ended.code, Some(0), "{ended}");
