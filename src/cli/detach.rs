@@ -30,7 +30,10 @@ pub(super) async fn run(
     let limit = Duration::from_secs(args.timeout);
     let start = Instant::now();
     let record = match control::look(&worktree.state, START).await? {
-        State::Running(record) if !record.ending => record,
+        State::Running(record) if !record.ending => {
+            ctx.events.note(format!("already running (pid {})", record.pid));
+            record
+        }
         State::Unknown => return Err(super::nobody_knows()),
         State::Running(_) | State::Free => begin(ctx, args, &worktree).await?,
     };
@@ -42,7 +45,7 @@ pub(super) async fn run(
         let ask = Ask { names: Vec::new(), timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
         match client.post("/wait", &ask).await {
             Ok(status) => status,
-            Err(report) => return Err(since(&worktree, report).await),
+            Err(report) => return Err(super::running::reason(&worktree, report).await),
         }
     };
     super::status::show(console, &status, as_json)
@@ -86,15 +89,4 @@ async fn failed(worktree: &Worktree, log: &std::path::Path, child: Detached) -> 
         child.ended.await.map_or_else(|_| "in an unknown way".into(), |ending| format!("with {ending}"));
     let said = std::fs::read_to_string(log).unwrap_or_default();
     Report::new(Code::ProcessEnded, format!("the devrun in the background ended {ending}")).with_cause(said)
-}
-
-/// The failure itself, when the stack ended while it was waited for.
-async fn since(worktree: &Worktree, report: Report) -> Report {
-    if report.code != Code::NotRunning
-        || !control::wait_until_free(&worktree.state, START).await.is_ok_and(|free| free)
-    {
-        return report;
-    }
-    // Written before the lock is released.
-    control::last(&worktree.state).and_then(|last| last.error).map_or(report, Into::into)
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use super::args;
 use crate::context::Context;
-use crate::error::{Code, Exit, Report};
+use crate::error::{Code, Exit, Fault, Report};
 use crate::prepare;
 use crate::ui::console::Console;
 
@@ -19,7 +19,9 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> 
     let program = &args.command[0];
     let path = preview.plan.env.vars.get(OsStr::new("PATH"));
     if path.is_some_and(|path| is_nowhere(program, path)) {
-        return Err(failed(program, "there is no such command on PATH", 127));
+        return Err(failed(program, "there is no such command on PATH", 127)
+            .with_fault(Fault::Environment)
+            .with_fix("check its name, or add it to this worktree's packages and run `devrun up -d`"));
     }
     let resolved = which::which_in(program, path, &ctx.cwd).unwrap_or_else(|_| program.into());
     // From here on nobody is left to write it.

@@ -51,6 +51,9 @@ pub(super) async fn run(
     let (told, mut follow) = query::read(&folder, &names, &filter, count).map_err(unreadable)?;
     let mut page = Page::new(console, &names, as_json);
     let mut printed = page.print(&told);
+    if told.is_empty() && !known.is_empty() && !args.follow {
+        ctx.events.note("no such lines: `devrun why` tells what runs, `devrun logs devrun` what devrun did");
+    }
     let mut quiet = 0;
     while running && printed.is_ok() {
         let told = follow.more().map_err(unreadable)?;

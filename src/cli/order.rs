@@ -31,6 +31,8 @@ pub(super) async fn run(
         Order::Wait => "/wait",
     };
     let ask = Ask { names: args.names.clone(), timeout_ms: args.timeout * 1000 };
-    let status = Client::new(found.socket()?).post(path, &ask).await?;
-    super::status::show(console, &status, as_json)
+    match Client::new(found.socket()?).post(path, &ask).await {
+        Ok(status) => super::status::show(console, &status, as_json),
+        Err(report) => Err(super::running::reason(&found.worktree, report).await),
+    }
 }

@@ -14,6 +14,9 @@ use crate::worktree::Worktree;
 /// How long one that is just coming or going is waited for.
 const OTHERS: Duration = Duration::from_secs(5);
 
+/// How long the end of a stack is waited for, to learn its reason: processes may have been given long to stop.
+const END: Duration = Duration::from_secs(30);
+
 /// A worktree, and who runs in it.
 pub(super) struct Found {
     pub(super) worktree: Worktree,
@@ -62,4 +65,15 @@ impl Found {
             None => report,
         }
     }
+}
+
+/// Why the stack ended while it was waited for, when that is what `report` means: the end of one process is that of all.
+pub(super) async fn reason(worktree: &Worktree, report: Report) -> Report {
+    if !matches!(report.code, Code::NotRunning | Code::ProcessEnded)
+        || !control::wait_until_free(&worktree.state, END).await.is_ok_and(|free| free)
+    {
+        return report;
+    }
+    // Written before the lock is released.
+    control::last(&worktree.state).and_then(|last| last.error).map_or(report, Into::into)
 }

@@ -16,7 +16,7 @@ use crate::control::desk;
 use crate::error::{Exit, Report};
 use crate::logs::{self, query};
 use crate::ui::console::Console;
-use crate::ui::style::{Style, harmless};
+use crate::ui::style::{self, Style, harmless};
 
 /// How many lines of a process are shown.
 const LINES: usize = 20;
@@ -51,7 +51,8 @@ pub(super) async fn run(
 /// The last lines that process `name` wrote, whether or not it runs.
 fn last_lines(state: &Path, name: &str) -> Vec<String> {
     let lines = query::tail(&logs::folder(state), name, LINES).unwrap_or_default();
-    lines.into_iter().map(|line| String::from_utf8_lossy(&line.text).trim_end().to_string()).collect()
+    let text = |line: &[u8]| style::plain(&String::from_utf8_lossy(line)).trim_end().to_string();
+    lines.into_iter().map(|line| text(&line.text)).filter(|line| !line.is_empty()).collect()
 }
 
 fn text(answer: &Answer, style: Style) -> String {

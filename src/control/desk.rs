@@ -173,8 +173,16 @@ impl Desk {
                 }
             })
         };
-        self.until(carried_out, &indexes, limit).await?;
-        self.foothold(carried_out, &indexes, limit).await
+        let failed = |status: &Status| {
+            let overdue = |index: &&usize| {
+                let (was, is) = (&before.processes[**index], &status.processes[**index]);
+                is.overdue && (order == Order::Start || is.starts > was.starts)
+            };
+            doom(status, &indexes)
+                .or_else(|| Some(overdue_report(&status.processes[*indexes.iter().find(overdue)?])))
+        };
+        self.until(carried_out, failed, &indexes, limit).await?;
+        self.foothold(carried_out, failed, &indexes, limit).await
     }
 
     /// Waits until the processes `names`, or the whole stack, are ready.
@@ -193,8 +201,9 @@ impl Desk {
                 indexes.iter().all(|index| status.processes[*index].ready)
             }
         };
-        self.until(ready, &indexes, limit).await?;
-        self.foothold(ready, &indexes, limit).await
+        let failed = |status: &Status| doom(status, &indexes);
+        self.until(ready, failed, &indexes, limit).await?;
+        self.foothold(ready, failed, &indexes, limit).await
     }
 
     /// Nothing but its going on tells that a process without a probe has started well: waits until the youngest has run
@@ -202,6 +211,7 @@ impl Desk {
     async fn foothold(
         &self,
         done: impl Fn(&Status) -> bool,
+        failed: impl Fn(&Status) -> Option<Report>,
         indexes: &[usize],
         limit: Duration,
     ) -> Result<Status, Report> {
@@ -210,18 +220,19 @@ impl Desk {
             // Its end is what the next look sees.
             let _ = tokio::time::timeout(left, self.seen(|status| !done(status))).await;
         }
-        self.until(done, indexes, limit).await
+        self.until(done, failed, indexes, limit).await
     }
 
     async fn until(
         &self,
         done: impl Fn(&Status) -> bool,
+        failed: impl Fn(&Status) -> Option<Report>,
         indexes: &[usize],
         limit: Duration,
     ) -> Result<Status, Report> {
-        let settled = |status: &Status| done(status) || doom(status, indexes).is_some();
+        let settled = |status: &Status| done(status) || failed(status).is_some();
         match tokio::time::timeout(limit, self.seen(settled)).await {
-            Ok(status) => match doom(&status, indexes) {
+            Ok(status) => match failed(&status) {
                 Some(report) if !done(&status) => Err(report),
                 _ => Ok(status),
             },
@@ -284,6 +295,17 @@ fn doom(status: &Status, indexes: &[usize]) -> Option<Report> {
         Some(reason) => report.with_cause(reason.clone()),
         None => report,
     })
+}
+
+/// A process was started as asked and did not become ready; the stack goes on.
+fn overdue_report(process: &ProcessStatus) -> Report {
+    let name = &process.name;
+    let report = Report::new(Code::NotReady, format!("{name} was started and did not become ready"));
+    let report = report.with_fix(format!("devrun why {name}"));
+    match &process.reason {
+        Some(reason) => report.with_cause(reason.clone()),
+        None => report,
+    }
 }
 
 fn late(status: &Status, indexes: &[usize], limit: Duration) -> Report {

@@ -34,7 +34,7 @@ const CONNECT: Duration = Duration::from_secs(20);
 /// Time between two looks at a lock that somebody else holds.
 const POLL: Duration = Duration::from_millis(100);
 /// How much of a failed command's output is shown.
-const TAIL_LINES: usize = 30;
+const TAIL_LINES: usize = 200;
 
 /// What is to be in step.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use outcome::{Outcome, Why};
 use process::{Asked, State, Unit};
 
-use crate::error::Report;
+use crate::error::{Code, Report};
 use crate::event::{Ending, Event, ProcessState};
 use crate::plan::{Condition, Need, Plan, RestartPolicy};
 use crate::supervisor::backoff;
@@ -126,11 +126,7 @@ impl Machine {
                 self.stop(Why::Failed(report), now, &mut effects);
             }
             Input::Ready(index) => self.ready(index, &mut effects),
-            Input::NotReady(index, report) => {
-                if matches!(self.units[index].state, State::Running { ready: false, .. }) {
-                    self.stop(Why::Failed(report), now, &mut effects);
-                }
-            }
+            Input::NotReady(index, report) => self.not_ready(index, report, now, &mut effects),
             Input::Doubt(index) => {
                 let unit = &self.units[index];
                 if unit.probed && matches!(unit.state, State::Running { ready: true, .. }) {
@@ -193,6 +189,22 @@ impl Machine {
         if let State::Running { ready: ready @ false, .. } = &mut unit.state {
             *ready = true;
             effects.push(unit.tell(ProcessState::Ready));
+        }
+    }
+
+    /// Before everything was ready once, the run has failed. A stack that stands goes on without the one that does not come
+    /// back, which is probed on: somebody is mending it.
+    fn not_ready(&mut self, index: usize, report: Report, now: Instant, effects: &mut Vec<Effect>) {
+        let unit = &self.units[index];
+        if !matches!(unit.state, State::Running { ready: false, .. }) {
+            return;
+        }
+        if self.told.ready && report.code == Code::NotReady {
+            let why = report.cause.unwrap_or(report.message);
+            effects.push(unit.tell(ProcessState::Unready { why }));
+            effects.push(Effect::Doubt(index));
+        } else {
+            self.stop(Why::Failed(report), now, effects);
         }
     }
 

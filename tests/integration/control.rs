@@ -197,6 +197,49 @@ fn one_that_no_longer_answers_is_shown_until_it_does() {
 }
 
 #[test]
+fn one_that_does_not_come_back_is_told_and_the_others_go_on_until_it_does() {
+    let sandbox = Sandbox::new();
+    let web = "test -e broken && exec devrun-fixture 'say:ImportError: no x' sleep; exec devrun-fixture listen:PORT ready sleep";
+    let text = format!(
+        "ports: {{ web: {} }}\nprocesses:\n  web: {{ run: {}, port: web, ready: {{ http: /, deadline: 1s }} }}\n  \
+         job: {{ run: [devrun-fixture, ready, sleep] }}\n",
+        base(),
+        json!(["sh", "-c", web])
+    );
+    sandbox.repo_with(&[("devrun.yaml", &text)]);
+    let first = answer(&sandbox, &["up", "-d"]);
+    let broken = sandbox.main().join("broken");
+    sandbox.write(&broken, "");
+    let error = refusal(sandbox.devrun(&["restart", "web", "--json"]), "not-ready", 86);
+    assert!(error["cause"].as_str().unwrap().contains("ImportError: no x"), "{error:#}");
+    assert_eq!(error["fix"], "devrun why web");
+    let status = answer(&sandbox, &["status"]);
+    assert_eq!(
+        (&status["state"], pid(&status, "job")),
+        (&json!("degraded"), pid(&first, "job")),
+        "{status:#}"
+    );
+    let why = answer(&sandbox, &["why"]);
+    assert_eq!(why["fix"], "correct the code, then `devrun restart web`", "{why:#}");
+    std::fs::remove_file(broken).unwrap();
+    let healed = answer(&sandbox, &["restart", "web"]);
+    assert_eq!((&healed["state"], pid(&healed, "job")), (&json!("ready"), pid(&first, "job")), "{healed:#}");
+    down(&sandbox);
+}
+
+#[test]
+fn why_a_stack_ended_is_told_to_those_who_waited_for_one_of_it() {
+    let sandbox = Sandbox::new();
+    let web = "test -e broken && { echo 'ImportError: no x'; exit 3; }; exec devrun-fixture ready sleep";
+    let text = format!("processes:\n  web: {{ run: {} }}\n", json!(["sh", "-c", web]));
+    sandbox.repo_with(&[("devrun.yaml", &text)]);
+    answer(&sandbox, &["up", "-d"]);
+    sandbox.write(&sandbox.main().join("broken"), "");
+    let error = refusal(sandbox.devrun(&["restart", "web", "--json"]), "process-ended", 3);
+    assert!(error["cause"].as_str().unwrap().contains("ImportError: no x"), "{error:#}");
+}
+
+#[test]
 fn events_are_told_as_they_happen_until_the_end() {
     let sandbox = world(&[WEB]);
     answer(&sandbox, &["up", "-d"]);

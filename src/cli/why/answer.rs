@@ -184,9 +184,9 @@ fn is_blamed(status: &Status, name: &str) -> bool {
 fn judge(answer: &mut Answer, lines: &[String], changed: impl FnOnce() -> Option<String>) {
     let Some(diagnosis) = diagnosis::read(lines.iter().map(String::as_str)) else { return };
     let Diagnosis { said, fault, place, missing } = diagnosis;
-    let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+    let told = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
     let mut causes: Vec<String> = answer.cause.take().into_iter().collect();
-    causes.push(format!("it said: {said}{place}"));
+    causes.push(format!("it said: {said}{told}"));
     answer.fault = Some(fault);
     if fault == Fault::Environment {
         answer.fix = Some(AGAIN.into());
@@ -194,8 +194,15 @@ fn judge(answer: &mut Answer, lines: &[String], changed: impl FnOnce() -> Option
         causes.push(format!("{list} was changed after the stack was started, and {module} is not installed"));
         answer.fault = Some(Fault::Environment);
         answer.fix = Some(AGAIN.into());
-    } else if let (Some(name), "running") = (&answer.process, answer.state.as_str()) {
-        answer.fix = Some(format!("devrun restart {name}"));
+    } else {
+        if let (Some(name), "running") = (&answer.process, answer.state.as_str()) {
+            answer.fix = Some(format!("devrun restart {name}"));
+        }
+        // Nothing that is started helps while the code is broken.
+        answer.fix = answer.fix.take().map(|fix| match place {
+            Some(place) => format!("correct {place}, then `{fix}`"),
+            None => format!("correct the code, then `{fix}`"),
+        });
     }
     answer.cause = Some(causes.join("\n"));
 }
@@ -242,7 +249,10 @@ mod tests {
         let status = stack_of(vec![process("backend", Word::Running, false)]);
         let lines = ["  File \"/w/app.py\", line 3, in <module>", "ModuleNotFoundError: No module named 'x'"];
         let code = asked(&status, true, &lines, None);
-        assert_eq!((code.fault, code.fix.as_deref()), (Some(Fault::Code), Some("devrun restart backend")));
+        assert_eq!(
+            (code.fault, code.fix.as_deref()),
+            (Some(Fault::Code), Some("correct /w/app.py:3, then `devrun restart backend`"))
+        );
         assert_eq!(
             code.cause.as_deref(),
             Some("it said: ModuleNotFoundError: No module named 'x' (/w/app.py:3)")

@@ -67,6 +67,9 @@ pub struct ProcessStatus {
     /// How many children it has had.
     #[serde(skip)]
     pub starts: u32,
+    /// It should be ready by now, and is not.
+    #[serde(skip)]
+    pub(in crate::control) overdue: bool,
     #[serde(skip)]
     pub(in crate::control) probed: bool,
 }
@@ -85,6 +88,7 @@ impl ProcessStatus {
     /// Takes note of a change.
     pub(super) fn note(&mut self, state: &ProcessState) {
         self.reason = None;
+        self.overdue = matches!(state, ProcessState::Unready { .. });
         match state {
             ProcessState::Waiting { on } => {
                 self.state = Word::Waiting;
@@ -94,7 +98,8 @@ impl ProcessStatus {
                 (self.state, self.pid, self.ready) = (Word::Running, Some(*pid), !self.probed);
                 self.starts += 1;
             }
-            ProcessState::Ready => self.ready = true,
+            // How an earlier child ended says nothing any more.
+            ProcessState::Ready => (self.ready, self.exit) = (true, None),
             ProcessState::Unready { why } => {
                 self.ready = false;
                 self.reason = Some(why.clone());

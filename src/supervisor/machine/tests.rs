@@ -241,6 +241,24 @@ fn not_ready_in_time_ends_the_run_with_the_class_of_its_own() {
 }
 
 #[test]
+fn one_that_does_not_come_back_ends_nothing_and_is_probed_on() {
+    let mut run = Driver::new(vec![probed("a")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    assert_eq!(run.give(Input::Ready(0)), ["ready"]);
+    run.give(Input::RestartOne(0));
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), ["spawn 0"]);
+    run.give(Input::Spawned(0, 2));
+    assert_eq!(run.give(Input::NotReady(0, Report::new(Code::NotReady, "no"))), ["doubt 0"]);
+    assert!(run.give(Input::Ready(0)).is_empty());
+    // Somebody else's server in its place is another matter.
+    run.give(Input::RestartOne(0));
+    run.give(Input::LeaderEnded(0, Ending::Code(0), false));
+    run.give(Input::Spawned(0, 3));
+    assert_eq!(run.give(Input::NotReady(0, Report::new(Code::PortStolen, "no"))), ["signal 0"]);
+}
+
+#[test]
 fn a_stop_while_nothing_runs_yet_ends_at_once() {
     let mut waiting = process("a");
     waiting.needs = [Need::Node].into();
