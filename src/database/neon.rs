@@ -13,6 +13,7 @@ mod names;
 mod project;
 mod record;
 mod settle;
+mod undo;
 mod verdict;
 mod wire;
 
@@ -32,7 +33,7 @@ use self::error::Failure;
 use self::http::{Base, Link};
 use self::record::Record;
 use self::settle::Compute;
-use super::{Branch, Provider, Step, Wanted};
+use super::{Branch, Entry, Provider, Step, Wanted};
 use crate::context::Context;
 use crate::error::Report;
 use crate::event::{Event, Step as Preparation};
@@ -264,6 +265,15 @@ impl Neon {
         })
     }
 
+    /// The URLs of a branch that is there: as remembered, else asked for.
+    async fn addresses(&self, branch: &wire::Branch) -> Result<(String, String), Report> {
+        let remembered = Record::load(&self.request.state, &wish(&self.request))?;
+        match remembered.filter(|record| record.branch == branch.id && branch.is_settled()) {
+            Some(record) => Ok((record.url, record.direct_url)),
+            None => Ok(self.urls(branch, Vec::new()).await?),
+        }
+    }
+
     /// The URL for the application and the direct one. `known` are the branch's databases when they were told already.
     async fn urls(
         &self,
@@ -330,7 +340,8 @@ impl Provider for Neon {
     fn find<'a>(&'a self, name: &'a str) -> Step<'a, Option<Branch>> {
         Box::pin(async move {
             let Some(found) = self.look(name).await? else { return Ok(None) };
-            let (url, direct_url) = self.urls(&found, Vec::new()).await?;
+            self.guard(&found)?;
+            let (url, direct_url) = self.addresses(&found).await?;
             Ok(Some(Branch {
                 id: found.id,
                 name: found.name,
@@ -344,5 +355,21 @@ impl Provider for Neon {
 
     fn ensure<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch> {
         Box::pin(self.ensure_branch(wanted))
+    }
+
+    fn describe<'a>(&'a self, name: &'a str) -> Step<'a, Option<Entry>> {
+        Box::pin(async move { Ok(self.entry(name).await?.map(|(_, entry)| entry)) })
+    }
+
+    fn list(&self) -> Step<'_, Vec<Entry>> {
+        Box::pin(async move { Ok(self.entries().await?) })
+    }
+
+    fn reset<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch> {
+        Box::pin(self.reset_branch(wanted))
+    }
+
+    fn delete<'a>(&'a self, name: &'a str) -> Step<'a, bool> {
+        Box::pin(self.delete_branch(name))
     }
 }

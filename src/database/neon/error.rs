@@ -210,7 +210,7 @@ impl Explain for NeonError {
                 "delete a branch in the Neon console, or raise the plan".into()
             }
             NeonError::Limit { candidates, .. } => {
-                format!("delete one that nobody needs in the Neon console: {}", candidates.join(", "))
+                format!("delete one that nobody needs (devrun db delete NAME): {}", candidates.join(", "))
             }
             NeonError::Expiry { .. } => "leave `expires_in` out, or use at most 30d and a plan that has it".into(),
             NeonError::Refused { .. } => "see what Neon says, then run `devrun` again".into(),
