@@ -6,6 +6,8 @@ mod faults;
 mod naive;
 #[path = "neon/runs.rs"]
 mod runs;
+#[path = "neon/undo.rs"]
+mod undo;
 
 use std::path::{Path, PathBuf};
 

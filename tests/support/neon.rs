@@ -3,6 +3,7 @@
 
 mod postgres;
 mod service;
+mod undo;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

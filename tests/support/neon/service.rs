@@ -15,12 +15,12 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::postgres::{self, Postgres};
-use super::{Branch, Call, Fault, KEY, Operation, PROJECT, ROLE, State};
+use super::{Branch, Call, Fault, KEY, Operation, PROJECT, ROLE, State, undo};
 
 /// How long an operation is `scheduling`, and `running` after that.
 const STEP: Duration = Duration::from_millis(60);
 
-type Shared = Arc<Mutex<State>>;
+pub(super) type Shared = Arc<Mutex<State>>;
 
 pub(super) async fn serve(
     binaries: PathBuf,
@@ -135,9 +135,9 @@ async fn handle(
     Ok(response.status(status).body(Full::new(Bytes::from(answer))).unwrap())
 }
 
-type Reply = (u16, String);
+pub(super) type Reply = (u16, String);
 
-fn problem(status: u16, code: &str, message: &str) -> Reply {
+pub(super) fn problem(status: u16, code: &str, message: &str) -> Reply {
     (status, json!({ "request_id": "req-1", "code": code, "message": message }).to_string())
 }
 
@@ -158,6 +158,9 @@ async fn answer(
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     if (method, parts.as_slice()) == ("POST", &["branches"]) {
         return create(body, state, admin).await;
+    }
+    if let Some(reply) = undo::answer(method, &parts, body, state, admin).await {
+        return reply;
     }
     let mut state = state.lock().unwrap();
     settle(&mut state);
@@ -293,7 +296,7 @@ async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) ->
     (201, answer.to_string())
 }
 
-fn ok(value: &Value) -> Reply {
+pub(super) fn ok(value: &Value) -> Reply {
     (200, value.to_string())
 }
 
@@ -309,10 +312,11 @@ fn list(state: &State, query: &str) -> Reply {
     if after + page.len() < fitting.len() {
         pagination["next"] = json!((after + page.len()).to_string());
     }
-    ok(&json!({ "branches": page, "annotations": {}, "pagination": pagination }))
+    let annotations = undo::annotations(&fitting);
+    ok(&json!({ "branches": page, "annotations": annotations, "pagination": pagination }))
 }
 
-fn shown(state: &State, branch: &Branch) -> Value {
+pub(super) fn shown(state: &State, branch: &Branch) -> Value {
     let busy = state.operations.iter().any(|operation| {
         operation.branch == branch.id
             && operation.action == "create_branch"
@@ -347,7 +351,7 @@ fn databases() -> Value {
     json!([{ "id": 1, "name": "neondb", "owner_name": ROLE }])
 }
 
-fn begin(state: &mut State, branch: &str, actions: &[&'static str]) -> Vec<Value> {
+pub(super) fn begin(state: &mut State, branch: &str, actions: &[&'static str]) -> Vec<Value> {
     let fails = std::mem::take(&mut state.compute_fails);
     let first = state.operations.len();
     for (at, action) in (0_u32..).zip(actions) {
