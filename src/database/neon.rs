@@ -17,6 +17,7 @@ mod undo;
 mod verdict;
 mod wire;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -122,6 +123,8 @@ pub struct NeonRequest {
     pub expires_in: Option<Duration>,
     /// Idle time until its compute sleeps.
     pub suspend_timeout: Option<Duration>,
+    /// Least and most compute units of its compute.
+    pub compute_units: Option<(f64, f64)>,
     /// The repository, for the branch's annotation.
     pub repository: String,
     /// The worktree's own state folder.
@@ -138,6 +141,8 @@ pub struct Neon {
     ctx: Context,
     request: NeonRequest,
     api: Api,
+    /// Whether the branch that was taken up may expire: one that others work with never does.
+    expires: Cell<bool>,
 }
 
 impl Neon {
@@ -145,13 +150,13 @@ impl Neon {
     pub fn open(ctx: &Context, request: NeonRequest) -> Result<Neon, Report> {
         let base = Base::parse(request.host.as_deref().unwrap_or(HOST)).map_err(NeonError::Host)?;
         let api = Api {
-            link: Link::new(base, request.key.clone()),
+            link: Link::new(base, request.key.clone(), request.pace.answer),
             project: request.project.clone(),
             pace: request.pace,
             events: ctx.events.clone(),
             turns: ctx.dirs.runtime.join("neon-turns.lock"),
         };
-        Ok(Neon { ctx: ctx.clone(), request, api })
+        Ok(Neon { ctx: ctx.clone(), request, api, expires: Cell::new(true) })
     }
 
     /// What this worktree remembers: the URLs, pooled and direct, that the branch `name` had when it was last used. Asks nobody.
@@ -165,9 +170,10 @@ impl Neon {
         Record::forget(state);
     }
 
-    /// Moves the day on which the branch `id` expires, if it is to expire at all. A refusal is a warning: the branch works.
+    /// Moves the day on which the branch `id`, just taken up, expires, if it is to expire at all: the default branch, a
+    /// protected one and the one that is copied never are. A refusal is a warning: the branch works.
     pub async fn refresh(&self, id: &str) {
-        let Some(at) = self.expiry(SystemTime::now()) else { return };
+        let Some(at) = self.expiry(SystemTime::now()).filter(|_| self.expires.get()) else { return };
         if let Err(failure) = self.api.expire(id, &at).await {
             let error = self.told(failure, "set when the branch expires");
             let why = crate::error::Explain::why(&error).unwrap_or_default();
@@ -178,7 +184,8 @@ impl Neon {
     }
 
     fn compute(&self) -> Compute {
-        Compute { suspend_timeout: self.request.suspend_timeout }
+        let NeonRequest { suspend_timeout, compute_units, .. } = self.request;
+        Compute { suspend_timeout, compute_units }
     }
 
     fn told(&self, failure: Failure, doing: &str) -> NeonError {
@@ -242,6 +249,7 @@ impl Neon {
     /// A branch that is there: as remembered, else made usable and asked for its URLs.
     async fn existing(&self, found: wire::Branch) -> Result<Branch, Report> {
         self.guard(&found)?;
+        self.expires.set(guard::what(&found, self.request.parent.as_deref()).is_none());
         let remembered = Record::load(&self.request.state, &wish(&self.request))?;
         let (url, direct_url) = match remembered.filter(|record| record.branch == found.id) {
             Some(record) if found.is_settled() => (record.url, record.direct_url),

@@ -152,6 +152,7 @@ fn ensure_in(
         schema_only: false,
         expires_in: None,
         suspend_timeout: None,
+        compute_units: None,
         repository: "repo".into(),
         state: state.into(),
         grant: Grant::No,

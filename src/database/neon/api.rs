@@ -10,7 +10,7 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::error::{Failure, Refusal};
+use super::error::{Failure, Refusal, numbered};
 use super::http::{Link, encoded};
 use super::verdict::{self, Next, Outcome};
 use super::wire::{
@@ -29,8 +29,10 @@ const QUIET: Duration = Duration::from_secs(2);
 const YOUNG: Duration = Duration::from_secs(10);
 /// How often an answer may come that cannot be read.
 const UNREADABLE: u32 = 3;
-/// Time between two polls of all devruns of this machine together: Neon allows eleven calls a second.
-const POLL_TURN: Duration = Duration::from_millis(110);
+/// Time between two polls of all devruns of this machine together: Neon allows eleven calls a second, and some are no polls.
+const POLL_TURN: Duration = Duration::from_millis(125);
+/// For one answer, whole.
+const ANSWER: Duration = Duration::from_secs(30);
 /// Branches per page.
 const PAGE: u32 = 1000;
 
@@ -39,13 +41,15 @@ const PAGE: u32 = 1000;
 pub struct Pace {
     /// For one call, with everything that has to be repeated.
     pub budget: Duration,
+    /// For one answer, whole.
+    pub answer: Duration,
     /// A number from 0 to 1.
     pub roll: fn() -> f64,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { budget: BUDGET, roll: chance }
+        Pace { budget: BUDGET, answer: ANSWER, roll: chance }
     }
 }
 
@@ -268,7 +272,8 @@ impl Api {
                     Ok(value) => return Ok(value),
                     Err(error) => {
                         unreadable += 1;
-                        outcome = Outcome::Lost(format!("the answer cannot be read: {error}"));
+                        let id = numbered(answer.request_id.as_deref());
+                        outcome = Outcome::Lost(format!("the answer cannot be read: {error}{id}"));
                     }
                 }
             }
