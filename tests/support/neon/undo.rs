@@ -1,9 +1,9 @@
-//! What the double does when a branch is reset or deleted, and what it tells of the remarks branches were made with.
+//! What the double does when a branch is reset or deleted.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::service::{Reply, Shared, begin, database, ok, problem, shown};
-use super::{Branch, State};
+use super::service::{Reply, Shared, begin, database, ok, problem};
+use super::{Branch, State, shapes};
 
 /// `None` for any other request.
 pub(super) async fn answer(
@@ -18,18 +18,6 @@ pub(super) async fn answer(
         ("DELETE", ["branches", id]) => Some(delete(id, state, admin).await),
         _ => None,
     }
-}
-
-/// Branches made with a remark, by id.
-pub(super) fn annotations(branches: &[&Branch]) -> Value {
-    let with = branches.iter().filter(|branch| !branch.annotation.is_null());
-    let all: Map<String, Value> = with
-        .map(|branch| {
-            let object = json!({ "type": "console/branch", "id": branch.id });
-            (branch.id.clone(), json!({ "object": object, "value": branch.annotation }))
-        })
-        .collect();
-    all.into()
 }
 
 /// Refused as the real one does; the real one has more reasons.
@@ -62,9 +50,9 @@ async fn restore(id: &str, body: &Value, state: &Shared, admin: &tokio_postgres:
     admin.batch_execute(&format!("drop database {own} with (force)")).await.unwrap();
     admin.batch_execute(&format!("create database {own} template {from}")).await.unwrap();
     let mut state = state.lock().unwrap();
-    let operations = begin(&mut state, id, &["timeline_restore"]);
+    let operations = begin(&mut state, id, &["create_timeline"]);
     let branch = state.branches.iter().find(|branch| branch.id == id).unwrap();
-    ok(&json!({ "branch": shown(&state, branch), "operations": operations }))
+    ok(&json!({ "branch": shapes::branch(&state, branch), "operations": operations }))
 }
 
 async fn delete(id: &str, state: &Shared, admin: &tokio_postgres::Client) -> Reply {
@@ -76,7 +64,7 @@ async fn delete(id: &str, state: &Shared, admin: &tokio_postgres::Client) -> Rep
         if let Some(refusal) = refusal(&state, &state.branches[at]) {
             return refusal;
         }
-        let value = shown(&state, &state.branches[at]);
+        let value = shapes::branch(&state, &state.branches[at]);
         state.branches.remove(at);
         (value, begin(&mut state, id, &["suspend_compute", "delete_timeline"]))
     };
