@@ -1,9 +1,15 @@
 //! Branch databases on Neon: the double in place of the service, a real Postgres behind it, the real devrun in front.
 
+#[path = "neon/asleep.rs"]
+mod asleep;
 #[path = "neon/contract.rs"]
 mod contract;
 #[path = "neon/faults.rs"]
 mod faults;
+#[path = "neon/keys.rs"]
+mod keys;
+#[path = "neon/machines.rs"]
+mod machines;
 #[path = "neon/naive.rs"]
 mod naive;
 #[path = "neon/runs.rs"]

@@ -186,6 +186,27 @@ fn ctrl_c_ends_any_wait_at_once_and_records_nothing() {
 }
 
 #[test]
+fn ctrl_c_while_neon_works_ends_at_once_and_the_next_run_takes_the_branch_up() {
+    let Some(world) = World::new("") else { return };
+    world.neon.state().step = Duration::from_hours(1);
+    let worktree = world.worktree("x", "x");
+    let running = world.devrun(&worktree, &[]).start();
+    wait_for("the wait for Neon's work", LIMIT, || {
+        let calls = world.neon.state().calls.clone();
+        let polled = calls.iter().any(|call| call.path.starts_with("/operations/"));
+        if polled { Ok(()) } else { Err(format!("{calls:#?}\n{}", running.stderr())) }
+    });
+    let start = Instant::now();
+    let ended = stop(running);
+    assert!(start.elapsed() < Duration::from_secs(3) && ended.code == Some(130), "{ended}");
+    assert!(!world.sandbox.main().join(".git/worktrees/x/devrun/neon.json").exists());
+    world.neon.hurry();
+    world.run(&worktree, &[]);
+    assert_eq!(creations(&world.neon.take_calls()), 1);
+    assert_eq!(world.migrated().len(), 1);
+}
+
+#[test]
 fn each_run_moves_the_day_of_expiry_and_waits_for_nothing() {
     let Some(world) = World::new("  neon: { expires_in: 7d }") else { return };
     let worktree = world.worktree("x", "x");
