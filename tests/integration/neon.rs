@@ -12,6 +12,10 @@ mod keys;
 mod machines;
 #[path = "neon/naive.rs"]
 mod naive;
+#[path = "neon/product.rs"]
+mod product;
+#[path = "neon/real.rs"]
+mod real;
 #[path = "neon/runs.rs"]
 mod runs;
 #[path = "neon/undo.rs"]

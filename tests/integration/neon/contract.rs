@@ -12,10 +12,10 @@ use crate::support::neon::{Fault, KEY, PASSWORD, PROJECT};
 use crate::support::product::find;
 use crate::support::{Ended, Sandbox};
 
-const MISSING: &str = "Neon's own packages are not there: scripts/tools --tests fetches them";
+pub(super) const MISSING: &str = "Neon's own packages are not there: scripts/tools --tests fetches them";
 
 /// Neon's client, and the node that runs it.
-fn neonctl() -> Option<PathBuf> {
+pub(super) fn neonctl() -> Option<PathBuf> {
     let pattern = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/neon-*/node_modules/.bin/neonctl");
     find("node").and_then(|_| glob::glob(pattern).unwrap().flatten().last())
 }
