@@ -85,6 +85,16 @@ struct Operation {
     fails: bool,
 }
 
+/// What is reached by TLS only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tls {
+    Nowhere,
+    /// Their URLs demand it, and logins bound to the certificate.
+    ForDatabases,
+    /// The API, too.
+    Everywhere,
+}
+
 /// Everything about the one project.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -107,15 +117,14 @@ pub(crate) struct State {
     pub(crate) compute_fails: bool,
     /// While operations run, changes are refused with 423.
     pub(crate) locks: bool,
-    /// URLs demand encryption and logins bound to the certificate.
-    encrypted: bool,
+    tls: Tls,
     /// What vouches for the certificate then, as PEM.
     pub(crate) authority: Option<String>,
     next: u32,
 }
 
 impl State {
-    fn new(encrypted: bool) -> State {
+    fn new() -> State {
         State {
             branches: Vec::new(),
             operations: Vec::new(),
@@ -128,7 +137,7 @@ impl State {
             door: None,
             compute_fails: false,
             locks: false,
-            encrypted,
+            tls: Tls::Nowhere,
             authority: None,
             next: 0,
         }
@@ -147,13 +156,19 @@ pub(crate) struct Neon {
 impl Neon {
     /// Starts it with a default branch `main`; `None` where Postgres is not installed.
     pub(crate) fn start() -> Option<Neon> {
-        Neon::serve(State::new(false))
+        Neon::serve(State::new())
     }
 
     /// The same with databases that can be reached by TLS only; `None` also without openssl.
     pub(crate) fn start_encrypted() -> Option<Neon> {
         which::which("openssl").ok()?;
-        Neon::serve(State::new(true))
+        Neon::serve(State { tls: Tls::ForDatabases, ..State::new() })
+    }
+
+    /// The same, and the API is reached by TLS only, too.
+    pub(crate) fn start_guarded() -> Option<Neon> {
+        which::which("openssl").ok()?;
+        Neon::serve(State { tls: Tls::Everywhere, ..State::new() })
     }
 
     fn serve(state: State) -> Option<Neon> {
@@ -174,7 +189,9 @@ impl Neon {
 
     /// What `NEON_API_HOST` is to be.
     pub(crate) fn host(&self) -> String {
-        format!("http://127.0.0.1:{}/api/v2", self.port)
+        let origin =
+            if self.state().tls == Tls::Everywhere { "https://localhost" } else { "http://127.0.0.1" };
+        format!("{origin}:{}/api/v2", self.port)
     }
 
     /// Where Postgres listens.

@@ -162,6 +162,23 @@ fn postgres_is_reached_by_tls_and_a_stranger_is_not_believed() {
 }
 
 #[test]
+fn the_service_is_reached_by_tls_and_a_stranger_gets_no_key() {
+    let Some(neon) = Neon::start_guarded() else { return skip("there is no Postgres, or no openssl") };
+    let authority = neon.state().authority.clone().unwrap();
+    let mut world = World::around(neon, "");
+    let worktree = world.worktree("x", "x");
+    let ended = world.fail(&worktree, &[], "database-unavailable");
+    assert!(ended.stderr.contains("certificate"), "{ended}");
+    assert_eq!(world.neon.take_calls(), []);
+    let file = world.sandbox.path().join("authority.pem");
+    world.sandbox.write(&file, &authority);
+    world.sandbox.set("SSL_CERT_FILE", &file);
+    world.run(&worktree, &[]);
+    assert_eq!(world.migrated().len(), 1);
+    assert_eq!(creations(&world.neon.take_calls()), 1);
+}
+
+#[test]
 fn ctrl_c_ends_any_wait_at_once_and_records_nothing() {
     let Some(world) = World::new("") else { return };
     let worktree = world.worktree("x", "x");

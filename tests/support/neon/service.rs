@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -13,10 +13,18 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::contract::{Contract, Exchange};
-use super::postgres::{self, Postgres};
-use super::{Branch, Call, Fault, KEY, Operation, PASSWORD, PROJECT, State, shapes, undo};
+use super::postgres::{self, Postgres, Proof};
+use super::{Branch, Call, Fault, KEY, Operation, PASSWORD, PROJECT, State, Tls, shapes, undo};
+
+/// Longer than any test.
+const AGES: Duration = Duration::from_hours(24);
 
 pub(super) type Shared = Arc<Mutex<State>>;
 
@@ -26,9 +34,11 @@ pub(super) async fn serve(
     told: Sender<(u16, u16)>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let encrypted = state.lock().unwrap().encrypted;
-    let postgres = Postgres::start(binaries, encrypted).await;
-    state.lock().unwrap().authority.clone_from(&postgres.authority);
+    let tls = state.lock().unwrap().tls;
+    let postgres = Postgres::start(binaries, tls != Tls::Nowhere).await;
+    let proof = postgres.proof.clone();
+    state.lock().unwrap().authority = proof.as_ref().map(|proof| proof.authority.clone());
+    let guard = proof.filter(|_| tls == Tls::Everywhere).map(|proof| acceptor(&proof));
     let main = add(&mut state.lock().unwrap(), "main", None);
     let admin = std::rc::Rc::new(postgres.admin().await);
     admin.batch_execute(&format!("create database {}", database(&main.id))).await.unwrap();
@@ -43,13 +53,18 @@ pub(super) async fn serve(
     let accepting = async {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let (state, admin) = (state.clone(), admin.clone());
+            let (state, admin, guard) = (state.clone(), admin.clone(), guard.clone());
             tokio::task::spawn_local(async move {
                 let handler = service_fn(move |request| handle(request, state.clone(), admin.clone(), port));
-                // An answer that is lost on purpose ends the connection.
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), handler)
-                    .await;
+                let server = hyper::server::conn::http1::Builder::new();
+                // An answer that is lost on purpose ends the connection; so does who does not believe the certificate.
+                let _ = match guard {
+                    None => server.serve_connection(TokioIo::new(stream), handler).await,
+                    Some(guard) => match guard.accept(stream).await {
+                        Ok(stream) => server.serve_connection(TokioIo::new(stream), handler).await,
+                        Err(_) => Ok(()),
+                    },
+                };
             });
         }
     };
@@ -58,6 +73,17 @@ pub(super) async fn serve(
         _ = stopped => {}
     }
     postgres.stop().await;
+}
+
+fn acceptor(proof: &Proof) -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_slice(proof.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(proof.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key);
+    TlsAcceptor::from(Arc::new(config.unwrap()))
 }
 
 /// The real database behind a branch.
@@ -245,7 +271,7 @@ async fn answer(
                     let pooled = parameter(query, "pooled").is_some_and(|pooled| pooled == "true");
                     let host = if pooled { "localhost" } else { "127.0.0.1" };
                     let mut uri = postgres::url(host, state.door.unwrap_or(port), &database(&branch.id));
-                    if state.encrypted {
+                    if state.tls != Tls::Nowhere {
                         uri = uri.replace("sslmode=disable", "sslmode=require&channel_binding=require");
                     }
                     ok(&json!({ "uri": uri }))
@@ -291,6 +317,10 @@ async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) ->
             branch.endpoint = Some((format!("ep-{}", made.id), "init".into()));
         }
         begin(&mut state, &made.id, &["create_branch", "start_compute"]);
+        // Nothing goes on before there is a database, however long that takes.
+        for operation in state.operations.iter_mut().filter(|operation| operation.branch == made.id) {
+            operation.begun += AGES;
+        }
         (made.id, parent)
     };
     let statement = format!("create database {} template {}", database(&made), database(&parent));
