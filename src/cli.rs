@@ -3,6 +3,7 @@
 mod agents;
 mod args;
 mod attach;
+mod db;
 mod detach;
 mod down;
 mod env;
@@ -81,6 +82,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         match (verb, link) {
             (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, json, link).await,
             (Verb::Up(args), None) => detach::run(&ctx, &console, &args, json).await,
+            (Verb::Db(verb), _) => db::run(&ctx, &console, &verb, json).await,
             (Verb::Agents, _) => agents::run(&console),
             (Verb::Mcp, _) => mcp::run(&ctx).await,
             (Verb::Why(args), _) => why::run(&ctx, &console, &args, json).await,

@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod names;
 pub mod neon;
 mod tls;
+pub mod undo;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ pub type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T, Report>> + 'a>>;
 /// Where branch databases come from.
 ///
 /// A provider only answers for existence and reachability: it never migrates, and it never touches a database it was
-/// not asked for by name.
+/// not asked for by name. Whether one may be taken away is decided by [`undo::permit`] before it is asked.
 pub trait Provider {
     /// Its word in the configuration: `local`, `neon`, …
     fn name(&self) -> &'static str;
@@ -35,6 +36,19 @@ pub trait Provider {
     /// Makes sure the branch database exists and can be connected to. Idempotent; safe to run from several devruns at
     /// once; killed at any moment, the next call heals what was left.
     fn ensure<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch>;
+
+    /// What is known of the database of this very name, without connecting to it.
+    fn describe<'a>(&'a self, name: &'a str) -> Step<'a, Option<Entry>>;
+
+    /// Every database there is beside the server's own, by name; also those that devrun did not make.
+    fn list(&self) -> Step<'_, Vec<Entry>>;
+
+    /// Makes the database a fresh copy of its parent; sessions in it are ended. Killed at any moment, its name stands for
+    /// what was there before or for the whole copy.
+    fn reset<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch>;
+
+    /// Deletes the database with everything in it; false when there was none.
+    fn delete<'a>(&'a self, name: &'a str) -> Step<'a, bool>;
 }
 
 /// The branch database a worktree asks for.
@@ -66,4 +80,25 @@ pub struct Branch {
     /// When it was made by this very call as an exact copy: the id of what it was copied from. A marker of success that
     /// names this id counts for the copy too.
     pub copied_from: Option<String>,
+}
+
+/// A branch database as it is told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// As in [`Branch::id`].
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it was copied from, by name where it still has one.
+    pub parent: Option<String>,
+    /// It carries devrun's remark.
+    pub made_by_devrun: bool,
+    /// The git branch it was made for.
+    pub git_branch: Option<String>,
+    /// The worktree it was made in.
+    pub worktree: Option<PathBuf>,
+    /// Bytes, as far as the provider knows without effort.
+    pub size: Option<u64>,
+    /// Why it must never be taken away: others work with it.
+    pub kept: Option<&'static str>,
 }

@@ -174,6 +174,10 @@ codes! {
     DatabaseUnavailable = "database-unavailable" => Database Environment,
     /// The branch database could not be created.
     DatabaseFailed = "database-failed" => Database Environment,
+    /// There is no branch database of that name.
+    DatabaseMissing = "database-missing" => Database,
+    /// A branch database must not be taken away: others work with it, or devrun did not make it.
+    DatabaseKept = "database-kept" => Database,
     /// The migration command failed.
     MigrationFailed = "migration-failed" => Migration Code,
     /// Several migration heads; merging them is a person's decision.
@@ -190,6 +194,8 @@ codes! {
     NotRunning = "not-running" => Busy,
     /// What was asked makes no sense, although the command line parses.
     Usage = "usage" => Usage,
+    /// What cannot be taken back needs a yes, and there was none.
+    NotConfirmed = "not-confirmed" => Usage,
     /// There is no process of that name.
     ProcessUnknown = "process-unknown" => Usage,
     /// The supervisor does not answer, or what was asked took longer than it may.

@@ -3,6 +3,7 @@
 //! Decides the order of work and nothing about processes: it ends where the supervisor begins.
 
 mod branch;
+mod databases;
 mod ground;
 mod neon;
 mod preview;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
-pub use self::branch::stop_unused_server;
+pub use self::branch::{masked, stop_unused_server};
+pub use self::databases::{Databases, client_program, migrate};
 pub use self::ground::{Ground, locate};
 pub use self::preview::{Preview, look, preview};
 use crate::context::Context;

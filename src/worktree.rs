@@ -4,6 +4,7 @@
 
 mod default;
 pub mod git;
+mod holder;
 mod locate;
 pub mod place;
 mod same;
@@ -14,6 +15,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use default::default_branch;
+pub use holder::holders;
 pub use locate::locate;
 pub use same::sees_same_files;
 

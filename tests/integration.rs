@@ -12,6 +12,8 @@ mod asking;
 mod config;
 #[path = "integration/control.rs"]
 mod control;
+#[path = "integration/db.rs"]
+mod db;
 #[path = "integration/faults.rs"]
 mod faults;
 #[path = "integration/ground.rs"]

@@ -1,9 +1,13 @@
 //! What the command line understands, and the help it gives.
 
+mod db;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+pub(super) use self::db::{Db, Named, Psql, Undo, Url as DbUrl};
 
 /// Turns this git worktree into a running, isolated copy of the product.
 ///
@@ -81,6 +85,9 @@ pub(super) enum Verb {
     Url(Url),
     /// Run a command in the stack's environment (its database, its ports, its .venv on PATH).
     Exec(Exec),
+    /// Look at the branch database, migrate it, start it over.
+    #[command(subcommand)]
+    Db(Db),
     /// Serve up, down, status, logs, restart and why to an agent, as MCP on standard input and output.
     Mcp,
     /// Print what a coding agent has to know, to paste into AGENTS.md or CLAUDE.md.

@@ -30,7 +30,7 @@ pub(super) async fn run(
     let limit = Duration::from_secs(args.timeout);
     let start = Instant::now();
     let record = match control::look(&worktree.state, START).await? {
-        State::Running(record) if !record.ending => {
+        State::Running(record) if !record.ending && record.errand.is_none() => {
             ctx.events.note(format!("already running (pid {})", record.pid));
             record
         }
@@ -74,6 +74,8 @@ async fn begin(ctx: &Context, args: &args::Up, worktree: &Worktree) -> Result<Re
         match control::look(&worktree.state, Duration::ZERO).await? {
             State::Running(record) if !record.ending && record.socket.is_some() => return Ok(record),
             State::Free if over => return Err(failed(worktree, &log, child).await),
+            // The one that was started waits for it, and says so when that takes too long.
+            State::Running(Record { errand: Some(_), .. }) if !over => tokio::time::sleep(POLL).await,
             _ if start.elapsed() > START => return Err(super::nobody_knows()),
             _ => tokio::time::sleep(POLL).await,
         }

@@ -8,13 +8,14 @@ use serde_json::json;
 
 use super::args;
 use crate::context::Context;
-use crate::control::{self, Record, State, registry, socket};
+use crate::control::{self, Claim, Record, State, registry, socket};
 use crate::error::{Code, Exit, Report};
 use crate::os::net;
 use crate::ports::guard;
 use crate::prepare;
 use crate::supervisor::sweep;
 use crate::ui::console::Console;
+use crate::worktree::Worktree;
 
 pub(super) async fn run(
     ctx: &Context,
@@ -26,6 +27,14 @@ pub(super) async fn run(
     let limit = Duration::from_secs(args.timeout);
     let start = Instant::now();
     let stopped = match control::look(&worktree.state, limit).await? {
+        // It is over by itself in a moment, and half of it would be worse.
+        State::Running(Record { errand: Some(doing), pid, .. }) => {
+            if !control::wait_until_free(&worktree.state, limit).await? {
+                let message = format!("another devrun (pid {pid}) is still {doing}");
+                return Err(Report::new(Code::AlreadyRunning, message).with_fix("try again in a moment"));
+            }
+            false
+        }
         State::Running(record) => {
             stop(&worktree.state, &record, limit).await?;
             ports_free(&record, limit.saturating_sub(start.elapsed())).await?;
@@ -34,20 +43,9 @@ pub(super) async fn run(
         State::Unknown => return Err(super::nobody_knows()),
         State::Free => false,
     };
-    // A supervisor and a keeper that were both killed leave processes that only their tag betrays.
     let left = match control::claim(&worktree.state)? {
-        Some(claim) if claim.unclean => {
-            let tag = sweep::worktree_tag(&worktree.path);
-            let left = sweep::kill_leftovers(&tag);
-            for trace in [socket::path(&ctx.dirs, &tag), registry::file(&ctx.dirs, &tag)] {
-                // Nobody finds anything by it any more.
-                let _ = std::fs::remove_file(trace);
-            }
-            prepare::stop_unused_server(ctx, &worktree)?;
-            claim.clear();
-            left
-        }
-        _ => 0,
+        Some(claim) => clean_up(ctx, &worktree, &claim)?,
+        None => 0,
     };
     let text = match (stopped, left) {
         (true, _) => "Stopped.\n".to_string(),
@@ -60,6 +58,22 @@ pub(super) async fn run(
         console.print(&text)
     };
     super::printed(printed)
+}
+
+/// Ends what a supervisor and a keeper left that were both killed: only its tag betrays it. Says how many processes that were.
+pub(super) fn clean_up(ctx: &Context, worktree: &Worktree, claim: &Claim) -> Result<usize, Report> {
+    if !claim.unclean {
+        return Ok(0);
+    }
+    let tag = sweep::worktree_tag(&worktree.path);
+    let left = sweep::kill_leftovers(&tag);
+    for trace in [socket::path(&ctx.dirs, &tag), registry::file(&ctx.dirs, &tag)] {
+        // Nobody finds anything by it any more.
+        let _ = std::fs::remove_file(trace);
+    }
+    prepare::stop_unused_server(ctx, worktree)?;
+    claim.clear();
+    Ok(left)
 }
 
 async fn stop(state: &std::path::Path, record: &Record, limit: Duration) -> Result<(), Report> {

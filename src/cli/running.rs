@@ -27,6 +27,7 @@ pub(super) struct Found {
 pub(super) async fn find(ctx: &Context) -> Result<Found, Report> {
     let worktree = prepare::locate(ctx).await?;
     let record = match control::look(&worktree.state, OTHERS).await? {
+        State::Running(record) if record.errand.is_some() => None,
         State::Running(record) => Some(record),
         State::Unknown => return Err(super::nobody_knows()),
         State::Free => None,

@@ -185,6 +185,8 @@ pub struct Neon {
     pub expires_in: Option<Duration>,
     /// Idle time until its compute sleeps.
     pub suspend_timeout: Option<Duration>,
+    /// Least and most compute units of its compute.
+    pub compute_units: Option<(f64, f64)>,
 }
 
 /// What the provider `command` runs. The branch's name is in `DEVRUN_DATABASE`.

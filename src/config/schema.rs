@@ -18,8 +18,17 @@ const TOP: &[&str] =
     &["name", "ports", "env_files", "env", "dependencies", "database", "processes", "procfile", "urls"];
 const DATABASE: &[&str] =
     &["provider", "branch", "parent", "url_env", "migrate", "local", "neon", "docker", "url", "command"];
-const NEON: &[&str] =
-    &["project_id", "parent", "database", "role", "pooled", "schema_only", "expires_in", "suspend_timeout"];
+const NEON: &[&str] = &[
+    "project_id",
+    "parent",
+    "database",
+    "role",
+    "pooled",
+    "schema_only",
+    "expires_in",
+    "suspend_timeout",
+    "compute_units",
+];
 
 /// Every key there is, wherever it stands; names that people choose are not among them.
 pub fn keys() -> impl Iterator<Item = &'static str> {
@@ -244,6 +253,7 @@ fn neon(node: &Node) -> Result<Neon, ConfigError> {
         schema_only: table.map("schema_only", Node::boolean)?,
         expires_in: table.map("expires_in", values::positive_duration)?,
         suspend_timeout: table.map("suspend_timeout", values::duration)?,
+        compute_units: table.map("compute_units", values::compute_units)?,
     })
 }
 

@@ -125,6 +125,7 @@ const SHOWN: &[&str] = &[
     "pooled",
     "expires_in",
     "suspend_timeout",
+    "compute_units",
 ];
 
 static PASSWORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(://[^\s:/@]*:)[^\s@]*@").ok());

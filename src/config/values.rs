@@ -40,6 +40,24 @@ fn parse_duration(text: &str) -> Option<Duration> {
     }
 }
 
+/// The size of a compute at Neon: `1`, or `0.25-2` when it may grow. Neon's least is 0.25.
+pub fn compute_units(node: &Node) -> Result<(f64, f64), ConfigError> {
+    let text = node.word()?;
+    parse_compute_units(text).ok_or_else(|| {
+        node.error(format!("takes compute units from 0.25 on, such as 1 or 0.25-2, not `{text}`"))
+    })
+}
+
+fn parse_compute_units(text: &str) -> Option<(f64, f64)> {
+    let (least, most) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| {
+        let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        text.parse().ok().filter(|number: &f64| plain && number.is_finite() && *number >= 0.25)
+    };
+    let (least, most) = (number(least)?, number(most)?);
+    (least <= most).then_some((least, most))
+}
+
 /// A signal by name, with or without `SIG`: its number.
 pub fn signal(node: &Node) -> Result<i32, ConfigError> {
     let text = node.word()?;
@@ -157,6 +175,23 @@ mod tests {
         ];
         for (text, millis) in cases {
             assert_eq!(parse_duration(text), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn compute_units_are_a_number_or_a_range() {
+        for (text, expected) in [
+            ("1", Some((1.0, 1.0))),
+            ("0.25-2", Some((0.25, 2.0))),
+            ("2-1", None),
+            ("0", None),
+            ("-1", None),
+            ("1e3", None),
+            ("nan", None),
+            ("1-", None),
+            ("small", None),
+        ] {
+            assert_eq!(parse_compute_units(text), expected, "{text}");
         }
     }
 

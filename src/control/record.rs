@@ -45,6 +45,9 @@ pub struct Record {
     /// It is taking everything down.
     #[serde(default)]
     pub ending: bool,
+    /// It runs nothing and holds the worktree for a moment only: to do this (`resetting dev-x`).
+    #[serde(default)]
+    pub errand: Option<String>,
 }
 
 impl Record {
@@ -61,6 +64,7 @@ impl Record {
             urls: Vec::new(),
             socket: None,
             ending: false,
+            errand: None,
         }
     }
 
@@ -203,6 +207,24 @@ pub async fn wait_until_free(state: &Path, limit: Duration) -> Result<bool, FsEr
         Ok(_) => Ok(true),
         Err(FsError::Locked { .. }) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits until the holder of the lock that says it is `pid` is gone, or another has taken its place; false when `limit` passed
+/// first.
+pub async fn wait_for_turn(state: &Path, pid: u32, limit: Duration) -> Result<bool, FsError> {
+    let start = Instant::now();
+    loop {
+        match look(state, Duration::ZERO).await? {
+            State::Running(record) if record.pid == pid => {}
+            State::Running(_) | State::Free => return Ok(true),
+            // One that goes, or comes and has not said who it is.
+            State::Unknown => {}
+        }
+        if start.elapsed() >= limit {
+            return Ok(false);
+        }
+        tokio::time::sleep(POLL).await;
     }
 }
 

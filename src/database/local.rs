@@ -6,6 +6,7 @@
 mod account;
 mod binaries;
 mod branches;
+mod catalogue;
 mod cluster;
 mod error;
 mod fetch;
@@ -14,6 +15,7 @@ mod server;
 mod state;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -32,7 +34,8 @@ use self::branches::{Found, Made};
 use self::cluster::{Cluster, Settings};
 use self::server::Silence;
 use self::state::{Kinship, State};
-use super::{Branch, Provider, Step, Wanted};
+use super::undo::UndoError;
+use super::{Branch, Entry, Provider, Step, Wanted};
 use crate::context::Context;
 use crate::error::Report;
 use crate::event::{Event, Step as Preparation};
@@ -92,6 +95,22 @@ impl Local {
         let Some(id) = state::known_id(&request.shared)? else { return Ok(None) };
         let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
         Ok(State::load(&cluster.state())?.map(|state| state.url(name)))
+    }
+
+    /// Whether the repository's server runs, without starting it.
+    pub fn is_running(ctx: &Context, request: &LocalRequest) -> Result<bool, Report> {
+        let account = Account::choose(ctx, request.owner_uid)?;
+        let Some(id) = state::known_id(&request.shared)? else { return Ok(false) };
+        let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
+        Ok(server::running(&cluster.data()).is_some())
+    }
+
+    /// A client program such as `psql`: the user's own, else one that came with a server; `None` where there is none.
+    pub fn program(ctx: &Context, request: &LocalRequest, name: &str) -> Option<PathBuf> {
+        ctx.which(name).or_else(|| {
+            let home = Account::choose(ctx, request.owner_uid).ok().map(|account| account.home(&ctx.dirs));
+            binaries::program(home.as_ref(), request.bin.as_deref(), name)
+        })
     }
 
     /// Stops the repository's server if it runs for nobody: every devrun that would have was killed.
@@ -336,15 +355,18 @@ impl Local {
 
     async fn make(&self, wanted: &Wanted) -> Result<(Found, Made), LocalError> {
         let watcher = self.client().await?;
+        branches::make(&self.maker().await?, &watcher, wanted, &self.ctx.events).await
+    }
+
+    /// A connection of its own: closing it gives the makers' lock back, however this ends.
+    async fn maker(&self) -> Result<Client, LocalError> {
         let state = self.state.borrow().clone();
-        // A connection of its own: closing it gives the makers' lock back, however this ends.
-        let maker = server::connect(&state).await.map_err(|refusal| LocalError::Sql {
+        server::connect(&state).await.map_err(|refusal| LocalError::Sql {
             doing: "connect to the local server".into(),
             reason: match refusal {
                 server::Refusal::Password(said) | server::Refusal::NotNow(said) => said,
             },
-        })?;
-        branches::make(&maker, &watcher, wanted, &self.ctx.events).await
+        })
     }
 
     fn branch(
@@ -386,6 +408,38 @@ impl Provider for Local {
                     self.branch(name, found, DatabaseOrigin::CopyOf(wanted.parent.clone()), Some(id))
                 }
             })
+        })
+    }
+
+    fn describe<'a>(&'a self, name: &'a str) -> Step<'a, Option<Entry>> {
+        Box::pin(async move {
+            let found = catalogue::entries(&*self.client().await?, Some(name)).await?;
+            Ok(found.into_iter().next())
+        })
+    }
+
+    fn list(&self) -> Step<'_, Vec<Entry>> {
+        Box::pin(async move { Ok(catalogue::entries(&*self.client().await?, None).await?) })
+    }
+
+    fn reset<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch> {
+        Box::pin(async move {
+            let (name, parent) = (&wanted.name, &wanted.parent);
+            if parent == name {
+                return Err(UndoError::Orphan(name.clone()).into());
+            }
+            let watcher = self.client().await?;
+            let (made, copied) =
+                undo::reset(&self.maker().await?, &watcher, wanted, &self.ctx.events).await?;
+            Ok(self.branch(name, made, DatabaseOrigin::CopyOf(parent.clone()), Some(copied)))
+        })
+    }
+
+    fn delete<'a>(&'a self, name: &'a str) -> Step<'a, bool> {
+        Box::pin(async move {
+            // Makes the server run if need be.
+            self.client().await?;
+            Ok(undo::delete(&self.maker().await?, name, &self.ctx.events).await?)
         })
     }
 }

@@ -8,6 +8,7 @@ mod failure;
 mod inputs;
 mod marker;
 pub mod secret;
+mod standing;
 mod traceback;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,7 @@ pub use self::failure::{MigrateError, Trouble};
 use self::inputs::Inputs;
 use self::marker::Marker;
 use self::secret::Mask;
+pub use self::standing::{Standing, standing};
 use crate::context::Context;
 use crate::database::Branch;
 use crate::database::connect::connect;

@@ -13,9 +13,11 @@ mod names;
 mod project;
 mod record;
 mod settle;
+mod undo;
 mod verdict;
 mod wire;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -32,7 +34,7 @@ use self::error::Failure;
 use self::http::{Base, Link};
 use self::record::Record;
 use self::settle::Compute;
-use super::{Branch, Provider, Step, Wanted};
+use super::{Branch, Entry, Provider, Step, Wanted};
 use crate::context::Context;
 use crate::error::Report;
 use crate::event::{Event, Step as Preparation};
@@ -121,6 +123,8 @@ pub struct NeonRequest {
     pub expires_in: Option<Duration>,
     /// Idle time until its compute sleeps.
     pub suspend_timeout: Option<Duration>,
+    /// Least and most compute units of its compute.
+    pub compute_units: Option<(f64, f64)>,
     /// The repository, for the branch's annotation.
     pub repository: String,
     /// The worktree's own state folder.
@@ -137,6 +141,8 @@ pub struct Neon {
     ctx: Context,
     request: NeonRequest,
     api: Api,
+    /// Whether the branch that was taken up may expire: one that others work with never does.
+    expires: Cell<bool>,
 }
 
 impl Neon {
@@ -144,13 +150,13 @@ impl Neon {
     pub fn open(ctx: &Context, request: NeonRequest) -> Result<Neon, Report> {
         let base = Base::parse(request.host.as_deref().unwrap_or(HOST)).map_err(NeonError::Host)?;
         let api = Api {
-            link: Link::new(base, request.key.clone()),
+            link: Link::new(base, request.key.clone(), request.pace.answer),
             project: request.project.clone(),
             pace: request.pace,
             events: ctx.events.clone(),
             turns: ctx.dirs.runtime.join("neon-turns.lock"),
         };
-        Ok(Neon { ctx: ctx.clone(), request, api })
+        Ok(Neon { ctx: ctx.clone(), request, api, expires: Cell::new(true) })
     }
 
     /// What this worktree remembers: the URLs, pooled and direct, that the branch `name` had when it was last used. Asks nobody.
@@ -164,9 +170,10 @@ impl Neon {
         Record::forget(state);
     }
 
-    /// Moves the day on which the branch `id` expires, if it is to expire at all. A refusal is a warning: the branch works.
+    /// Moves the day on which the branch `id`, just taken up, expires, if it is to expire at all: the default branch, a
+    /// protected one and the one that is copied never are. A refusal is a warning: the branch works.
     pub async fn refresh(&self, id: &str) {
-        let Some(at) = self.expiry(SystemTime::now()) else { return };
+        let Some(at) = self.expiry(SystemTime::now()).filter(|_| self.expires.get()) else { return };
         if let Err(failure) = self.api.expire(id, &at).await {
             let error = self.told(failure, "set when the branch expires");
             let why = crate::error::Explain::why(&error).unwrap_or_default();
@@ -177,7 +184,8 @@ impl Neon {
     }
 
     fn compute(&self) -> Compute {
-        Compute { suspend_timeout: self.request.suspend_timeout }
+        let NeonRequest { suspend_timeout, compute_units, .. } = self.request;
+        Compute { suspend_timeout, compute_units }
     }
 
     fn told(&self, failure: Failure, doing: &str) -> NeonError {
@@ -241,6 +249,7 @@ impl Neon {
     /// A branch that is there: as remembered, else made usable and asked for its URLs.
     async fn existing(&self, found: wire::Branch) -> Result<Branch, Report> {
         self.guard(&found)?;
+        self.expires.set(guard::what(&found, self.request.parent.as_deref()).is_none());
         let remembered = Record::load(&self.request.state, &wish(&self.request))?;
         let (url, direct_url) = match remembered.filter(|record| record.branch == found.id) {
             Some(record) if found.is_settled() => (record.url, record.direct_url),
@@ -262,6 +271,15 @@ impl Neon {
             origin: DatabaseOrigin::Existing,
             copied_from: None,
         })
+    }
+
+    /// The URLs of a branch that is there: as remembered, else asked for.
+    async fn addresses(&self, branch: &wire::Branch) -> Result<(String, String), Report> {
+        let remembered = Record::load(&self.request.state, &wish(&self.request))?;
+        match remembered.filter(|record| record.branch == branch.id && branch.is_settled()) {
+            Some(record) => Ok((record.url, record.direct_url)),
+            None => Ok(self.urls(branch, Vec::new()).await?),
+        }
     }
 
     /// The URL for the application and the direct one. `known` are the branch's databases when they were told already.
@@ -330,7 +348,8 @@ impl Provider for Neon {
     fn find<'a>(&'a self, name: &'a str) -> Step<'a, Option<Branch>> {
         Box::pin(async move {
             let Some(found) = self.look(name).await? else { return Ok(None) };
-            let (url, direct_url) = self.urls(&found, Vec::new()).await?;
+            self.guard(&found)?;
+            let (url, direct_url) = self.addresses(&found).await?;
             Ok(Some(Branch {
                 id: found.id,
                 name: found.name,
@@ -344,5 +363,21 @@ impl Provider for Neon {
 
     fn ensure<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch> {
         Box::pin(self.ensure_branch(wanted))
+    }
+
+    fn describe<'a>(&'a self, name: &'a str) -> Step<'a, Option<Entry>> {
+        Box::pin(async move { Ok(self.entry(name).await?.map(|(_, entry)| entry)) })
+    }
+
+    fn list(&self) -> Step<'_, Vec<Entry>> {
+        Box::pin(async move { Ok(self.entries().await?) })
+    }
+
+    fn reset<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch> {
+        Box::pin(self.reset_branch(wanted))
+    }
+
+    fn delete<'a>(&'a self, name: &'a str) -> Step<'a, bool> {
+        Box::pin(self.delete_branch(name))
     }
 }

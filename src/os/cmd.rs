@@ -1,8 +1,8 @@
 //! Every subprocess of preparation: git, package managers, migrations, database servers' tools.
 //!
 //! Owns bounds: each runs in a session of its own (a Ctrl-C never reaches it directly), has a time limit, stdin is
-//! empty unless given, and its whole group is killed when it is not waited for to the end. Refuses shells except
-//! through [`Cmd::shell`], which is for command lines the user wrote.
+//! empty unless given, and its whole group is killed when it is not waited for to the end; [`Cmd::foreground`] alone gives
+//! all that up. Refuses shells except through [`Cmd::shell`], which is for command lines the user wrote.
 //! Must be used from the thread that lives as long as the program: children die with the thread that made them.
 
 use std::ffi::{OsStr, OsString};
@@ -264,6 +264,12 @@ impl Cmd {
             status.map_or(Ending::Code(255), ending)
         });
         Ok(Detached { pid, ended })
+    }
+
+    /// Starts it in our place on the terminal: our streams, our session and group, no time limit. The keys of the terminal reach
+    /// it, and us too.
+    pub fn foreground(&self) -> Result<Child, CmdError> {
+        tokio::process::Command::from(self.command()).spawn().map_err(|source| self.not_started(source))
     }
 
     fn spawn(&self) -> Result<Running, CmdError> {

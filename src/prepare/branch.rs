@@ -21,7 +21,7 @@ use crate::plan::{Database, DatabaseOrigin, Environment, Need};
 use crate::worktree::{self, Worktree};
 
 /// The provider whose URLs may go through a pooler.
-const NEON: &str = "neon";
+pub(super) const NEON: &str = "neon";
 /// How long a migration may take.
 const MIGRATION: Duration = Duration::from_mins(10);
 
@@ -55,7 +55,7 @@ impl Settled {
 }
 
 /// `url` with stars for its password.
-pub(super) fn masked(url: &str) -> String {
+pub fn masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
     match rest.split_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
         Some((user, host)) => format!("{scheme}://{user}:***@{host}"),
@@ -67,6 +67,8 @@ pub(super) fn masked(url: &str) -> String {
 pub(super) struct Choosing {
     pub(super) asked: resolve::Database,
     pub(super) wanted: Wanted,
+    /// What the default branch's own database is called, where there is a default branch.
+    pub(super) default: Option<String>,
     /// Present when Neon is the provider.
     pub(super) neon: Option<NeonRequest>,
 }
@@ -80,11 +82,15 @@ pub(super) fn choose(ctx: &Context, ground: &Ground) -> Result<Option<Choosing>,
     }
     let neon = neon::request(ctx, ground, &asked)?;
     let name = if neon.is_some() { fit(&asked.branch) } else { names::safe(&asked.branch) };
-    let parent = match (&asked.parent, ground.default_branch.as_deref()) {
-        (Some(parent), _) => names::safe(parent),
-        (None, Some(default)) => {
-            names::safe(&database.branch.render(&ground.scope.clone().with_branch(default))?)
+    let default = match ground.default_branch.as_deref() {
+        Some(branch) => {
+            Some(names::safe(&database.branch.render(&ground.scope.clone().with_branch(branch))?))
         }
+        None => None,
+    };
+    let parent = match (&asked.parent, &default) {
+        (Some(parent), _) => names::safe(parent),
+        (None, Some(default)) => default.clone(),
         (None, None) => name.clone(),
     };
     let label = match ground.branch() {
@@ -94,6 +100,7 @@ pub(super) fn choose(ctx: &Context, ground: &Ground) -> Result<Option<Choosing>,
     Ok(Some(Choosing {
         asked,
         neon,
+        default,
         wanted: Wanted { label, name, parent, worktree: ground.worktree.path.clone() },
     }))
 }
@@ -111,7 +118,7 @@ pub(super) fn local(ground: &Ground, asked: &resolve::Database) -> Result<LocalR
     Ok(request(&ground.worktree, asked.local_bin.as_ref().map(|bin| ground.folder(bin))))
 }
 
-fn request(worktree: &Worktree, bin: Option<PathBuf>) -> LocalRequest {
+pub(super) fn request(worktree: &Worktree, bin: Option<PathBuf>) -> LocalRequest {
     let npmrc = worktree.path.join(".npmrc");
     LocalRequest {
         shared: worktree.shared.clone(),
@@ -139,7 +146,7 @@ pub(super) async fn ensure(
     allow_parent: bool,
     entrust: Entrust<'_>,
 ) -> Result<Option<Settled>, Report> {
-    let Some(Choosing { asked, wanted, neon }) = choose(ctx, &ground)? else { return Ok(None) };
+    let Some(Choosing { asked, wanted, neon, .. }) = choose(ctx, &ground)? else { return Ok(None) };
     let start = Instant::now();
     let ensured = async {
         if let Some(request) = neon {
@@ -192,6 +199,18 @@ async fn make(
     if let Some(branch) = provider.find(&wanted.name).await? {
         return Ok(branch);
     }
+    make_parent(ctx, ground, progress, provider, wanted).await?;
+    provider.ensure(wanted).await
+}
+
+/// Makes and migrates the parent when it is missing and this worktree may migrate it.
+pub(super) async fn make_parent(
+    ctx: &Context,
+    ground: &Ground,
+    progress: &Progress,
+    provider: &dyn Provider,
+    wanted: &Wanted,
+) -> Result<(), Report> {
     let has_parent = wanted.parent != wanted.name;
     if has_parent
         && provider.find(&wanted.parent).await?.is_none()
@@ -203,7 +222,7 @@ async fn make(
         let env = ground.environment(ctx, Some(address))?;
         migrate(ctx, ground, &env, &parent, progress).await?;
     }
-    provider.ensure(wanted).await
+    Ok(())
 }
 
 /// True when this worktree's migrations are the default branch's, so that running them in the parent puts nothing there
@@ -264,7 +283,7 @@ pub(super) async fn migrate(
 }
 
 /// What the migration command itself needs.
-fn tools(ground: &Ground, migrate: &crate::config::model::Migrate) -> BTreeSet<Need> {
+pub(super) fn tools(ground: &Ground, migrate: &crate::config::model::Migrate) -> BTreeSet<Need> {
     let mut needs = needs::infer(&migrate.run, &ground.config.configured(), false);
     needs.remove(&Need::Database);
     needs

@@ -57,6 +57,7 @@ pub(super) fn request(
         schema_only: database.neon.schema_only.unwrap_or(false),
         expires_in: database.neon.expires_in,
         suspend_timeout: database.neon.suspend_timeout,
+        compute_units: database.neon.compute_units,
         repository: ground.repository(),
         state: ground.worktree.state.clone(),
         grant: if database.branch.text.contains("${") { Grant::No } else { Grant::Named },

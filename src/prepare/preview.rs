@@ -31,7 +31,7 @@ pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
     let mut ground = look(ctx).await?;
     let (known, shown) = match branch::choose(ctx, &ground)? {
         None => (None, None),
-        Some(Choosing { asked, wanted, neon }) => {
+        Some(Choosing { asked, wanted, neon, .. }) => {
             let (provider, urls) = if let Some(request) = &neon {
                 let urls = Neon::address(request, &wanted.name)?;
                 ("neon", urls.map(|(url, direct)| (url, Some(direct))))

@@ -5,6 +5,8 @@
 //! cannot keep a Ctrl-C from being obeyed. Nor does one who stopped reading standard output keep standard error from
 //! being written.
 
+mod question;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;

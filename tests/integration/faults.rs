@@ -259,6 +259,6 @@ fn a_migration_that_fails() {
     error: migrating dev-x failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
       fault: the code, not the environment
       why: Can't locate revision
-      fix: the database was migrated by code that this worktree does not have, such as another branch or a rebased one: drop the database (docs/database.md says how), then run `devrun` again
+      fix: the database was migrated by code that this worktree does not have, such as another branch or a rebased one: `devrun db reset` makes it a copy of its parent again (what is in it is lost), then run `devrun` again
     "#);
 }

@@ -1,11 +1,25 @@
 //! Branch databases on Neon: the double in place of the service, a real Postgres behind it, the real devrun in front.
 
+#[path = "neon/asleep.rs"]
+mod asleep;
+#[path = "neon/contract.rs"]
+mod contract;
 #[path = "neon/faults.rs"]
 mod faults;
+#[path = "neon/keys.rs"]
+mod keys;
+#[path = "neon/machines.rs"]
+mod machines;
 #[path = "neon/naive.rs"]
 mod naive;
+#[path = "neon/product.rs"]
+mod product;
+#[path = "neon/real.rs"]
+mod real;
 #[path = "neon/runs.rs"]
 mod runs;
+#[path = "neon/undo.rs"]
+mod undo;
 
 use std::path::{Path, PathBuf};
 
@@ -33,23 +47,7 @@ impl World {
     }
 
     fn around(neon: Neon, database: &str) -> World {
-        let mut sandbox = Sandbox::new();
-        let log = sandbox.path().join("migrations.log");
-        let text = format!(
-            "ports: {{ web: {} }}\ndatabase:\n  migrate:\n    run: '[ ! -e ../hold ] || sleep 601; echo \"$DEVRUN_BRANCH ${{DATABASE_URL##*@}}\" >> {}'\n    \
-             inputs: [migrations/*.sql]\n{database}\nprocesses:\n  web:\n    run: [devrun-fixture, 'env:DATABASE_URL', \
-             'env:DATABASE_URL_UNPOOLED', ready, sleep]\n    ready: {{ log: ready }}\n",
-            base(),
-            log.display()
-        );
-        sandbox.repo_with(&[
-            ("devrun.yaml", &text),
-            ("migrations/1.sql", "select 1;\n"),
-            (".gitignore", ".env\n"),
-        ]);
-        // In the main worktree only.
-        let env = format!("NEON_API_KEY={KEY}\nNEON_PROJECT_ID={PROJECT}\n");
-        sandbox.write(&sandbox.main().join(".env"), &env);
+        let mut sandbox = furnish(database, KEY, PROJECT);
         sandbox.set("NEON_API_HOST", neon.host());
         World { sandbox, neon }
     }
@@ -83,6 +81,28 @@ impl World {
     fn worktree(&self, name: &str, branch: &str) -> PathBuf {
         self.sandbox.worktree(name, branch)
     }
+}
+
+/// A repository whose every migration adds a line to a file; key and project stand in its main worktree only.
+fn furnish(database: &str, key: &str, project: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let log = sandbox.path().join("migrations.log");
+    let text = format!(
+        "ports: {{ web: {} }}\ndatabase:\n  migrate:\n    run: '[ ! -e ../hold ] || sleep 601; echo \"$DEVRUN_BRANCH ${{DATABASE_URL##*@}}\" >> {}'\n    \
+             inputs: [migrations/*.sql]\n{database}\nprocesses:\n  web:\n    run: [devrun-fixture, 'env:DATABASE_URL', \
+             'env:DATABASE_URL_UNPOOLED', ready, sleep]\n    ready: {{ log: ready }}\n",
+        base(),
+        log.display()
+    );
+    sandbox.repo_with(&[
+        ("devrun.yaml", &text),
+        ("migrations/1.sql", "select 1;\n"),
+        (".gitignore", ".env\n"),
+    ]);
+    // In the main worktree only.
+    let env = format!("NEON_API_KEY={key}\nNEON_PROJECT_ID={project}\n");
+    sandbox.write(&sandbox.main().join(".env"), &env);
+    sandbox
 }
 
 /// `None`, and says so, where Postgres is not installed.
@@ -150,6 +170,7 @@ fn ensure_in(
         schema_only: false,
         expires_in: None,
         suspend_timeout: None,
+        compute_units: None,
         repository: "repo".into(),
         state: state.into(),
         grant: Grant::No,

@@ -6,6 +6,8 @@
 mod again;
 #[path = "stack/broken.rs"]
 mod broken;
+#[path = "stack/database.rs"]
+mod database;
 #[path = "stack/first_run.rs"]
 mod first_run;
 #[path = "stack/handed.rs"]

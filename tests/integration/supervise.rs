@@ -21,7 +21,7 @@ mod stopping;
 #[path = "supervise/streams.rs"]
 mod streams;
 #[path = "supervise/terminal.rs"]
-mod terminal;
+pub(crate) mod terminal;
 
 use std::fmt::Write;
 use std::io::Read;

@@ -1,21 +1,26 @@
 //! A double of Neon's API v2 on loopback, with a real Postgres behind it: each branch is a real database. It remembers what
-//! it was asked, so that a test can count, and fails on demand.
+//! it was asked, so that a test can count, and fails on demand. What it is asked and answers is held to Neon's own description.
 
+pub(crate) mod contract;
 mod postgres;
 mod service;
+mod shapes;
+mod undo;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-pub(crate) use self::postgres::{PASSWORD, ROLE};
+pub(crate) use self::postgres::PASSWORD;
 
 /// The only key it accepts: must be seen nowhere.
 pub(crate) const KEY: &str = "napi_Xsecretkey7";
+/// How long an operation is `scheduling`, and `running` after that, unless a test says otherwise.
+const STEP: Duration = Duration::from_millis(60);
 /// The only project it has.
 pub(crate) const PROJECT: &str = "quiet-moon-123456";
 
@@ -26,7 +31,11 @@ pub(crate) struct Call {
     /// Below the project, without its query.
     pub(crate) path: String,
     pub(crate) query: String,
+    /// `Null` without one.
+    pub(crate) body: Value,
     pub(crate) status: u16,
+    /// When it came.
+    pub(crate) at: Instant,
 }
 
 /// What goes wrong with a request, instead of or after doing it.
@@ -40,6 +49,8 @@ pub(crate) enum Fault {
     Mask(u16, String),
     /// It is done, and half of the answer comes.
     HalfAnswer,
+    /// Nothing is done, and no answer ever comes.
+    Silence,
 }
 
 impl Fault {
@@ -69,12 +80,23 @@ struct Operation {
     id: String,
     branch: String,
     action: &'static str,
-    begun: std::time::Instant,
+    begun: Instant,
+    step: Duration,
     fails: bool,
 }
 
+/// What is reached by TLS only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tls {
+    Nowhere,
+    /// Their URLs demand it, and logins bound to the certificate.
+    ForDatabases,
+    /// The API, too.
+    Everywhere,
+}
+
 /// Everything about the one project.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) branches: Vec<Branch>,
     operations: Vec<Operation>,
@@ -83,15 +105,43 @@ pub(crate) struct State {
     pub(crate) faults: VecDeque<(&'static str, &'static str, Fault)>,
     /// How long each answer takes.
     pub(crate) delay: Duration,
+    /// How long each stage of an operation lasts.
+    pub(crate) step: Duration,
+    /// Names of the databases on each branch; `neondb` when there are none.
+    pub(crate) databases: Vec<String>,
+    /// Where requests and answers do not keep to Neon's description of its API.
+    pub(crate) breaches: Vec<String>,
+    /// Where the databases' URLs lead in place of Postgres itself.
+    pub(crate) door: Option<u16>,
     /// The next compute does not start.
     pub(crate) compute_fails: bool,
     /// While operations run, changes are refused with 423.
     pub(crate) locks: bool,
-    /// URLs demand encryption and logins bound to the certificate.
-    encrypted: bool,
+    tls: Tls,
     /// What vouches for the certificate then, as PEM.
     pub(crate) authority: Option<String>,
     next: u32,
+}
+
+impl State {
+    fn new() -> State {
+        State {
+            branches: Vec::new(),
+            operations: Vec::new(),
+            calls: Vec::new(),
+            faults: VecDeque::new(),
+            delay: Duration::ZERO,
+            step: STEP,
+            databases: Vec::new(),
+            breaches: Vec::new(),
+            door: None,
+            compute_fails: false,
+            locks: false,
+            tls: Tls::Nowhere,
+            authority: None,
+            next: 0,
+        }
+    }
 }
 
 /// The running double.
@@ -106,13 +156,19 @@ pub(crate) struct Neon {
 impl Neon {
     /// Starts it with a default branch `main`; `None` where Postgres is not installed.
     pub(crate) fn start() -> Option<Neon> {
-        Neon::serve(State::default())
+        Neon::serve(State::new())
     }
 
     /// The same with databases that can be reached by TLS only; `None` also without openssl.
     pub(crate) fn start_encrypted() -> Option<Neon> {
         which::which("openssl").ok()?;
-        Neon::serve(State { encrypted: true, ..State::default() })
+        Neon::serve(State { tls: Tls::ForDatabases, ..State::new() })
+    }
+
+    /// The same, and the API is reached by TLS only, too.
+    pub(crate) fn start_guarded() -> Option<Neon> {
+        which::which("openssl").ok()?;
+        Neon::serve(State { tls: Tls::Everywhere, ..State::new() })
     }
 
     fn serve(state: State) -> Option<Neon> {
@@ -133,7 +189,14 @@ impl Neon {
 
     /// What `NEON_API_HOST` is to be.
     pub(crate) fn host(&self) -> String {
-        format!("http://127.0.0.1:{}/api/v2", self.port)
+        let origin =
+            if self.state().tls == Tls::Everywhere { "https://localhost" } else { "http://127.0.0.1" };
+        format!("{origin}:{}/api/v2", self.port)
+    }
+
+    /// Where Postgres listens.
+    pub(crate) fn postgres_port(&self) -> u16 {
+        self.postgres
     }
 
     /// The project, to look at and to change.
@@ -154,6 +217,13 @@ impl Neon {
     /// The branch of this name.
     pub(crate) fn branch(&self, name: &str) -> Option<Branch> {
         self.state().branches.iter().find(|branch| branch.name == name).cloned()
+    }
+
+    /// Ends what goes on at the moment.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.state();
+        state.step = STEP;
+        state.operations.iter_mut().for_each(|operation| operation.step = Duration::ZERO);
     }
 
     /// Removes a branch as somebody else would. Its database stays, as on a soft deletion.
@@ -187,6 +257,10 @@ impl Drop for Neon {
     fn drop(&mut self) {
         let _ = self.stop.take().map(|stop| stop.send(()));
         let ended = self.thread.take().map(JoinHandle::join);
-        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the double failed");
+        if !std::thread::panicking() {
+            assert!(matches!(ended, Some(Ok(()))), "the double failed");
+            let breaches = std::mem::take(&mut self.state().breaches);
+            assert!(breaches.is_empty(), "Neon's description does not allow:\n{}", breaches.join("\n"));
+        }
     }
 }

@@ -127,6 +127,15 @@ pub(super) fn server_env() -> [(&'static str, &'static str); 3] {
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LC_ALL", "C"), ("TZ", "UTC")]
 }
 
+/// The program `name` beside a server's programs: the setting's, those fetched, the system's, the newest first.
+pub(super) fn program(home: Option<&Home>, setting: Option<&Path>, name: &str) -> Option<PathBuf> {
+    let chosen = setting.into_iter().flat_map(|folder| [folder.join("bin"), folder.to_path_buf()]);
+    let majors = || (OLDEST..=NEWEST).rev();
+    let fetched = majors().filter_map(|major| fetch::cached(home?, package(major)?));
+    let mut places = chosen.chain(fetched).chain(majors().flat_map(usual_folders));
+    places.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
+}
+
 /// Where packagers put a server of `major`: Debian, Red Hat's PGDG, Homebrew on both kinds of Mac, Postgres.app.
 fn usual_folders(major: u32) -> [PathBuf; 5] {
     [

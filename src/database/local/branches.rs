@@ -22,7 +22,7 @@ use crate::event::{Event, Events, Step};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long other devruns may take to make their databases.
 const TURN_LIMIT: Duration = Duration::from_mins(10);
-const TEMPORARY: &str = "_devrun-tmp-";
+pub(super) const TEMPORARY: &str = "_devrun-tmp-";
 /// Any number, the same in all devruns: `devr` in ASCII.
 const MAKERS: u32 = 0x6465_7672;
 
@@ -31,7 +31,7 @@ const MAKERS: u32 = 0x6465_7672;
 pub(super) struct Found {
     /// Cluster and number of the database: names this very database for good.
     pub(super) id: String,
-    oid: String,
+    pub(super) oid: String,
 }
 
 /// How [`make`] came by a database.
@@ -89,7 +89,7 @@ pub(super) async fn make(
 }
 
 /// Waits until nobody else makes a database in this cluster.
-async fn take_turn(maker: &Client, events: &Events) -> Result<(), LocalError> {
+pub(super) async fn take_turn(maker: &Client, events: &Events) -> Result<(), LocalError> {
     let start = Instant::now();
     let mut told = false;
     let sql = format!("SET statement_timeout = '15min'; SELECT pg_try_advisory_lock({MAKERS})");
@@ -113,7 +113,7 @@ async fn take_turn(maker: &Client, events: &Events) -> Result<(), LocalError> {
 }
 
 /// Drops what killed makers left. The caller holds the lock, so nobody is making anything.
-async fn sweep(maker: &Client) -> Result<(), LocalError> {
+pub(super) async fn sweep(maker: &Client) -> Result<(), LocalError> {
     let doing = "clear away half-made databases";
     let sql = format!("SELECT datname FROM pg_database WHERE starts_with(datname, {})", literal(TEMPORARY));
     for name in rows(maker, &sql, doing).await?.into_iter().filter_map(|row| row.into_iter().next()?) {
@@ -123,15 +123,47 @@ async fn sweep(maker: &Client) -> Result<(), LocalError> {
     Ok(())
 }
 
-struct Copier<'a> {
-    maker: &'a Client,
-    watcher: &'a Client,
-    events: &'a Events,
+pub(super) struct Copier<'a> {
+    pub(super) maker: &'a Client,
+    pub(super) watcher: &'a Client,
+    pub(super) events: &'a Events,
+}
+
+/// A lock that a statement of the maker's takes on a database before it waits for the sessions there to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// To copy it: those in a transaction may finish it, for a while.
+    Copy,
+    /// To take it away: they are ended at once.
+    Removal,
+}
+
+impl Hold {
+    const fn mode(self) -> &'static str {
+        match self {
+            Hold::Copy => "ShareLock",
+            Hold::Removal => "AccessExclusiveLock",
+        }
+    }
+
+    const fn patience(self) -> Duration {
+        match self {
+            Hold::Copy => PATIENCE,
+            Hold::Removal => Duration::ZERO,
+        }
+    }
+}
+
+/// Sessions that were ended: process id and program of each; and for how long newcomers waited.
+#[derive(Debug, Default)]
+pub(super) struct Interrupted {
+    sessions: BTreeMap<String, String>,
+    took: Duration,
 }
 
 impl Copier<'_> {
     /// The parent, made empty when there is none: a branch can come before anything was done on the default branch.
-    async fn parent(&self, wanted: &Wanted) -> Result<Found, LocalError> {
+    pub(super) async fn parent(&self, wanted: &Wanted) -> Result<Found, LocalError> {
         let name = &wanted.parent;
         if let Some(found) = look(self.maker, name).await? {
             return Ok(found);
@@ -146,6 +178,14 @@ impl Copier<'_> {
     }
 
     async fn create(&self, wanted: &Wanted, name: &str, parent: Option<&Found>) -> Result<(), LocalError> {
+        let temporary = self.fill(wanted, parent).await?;
+        let sql = format!("BEGIN; {}; COMMIT", publication(wanted, &temporary, parent));
+        self.maker.batch_execute(&sql).await.map_err(LocalError::sql(format!("make database {name}")))
+    }
+
+    /// Makes the whole database under a temporary name, which it returns.
+    pub(super) async fn fill(&self, wanted: &Wanted, parent: Option<&Found>) -> Result<String, LocalError> {
+        let name = &wanted.name;
         let doing = || match parent {
             Some(_) => format!("copy database {} to {name}", wanted.parent),
             None => format!("make database {name}"),
@@ -159,80 +199,95 @@ impl Copier<'_> {
             identifier(template)
         );
         match parent {
-            Some(parent) => self.copy(&sql, &wanted.parent, parent).await,
-            None => self.maker.batch_execute(&sql).await.map_err(LocalError::sql(doing())),
-        }?;
-        // One transaction: the remark travels with the name.
-        let sql = format!(
-            "BEGIN; COMMENT ON DATABASE {0} IS {1}; ALTER DATABASE {0} RENAME TO {2}; COMMIT",
-            identifier(&temporary),
-            literal(&remark(wanted, parent, SystemTime::now())),
-            identifier(name)
-        );
-        self.maker.batch_execute(&sql).await.map_err(LocalError::sql(doing()))
+            Some(parent) => {
+                let interrupted = self.run(&sql, &doing(), parent, Hold::Copy).await?;
+                if !interrupted.sessions.is_empty() {
+                    self.events.warn(told(&wanted.parent, &interrupted));
+                }
+            }
+            None => self.maker.batch_execute(&sql).await.map_err(LocalError::sql(doing()))?,
+        }
+        Ok(temporary)
     }
 
-    /// Runs the copy, and sees to it that the parent's sessions do not hold it up.
-    async fn copy(&self, sql: &str, name: &str, parent: &Found) -> Result<(), LocalError> {
-        let doing = format!("copy database {name}");
-        let backend = rows(self.maker, "SELECT pg_backend_pid()", &doing).await?;
+    /// Runs a statement that waits for the end of all sessions in `database`, and sees to it that they end.
+    pub(super) async fn run(
+        &self,
+        sql: &str,
+        doing: &str,
+        database: &Found,
+        hold: Hold,
+    ) -> Result<Interrupted, LocalError> {
+        let backend = rows(self.maker, "SELECT pg_backend_pid()", doing).await?;
         let backend = backend.into_iter().next().and_then(|row| row.into_iter().next()?).unwrap_or_default();
-        let create = self.maker.batch_execute(sql);
-        tokio::pin!(create);
+        let statement = self.maker.batch_execute(sql);
+        tokio::pin!(statement);
         let begin = Instant::now();
-        let mut ended: BTreeMap<String, String> = BTreeMap::new();
+        let mut sessions: BTreeMap<String, String> = BTreeMap::new();
         let mut first: Option<Instant> = None;
         let done = loop {
             tokio::select! {
-                done = &mut create => break done,
+                done = &mut statement => break done,
                 () = tokio::time::sleep(Duration::from_millis(15)) => {}
             }
-            let sql = end_sessions(&parent.oid, &backend, begin.elapsed() > PATIENCE);
-            for row in rows(self.watcher, &sql, &doing).await? {
+            let all = begin.elapsed() > hold.patience();
+            for row in rows(self.watcher, &end_sessions(&database.oid, &backend, hold, all), doing).await? {
                 first.get_or_insert_with(Instant::now);
                 let mut row = row.into_iter().map(Option::unwrap_or_default);
-                ended.insert(row.next().unwrap_or_default(), row.next().unwrap_or_default());
+                sessions.insert(row.next().unwrap_or_default(), row.next().unwrap_or_default());
             }
         };
-        done.map_err(LocalError::sql(&doing))?;
-        if let Some(first) = first {
-            self.events.warn(told(name, &ended, first.elapsed()));
-        }
-        Ok(())
+        done.map_err(LocalError::sql(doing))?;
+        Ok(Interrupted { sessions, took: first.map_or(Duration::ZERO, |first| first.elapsed()) })
     }
+}
+
+/// Gives the database `temporary` its remark and its name; to be run in one transaction, so that the two come together.
+pub(super) fn publication(wanted: &Wanted, temporary: &str, parent: Option<&Found>) -> String {
+    format!(
+        "COMMENT ON DATABASE {0} IS {1}; ALTER DATABASE {0} RENAME TO {2}",
+        identifier(temporary),
+        literal(&remark(wanted, parent, SystemTime::now())),
+        identifier(&wanted.name)
+    )
 }
 
 /// Ends sessions in the database `oid`, once backend `maker` has locked it: before that they would come back. Those in
 /// a transaction are left alone unless `all`. Gives process id and program of each.
-fn end_sessions(oid: &str, maker: &str, all: bool) -> String {
+fn end_sessions(oid: &str, maker: &str, hold: Hold, all: bool) -> String {
     let outside = if all { "" } else { "AND a.state = 'idle'" };
+    let mode = hold.mode();
     // Materialised: as a mere condition, the planner might end a session before it asks whose it is.
     format!(
         "WITH chosen AS MATERIALIZED (SELECT a.pid, a.application_name FROM pg_stat_activity a \
          WHERE a.datid = {oid} AND a.backend_type = 'client backend' {outside} \
          AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = {maker} AND l.locktype = 'object' \
-         AND l.classid = 'pg_database'::regclass AND l.objid = {oid} AND l.mode = 'ShareLock' AND l.granted)) \
+         AND l.classid = 'pg_database'::regclass AND l.objid = {oid} AND l.mode = '{mode}' AND l.granted)) \
          SELECT pid, application_name FROM chosen WHERE pg_terminate_backend(pid)"
     )
 }
 
-/// `ended`: process ids and their programs.
-fn told(parent: &str, ended: &BTreeMap<String, String>, took: Duration) -> String {
-    let count = ended.len();
-    let mut programs: BTreeMap<&str, u32> = BTreeMap::new();
-    for program in ended.values() {
-        let program = if program.is_empty() { "an unnamed program" } else { program };
-        *programs.entry(program).or_default() += 1;
+impl Interrupted {
+    /// `2 connections to it were closed (2 of uvicorn)`; `None` when there were none.
+    pub(super) fn words(&self) -> Option<String> {
+        let count = self.sessions.len();
+        let mut programs: BTreeMap<&str, u32> = BTreeMap::new();
+        for program in self.sessions.values() {
+            let program = if program.is_empty() { "an unnamed program" } else { program };
+            *programs.entry(program).or_default() += 1;
+        }
+        let programs: Vec<String> =
+            programs.iter().map(|(program, count)| format!("{count} of {program}")).collect();
+        let (plural, verb) = if count == 1 { ("", "was") } else { ("s", "were") };
+        let programs = programs.join(", ");
+        (count > 0).then(|| format!("{count} connection{plural} to it {verb} closed ({programs})"))
     }
-    let programs: Vec<String> =
-        programs.iter().map(|(program, count)| format!("{count} of {program}")).collect();
-    format!(
-        "{parent} was in use: to copy it, {count} connection{} to it {} closed ({}), and new ones waited {:.1} s",
-        if count == 1 { "" } else { "s" },
-        if count == 1 { "was" } else { "were" },
-        programs.join(", "),
-        took.as_secs_f32()
-    )
+}
+
+fn told(parent: &str, interrupted: &Interrupted) -> String {
+    let words = interrupted.words().unwrap_or_default();
+    let waited = interrupted.took.as_secs_f32();
+    format!("{parent} was in use: to copy it, {words}, and new ones waited {waited:.1} s")
 }
 
 /// What the catalogue says about a database: one JSON line. Readable from every database, gone with its own.
@@ -251,7 +306,11 @@ fn remark(wanted: &Wanted, parent: Option<&Found>, now: SystemTime) -> String {
 }
 
 /// Rows of the last statement in `sql`, in one round trip.
-async fn rows(client: &Client, sql: &str, doing: &str) -> Result<Vec<Vec<Option<String>>>, LocalError> {
+pub(super) async fn rows(
+    client: &Client,
+    sql: &str,
+    doing: &str,
+) -> Result<Vec<Vec<Option<String>>>, LocalError> {
     let messages = client.simple_query(sql).await.map_err(LocalError::sql(doing))?;
     let rows = messages.into_iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|i| row.get(i).map(Into::into)).collect()),
@@ -260,11 +319,11 @@ async fn rows(client: &Client, sql: &str, doing: &str) -> Result<Vec<Vec<Option<
     Ok(rows.collect())
 }
 
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\0', "").replace('\'', "''"))
 }
 
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('\0', "").replace('"', "\"\""))
 }
 
@@ -280,11 +339,11 @@ mod tests {
 
     #[test]
     fn the_warning_names_programs_and_the_time() {
-        let ended = BTreeMap::from(
+        let sessions = BTreeMap::from(
             [("7", "uvicorn"), ("8", ""), ("9", "uvicorn")].map(|(a, b)| (a.into(), b.into())),
         );
         assert_eq!(
-            told("dev-main", &ended, Duration::from_millis(320)),
+            told("dev-main", &Interrupted { sessions, took: Duration::from_millis(320) }),
             "dev-main was in use: to copy it, 3 connections to it were closed (1 of an unnamed program, 2 of uvicorn), and new ones \
              waited 0.3 s"
         );

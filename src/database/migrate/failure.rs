@@ -317,8 +317,8 @@ fn advice(trouble: Trouble, directory: &str) -> String {
             .into(),
         Trouble::UnknownRevision => {
             "the database was migrated by code that this worktree does not have, such as \
-             another branch or a rebased one: drop the database (docs/database.md says how), \
-             then run `devrun` again"
+             another branch or a rebased one: `devrun db reset` makes it a copy of its parent \
+             again (what is in it is lost), then run `devrun` again"
                 .into()
         }
         Trouble::Slow => {

@@ -10,12 +10,12 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::error::{Failure, Refusal};
+use super::error::{Failure, Refusal, numbered};
 use super::http::{Link, encoded};
 use super::verdict::{self, Next, Outcome};
 use super::wire::{
-    Begun, Branch, Branches, ConnectionUri, Created, Database, Databases, Endpoint, Endpoints, OneBranch,
-    OneOperation, Operation, Operations,
+    Annotation, Begun, Branch, Branches, ConnectionUri, Created, Database, Databases, Endpoint, Endpoints,
+    OneBranch, OneOperation, Operation, Operations,
 };
 use super::{NeonError, Project};
 use crate::event::Events;
@@ -29,8 +29,10 @@ const QUIET: Duration = Duration::from_secs(2);
 const YOUNG: Duration = Duration::from_secs(10);
 /// How often an answer may come that cannot be read.
 const UNREADABLE: u32 = 3;
-/// Time between two polls of all devruns of this machine together: Neon allows eleven calls a second.
-const POLL_TURN: Duration = Duration::from_millis(110);
+/// Time between two polls of all devruns of this machine together: Neon allows eleven calls a second, and some are no polls.
+const POLL_TURN: Duration = Duration::from_millis(125);
+/// For one answer, whole.
+const ANSWER: Duration = Duration::from_secs(30);
 /// Branches per page.
 const PAGE: u32 = 1000;
 
@@ -39,13 +41,15 @@ const PAGE: u32 = 1000;
 pub struct Pace {
     /// For one call, with everything that has to be repeated.
     pub budget: Duration,
+    /// For one answer, whole.
+    pub answer: Duration,
     /// A number from 0 to 1.
     pub roll: fn() -> f64,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { budget: BUDGET, roll: chance }
+        Pace { budget: BUDGET, answer: ANSWER, roll: chance }
     }
 }
 
@@ -83,27 +87,39 @@ impl Api {
         Ok(found.into_iter().next())
     }
 
-    /// Branches that a search for `text` finds and that are `wanted`; the first one ends the search when names are unique,
-    /// so pages are read until one has it.
+    /// Branches that a search for `text` finds and that are `wanted`.
     pub(super) async fn branches(
         &self,
         doing: &str,
         text: &str,
         wanted: impl Fn(&Branch) -> bool,
     ) -> Result<Vec<Branch>, Failure> {
+        let found = self.annotated(doing, text, wanted).await?;
+        Ok(found.into_iter().map(|(branch, _)| branch).collect())
+    }
+
+    /// The same, with what was written down when each was made. All pages are read.
+    pub(super) async fn annotated(
+        &self,
+        doing: &str,
+        text: &str,
+        wanted: impl Fn(&Branch) -> bool,
+    ) -> Result<Vec<(Branch, Annotation)>, Failure> {
         let mut found = Vec::new();
         let mut cursor: Option<String> = None;
+        let search = if text.is_empty() { String::new() } else { format!("search={}&", encoded(text)) };
         loop {
             let after =
                 cursor.as_deref().map(|cursor| format!("&cursor={}", encoded(cursor))).unwrap_or_default();
             // Sorted by something that does not move while pages are read.
-            let query = format!(
-                "/branches?search={}&limit={PAGE}&sort_by=created_at&sort_order=asc{after}",
-                encoded(text)
-            );
+            let query = format!("/branches?{search}limit={PAGE}&sort_by=created_at&sort_order=asc{after}");
             let page: Branches = self.get(doing, &query, false).await?;
-            let last = page.branches.is_empty();
-            found.extend(page.branches.into_iter().filter(&wanted));
+            let last = page.all.is_empty();
+            let mut notes = page.annotations;
+            found.extend(page.all.into_iter().filter(&wanted).map(|branch| {
+                let note = notes.remove(&branch.id).unwrap_or_default();
+                (branch, note)
+            }));
             let next = page.pagination.and_then(|pagination| pagination.next).filter(|next| !next.is_empty());
             if last || next.is_none() || next == cursor {
                 return Ok(found);
@@ -127,6 +143,24 @@ impl Api {
         let body = serde_json::json!({ "branch": { "expires_at": at } });
         let doing = "set when the branch expires";
         self.change::<Value>(doing, Method::PATCH, &format!("/branches/{id}"), Some(body)).await.map(drop)
+    }
+
+    /// Makes the branch what `source` is now. Sessions in it are ended; its id, host and passwords stay.
+    pub(super) async fn restore(&self, id: &str, source: &str) -> Result<Vec<Operation>, Failure> {
+        let body = serde_json::json!({ "source_branch_id": source });
+        let path = format!("/branches/{id}/restore");
+        let begun: Begun = self.change("reset the branch", Method::POST, &path, Some(body)).await?;
+        Ok(begun.operations)
+    }
+
+    /// Deletes the branch; one that is not there counts as deleted.
+    pub(super) async fn delete(&self, id: &str) -> Result<Vec<Operation>, Failure> {
+        let path = format!("/branches/{id}");
+        match self.change::<Begun>("delete the branch", Method::DELETE, &path, None).await {
+            Ok(begun) => Ok(begun.operations),
+            Err(Failure::Refused(refusal)) if refusal.status == 404 => Ok(Vec::new()),
+            Err(failure) => Err(failure),
+        }
     }
 
     pub(super) async fn endpoints(&self, branch: &str, young: bool) -> Result<Vec<Endpoint>, Failure> {
@@ -232,11 +266,14 @@ impl Api {
             if let Outcome::Answered(answer) = &outcome
                 && (200..300).contains(&answer.status)
             {
-                match serde_json::from_slice(&answer.body) {
+                // 204 has nothing to say.
+                let body = if answer.status == 204 { b"{}" } else { answer.body.as_slice() };
+                match serde_json::from_slice(body) {
                     Ok(value) => return Ok(value),
                     Err(error) => {
                         unreadable += 1;
-                        outcome = Outcome::Lost(format!("the answer cannot be read: {error}"));
+                        let id = numbered(answer.request_id.as_deref());
+                        outcome = Outcome::Lost(format!("the answer cannot be read: {error}{id}"));
                     }
                 }
             }

@@ -46,9 +46,13 @@ impl Refusal {
     pub(super) fn said(&self) -> String {
         let code = if self.code.is_empty() { String::new() } else { format!(" {}", self.code) };
         let words = if self.message.is_empty() { String::new() } else { format!(": {}", self.message) };
-        let id = self.request_id.as_ref().map_or_else(String::new, |id| format!(" (request {id})"));
-        format!("{}{code}{words}{id}", self.status)
+        format!("{}{code}{words}{}", self.status, numbered(self.request_id.as_deref()))
     }
+}
+
+/// What to say of a request's id, after other words.
+pub(super) fn numbered(request_id: Option<&str>) -> String {
+    request_id.map_or_else(String::new, |id| format!(" (request {id})"))
 }
 
 /// The beginning of what is no JSON: a page of some proxy, mostly.
@@ -210,7 +214,7 @@ impl Explain for NeonError {
                 "delete a branch in the Neon console, or raise the plan".into()
             }
             NeonError::Limit { candidates, .. } => {
-                format!("delete one that nobody needs in the Neon console: {}", candidates.join(", "))
+                format!("delete one that nobody needs (devrun db delete NAME): {}", candidates.join(", "))
             }
             NeonError::Expiry { .. } => "leave `expires_in` out, or use at most 30d and a plan that has it".into(),
             NeonError::Refused { .. } => "see what Neon says, then run `devrun` again".into(),

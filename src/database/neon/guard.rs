@@ -34,6 +34,7 @@ mod tests {
             pending_state: None,
             default,
             protected,
+            logical_size: None,
         }
     }
 

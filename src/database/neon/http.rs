@@ -16,13 +16,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::Key;
+use super::error::numbered;
 use super::verdict::{Answer, Outcome};
 use crate::database::tls;
 
 /// For name, connection and handshake together.
 const CONNECT: Duration = Duration::from_secs(10);
-/// For one answer, whole.
-const REQUEST: Duration = Duration::from_secs(30);
 /// A project has at most some thousand branches.
 const LARGEST: usize = 32 << 20;
 const RETURNED_ID: HeaderName = HeaderName::from_static("x-neon-ret-request-id");
@@ -92,12 +91,14 @@ impl Base {
 pub(super) struct Link {
     base: Base,
     key: Key,
+    /// For one answer, whole.
+    limit: Duration,
     kept: RefCell<Option<Sender>>,
 }
 
 impl Link {
-    pub(super) fn new(base: Base, key: Key) -> Link {
-        Link { base, key, kept: RefCell::default() }
+    pub(super) fn new(base: Base, key: Key, limit: Duration) -> Link {
+        Link { base, key, limit, kept: RefCell::default() }
     }
 
     pub(super) fn key(&self) -> &Key {
@@ -162,8 +163,8 @@ impl Link {
                 Err(reason) => Outcome::Lost(reason),
             }
         };
-        let late = || Outcome::Lost(format!("no answer within {} s", REQUEST.as_secs()));
-        tokio::time::timeout(REQUEST, talk).await.unwrap_or_else(|_| late())
+        let late = || Outcome::Lost(format!("no answer within {} s", self.limit.as_secs()));
+        tokio::time::timeout(self.limit, talk).await.unwrap_or_else(|_| late())
     }
 
     async fn connect(&self) -> Result<Sender, Outcome> {
@@ -211,7 +212,7 @@ async fn read(answer: Response<hyper::body::Incoming>) -> Result<Answer, String>
     let body = Limited::new(answer.into_body(), LARGEST)
         .collect()
         .await
-        .map_err(|error| format!("the answer ends too early: {error}"))?
+        .map_err(|error| format!("the answer ends too early: {error}{}", numbered(request_id.as_deref())))?
         .to_bytes();
     Ok(Answer { status, retry_after, request_id, body: body.to_vec() })
 }

@@ -130,14 +130,16 @@ impl Api {
 }
 
 fn failed(branch: &Branch, operation: Operation) -> Failure {
-    let Operation { action, status, error, .. } = operation;
-    Failure::Over(NeonError::Operation { branch: branch.name.clone(), action, status, said: error })
+    let Operation { id, action, status, error, .. } = operation;
+    let said = format!("{} (operation {id})", error.as_deref().unwrap_or("Neon does not say why"));
+    Failure::Over(NeonError::Operation { branch: branch.name.clone(), action, status, said: Some(said) })
 }
 
 /// What a compute that is made gets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Compute {
     pub(super) suspend_timeout: Option<Duration>,
+    pub(super) compute_units: Option<(f64, f64)>,
 }
 
 impl Compute {
@@ -145,6 +147,10 @@ impl Compute {
         let mut body = json!({ "type": "read_write" });
         if let Some(idle) = self.suspend_timeout {
             body["suspend_timeout_seconds"] = json!(idle.as_secs());
+        }
+        if let Some((least, most)) = self.compute_units {
+            body["autoscaling_limit_min_cu"] = json!(least);
+            body["autoscaling_limit_max_cu"] = json!(most);
         }
         body
     }

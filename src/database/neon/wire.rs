@@ -1,6 +1,8 @@
 //! What Neon's API v2 answers, as far as devrun looks at it. Fields and words it does not know are passed over; ids are
 //! checked, because they become part of paths.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer};
 
 /// A branch of a project.
@@ -20,6 +22,9 @@ pub(super) struct Branch {
     pub(super) default: bool,
     #[serde(default)]
     pub(super) protected: bool,
+    /// Bytes, once Neon has counted them.
+    #[serde(default)]
+    pub(super) logical_size: Option<u64>,
 }
 
 impl Branch {
@@ -102,9 +107,20 @@ pub(super) struct Database {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Branches {
-    pub(super) branches: Vec<Branch>,
+    #[serde(rename = "branches")]
+    pub(super) all: Vec<Branch>,
+    /// By branch id; only branches that have one.
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, Annotation>,
     #[serde(default)]
     pub(super) pagination: Option<Pagination>,
+}
+
+/// What was written down when a branch was made; it can never be changed.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+pub(super) struct Annotation {
+    #[serde(default)]
+    pub(super) value: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,8 +148,8 @@ pub(super) struct Endpoints {
     pub(super) endpoints: Vec<Endpoint>,
 }
 
-/// The answer to whatever starts or makes a compute.
-#[derive(Debug, Deserialize)]
+/// The answer to whatever Neon goes on working at.
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Begun {
     #[serde(default)]
     pub(super) operations: Vec<Operation>,

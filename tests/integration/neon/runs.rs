@@ -162,6 +162,23 @@ fn postgres_is_reached_by_tls_and_a_stranger_is_not_believed() {
 }
 
 #[test]
+fn the_service_is_reached_by_tls_and_a_stranger_gets_no_key() {
+    let Some(neon) = Neon::start_guarded() else { return skip("there is no Postgres, or no openssl") };
+    let authority = neon.state().authority.clone().unwrap();
+    let mut world = World::around(neon, "");
+    let worktree = world.worktree("x", "x");
+    let ended = world.fail(&worktree, &[], "database-unavailable");
+    assert!(ended.stderr.contains("certificate"), "{ended}");
+    assert_eq!(world.neon.take_calls(), []);
+    let file = world.sandbox.path().join("authority.pem");
+    world.sandbox.write(&file, &authority);
+    world.sandbox.set("SSL_CERT_FILE", &file);
+    world.run(&worktree, &[]);
+    assert_eq!(world.migrated().len(), 1);
+    assert_eq!(creations(&world.neon.take_calls()), 1);
+}
+
+#[test]
 fn ctrl_c_ends_any_wait_at_once_and_records_nothing() {
     let Some(world) = World::new("") else { return };
     let worktree = world.worktree("x", "x");
@@ -180,6 +197,27 @@ fn ctrl_c_ends_any_wait_at_once_and_records_nothing() {
         let record = world.sandbox.main().join(".git/worktrees/x/devrun/neon.json");
         assert!(!record.exists(), "{path}");
     }
+    world.run(&worktree, &[]);
+    assert_eq!(creations(&world.neon.take_calls()), 1);
+    assert_eq!(world.migrated().len(), 1);
+}
+
+#[test]
+fn ctrl_c_while_neon_works_ends_at_once_and_the_next_run_takes_the_branch_up() {
+    let Some(world) = World::new("") else { return };
+    world.neon.state().step = Duration::from_hours(1);
+    let worktree = world.worktree("x", "x");
+    let running = world.devrun(&worktree, &[]).start();
+    wait_for("the wait for Neon's work", LIMIT, || {
+        let calls = world.neon.state().calls.clone();
+        let polled = calls.iter().any(|call| call.path.starts_with("/operations/"));
+        if polled { Ok(()) } else { Err(format!("{calls:#?}\n{}", running.stderr())) }
+    });
+    let start = Instant::now();
+    let ended = stop(running);
+    assert!(start.elapsed() < Duration::from_secs(3) && ended.code == Some(130), "{ended}");
+    assert!(!world.sandbox.main().join(".git/worktrees/x/devrun/neon.json").exists());
+    world.neon.hurry();
     world.run(&worktree, &[]);
     assert_eq!(creations(&world.neon.take_calls()), 1);
     assert_eq!(world.migrated().len(), 1);

@@ -147,7 +147,7 @@ fn reader_gone_and_a_child_in_the_middle_of_a_line() {
 #[test]
 fn the_terminal_is_closed() {
     let sandbox = stack(&all());
-    let (running, terminal) = super::terminal::Terminal::start(super::terminal::in_foreground(&sandbox));
+    let (running, terminal) = super::terminal::Terminal::start(super::terminal::in_foreground(&sandbox, &[]));
     let ready = || -> Vec<String> {
         let text = terminal.text().replace("\x1b[0m", "");
         text.lines().filter(|line| line.contains("| ready ")).map(plain).collect()

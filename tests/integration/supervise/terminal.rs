@@ -16,7 +16,7 @@ use super::{assert_nothing_runs, lines_of, world};
 use crate::support::{Invocation, LIMIT, Running, Sandbox, wait_for};
 
 /// The other side of a terminal that a program writes to; dropping it closes the terminal.
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     master: Arc<File>,
     shown: Arc<Mutex<Vec<u8>>>,
     closing: Arc<AtomicBool>,
@@ -25,7 +25,7 @@ pub(super) struct Terminal {
 
 impl Terminal {
     /// Starts `invocation` with all three streams on a new terminal.
-    pub(super) fn start(invocation: Invocation) -> (Running, Terminal) {
+    pub(crate) fn start(invocation: Invocation) -> (Running, Terminal) {
         let pty = openpty(None, None).unwrap();
         // Programs that other tests start meanwhile must not keep it open.
         for side in [&pty.master, &pty.slave] {
@@ -43,16 +43,16 @@ impl Terminal {
         (running, Terminal { master, shown, closing, reading: Some(reading) })
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).replace("\r\n", "\n")
     }
 
     #[track_caller]
-    fn expect(&self, part: &str) {
+    pub(crate) fn expect(&self, part: &str) {
         wait_for(part, LIMIT, || if self.text().contains(part) { Ok(()) } else { Err(self.text()) });
     }
 
-    fn press(&self, keys: &str) {
+    pub(crate) fn press(&self, keys: &str) {
         (&*self.master).write_all(keys.as_bytes()).unwrap();
     }
 }
@@ -137,14 +137,14 @@ fn everything_is_shown_of_a_child_on_a_terminal_that_ends() {
 }
 
 /// devrun as the foreground program of a terminal of its own.
-pub(super) fn in_foreground(sandbox: &Sandbox) -> Invocation {
-    sandbox.program("setsid", &["--ctty", "--wait", "devrun"]).env("TERM", "xterm")
+pub(crate) fn in_foreground(sandbox: &Sandbox, args: &[&str]) -> Invocation {
+    sandbox.program("setsid", &[&["--ctty", "--wait", "devrun"], args].concat()).env("TERM", "xterm")
 }
 
 #[test]
 fn the_key_works() {
     let sandbox = world(&[("web", "report:INT,HUP,TERM ready sleep", "stop_grace: 300ms")]);
-    let (running, terminal) = Terminal::start(in_foreground(&sandbox));
+    let (running, terminal) = Terminal::start(in_foreground(&sandbox, &[]));
     terminal.expect("ready ");
     terminal.press("\x03");
     let ended = running.wait();
@@ -160,7 +160,7 @@ fn closing_the_terminal_ends_everything() {
         "ignore:INT,TERM,HUP ready child[ setsid ignore:INT,TERM,HUP ready mute sleep ] sleep",
         "stop_grace: 300ms",
     )]);
-    let (running, terminal) = Terminal::start(in_foreground(&sandbox));
+    let (running, terminal) = Terminal::start(in_foreground(&sandbox, &[]));
     wait_for("both", LIMIT, || match terminal.text().matches("ready ").count() {
         2 => Ok(()),
         _ => Err(terminal.text()),

@@ -18,10 +18,18 @@ pub(crate) const ROLE: &str = "neondb_owner";
 
 pub(super) struct Postgres {
     pub(super) port: u16,
-    /// The certificate that vouches for its own, when it has one.
-    pub(super) authority: Option<String>,
+    /// What it proves itself with, when it does.
+    pub(super) proof: Option<Proof>,
     stop: oneshot::Sender<()>,
     ended: tokio::task::JoinHandle<()>,
+}
+
+/// A certificate for this machine, its key, and the certificate that vouches for it, as PEM.
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    pub(super) authority: String,
+    pub(super) certificate: String,
+    pub(super) key: String,
 }
 
 impl Postgres {
@@ -32,8 +40,8 @@ impl Postgres {
         let ended = tokio::task::spawn_local(async move {
             serve(&binaries, encrypted, told, stopped).await;
         });
-        let (port, authority) = port.await.unwrap();
-        Postgres { port, authority, stop, ended }
+        let (port, proof) = port.await.unwrap();
+        Postgres { port, proof, stop, ended }
     }
 
     pub(super) async fn stop(self) {
@@ -59,7 +67,7 @@ pub(super) fn binaries() -> Option<PathBuf> {
 async fn serve(
     binaries: &Path,
     encrypted: bool,
-    told: oneshot::Sender<(u16, Option<String>)>,
+    told: oneshot::Sender<(u16, Option<Proof>)>,
     stopped: oneshot::Receiver<()>,
 ) {
     let dir = tempfile::Builder::new()
@@ -85,7 +93,7 @@ async fn serve(
     };
     let initdb = ["-A", "scram-sha-256", "-U", ROLE, "-E", "UTF8", "--locale=C", "--no-sync", "--pwfile"];
     tool("initdb").args(initdb).arg(&password).ok().await.unwrap();
-    let authority = if encrypted { Some(certify(&data, nobody.as_ref()).await) } else { None };
+    let proof = if encrypted { Some(certify(&data, nobody.as_ref()).await) } else { None };
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let settings =
         ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=100"];
@@ -95,7 +103,7 @@ async fn serve(
         .args(["-c", if encrypted { "ssl=on" } else { "ssl=off" }])
         .limit(Duration::from_hours(1));
     let mut running = Box::pin(postgres.output());
-    told.send((port, authority)).unwrap();
+    told.send((port, proof)).map_err(drop).unwrap();
     tokio::select! {
         ended = &mut running => panic!("Postgres ended: {}", ended.unwrap().tail(5)),
         _ = stopped => {}
@@ -110,8 +118,8 @@ async fn serve(
     }
 }
 
-/// Gives the server a certificate for this machine, and returns the one that vouches for it.
-async fn certify(data: &Path, owner: Option<&User>) -> String {
+/// Gives the server a certificate for this machine.
+async fn certify(data: &Path, owner: Option<&User>) -> Proof {
     let names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
     devrun::os::fs::replace(&data.join("names"), names.as_bytes(), 0o600).unwrap();
     for line in [
@@ -128,5 +136,6 @@ async fn certify(data: &Path, owner: Option<&User>) -> String {
     if let Some(user) = owner {
         std::os::unix::fs::chown(&key, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
     }
-    std::fs::read_to_string(data.join("ca.crt")).unwrap()
+    let read = |name: &str| std::fs::read_to_string(data.join(name)).unwrap();
+    Proof { authority: read("ca.crt"), certificate: read("server.crt"), key: read("server.key") }
 }

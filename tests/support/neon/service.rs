@@ -13,14 +13,20 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::postgres::{self, Postgres};
-use super::{Branch, Call, Fault, KEY, Operation, PROJECT, ROLE, State};
+use super::contract::{Contract, Exchange};
+use super::postgres::{self, Postgres, Proof};
+use super::{Branch, Call, Fault, KEY, Operation, PASSWORD, PROJECT, State, Tls, shapes, undo};
 
-/// How long an operation is `scheduling`, and `running` after that.
-const STEP: Duration = Duration::from_millis(60);
+/// Longer than any test.
+const AGES: Duration = Duration::from_hours(24);
 
-type Shared = Arc<Mutex<State>>;
+pub(super) type Shared = Arc<Mutex<State>>;
 
 pub(super) async fn serve(
     binaries: PathBuf,
@@ -28,9 +34,11 @@ pub(super) async fn serve(
     told: Sender<(u16, u16)>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let encrypted = state.lock().unwrap().encrypted;
-    let postgres = Postgres::start(binaries, encrypted).await;
-    state.lock().unwrap().authority.clone_from(&postgres.authority);
+    let tls = state.lock().unwrap().tls;
+    let postgres = Postgres::start(binaries, tls != Tls::Nowhere).await;
+    let proof = postgres.proof.clone();
+    state.lock().unwrap().authority = proof.as_ref().map(|proof| proof.authority.clone());
+    let guard = proof.filter(|_| tls == Tls::Everywhere).map(|proof| acceptor(&proof));
     let main = add(&mut state.lock().unwrap(), "main", None);
     let admin = std::rc::Rc::new(postgres.admin().await);
     admin.batch_execute(&format!("create database {}", database(&main.id))).await.unwrap();
@@ -45,13 +53,18 @@ pub(super) async fn serve(
     let accepting = async {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let (state, admin) = (state.clone(), admin.clone());
+            let (state, admin, guard) = (state.clone(), admin.clone(), guard.clone());
             tokio::task::spawn_local(async move {
                 let handler = service_fn(move |request| handle(request, state.clone(), admin.clone(), port));
-                // An answer that is lost on purpose ends the connection.
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), handler)
-                    .await;
+                let server = hyper::server::conn::http1::Builder::new();
+                // An answer that is lost on purpose ends the connection; so does who does not believe the certificate.
+                let _ = match guard {
+                    None => server.serve_connection(TokioIo::new(stream), handler).await,
+                    Some(guard) => match guard.accept(stream).await {
+                        Ok(stream) => server.serve_connection(TokioIo::new(stream), handler).await,
+                        Err(_) => Ok(()),
+                    },
+                };
             });
         }
     };
@@ -60,6 +73,17 @@ pub(super) async fn serve(
         _ = stopped => {}
     }
     postgres.stop().await;
+}
+
+fn acceptor(proof: &Proof) -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_slice(proof.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(proof.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key);
+    TlsAcceptor::from(Arc::new(config.unwrap()))
 }
 
 /// The real database behind a branch.
@@ -98,17 +122,20 @@ async fn handle(
     let path = request.uri().path().to_string();
     let query = request.uri().query().unwrap_or_default().to_string();
     let key = request.headers().get("authorization").and_then(|key| key.to_str().ok()).map(str::to_string);
+    let arrived = Instant::now();
     let body = request.into_body().collect().await.map_err(|_| Lost)?.to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let prefix = format!("/api/v2/projects/{PROJECT}");
     let inner = path.strip_prefix(&prefix).map(str::to_string);
-    let shown = inner.clone().unwrap_or(path);
+    let shown = inner.clone().unwrap_or_else(|| path.clone());
     let (delay, fault) = {
         let mut state = state.lock().unwrap();
         let at = state.faults.iter().position(|(of, part, _)| *of == method && shown.contains(part));
         (state.delay, at.and_then(|at| state.faults.remove(at)).map(|(_, _, fault)| fault))
     };
-    tokio::time::sleep(delay).await;
+    if matches!(fault, Some(Fault::Silence)) {
+        std::future::pending::<()>().await;
+    }
     let (status, answer) = if let Some(Fault::Answer(status, _, body)) = &fault {
         (*status, body.clone())
     } else if key.as_deref() != Some(&format!("Bearer {KEY}")) {
@@ -118,10 +145,18 @@ async fn handle(
     } else {
         problem(404, "", "project not found")
     };
-    state.lock().unwrap().calls.push(Call { method, path: shown, query, status });
+    let is_free = matches!(fault, Some(Fault::Answer(..))) && serde_json::from_str::<Value>(&answer).is_err();
+    if let (Some(contract), false) = (Contract::fetched(), is_free) {
+        let path = path.strip_prefix("/api/v2").unwrap_or(&path);
+        let exchange =
+            Exchange { method: &method, path, query: &query, body: &body, status, answer: &answer };
+        state.lock().unwrap().breaches.extend(contract.breaches(&exchange));
+    }
+    tokio::time::sleep_until((arrived + delay).into()).await;
+    state.lock().unwrap().calls.push(Call { method, path: shown, query, body, status, at: arrived });
     let mut response = Response::builder().header("x-neon-ret-request-id", "req-2");
     let (status, answer) = match fault {
-        Some(Fault::LoseAnswer) => return Err(Lost),
+        Some(Fault::LoseAnswer | Fault::Silence) => return Err(Lost),
         Some(Fault::Mask(status, body)) => (status, body),
         Some(Fault::HalfAnswer) => (status, answer[..answer.len() / 2].to_string()),
         Some(Fault::Answer(_, headers, _)) => {
@@ -135,9 +170,9 @@ async fn handle(
     Ok(response.status(status).body(Full::new(Bytes::from(answer))).unwrap())
 }
 
-type Reply = (u16, String);
+pub(super) type Reply = (u16, String);
 
-fn problem(status: u16, code: &str, message: &str) -> Reply {
+pub(super) fn problem(status: u16, code: &str, message: &str) -> Reply {
     (status, json!({ "request_id": "req-1", "code": code, "message": message }).to_string())
 }
 
@@ -159,27 +194,35 @@ async fn answer(
     if (method, parts.as_slice()) == ("POST", &["branches"]) {
         return create(body, state, admin).await;
     }
+    if let Some(reply) = undo::answer(method, &parts, body, state, admin).await {
+        return reply;
+    }
     let mut state = state.lock().unwrap();
     settle(&mut state);
     match (method, parts.as_slice()) {
         ("GET", ["branches"]) => list(&state, query),
         ("GET", ["branches", id]) => match state.branches.iter().find(|branch| branch.id == *id) {
-            Some(branch) => ok(&json!({ "branch": shown(&state, branch), "annotation": branch.annotation })),
+            Some(branch) => {
+                let annotation = shapes::annotation(branch);
+                ok(&json!({ "branch": shapes::branch(&state, branch), "annotation": annotation }))
+            }
             None => problem(404, "", "branch not found"),
         },
         ("PATCH", ["branches", id]) => match state.branches.iter().position(|branch| branch.id == *id) {
             Some(at) => {
                 state.branches[at].expires_at = body["branch"]["expires_at"].as_str().map(Into::into);
-                ok(&json!({ "branch": shown(&state, &state.branches[at]), "operations": [] }))
+                ok(&json!({ "branch": shapes::branch(&state, &state.branches[at]), "operations": [] }))
             }
             None => problem(404, "", "branch not found"),
         },
         ("GET", ["branches", id, "endpoints"]) => {
             let branch = state.branches.iter().find(|branch| branch.id == *id);
-            let endpoints: Vec<Value> = branch.into_iter().filter_map(endpoint).collect();
+            let endpoints: Vec<Value> = branch.into_iter().filter_map(shapes::endpoint).collect();
             ok(&json!({ "endpoints": endpoints }))
         }
-        ("GET", ["branches", _, "databases"]) => ok(&json!({ "databases": databases() })),
+        ("GET", ["branches", id, "databases"]) => ok(&json!({ "databases": shapes::databases(&state, id) })),
+        ("GET", ["branches", id, "roles"]) => ok(&json!({ "roles": shapes::roles(id) })),
+        ("GET", ["branches", _, "roles", _, "reveal_password"]) => ok(&json!({ "password": PASSWORD })),
         ("POST", ["endpoints"]) => {
             let id = body["endpoint"]["branch_id"].as_str().unwrap_or_default().to_string();
             match state.branches.iter().position(|branch| branch.id == id) {
@@ -189,7 +232,7 @@ async fn answer(
                 Some(at) => {
                     state.branches[at].endpoint = Some((format!("ep-late-{at}"), "init".into()));
                     let operations = begin(&mut state, &id, &["start_compute"]);
-                    let endpoint = endpoint(&state.branches[at]);
+                    let endpoint = shapes::endpoint(&state.branches[at]);
                     (201, json!({ "endpoint": endpoint, "operations": operations }).to_string())
                 }
                 None => problem(404, "", "branch not found"),
@@ -200,20 +243,20 @@ async fn answer(
                 .branches
                 .iter()
                 .find(|branch| branch.endpoint.as_ref().is_some_and(|(endpoint, _)| endpoint == id));
-            match owner.map(|branch| branch.id.clone()) {
-                Some(branch) => {
+            match owner.map(|branch| (branch.id.clone(), shapes::endpoint(branch))) {
+                Some((branch, endpoint)) => {
                     let operations = begin(&mut state, &branch, &["start_compute"]);
-                    ok(&json!({ "endpoint": {}, "operations": operations }))
+                    ok(&json!({ "endpoint": endpoint, "operations": operations }))
                 }
                 None => problem(404, "", "endpoint not found"),
             }
         }
         ("GET", ["operations"]) => {
-            let all: Vec<Value> = state.operations.iter().rev().map(operation).collect();
+            let all: Vec<Value> = state.operations.iter().rev().map(shapes::operation).collect();
             ok(&json!({ "operations": all, "pagination": { "cursor": "c" } }))
         }
         ("GET", ["operations", id]) => match state.operations.iter().find(|operation| operation.id == *id) {
-            Some(found) => ok(&json!({ "operation": operation(found) })),
+            Some(found) => ok(&json!({ "operation": shapes::operation(found) })),
             None => problem(404, "", "operation not found"),
         },
         ("GET", ["connection_uri"]) => {
@@ -227,8 +270,8 @@ async fn answer(
                 Some(branch) if branch.endpoint.is_some() => {
                     let pooled = parameter(query, "pooled").is_some_and(|pooled| pooled == "true");
                     let host = if pooled { "localhost" } else { "127.0.0.1" };
-                    let mut uri = postgres::url(host, port, &database(&branch.id));
-                    if state.encrypted {
+                    let mut uri = postgres::url(host, state.door.unwrap_or(port), &database(&branch.id));
+                    if state.tls != Tls::Nowhere {
                         uri = uri.replace("sslmode=disable", "sslmode=require&channel_binding=require");
                     }
                     ok(&json!({ "uri": uri }))
@@ -266,11 +309,18 @@ async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) ->
         let made = add(&mut state, &name, Some(parent.clone()));
         let branch = state.branches.last_mut().unwrap();
         branch.annotation = body["annotation_value"].clone();
+        if body["branch"]["init_source"] == "schema-only" {
+            branch.parent = None;
+        }
         branch.expires_at = body["branch"]["expires_at"].as_str().map(Into::into);
         if body["endpoints"].is_array() {
             branch.endpoint = Some((format!("ep-{}", made.id), "init".into()));
         }
         begin(&mut state, &made.id, &["create_branch", "start_compute"]);
+        // Nothing goes on before there is a database, however long that takes.
+        for operation in state.operations.iter_mut().filter(|operation| operation.branch == made.id) {
+            operation.begun += AGES;
+        }
         (made.id, parent)
     };
     let statement = format!("create database {} template {}", database(&made), database(&parent));
@@ -278,77 +328,47 @@ async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) ->
     let mut state = state.lock().unwrap();
     // However long the copy took: a receipt is never the end of it.
     for (at, operation) in (0_u32..).zip(state.operations.iter_mut().filter(|op| op.branch == made)) {
-        operation.begun = Instant::now() + STEP * at;
+        operation.begun = Instant::now() + operation.step * at;
     }
     let branch = state.branches.iter().find(|branch| branch.id == made).unwrap();
     let operations: Vec<Value> =
-        state.operations.iter().filter(|operation| operation.branch == made).map(operation).collect();
+        state.operations.iter().filter(|operation| operation.branch == made).map(shapes::operation).collect();
     let answer = json!({
-        "branch": shown(&state, branch),
-        "endpoints": endpoint(branch).into_iter().collect::<Vec<_>>(),
+        "branch": shapes::branch(&state, branch),
+        "endpoints": shapes::endpoint(branch).into_iter().collect::<Vec<_>>(),
         "operations": operations,
-        "roles": [{ "name": ROLE }],
-        "databases": databases(),
+        "roles": shapes::roles(&made),
+        "databases": shapes::databases(&state, &made),
+        "connection_uris": shapes::connection_uris(branch),
     });
     (201, answer.to_string())
 }
 
-fn ok(value: &Value) -> Reply {
+pub(super) fn ok(value: &Value) -> Reply {
     (200, value.to_string())
 }
 
 fn list(state: &State, query: &str) -> Reply {
     // Partial, on names and ids, as the real one.
     let search = parameter(query, "search").unwrap_or_default();
-    let limit: usize = parameter(query, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
+    // Who asks for pages gets short ones; Neon's own client asks for none and expects all.
+    let limit = parameter(query, "limit").map_or(usize::MAX, |limit| limit.parse::<usize>().unwrap().min(2));
     let after: usize = parameter(query, "cursor").and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
     let fitting: Vec<&Branch> =
         state.branches.iter().filter(|b| b.name.contains(&search) || b.id.contains(&search)).collect();
-    let page: Vec<Value> = fitting.iter().skip(after).take(limit.min(2)).map(|b| shown(state, b)).collect();
+    let page: Vec<Value> = fitting.iter().skip(after).take(limit).map(|b| shapes::branch(state, b)).collect();
     let mut pagination = json!({ "sort_by": "created_at", "sort_order": "ASC" });
     if after + page.len() < fitting.len() {
         pagination["next"] = json!((after + page.len()).to_string());
     }
-    ok(&json!({ "branches": page, "annotations": {}, "pagination": pagination }))
+    let noted = fitting.iter().filter(|b| b.annotation.is_object());
+    let annotations: serde_json::Map<_, _> = noted.map(|b| (b.id.clone(), shapes::annotation(b))).collect();
+    ok(&json!({ "branches": page, "annotations": annotations, "pagination": pagination }))
 }
 
-fn shown(state: &State, branch: &Branch) -> Value {
-    let busy = state.operations.iter().any(|operation| {
-        operation.branch == branch.id
-            && operation.action == "create_branch"
-            && status(operation) != "finished"
-    });
-    let mut value = json!({
-        "id": branch.id, "project_id": PROJECT, "name": branch.name, "default": branch.default,
-        "protected": branch.protected, "current_state": if busy { "init" } else { "ready" },
-        "state_changed_at": "2026-07-01T00:00:00Z", "creation_source": "console",
-        "created_at": "2026-07-01T00:00:00Z", "updated_at": "2026-07-01T00:00:00Z",
-        "cpu_used_sec": 0, "active_time_seconds": 0, "compute_time_seconds": 0, "written_data_bytes": 0,
-        "data_transfer_bytes": 0, "a_field_of_tomorrow": { "x": [1] },
-    });
-    if busy {
-        value["pending_state"] = json!("ready");
-    }
-    if let Some(parent) = &branch.parent {
-        value["parent_id"] = json!(parent);
-    }
-    value
-}
-
-fn endpoint(branch: &Branch) -> Option<Value> {
-    let (id, state) = branch.endpoint.as_ref()?;
-    Some(json!({
-        "id": id, "branch_id": branch.id, "project_id": PROJECT, "type": "read_write", "current_state": state,
-        "disabled": false, "host": format!("{id}.c-2.eu-central-1.aws.neon.tech"),
-    }))
-}
-
-fn databases() -> Value {
-    json!([{ "id": 1, "name": "neondb", "owner_name": ROLE }])
-}
-
-fn begin(state: &mut State, branch: &str, actions: &[&'static str]) -> Vec<Value> {
+pub(super) fn begin(state: &mut State, branch: &str, actions: &[&'static str]) -> Vec<Value> {
     let fails = std::mem::take(&mut state.compute_fails);
+    let step = state.step;
     let first = state.operations.len();
     for (at, action) in (0_u32..).zip(actions) {
         state.next += 1;
@@ -356,33 +376,22 @@ fn begin(state: &mut State, branch: &str, actions: &[&'static str]) -> Vec<Value
             id: format!("00000000-0000-4000-8000-{:012}", state.next),
             branch: branch.into(),
             action,
-            begun: Instant::now() + STEP * at,
+            begun: Instant::now() + step * at,
+            step,
             fails: fails && *action == "start_compute",
         });
     }
-    state.operations[first..].iter().map(operation).collect()
+    state.operations[first..].iter().map(shapes::operation).collect()
 }
 
-fn status(operation: &Operation) -> &'static str {
+pub(super) fn status(operation: &Operation) -> &'static str {
     let age = Instant::now().saturating_duration_since(operation.begun);
     match operation.fails {
-        _ if age < STEP => "scheduling",
-        _ if age < STEP * 2 => "running",
+        _ if age < operation.step => "scheduling",
+        _ if age < operation.step * 2 => "running",
         true => "failed",
         false => "finished",
     }
-}
-
-fn operation(operation: &Operation) -> Value {
-    let mut value = json!({
-        "id": operation.id, "project_id": PROJECT, "branch_id": operation.branch, "action": operation.action,
-        "status": status(operation), "failures_count": 0, "created_at": "2026-07-01T00:00:00Z",
-        "updated_at": "2026-07-01T00:00:00Z", "total_duration_ms": 1,
-    });
-    if status(operation) == "failed" {
-        value["error"] = json!("compute did not start");
-    }
-    value
 }
 
 /// Computes whose operation is over are active.

@@ -1,0 +1,40 @@
+//! `devrun db delete`: the branch database is gone, with what this worktree remembers of it.
+
+use serde_json::json;
+
+use super::undo::Doomed;
+use crate::cli::args::Undo;
+use crate::cli::printed;
+use crate::context::Context;
+use crate::database::undo::Undoing;
+use crate::error::{Exit, Report};
+use crate::prepare::Databases;
+use crate::ui::console::Console;
+
+pub(super) async fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &Undo,
+    as_json: bool,
+) -> Result<Exit, Report> {
+    let databases = Databases::open(ctx).await?;
+    let name = args.which.name.as_ref().unwrap_or(&databases.own.name);
+    let provider = databases.provider;
+    let deleted = match Doomed::look(ctx, &databases, name, Undoing::Delete, args).await? {
+        Some(doomed) => {
+            let question = format!("Delete {name} ({provider}) with everything in it?");
+            doomed.confirm(console, &question, args, as_json).await?;
+            let _turns = doomed.turns(ctx, &databases, &format!("deleting {name}")).await?;
+            databases.delete(name).await?
+        }
+        // What is remembered of one that somebody else deleted is forgotten all the same.
+        None => databases.delete(name).await?,
+    };
+    printed(if as_json {
+        console.print_json(&json!({ "provider": provider, "name": name, "deleted": deleted }))
+    } else if deleted {
+        console.print(&format!("{name} is deleted.\n"))
+    } else {
+        console.print(&format!("There is no {name}.\n"))
+    })
+}

@@ -1,0 +1,103 @@
+//! `devrun db list`: every branch database there is, which worktree it was made in, and whether that is still there.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::{place, size};
+use crate::cli::printed;
+use crate::context::Context;
+use crate::database::Entry;
+use crate::error::{Exit, Report};
+use crate::prepare::Databases;
+use crate::ui::console::Console;
+use crate::ui::style::harmless;
+
+const TITLES: [&str; 5] = ["DATABASE", "BRANCH", "PARENT", "SIZE", "WORKTREE"];
+
+pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
+    let databases = Databases::open(ctx).await?;
+    let entries = databases.list().await?;
+    let own = &databases.own.name;
+    printed(if as_json {
+        let all: Vec<Value> = entries.iter().map(|entry| object(entry, entry.name == *own)).collect();
+        console.print_json(&json!({ "provider": databases.provider, "databases": all }))
+    } else {
+        console.print(&text(&entries, own))
+    })
+}
+
+/// One database as every verb of `db` shows it.
+pub(super) fn object(entry: &Entry, current: bool) -> Value {
+    json!({
+        "name": entry.name,
+        "id": entry.id,
+        "current": current,
+        "made_by_devrun": entry.made_by_devrun,
+        "git_branch": entry.git_branch,
+        "worktree": entry.worktree.as_ref().map(|folder| folder.to_string_lossy()),
+        "worktree_exists": entry.worktree.as_ref().map(|folder| folder.is_dir()),
+        "parent": entry.parent,
+        "size_bytes": entry.size,
+        "kept": entry.kept,
+    })
+}
+
+fn text(entries: &[Entry], own: &str) -> String {
+    if entries.is_empty() {
+        return "There is no branch database. `devrun up -d` makes this worktree's.\n".into();
+    }
+    let titles = TITLES.map(String::from);
+    let rows: Vec<[String; 5]> =
+        std::iter::once(titles).chain(entries.iter().map(|e| cells(e, own))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 5] = std::array::from_fn(width);
+    rows.iter().fold(String::new(), |mut out, row| {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+        out
+    })
+}
+
+fn cells(entry: &Entry, own: &str) -> [String; 5] {
+    let or_dash = |text: Option<String>| text.map_or_else(|| "-".into(), |text| harmless(&text));
+    let mark = if entry.name == own { " *" } else { "" };
+    let made_in = if entry.made_by_devrun {
+        entry.worktree.as_deref().map(place)
+    } else {
+        Some("not made by devrun".into())
+    };
+    [
+        format!("{}{mark}", harmless(&entry.name)),
+        or_dash(entry.git_branch.clone()),
+        or_dash(entry.parent.clone()),
+        entry.size.map_or_else(|| "-".into(), size),
+        or_dash(made_in),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_a_row_for_each() {
+        let ours = Entry {
+            name: "dev-x".into(),
+            parent: Some("dev-main".into()),
+            made_by_devrun: true,
+            git_branch: Some("x".into()),
+            worktree: Some("/nonexistent/x".into()),
+            size: Some(8_123_456),
+            ..Entry::default()
+        };
+        let theirs = Entry { name: "staging".into(), size: Some(12_345_678_901), ..Entry::default() };
+        insta::assert_snapshot!(text(&[ours, theirs], "dev-x"), @r"
+        DATABASE  BRANCH  PARENT    SIZE    WORKTREE
+        dev-x *   x       dev-main  8.1 MB  /nonexistent/x (gone)
+        staging   -       -         12 GB   not made by devrun
+        ");
+        assert!(text(&[], "dev-x").starts_with("There is no branch database"));
+    }
+}

@@ -1,0 +1,54 @@
+//! How far the schema of a branch database is, for verbs that only look: nothing is run, nothing is marked.
+
+use std::path::Path;
+
+use super::inputs::Inputs;
+use super::{CONNECT, MigrateError, Verdict, judge, marker};
+use crate::database::Branch;
+use crate::database::connect::connect;
+use crate::plan::Run;
+
+/// What the marker in a database says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The command succeeded there with the files as they are.
+    UpToDate,
+    /// It succeeded there, but with other files, or another command.
+    Pending,
+    /// It never succeeded there, or was interrupted the last time.
+    Unmigrated,
+    /// It succeeded there; nobody said with which files to compare.
+    Migrated,
+}
+
+impl Standing {
+    /// As printed.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Standing::UpToDate => "up-to-date",
+            Standing::Pending => "pending",
+            Standing::Unmigrated => "unmigrated",
+            Standing::Migrated => "migrated",
+        }
+    }
+}
+
+/// Reads the marker in `branch`. `files` are the command, its folder and the globs of its inputs, where they are known.
+pub async fn standing(
+    branch: &Branch,
+    files: Option<(&Run, &Path, &[String])>,
+) -> Result<Standing, MigrateError> {
+    let fingerprint = match files {
+        Some((command, directory, globs)) => Some(Inputs::read(directory, globs)?.fingerprint(command)),
+        None => None,
+    };
+    let client = connect(&branch.direct_url, CONNECT).await?;
+    let markers = marker::read(&client).await?;
+    let own = markers.iter().any(|marker| marker.branch == branch.id);
+    Ok(match fingerprint {
+        _ if !own => Standing::Unmigrated,
+        None => Standing::Migrated,
+        Some(fingerprint) if judge(&markers, branch, &fingerprint) == Verdict::InStep => Standing::UpToDate,
+        Some(_) => Standing::Pending,
+    })
+}

@@ -1,0 +1,121 @@
+//! What `database.neon` may say, each key as far as Neon.
+
+use std::time::{Duration, SystemTime};
+
+use super::{World, double, ensure, ensure_in, ready, stop};
+use crate::support::neon::{Call, Fault, Neon};
+use crate::support::{LIMIT, wait_for};
+
+fn kept(calls: &[Call], method: &str, path: &str) -> Vec<Call> {
+    calls.iter().filter(|call| call.method == method && call.path == path).cloned().collect()
+}
+
+/// The day of the month then.
+fn in_two_days() -> String {
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_hours(48));
+    date.split(' ').nth(1).unwrap().into()
+}
+
+#[test]
+fn every_key_reaches_neon() {
+    let keys = "  neon:\n    project_id: quiet-moon-123456\n    parent: staging\n    database: app\n    role: somebody\n    \
+                pooled: false\n    schema_only: true\n    expires_in: 2d\n    suspend_timeout: 90s\n    compute_units: 0.5-2\n";
+    let Some(world) = World::new(keys) else { return };
+    world.neon.state().databases = ["app".into(), "other".into()].into();
+    let dir = tempfile::tempdir().unwrap();
+    ensure_in(&world.neon, dir.path(), "staging", |request| request.database = Some("app".into())).unwrap();
+    let staging = world.neon.branch("staging").unwrap().id;
+    world.neon.take_calls();
+    let worktree = world.worktree("x", "x");
+    // Midnight may pass meanwhile.
+    let mut days = vec![in_two_days()];
+    let ended = world.run(&worktree, &[]);
+    days.push(in_two_days());
+    let calls = world.neon.take_calls();
+
+    let [create] = &kept(&calls, "POST", "/branches")[..] else { panic!("{calls:#?}") };
+    assert_eq!(create.body["branch"]["parent_id"], staging);
+    assert_eq!(create.body["branch"]["init_source"], "schema-only");
+    let expires = create.body["branch"]["expires_at"].as_str().unwrap();
+    assert!(days.contains(&expires[8..10].into()), "{expires} is none of {days:?}");
+    assert_eq!(create.body["endpoints"][0]["suspend_timeout_seconds"], 90);
+    assert_eq!(create.body["endpoints"][0]["autoscaling_limit_min_cu"], 0.5);
+    assert_eq!(create.body["endpoints"][0]["autoscaling_limit_max_cu"], 2.0);
+
+    let asked = kept(&calls, "GET", "/connection_uri");
+    let [uri] = &asked[..] else { panic!("only the direct URL is wanted: {calls:#?}") };
+    for part in ["database_name=app", "role_name=somebody", "pooled=false"] {
+        assert!(uri.query.contains(part), "{}", uri.query);
+    }
+    assert!(!ended.stdout.contains("@localhost:"), "pooled: {ended}");
+    assert!(calls.iter().all(|call| !call.path.ends_with("/databases")), "{calls:#?}");
+}
+
+#[test]
+fn a_branch_with_several_databases_needs_one_named() {
+    let Some(neon) = double() else { return };
+    neon.state().databases = ["app".into(), "other".into()].into();
+    let report = ensure(&neon, "dev-x", |_| ()).unwrap_err();
+    assert!(report.message.contains("several databases: app, other"), "{report:?}");
+    assert!(report.fix.unwrap().contains("database.neon.database"));
+    neon.take_calls();
+    ensure(&neon, "dev-x", |request| request.database = Some("other".into())).unwrap();
+    let calls = neon.take_calls();
+    let asked = kept(&calls, "GET", "/connection_uri");
+    assert!(asked.iter().all(|call| call.query.contains("database_name=other")), "{calls:#?}");
+    let report = ensure(&neon, "dev-x", |request| request.database = Some("oth".into())).unwrap_err();
+    assert!(report.message.contains("app, other"), "{report:?}");
+}
+
+#[test]
+fn a_compute_that_is_added_has_the_size_that_is_wanted_too() {
+    let Some(neon) = double() else { return };
+    ensure(&neon, "dev-x", |_| ()).unwrap();
+    neon.state().branches.last_mut().unwrap().endpoint = None;
+    neon.take_calls();
+    ensure(&neon, "dev-x", |request| request.compute_units = Some((1.0, 1.0))).unwrap();
+    let calls = neon.take_calls();
+    let [added] = &kept(&calls, "POST", "/endpoints")[..] else { panic!("{calls:#?}") };
+    assert_eq!(added.body["endpoint"]["autoscaling_limit_min_cu"], 1.0);
+    assert_eq!(added.body["endpoint"]["autoscaling_limit_max_cu"], 1.0);
+}
+
+fn patches(neon: &Neon) -> usize {
+    neon.take_calls().iter().filter(|call| call.method == "PATCH").count()
+}
+
+#[test]
+fn what_others_work_with_never_expires() {
+    let Some(world) = World::new("  branch: shared\n  neon: { expires_in: 7d }") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    ensure_in(&world.neon, dir.path(), "shared", |_| ()).unwrap();
+    world.neon.take_calls();
+    let worktree = world.worktree("x", "x");
+    let args = ["up", "--allow-parent"];
+    world.run(&worktree, &args);
+    assert_eq!(patches(&world.neon), 1, "one that is nobody's else does expire");
+    for (default, protected) in [(false, true), (true, false)] {
+        if let Some(branch) = world.neon.state().branches.last_mut() {
+            (branch.default, branch.protected) = (default, protected);
+        }
+        world.run(&worktree, &args);
+        assert_eq!(patches(&world.neon), 0, "default {default}, protected {protected}");
+    }
+}
+
+#[test]
+fn a_day_that_neon_does_not_move_is_told_and_no_harm() {
+    let Some(world) = World::new("  neon: { expires_in: 7d }") else { return };
+    let worktree = world.worktree("x", "x");
+    world.run(&worktree, &[]);
+    world.neon.fail("PATCH", "/branches/", Fault::status(400, "", "expires_at is not allowed on this plan"));
+    let running = ready(world.devrun(&worktree, &[]).start());
+    wait_for("the warning", LIMIT, || {
+        let said = running.stderr();
+        let told = said.contains("keeps the day on which it expires")
+            && said.contains("refuses `database.neon.expires_in`")
+            && said.contains("(request req-1)");
+        if told { Ok(()) } else { Err(said) }
+    });
+    stop(running);
+}
