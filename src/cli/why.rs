@@ -66,6 +66,9 @@ fn text(answer: &Answer, style: Style) -> String {
     for line in answer.cause.iter().flat_map(|cause| cause.lines()) {
         part("why", line);
     }
+    if let Some(place) = &answer.correct {
+        part("correct", place);
+    }
     if let Some(fix) = &answer.fix {
         part("fix", fix);
     }

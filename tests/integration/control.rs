@@ -220,7 +220,7 @@ fn one_that_does_not_come_back_is_told_and_the_others_go_on_until_it_does() {
         "{status:#}"
     );
     let why = answer(&sandbox, &["why"]);
-    assert_eq!(why["fix"], "correct the code, then `devrun restart web`", "{why:#}");
+    assert_eq!((&why["fault"], &why["fix"]), (&json!("code"), &json!("devrun restart web")), "{why:#}");
     std::fs::remove_file(broken).unwrap();
     let healed = answer(&sandbox, &["restart", "web"]);
     assert_eq!((&healed["state"], pid(&healed, "job")), (&json!("ready"), pid(&first, "job")), "{healed:#}");

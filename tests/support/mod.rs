@@ -13,6 +13,7 @@ mod sandbox;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::invocation::{Ended, Invocation};
+pub(crate) use self::leaks::Process;
 pub(crate) use self::running::Running;
 pub(crate) use self::sandbox::Sandbox;
 

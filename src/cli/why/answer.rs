@@ -32,6 +32,9 @@ pub(super) struct Answer {
     /// Why, as far as it is known; may have several lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cause: Option<String>,
+    /// `file:line` of the code to correct first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) correct: Option<String>,
     /// The one command that would help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<String>,
@@ -114,7 +117,16 @@ fn stack(status: &Status, runs: bool) -> Answer {
         fix: None,
         exit: 0,
     });
-    Answer { process: None, state: status.state.word().into(), summary, fault, cause, fix, lines: Vec::new() }
+    Answer {
+        process: None,
+        state: status.state.word().into(),
+        summary,
+        fault,
+        cause,
+        correct: None,
+        fix,
+        lines: Vec::new(),
+    }
 }
 
 fn count(status: &Status) -> String {
@@ -171,6 +183,7 @@ fn of_process(status: &Status, process: &ProcessStatus, runs: bool) -> Answer {
         summary,
         fault,
         cause,
+        correct: None,
         fix,
         lines: Vec::new(),
     }
@@ -195,14 +208,11 @@ fn judge(answer: &mut Answer, lines: &[String], changed: impl FnOnce() -> Option
         answer.fault = Some(Fault::Environment);
         answer.fix = Some(AGAIN.into());
     } else {
+        // Nothing that is started helps before.
+        answer.correct = place;
         if let (Some(name), "running") = (&answer.process, answer.state.as_str()) {
             answer.fix = Some(format!("devrun restart {name}"));
         }
-        // Nothing that is started helps while the code is broken.
-        answer.fix = answer.fix.take().map(|fix| match place {
-            Some(place) => format!("correct {place}, then `{fix}`"),
-            None => format!("correct the code, then `{fix}`"),
-        });
     }
     answer.cause = Some(causes.join("\n"));
 }
@@ -249,14 +259,12 @@ mod tests {
         let status = stack_of(vec![process("backend", Word::Running, false)]);
         let lines = ["  File \"/w/app.py\", line 3, in <module>", "ModuleNotFoundError: No module named 'x'"];
         let code = asked(&status, true, &lines, None);
-        assert_eq!(
-            (code.fault, code.fix.as_deref()),
-            (Some(Fault::Code), Some("correct /w/app.py:3, then `devrun restart backend`"))
-        );
+        assert_eq!((code.fault, code.fix.as_deref()), (Some(Fault::Code), Some("devrun restart backend")));
         assert_eq!(
             code.cause.as_deref(),
             Some("it said: ModuleNotFoundError: No module named 'x' (/w/app.py:3)")
         );
+        assert_eq!(code.correct.as_deref(), Some("/w/app.py:3"));
         let stale = asked(&status, true, &lines, Some("uv.lock"));
         assert_eq!((stale.fault, stale.fix.as_deref()), (Some(Fault::Environment), Some(AGAIN)));
         assert!(stale.cause.unwrap().contains("uv.lock was changed"));

@@ -4,7 +4,13 @@ use nix::sys::signal::Signal;
 
 use super::World;
 use crate::supervise::terminal::{Terminal, in_foreground};
-use crate::support::{LIMIT, wait_for};
+use crate::support::{LIMIT, Process, wait_for};
+
+/// psql has a query under way: devrun's own are over when psql begins.
+fn asks(all: &[Process]) -> bool {
+    let any = |word: &str| all.iter().any(|process| process.command.contains(word));
+    any("psql -X") && any("SELECT")
+}
 
 #[test]
 fn psql_gets_where_to_go_but_no_password_in_its_argv() {
@@ -20,8 +26,7 @@ fn psql_gets_where_to_go_but_no_password_in_its_argv() {
     wait_for("psql at work", LIMIT, || {
         let all = world.sandbox.processes();
         assert!(all.iter().all(|process| !process.command.contains(&password)), "{all:#?}");
-        let works = all.iter().any(|process| process.command.contains("SELECT"));
-        if works { Ok(()) } else { Err(format!("{all:#?}")) }
+        if asks(&all) { Ok(()) } else { Err(format!("{all:#?}")) }
     });
     // Ctrl-C is psql's: the query ends, and devrun with psql's status.
     running.signal_group(Signal::SIGINT);
@@ -61,8 +66,7 @@ fn on_a_terminal_one_types_into_it() {
     terminal.press("select pg_sleep(600);\n");
     wait_for("the query", LIMIT, || {
         let all = world.sandbox.processes();
-        let works = all.iter().any(|process| process.command.contains("SELECT"));
-        if works { Ok(()) } else { Err(format!("{all:#?}")) }
+        if asks(&all) { Ok(()) } else { Err(format!("{all:#?}")) }
     });
     terminal.press("\x03");
     terminal.expect("canceling statement due to user request");

@@ -202,6 +202,7 @@ fn a_shell_can_stop_it_and_let_it_go_on() {
     terminal.expect("shell> ");
     terminal.press("devrun\n");
     terminal.expect("Ctrl-C stops everything");
+    terminal.expect("| ready ");
     let said = terminal.text();
     let child = super::pid_in(said.lines().find(|line| line.contains("| ready ")).unwrap());
     terminal.press("\x1a");
