@@ -1,9 +1,13 @@
 //! A Python traceback without the frames of libraries: what is left is the project's own code and what went wrong. Pure.
 
 /// Parts of paths that are nobody's to correct.
-const LIBRARIES: [&str; 5] = ["site-packages", "dist-packages", "/lib/python", "<frozen", "<string>"];
+const LIBRARIES: [&str; 6] =
+    ["site-packages", "dist-packages", "/lib/python", "/.venv/", "<frozen", "<string>"];
 
-/// `tail` without the frames of libraries, and without the rest of a frame whose beginning was cut off.
+/// Lines that are kept at most.
+const MOST: usize = 30;
+
+/// The end of `tail` without the frames of libraries, and without the rest of a frame whose beginning was cut off.
 pub(super) fn condense(tail: &str) -> String {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let is_frame = |line: &str| line.trim_start().starts_with("File \"");
@@ -22,12 +26,13 @@ pub(super) fn condense(tail: &str) -> String {
         passing = None;
         true
     });
-    kept.collect::<Vec<_>>().join("\n")
+    let kept: Vec<&str> = kept.collect();
+    kept[kept.len().saturating_sub(MOST)..].join("\n")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::condense;
+    use super::*;
 
     #[test]
     fn what_is_left_is_the_projects_own() {
@@ -48,6 +53,7 @@ mod tests {
 
     #[test]
     fn what_is_no_traceback_stays_as_it_is() {
+        assert_eq!(condense(&"x\n".repeat(99)).lines().count(), MOST);
         for tail in ["", "  indented\nplain\n  more", "INFO one\nFAILED: no such revision"] {
             assert_eq!(condense(tail), tail);
         }

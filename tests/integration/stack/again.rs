@@ -86,7 +86,11 @@ fn a_second_start_prepares_nothing_and_migrations_run_when_they_must() {
     insta::assert_snapshot!(told[0], @r#"
     migrating dev-again failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
       fault: the code, not the environment
-      why:   File "~/again/backend/alembic/env.py", line 15, in <module>
+      why: INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.
+        INFO  [alembic.runtime.migration] Will assume transactional DDL.
+        INFO  [alembic.runtime.migration] Running upgrade 0003 -> 0004, Step 0004
+        Traceback (most recent call last):
+          File "~/again/backend/alembic/env.py", line 15, in <module>
             context.run_migrations()
           File "~/again/backend/alembic/versions/0004.py", line 10, in upgrade
             raise RuntimeError('the moon is full')
