@@ -263,14 +263,7 @@ impl Neon {
                 (url, direct_url)
             }
         };
-        Ok(Branch {
-            id: found.id,
-            name: found.name,
-            url,
-            direct_url,
-            origin: DatabaseOrigin::Existing,
-            copied_from: None,
-        })
+        Ok(reached(found, url, direct_url))
     }
 
     /// The URLs of a branch that is there: as remembered, else asked for.
@@ -340,6 +333,12 @@ fn wish(request: &NeonRequest) -> Vec<String> {
     ]
 }
 
+/// A branch that was there before.
+fn reached(found: wire::Branch, url: String, direct_url: String) -> Branch {
+    let (id, name) = (found.id, found.name);
+    Branch { id, name, url, direct_url, origin: DatabaseOrigin::Existing, copied_from: None }
+}
+
 impl Provider for Neon {
     fn name(&self) -> &'static str {
         "neon"
@@ -350,14 +349,7 @@ impl Provider for Neon {
             let Some(found) = self.look(name).await? else { return Ok(None) };
             self.guard(&found)?;
             let (url, direct_url) = self.addresses(&found).await?;
-            Ok(Some(Branch {
-                id: found.id,
-                name: found.name,
-                url,
-                direct_url,
-                origin: DatabaseOrigin::Existing,
-                copied_from: None,
-            }))
+            Ok(Some(reached(found, url, direct_url)))
         })
     }
 

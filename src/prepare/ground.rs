@@ -244,13 +244,7 @@ impl Ground {
         }
     }
 
-    /// The repository's name, or the folder's where there is none.
-    pub(super) fn repository(&self) -> String {
-        let main = main_root(&self.worktree).unwrap_or(&self.worktree.path);
-        main.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned())
-    }
-
     fn project(&self) -> String {
-        self.config.name.clone().unwrap_or_else(|| self.repository())
+        self.config.name.clone().unwrap_or_else(|| self.worktree.repo())
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn request(
         expires_in: database.neon.expires_in,
         suspend_timeout: database.neon.suspend_timeout,
         compute_units: database.neon.compute_units,
-        repository: ground.repository(),
+        repository: ground.worktree.repo(),
         state: ground.worktree.state.clone(),
         grant: if database.branch.text.contains("${") { Grant::No } else { Grant::Named },
         pace: Pace::default(),

@@ -11,10 +11,11 @@ mod starting_over;
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::Mode;
 use serde_json::Value;
 
 use crate::asking::{base, fine, json, skip};
-use crate::support::{Ended, Invocation, Sandbox};
+use crate::support::{Ended, Invocation, LIMIT, Running, Sandbox, wait_for};
 
 /// A repository with a local database, and a file to which every migration adds a line.
 struct World {
@@ -41,11 +42,11 @@ impl World {
         // Nothing here needs to survive a power cut.
         sandbox.set("CI", "1");
         let log = sandbox.path().join("migrations.log");
-        // As long as the file `hold` is there, a migration waits in the middle.
+        // As long as the pipe `hold` is there, a migration waits in the middle; it may be removed between the two looks.
         let run = format!(
-            "echo \"$DEVRUN_BRANCH ${{DATABASE_URL##*/}}\" >> {}; while [ -e {} ]; do sleep 0.05; done",
+            "echo \"$DEVRUN_BRANCH ${{DATABASE_URL##*/}}\" >> {}; [ ! -e {hold} ] || cat {hold} || true",
             log.display(),
-            sandbox.path().join("hold").display()
+            hold = sandbox.path().join("hold").display()
         );
         let text = format!(
             "ports: {{ web: {} }}\ndatabase:\n  provider: local\n  local: {{ bin: {} }}\n  migrate:\n    run: '{run}'\n    \
@@ -94,12 +95,26 @@ impl World {
 
     /// Makes migrations wait in the middle, or go on.
     fn hold(&self, on: bool) {
-        let file = self.sandbox.path().join("hold");
+        let pipe = self.sandbox.path().join("hold");
         if on {
-            self.sandbox.write(&file, "");
+            nix::unistd::mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
         } else {
-            std::fs::remove_file(file).unwrap();
+            // Who waits for a writer sees one come and go.
+            let _writer = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+            std::fs::remove_file(pipe).unwrap();
         }
+    }
+
+    /// A reset of `dev-x`, which is there, that waits in the middle of its migration.
+    fn held_reset(&self, x: &Path) -> Running {
+        self.ask(x, &["migrate"]);
+        self.sandbox.write(&x.join("migrations/2.sql"), "select 2;\n");
+        self.hold(true);
+        let reset = self.db(x, &["reset", "--yes"]).start();
+        wait_for("the migration", LIMIT, || {
+            if self.migrated().len() == 2 { Ok(()) } else { Err(format!("{:?}", self.migrated())) }
+        });
+        reset
     }
 
     /// The password of applications.

@@ -17,7 +17,7 @@ pub(super) enum Subject<'a> {
 }
 
 /// The answer; fields that do not apply are left out.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Answer {
     /// The process it is about; absent when it is about the whole stack.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,16 +117,7 @@ fn stack(status: &Status, runs: bool) -> Answer {
         fix: None,
         exit: 0,
     });
-    Answer {
-        process: None,
-        state: status.state.word().into(),
-        summary,
-        fault,
-        cause,
-        correct: None,
-        fix,
-        lines: Vec::new(),
-    }
+    Answer { state: status.state.word().into(), summary, fault, cause, fix, ..Answer::default() }
 }
 
 fn count(status: &Status) -> String {
@@ -183,9 +174,8 @@ fn of_process(status: &Status, process: &ProcessStatus, runs: bool) -> Answer {
         summary,
         fault,
         cause,
-        correct: None,
         fix,
-        lines: Vec::new(),
+        ..Answer::default()
     }
 }
 

@@ -116,13 +116,7 @@ fn a_running_stack_keeps_its_database() {
 fn a_run_that_begins_during_a_reset_waits_for_it() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
-    world.ask(&x, &["migrate"]);
-    world.sandbox.write(&x.join("migrations/2.sql"), "select 2;\n");
-    world.hold(true);
-    let reset = world.db(&x, &["reset", "--yes"]).start();
-    wait_for("the migration", LIMIT, || {
-        if world.migrated().len() == 2 { Ok(()) } else { Err(format!("{:?}", world.migrated())) }
-    });
+    let reset = world.held_reset(&x);
     let mut up = world.sandbox.devrun(&[]).directory(&x).start();
     up.expect_line("is resetting dev-x: waiting for it");
     let mut second = world.db(&x, &["reset", "--yes"]).start();
@@ -145,13 +139,7 @@ fn a_run_that_begins_during_a_reset_waits_for_it() {
 fn a_stack_in_the_background_waits_for_a_reset_too() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
-    world.ask(&x, &["migrate"]);
-    world.sandbox.write(&x.join("migrations/2.sql"), "select 2;\n");
-    world.hold(true);
-    let reset = world.db(&x, &["reset", "--yes"]).start();
-    wait_for("the migration", LIMIT, || {
-        if world.migrated().len() == 2 { Ok(()) } else { Err(format!("{:?}", world.migrated())) }
-    });
+    let reset = world.held_reset(&x);
     let up = crate::asking::devrun(&world.sandbox, &x, &["up", "-d"]).start();
     let log = world.sandbox.main().join(".git/worktrees/x/devrun/up.log");
     wait_for("its word", LIMIT, || {

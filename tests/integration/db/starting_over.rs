@@ -102,13 +102,7 @@ fn two_resets_at_once_take_turns() {
 fn killed_in_the_middle_the_name_stands_for_a_whole_database() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
-    world.ask(&x, &["migrate"]);
-    world.sandbox.write(&x.join("migrations/2.sql"), "select 2;\n");
-    world.hold(true);
-    let reset = world.db(&x, &["reset", "--yes"]).start();
-    wait_for("the migration", LIMIT, || {
-        if world.migrated().len() == 2 { Ok(()) } else { Err(format!("{:?}", world.migrated())) }
-    });
+    let reset = world.held_reset(&x);
     reset.signal(nix::sys::signal::Signal::SIGKILL);
     reset.wait();
     world.hold(false);

@@ -126,7 +126,7 @@ pub(super) fn skip(why: &str) {
 }
 
 pub(super) fn wanted(name: &str, parent: &str) -> Wanted {
-    Wanted { label: name.into(), name: name.into(), parent: parent.into(), worktree: "/work/tree".into() }
+    Wanted { label: name.into(), name: name.into(), parent: parent.into(), worktree: "/w/tree".into() }
 }
 
 /// Connects as an application does.
