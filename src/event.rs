@@ -132,6 +132,11 @@ pub enum ProcessState {
         /// The last answer.
         why: String,
     },
+    /// Running, not ready, and silent since it told an error of its code.
+    Stuck {
+        /// The error and its place; `None` when it writes again.
+        said: Option<String>,
+    },
     /// Ended, to be started again.
     Restarting {
         /// How it ended.
@@ -152,6 +157,11 @@ pub enum ProcessState {
         /// Why.
         why: String,
     },
+}
+
+/// What [`ProcessState::Stuck`] says, in words.
+pub fn silence(said: Option<&str>) -> String {
+    said.map_or_else(|| "it writes again".into(), |said| format!("silent since it said: {said}"))
 }
 
 /// How a process ended.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{broadcast, watch};
 
-use super::status::{ProcessStatus, State, Status, Word};
+use super::status::{ProcessStatus, State, Status, Trouble, Word};
 use crate::error::{Code, Report};
 use crate::event::{Event, Events, ProcessState};
 use crate::plan::Plan;
@@ -21,6 +21,8 @@ use crate::supervisor::terminals::Terminals;
 const BACKLOG: usize = 1024;
 /// How long the end of a run waits for answers to reach those who wait.
 const FAREWELL: Duration = Duration::from_millis(200);
+/// How long somebody who has just come waits for a sign of life from a process that is stuck: it may have been mended.
+const BENEFIT: Duration = Duration::from_secs(3);
 /// How long a process without a probe must run to count as up for those who wait.
 const FOOTHOLD: Duration = Duration::from_millis(200);
 
@@ -176,10 +178,10 @@ impl Desk {
         let failed = |status: &Status| {
             let overdue = |index: &&usize| {
                 let (was, is) = (&before.processes[**index], &status.processes[**index]);
-                is.overdue && (order == Order::Start || is.starts > was.starts)
+                is.trouble != Trouble::None && (order == Order::Start || is.starts > was.starts)
             };
             doom(status, &indexes)
-                .or_else(|| Some(overdue_report(&status.processes[*indexes.iter().find(overdue)?])))
+                .or_else(|| Some(not_ready(&status.processes[*indexes.iter().find(overdue)?])))
         };
         self.until(carried_out, failed, &indexes, limit).await?;
         self.foothold(carried_out, failed, &indexes, limit).await
@@ -201,9 +203,23 @@ impl Desk {
                 indexes.iter().all(|index| status.processes[*index].ready)
             }
         };
+        let stuck = |status: &Status| {
+            let is_meant = |index| indexes.is_empty() || indexes.contains(&index);
+            let mut all = status.processes.iter().enumerate();
+            let found = all.find(|(index, process)| process.trouble == Trouble::Stuck && is_meant(*index));
+            found.map(|(_, process)| process.clone())
+        };
         let failed = |status: &Status| doom(status, &indexes);
-        self.until(ready, failed, &indexes, limit).await?;
-        self.foothold(ready, failed, &indexes, limit).await
+        let start = Instant::now();
+        let _ = tokio::time::timeout(
+            limit.min(BENEFIT),
+            self.seen(|status| stuck(status).is_none() || ready(status) || failed(status).is_some()),
+        )
+        .await;
+        let failed = |status: &Status| failed(status).or_else(|| stuck(status).as_ref().map(not_ready));
+        let left = limit.saturating_sub(start.elapsed());
+        self.until(ready, failed, &indexes, left).await?;
+        self.foothold(ready, failed, &indexes, left).await
     }
 
     /// Nothing but its going on tells that a process without a probe has started well: waits until the youngest has run
@@ -297,15 +313,13 @@ fn doom(status: &Status, indexes: &[usize]) -> Option<Report> {
     })
 }
 
-/// A process was started as asked and did not become ready; the stack goes on.
-fn overdue_report(process: &ProcessStatus) -> Report {
+/// A process is not ready and will not be by itself; the stack goes on.
+fn not_ready(process: &ProcessStatus) -> Report {
     let name = &process.name;
     let report = Report::new(Code::NotReady, format!("{name} was started and did not become ready"));
     let report = report.with_fix(format!("devrun why {name}"));
-    match &process.reason {
-        Some(reason) => report.with_cause(reason.clone()),
-        None => report,
-    }
+    let reason = process.reason.iter().map(String::as_str);
+    report.with_cause(reason.chain(["the stack goes on"]).collect::<Vec<_>>().join("\n"))
 }
 
 fn late(status: &Status, indexes: &[usize], limit: Duration) -> Report {
@@ -324,7 +338,7 @@ fn late(status: &Status, indexes: &[usize], limit: Duration) -> Report {
         let reason = process.reason.as_deref().map(|reason| format!(", {reason}")).unwrap_or_default();
         lines.push(format!("{} is {}{reason}", process.name, process.state.text()));
     }
-    let report = Report::new(Code::TimedOut, format!("not ready within {} s", limit.as_secs()))
+    let report = Report::new(Code::TimedOut, format!("not ready within {:.0} s", limit.as_secs_f64()))
         .with_cause(lines.join("\n"));
     match first {
         Some(name) => report.with_fix(format!("devrun why {name}")),

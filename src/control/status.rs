@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
+pub(in crate::control) use self::process::Trouble;
 pub use self::process::{ProcessStatus, Word};
 use crate::error::ErrorBody;
 use crate::event::Event;
@@ -162,7 +163,7 @@ impl Status {
             }
             Event::NotYet { name, answer } => {
                 if let Some(process) = self.process_mut(name) {
-                    process.reason = Some(answer.clone());
+                    process.not_yet(answer);
                 }
             }
             Event::Ready { .. } => {

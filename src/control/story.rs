@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::status::Status;
 use crate::error::ErrorBody;
-use crate::event::{Event, ProcessState};
+use crate::event::{Event, ProcessState, silence};
 
 /// What the stack is doing, as the first message of a stream.
 pub fn status(status: &Status) -> Value {
@@ -47,6 +47,7 @@ fn process(name: &str, state: &ProcessState) -> Value {
         ProcessState::Started { pid } => ("running", json!({ "pid": pid })),
         ProcessState::Ready => ("ready", json!({})),
         ProcessState::Unready { why } => ("not-ready", json!({ "reason": why })),
+        ProcessState::Stuck { said } => ("not-ready", json!({ "reason": silence(said.as_deref()) })),
         ProcessState::Restarting { ended, attempt, .. } => {
             ("restarting", json!({ "exit": ended.status(), "attempt": attempt }))
         }

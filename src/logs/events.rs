@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::error::Report;
-use crate::event::{Event, ProcessState};
+use crate::event::{Event, ProcessState, silence};
 
 /// Whole lines, each with its newline; `None` for what only moves on a terminal.
 pub(super) fn text(event: &Event) -> Option<String> {
@@ -41,6 +41,7 @@ fn doing(state: &ProcessState) -> String {
         ProcessState::Started { pid } => format!("started, pid {pid}"),
         ProcessState::Ready => "ready".into(),
         ProcessState::Unready { why } => format!("no longer answers: {why}"),
+        ProcessState::Stuck { said } => format!("not ready: {}", silence(said.as_deref())),
         ProcessState::Restarting { ended, delay, attempt } => {
             format!("ended with {ended}; start {attempt} again in {:.1} s", delay.as_secs_f64())
         }

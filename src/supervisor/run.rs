@@ -1,6 +1,7 @@
 //! Carries out what the state machine decides: the one loop of a run.
 
 mod lines;
+mod stuck;
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -269,6 +270,7 @@ impl Run {
                 });
                 let (inputs, mux, mut child) = (self.inputs.clone(), self.mux.clone(), spawned.child);
                 let _ = inputs.send(Input::Spawned(index, leader));
+                self.tails.begin(index);
                 // Before its output is read: the line that is waited for may be its first.
                 if let Some(Probe::Log(pattern)) = process.ready.as_ref().map(|ready| &ready.probe) {
                     self.tails.expect(index, pattern.clone());
@@ -301,7 +303,11 @@ impl Run {
             let tell = |answer: &str| {
                 events.send(Event::NotYet { name: process.name.clone(), answer: answer.into() });
             };
-            let input = match readiness::wait(process, ready, &plan.env, tell).await {
+            let answer = tokio::select! {
+                answer = readiness::wait(process, ready, &plan.env, tell) => answer,
+                never = stuck::watch(&tails, index, &process.name, &events) => match never {},
+            };
+            let input = match answer {
                 Ok(()) => Input::Ready(index),
                 Err(last) => {
                     let message =
@@ -319,7 +325,8 @@ impl Run {
 
     /// Probes a process that was ready once more; when it does not answer, says so, and probes on until it does.
     fn doubt(&mut self, index: usize) {
-        let (plan, inputs) = (self.plan.clone(), self.inputs.clone());
+        let (plan, inputs, tails) = (self.plan.clone(), self.inputs.clone(), self.tails.clone());
+        let events = self.events.clone();
         let Some(live) = &mut self.groups[index] else { return };
         // A line that was seen once says nothing about now; and one doubt at a time.
         if matches!(plan.processes[index].ready.as_ref().map(|ready| &ready.probe), Some(Probe::Log(_))) {
@@ -333,7 +340,10 @@ impl Run {
             let Some(ready) = &process.ready else { return };
             if let Err(answer) = readiness::recheck(process, ready, &plan.env).await {
                 let _ = inputs.send(Input::Unready(index, answer));
-                readiness::until_ready(process, ready, &plan.env).await;
+                tokio::select! {
+                    () = readiness::until_ready(process, ready, &plan.env) => {}
+                    never = stuck::watch(&tails, index, &process.name, &events) => match never {},
+                }
                 let _ = inputs.send(Input::Ready(index));
             }
         });

@@ -170,9 +170,15 @@ impl Screen {
                     harmless(why)
                 ));
             }
+            ProcessState::Stuck { said: Some(said) } => self.say(&format!(
+                "{} {name} is silent since it said: {}",
+                style.warn("not ready:"),
+                harmless(said)
+            )),
             ProcessState::Waiting { .. }
             | ProcessState::Started { .. }
             | ProcessState::Ready
+            | ProcessState::Stuck { said: None }
             | ProcessState::Stopping => {}
         }
     }

@@ -228,6 +228,32 @@ fn one_that_does_not_come_back_is_told_and_the_others_go_on_until_it_does() {
 }
 
 #[test]
+fn one_that_says_an_error_and_falls_silent_is_not_waited_for_to_its_deadline() {
+    let sandbox = Sandbox::new();
+    let web = "cat trace; exec devrun-fixture await-file:go listen:PORT ready sleep";
+    let text = format!(
+        "ports: {{ web: {} }}\nprocesses:\n  web: {{ run: {}, port: web, ready: {{ http: /, deadline: 10m }} }}\n",
+        base(),
+        json!(["sh", "-c", web])
+    );
+    let trace =
+        "Traceback (most recent call last):\n  File \"/w/app.py\", line 3, in <module>\nKeyError: 'x'\n";
+    sandbox.repo_with(&[("devrun.yaml", &text), ("trace", trace)]);
+    let error = refusal(sandbox.devrun(&["up", "-d", "--json"]), "not-ready", 86);
+    let cause = "silent since it said: KeyError: 'x' (/w/app.py:3)\nthe stack goes on";
+    assert_eq!((&error["cause"], &error["fix"]), (&json!(cause), &json!("devrun why web")), "{error:#}");
+    let why = answer(&sandbox, &["why"]);
+    assert_eq!(
+        (&why["correct"], &why["cause"]),
+        (&json!("/w/app.py:3"), &json!(cause.lines().next())),
+        "{why:#}"
+    );
+    sandbox.write(&sandbox.main().join("go"), "");
+    assert_eq!(answer(&sandbox, &["wait"])["state"], "ready");
+    down(&sandbox);
+}
+
+#[test]
 fn why_a_stack_ended_is_told_to_those_who_waited_for_one_of_it() {
     let sandbox = Sandbox::new();
     let web = "test -e broken && { echo 'ImportError: no x'; exit 3; }; exec devrun-fixture ready sleep";

@@ -189,7 +189,10 @@ fn judge(answer: &mut Answer, lines: &[String], changed: impl FnOnce() -> Option
     let Diagnosis { said, fault, place, missing } = diagnosis;
     let told = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
     let mut causes: Vec<String> = answer.cause.take().into_iter().collect();
-    causes.push(format!("it said: {said}{told}"));
+    let said = format!("it said: {said}{told}");
+    if !causes.iter().any(|cause| cause.contains(&said)) {
+        causes.push(said);
+    }
     answer.fault = Some(fault);
     if fault == Fault::Environment {
         answer.fix = Some(AGAIN.into());

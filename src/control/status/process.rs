@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::ProcessState;
+use crate::event::{ProcessState, silence};
 use crate::plan::Process;
 
 /// What a process is doing, in a word.
@@ -45,6 +45,17 @@ impl Word {
     }
 }
 
+/// What is to be feared for one that runs and is not ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::control) enum Trouble {
+    #[default]
+    None,
+    /// It should be ready by now.
+    Overdue,
+    /// It will not be, unless somebody corrects its code.
+    Stuck,
+}
+
 /// One process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -67,9 +78,8 @@ pub struct ProcessStatus {
     /// How many children it has had.
     #[serde(skip)]
     pub starts: u32,
-    /// It should be ready by now, and is not.
     #[serde(skip)]
-    pub(in crate::control) overdue: bool,
+    pub(in crate::control) trouble: Trouble,
     #[serde(skip)]
     pub(in crate::control) probed: bool,
 }
@@ -88,7 +98,11 @@ impl ProcessStatus {
     /// Takes note of a change.
     pub(super) fn note(&mut self, state: &ProcessState) {
         self.reason = None;
-        self.overdue = matches!(state, ProcessState::Unready { .. });
+        self.trouble = match state {
+            ProcessState::Unready { .. } => Trouble::Overdue,
+            ProcessState::Stuck { said: Some(_) } => Trouble::Stuck,
+            _ => Trouble::None,
+        };
         match state {
             ProcessState::Waiting { on } => {
                 self.state = Word::Waiting;
@@ -104,6 +118,7 @@ impl ProcessStatus {
                 self.ready = false;
                 self.reason = Some(why.clone());
             }
+            ProcessState::Stuck { said } => self.reason = Some(silence(said.as_deref())),
             ProcessState::Restarting { ended, attempt, .. } => {
                 self.gone(Word::Restarting, Some(ended.status()));
                 self.restarts = *attempt;
@@ -125,6 +140,13 @@ impl ProcessStatus {
                 self.gone(Word::Skipped, self.exit);
                 self.reason = Some(why.clone());
             }
+        }
+    }
+
+    /// Its probe answered something new; what it said itself is worth more.
+    pub(super) fn not_yet(&mut self, answer: &str) {
+        if self.trouble != Trouble::Stuck {
+            self.reason = Some(answer.into());
         }
     }
 

@@ -48,6 +48,19 @@ fn a_stack_is_ready_when_every_process_is_and_degraded_when_one_no_longer_is() {
 }
 
 #[test]
+fn one_that_is_stuck_says_what_it_said_until_it_writes_again() {
+    let mut status = stack(&["a"]);
+    tell(&mut status, "a", ProcessState::Started { pid: 7 });
+    tell(&mut status, "a", ProcessState::Stuck { said: Some("KeyError: 'x'".into()) });
+    status.note(&Event::NotYet { name: "a".into(), answer: "refused".into() });
+    let told = |status: &Status| (status.processes[0].trouble, status.processes[0].reason.clone().unwrap());
+    assert_eq!(told(&status), (Trouble::Stuck, "silent since it said: KeyError: 'x'".into()));
+    tell(&mut status, "a", ProcessState::Stuck { said: None });
+    status.note(&Event::NotYet { name: "a".into(), answer: "no answer".into() });
+    assert_eq!(told(&status), (Trouble::None, "no answer".into()));
+}
+
+#[test]
 fn one_that_was_stopped_by_hand_is_nothing_to_complain_about() {
     let mut status = stack(&["a", "b"]);
     all_ready(&mut status);

@@ -8,7 +8,7 @@ use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::error::Report;
+use crate::error::{Fault, Report};
 use crate::supervisor::diagnosis::{self, Diagnosis};
 use crate::supervisor::machine::Input;
 use crate::supervisor::output::{Gauge, Sink};
@@ -39,6 +39,9 @@ struct Shared {
 #[derive(Default)]
 struct Tail {
     bytes: Vec<u8>,
+    /// How many bytes there were in all, and how many when the present child was started.
+    written: u64,
+    begun: u64,
     pattern: Option<Regex>,
     /// It is ready: what it writes may say that it no longer is.
     watched: bool,
@@ -113,6 +116,30 @@ impl Tails {
         self.lock(process).watched = watched;
     }
 
+    /// What is written from now on is written by a new child of `process`.
+    pub(super) fn begin(&self, process: usize) {
+        let mut tail = self.lock(process);
+        tail.begun = tail.written;
+    }
+
+    /// How many bytes `process` has written.
+    pub(super) fn written(&self, process: usize) -> u64 {
+        self.lock(process).written
+    }
+
+    /// The error that the present child of `process` told last, with its place; `None` when it is none of the project's own code.
+    pub(super) fn broken(&self, process: usize) -> Option<String> {
+        let tail = self.lock(process);
+        let own = usize::try_from(tail.written - tail.begun).unwrap_or(usize::MAX);
+        let text = String::from_utf8_lossy(&tail.bytes[tail.bytes.len().saturating_sub(own)..]);
+        match diagnosis::read(text.lines())? {
+            Diagnosis { said, fault: Fault::Code, place: Some(place), .. } => {
+                Some(format!("{said} ({place})"))
+            }
+            _ => None,
+        }
+    }
+
     /// `report` of `process` with the line in which it says what went wrong; all of its lines are elsewhere.
     pub(super) fn explain(&self, process: usize, report: Report) -> Report {
         let tail = self.lock(process);
@@ -132,6 +159,7 @@ impl Tails {
 
 impl Tail {
     fn remember(&mut self, chunk: &[u8]) {
+        self.written += chunk.len() as u64;
         let new = &chunk[chunk.len().saturating_sub(REMEMBERED)..];
         let keep = REMEMBERED - new.len();
         let surplus = self.bytes.len().saturating_sub(keep);

@@ -167,9 +167,20 @@ fn a_broken_edit_under_reload_is_shown_and_so_is_its_mending() {
             serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended}"));
         (ended.code, answer)
     };
-    let (code, up) = ask(&["up", "-d"]);
-    assert_eq!((code, &up["state"]), (Some(0), &"ready".into()), "{up:#}");
     let main = worktree.join("backend/app/main.py");
+    // From the start, and mended while it runs.
+    edit(&main, "import logging\n", "import loging\n");
+    let (code, failed) = ask(&["up", "-d"]);
+    assert_eq!((code, &failed["error"]["code"]), (Some(86), &"not-ready".into()), "{failed:#}");
+    let cause = failed["error"]["cause"].as_str().unwrap();
+    for part in ["silent since it said: ModuleNotFoundError: No module named 'loging' (", "the stack goes on"]
+    {
+        assert!(cause.contains(part), "{failed:#}");
+    }
+    edit(&main, "import loging\n", "import logging\n");
+    let (code, up) = ask(&["wait"]);
+    assert_eq!((code, &up["state"]), (Some(0), &"ready".into()), "{up:#}");
+
     edit(&main, "import logging\n", "import loging\n");
     let broken = wait_for("the stack to be shown as degraded", LIMIT, || {
         let (_, status) = ask(&["status"]);
@@ -178,6 +189,8 @@ fn a_broken_edit_under_reload_is_shown_and_so_is_its_mending() {
     assert_eq!(broken["processes"][0]["ready"], false, "{broken:#}");
     // The server itself is alive all the time.
     assert_eq!(broken["processes"][0]["pid"], up["processes"][0]["pid"], "{broken:#}");
+    let (code, stuck) = ask(&["wait"]);
+    assert_eq!((code, &stuck["error"]["code"]), (Some(86), &"not-ready".into()), "{stuck:#}");
     edit(&main, "import loging\n", "import logging\n");
     let (code, mended) = ask(&["wait"]);
     assert_eq!((code, mended), (Some(0), up));
