@@ -135,6 +135,7 @@ static ASSIGNMENT: LazyLock<Option<Regex>> =
 /// `text` with the passwords of URLs replaced by `***`.
 pub fn mask_urls(text: &str) -> String {
     match PASSWORD.as_ref() {
+        _ if !may_hold_password(text) => text.into(),
         Some(password) => password.replace_all(text, "${1}***@").into_owned(),
         None => "***".into(),
     }
@@ -142,7 +143,12 @@ pub fn mask_urls(text: &str) -> String {
 
 /// True when `text` holds a URL with a password.
 pub fn holds_password(text: &str) -> bool {
-    PASSWORD.as_ref().is_none_or(|password| password.is_match(text))
+    may_hold_password(text) && PASSWORD.as_ref().is_none_or(|password| password.is_match(text))
+}
+
+/// Most texts do not: then the pattern, which costs more to make than all else here, is not made.
+fn may_hold_password(text: &str) -> bool {
+    text.contains("://") && text.contains('@')
 }
 
 fn mask_line(line: &str) -> String {

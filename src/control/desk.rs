@@ -53,7 +53,7 @@ impl Drop for Attendance {
 #[derive(Clone, Debug)]
 pub struct Desk {
     board: Arc<watch::Sender<Status>>,
-    told: broadcast::Sender<Option<Event>>,
+    told: broadcast::Sender<Option<Arc<Event>>>,
     orders: UnboundedSender<Input>,
     stops: UnboundedSender<Why>,
     waiting: Arc<AtomicUsize>,
@@ -87,8 +87,10 @@ impl Desk {
         let desk = self.clone();
         Events::new(move |event| {
             desk.note(&event);
-            // Without listeners there is nobody to tell.
-            let _ = desk.told.send(Some(event.clone()));
+            // Behind a pointer: there is room for many, and most are never sent.
+            if desk.told.receiver_count() > 0 {
+                let _ = desk.told.send(Some(Arc::new(event.clone())));
+            }
             events.send(event);
         })
     }
@@ -139,7 +141,7 @@ impl Desk {
     }
 
     /// Everything told from now on; `None` when it is over.
-    pub fn events(&self) -> broadcast::Receiver<Option<Event>> {
+    pub fn events(&self) -> broadcast::Receiver<Option<Arc<Event>>> {
         self.told.subscribe()
     }
 

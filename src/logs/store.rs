@@ -219,6 +219,9 @@ impl Writer {
         for (index, item) in batch.items.iter().enumerate() {
             let (chunk, after) = rest.split_at(item.length);
             rest = after;
+            if !matches!(self.files.get(item.file), Some(Some(_))) {
+                continue;
+            }
             if item.millis != millis {
                 (millis, stamp) = (item.millis, Stamp::at(item.millis));
             }
