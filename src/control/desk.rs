@@ -155,16 +155,23 @@ impl Desk {
     /// then; an error when `limit` passes first or a process fails meanwhile.
     pub async fn order(&self, order: Order, names: &[String], limit: Duration) -> Result<Status, Report> {
         let before = self.status();
-        let indexes = indexes(&before, names)?;
-        for index in &indexes {
-            let input = match order {
-                Order::Start => Input::StartOne(*index),
-                Order::Stop => Input::StopOne(*index),
-                Order::Restart => Input::RestartOne(*index),
-            };
-            // A run that is over is noticed by the waiting.
-            let _ = self.orders.send(input);
+        let mut indexes = indexes(&before, names)?;
+        if names.is_empty() {
+            // Who names none means what is part of the stack as it stands.
+            indexes.retain(|index| match (order, before.processes[*index].state) {
+                (Order::Start, word) => word != Word::Idle,
+                (Order::Restart, word) => !matches!(word, Word::Idle | Word::Stopped),
+                (Order::Stop, _) => true,
+            });
         }
+        let these = indexes.clone();
+        let input = match order {
+            Order::Start => Input::StartThese(these),
+            Order::Stop => Input::StopThese(these),
+            Order::Restart => Input::RestartThese(these),
+        };
+        // A run that is over is noticed by the waiting.
+        let _ = self.orders.send(input);
         let carried_out = |status: &Status| {
             indexes.iter().all(|index| {
                 let (was, is) = (&before.processes[*index], &status.processes[*index]);

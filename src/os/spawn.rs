@@ -159,6 +159,19 @@ fn in_child(parent: Pid, isolation: &Isolation) -> io::Result<()> {
     hand_over(&isolation.descriptors)
 }
 
+/// Has this process continued when its parent dies: one that was stopped together with it must learn of that end.
+#[cfg(target_os = "linux")]
+pub fn wake_with_parent() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGCONT)?)
+}
+
+/// Has this process continued when its parent dies; only Linux does that.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "same shape as on Linux")]
+pub fn wake_with_parent() -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(target_os = "linux")]
 fn die_with(parent: Pid) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;

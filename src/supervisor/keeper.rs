@@ -85,6 +85,7 @@ pub fn split() -> std::io::Result<Role> {
             // stops us for being in the background.
             nix::unistd::setsid()?;
             sweep::adopt_strays();
+            spawn::wake_with_parent()?;
             drop(ours);
             Ok(Role::Supervisor(Link { stream: theirs, trusts: Vec::new() }))
         }

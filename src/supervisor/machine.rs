@@ -46,12 +46,12 @@ pub enum Input {
     LeaderEnded(usize, Ending, bool),
     /// Nothing that its child started is alive any more.
     TreeGone(usize),
-    /// A person wants this one up: when its time has come, as at the start.
-    StartOne(usize),
-    /// A person wants this one down, and to stay down.
-    StopOne(usize),
-    /// A person wants this one down and up again.
-    RestartOne(usize),
+    /// A person wants these up, with what they depend on: when their time has come, as at the start.
+    StartThese(Vec<usize>),
+    /// A person wants these down, and to stay down.
+    StopThese(Vec<usize>),
+    /// A person wants these down and up again.
+    RestartThese(Vec<usize>),
     /// Take everything down.
     Stop(Why),
     /// Take everything down now.
@@ -125,7 +125,7 @@ impl Machine {
                 self.units[index].state = State::Ended(Ending::Code(127));
                 self.stop(Why::Failed(report), now, &mut effects);
             }
-            Input::Ready(index) => self.ready(index, &mut effects),
+            Input::Ready(index) => self.ready(index, now, &mut effects),
             Input::NotReady(index, report) => self.not_ready(index, report, now, &mut effects),
             Input::Doubt(index) => {
                 let unit = &self.units[index];
@@ -142,9 +142,13 @@ impl Machine {
                     self.ended(index, ending, now, &mut effects);
                 }
             }
-            Input::StartOne(index) => self.start_one(index),
-            Input::StopOne(index) => self.down_one(index, Asked::Stop, now, &mut effects),
-            Input::RestartOne(index) => self.down_one(index, Asked::Restart, now, &mut effects),
+            Input::StartThese(these) => these.into_iter().for_each(|index| self.start_one(index)),
+            Input::StopThese(these) => {
+                these.into_iter().for_each(|index| self.down_one(index, Asked::Stop, &mut effects));
+            }
+            Input::RestartThese(these) => {
+                these.into_iter().for_each(|index| self.down_one(index, Asked::Restart, &mut effects));
+            }
             Input::Stop(why) => self.stop(why, now, &mut effects),
             Input::Kill => self.kill_all(now, &mut effects),
             Input::Tick => {}
@@ -173,21 +177,21 @@ impl Machine {
     fn spawned(&mut self, index: usize, pid: u32, now: Instant, effects: &mut Vec<Effect>) {
         let unit = &mut self.units[index];
         unit.state = State::Running { since: now, ready: !unit.probed };
+        unit.was_ready = !unit.probed;
         effects.push(unit.tell(ProcessState::Started { pid }));
         if unit.probed {
             effects.push(Effect::Probe(index));
         }
         if self.stopping.is_some() {
             self.ask_to_stop(now, effects);
-        } else if let Some(asked) = self.units[index].asked.take() {
-            self.down_one(index, asked, now, effects);
         }
     }
 
-    fn ready(&mut self, index: usize, effects: &mut Vec<Effect>) {
+    fn ready(&mut self, index: usize, now: Instant, effects: &mut Vec<Effect>) {
         let unit = &mut self.units[index];
-        if let State::Running { ready: ready @ false, .. } = &mut unit.state {
-            *ready = true;
+        if let State::Running { ready: false, .. } = unit.state {
+            unit.state = State::Running { since: now, ready: true };
+            unit.was_ready = true;
             effects.push(unit.tell(ProcessState::Ready));
         }
     }
@@ -233,40 +237,59 @@ impl Machine {
                 *known = Some(ending);
                 effects.push(Effect::Signal(index));
             }
-            State::Running { since, .. } => {
-                let ran = now.saturating_duration_since(*since);
-                unit.state = State::Stopping { kill_at: now + unit.grace, ending: Some(ending), ran };
+            State::Running { .. } => {
+                if !unit.one_shot {
+                    let why = format!("it ended with {ending}, and what it started is ended too");
+                    effects.push(unit.tell(ProcessState::Unready { why }));
+                }
+                unit.leave(now, Some(ending));
                 effects.push(Effect::Signal(index));
             }
             _ => {}
         }
     }
 
+    /// Starts it and what it depends on, as far as that is down.
     fn start_one(&mut self, index: usize) {
+        if self.stopping.is_some() {
+            return;
+        }
         let unit = &mut self.units[index];
         match unit.state {
-            _ if self.stopping.is_some() => {}
             State::Idle | State::Parked | State::Ended(_) | State::Skipped | State::Backoff { .. } => {
                 unit.restarts = 0;
                 unit.state = State::Waiting;
+                unit.told_waiting_on.clear();
+                self.start_what_it_needs(index);
             }
-            State::Stopping { .. } if unit.asked.is_some() => unit.asked = Some(Asked::Restart),
+            State::Stopping { .. } if unit.asked.is_some() => {
+                unit.asked = Some(Asked::Restart);
+                self.start_what_it_needs(index);
+            }
+            State::Running { .. } if unit.asked == Some(Asked::Stop) => unit.asked = None,
             _ => {}
         }
     }
 
-    fn down_one(&mut self, index: usize, asked: Asked, now: Instant, effects: &mut Vec<Effect>) {
+    fn start_what_it_needs(&mut self, index: usize) {
+        for (other, condition) in self.units[index].depends.clone() {
+            if self.units[other].is_down() && self.units[other].meets(condition) != Some(true) {
+                self.start_one(other);
+            }
+        }
+    }
+
+    /// One that runs is asked to stop when those are gone that depend on it and have to leave as well.
+    fn down_one(&mut self, index: usize, asked: Asked, effects: &mut Vec<Effect>) {
         let unit = &mut self.units[index];
         match unit.state {
             _ if self.stopping.is_some() => {}
-            State::Running { since, .. } => {
-                let ran = now.saturating_duration_since(since);
-                unit.state = State::Stopping { kill_at: now + unit.grace, ending: None, ran };
+            State::Running { .. } | State::Stopping { .. } | State::Starting => {
                 unit.asked = Some(asked);
-                effects.push(unit.tell(ProcessState::Stopping));
-                effects.push(Effect::Signal(index));
+                if asked == Asked::Restart {
+                    self.start_what_it_needs(index);
+                }
             }
-            State::Stopping { .. } | State::Starting => unit.asked = Some(asked),
             _ if asked == Asked::Restart => self.start_one(index),
             State::Waiting | State::Backoff { .. } => {
                 unit.state = State::Parked;
@@ -279,6 +302,7 @@ impl Machine {
     /// The end of one child with all it started: again, or for good.
     fn ended(&mut self, index: usize, ending: Ending, now: Instant, effects: &mut Vec<Effect>) {
         let stopping = self.stopping.is_some();
+        let wanted_ready = self.units.iter().any(|unit| unit.depends.contains(&(index, Condition::Ready)));
         let unit = &mut self.units[index];
         let asked = unit.asked.take();
         if let (Some(asked), false) = (asked, stopping) {
@@ -288,7 +312,7 @@ impl Machine {
             return;
         }
         let ran = match unit.state {
-            State::Running { since, .. } => now.saturating_duration_since(since),
+            State::Running { .. } => unit.health(now),
             State::Stopping { ran, .. } => ran,
             _ => return,
         };
@@ -315,7 +339,8 @@ impl Machine {
         }
         unit.state = State::Ended(ending);
         let told = unit.tell(ProcessState::Ended(ending));
-        let fine = ending.ok() && (unit.one_shot || unit.restart.policy == RestartPolicy::OnFailure);
+        let may_end = unit.one_shot || unit.restart.policy == RestartPolicy::OnFailure;
+        let fine = ending.ok() && may_end && (unit.was_ready || !wanted_ready);
         if !stopping && !fine {
             // Told first: then its end is known to be the reason and not what came of it.
             let why = Why::Ended { name: unit.name.clone(), ending, restarts: unit.restarts };
@@ -341,15 +366,15 @@ impl Machine {
     /// Asks those to stop on whom nobody alive depends.
     fn ask_to_stop(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         for index in 0..self.units.len() {
-            let State::Running { since, .. } = self.units[index].state else { continue };
             let needed = self.units.iter().any(|unit| unit.is_live() && unit.depends_on(index));
-            if needed {
+            if needed || !matches!(self.units[index].state, State::Running { .. }) {
                 continue;
             }
             let unit = &mut self.units[index];
-            let ran = now.saturating_duration_since(since);
-            let grace = if self.killing { Duration::ZERO } else { unit.grace };
-            unit.state = State::Stopping { kill_at: now + grace, ending: None, ran };
+            if self.killing {
+                unit.grace = Duration::ZERO;
+            }
+            unit.leave(now, None);
             effects.push(unit.tell(ProcessState::Stopping));
             effects.push(Effect::Signal(index));
         }
@@ -361,9 +386,9 @@ impl Machine {
         for unit in &mut self.units {
             match &mut unit.state {
                 State::Stopping { kill_at, .. } => *kill_at = now,
-                State::Running { since, .. } => {
-                    let ran = now.saturating_duration_since(*since);
-                    unit.state = State::Stopping { kill_at: now, ending: None, ran };
+                State::Running { .. } => {
+                    unit.grace = Duration::ZERO;
+                    unit.leave(now, None);
                 }
                 _ => {}
             }
@@ -382,7 +407,10 @@ impl Machine {
         }
         match self.stopping {
             Some((_, since)) => self.settle_stop(since, now, effects),
-            None => self.settle_start(now, effects),
+            None => {
+                self.settle_orders(now, effects);
+                self.settle_start(now, effects);
+            }
         }
         let over = self.units.iter().all(|unit| unit.is_over() || (unit.state == State::Idle));
         if over && !self.done {
@@ -401,6 +429,22 @@ impl Machine {
             if !names.is_empty() {
                 effects.push(Effect::Tell(Event::StopWaiting { names, since: now - since }));
             }
+        }
+    }
+
+    /// Asks those to stop that a person wants down, once nobody depends on them who has to leave as well.
+    fn settle_orders(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for index in 0..self.units.len() {
+            let unit = &self.units[index];
+            let wanted = unit.asked.is_some() && matches!(unit.state, State::Running { .. });
+            let leaves = |unit: &Unit| unit.is_live() && unit.asked.is_some() && unit.depends_on(index);
+            if !wanted || self.units.iter().any(leaves) {
+                continue;
+            }
+            let unit = &mut self.units[index];
+            unit.leave(now, None);
+            effects.push(unit.tell(ProcessState::Stopping));
+            effects.push(Effect::Signal(index));
         }
     }
 
@@ -452,19 +496,6 @@ impl Machine {
         } else if self.units[index].told_waiting_on != on {
             self.units[index].told_waiting_on.clone_from(&on);
             effects.push(self.units[index].tell(ProcessState::Waiting { on }));
-        }
-    }
-}
-
-impl Unit {
-    /// Whether this process is where `condition` wants it; `None` while that is open.
-    fn meets(&self, condition: Condition) -> Option<bool> {
-        match (condition, &self.state) {
-            (Condition::Started, State::Running { .. } | State::Ended(_))
-            | (Condition::Ready, State::Running { ready: true, .. }) => Some(true),
-            (Condition::Completed | Condition::Ready, State::Ended(ending)) => Some(ending.ok()),
-            (_, State::Skipped) => Some(false),
-            _ => None,
         }
     }
 }

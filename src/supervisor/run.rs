@@ -3,6 +3,7 @@
 mod lines;
 mod stuck;
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -111,8 +112,10 @@ pub async fn run(
             biased;
             why = stops.next() => {
                 hurried = true;
-                // Only another request by a person means "now"; a closed output beside a signal does not.
-                if run.machine.is_stopping() && matches!(why, Why::Signal(_)) { Input::Kill } else { Input::Stop(why) }
+                // Only another request by a person means "now". A closed output beside a signal does not, nor does a terminal
+                // that goes: its shell and the kernel both tell of it.
+                let again = matches!(why, Why::Signal(signal) if signal != nix::libc::SIGHUP);
+                if run.machine.is_stopping() && again { Input::Kill } else { Input::Stop(why) }
             }
             Some(input) = happened.recv() => input,
             Some(gate) = gates.recv() => match gate {
@@ -144,6 +147,8 @@ async fn child_died(deaths: &mut Option<tokio::signal::unix::Signal>) {
 struct Live {
     group: Group,
     leader_alive: bool,
+    /// Its leader's id may be another's by now, although its end is not known yet: output is still read.
+    reaped: Rc<Cell<bool>>,
     asked: bool,
     /// Ended with the leader: the next child has a deadline of its own.
     probe: JoinSet<()>,
@@ -151,11 +156,11 @@ struct Live {
 
 impl Live {
     fn ask(&mut self, signal: i32) {
-        if self.leader_alive {
+        if self.reaped.get() {
+            self.group.ask_leftovers(signal, self.asked);
+        } else {
             self.group.ask(signal);
             self.asked = true;
-        } else {
-            self.group.ask_leftovers(signal, self.asked);
         }
     }
 }
@@ -262,9 +267,11 @@ impl Run {
         match group::spawn(process, &self.plan.env, &self.tag, handed) {
             Ok(spawned) => {
                 let leader = spawned.group.leader;
+                let reaped = Rc::new(Cell::new(false));
                 self.groups[index] = Some(Live {
                     group: spawned.group,
                     leader_alive: true,
+                    reaped: reaped.clone(),
                     asked: false,
                     probe: JoinSet::new(),
                 });
@@ -280,6 +287,7 @@ impl Run {
                 self.mux.add(Source { process: index, tap, pipe: spawned.output });
                 tokio::task::spawn_local(async move {
                     let status = child.wait().await;
+                    reaped.set(true);
                     mux.drain(index).await;
                     drop(mux);
                     if let Ok(status) = status {

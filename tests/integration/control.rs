@@ -178,6 +178,42 @@ fn one_process_is_stopped_started_and_restarted_while_the_others_go_on() {
 }
 
 #[test]
+fn all_are_stopped_and_restarted_in_order_and_who_was_not_part_of_it_stays_down() {
+    let words = |name: &str| format!("append:log:{name}-up graceful:INT ready sleep");
+    let (back, front, spare) = (words("back"), words("front"), words("spare"));
+    let sandbox = world(&[
+        ("back", &back, ""),
+        ("front", &front, "depends_on: [back]"),
+        ("spare", &spare, "autostart: false"),
+        ("helper", "ready sleep", "autostart: false, depends_on: [spare]"),
+    ]);
+    answer(&sandbox, &["up", "-d"]);
+    let mut events = sandbox.devrun(&["events"]).start();
+    events.expect_line(r#""event":"status""#);
+    answer(&sandbox, &["restart"]);
+    let told = events.expect_lines(r#""state":"stopp(ing|ed)""#, 4);
+    let order: Vec<(&str, &str)> = told
+        .iter()
+        .map(|line| {
+            (
+                if line.contains("front") { "front" } else { "back" },
+                if line.contains("stopping") { "asked" } else { "gone" },
+            )
+        })
+        .collect();
+    assert_eq!(
+        order,
+        [("front", "asked"), ("front", "gone"), ("back", "asked"), ("back", "gone")],
+        "{told:?}"
+    );
+    let log = || std::fs::read_to_string(sandbox.main().join("log")).unwrap();
+    assert_eq!(log(), "back-up\nfront-up\nback-up\nfront-up\n");
+    let started = answer(&sandbox, &["start", "helper"]);
+    assert!(pid(&started, "spare").is_some() && pid(&started, "helper").is_some(), "{started:#}");
+    down(&sandbox);
+}
+
+#[test]
 fn one_that_no_longer_answers_is_shown_until_it_does() {
     let words = "listen:PORT ready await:USR1 http:500 err:SyntaxError:line-7 await:USR2 http:200 sleep";
     let sandbox = world(&[("web", words, "port: web, ready: { http: / }"), ("job", "ready sleep", "")]);

@@ -18,7 +18,7 @@ pub(super) enum State {
     Waiting,
     /// The child is being made.
     Starting,
-    /// The child runs.
+    /// The child runs, since then, or is ready since then.
     Running { since: Instant, ready: bool },
     /// Ended; to be started again.
     Backoff { until: Instant },
@@ -37,13 +37,15 @@ pub(super) struct Unit {
     pub(super) needs: BTreeSet<Need>,
     pub(super) depends: Vec<(usize, Condition)>,
     pub(super) probed: bool,
+    /// The present or last child was.
+    pub(super) was_ready: bool,
     /// Somebody waits for its completion: ending with 0 is its purpose.
     pub(super) one_shot: bool,
     pub(super) restart: Restart,
     pub(super) restarts: u32,
     pub(super) grace: Duration,
     pub(super) told_waiting_on: Vec<String>,
-    /// What a person asked for, while its child is on the way down.
+    /// What a person asked for, while its child is still there.
     pub(super) asked: Option<Asked>,
 }
 
@@ -68,6 +70,39 @@ impl Unit {
 
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Ended(_) | State::Skipped)
+    }
+
+    /// Nothing of it runs or is about to.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.state, State::Idle | State::Parked | State::Ended(_) | State::Skipped)
+    }
+
+    /// For how long it has been ready.
+    pub(super) fn health(&self, now: Instant) -> Duration {
+        match self.state {
+            State::Running { since, ready: true } => now.saturating_duration_since(since),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// From now on it is given its grace to go.
+    pub(super) fn leave(&mut self, now: Instant, ending: Option<Ending>) {
+        let ran = self.health(now);
+        self.state = State::Stopping { kill_at: now + self.grace, ending, ran };
+    }
+
+    /// Whether this process is where `condition` wants it; `None` while that is open.
+    pub(super) fn meets(&self, condition: Condition) -> Option<bool> {
+        match (condition, &self.state) {
+            // It is about to go.
+            (_, State::Running { .. }) if self.asked.is_some() => None,
+            (Condition::Started, State::Running { .. } | State::Ended(_))
+            | (Condition::Ready, State::Running { ready: true, .. }) => Some(true),
+            (Condition::Completed, State::Ended(ending)) => Some(ending.ok()),
+            (Condition::Ready, State::Ended(ending)) => Some(ending.ok() && self.was_ready),
+            (_, State::Skipped) => Some(false),
+            _ => None,
+        }
     }
 
     pub(super) fn depends_on(&self, index: usize) -> bool {
@@ -107,6 +142,7 @@ pub(super) fn units(processes: &[Process]) -> Vec<Unit> {
             needs: process.needs.clone(),
             depends: depends[number].clone(),
             probed: process.ready.is_some(),
+            was_ready: false,
             one_shot: one_shot(number),
             restart: process.restart,
             restarts: 0,

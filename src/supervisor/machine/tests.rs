@@ -246,13 +246,13 @@ fn one_that_does_not_come_back_ends_nothing_and_is_probed_on() {
     run.give(Input::Tick);
     run.give(Input::Spawned(0, 1));
     assert_eq!(run.give(Input::Ready(0)), ["ready"]);
-    run.give(Input::RestartOne(0));
+    run.give(Input::RestartThese(vec![0]));
     assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), ["spawn 0"]);
     run.give(Input::Spawned(0, 2));
     assert_eq!(run.give(Input::NotReady(0, Report::new(Code::NotReady, "no"))), ["doubt 0"]);
     assert!(run.give(Input::Ready(0)).is_empty());
     // Somebody else's server in its place is another matter.
-    run.give(Input::RestartOne(0));
+    run.give(Input::RestartThese(vec![0]));
     run.give(Input::LeaderEnded(0, Ending::Code(0), false));
     run.give(Input::Spawned(0, 3));
     assert_eq!(run.give(Input::NotReady(0, Report::new(Code::PortStolen, "no"))), ["signal 0"]);
@@ -271,7 +271,7 @@ fn one_process_is_restarted_while_the_others_go_on() {
     run.give(Input::Tick);
     run.give(Input::Spawned(0, 1));
     run.give(Input::Spawned(1, 2));
-    assert_eq!(run.give(Input::RestartOne(0)), ["signal 0"]);
+    assert_eq!(run.give(Input::RestartThese(vec![0])), ["signal 0"]);
     assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), ["spawn 0"]);
     assert!(run.give(Input::Spawned(0, 3)).is_empty());
 }
@@ -281,13 +281,13 @@ fn one_that_was_stopped_stays_down_until_it_is_started_and_the_run_goes_on() {
     let mut run = Driver::new(vec![process("a")]);
     run.give(Input::Tick);
     run.give(Input::Spawned(0, 1));
-    assert_eq!(run.give(Input::StopOne(0)), ["signal 0"]);
+    assert_eq!(run.give(Input::StopThese(vec![0])), ["signal 0"]);
     assert_eq!(run.after(Duration::from_secs(5)), ["kill 0"]);
     assert!(run.give(Input::LeaderEnded(0, Ending::Signal(9), false)).is_empty());
     assert!(run.after(Duration::from_mins(1)).is_empty());
-    assert_eq!(run.give(Input::StartOne(0)), ["spawn 0"]);
+    assert_eq!(run.give(Input::StartThese(vec![0])), ["spawn 0"]);
     run.give(Input::Spawned(0, 2));
-    run.give(Input::StopOne(0));
+    run.give(Input::StopThese(vec![0]));
     run.give(Input::LeaderEnded(0, Ending::Code(0), false));
     assert_eq!(run.give(Input::Stop(Why::Signal(2))), ["done 130"]);
 }
@@ -297,8 +297,8 @@ fn a_start_while_it_is_stopping_brings_it_back() {
     let mut run = Driver::new(vec![process("a")]);
     run.give(Input::Tick);
     run.give(Input::Spawned(0, 1));
-    run.give(Input::StopOne(0));
-    assert!(run.give(Input::StartOne(0)).is_empty());
+    run.give(Input::StopThese(vec![0]));
+    assert!(run.give(Input::StartThese(vec![0])).is_empty());
     assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), ["spawn 0"]);
 }
 
@@ -318,11 +318,107 @@ fn one_that_no_longer_answers_is_not_ready_until_it_does_and_the_run_goes_on() {
     assert_eq!(run.give(Input::Doubt(0)), ["doubt 0"]);
 }
 
+/// `back`, and `front` which needs it ready; both are up.
+fn pair() -> Driver {
+    let mut front = process("front");
+    front.depends_on = vec![("back".into(), Condition::Ready)];
+    let mut run = Driver::new(vec![probed("back"), front]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    run.give(Input::Ready(0));
+    assert_eq!(run.give(Input::Spawned(1, 2)), ["ready"]);
+    run
+}
+
+#[test]
+fn those_who_are_stopped_together_go_from_the_dependents_down_and_come_from_the_others_up() {
+    let mut run = pair();
+    assert_eq!(run.give(Input::StopThese(vec![0, 1])), ["signal 1"]);
+    assert_eq!(run.give(Input::LeaderEnded(1, Ending::Code(0), false)), ["signal 0"]);
+    run.give(Input::LeaderEnded(0, Ending::Code(0), false));
+    assert_eq!(run.give(Input::StartThese(vec![1, 0])), ["spawn 0"]);
+
+    let mut run = pair();
+    assert_eq!(run.give(Input::RestartThese(vec![0, 1])), ["signal 1"]);
+    assert_eq!(run.give(Input::LeaderEnded(1, Ending::Code(0), false)), ["signal 0"]);
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), ["spawn 0"]);
+    assert_eq!(run.give(Input::Spawned(0, 3)), ["probe 0"]);
+    assert_eq!(run.give(Input::Ready(0)), ["spawn 1"]);
+}
+
+#[test]
+fn one_alone_is_stopped_under_those_who_depend_on_it() {
+    assert_eq!(pair().give(Input::StopThese(vec![0])), ["signal 0"]);
+}
+
+#[test]
+fn who_is_started_brings_up_what_it_depends_on() {
+    let mut run = pair();
+    run.give(Input::StopThese(vec![0, 1]));
+    run.give(Input::LeaderEnded(1, Ending::Code(0), false));
+    run.give(Input::LeaderEnded(0, Ending::Code(0), false));
+    assert_eq!(run.give(Input::StartThese(vec![1])), ["spawn 0"]);
+
+    let mut run = pair();
+    run.give(Input::StopThese(vec![0]));
+    run.give(Input::LeaderEnded(0, Ending::Code(0), false));
+    assert_eq!(run.give(Input::RestartThese(vec![1])), ["signal 1", "spawn 0"]);
+
+    let (mut lazy, mut spare) = (process("lazy"), process("spare"));
+    (lazy.autostart, spare.autostart) = (false, false);
+    spare.depends_on = vec![("lazy".into(), Condition::Started)];
+    let mut run = Driver::new(vec![process("a"), lazy, spare]);
+    assert_eq!(run.give(Input::Tick), ["spawn 0"]);
+    run.give(Input::Spawned(0, 1));
+    assert_eq!(run.give(Input::StartThese(vec![2])), ["spawn 1"]);
+    assert_eq!(run.give(Input::Spawned(1, 2)), ["spawn 2"]);
+}
+
+#[test]
+fn one_that_is_never_ready_is_given_up_however_long_it_runs() {
+    let mut one = probed("a");
+    one.restart = Restart { policy: RestartPolicy::Always, max: 1 };
+    let mut run = Driver::new(vec![one]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    run.now += backoff::HEALTHY;
+    assert!(run.give(Input::LeaderEnded(0, Ending::Code(1), false)).is_empty());
+    assert_eq!(run.after(Duration::from_millis(100)), ["spawn 0"]);
+    run.give(Input::Spawned(0, 1));
+    run.now += backoff::HEALTHY;
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(1), false)), ["done 1"]);
+}
+
+#[test]
+fn one_that_ends_well_before_it_was_ready_lets_nobody_start() {
+    let (mut back, mut front) = (probed("back"), process("front"));
+    back.restart.policy = RestartPolicy::OnFailure;
+    front.depends_on = vec![("back".into(), Condition::Ready)];
+    let mut run = Driver::new(vec![back, front]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    assert_eq!(run.give(Input::LeaderEnded(0, Ending::Code(0), false)), ["done 0"]);
+    assert_eq!(run.machine.units[1].state, State::Skipped);
+}
+
+#[test]
+fn one_whose_leader_is_gone_is_not_ready_while_the_rest_of_it_ends() {
+    let mut run = Driver::new(vec![probed("a")]);
+    run.give(Input::Tick);
+    run.give(Input::Spawned(0, 1));
+    run.give(Input::Ready(0));
+    let effects = run.machine.handle(Input::LeaderEnded(0, Ending::Code(1), true), run.now);
+    let is_told = |effect: &Effect| {
+        matches!(effect, Effect::Tell(Event::Process { state: ProcessState::Unready { .. }, .. }))
+    };
+    assert!(effects.iter().any(is_told), "{effects:?}");
+}
+
 proptest! {
     /// A simulated world obeys the effects and injects random inputs; the invariants hold whatever the order.
     #[test]
     fn invariants_hold_under_random_orders(
-        choices in proptest::collection::vec((0u8..12, 0usize..3, 0i32..3), 1..200),
+        choices in proptest::collection::vec((0u8..20, 0usize..3, 0i32..3), 1..200),
         policies in proptest::collection::vec(0u8..3, 3),
     ) {
         let mut processes = vec![probed("a"), process("b"), probed("c")];
@@ -336,8 +432,10 @@ proptest! {
         let mut now = Instant::now();
         let mut alive = [false; 3];
         let mut starting = [false; 3];
+        // Its leader is gone, and what that started is not.
+        let mut headless = [false; 3];
         let mut done = 0;
-        let mut world = |input: Input, now: Instant, alive: &mut [bool; 3], starting: &mut [bool; 3]| {
+        let mut world = |input: Input, now: Instant, alive: &mut [bool; 3], starting: &mut [bool; 3], headless: [bool; 3]| {
             for effect in machine.handle(input, now) {
                 match effect {
                     Effect::Spawn(n) => {
@@ -346,8 +444,9 @@ proptest! {
                     }
                     Effect::Signal(n) => {
                         assert!(alive[n], "a signal to nobody");
-                        assert!(n != 0 || !alive[1] || !machine.is_stopping(), "a stopped before its dependent b");
-                        assert!(n != 1 || !alive[2] || !machine.is_stopping(), "b stopped before its dependent c");
+                        let in_order = headless[n] || !machine.is_stopping();
+                        assert!(in_order || n != 0 || !alive[1], "a stopped before its dependent b");
+                        assert!(in_order || n != 1 || !alive[2], "b stopped before its dependent c");
                     }
                     Effect::Done(_) => {
                         done += 1;
@@ -365,24 +464,37 @@ proptest! {
                 0 => Input::Gate(Need::Database),
                 1 | 2 if starting[n] => { starting[n] = false; alive[n] = true; Input::Spawned(n, 1) }
                 3 if alive[n] => Input::Ready(n),
-                4 if alive[n] => { alive[n] = false; Input::LeaderEnded(n, Ending::Code(code), false) }
+                4 if alive[n] && !headless[n] => { alive[n] = false; Input::LeaderEnded(n, Ending::Code(code), false) }
+                7 if alive[n] && !headless[n] => { headless[n] = true; Input::LeaderEnded(n, Ending::Code(code), true) }
+                8 if headless[n] => { (headless[n], alive[n]) = (false, false); Input::TreeGone(n) }
+                12 if alive[n] => Input::NotReady(n, Report::new(Code::NotReady, "no")),
+                13 if alive[n] => Input::Unready(n, "no answer".into()),
+                14 => Input::Doubt(n),
+                15 if starting[n] => { starting[n] = false; Input::SpawnFailed(n, Report::new(Code::SpawnFailed, "no")) }
+                16 => Input::StopThese(vec![0, 1, 2]),
+                17 => Input::RestartThese(vec![2, 0, 1]),
+                18 => Input::StartThese(vec![1, 2]),
                 5 => Input::Stop(Why::Signal(2)),
                 6 => Input::Kill,
-                9 => Input::StartOne(n),
-                10 => Input::StopOne(n),
-                11 => Input::RestartOne(n),
+                9 => Input::StartThese(vec![n]),
+                10 => Input::StopThese(vec![n]),
+                11 => Input::RestartThese(vec![n]),
                 _ => { now += Duration::from_millis(700); Input::Tick }
             };
-            ended = world(input, now, &mut alive, &mut starting);
+            ended = world(input, now, &mut alive, &mut starting, headless);
         }
         // Whatever happened: a kill and the deaths that follow from it end the run, once.
         if ended == 0 {
-            ended = world(Input::Kill, now, &mut alive, &mut starting);
+            ended = world(Input::Kill, now, &mut alive, &mut starting, headless);
             for n in 0..3 {
-                if starting[n] { starting[n] = false; alive[n] = true; world(Input::Spawned(n, 1), now, &mut alive, &mut starting); }
+                if starting[n] { starting[n] = false; alive[n] = true; world(Input::Spawned(n, 1), now, &mut alive, &mut starting, headless); }
             }
             for n in [2, 1, 0] {
-                if alive[n] { alive[n] = false; ended = world(Input::LeaderEnded(n, Ending::Signal(9), false), now, &mut alive, &mut starting); }
+                if alive[n] {
+                    alive[n] = false;
+                    let gone = if headless[n] { Input::TreeGone(n) } else { Input::LeaderEnded(n, Ending::Signal(9), false) };
+                    ended = world(gone, now, &mut alive, &mut starting, headless);
+                }
             }
         }
         prop_assert_eq!(ended, 1);

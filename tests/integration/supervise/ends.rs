@@ -193,6 +193,23 @@ fn keeper_killed() {
 }
 
 /// Kills keeper and supervisor and makes sure that something outlived them.
+#[test]
+fn keeper_killed_while_both_are_stopped() {
+    let shapes = all();
+    let sandbox = stack(&shapes);
+    let mut running = sandbox.devrun(&[]).start();
+    settle(&mut running, &shapes);
+    let worker = super::supervisor(&running);
+    running.signal(Signal::SIGTSTP);
+    let state = || devrun::os::proc::entry(worker.as_raw().cast_unsigned()).map(|entry| entry.state);
+    crate::support::wait_for("the supervisor to be stopped", crate::support::LIMIT, || {
+        if state() == Some('T') { Ok(()) } else { Err(format!("{:?}", state())) }
+    });
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    super::assert_nothing_runs(&sandbox);
+}
+
 fn both_killed(sandbox: &Sandbox) -> Vec<i32> {
     let mut running = sandbox.devrun(&[]).start();
     settle(&mut running, &SHAPES);
