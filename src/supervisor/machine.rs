@@ -142,12 +142,20 @@ impl Machine {
                     self.ended(index, ending, now, &mut effects);
                 }
             }
-            Input::StartThese(these) => these.into_iter().for_each(|index| self.start_one(index)),
+            Input::StartThese(these) => {
+                for index in these {
+                    self.start_one(index);
+                }
+            }
             Input::StopThese(these) => {
-                these.into_iter().for_each(|index| self.down_one(index, Asked::Stop, &mut effects));
+                for index in these {
+                    self.down_one(index, Asked::Stop, &mut effects);
+                }
             }
             Input::RestartThese(these) => {
-                these.into_iter().for_each(|index| self.down_one(index, Asked::Restart, &mut effects));
+                for index in these {
+                    self.down_one(index, Asked::Restart, &mut effects);
+                }
             }
             Input::Stop(why) => self.stop(why, now, &mut effects),
             Input::Kill => self.kill_all(now, &mut effects),
@@ -405,12 +413,11 @@ impl Machine {
                 effects.push(Effect::Kill(index));
             }
         }
-        match self.stopping {
-            Some((_, since)) => self.settle_stop(since, now, effects),
-            None => {
-                self.settle_orders(now, effects);
-                self.settle_start(now, effects);
-            }
+        if let Some((_, since)) = self.stopping {
+            self.settle_stop(since, now, effects);
+        } else {
+            self.settle_orders(now, effects);
+            self.settle_start(now, effects);
         }
         let over = self.units.iter().all(|unit| unit.is_over() || (unit.state == State::Idle));
         if over && !self.done {

@@ -173,8 +173,9 @@ pub fn kill_descendants(limit: Duration) {
 /// `worktree_tag`. The caller holds the worktree's lock, so no such run is alive. Returns how many there were.
 pub fn kill_leftovers(worktree_tag: &str) -> usize {
     let me = nix::unistd::geteuid().as_raw();
+    let own = lineage();
     let is_left = |entry: &Entry| {
-        entry.pid != std::process::id()
+        !own.contains(&entry.pid)
             && proc::user_of(entry.pid) == Some(me)
             && proc::env_of(entry.pid, SPARED).is_none()
             && proc::env_of(entry.pid, RUN_TAG).is_some_and(|run| {
@@ -194,6 +195,16 @@ pub fn kill_leftovers(worktree_tag: &str) -> usize {
         std::thread::sleep(Duration::from_millis(2));
     }
     killed.len()
+}
+
+/// This process and those above it: a shell that a killed run left may be where somebody types now.
+fn lineage() -> BTreeSet<u32> {
+    let mut own = BTreeSet::new();
+    let mut next = Some(std::process::id());
+    while let Some(pid) = next.filter(|pid| *pid > 1 && own.insert(*pid)) {
+        next = proc::entry(pid).map(|entry| entry.parent);
+    }
+    own
 }
 
 /// The part of a run's tag that names its worktree.

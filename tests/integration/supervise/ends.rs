@@ -285,9 +285,12 @@ fn what_is_not_provably_ours_is_left_alone() {
 fn both_killed_then_down() {
     let sandbox = stack(&SHAPES);
     both_killed(&sandbox);
-    let ended = sandbox.devrun(&["down"]).run();
+    // Typed into a shell that the run itself has left.
+    let tag = format!("{}.1", devrun::supervisor::sweep::worktree_tag(&sandbox.main()));
+    let ended = sandbox.program("bash", &["-c", "devrun down && echo survived"]).env("DEVRUN_RUN", tag).run();
     assert_nothing_runs(&sandbox);
     assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(ended.stdout.ends_with("survived\n"), "{ended}");
     assert!(ended.stdout.contains("that an earlier run left behind"), "{ended}");
     let again = sandbox.devrun(&["down"]).run();
     assert_eq!((again.code, again.stdout.as_str()), (Some(0), "Nothing runs in this worktree.\n"));
