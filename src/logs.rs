@@ -16,9 +16,6 @@ pub use stamp::Stamp;
 /// The name under which devrun's own events are kept.
 pub const OWN: &str = "devrun";
 
-/// Files of one process at most, the current one included.
-const FILES: u32 = 3;
-
 /// The folder of the logs of the worktree whose state folder is `state`.
 pub fn folder(state: &Path) -> PathBuf {
     state.join("logs")

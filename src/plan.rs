@@ -26,6 +26,23 @@ pub struct Plan {
     pub processes: Vec<Process>,
     /// Named URLs to print, in the order they were written.
     pub urls: Vec<(String, String)>,
+    /// How much of each process's output is kept.
+    pub logs: LogLimits,
+}
+
+/// How much of a process's output is kept on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes in one file at most.
+    pub size: u64,
+    /// Files at most, the current one included.
+    pub files: u32,
+}
+
+impl Default for LogLimits {
+    fn default() -> LogLimits {
+        LogLimits { size: 10 << 20, files: 3 }
+    }
 }
 
 /// Where a run happens.

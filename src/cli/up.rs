@@ -210,7 +210,7 @@ impl Run<'_> {
             tag: format!("{tag}.{}", unique()),
             sockets: Handover::new(sockets, &ctx.dirs.cache),
             terminals: self.desk.terminals().clone(),
-            sink: Box::new(self.log.before(&names, self.console.sink(&names))),
+            sink: Box::new(self.log.before(&names, plan.logs, self.console.sink(&names))),
             watched: self.console.watched_output(),
             verify: Box::new(sockets::verify),
             on_ready: Box::new(move || {

@@ -190,6 +190,7 @@ fn empty() -> Config {
         database: None,
         processes: Vec::new(),
         urls: Vec::new(),
+        logs: crate::plan::LogLimits::default(),
         provenance: crate::config::model::Provenance::default(),
     }
 }

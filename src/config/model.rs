@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::interpolate::Template;
 use crate::config::source::At;
-use crate::plan::{Condition, Need, Restart, Run};
+use crate::plan::{Condition, LogLimits, Need, Restart, Run};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub processes: Vec<Process>,
     /// Named URLs to print, in the order written.
     pub urls: Vec<(String, Template)>,
+    /// How much of each process's output is kept.
+    pub logs: LogLimits,
     /// Where all this came from.
     pub provenance: Provenance,
 }

@@ -13,9 +13,21 @@ use crate::config::model::{
 use crate::config::node::{Entry, Node};
 use crate::config::source::At;
 use crate::config::{interpolate::Template, process, values};
+use crate::plan::LogLimits;
 
-const TOP: &[&str] =
-    &["name", "ports", "env_files", "env", "dependencies", "database", "processes", "procfile", "urls"];
+const TOP: &[&str] = &[
+    "name",
+    "ports",
+    "env_files",
+    "env",
+    "dependencies",
+    "database",
+    "processes",
+    "procfile",
+    "urls",
+    "logs",
+];
+const LOGS: &[&str] = &["size", "files"];
 const DATABASE: &[&str] =
     &["provider", "branch", "parent", "url_env", "migrate", "local", "neon", "docker", "url", "command"];
 const NEON: &[&str] = &[
@@ -33,7 +45,7 @@ const NEON: &[&str] = &[
 /// Every key there is, wherever it stands; names that people choose are not among them.
 pub fn keys() -> impl Iterator<Item = &'static str> {
     const REST: &[&str] = &["node", "python", "run", "inputs", "bin", "image", "ensure", "drop"];
-    [TOP, DATABASE, NEON, REST, process::KEYS, process::READY].into_iter().flatten().copied()
+    [TOP, LOGS, DATABASE, NEON, REST, process::KEYS, process::READY].into_iter().flatten().copied()
 }
 
 /// The lowest base of a port: below are the system's.
@@ -73,6 +85,7 @@ pub fn read(node: &Node) -> Result<Draft, ConfigError> {
         database: top.map("database", database)?.flatten(),
         processes: Vec::new(),
         urls: top.map("urls", urls)?.unwrap_or_default(),
+        logs: top.map("logs", logs)?.unwrap_or_default(),
         provenance: Provenance::default(),
     };
     Ok(Draft { config, processes, procfile })
@@ -125,6 +138,15 @@ fn ports(node: &Node) -> Result<BTreeMap<String, u16>, ConfigError> {
         known.push((entry, base));
     }
     Ok(known.into_iter().map(|(entry, base)| (entry.name.clone(), base)).collect())
+}
+
+fn logs(node: &Node) -> Result<LogLimits, ConfigError> {
+    let table = node.table(LOGS)?;
+    let usual = LogLimits::default();
+    Ok(LogLimits {
+        size: table.map("size", values::size)?.unwrap_or(usual.size),
+        files: table.map("files", |files| files.number(1..=100))?.unwrap_or(usual.files),
+    })
 }
 
 fn env_files(node: &Node) -> Result<Vec<PathBuf>, ConfigError> {

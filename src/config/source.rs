@@ -126,6 +126,9 @@ const SHOWN: &[&str] = &[
     "expires_in",
     "suspend_timeout",
     "compute_units",
+    "size",
+    "files",
+    "logs",
 ];
 
 static PASSWORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(://[^\s:/@]*:)[^\s@]*@").ok());

@@ -40,6 +40,18 @@ fn parse_duration(text: &str) -> Option<Duration> {
     }
 }
 
+/// A size of a file, at least 1 MiB: `10MiB`, `1GiB`.
+pub fn size(node: &Node) -> Result<u64, ConfigError> {
+    const UNITS: [(&str, u32); 2] = [("MiB", 20), ("GiB", 30)];
+    let text = node.word()?;
+    let read = |(unit, shift): (&str, u32)| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(1 << shift).filter(|size| *size > 0)
+    };
+    let size = UNITS.into_iter().find_map(read);
+    size.ok_or_else(|| node.error(format!("takes a size such as 10MiB or 1GiB, not `{text}`")))
+}
+
 /// The size of a compute at Neon: `1`, or `0.25-2` when it may grow. Neon's least is 0.25.
 pub fn compute_units(node: &Node) -> Result<(f64, f64), ConfigError> {
     let text = node.word()?;

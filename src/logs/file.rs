@@ -5,7 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use super::{FILES, rotated};
+use super::rotated;
+use crate::plan::LogLimits;
 
 /// The current file of one process, open for writing.
 #[derive(Debug)]
@@ -13,13 +14,12 @@ pub(super) struct LogFile {
     path: PathBuf,
     file: File,
     size: u64,
-    /// From this size on a new one is begun.
-    most: u64,
+    limits: LogLimits,
 }
 
 impl LogFile {
     /// Opens it, or makes it, for us alone.
-    pub(super) fn open(path: PathBuf, most: u64) -> io::Result<LogFile> {
+    pub(super) fn open(path: PathBuf, limits: LogLimits) -> io::Result<LogFile> {
         let mut file = make(&path)?;
         let mut size = file.metadata()?.len();
         if size > 0 {
@@ -31,13 +31,18 @@ impl LogFile {
                 size += 1;
             }
         }
-        Ok(LogFile { path, file, size, most })
+        // More were kept once.
+        let mut age = limits.files;
+        while std::fs::remove_file(rotated(&path, age)).is_ok() {
+            age += 1;
+        }
+        Ok(LogFile { path, file, size, limits })
     }
 
     /// Adds whole lines. When they cannot be written none of them is there.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let length = lines.len() as u64;
-        if self.size > 0 && self.size + length > self.most {
+        if self.size > 0 && self.size + length > self.limits.size {
             self.turn_over()?;
         }
         if let Err(error) = self.file.write_all(lines) {
@@ -51,11 +56,11 @@ impl LogFile {
 
     fn turn_over(&mut self) -> io::Result<()> {
         // Removed first: some file systems write a file out at once when it takes the place of another.
-        let mut turned = match std::fs::remove_file(rotated(&self.path, FILES - 1)) {
+        let mut turned = match std::fs::remove_file(rotated(&self.path, self.limits.files - 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
-        for age in (0..FILES - 1).rev() {
+        for age in (0..self.limits.files - 1).rev() {
             let renamed = std::fs::rename(rotated(&self.path, age), rotated(&self.path, age + 1));
             turned = turned.and(match renamed {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -92,6 +97,10 @@ mod tests {
 
     use super::*;
 
+    fn limits(size: u64) -> LogLimits {
+        LogLimits { size, files: 3 }
+    }
+
     fn text(path: &std::path::Path) -> String {
         std::fs::read_to_string(path).unwrap_or_default()
     }
@@ -100,7 +109,7 @@ mod tests {
     fn full_files_are_turned_over_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.log");
-        let mut file = LogFile::open(path.clone(), 10).unwrap();
+        let mut file = LogFile::open(path.clone(), limits(10)).unwrap();
         for line in ["one 1\n", "two 2\n", "three\n", "four 4\n", "5\n"] {
             file.append(line.as_bytes()).unwrap();
         }
@@ -110,13 +119,32 @@ mod tests {
     }
 
     #[test]
+    fn fewer_files_are_kept_when_fewer_are_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.log");
+        let write = |files, lines: &[&str]| {
+            let mut file = LogFile::open(path.clone(), LogLimits { size: 6, files }).unwrap();
+            for line in lines {
+                file.append(line.as_bytes()).unwrap();
+            }
+            [0, 1, 2, 3, 4].map(|age| text(&rotated(&path, age)))
+        };
+        assert_eq!(
+            write(4, &["one 1\n", "two 2\n", "three\n", "four 4\n"]),
+            ["four 4\n", "three\n", "two 2\n", "one 1\n", ""]
+        );
+        assert_eq!(write(2, &["5\n"]), ["5\n", "four 4\n", "", "", ""]);
+        assert_eq!(write(1, &["6\n", "seven\n"]), ["seven\n", "", "", "", ""]);
+    }
+
+    #[test]
     fn a_later_run_goes_on_where_a_killed_one_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.log");
-        LogFile::open(path.clone(), 100).unwrap().append(b"whole\nha").unwrap();
-        LogFile::open(path.clone(), 100).unwrap().append(b"next\n").unwrap();
+        LogFile::open(path.clone(), limits(100)).unwrap().append(b"whole\nha").unwrap();
+        LogFile::open(path.clone(), limits(100)).unwrap().append(b"next\n").unwrap();
         assert_eq!(text(&path), "whole\nha\nnext\n");
-        LogFile::open(path.clone(), 20).unwrap().append(b"another\n").unwrap();
+        LogFile::open(path.clone(), limits(20)).unwrap().append(b"another\n").unwrap();
         assert_eq!(
             (text(&path).as_str(), text(&rotated(&path, 1)).as_str()),
             ("another\n", "whole\nha\nnext\n")
@@ -128,7 +156,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/web.log");
         std::fs::create_dir(path.parent().unwrap()).unwrap();
-        let mut file = LogFile::open(path.clone(), 10).unwrap();
+        let mut file = LogFile::open(path.clone(), limits(10)).unwrap();
         file.append(b"one line\n").unwrap();
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
         assert!(file.append(b"two lines\n").is_err());

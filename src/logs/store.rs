@@ -14,10 +14,9 @@ use super::stamp::{self, Stamp};
 use super::{OWN, current, events, name_of_process};
 use crate::event::Event;
 use crate::os::fs;
+use crate::plan::LogLimits;
 use crate::supervisor::output::{Gauge, Sink};
 
-/// What a file holds at most.
-const SIZE: u64 = 10 << 20;
 /// What may wait to be written.
 const ROOM: usize = 1 << 20;
 /// What is written at once.
@@ -43,7 +42,7 @@ struct Batch {
     bytes: Vec<u8>,
     items: Vec<Item>,
     /// Files to be opened, in the order of their numbers.
-    names: Vec<String>,
+    names: Vec<(String, LogLimits)>,
     known: usize,
     /// The disk does not take anything: what does not fit in is let go.
     hung: bool,
@@ -65,7 +64,7 @@ impl Store {
     pub fn open(folder: &Path, complain: impl FnOnce(String) + Send + 'static) -> Store {
         let queue =
             Arc::new(Queue { batch: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() });
-        queue.add(OWN.into());
+        queue.add(OWN.into(), LogLimits::default());
         let writer = Writer {
             queue: queue.clone(),
             folder: folder.to_path_buf(),
@@ -86,8 +85,8 @@ impl Store {
     }
 
     /// A sink that writes down the lines of processes with these `names` on their way to `sink`.
-    pub fn before<S: Sink>(&self, names: &[&str], sink: S) -> impl Sink + use<S> {
-        let files = names.iter().map(|name| self.queue.add(name_of_process(name))).collect();
+    pub fn before<S: Sink>(&self, names: &[&str], limits: LogLimits, sink: S) -> impl Sink + use<S> {
+        let files = names.iter().map(|name| self.queue.add(name_of_process(name), limits)).collect();
         // Files are there before their first line: whoever follows finds them.
         self.queue.filled.notify_one();
         Tee { queue: self.queue.clone(), files, sink }
@@ -135,9 +134,9 @@ impl Queue {
     }
 
     /// The number of the file for `name`.
-    fn add(&self, name: String) -> usize {
+    fn add(&self, name: String, limits: LogLimits) -> usize {
         let mut batch = self.lock();
-        batch.names.push(name);
+        batch.names.push((name, limits));
         batch.known += 1;
         batch.known - 1
     }
@@ -201,8 +200,8 @@ impl Writer {
         }
         let mut batch = Batch::default();
         while self.queue.clone().exchange(&mut batch) {
-            for name in &batch.names {
-                let opened = LogFile::open(current(&self.folder, name), SIZE);
+            for (name, limits) in &batch.names {
+                let opened = LogFile::open(current(&self.folder, name), *limits);
                 let file = opened.map_err(|error| self.complain(&format!("{name}.log: {error}"))).ok();
                 self.files.push(file);
             }

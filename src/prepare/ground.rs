@@ -230,6 +230,7 @@ impl Ground {
             database,
             processes: resolve::processes(&self.config, root, &scope)?,
             urls: resolve::urls(&self.config, &scope)?,
+            logs: self.config.logs,
             env,
         })
     }

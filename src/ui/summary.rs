@@ -69,6 +69,7 @@ mod tests {
             }),
             env: Environment::default(),
             processes: Vec::new(),
+            logs: crate::plan::LogLimits::default(),
             urls: vec![
                 ("Frontend".into(), "http://localhost:3147".into()),
                 ("Backend".into(), "http://localhost:8147".into()),

@@ -160,6 +160,20 @@ fn a_full_disk_is_said_once_and_stops_nothing() {
 }
 
 #[test]
+fn as_much_is_kept_as_the_configuration_says() {
+    let sandbox = Sandbox::new();
+    let text = "logs: { size: 1MiB, files: 2 }\nprocesses:\n  web: { run: [devrun-fixture, 'lines:40000:100'], restart: on-failure }\n";
+    sandbox.repo_with(&[("devrun.yaml", text)]);
+    assert_eq!(sandbox.devrun(&[]).run().code, Some(0));
+    let size = |name: &str| {
+        std::fs::metadata(sandbox.main().join(".git/devrun/logs").join(name)).map(|file| file.len()).ok()
+    };
+    let sizes = [size("web.log"), size("web.log.1"), size("web.log.2")];
+    assert!(matches!(sizes, [Some(1..=1_048_576), Some(500_000..=1_048_576), None]), "{sizes:?}");
+    assert_eq!(logs(&sandbox, &["web", "-n", "1"]).stdout.lines().count(), 1);
+}
+
+#[test]
 fn what_was_written_before_devrun_was_killed_is_kept() {
     let sandbox = world(&[("web", &["say:before", "ready", "sleep"])]);
     let mut running = sandbox.devrun(&[]).start();

@@ -7,11 +7,13 @@ use std::path::Path;
 
 use super::follow::Place;
 use super::{Filter, Line, parse};
-use crate::logs::{FILES, rotated};
+use crate::logs::rotated;
 use crate::os::fs::open_regular;
 
 /// How much is read at once.
 const BLOCK: u64 = 64 << 10;
+/// Files that are missing for a moment while they are turned over.
+const GAPS: u32 = 2;
 
 /// The last `count` lines that `filter` wants of the process whose current file is `path`, oldest first; and the place
 /// after them.
@@ -47,9 +49,16 @@ pub(super) fn lines(
 pub(super) fn open_all(path: &Path) -> io::Result<Vec<File>> {
     let mut files: Vec<File> = Vec::new();
     let mut met = Vec::new();
-    for age in 0..FILES {
+    let mut missing = 0;
+    for age in 0.. {
         let file = match open_regular(&rotated(path, age)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                missing += 1;
+                if missing > GAPS {
+                    break;
+                }
+                continue;
+            }
             file => file?,
         };
         let id = super::follow::id(&file)?;

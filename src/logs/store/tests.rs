@@ -32,7 +32,7 @@ fn each_line_has_its_time_and_only_we_can_read_it() {
     let folder = dir.path().join("logs");
     let before = Stamp::now();
     let store = open(&folder);
-    let mut sink = store.before(&["web", "api"], Counter::default());
+    let mut sink = store.before(&["web", "api"], LogLimits::default(), Counter::default());
     sink.lines(0, b"one\n\ntwo\n", false).unwrap();
     sink.lines(1, b"\xff\x00\n", false).unwrap();
     sink.lines(0, b"rest\nthree\n", true).unwrap();
@@ -54,7 +54,7 @@ fn each_line_has_its_time_and_only_we_can_read_it() {
 fn a_process_called_devrun_has_a_file_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.before(&["devrun"], Counter::default()).lines(0, b"a line\n", false).unwrap();
+    store.before(&["devrun"], LogLimits::default(), Counter::default()).lines(0, b"a line\n", false).unwrap();
     store.listener()(&Event::Note("a note".into()));
     drop(store);
     assert_eq!(texts(dir.path(), "devrun"), ["a line"]);
@@ -67,7 +67,7 @@ fn much_output_is_turned_over_and_its_end_is_all_there() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let counter = Counter::default();
-    let mut sink = store.before(&["web"], counter.clone());
+    let mut sink = store.before(&["web"], LogLimits::default(), counter.clone());
     let mut chunk = Vec::new();
     for number in 0..LINES {
         writeln(&mut chunk, number);
@@ -80,7 +80,10 @@ fn much_output_is_turned_over_and_its_end_is_all_there() {
     assert_eq!(*counter.0.lock().unwrap(), LINES);
     let path = dir.path().join("web.log");
     let sizes = [0, 1, 2, 3].map(|age| std::fs::metadata(rotated(&path, age)).map_or(0, |meta| meta.len()));
-    assert!(sizes[..3].iter().all(|size| (1..=SIZE).contains(size)) && sizes[3] == 0, "{sizes:?}");
+    assert!(
+        sizes[..3].iter().all(|size| (1..=LogLimits::default().size).contains(size)) && sizes[3] == 0,
+        "{sizes:?}"
+    );
     let kept = texts(dir.path(), "web");
     let mut expected = Vec::new();
     for (line, number) in kept.iter().rev().zip((0..LINES).rev()) {
@@ -105,7 +108,7 @@ fn a_folder_that_cannot_be_had_is_said_once_and_holds_up_nobody() {
     let saying = said.clone();
     let store = Store::open(&folder, move |why| saying.lock().unwrap().push(why));
     let counter = Counter::default();
-    let mut sink = store.before(&["web"], counter.clone());
+    let mut sink = store.before(&["web"], LogLimits::default(), counter.clone());
     for _ in 0..100 {
         sink.lines(0, &b"a line\n".repeat(10_000), false).unwrap();
     }

@@ -49,6 +49,7 @@ fn plan(processes: Vec<Process>) -> Plan {
         env: crate::plan::Environment::default(),
         processes,
         urls: Vec::new(),
+        logs: crate::plan::LogLimits::default(),
     }
 }
 
