@@ -87,26 +87,6 @@ fn a_return_at_the_end_of_a_read_waits_for_what_it_means() {
     assert_eq!(flush(&mut framer), one(b"20%\n", false));
 }
 
-/// `cargo test --release --lib -- --ignored --nocapture framer_speed`
-#[test]
-#[ignore = "measures; needs a release build and a quiet machine"]
-#[expect(clippy::print_stdout, reason = "what is measured is to be seen")]
-fn framer_speed() {
-    const ROUNDS: u32 = 2000;
-    let read = [b"x".repeat(99), b"\n".to_vec()].concat().repeat(2621);
-    for (what, bytes) in [("whole lines", &read[..]), ("a line cut by each read", &read[..read.len() - 50])] {
-        let (mut framer, mut lines) = (Framer::default(), 0_usize);
-        let began = std::time::Instant::now();
-        for _ in 0..ROUNDS {
-            framer.push(std::hint::black_box(bytes), |chunk, _| {
-                lines += std::hint::black_box(chunk).len() / 100;
-            });
-        }
-        let nanos = began.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS) / 2621.0;
-        println!("{what}: {nanos:.2} ns for each line of 100 bytes ({lines})");
-    }
-}
-
 proptest! {
     #[test]
     fn nothing_is_lost_however_the_stream_is_cut(
