@@ -11,12 +11,17 @@ use devrun::ui::style::Style;
 use regex::Regex;
 
 use crate::asking::{base, devrun, interrupt, serve, server, skip};
-use crate::support::{Ended, Sandbox};
+use crate::support::{Ended, LIMIT, Sandbox, wait_for};
 
-/// What stands on standard error, with everything that differs between runs replaced by a word.
+/// What stands on standard error.
 fn told(sandbox: &Sandbox, ended: &Ended) -> String {
+    constant(sandbox, &ended.stderr)
+}
+
+/// `text` with everything that differs between runs replaced by a word.
+fn constant(sandbox: &Sandbox, text: &str) -> String {
     let home = sandbox.path().canonicalize().unwrap();
-    let text = ended.stderr.replace(home.to_str().unwrap(), "~");
+    let text = text.replace(home.to_str().unwrap(), "~");
     let text = Regex::new(r"\.devrun-\w+").unwrap().replace_all(&text, ".devrun-X").into_owned();
     let text = Regex::new(r"pid \d+").unwrap().replace_all(&text, "pid PID");
     Regex::new(r"\b1\d{4}\b|\b2\d{4}\b|\b3[01]\d{3}\b")
@@ -103,6 +108,74 @@ fn broken_python_at_import() {
       fault: the code, not the environment
       why: it said: ModuleNotFoundError: No module named 'loging' (~/repo/app/main.py:2)
       fix: devrun why backend
+    "#);
+}
+
+/// What `devrun why` says of a server that lives on when its code breaks, as with `--reload`, and says `error` about it.
+fn why_after_a_broken_reload(error: &str, before: impl FnOnce(&Path)) -> String {
+    let sandbox = Sandbox::new();
+    let place = "err:  File \"/w/app/main.py\", line 3, in <module>";
+    let words =
+        ["devrun-fixture", "listen:PORT", "await:USR1", "http:500", "err:Traceback (most recent call last):"];
+    let said = format!("err:{error}");
+    let run = [&words[..], &[place, &said, "sleep"]].concat();
+    let config = serde_json::json!({
+        "ports": { "api": base() }, "processes": { "api": { "run": run, "port": "api", "ready": { "http": "/" } } }
+    });
+    let main = sandbox.repo_with(&[("devrun.yaml", &config.to_string())]);
+    let status = |args: &[&str]| -> serde_json::Value {
+        let ended = devrun(&sandbox, &main, args).run();
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended}"))
+    };
+    let up = status(&["up", "-d", "--json"]);
+    let pid = i32::try_from(up["processes"][0]["pid"].as_u64().unwrap()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGUSR1).unwrap();
+    wait_for("its silence to be noticed", LIMIT, || {
+        let now = status(&["status", "--json"]);
+        let silent = |reason: &str| reason.starts_with("silent since");
+        if now["processes"][0]["reason"].as_str().is_some_and(silent) { Ok(()) } else { Err(now.to_string()) }
+    });
+    before(&main);
+    let ended = devrun(&sandbox, &main, &["why"]).run();
+    assert_eq!(devrun(&sandbox, &main, &["down"]).run().code, Some(0));
+    constant(&sandbox, &ended.stdout)
+}
+
+#[test]
+fn a_broken_edit_under_reload() {
+    insta::assert_snapshot!(why_after_a_broken_reload("NameError: name 'ap' is not defined", |_| ()), @r#"
+    api runs but is not ready
+      fault: the code, not the environment
+      why: silent since it said: NameError: name 'ap' is not defined (/w/app/main.py:3)
+      correct: /w/app/main.py:3
+      fix: devrun restart api
+
+    Last lines of api:
+      Traceback (most recent call last):
+        File "/w/app/main.py", line 3, in <module>
+      NameError: name 'ap' is not defined
+    "#);
+}
+
+#[test]
+fn a_module_that_is_missing_after_a_rebase() {
+    let rebased = |main: &Path| {
+        let list = std::fs::File::create(main.join("uv.lock")).unwrap();
+        // Starts are known to the second.
+        list.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
+    };
+    insta::assert_snapshot!(
+        why_after_a_broken_reload("ModuleNotFoundError: No module named 'httpx'", rebased), @r#"
+    api runs but is not ready
+      fault: the environment, not the code
+      why: silent since it said: ModuleNotFoundError: No module named 'httpx' (/w/app/main.py:3)
+      why: uv.lock was changed after the stack was started, and httpx is not installed
+      fix: devrun down && devrun up -d
+
+    Last lines of api:
+      Traceback (most recent call last):
+        File "/w/app/main.py", line 3, in <module>
+      ModuleNotFoundError: No module named 'httpx'
     "#);
 }
 
