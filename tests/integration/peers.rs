@@ -62,7 +62,7 @@ fn another_user_who_reaches_the_socket_is_not_answered() {
 }
 
 /// Tells `count` events to somebody who reads the first byte, then nothing until all is told; what was read then.
-async fn tell_a_sleeper(path: &Path, count: usize) -> String {
+async fn tell_a_sleeper(path: &Path, count: u64) -> String {
     let (stops, _stopped) = tokio::sync::mpsc::unbounded_channel();
     let (desk, _orders) = Desk::new(Status::preparing(Path::new("/w"), None, "w"), stops);
     let events = desk.listen(Events::silent());
@@ -89,8 +89,8 @@ fn a_reader_that_does_not_read_learns_how_many_events_it_missed() {
     const TOLD: u64 = 60_000;
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let said = tokio::task::LocalSet::new()
-        .block_on(&runtime, tell_a_sleeper(&dir.path().join("own/x.sock"), TOLD as usize));
+    let said =
+        tokio::task::LocalSet::new().block_on(&runtime, tell_a_sleeper(&dir.path().join("own/x.sock"), TOLD));
     let messages = said.lines().filter(|line| line.starts_with('{'));
     let messages: Vec<Value> = messages.map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(messages[0]["event"], "status");
