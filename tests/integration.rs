@@ -26,6 +26,8 @@ mod ls;
 mod mcp;
 #[path = "integration/neon.rs"]
 mod neon;
+#[path = "integration/peers.rs"]
+mod peers;
 #[path = "integration/ports.rs"]
 mod ports;
 #[path = "integration/stack.rs"]

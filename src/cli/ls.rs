@@ -1,24 +1,54 @@
 //! `devrun ls`: every stack of this user on this machine, wherever one stands.
+//!
+//! Also ends what a stack left that was killed and whose worktree is gone: nobody else ever comes by there.
 
 use std::fmt::Write;
 
 use serde_json::json;
 
 use crate::context::Context;
-use crate::control::overview::{self, Stack};
+use crate::control;
+use crate::control::overview::{self, Overview, Stack};
+use crate::control::registry::{self, Entry};
 use crate::error::{Exit, Report};
+use crate::supervisor::sweep;
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
 
 const TITLES: [&str; 8] = ["STATE", "REPO", "BRANCH", "URL", "AGE", "MEMORY", "CPU", "WORKTREE"];
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
-    let stacks = overview::stacks(&ctx.dirs).await;
+    let Overview { stacks, forsaken } = overview::read(&ctx.dirs).await;
+    for entry in &forsaken {
+        clean_up(ctx, entry);
+    }
     super::printed(if as_json {
         console.print_json(&json!({ "stacks": stacks }))
     } else {
         console.print(&text(&stacks))
     })
+}
+
+/// Ends what still carries the tag of a stack that nobody runs and whose worktree is gone; then it can be forgotten.
+fn clean_up(ctx: &Context, entry: &Entry) {
+    // Held meanwhile, so that nobody begins there. Where it went with the worktree, nobody can.
+    let held = entry.state.is_dir().then(|| control::claim(&entry.state));
+    let claim = match held {
+        Some(Ok(Some(claim))) => Some(claim),
+        None => None,
+        // Somebody has come meanwhile, or it cannot be known: looked at again next time.
+        Some(Ok(None) | Err(_)) => return,
+    };
+    let left = sweep::kill_leftovers(&sweep::worktree_tag(&entry.worktree));
+    if left > 0 {
+        let worktree = entry.worktree.display();
+        ctx.events
+            .note(format!("ended {left} processes that a run left behind in {worktree}, which is gone"));
+    }
+    if let Some(claim) = claim {
+        claim.clear();
+    }
+    registry::forget(&ctx.dirs, entry);
 }
 
 fn text(stacks: &[Stack]) -> String {

@@ -82,10 +82,9 @@ impl Shape {
         }
         writeln!(out, "processes:")?;
         if let Some(fastapi) = &self.fastapi {
-            let probe = if fastapi.healthz { "http: /healthz" } else { "tcp: true" };
             writeln!(out, "  backend:\n    run: {}", scalar(&fastapi.command()))?;
             writeln!(out, "    directory: {}", scalar(&fastapi.directory.to_string_lossy()))?;
-            writeln!(out, "    listen: backend\n    ready: {{ {probe} }}")?;
+            writeln!(out, "    listen: backend\n    ready: {{ {} }}", fastapi.probe.yaml())?;
         }
         if let Some(next) = &self.next {
             writeln!(out, "  frontend:\n    run: {}", scalar(&next.command()))?;
@@ -93,9 +92,6 @@ impl Shape {
             writeln!(out, "    port: frontend")?;
             // The first page compiles while the first request waits.
             writeln!(out, "    ready: {{ http: /, timeout: 15s, deadline: 3m }}")?;
-        }
-        if self.fastapi.as_ref().is_some_and(|fastapi| !fastapi.healthz) {
-            writeln!(out, "urls:\n  Backend: http://localhost:${{ports.backend}}")?;
         }
         Ok(())
     }

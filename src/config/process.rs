@@ -101,7 +101,7 @@ pub fn read(entry: &Entry) -> Result<Draft, ConfigError> {
         process.directory = directory;
     }
     process.env = table.map("env", schema::environment)?.unwrap_or_default();
-    process.ready = table.map("ready", |node| ready(node, process.port.is_some()))?;
+    process.ready = table.map("ready", |node| ready(node, process.port.as_ref()))?;
     process.restart = restart(&table)?;
     if let Some(signal) = table.map("stop_signal", values::signal)? {
         process.stop_signal = signal;
@@ -185,7 +185,7 @@ fn needs(node: &Node) -> Result<BTreeSet<Need>, ConfigError> {
         .collect()
 }
 
-fn ready(node: &Node, has_port: bool) -> Result<Ready, ConfigError> {
+fn ready(node: &Node, port: Option<&PortRef>) -> Result<Ready, ConfigError> {
     let table = node.table(READY)?;
     let mut probes = Vec::new();
     if let Some(path) = table.map("http", http_path)? {
@@ -206,8 +206,15 @@ fn ready(node: &Node, has_port: bool) -> Result<Ready, ConfigError> {
     let (Some((kind, probe)), true) = (probes.pop(), probes.is_empty()) else {
         return Err(node.error("takes exactly one of http, tcp, log and exec"));
     };
-    if !has_port && matches!(kind, "http" | "tcp") {
+    if port.is_none() && matches!(kind, "http" | "tcp") {
         return Err(node.error(format!("asks by {kind}, but the process has no `port` and no `listen`")));
+    }
+    if let (Some(tcp), true) = (table.get("tcp"), port.is_some_and(|port| port.listens)) {
+        let message =
+            "always passes beside `listen`: devrun itself has opened the port before the process starts";
+        return Err(tcp.error(message).with_fix(
+            "ask the server itself: `http: /path`, a line of its output with `log: pattern`, or `exec: command`",
+        ));
     }
     if let Some(extra) = ["status", "host"].iter().find_map(|key| table.get(key)).filter(|_| kind != "http") {
         return Err(extra.error("goes with `http` only"));

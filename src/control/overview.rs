@@ -1,8 +1,10 @@
 //! Every stack of this user at once: each lock and socket asked side by side, the process table read once.
 //!
-//! One that does not answer is said to be silent and holds up nobody.
+//! One that does not answer is said to be silent and holds up nobody. Refuses to end anything: of what was killed and whose
+//! worktree is gone it only says so.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -10,7 +12,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::registry::{self, Entry};
 use super::status::Status;
-use super::{Record, State, look};
+use super::{Record, State, look, socket};
 use crate::context::Dirs;
 use crate::os::usage::{self, Usage};
 
@@ -46,38 +48,53 @@ pub struct Stack {
     pub cpu_percent: f64,
 }
 
+/// Every stack there is an entry of.
+#[derive(Debug, Default)]
+pub struct Overview {
+    /// Those that run, or wait for somebody to clean up.
+    pub stacks: Vec<Stack>,
+    /// Those that nobody runs and whose worktree is gone: nobody will come by there to clean up.
+    pub forsaken: Vec<Entry>,
+}
+
 /// What was learned of one entry.
 enum Found {
     Gone,
+    Forsaken,
     Stale,
     Runs(Box<(Option<Record>, Option<Status>)>),
 }
 
-/// Every stack there is an entry of. Must run in a `LocalSet`. Forgets those whose worktree is gone and that nobody runs.
-pub async fn stacks(dirs: &Dirs) -> Vec<Stack> {
+/// Looks at every entry there is. Must run in a `LocalSet`.
+pub async fn read(dirs: &Dirs) -> Overview {
     let asked: Vec<_> = registry::entries(dirs)
         .into_iter()
-        .map(|entry| tokio::task::spawn_local(async move { (ask(&entry).await, entry) }))
+        .map(|entry| {
+            let socket = registry::socket(dirs, &entry);
+            tokio::task::spawn_local(async move { (ask(&entry, &socket).await, entry) })
+        })
         .collect();
     // Read while they answer.
     let table = Table::read();
-    let mut stacks = Vec::new();
+    let mut overview = Overview::default();
     for answer in asked {
-        if let Ok((found, entry)) = answer.await {
-            stacks.extend(row(entry, found, &table));
+        match answer.await {
+            Ok((Found::Forsaken, entry)) => overview.forsaken.push(entry),
+            Ok((found, entry)) => overview.stacks.extend(row(entry, found, &table)),
+            Err(_) => {}
         }
     }
-    stacks
+    overview
 }
 
-async fn ask(entry: &Entry) -> Found {
+async fn ask(entry: &Entry, socket: &Path) -> Found {
     let record = match look(&entry.state, Duration::ZERO).await {
         Ok(State::Running(record)) => Some(record),
         // It ended meanwhile.
         Ok(State::Free) if !entry.file.exists() => return Found::Gone,
         Ok(State::Free) | Err(_) if !entry.worktree.is_dir() => {
-            registry::forget(&entry.file);
-            return Found::Gone;
+            // git removes the lock with the worktree, and then it is free while its holder still takes everything down.
+            return if socket::is_deserted(socket).await { Found::Forsaken } else { Found::Gone };
         }
         Ok(State::Free) => return Found::Stale,
         Ok(State::Unknown) | Err(_) => None,
@@ -106,7 +123,7 @@ fn row(entry: Entry, found: Found, table: &Table) -> Option<Stack> {
         cpu_percent: 0.0,
     };
     let (record, status) = match found {
-        Found::Gone => return None,
+        Found::Gone | Found::Forsaken => return None,
         Found::Stale => return Some(stack),
         Found::Runs(known) => *known,
     };

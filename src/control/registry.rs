@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
 
+use super::socket;
 use crate::context::Dirs;
 use crate::os::fs::{self, FsError};
 
@@ -83,11 +84,17 @@ pub fn enter(entry: &Entry) -> Result<Registered, FsError> {
     Ok(Registered { file: entry.file.clone() })
 }
 
+/// Where the socket of an entry's stack lies.
+pub fn socket(dirs: &Dirs, entry: &Entry) -> PathBuf {
+    socket::path(dirs, &entry.file.file_stem().unwrap_or_default().to_string_lossy())
+}
+
 /// Removes the entry and the socket of a stack that is gone for good.
-pub fn forget(file: &Path) {
-    // What cannot be removed is looked at again next time.
-    let _ = std::fs::remove_file(file);
-    let _ = std::fs::remove_file(file.with_extension("sock"));
+pub fn forget(dirs: &Dirs, entry: &Entry) {
+    for trace in [&socket(dirs, entry), &entry.file] {
+        // What cannot be removed is looked at again next time.
+        let _ = std::fs::remove_file(trace);
+    }
 }
 
 /// Every entry that can be read, in the order of the worktrees.

@@ -1,16 +1,18 @@
 //! `devrun ls`: every stack of this user, those that run, those that do not answer, those that were killed.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::asking::{base, json, server};
-use crate::support::{LIMIT, Sandbox, wait_for};
+use crate::support::{LIMIT, Process, Sandbox, wait_for};
 
 /// What `devrun ls --json` says, from a folder that is no worktree.
 #[track_caller]
@@ -28,6 +30,17 @@ fn fine(sandbox: &Sandbox, folder: &Path, args: &[&str]) {
 
 fn pid(value: &Value) -> Pid {
     Pid::from_raw(i32::try_from(value["pid"].as_i64().unwrap()).unwrap())
+}
+
+/// Kills both processes of a stack without either getting to do anything about it.
+fn kill_both(stack: &Value) {
+    let keeper = pid(stack);
+    let is_child = |entry: &devrun::os::proc::Entry| entry.parent == keeper.as_raw().cast_unsigned();
+    let supervisor = devrun::os::proc::table().into_iter().find(is_child).unwrap().pid;
+    kill(keeper, Signal::SIGSTOP).unwrap();
+    for process in [Pid::from_raw(supervisor.cast_signed()), keeper] {
+        kill(process, Signal::SIGKILL).unwrap();
+    }
 }
 
 /// Waits until the stack of `folder` is listed in `state`.
@@ -86,13 +99,7 @@ fn one_that_was_killed_is_stale_until_somebody_cleans_up() {
     let other = sandbox.worktree("other", "other");
     for folder in [&main, &other] {
         fine(&sandbox, folder, &["up", "-d"]);
-        let keeper = pid(&listed(&sandbox, folder, "ready"));
-        let is_child = |entry: &devrun::os::proc::Entry| entry.parent == keeper.as_raw().cast_unsigned();
-        let supervisor = devrun::os::proc::table().into_iter().find(is_child).unwrap().pid;
-        kill(keeper, Signal::SIGSTOP).unwrap();
-        for process in [Pid::from_raw(supervisor.cast_signed()), keeper] {
-            kill(process, Signal::SIGKILL).unwrap();
-        }
+        kill_both(&listed(&sandbox, folder, "ready"));
         let stale = listed(&sandbox, folder, "stale");
         assert_eq!((&stale["pid"], &stale["processes"]), (&Value::Null, &json!(0)));
     }
@@ -108,8 +115,110 @@ fn one_that_was_killed_is_stale_until_somebody_cleans_up() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A stack that is none: a lock held by this test, a record, an entry, a socket at which `answers` says who answers.
-fn pretend(sandbox: &Sandbox, number: usize, answers: bool) -> (File, Option<UnixListener>) {
+/// Processes that left the session they were started in, and whose parents are gone: one of each stack.
+fn strays(sandbox: &Sandbox) -> Vec<i32> {
+    let all = sandbox.processes().into_iter();
+    let escaped = |process: &Process| process.command.contains("mute") && !process.command.contains("child[");
+    all.filter(escaped).map(|process| process.pid).collect()
+}
+
+#[test]
+fn what_a_killed_stack_left_is_ended_when_its_worktree_is_gone() {
+    let sandbox = Sandbox::new();
+    let words = "devrun-fixture ready child[ setsid child[ ignore:INT,TERM,HUP ready mute sleep ] ] sleep";
+    let main = sandbox.repo_with(&[("devrun.yaml", &format!("processes:\n  web: exec {words}\n"))]);
+    let (by_git, by_hand) = (sandbox.worktree("git", "git"), sandbox.worktree("hand", "hand"));
+    fine(&sandbox, &main, &["up", "-d"]);
+    let stray = |count: usize| {
+        wait_for("the strays", LIMIT, || match strays(&sandbox) {
+            found if found.len() == count => Ok(found),
+            found => Err(format!("{found:?}")),
+        })
+    };
+    let neighbours = stray(1);
+    for folder in [&by_git, &by_hand] {
+        fine(&sandbox, folder, &["up", "-d"]);
+        stray(2);
+        kill_both(&listed(&sandbox, folder, "ready"));
+        listed(&sandbox, folder, "stale");
+        assert_eq!(stray(2).len(), 2, "nothing outlived its devrun");
+        if folder == &by_git {
+            sandbox.git(&["worktree", "remove", "--force", folder.to_str().unwrap()]);
+        } else {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+        let said = sandbox.devrun(&["ls"]).directory(sandbox.home()).run();
+        assert_eq!(strays(&sandbox), neighbours, "{said}");
+        let told = format!("left behind in {}, which is gone", folder.display());
+        assert!(said.stderr.contains(&told), "{said}");
+        assert_eq!(stacks(&sandbox).len(), 1);
+        let again = sandbox.devrun(&["ls"]).directory(sandbox.home()).run();
+        assert!(!again.stderr.contains("which is gone"), "{again}");
+    }
+    listed(&sandbox, &main, "ready");
+    fine(&sandbox, &main, &["down"]);
+    let left = std::fs::read_dir(sandbox.runtime().join("devrun-worktree")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn one_that_is_ending_because_its_worktree_is_gone_is_left_to_end() {
+    let sandbox = Sandbox::new();
+    let go = sandbox.path().join("go");
+    let words = format!("devrun-fixture report:INT ready await-file:{} say:bye exit:0", go.display());
+    let text = format!("processes:\n  web: {{ run: 'exec {words}', stop_grace: 10m }}\n");
+    sandbox.repo_with(&[("devrun.yaml", &text)]);
+    let other = sandbox.worktree("other", "other");
+    let mut running = sandbox.devrun(&["-C", other.to_str().unwrap()]).start();
+    running.expect_line(r"\| ready");
+    // With it goes the lock, as far as anybody can see.
+    sandbox.git(&["worktree", "remove", "--force", other.to_str().unwrap()]);
+    running.expect_line(r"\| got INT");
+    stacks(&sandbox);
+    sandbox.write(&go, "");
+    let ended = running.wait();
+    assert!(ended.stdout.contains("| bye"), "{ended}");
+    assert_eq!(stacks(&sandbox), [] as [Value; 0]);
+}
+
+/// Releases those who answer once all of them are being asked.
+struct Meeting {
+    size: usize,
+    /// How many are being asked, and how often all were.
+    state: Mutex<(usize, usize)>,
+}
+
+impl Meeting {
+    /// Waits until all are being asked; false when the one who asks `stream` has given up before.
+    fn attend(&self, stream: &mut UnixStream) -> bool {
+        let mine = {
+            let mut state = self.state.lock().unwrap();
+            let mine = state.1;
+            state.0 += 1;
+            if state.0 == self.size {
+                *state = (0, mine + 1);
+            }
+            mine
+        };
+        stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        loop {
+            if self.state.lock().unwrap().1 != mine {
+                return true;
+            }
+            if matches!(stream.read(&mut [0]), Ok(0)) {
+                let mut state = self.state.lock().unwrap();
+                if state.1 == mine {
+                    state.0 -= 1;
+                }
+                return false;
+            }
+        }
+    }
+}
+
+/// A stack that is none: a lock held by this test, a record, an entry, a socket at which one answers with the others of
+/// `meeting`, or nobody.
+fn pretend(sandbox: &Sandbox, number: usize, meeting: Option<Arc<Meeting>>) -> (File, Option<UnixListener>) {
     let worktree = sandbox.path().join(format!("w{number:03}"));
     let state = worktree.join(".git/devrun");
     let runtime = sandbox.runtime().join("devrun-worktree");
@@ -123,17 +232,17 @@ fn pretend(sandbox: &Sandbox, number: usize, answers: bool) -> (File, Option<Uni
     let lock = File::create(state.join("lock")).unwrap();
     lock.lock().unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
-    if !answers {
-        return (lock, Some(listener));
-    }
+    let Some(meeting) = meeting else { return (lock, Some(listener)) };
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
             while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-            let body = r#"{"state": "ready"}"#;
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length";
-            let _ = write!(stream, "{head}: {}\r\n\r\n{body}", body.len());
+            if meeting.attend(&mut stream) {
+                let body = r#"{"state": "ready"}"#;
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length";
+                let _ = write!(stream, "{head}: {}\r\n\r\n{body}", body.len());
+            }
         }
     });
     (lock, None)
@@ -143,7 +252,10 @@ fn pretend(sandbox: &Sandbox, number: usize, answers: bool) -> (File, Option<Uni
 fn a_hundred_are_asked_side_by_side_and_some_that_hang_hold_up_none() {
     let sandbox = Sandbox::new();
     let hangs = |number: usize| number % 10 == 3;
-    let held: Vec<_> = (0..100).map(|number| pretend(&sandbox, number, !hangs(number))).collect();
+    // Nobody is answered before all were asked: asked one after the other, the first would be silent.
+    let meeting = Arc::new(Meeting { size: 90, state: Mutex::default() });
+    let held: Vec<_> =
+        (0..100).map(|number| pretend(&sandbox, number, (!hangs(number)).then(|| meeting.clone()))).collect();
     let expected: Vec<(u64, &str)> =
         (0..100).map(|n| (3000 + n as u64, if hangs(n) { "silent" } else { "ready" })).collect();
     // On a busy machine an answer may come too late: then the next look sees it.

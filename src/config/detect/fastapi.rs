@@ -49,10 +49,32 @@ pub struct FastApi {
     pub app_dir: Option<&'static str>,
     /// The folders to watch, when all of the source is in a few: the virtual environment is in none of them.
     pub reload_dirs: Vec<String>,
-    /// True when it answers `/healthz`.
-    pub healthz: bool,
+    /// How it is asked whether it is ready.
+    pub probe: Probe,
     /// Its migrations.
     pub alembic: Option<Alembic>,
+}
+
+/// What tells that an application is up. Its port does not: that is open before it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It has a route `/healthz`.
+    Healthz,
+    /// `FastAPI` answers `/openapi.json` unless it is told otherwise.
+    Schema,
+    /// It is told otherwise: only uvicorn's line is left.
+    Line,
+}
+
+impl Probe {
+    /// As it stands in `ready: { … }`.
+    pub fn yaml(self) -> &'static str {
+        match self {
+            Probe::Healthz => "http: /healthz",
+            Probe::Schema => "http: /openapi.json",
+            Probe::Line => "log: Application startup complete",
+        }
+    }
 }
 
 /// Alembic migrations.
@@ -148,7 +170,14 @@ fn application<'a>(root: &Path, files: &'a [PathBuf], project: &Path) -> Option<
         app: format!("{}:{variable}", parts.join(".")),
         app_dir: in_src.then_some("src"),
         reload_dirs: reload_dirs(&python, inner),
-        healthz: answers_healthz(root, &python, path, &source, &variable),
+        probe: if answers_healthz(root, &python, path, &source, &variable) {
+            Probe::Healthz
+        } else if source.contains("openapi_url") || source.contains("**") {
+            // Named, or perhaps among arguments that are computed.
+            Probe::Line
+        } else {
+            Probe::Schema
+        },
         alembic: alembic(root, files, inner),
     };
     Some((path, app))

@@ -187,7 +187,7 @@ fn what_only_looks_like_fastapi_is_not() {
 fn the_health_route_counts_only_when_its_path_is_certain() {
     let healthz = |main: &str, other: &str| {
         let files = [("requirements.txt", "fastapi"), ("app/main.py", main), ("app/health.py", other)];
-        detect(tree(&files).path()).fastapi.unwrap().healthz
+        detect(tree(&files).path()).fastapi.unwrap().probe == fastapi::Probe::Healthz
     };
     let bare = "app = FastAPI()\napp.include_router(health.router)\n";
     let prefixed = "app = FastAPI()\napp.include_router(health.router, prefix='/api')\n";
@@ -197,9 +197,21 @@ fn the_health_route_counts_only_when_its_path_is_certain() {
     assert!(!healthz(prefixed, router));
     assert!(!healthz(bare, "router = APIRouter(prefix='/api')\n@router.get('/healthz')\n"));
     assert!(!healthz(bare, "# GET /healthz\n"));
-    let shape = detect(tree(&[("requirements.txt", "fastapi"), ("main.py", bare)]).path());
-    assert!(shape.to_yaml().contains("ready: { tcp: true }"));
-    assert!(shape.to_yaml().contains("urls:\n  Backend: http://localhost:${ports.backend}\n"));
+}
+
+#[test]
+fn without_a_health_route_the_application_itself_is_asked_and_not_its_port() {
+    for (main, probe) in [
+        ("app = FastAPI()\n", "http: /openapi.json"),
+        ("app = FastAPI(openapi_url=None)\n", "log: Application startup complete"),
+        ("app = FastAPI(**settings())\n", "log: Application startup complete"),
+    ] {
+        let root = tree(&[("requirements.txt", "fastapi"), ("main.py", main)]);
+        let yaml = detect(root.path()).to_yaml();
+        assert!(yaml.contains(&format!("    listen: backend\n    ready: {{ {probe} }}\n")), "{yaml}");
+        let config = crate::config::load(root.path(), None).unwrap();
+        assert!(config.processes[0].ready.is_some(), "{yaml}");
+    }
 }
 
 #[test]

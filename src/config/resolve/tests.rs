@@ -45,7 +45,7 @@ fn a_process_gets_its_port_its_socket_and_its_own_variables() {
 #[test]
 fn probes_ask_the_process_s_own_port() {
     let text = format!(
-        "{PORTS}processes:\n  web: {{ run: x, port: web, ready: {{ http: '/${{slug}}', host: 'demo.localhost:${{ports.web}}', status: 204 }} }}\n  api: {{ run: x, listen: my-api, ready: {{ tcp: true }} }}\n  log: {{ run: x, ready: {{ log: 'up \\$' }} }}\n"
+        "{PORTS}processes:\n  web: {{ run: x, port: web, ready: {{ http: '/${{slug}}', host: 'demo.localhost:${{ports.web}}', status: 204 }} }}\n  api: {{ run: x, port: my-api, ready: {{ tcp: true }} }}\n  log: {{ run: x, ready: {{ log: 'up \\$' }} }}\n"
     );
     let processes = processes(&config(&text), Path::new("/w"), &scope()).unwrap();
     let probe = |index: usize| &processes[index].ready.as_ref().unwrap().probe;
@@ -59,7 +59,7 @@ fn probes_ask_the_process_s_own_port() {
 #[test]
 fn urls_are_those_of_the_ports_then_the_configured_ones() {
     let text = format!(
-        "{PORTS}processes:\n  api: {{ run: x, listen: my-api, ready: {{ tcp: true }} }}\n  web: {{ run: x, port: web }}\nurls: {{ Tenant: 'http://t.localhost:${{ports.web}}/' }}\n"
+        "{PORTS}processes:\n  api: {{ run: x, port: my-api, ready: {{ tcp: true }} }}\n  web: {{ run: x, port: web }}\nurls: {{ Tenant: 'http://t.localhost:${{ports.web}}/' }}\n"
     );
     let found = urls(&config(&text), &scope()).unwrap();
     let wanted = [("Web", "http://localhost:3026"), ("Tenant", "http://t.localhost:3026/")];

@@ -256,6 +256,10 @@ fn what_is_wrong_is_said_with_its_place() {
         ("run: x\nport: web\nready: { http: /, status: 99 }", "takes a number from 100 to 599"),
         ("run: x\nport: web\nready: { tcp: false }", "takes true"),
         ("run: x\nport: web\nready: { tcp: true, interval: 0s }", "must be longer than nothing"),
+        (
+            "run: x\nlisten: web\nready: { tcp: true }",
+            "processes.web.ready.tcp: always passes beside `listen`",
+        ),
     ] {
         let error = process(lines).unwrap_err();
         assert!(error.to_string().contains(expected), "{lines}\n  said {error}");

@@ -139,6 +139,26 @@ fn ignored_and_blocked_signals_are_not_inherited_and_still_work() {
 }
 
 #[test]
+fn what_devrun_ignores_a_child_does_not() {
+    // A shell, because the fixture ignores SIGPIPE itself.
+    let child = "$ grep SigIgn: /proc/self/status; exec devrun-fixture ready sleep";
+    let top = format!("ports: {{ api: {} }}", base());
+    let sandbox = world_with(&top, &[("web", child, ""), ("api", child, "listen: api")]);
+    let line = "trap '' INT HUP TERM QUIT PIPE CHLD USR1 USR2 TSTP TTIN TTOU ALRM; exec devrun";
+    let mut running = sandbox.program("bash", &["-c", line]).start();
+    running.expect_lines(r"\| ready", 2);
+    running.signal(Signal::SIGINT);
+    let ended = running.wait();
+    for name in ["web", "api"] {
+        let said = lines_of(&ended.stdout, name);
+        let ignored = u64::from_str_radix(said[0].strip_prefix("SigIgn:\t").unwrap(), 16).unwrap();
+        // Real-time signals are the system's affair.
+        assert_eq!(ignored & 0x7fff_ffff, 0, "{ended}");
+    }
+    assert_eq!(ended.code, Some(130), "{ended}");
+}
+
+#[test]
 fn children_inherit_nothing_but_the_standard_streams() {
     let base = base();
     let sandbox = world_with(
