@@ -123,7 +123,9 @@ async fn begin(ctx: &Context, args: &args::Up, worktree: &Worktree, time: Time) 
         match state {
             State::Running(record) if !is_passing(&record) && record.socket.is_some() => return Ok(record),
             State::Free if over => return Err(failed(worktree, &log, child).await),
-            State::Unknown if over && (late || start.elapsed() >= OTHERS) => return Err(super::nobody_knows()),
+            State::Unknown if over && (late || start.elapsed() >= OTHERS) => {
+                return Err(super::nobody_knows());
+            }
             _ if !late => tokio::time::sleep(POLL).await,
             State::Running(record) if record.pid == child.pid => {
                 let message = "the stack that was started is being taken down";

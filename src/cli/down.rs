@@ -158,7 +158,9 @@ async fn tell(ctx: &Context, record: &Record) -> std::convert::Infallible {
 async fn late(record: &Record, limit: Duration) -> Report {
     let pid = record.pid;
     let cause = match running::still_there(record).await {
-        Some(names) if names.is_empty() => format!("its processes are gone, devrun (pid {pid}) is still there"),
+        Some(names) if names.is_empty() => {
+            format!("its processes are gone, devrun (pid {pid}) is still there")
+        }
         Some(names) => format!("still there: {}", names.join(", ")),
         None => format!("devrun (pid {pid}) does not say what it is waiting for"),
     };

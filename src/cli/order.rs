@@ -34,7 +34,8 @@ pub(super) async fn run(
         Order::Restart => "/restart",
         Order::Wait => "/wait",
     };
-    let ask = Ask { names: args.names.clone(), timeout_ms: u64::try_from(left().as_millis()).unwrap_or(u64::MAX) };
+    let ask =
+        Ask { names: args.names.clone(), timeout_ms: u64::try_from(left().as_millis()).unwrap_or(u64::MAX) };
     match Client::new(found.socket()?).post(path, &ask).await {
         Ok(status) => super::status::show(console, &status, as_json),
         Err(report) => Err(super::running::reason(&found.worktree, report, left()).await),
