@@ -26,9 +26,9 @@ const LINGER: Duration = Duration::from_millis(500);
 pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Attach) -> Result<Exit, Report> {
     let found = super::running::find(ctx).await?;
     let stream = Client::new(found.socket()?).attach(&args.name).await?;
-    let mut sizes = signal(SignalKind::window_change()).map_err(lost)?;
+    let mut sizes = signal(SignalKind::window_change()).map_err(|error| lost(&error))?;
     // From before the terminal is changed: whoever ends this must leave it as it was.
-    let asked = asked_to_end().map_err(lost)?;
+    let asked = asked_to_end().map_err(|error| lost(&error))?;
     let _raw = Raw::enter();
     if std::io::stdin().is_terminal() {
         ctx.events.note(format!("attached to {}; Ctrl-] leaves", args.name));
@@ -45,7 +45,7 @@ async fn talk(stream: TokioIo<Upgraded>, sizes: &mut Signal) -> Result<Exit, Rep
     let (mut from, mut to) = tokio::io::split(stream);
     let mut typed = typed();
     if let Some(size) = size() {
-        send(&mut to, &size).await.map_err(lost)?;
+        send(&mut to, &size).await.map_err(|error| lost(&error))?;
     }
     let mut buffer = vec![0; 16 << 10];
     let mut typing = true;
@@ -54,7 +54,7 @@ async fn talk(stream: TokioIo<Upgraded>, sizes: &mut Signal) -> Result<Exit, Rep
             () = tokio::time::sleep(LINGER), if !typing => return Ok(Exit::Ok),
             read = from.read(&mut buffer) => match read {
                 Ok(0) | Err(_) => return Ok(Exit::Ok),
-                Ok(count) => show(buffer[..count].to_vec()).await.map_err(lost)?,
+                Ok(count) => show(buffer[..count].to_vec()).await.map_err(|error| lost(&error))?,
             },
             bytes = typed.recv(), if typing => match bytes {
                 Some(bytes) => match bytes.iter().position(|byte| *byte == LEAVE) {
@@ -63,12 +63,12 @@ async fn talk(stream: TokioIo<Upgraded>, sizes: &mut Signal) -> Result<Exit, Rep
                         let _ = send(&mut to, &Piece::Typed(bytes[..at].to_vec())).await;
                         return Ok(Exit::Ok);
                     }
-                    None => send(&mut to, &Piece::Typed(bytes)).await.map_err(lost)?,
+                    None => send(&mut to, &Piece::Typed(bytes)).await.map_err(|error| lost(&error))?,
                 },
                 None => typing = false,
             },
             _ = sizes.recv() => if let Some(size) = size() {
-                send(&mut to, &size).await.map_err(lost)?;
+                send(&mut to, &size).await.map_err(|error| lost(&error))?;
             },
         }
     }
@@ -85,7 +85,7 @@ async fn show(bytes: Vec<u8>) -> std::io::Result<()> {
     tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other)?
 }
 
-fn lost(error: std::io::Error) -> Report {
+fn lost(error: &std::io::Error) -> Report {
     Report::new(Code::NotRunning, format!("the attachment broke off: {error}"))
 }
 
