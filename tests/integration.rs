@@ -18,6 +18,8 @@ mod db;
 mod faults;
 #[path = "integration/ground.rs"]
 mod ground;
+#[path = "integration/leaving.rs"]
+mod leaving;
 #[path = "integration/logs.rs"]
 mod logs;
 #[path = "integration/ls.rs"]

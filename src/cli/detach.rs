@@ -4,6 +4,9 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::args;
 use crate::context::Context;
 use crate::control::client::Client;
@@ -16,8 +19,10 @@ use crate::prepare;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
 
-/// How long the one that stays may take until it can be asked.
-const START: Duration = Duration::from_secs(30);
+/// How long somebody who holds the worktree may take to say who he is.
+const OTHERS: Duration = Duration::from_secs(30);
+/// The least that one that was just started gets until it can be asked, however little time there is.
+const START: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 
 pub(super) async fn run(
@@ -27,32 +32,74 @@ pub(super) async fn run(
     as_json: bool,
 ) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
-    let limit = Duration::from_secs(args.timeout);
-    let start = Instant::now();
-    let record = match control::look(&worktree.state, START).await? {
-        State::Running(record) if !record.ending && record.errand.is_none() => {
-            ctx.events.note(format!("already running (pid {})", record.pid));
-            record
+    let time = Time { start: Instant::now(), limit: Duration::from_secs(args.timeout) };
+    let record = loop {
+        match control::look(&worktree.state, time.left().min(OTHERS)).await? {
+            State::Running(record) if is_passing(&record) => give_way(ctx, &worktree, &record, time).await?,
+            State::Running(record) => {
+                ctx.events.note(format!("already running (pid {})", record.pid));
+                break record;
+            }
+            State::Unknown => return Err(super::nobody_knows()),
+            State::Free => break begin(ctx, args, &worktree, time).await?,
         }
-        State::Unknown => return Err(super::nobody_knows()),
-        State::Running(_) | State::Free => begin(ctx, args, &worktree).await?,
     };
     let client = Client::new(record.socket()?);
     let status = if args.no_wait {
         client.status().await?
     } else {
-        let left = limit.saturating_sub(start.elapsed());
-        let ask = Ask { names: Vec::new(), timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
-        match client.post("/wait", &ask).await {
+        let timeout_ms = u64::try_from(time.left().as_millis()).unwrap_or(u64::MAX);
+        match client.post("/wait", &Ask { names: Vec::new(), timeout_ms }).await {
             Ok(status) => status,
-            Err(report) => return Err(super::running::reason(&worktree, report).await),
+            Err(report) => return Err(super::running::reason(&worktree, report, time.left()).await),
         }
     };
     super::status::show(console, &status, as_json)
 }
 
+/// What `--timeout` allows, from the start on.
+#[derive(Clone, Copy)]
+struct Time {
+    start: Instant,
+    limit: Duration,
+}
+
+impl Time {
+    fn left(self) -> Duration {
+        self.limit.saturating_sub(self.start.elapsed())
+    }
+
+    /// It is over, and nothing was started, nor will be.
+    fn is_up(self, cause: String) -> Report {
+        Report::new(Code::TimedOut, format!("nothing was started within {} s", self.limit.as_secs()))
+            .with_cause(cause)
+            .with_fix("devrun up -d, with a longer --timeout")
+    }
+}
+
+/// True of one that holds the worktree and will be gone by itself.
+fn is_passing(record: &Record) -> bool {
+    record.ending || record.errand.is_some()
+}
+
+/// Waits until the one that stands in the way is gone. Nothing is started before that: whoever gives up leaves nothing behind
+/// that would start a stack when nobody waits for it any more.
+async fn give_way(ctx: &Context, worktree: &Worktree, record: &Record, time: Time) -> Result<(), Report> {
+    let (who, doing) = match &record.errand {
+        Some(doing) => (format!("another devrun (pid {})", record.pid), doing.as_str()),
+        None => (format!("the stack of this worktree (pid {})", record.pid), "stopping"),
+    };
+    ctx.events.note(format!("{who} is {doing}: waiting for its end"));
+    if control::wait_for_turn(&worktree.state, record.pid, time.left()).await? {
+        return Ok(());
+    }
+    let names = super::running::still_there(record).await.unwrap_or_default();
+    let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+    Err(time.is_up(format!("{who} is still {doing}{names}")))
+}
+
 /// Starts the one that stays and waits until it, or another that was quicker, can be asked.
-async fn begin(ctx: &Context, args: &args::Up, worktree: &Worktree) -> Result<Record, Report> {
+async fn begin(ctx: &Context, args: &args::Up, worktree: &Worktree, time: Time) -> Result<Record, Report> {
     fs::make_private_dir(&worktree.state)?;
     let log = worktree.state.join("up.log");
     let unusable = |source| fs::FsError::Io { action: "write", path: log.clone(), source };
@@ -67,17 +114,30 @@ async fn begin(ctx: &Context, args: &args::Up, worktree: &Worktree) -> Result<Re
     let child = cmd.detach(std::process::Stdio::null(), err).map_err(|error| {
         Report::new(Code::SpawnFailed, format!("devrun could not be started in the background: {error}"))
     })?;
-    let start = Instant::now();
+    let (start, enough) = (Instant::now(), time.left().max(START));
     loop {
         // Asked first: one that ends between the two is seen in the next round.
         let over = child.ended.is_finished();
-        match control::look(&worktree.state, Duration::ZERO).await? {
-            State::Running(record) if !record.ending && record.socket.is_some() => return Ok(record),
+        let state = control::look(&worktree.state, Duration::ZERO).await?;
+        let late = start.elapsed() >= enough;
+        match state {
+            State::Running(record) if !is_passing(&record) && record.socket.is_some() => return Ok(record),
             State::Free if over => return Err(failed(worktree, &log, child).await),
-            // The one that was started waits for it, and says so when that takes too long.
-            State::Running(Record { errand: Some(_), .. }) if !over => tokio::time::sleep(POLL).await,
-            _ if start.elapsed() > START => return Err(super::nobody_knows()),
-            _ => tokio::time::sleep(POLL).await,
+            State::Unknown if over && (late || start.elapsed() >= OTHERS) => {
+                return Err(super::nobody_knows());
+            }
+            _ if !late => tokio::time::sleep(POLL).await,
+            State::Running(record) if record.pid == child.pid => {
+                let message = "the stack that was started is being taken down";
+                return Err(Report::new(Code::NotRunning, message).with_fix("devrun why"));
+            }
+            _ => {
+                // It would start when nobody waits for it any more.
+                if !over {
+                    let _ = kill(Pid::from_raw(child.pid.cast_signed()), Signal::SIGTERM);
+                }
+                return Err(time.is_up("the devrun in the background did not begin in time".into()));
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `devrun down`: ends this worktree's stack, whoever started it, and returns when nothing of it is left.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -7,15 +8,21 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use super::args;
+use super::running;
 use crate::context::Context;
 use crate::control::{self, Claim, Record, State, registry, socket};
 use crate::error::{Code, Exit, Report};
+use crate::os::fs::{FsError, Lock, LockKind};
 use crate::os::net;
 use crate::ports::guard;
 use crate::prepare;
 use crate::supervisor::sweep;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
+
+/// How long is waited in silence.
+const SILENCE: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(10);
 
 pub(super) async fn run(
     ctx: &Context,
@@ -26,18 +33,27 @@ pub(super) async fn run(
     let worktree = prepare::locate(ctx).await?;
     let limit = Duration::from_secs(args.timeout);
     let start = Instant::now();
+    let left = || limit.saturating_sub(start.elapsed());
     let stopped = match control::look(&worktree.state, limit).await? {
         // It is over by itself in a moment, and half of it would be worse.
         State::Running(Record { errand: Some(doing), pid, .. }) => {
-            if !control::wait_until_free(&worktree.state, limit).await? {
-                let message = format!("another devrun (pid {pid}) is still {doing}");
-                return Err(Report::new(Code::AlreadyRunning, message).with_fix("try again in a moment"));
+            if !control::wait_until_free(&worktree.state, left()).await? {
+                let message = format!("another devrun did not end within {} s", limit.as_secs());
+                return Err(Report::new(Code::TimedOut, message)
+                    .with_cause(format!("it (pid {pid}) is still {doing}"))
+                    .with_fix("try again in a moment"));
             }
             false
         }
         State::Running(record) => {
-            stop(&worktree.state, &record, limit).await?;
-            ports_free(&record, limit.saturating_sub(start.elapsed())).await?;
+            let ended = tokio::select! {
+                ended = end(&worktree.state, &record, left()) => ended?,
+                never = tell(ctx, &record) => match never {},
+            };
+            if !ended {
+                return Err(late(&record, limit).await);
+            }
+            ports_free(&worktree.state, &record, left()).await?;
             true
         }
         State::Unknown => return Err(super::nobody_knows()),
@@ -76,22 +92,91 @@ pub(super) fn clean_up(ctx: &Context, worktree: &Worktree, claim: &Claim) -> Res
     Ok(left)
 }
 
-async fn stop(state: &std::path::Path, record: &Record, limit: Duration) -> Result<(), Report> {
-    // One whose keeper was killed takes everything down by itself, and the keeper's id may be another's by now.
-    if record.is_current() {
-        let _ = kill(Pid::from_raw(record.pid.cast_signed()), Signal::SIGTERM);
+/// Ends the stack that `known` tells of; false when it is still there after `limit`.
+async fn end(state: &Path, known: &Record, limit: Duration) -> Result<bool, FsError> {
+    let start = Instant::now();
+    let left = || limit.saturating_sub(start.elapsed());
+    // One after the other, until it says that it is ending: a second signal would mean "now".
+    let turn = match Lock::take(&state.join("down.lock"), LockKind::Exclusive, limit).await {
+        Ok(turn) => turn,
+        Err(FsError::Locked { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut asked = false;
+    loop {
+        match control::look(state, Duration::ZERO).await? {
+            State::Running(record) if record.pid == known.pid && !asked => {
+                ask(&record);
+                asked = true;
+                if record.ending {
+                    break;
+                }
+            }
+            State::Running(record) if record.pid == known.pid && !record.ending => {}
+            State::Unknown => {}
+            _ => break,
+        }
+        if left().is_zero() {
+            return Ok(false);
+        }
+        tokio::time::sleep(POLL).await;
     }
-    if control::wait_until_free(state, limit).await? {
-        return Ok(());
-    }
-    Err(Report::new(Code::AlreadyRunning, format!("the stack did not end within {} s", limit.as_secs()))
-        .with_fix(format!("kill -9 {}; what it leaves is cleaned up by the next `devrun`", record.pid)))
+    drop(turn);
+    control::wait_for_turn(state, known.pid, left()).await
 }
 
-async fn ports_free(record: &Record, limit: Duration) -> Result<(), Report> {
+/// Asks it to end, unless it is at it. One that was stopped (Ctrl-Z) must go on to do so.
+fn ask(record: &Record) {
+    // One whose keeper was killed takes everything down by itself, and the keeper's id may be another's by now.
+    if record.is_current() {
+        let keeper = Pid::from_raw(record.pid.cast_signed());
+        if !record.ending {
+            let _ = kill(keeper, Signal::SIGTERM);
+        }
+        let _ = kill(keeper, Signal::SIGCONT);
+    }
+}
+
+/// Says once who is awaited, when it takes long.
+async fn tell(ctx: &Context, record: &Record) -> std::convert::Infallible {
+    let start = Instant::now();
+    tokio::time::sleep(SILENCE).await;
+    let there = running::still_there(record).await;
+    let who = match &there {
+        Some(names) if !names.is_empty() => names.join(", "),
+        _ => format!("devrun (pid {})", record.pid),
+    };
+    let since = start.elapsed().as_secs_f64();
+    ctx.events.note(format!("waiting for {who} to end since {since:.0} s"));
+    if there.is_some_and(|names| names.is_empty()) && record.is_current() {
+        // It waits for somebody to read its output: there is nothing left that a second signal could cut short.
+        let _ = kill(Pid::from_raw(record.pid.cast_signed()), Signal::SIGTERM);
+    }
+    std::future::pending().await
+}
+
+async fn late(record: &Record, limit: Duration) -> Report {
+    let pid = record.pid;
+    let cause = match running::still_there(record).await {
+        Some(names) if names.is_empty() => {
+            format!("its processes are gone, devrun (pid {pid}) is still there")
+        }
+        Some(names) => format!("still there: {}", names.join(", ")),
+        None => format!("devrun (pid {pid}) does not say what it is waiting for"),
+    };
+    Report::new(Code::TimedOut, format!("the stack did not end within {} s", limit.as_secs()))
+        .with_cause(cause)
+        .with_fix(format!("kill -9 {pid}; what it leaves is cleaned up by the next `devrun`"))
+}
+
+/// Waits until nobody holds the ports that the stack of `record` had, or the next stack begins.
+async fn ports_free(state: &Path, record: &Record, limit: Duration) -> Result<(), Report> {
     let start = Instant::now();
     loop {
         let Some(port) = record.ports.values().find(|port| !net::is_free(**port)) else { return Ok(()) };
+        if !matches!(control::look(state, Duration::ZERO).await?, State::Free) {
+            return Ok(());
+        }
         if start.elapsed() >= limit {
             let report = Report::new(
                 Code::PortBusy,

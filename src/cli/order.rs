@@ -1,5 +1,7 @@
 //! `devrun start`, `stop`, `restart` and `wait`: asks something of some processes, or of all, and returns when it is done.
 
+use std::time::{Duration, Instant};
+
 use super::args;
 use crate::context::Context;
 use crate::control::client::Client;
@@ -23,16 +25,19 @@ pub(super) async fn run(
     args: &args::Order,
     as_json: bool,
 ) -> Result<Exit, Report> {
-    let found = super::running::find(ctx).await?;
+    let (start, limit) = (Instant::now(), Duration::from_secs(args.timeout));
+    let left = || limit.saturating_sub(start.elapsed());
+    let found = super::running::find_within(ctx, limit).await?;
     let path = match order {
         Order::Start => "/start",
         Order::Stop => "/stop",
         Order::Restart => "/restart",
         Order::Wait => "/wait",
     };
-    let ask = Ask { names: args.names.clone(), timeout_ms: args.timeout * 1000 };
+    let ask =
+        Ask { names: args.names.clone(), timeout_ms: u64::try_from(left().as_millis()).unwrap_or(u64::MAX) };
     match Client::new(found.socket()?).post(path, &ask).await {
         Ok(status) => super::status::show(console, &status, as_json),
-        Err(report) => Err(super::running::reason(&found.worktree, report).await),
+        Err(report) => Err(super::running::reason(&found.worktree, report, left()).await),
     }
 }

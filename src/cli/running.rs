@@ -17,6 +17,9 @@ const OTHERS: Duration = Duration::from_secs(5);
 /// How long the end of a stack is waited for, to learn its reason: processes may have been given long to stop.
 const END: Duration = Duration::from_secs(30);
 
+/// How long one that is ending may take to say what it is waiting for.
+const WORD: Duration = Duration::from_millis(500);
+
 /// A worktree, and who runs in it.
 pub(super) struct Found {
     pub(super) worktree: Worktree,
@@ -25,8 +28,13 @@ pub(super) struct Found {
 
 /// Looks who runs here.
 pub(super) async fn find(ctx: &Context) -> Result<Found, Report> {
+    find_within(ctx, OTHERS).await
+}
+
+/// The same for those who have `limit` at most.
+pub(super) async fn find_within(ctx: &Context, limit: Duration) -> Result<Found, Report> {
     let worktree = prepare::locate(ctx).await?;
-    let record = match control::look(&worktree.state, OTHERS).await? {
+    let record = match control::look(&worktree.state, limit.min(OTHERS)).await? {
         State::Running(record) if record.errand.is_some() => None,
         State::Running(record) => Some(record),
         State::Unknown => return Err(super::nobody_knows()),
@@ -68,10 +76,18 @@ impl Found {
     }
 }
 
+/// Names of the processes that the stack of `record` still has; `None` when it does not say.
+pub(super) async fn still_there(record: &Record) -> Option<Vec<String>> {
+    let status = Client::new(record.socket.as_deref()?).status_within(WORD).await.ok()?;
+    let alive = status.processes.into_iter().filter(|process| process.pid.is_some());
+    Some(alive.map(|process| process.name).collect())
+}
+
 /// Why the stack ended while it was waited for, when that is what `report` means: the end of one process is that of all.
-pub(super) async fn reason(worktree: &Worktree, report: Report) -> Report {
+/// Waits for its end as long as `left` allows.
+pub(super) async fn reason(worktree: &Worktree, report: Report, left: Duration) -> Report {
     if !matches!(report.code, Code::NotRunning | Code::ProcessEnded)
-        || !control::wait_until_free(&worktree.state, END).await.is_ok_and(|free| free)
+        || !control::wait_until_free(&worktree.state, left.min(END)).await.is_ok_and(|free| free)
     {
         return report;
     }

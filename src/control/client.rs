@@ -19,7 +19,7 @@ use crate::error::{Code, Report};
 /// How long a supervisor may take for what it knows already.
 const PROMPT: Duration = Duration::from_secs(5);
 /// More than what was asked for: the supervisor itself says when that is over.
-const SLACK: Duration = Duration::from_secs(5);
+const SLACK: Duration = Duration::from_secs(2);
 
 /// A supervisor that may be asked.
 #[derive(Clone, Copy, Debug)]

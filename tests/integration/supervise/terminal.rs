@@ -52,6 +52,12 @@ impl Terminal {
         wait_for(part, LIMIT, || if self.text().contains(part) { Ok(()) } else { Err(self.text()) });
     }
 
+    /// True when each key is handed over as it is.
+    pub(crate) fn is_raw(&self) -> bool {
+        let modes = rustix::termios::tcgetattr(&*self.master).unwrap().local_modes;
+        !modes.contains(rustix::termios::LocalModes::ICANON)
+    }
+
     pub(crate) fn press(&self, keys: &str) {
         (&*self.master).write_all(keys.as_bytes()).unwrap();
     }
