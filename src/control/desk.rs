@@ -37,6 +37,23 @@ pub enum Order {
     Restart,
 }
 
+/// How long somebody waits in all.
+#[derive(Clone, Copy)]
+struct Patience {
+    start: Instant,
+    limit: Duration,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Patience {
+        Patience { start: Instant::now(), limit }
+    }
+
+    fn left(self) -> Duration {
+        self.limit.saturating_sub(self.start.elapsed())
+    }
+}
+
 /// Somebody who waits for an answer.
 #[derive(Debug)]
 pub struct Attendance {
@@ -154,6 +171,7 @@ impl Desk {
     /// Gives `order` to the processes `names`, or to all, and waits until it is carried out: down, or ready. The status
     /// then; an error when `limit` passes first or a process fails meanwhile.
     pub async fn order(&self, order: Order, names: &[String], limit: Duration) -> Result<Status, Report> {
+        let patience = Patience::new(limit);
         let before = self.status();
         let mut indexes = indexes(&before, names)?;
         if names.is_empty() {
@@ -192,12 +210,13 @@ impl Desk {
             doom(status, &indexes)
                 .or_else(|| Some(not_ready(&status.processes[*indexes.iter().find(overdue)?])))
         };
-        self.until(carried_out, failed, &indexes, limit).await?;
-        self.foothold(carried_out, failed, &indexes, limit).await
+        self.until(carried_out, failed, &indexes, patience).await?;
+        self.foothold(carried_out, failed, &indexes, patience).await
     }
 
     /// Waits until the processes `names`, or the whole stack, are ready.
     pub async fn wait(&self, names: &[String], limit: Duration) -> Result<Status, Report> {
+        let patience = Patience::new(limit);
         // Before the plan is made there are no names to know.
         let _ = tokio::time::timeout(
             limit,
@@ -219,16 +238,14 @@ impl Desk {
             found.map(|(_, process)| process.clone())
         };
         let failed = |status: &Status| doom(status, &indexes);
-        let start = Instant::now();
         let _ = tokio::time::timeout(
-            limit.min(BENEFIT),
+            patience.left().min(BENEFIT),
             self.seen(|status| stuck(status).is_none() || ready(status) || failed(status).is_some()),
         )
         .await;
         let failed = |status: &Status| failed(status).or_else(|| stuck(status).as_ref().map(not_ready));
-        let left = limit.saturating_sub(start.elapsed());
-        self.until(ready, failed, &indexes, left).await?;
-        self.foothold(ready, failed, &indexes, left).await
+        self.until(ready, failed, &indexes, patience).await?;
+        self.foothold(ready, failed, &indexes, patience).await
     }
 
     /// Nothing but its going on tells that a process without a probe has started well: waits until the youngest has run
@@ -238,14 +255,14 @@ impl Desk {
         done: impl Fn(&Status) -> bool,
         failed: impl Fn(&Status) -> Option<Report>,
         indexes: &[usize],
-        limit: Duration,
+        patience: Patience,
     ) -> Result<Status, Report> {
         let youngest = *self.youngest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(left) = youngest.and_then(|start| FOOTHOLD.checked_sub(start.elapsed())) {
             // Its end is what the next look sees.
             let _ = tokio::time::timeout(left, self.seen(|status| !done(status))).await;
         }
-        self.until(done, failed, indexes, limit).await
+        self.until(done, failed, indexes, patience).await
     }
 
     async fn until(
@@ -253,15 +270,15 @@ impl Desk {
         done: impl Fn(&Status) -> bool,
         failed: impl Fn(&Status) -> Option<Report>,
         indexes: &[usize],
-        limit: Duration,
+        patience: Patience,
     ) -> Result<Status, Report> {
         let settled = |status: &Status| done(status) || failed(status).is_some();
-        match tokio::time::timeout(limit, self.seen(settled)).await {
+        match tokio::time::timeout(patience.left(), self.seen(settled)).await {
             Ok(status) => match failed(&status) {
                 Some(report) if !done(&status) => Err(report),
                 _ => Ok(status),
             },
-            Err(_) => Err(late(&self.status(), indexes, limit)),
+            Err(_) => Err(late(&self.status(), indexes, patience.limit)),
         }
     }
 
@@ -347,7 +364,7 @@ fn late(status: &Status, indexes: &[usize], limit: Duration) -> Report {
         let reason = process.reason.as_deref().map(|reason| format!(", {reason}")).unwrap_or_default();
         lines.push(format!("{} is {}{reason}", process.name, process.state.text()));
     }
-    let report = Report::new(Code::TimedOut, format!("not ready within {:.0} s", limit.as_secs_f64()))
+    let report = Report::new(Code::TimedOut, format!("not ready within {} s", limit.as_secs()))
         .with_cause(lines.join("\n"));
     match first {
         Some(name) => report.with_fix(format!("devrun why {name}")),
