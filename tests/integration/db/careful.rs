@@ -3,7 +3,6 @@
 use super::World;
 use crate::asking::{fine, refusal};
 use crate::supervise::terminal::Terminal;
-use crate::support::{LIMIT, wait_for};
 
 #[test]
 fn nothing_is_taken_away_without_a_yes() {
@@ -140,12 +139,8 @@ fn a_stack_in_the_background_waits_for_a_reset_too() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     let reset = world.held_reset(&x);
-    let up = crate::asking::devrun(&world.sandbox, &x, &["up", "-d"]).start();
-    let log = world.sandbox.main().join(".git/worktrees/x/devrun/up.log");
-    wait_for("its word", LIMIT, || {
-        let said = std::fs::read_to_string(&log).unwrap_or_default();
-        if said.contains("is resetting dev-x: waiting for it") { Ok(()) } else { Err(said) }
-    });
+    let mut up = crate::asking::devrun(&world.sandbox, &x, &["up", "-d"]).start();
+    up.expect_line("is resetting dev-x: waiting for its end");
     world.hold(false);
     assert_eq!(reset.wait().code, Some(0));
     let up = up.wait();
