@@ -22,7 +22,7 @@ const BACKLOG: usize = 1024;
 /// How long the end of a run waits for answers to reach those who wait.
 const FAREWELL: Duration = Duration::from_millis(200);
 /// How long somebody who has just come waits for a sign of life from a process that is stuck: it may have been mended.
-const BENEFIT: Duration = Duration::from_secs(3);
+const BENEFIT: Duration = Duration::from_secs(5);
 /// How long a process without a probe must run to count as up for those who wait.
 const FOOTHOLD: Duration = Duration::from_millis(200);
 
