@@ -3,6 +3,7 @@
 //! Thin on purpose: it knows nothing of worktrees, plans or databases.
 
 pub mod cmd;
+pub mod deadline;
 pub mod fs;
 pub mod net;
 pub mod proc;

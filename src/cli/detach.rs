@@ -14,6 +14,7 @@ use crate::control::protocol::Ask;
 use crate::control::{self, Record, State};
 use crate::error::{Code, Exit, Report};
 use crate::os::cmd::{Cmd, Detached};
+use crate::os::deadline::Deadline;
 use crate::os::fs;
 use crate::prepare;
 use crate::ui::console::Console;
@@ -32,74 +33,64 @@ pub(super) async fn run(
     as_json: bool,
 ) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
-    let time = Time { start: Instant::now(), limit: Duration::from_secs(args.timeout) };
+    let deadline = Deadline::within(Duration::from_secs(args.timeout));
     let record = loop {
-        match control::look(&worktree.state, time.left().min(OTHERS)).await? {
-            State::Running(record) if is_passing(&record) => give_way(ctx, &worktree, &record, time).await?,
+        match control::look(&worktree.state, deadline.left().min(OTHERS)).await? {
+            State::Running(record) if record.is_passing() => {
+                give_way(ctx, &worktree, &record, deadline).await?
+            }
             State::Running(record) => {
                 ctx.events.note(format!("already running (pid {})", record.pid));
                 break record;
             }
             State::Unknown => return Err(super::nobody_knows()),
-            State::Free => break begin(ctx, args, &worktree, time).await?,
+            State::Free => break begin(ctx, args, &worktree, deadline).await?,
         }
     };
     let client = Client::new(record.socket()?);
     let status = if args.no_wait {
         client.status().await?
     } else {
-        let timeout_ms = u64::try_from(time.left().as_millis()).unwrap_or(u64::MAX);
-        match client.post("/wait", &Ask { names: Vec::new(), timeout_ms }).await {
+        match client.post("/wait", &Ask::within(Vec::new(), deadline.left())).await {
             Ok(status) => status,
-            Err(report) => return Err(super::running::reason(&worktree, report, time.left()).await),
+            Err(report) => return Err(super::running::reason(&worktree, report, deadline.left()).await),
         }
     };
     super::status::show(console, &status, as_json)
 }
 
-/// What `--timeout` allows, from the start on.
-#[derive(Clone, Copy)]
-struct Time {
-    start: Instant,
-    limit: Duration,
-}
-
-impl Time {
-    fn left(self) -> Duration {
-        self.limit.saturating_sub(self.start.elapsed())
-    }
-
-    /// It is over, and nothing was started, nor will be.
-    fn is_up(self, cause: String) -> Report {
-        Report::new(Code::TimedOut, format!("nothing was started within {} s", self.limit.as_secs()))
-            .with_cause(cause)
-            .with_fix("devrun up -d, with a longer --timeout")
-    }
-}
-
-/// True of one that holds the worktree and will be gone by itself.
-fn is_passing(record: &Record) -> bool {
-    record.ending || record.errand.is_some()
+/// Time is up, and nothing was started, nor will be.
+fn late(deadline: Deadline, cause: String) -> Report {
+    Report::new(Code::TimedOut, format!("nothing was started within {} s", deadline.limit.as_secs()))
+        .with_cause(cause)
+        .with_fix("devrun up -d, with a longer --timeout")
 }
 
 /// Waits until the one that stands in the way is gone. Nothing is started before that: whoever gives up leaves nothing behind
 /// that would start a stack when nobody waits for it any more.
-async fn give_way(ctx: &Context, worktree: &Worktree, record: &Record, time: Time) -> Result<(), Report> {
-    let (who, doing) = match &record.errand {
-        Some(doing) => (format!("another devrun (pid {})", record.pid), doing.as_str()),
-        None => (format!("the stack of this worktree (pid {})", record.pid), "stopping"),
-    };
-    ctx.events.note(format!("{who} is {doing}: waiting for its end"));
-    if control::wait_for_turn(&worktree.state, record.pid, time.left()).await? {
+async fn give_way(
+    ctx: &Context,
+    worktree: &Worktree,
+    record: &Record,
+    deadline: Deadline,
+) -> Result<(), Report> {
+    let doing = record.doing();
+    ctx.events.note(format!("{doing}: waiting for its end"));
+    if control::wait_for_turn(&worktree.state, record.pid, deadline.left()).await? {
         return Ok(());
     }
     let names = super::running::still_there(record).await.unwrap_or_default();
     let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
-    Err(time.is_up(format!("{who} is still {doing}{names}")))
+    Err(late(deadline, format!("{doing}{names}")))
 }
 
 /// Starts the one that stays and waits until it, or another that was quicker, can be asked.
-async fn begin(ctx: &Context, args: &args::Up, worktree: &Worktree, time: Time) -> Result<Record, Report> {
+async fn begin(
+    ctx: &Context,
+    args: &args::Up,
+    worktree: &Worktree,
+    deadline: Deadline,
+) -> Result<Record, Report> {
     fs::make_private_dir(&worktree.state)?;
     let log = worktree.state.join("up.log");
     let unusable = |source| fs::FsError::Io { action: "write", path: log.clone(), source };
@@ -114,19 +105,19 @@ async fn begin(ctx: &Context, args: &args::Up, worktree: &Worktree, time: Time) 
     let child = cmd.detach(std::process::Stdio::null(), err).map_err(|error| {
         Report::new(Code::SpawnFailed, format!("devrun could not be started in the background: {error}"))
     })?;
-    let (start, enough) = (Instant::now(), time.left().max(START));
+    let (start, enough) = (Instant::now(), deadline.left().max(START));
     loop {
         // Asked first: one that ends between the two is seen in the next round.
         let over = child.ended.is_finished();
         let state = control::look(&worktree.state, Duration::ZERO).await?;
-        let late = start.elapsed() >= enough;
+        let is_late = start.elapsed() >= enough;
         match state {
-            State::Running(record) if !is_passing(&record) && record.socket.is_some() => return Ok(record),
+            State::Running(record) if !record.is_passing() && record.socket.is_some() => return Ok(record),
             State::Free if over => return Err(failed(worktree, &log, child).await),
-            State::Unknown if over && (late || start.elapsed() >= OTHERS) => {
+            State::Unknown if over && (is_late || start.elapsed() >= OTHERS) => {
                 return Err(super::nobody_knows());
             }
-            _ if !late => tokio::time::sleep(POLL).await,
+            _ if !is_late => tokio::time::sleep(POLL).await,
             State::Running(record) if record.pid == child.pid => {
                 let message = "the stack that was started is being taken down";
                 return Err(Report::new(Code::NotRunning, message).with_fix("devrun why"));
@@ -136,7 +127,7 @@ async fn begin(ctx: &Context, args: &args::Up, worktree: &Worktree, time: Time) 
                 if !over {
                     let _ = kill(Pid::from_raw(child.pid.cast_signed()), Signal::SIGTERM);
                 }
-                return Err(time.is_up("the devrun in the background did not begin in time".into()));
+                return Err(late(deadline, "the devrun in the background did not begin in time".into()));
             }
         }
     }

@@ -12,6 +12,7 @@ use super::running;
 use crate::context::Context;
 use crate::control::{self, Claim, Record, State, registry, socket};
 use crate::error::{Code, Exit, Report};
+use crate::os::deadline::Deadline;
 use crate::os::fs::{FsError, Lock, LockKind};
 use crate::os::net;
 use crate::ports::guard;
@@ -31,14 +32,12 @@ pub(super) async fn run(
     as_json: bool,
 ) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
-    let limit = Duration::from_secs(args.timeout);
-    let start = Instant::now();
-    let left = || limit.saturating_sub(start.elapsed());
-    let stopped = match control::look(&worktree.state, limit).await? {
+    let deadline = Deadline::within(Duration::from_secs(args.timeout));
+    let stopped = match control::look(&worktree.state, deadline.left()).await? {
         // It is over by itself in a moment, and half of it would be worse.
         State::Running(Record { errand: Some(doing), pid, .. }) => {
-            if !control::wait_until_free(&worktree.state, left()).await? {
-                let message = format!("another devrun did not end within {} s", limit.as_secs());
+            if !control::wait_until_free(&worktree.state, deadline.left()).await? {
+                let message = format!("another devrun did not end within {} s", deadline.limit.as_secs());
                 return Err(Report::new(Code::TimedOut, message)
                     .with_cause(format!("it (pid {pid}) is still {doing}"))
                     .with_fix("try again in a moment"));
@@ -47,13 +46,13 @@ pub(super) async fn run(
         }
         State::Running(record) => {
             let ended = tokio::select! {
-                ended = end(&worktree.state, &record, left()) => ended?,
+                ended = end(&worktree.state, &record, deadline) => ended?,
                 never = tell(ctx, &record) => match never {},
             };
             if !ended {
-                return Err(late(&record, limit).await);
+                return Err(late(&record, deadline.limit).await);
             }
-            ports_free(&worktree.state, &record, left()).await?;
+            ports_free(&worktree.state, &record, deadline).await?;
             true
         }
         State::Unknown => return Err(super::nobody_knows()),
@@ -92,12 +91,10 @@ pub(super) fn clean_up(ctx: &Context, worktree: &Worktree, claim: &Claim) -> Res
     Ok(left)
 }
 
-/// Ends the stack that `known` tells of; false when it is still there after `limit`.
-async fn end(state: &Path, known: &Record, limit: Duration) -> Result<bool, FsError> {
-    let start = Instant::now();
-    let left = || limit.saturating_sub(start.elapsed());
+/// Ends the stack that `known` tells of; false when it is still there after `deadline`.
+async fn end(state: &Path, known: &Record, deadline: Deadline) -> Result<bool, FsError> {
     // One after the other, until it says that it is ending: a second signal would mean "now".
-    let turn = match Lock::take(&state.join("down.lock"), LockKind::Exclusive, limit).await {
+    let turn = match Lock::take(&state.join("down.lock"), LockKind::Exclusive, deadline.left()).await {
         Ok(turn) => turn,
         Err(FsError::Locked { .. }) => return Ok(false),
         Err(error) => return Err(error),
@@ -116,13 +113,13 @@ async fn end(state: &Path, known: &Record, limit: Duration) -> Result<bool, FsEr
             State::Unknown => {}
             _ => break,
         }
-        if left().is_zero() {
+        if deadline.left().is_zero() {
             return Ok(false);
         }
         tokio::time::sleep(POLL).await;
     }
     drop(turn);
-    control::wait_for_turn(state, known.pid, left()).await
+    control::wait_for_turn(state, known.pid, deadline.left()).await
 }
 
 /// Asks it to end, unless it is at it. One that was stopped (Ctrl-Z) must go on to do so.
@@ -170,14 +167,13 @@ async fn late(record: &Record, limit: Duration) -> Report {
 }
 
 /// Waits until nobody holds the ports that the stack of `record` had, or the next stack begins.
-async fn ports_free(state: &Path, record: &Record, limit: Duration) -> Result<(), Report> {
-    let start = Instant::now();
+async fn ports_free(state: &Path, record: &Record, deadline: Deadline) -> Result<(), Report> {
     loop {
         let Some(port) = record.ports.values().find(|port| !net::is_free(**port)) else { return Ok(()) };
         if !matches!(control::look(state, Duration::ZERO).await?, State::Free) {
             return Ok(());
         }
-        if start.elapsed() >= limit {
+        if deadline.left().is_zero() {
             let report = Report::new(
                 Code::PortBusy,
                 format!("port {port} is still held after everything was stopped"),

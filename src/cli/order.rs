@@ -1,12 +1,13 @@
 //! `devrun start`, `stop`, `restart` and `wait`: asks something of some processes, or of all, and returns when it is done.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::args;
 use crate::context::Context;
 use crate::control::client::Client;
 use crate::control::protocol::Ask;
 use crate::error::{Exit, Report};
+use crate::os::deadline::Deadline;
 use crate::ui::console::Console;
 
 /// What is asked; the path it is posted to.
@@ -25,19 +26,17 @@ pub(super) async fn run(
     args: &args::Order,
     as_json: bool,
 ) -> Result<Exit, Report> {
-    let (start, limit) = (Instant::now(), Duration::from_secs(args.timeout));
-    let left = || limit.saturating_sub(start.elapsed());
-    let found = super::running::find_within(ctx, limit).await?;
+    let deadline = Deadline::within(Duration::from_secs(args.timeout));
+    let found = super::running::find_within(ctx, deadline.left()).await?;
     let path = match order {
         Order::Start => "/start",
         Order::Stop => "/stop",
         Order::Restart => "/restart",
         Order::Wait => "/wait",
     };
-    let ask =
-        Ask { names: args.names.clone(), timeout_ms: u64::try_from(left().as_millis()).unwrap_or(u64::MAX) };
+    let ask = Ask::within(args.names.clone(), deadline.left());
     match Client::new(found.socket()?).post(path, &ask).await {
         Ok(status) => super::status::show(console, &status, as_json),
-        Err(report) => Err(super::running::reason(&found.worktree, report, left()).await),
+        Err(report) => Err(super::running::reason(&found.worktree, report, deadline.left()).await),
     }
 }

@@ -119,15 +119,9 @@ async fn claim(ctx: &Context, worktree: &Worktree) -> Result<Found, Report> {
             return Ok(Found::Claim(claim));
         }
         match control::look(state, OTHERS).await? {
-            State::Running(record) if record.ending || record.errand.is_some() => {
-                let Record { pid, errand, .. } = record;
-                ctx.events.note(match errand {
-                    Some(doing) => format!("another devrun (pid {pid}) is {doing}: waiting for it"),
-                    None => {
-                        format!("the stack of this worktree (pid {pid}) is stopping: waiting for its end")
-                    }
-                });
-                if !control::wait_for_turn(state, pid, LEAVING).await? {
+            State::Running(record) if record.is_passing() => {
+                ctx.events.note(format!("{}: waiting for its end", record.doing()));
+                if !control::wait_for_turn(state, record.pid, LEAVING).await? {
                     return Err(super::nobody_knows());
                 }
             }

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use super::status::{ProcessStatus, State, Status, Trouble, Word};
 use crate::error::{Code, Report};
 use crate::event::{Event, Events, ProcessState};
+use crate::os::deadline::Deadline;
 use crate::plan::Plan;
 use crate::supervisor::machine::{Input, Why};
 use crate::supervisor::terminals::Terminals;
@@ -35,23 +36,6 @@ pub enum Order {
     Stop,
     /// Go down, if up, and come up again.
     Restart,
-}
-
-/// How long somebody waits in all.
-#[derive(Clone, Copy)]
-struct Patience {
-    start: Instant,
-    limit: Duration,
-}
-
-impl Patience {
-    fn new(limit: Duration) -> Patience {
-        Patience { start: Instant::now(), limit }
-    }
-
-    fn left(self) -> Duration {
-        self.limit.saturating_sub(self.start.elapsed())
-    }
 }
 
 /// Somebody who waits for an answer.
@@ -171,7 +155,7 @@ impl Desk {
     /// Gives `order` to the processes `names`, or to all, and waits until it is carried out: down, or ready. The status
     /// then; an error when `limit` passes first or a process fails meanwhile.
     pub async fn order(&self, order: Order, names: &[String], limit: Duration) -> Result<Status, Report> {
-        let patience = Patience::new(limit);
+        let deadline = Deadline::within(limit);
         let before = self.status();
         let mut indexes = indexes(&before, names)?;
         if names.is_empty() {
@@ -210,16 +194,16 @@ impl Desk {
             doom(status, &indexes)
                 .or_else(|| Some(not_ready(&status.processes[*indexes.iter().find(overdue)?])))
         };
-        self.until(carried_out, failed, &indexes, patience).await?;
-        self.foothold(carried_out, failed, &indexes, patience).await
+        self.until(carried_out, failed, &indexes, deadline).await?;
+        self.foothold(carried_out, failed, &indexes, deadline).await
     }
 
     /// Waits until the processes `names`, or the whole stack, are ready.
     pub async fn wait(&self, names: &[String], limit: Duration) -> Result<Status, Report> {
-        let patience = Patience::new(limit);
+        let deadline = Deadline::within(limit);
         // Before the plan is made there are no names to know.
         let _ = tokio::time::timeout(
-            limit,
+            deadline.left(),
             self.seen(|status| !status.processes.is_empty() || status.state.is_over()),
         )
         .await;
@@ -239,13 +223,13 @@ impl Desk {
         };
         let failed = |status: &Status| doom(status, &indexes);
         let _ = tokio::time::timeout(
-            patience.left().min(BENEFIT),
+            deadline.left().min(BENEFIT),
             self.seen(|status| stuck(status).is_none() || ready(status) || failed(status).is_some()),
         )
         .await;
         let failed = |status: &Status| failed(status).or_else(|| stuck(status).as_ref().map(not_ready));
-        self.until(ready, failed, &indexes, patience).await?;
-        self.foothold(ready, failed, &indexes, patience).await
+        self.until(ready, failed, &indexes, deadline).await?;
+        self.foothold(ready, failed, &indexes, deadline).await
     }
 
     /// Nothing but its going on tells that a process without a probe has started well: waits until the youngest has run
@@ -255,14 +239,14 @@ impl Desk {
         done: impl Fn(&Status) -> bool,
         failed: impl Fn(&Status) -> Option<Report>,
         indexes: &[usize],
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Status, Report> {
         let youngest = *self.youngest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(left) = youngest.and_then(|start| FOOTHOLD.checked_sub(start.elapsed())) {
             // Its end is what the next look sees.
             let _ = tokio::time::timeout(left, self.seen(|status| !done(status))).await;
         }
-        self.until(done, failed, indexes, patience).await
+        self.until(done, failed, indexes, deadline).await
     }
 
     async fn until(
@@ -270,15 +254,15 @@ impl Desk {
         done: impl Fn(&Status) -> bool,
         failed: impl Fn(&Status) -> Option<Report>,
         indexes: &[usize],
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Status, Report> {
         let settled = |status: &Status| done(status) || failed(status).is_some();
-        match tokio::time::timeout(patience.left(), self.seen(settled)).await {
+        match tokio::time::timeout(deadline.left(), self.seen(settled)).await {
             Ok(status) => match failed(&status) {
                 Some(report) if !done(&status) => Err(report),
                 _ => Ok(status),
             },
-            Err(_) => Err(late(&self.status(), indexes, patience.limit)),
+            Err(_) => Err(late(&self.status(), indexes, deadline.limit)),
         }
     }
 
@@ -342,7 +326,7 @@ fn doom(status: &Status, indexes: &[usize]) -> Option<Report> {
 /// A process is not ready and will not be by itself; the stack goes on.
 fn not_ready(process: &ProcessStatus) -> Report {
     let name = &process.name;
-    let report = Report::new(Code::NotReady, format!("{name} was started and did not become ready"));
+    let report = Report::new(Code::NotReady, format!("{name} is not ready"));
     let report = report.with_fix(format!("devrun why {name}"));
     let reason = process.reason.iter().map(String::as_str);
     report.with_cause(reason.chain(["the stack goes on"]).collect::<Vec<_>>().join("\n"))

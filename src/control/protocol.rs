@@ -1,5 +1,7 @@
 //! What client and supervisor say to each other: paths, bodies, versions. Values only.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,13 @@ pub struct Ask {
     pub names: Vec<String>,
     /// How long to wait until it is done, in milliseconds.
     pub timeout_ms: u64,
+}
+
+impl Ask {
+    /// Of the processes `names`, by those who have `left` for it.
+    pub fn within(names: Vec<String>, left: Duration) -> Ask {
+        Ask { names, timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) }
+    }
 }
 
 /// How a failure is answered.

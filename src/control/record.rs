@@ -79,6 +79,19 @@ impl Record {
         })
     }
 
+    /// True of one that holds the worktree and will be gone by itself.
+    pub fn is_passing(&self) -> bool {
+        self.ending || self.errand.is_some()
+    }
+
+    /// Who that is and what it does, for those who wait for its end.
+    pub fn doing(&self) -> String {
+        match &self.errand {
+            Some(doing) => format!("another devrun (pid {}) is {doing}", self.pid),
+            None => format!("the stack of this worktree (pid {}) is stopping", self.pid),
+        }
+    }
+
     /// False when the process it names is gone: it was killed.
     pub fn is_current(&self) -> bool {
         self.born == 0 || self.born == born(self.pid)

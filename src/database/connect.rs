@@ -3,7 +3,7 @@
 //! Waits for a server that is still starting. Refuses to show a password: errors name host, port and database only.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Config, NoTls, Socket};
 
 use super::tls::PostgresTls;
 use crate::error::{Code, Explain};
+use crate::os::deadline::Deadline;
 
 /// Connection parameters that the driver understands; ORMs put many more into the same URL.
 const PARAMETERS: [&str; 10] = [
@@ -101,14 +102,13 @@ where
     T: MakeTlsConnect<Socket> + Clone,
     T::Stream: Send + 'static,
 {
-    let start = Instant::now();
+    let deadline = Deadline::within(limit);
     let mut pause = Duration::from_millis(10);
     let unreachable =
         |reason: String| ConnectError::Unreachable { place: place(config), waited: limit, reason };
     let mut last = "no answer in time".to_string();
     loop {
-        let left = limit.saturating_sub(start.elapsed());
-        match tokio::time::timeout(left, config.connect(tls.clone())).await {
+        match tokio::time::timeout(deadline.left(), config.connect(tls.clone())).await {
             Ok(Ok((client, connection))) => {
                 tokio::spawn(async move {
                     // A broken connection is told by the client's next call.
@@ -123,7 +123,7 @@ where
             }
             Err(_) => return Err(unreachable(last)),
         }
-        let left = limit.saturating_sub(start.elapsed());
+        let left = deadline.left();
         if left.is_zero() {
             return Err(unreachable(last));
         }

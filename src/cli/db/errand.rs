@@ -36,10 +36,9 @@ pub(super) async fn begin(ctx: &Context, worktree: &Worktree, doing: &str) -> Re
             return Ok(Some(errand));
         }
         match control::look(state, OTHERS).await? {
-            State::Running(Record { pid, errand, ending, .. }) if errand.is_some() || ending => {
-                let doing = errand.unwrap_or_else(|| "stopping the stack".into());
-                ctx.events.note(format!("another devrun (pid {pid}) is {doing}: waiting for it"));
-                if !control::wait_for_turn(state, pid, TURN).await? {
+            State::Running(record) if record.is_passing() => {
+                ctx.events.note(format!("{}: waiting for its end", record.doing()));
+                if !control::wait_for_turn(state, record.pid, TURN).await? {
                     return Err(nobody_knows());
                 }
             }
@@ -53,7 +52,7 @@ pub(super) async fn begin(ctx: &Context, worktree: &Worktree, doing: &str) -> Re
 /// An error when a stack in `worktree` uses the database `name`, or does not say which it uses.
 pub(super) async fn refuse_user(worktree: &Worktree, own: &Worktree, name: &str) -> Result<(), Report> {
     let State::Running(record) = control::look(&worktree.state, OTHERS).await? else { return Ok(()) };
-    if record.ending || record.errand.is_some() {
+    if record.is_passing() {
         return Ok(());
     }
     let used = async { Client::new(record.socket()?).status().await };

@@ -117,9 +117,9 @@ fn a_run_that_begins_during_a_reset_waits_for_it() {
     let x = world.worktree("x");
     let reset = world.held_reset(&x);
     let mut up = world.sandbox.devrun(&[]).directory(&x).start();
-    up.expect_line("is resetting dev-x: waiting for it");
+    up.expect_line("is resetting dev-x: waiting for its end");
     let mut second = world.db(&x, &["reset", "--yes"]).start();
-    second.expect_line("is resetting dev-x: waiting for it");
+    second.expect_line("is resetting dev-x: waiting for its end");
     // Nothing runs, and nothing is taken down.
     assert!(world.devrun(&x, &["status"]).stdout.contains("stopped"));
     let ended = crate::asking::devrun(&world.sandbox, &x, &["down", "--timeout", "1"]).run();
