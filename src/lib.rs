@@ -16,6 +16,7 @@ pub mod os;
 pub mod plan;
 pub mod ports;
 pub mod prepare;
+pub mod recognition;
 pub mod supervisor;
 pub mod ui;
 pub mod worktree;

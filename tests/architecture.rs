@@ -11,14 +11,15 @@ const LONGEST: usize = 600;
 
 /// What each room may import beside the base, itself and the outside. The base imports nothing but the base.
 const BASE: [&str; 5] = ["plan", "event", "error", "os", "context"];
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("worktree", &[]),
     ("config", &["worktree"]),
+    ("recognition", &["worktree", "config"]),
     ("ports", &["worktree"]),
     ("deps", &["worktree"]),
     ("database", &["worktree"]),
     ("supervisor", &[]),
-    ("prepare", &["worktree", "config", "ports", "deps", "database"]),
+    ("prepare", &["worktree", "config", "recognition", "ports", "deps", "database"]),
     ("control", &["supervisor"]),
     // The lines of processes reach the terminal through the supervisor's `Sink`.
     ("ui", &["supervisor"]),
@@ -29,6 +30,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
         &[
             "worktree",
             "config",
+            "recognition",
             "ports",
             "deps",
             "database",

@@ -1,0 +1,78 @@
+//! Binds the variables that name the shared copy of the product to this worktree's own ports and database.
+//!
+//! Values only here; the rules are in the files below this module.
+
+use super::facts::Spot;
+
+/// All that the repository's own words decide about the environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contract {
+    /// Variables that get a value from devrun.
+    pub bindings: Vec<Binding>,
+    /// Facts that a person should know: fixed addresses, remote databases, missing keys.
+    pub remarks: Vec<Remark>,
+    /// Connections of Node processes to this loopback port go to the part of this name.
+    pub redirects: Vec<(u16, String, Spot)>,
+}
+
+/// One variable that gets a value from devrun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The variable.
+    pub name: String,
+    /// The process that gets it; every process when absent.
+    pub process: Option<String>,
+    /// Its value as devrun.yaml writes it: `http://localhost:${ports.backend}/api`.
+    pub value: String,
+    /// The rule that made it.
+    pub reason: Reason,
+    /// The line that the value was learnt from.
+    pub at: Spot,
+    /// The line of code that reads the variable, when there is one.
+    pub read_at: Option<Spot>,
+}
+
+/// The rule that made a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The value was the address of one of the repository's own parts.
+    OwnAddress,
+    /// The value is a list of origins, to which this worktree's were added.
+    Origins,
+    /// The value was a URL of the repository's own Postgres.
+    DatabaseUrl,
+    /// The variable is one piece of the address of the repository's own Postgres.
+    DatabasePart,
+    /// The value was the address of the repository's own Redis.
+    Redis,
+    /// The variable is required and set nowhere; the repository's example has this value.
+    Example,
+    /// The variable is a signing key whose placeholder the code refuses; devrun keeps random bytes for it.
+    RandomKey,
+}
+
+/// A fact that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// The line that it is about.
+    pub at: Spot,
+    /// What kind of fact it is.
+    pub kind: RemarkKind,
+    /// One sentence.
+    pub text: String,
+    /// The line to write, when there is one.
+    pub fix: Option<String>,
+}
+
+/// What kind of fact a remark states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemarkKind {
+    /// An address in code that no variable can change, and that devrun does not redirect.
+    FixedAddress,
+    /// A variable that names a remote Postgres.
+    RemoteDatabase,
+    /// A key that only a person has.
+    MissingKey,
+    /// A variable that devrun filled.
+    Filled,
+}
