@@ -37,7 +37,7 @@ pub(super) async fn run(
     let record = loop {
         match control::look(&worktree.state, deadline.left().min(OTHERS)).await? {
             State::Running(record) if record.is_passing() => {
-                give_way(ctx, &worktree, &record, deadline).await?
+                give_way(ctx, &worktree, &record, deadline).await?;
             }
             State::Running(record) => {
                 ctx.events.note(format!("already running (pid {})", record.pid));

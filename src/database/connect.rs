@@ -263,7 +263,7 @@ mod tests {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let port = socket.local_addr().unwrap().port();
         let limit = Duration::from_millis(150);
-        let start = Instant::now();
+        let start = std::time::Instant::now();
         let url = format!("postgresql://me:Xsecret5@127.0.0.1:{port}/app");
         let error = connect(&url, limit).await.unwrap_err();
         assert!(start.elapsed() >= limit, "gave up early");
