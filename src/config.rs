@@ -4,12 +4,12 @@
 //! else, makes no connection, starts no process and never changes its own environment.
 
 pub mod consistency;
-pub mod detect;
 pub mod envfile;
 pub mod environment;
 pub mod error;
 pub mod files;
 pub mod interpolate;
+pub mod merge;
 pub mod model;
 pub mod needs;
 pub mod node;
@@ -22,6 +22,6 @@ pub mod values;
 pub mod yaml;
 
 pub use error::ConfigError;
-pub use files::load;
+pub use files::{Recognised, load};
 pub use interpolate::{Scope, Template};
 pub use model::Config;

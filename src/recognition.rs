@@ -8,3 +8,23 @@
 pub mod contract;
 pub mod facts;
 pub mod parts;
+pub mod shape;
+
+use std::path::Path;
+
+use crate::config::Recognised;
+
+/// Returns what the files of the worktree at `root` say about how it runs.
+pub fn recognise(root: &Path) -> Recognised {
+    let shape = shape::detect(root);
+    Recognised {
+        yaml: shape.to_yaml(),
+        remarks: shape.remarks(),
+        notices: Vec::new(),
+        searched: SEARCHED.into(),
+    }
+}
+
+/// What was looked for, for a repository in which nothing was found.
+const SEARCHED: &str = "looked for a package.json that depends on next, and for a requirements.txt or pyproject.toml that \
+                        names fastapi with a main.py that holds `app = FastAPI(`";

@@ -5,13 +5,13 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args;
-use crate::config::detect::{Shape, detect};
 use crate::config::error::SMALLEST;
-use crate::config::files::{self, FILE, MISNAMED, PROCFILE};
+use crate::config::files::{self, FILE, MISNAMED, PROCFILE, PROCFILE_DEV};
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::os::fs;
 use crate::prepare;
+use crate::recognition::recognise;
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
 
@@ -53,15 +53,19 @@ struct Draft {
     recognised: Vec<String>,
 }
 
-/// A Procfile goes before the shape of the repository, as it does when there is no devrun.yaml.
+/// A Procfile is named where nothing else was recognised, as it runs when there is no devrun.yaml.
 fn draft(root: &Path) -> Draft {
-    if root.join(PROCFILE).is_file() {
-        let text = format!("procfile: {PROCFILE}\nenv_files: [.env]\n");
-        return Draft { text, recognised: vec![PROCFILE.into()] };
+    let recognised = recognise(root);
+    if recognised.yaml.is_empty() {
+        return match [PROCFILE_DEV, PROCFILE].into_iter().find(|name| root.join(name).is_file()) {
+            Some(name) => Draft {
+                text: format!("procfile: {name}\nenv_files: [.env]\n"),
+                recognised: vec![name.into()],
+            },
+            None => Draft { text: SMALLEST.into(), recognised: Vec::new() },
+        };
     }
-    let shape: Shape = detect(root);
-    let text = if shape.is_empty() { SMALLEST.into() } else { shape.to_yaml() };
-    Draft { text, recognised: shape.remarks() }
+    Draft { text: recognised.yaml, recognised: recognised.remarks }
 }
 
 /// Also for a link that leads nowhere: it was put there for a reason.

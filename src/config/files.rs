@@ -1,17 +1,15 @@
-//! Finds the configuration of a worktree: devrun.yaml, else a Procfile, else what detection recognises.
+//! Finds the configuration of a worktree: devrun.yaml, what was recognised, or a Procfile.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::detect::{self, Shape};
 use crate::config::error::ConfigError;
-use crate::config::model::{Config, PortRef, SLOTS};
-use crate::config::node::{Entry, Node, Value};
-use crate::config::process::Draft;
+use crate::config::model::{Config, Notice, PortRef, SLOTS};
+use crate::config::process::{Dependency, Draft};
 use crate::config::source::{At, Source};
-use crate::config::{consistency, envfile, needs, procfile, schema, yaml};
+use crate::config::{consistency, envfile, merge, needs, procfile, schema, yaml};
 use crate::os::fs::open_regular;
 
 /// What the file is called.
@@ -20,21 +18,58 @@ pub const FILE: &str = "devrun.yaml";
 pub const MISNAMED: &str = "devrun.yml";
 /// What a Procfile is called.
 pub const PROCFILE: &str = "Procfile";
+/// What the Procfile for development is called; it comes before the other one.
+pub const PROCFILE_DEV: &str = "Procfile.dev";
+
+/// The entry of a Procfile that runs once, before the others.
+pub const RELEASE: &str = "release";
+
+/// What was recognised of a repository, in the form of a configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recognised {
+    /// The text of the devrun.yaml; empty when nothing was recognised.
+    pub yaml: String,
+    /// One remark for each part: `Next.js in frontend`.
+    pub remarks: Vec<String>,
+    /// Facts that a person should know: parts that were left out, addresses that no variable changes.
+    pub notices: Vec<Notice>,
+    /// What was looked for, when nothing was recognised.
+    pub searched: String,
+}
 
 /// Loads the configuration of the worktree at `root`; `main_root` is the main worktree, whose env files stand in for
-/// missing ones.
-pub fn load(root: &Path, main_root: Option<&Path>) -> Result<Config, ConfigError> {
+/// missing ones. Calls `recognise` at most once, and only when no file says everything.
+pub fn load(
+    root: &Path,
+    main_root: Option<&Path>,
+    recognise: &dyn Fn() -> Recognised,
+) -> Result<Config, ConfigError> {
     let config = if let Some(source) = read(root, Path::new(FILE))? {
-        from_yaml(root, main_root, &source)?
+        from_yaml(root, main_root, &source, recognise)?
     } else if root.join(MISNAMED).exists() {
         return Err(misnamed());
-    } else if let Some(source) = read(root, Path::new(PROCFILE))? {
-        from_procfile(root, main_root, &source)?
     } else {
-        from_shape(root, &detect::detect(root))?
+        let recognised = recognise();
+        if recognised.yaml.is_empty() {
+            let procfile = procfile(root)?.ok_or_else(|| ConfigError::Missing {
+                root: root.into(),
+                found: recognised.searched.clone(),
+            })?;
+            from_procfile(root, main_root, &procfile)?
+        } else {
+            from_recognised(root, recognised)?
+        }
     };
     check_folders(root, &config)?;
     Ok(config)
+}
+
+/// The Procfile that runs without any configuration.
+fn procfile(root: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
+    match read(root, Path::new(PROCFILE_DEV))? {
+        Some(source) => Ok(Some(source)),
+        None => read(root, Path::new(PROCFILE)),
+    }
 }
 
 /// The error of a configuration whose name is [`MISNAMED`].
@@ -80,27 +115,35 @@ fn read(root: &Path, name: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
     Ok(Some(Source::new(name.display().to_string(), text)))
 }
 
-fn from_yaml(root: &Path, main_root: Option<&Path>, source: &Arc<Source>) -> Result<Config, ConfigError> {
+fn from_yaml(
+    root: &Path,
+    main_root: Option<&Path>,
+    source: &Arc<Source>,
+    recognise: &dyn Fn() -> Recognised,
+) -> Result<Config, ConfigError> {
     let mut node = yaml::parse(source)?;
-    let mut recognised = Vec::new();
-    // A file that is wrong is told so before anything is added to it.
-    let mut draft = schema::read(&node)?;
-    if draft.processes.is_empty() && draft.procfile.is_none() {
-        let shape = detect::detect(root);
-        if shape.is_empty() {
+    let mut recognised = Recognised::default();
+    if merge::wants_recognition(&node)? {
+        recognised = recognise();
+        if recognised.yaml.is_empty() && merge::names_no_process(&node) {
+            // A file that is wrong is told so before anything that it lacks.
+            schema::read(&node)?;
             return Err(ConfigError::invalid(
                 &At::file(source),
                 "has no `processes`, and nothing was recognised",
             )
             .with_fix("write `processes:`, or name a Procfile with `procfile:`"));
         }
-        complete(&mut node, yaml::parse(&Source::new("what devrun recognised", shape.to_yaml()))?);
-        draft = schema::read(&node)?;
-        recognised = shape.remarks();
+        let text = Source::new("what devrun recognised", recognised.yaml.clone());
+        if !recognised.yaml.is_empty() {
+            merge::complete(&mut node, yaml::parse(&text)?);
+        }
     }
+    let draft = schema::read(&node)?;
     let mut config = draft.config;
     config.provenance.files.push(source.name.clone());
-    config.provenance.recognised = recognised;
+    config.provenance.recognised = recognised.remarks;
+    config.provenance.notices = recognised.notices;
     if root.join(MISNAMED).exists() {
         config.provenance.warnings.push(format!("{MISNAMED} is ignored: {FILE} is there"));
     }
@@ -119,8 +162,25 @@ fn from_procfile(root: &Path, main_root: Option<&Path>, source: &Arc<Source>) ->
     let mut config = empty();
     config.env_files = vec![".env".into()];
     let base = procfile_base(&config.env_files, root, main_root)?;
-    let processes = add_procfile(&mut config, source, base)?;
+    let mut processes = add_procfile(&mut config, source, base)?;
+    release_first(&mut processes);
     consistency::settle(config, processes, &At::file(source), &|_| false)
+}
+
+/// Makes `release`, which a deployment runs before it starts the others, a job that the others wait for.
+fn release_first(drafts: &mut [Draft]) {
+    let Some(at) =
+        drafts.iter().find(|draft| draft.process.name == RELEASE).map(|draft| draft.process.at.clone())
+    else {
+        return;
+    };
+    for draft in drafts.iter_mut().filter(|draft| draft.process.name != RELEASE) {
+        draft.depends_on.push(Dependency {
+            name: RELEASE.into(),
+            condition: Some(crate::plan::Condition::Completed),
+            at: at.clone(),
+        });
+    }
 }
 
 /// The port base of a Procfile's first process: PORT of the env files, as with foreman, where the system leaves it free.
@@ -166,17 +226,12 @@ fn mentions_port(run: &crate::plan::Run) -> bool {
     matches!(run, crate::plan::Run::Shell(text) if text.contains("$PORT") || text.contains("${PORT"))
 }
 
-fn from_shape(root: &Path, shape: &Shape) -> Result<Config, ConfigError> {
-    if shape.is_empty() {
-        let found = "looked for a package.json that depends on next, and for a requirements.txt or pyproject.toml that \
-                     names fastapi with a main.py that holds `app = FastAPI(`"
-            .into();
-        return Err(ConfigError::Missing { root: root.into(), found });
-    }
-    let source = Source::new("what devrun recognised", shape.to_yaml());
+fn from_recognised(root: &Path, recognised: Recognised) -> Result<Config, ConfigError> {
+    let source = Source::new("what devrun recognised", recognised.yaml);
     let draft = schema::read(&yaml::parse(&source)?)?;
     let mut config = draft.config;
-    config.provenance.recognised = shape.remarks();
+    config.provenance.recognised = recognised.remarks;
+    config.provenance.notices = recognised.notices;
     consistency::settle(config, draft.processes, &At::file(&source), &|folder| has_client(root, folder))
 }
 
@@ -195,28 +250,10 @@ fn empty() -> Config {
     }
 }
 
-/// Adds to `node` what only `other` has, mapping by mapping: what is written wins over what is recognised.
-fn complete(node: &mut Node, other: Node) {
-    let Value::Map(added) = other.value else { return };
-    if node.value == Value::Null {
-        node.value = Value::Map(Vec::new());
-    }
-    let Value::Map(entries) = &mut node.value else { return };
-    for entry in added {
-        match entries.iter_mut().find(|known| known.name == entry.name) {
-            None => entries.push(entry),
-            // A migration is one thing: half of a written and half of a recognised one would be neither.
-            Some(Entry { name, value, .. }) if name != "migrate" && name != "node" && name != "python" => {
-                complete(value, entry.value);
-            }
-            Some(_) => {}
-        }
-    }
-}
-
 fn has_client(root: &Path, folder: &Path) -> bool {
-    detect::tree::text(root, &folder.join("package.json"))
-        .and_then(|text| serde_json::from_str(&text).ok())
+    let package = read(root, &folder.join("package.json")).ok().flatten();
+    package
+        .and_then(|package| serde_json::from_str(package.text()).ok())
         .is_some_and(|package| needs::names_database_client(&package))
 }
 

@@ -63,6 +63,18 @@ pub struct Provenance {
     pub recognised: Vec<String>,
     /// What should be looked at one day: ignored lines, ignored files.
     pub warnings: Vec<String>,
+    /// Facts about what was recognised that a person should know.
+    pub notices: Vec<Notice>,
+}
+
+/// A fact about what was recognised that a person should know: a part that was left out, an address that no variable
+/// changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// One sentence, with the file and line that it is about.
+    pub text: String,
+    /// Lines to write.
+    pub fix: Option<String>,
 }
 
 impl Provenance {

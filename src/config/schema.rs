@@ -12,7 +12,7 @@ use crate::config::model::{
 };
 use crate::config::node::{Entry, Node};
 use crate::config::source::At;
-use crate::config::{interpolate::Template, process, values};
+use crate::config::{interpolate::Template, merge, process, values};
 use crate::plan::LogLimits;
 
 const TOP: &[&str] = &[
@@ -26,6 +26,7 @@ const TOP: &[&str] = &[
     "procfile",
     "urls",
     "logs",
+    merge::RECOGNISE,
 ];
 const LOGS: &[&str] = &["size", "files"];
 const DATABASE: &[&str] =

@@ -8,12 +8,13 @@ use super::branch::Settled;
 use super::tools;
 use crate::config::envfile::{self, EnvFile, Found};
 use crate::config::environment::{self, Inputs};
-use crate::config::{self, Config, Scope, resolve};
+use crate::config::{self, Config, ConfigError, Scope, resolve};
 use crate::context::Context;
 use crate::deps::{Env, python};
 use crate::error::Report;
 use crate::plan::{Database, Environment, Head, Need, Origin, Place, Plan};
 use crate::ports::{self, Lease, Request};
+use crate::recognition;
 use crate::worktree::{self, Worktree, WorktreeError};
 
 /// What is known before anything is installed or created.
@@ -53,7 +54,7 @@ pub(super) async fn lease(ctx: &Context, worktree: Worktree, options: &Options) 
 
 /// The same for verbs that only look: a lease that exists is taken as it is, whoever is on its ports now.
 pub(super) async fn read(ctx: &Context, worktree: Worktree) -> Result<Ground, Report> {
-    let config = config::load(&worktree.path, main_root(&worktree))?;
+    let config = configuration(&worktree)?;
     let request = request(&worktree, &config, false);
     let (lease, default) = tokio::join!(ports::look(ctx, &request), default_branch(ctx, &worktree, &config));
     build(ctx, worktree, default?, config, lease?)
@@ -70,8 +71,12 @@ async fn default_branch(
     }
 }
 
+fn configuration(worktree: &Worktree) -> Result<Config, ConfigError> {
+    config::load(&worktree.path, main_root(worktree), &|| recognition::recognise(&worktree.path))
+}
+
 fn load(ctx: &Context, worktree: &Worktree) -> Result<Config, Report> {
-    let config = config::load(&worktree.path, main_root(worktree))?;
+    let config = configuration(worktree)?;
     if !config.provenance.recognised.is_empty() {
         ctx.events.note(config.provenance.summary());
     }

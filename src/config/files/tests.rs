@@ -14,8 +14,47 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     root
 }
 
+/// What recognition makes of [`reference`].
+const RECOGNISED: &str = r#"ports: { frontend: 3100, backend: 8100 }
+env:
+  NEXT_PUBLIC_API_URL: http://localhost:${ports.backend}
+dependencies:
+  node: { directory: . }
+  python: { directory: backend }
+database:
+  migrate:
+    run: alembic upgrade head
+    directory: backend
+    inputs: ["alembic/versions/*.py"]
+processes:
+  backend:
+    run: uvicorn app.main:app --reload --reload-dir app --fd $BACKEND_FD
+    directory: backend
+    listen: backend
+    ready: { http: /healthz }
+  frontend:
+    run: next dev --port $PORT
+    directory: frontend
+    port: frontend
+    ready: { http: /, timeout: 15s, deadline: 3m }
+"#;
+
+/// Recognises [`reference`] by one of its files, and nothing else.
+fn load_at(root: &Path, main_root: Option<&Path>) -> Result<Config, ConfigError> {
+    load(root, main_root, &|| {
+        if !root.join("backend/app/main.py").exists() {
+            return Recognised { searched: "looked for an application".into(), ..Recognised::default() };
+        }
+        Recognised {
+            yaml: RECOGNISED.into(),
+            remarks: vec!["Next.js in frontend".into(), "FastAPI in backend (app.main:app)".into()],
+            ..Recognised::default()
+        }
+    })
+}
+
 fn load_tree(files: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    load(tree(files).path(), None)
+    load_at(tree(files).path(), None)
 }
 
 fn reference() -> Vec<(&'static str, &'static str)> {
@@ -33,18 +72,49 @@ fn with(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static st
 }
 
 #[test]
-fn devrun_yaml_comes_first_then_the_procfile_then_the_shape() {
+fn devrun_yaml_comes_first_then_the_shape_then_a_procfile() {
     let yaml = ("devrun.yaml", "processes: { a: b }\n");
     let procfile = ("Procfile", "web: run\n");
+    let development = ("Procfile.dev", "api: run\n");
     let first = load_tree(&with(&[yaml, procfile])).unwrap();
     assert_eq!(first.provenance.summary(), "devrun.yaml");
     let second = load_tree(&with(&[procfile])).unwrap();
-    assert_eq!(second.provenance.summary(), "Procfile");
-    let third = load_tree(&reference()).unwrap();
     assert_eq!(
-        third.provenance.summary(),
-        "recognised: Next.js in frontend, FastAPI in backend (app.main:app), Alembic in backend"
+        second.provenance.summary(),
+        "recognised: Next.js in frontend, FastAPI in backend (app.main:app)"
     );
+    assert_eq!(load_tree(&[procfile]).unwrap().provenance.summary(), "Procfile");
+    assert_eq!(load_tree(&[procfile, development]).unwrap().provenance.summary(), "Procfile.dev");
+}
+
+#[test]
+fn a_file_that_says_everything_is_not_completed_unless_it_wants_to_be() {
+    let names = |yaml: &'static str| -> Vec<String> {
+        let config = load_tree(&with(&[("devrun.yaml", yaml)])).unwrap();
+        config.processes.iter().map(|process| process.name.clone()).collect()
+    };
+    assert_eq!(names("processes: { a: b }\n"), ["a"]);
+    assert_eq!(names("processes: { a: { run: b } }\n"), ["a"]);
+    assert_eq!(names("recognise: true\nprocesses: { a: b }\n"), ["a", "backend", "frontend"]);
+    assert_eq!(
+        names("processes: { a: b, frontend: { autostart: false } }\n"),
+        ["a", "frontend", "backend"],
+        "a process without a command is one that was recognised"
+    );
+    let yaml = "recognise: false\nprocesses: { frontend: { autostart: false } }\n";
+    let error = load_tree(&with(&[("devrun.yaml", yaml)])).unwrap_err();
+    assert!(error.to_string().contains("needs `run`"), "{error}");
+}
+
+#[test]
+fn release_is_a_job_before_the_other_processes_of_a_procfile() {
+    let config = load_tree(&[("Procfile", "web: serve\nrelease: prepare\nworker: work\n")]).unwrap();
+    let waits = |name: &str| {
+        let process = config.processes.iter().find(|process| process.name == name).unwrap();
+        process.depends_on.clone()
+    };
+    let after = [("release".to_string(), crate::plan::Condition::Completed)];
+    assert_eq!((waits("web"), waits("worker"), waits("release")), (after.to_vec(), after.to_vec(), vec![]));
 }
 
 #[test]
@@ -93,7 +163,7 @@ fn what_is_written_wins_over_what_is_recognised() {
     assert_eq!(config.env[0].1.text, "x");
     assert_eq!(config.dependencies.node.as_deref(), Some(Path::new("frontend")));
     let migrate = config.database.unwrap().migrate.unwrap();
-    assert_eq!((migrate.run, migrate.inputs.len()), (crate::plan::Run::Shell("./migrate".into()), 0));
+    assert_eq!((migrate.run, migrate.inputs.len()), (crate::plan::Run::Shell("./migrate".into()), 1));
     let none = load_tree(&with(&[("devrun.yaml", "database: { provider: none }\n")])).unwrap();
     assert!(none.database.is_none());
     assert_eq!(none.processes[0].needs, [Need::Python].into());
@@ -130,7 +200,7 @@ fn a_port_in_env_is_the_base_of_a_procfile() {
     let files = [("Procfile", "web: x\n"), (".env", "PORT=nonsense\n")];
     assert_eq!(load_tree(&files).unwrap().ports["web"], 5000);
     let (root, main) = (tree(&[("Procfile", "web: x\n")]), tree(&[(".env", "PORT=7000\n")]));
-    assert_eq!(load(root.path(), Some(main.path())).unwrap().ports["web"], 7000);
+    assert_eq!(load_at(root.path(), Some(main.path())).unwrap().ports["web"], 7000);
 }
 
 #[test]
@@ -168,11 +238,11 @@ fn the_other_spelling_is_answered() {
 fn unreadable_files_are_named() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("devrun.yaml")).unwrap();
-    let error = load(root.path(), None).unwrap_err();
+    let error = load_at(root.path(), None).unwrap_err();
     assert!(matches!(error, ConfigError::Unreadable { .. }));
     let root = tempfile::tempdir().unwrap();
     crate::os::fs::replace(&root.path().join("devrun.yaml"), b"name: ok\nb: \xff\n", 0o600).unwrap();
-    assert!(load(root.path(), None).unwrap_err().to_string().ends_with("line 2 is not UTF-8"));
+    assert!(load_at(root.path(), None).unwrap_err().to_string().ends_with("line 2 is not UTF-8"));
     let large = "#".repeat(yaml::MAX_BYTES + 1);
     assert!(load_tree(&[("devrun.yaml", &large)]).unwrap_err().to_string().contains("larger than 256 KiB"));
 }
@@ -215,7 +285,7 @@ fn the_examples_beside_the_readme_are_true() {
         ("frontend/package.json", "{}"),
         ("backend/requirements.txt", ""),
     ]);
-    let config = load(root.path(), None).unwrap();
+    let config = load_at(root.path(), None).unwrap();
     assert_eq!(config.processes.len(), 5);
     let ports = config.ports.iter().map(|(name, base)| (name.clone(), base + 1)).collect();
     let env = [("NEON_PROJECT_ID".into(), "p".into())].into();
@@ -224,7 +294,7 @@ fn the_examples_beside_the_readme_are_true() {
     resolve::processes(&config, root.path(), &scope.clone().with_database("n", "u")).unwrap();
     resolve::urls(&config, &scope).unwrap();
     std::fs::remove_file(root.path().join("devrun.yaml")).unwrap();
-    let procfile = load(root.path(), None).unwrap();
+    let procfile = load_at(root.path(), None).unwrap();
     assert_eq!(procfile.processes.len(), 3);
 }
 

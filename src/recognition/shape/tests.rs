@@ -209,7 +209,8 @@ fn without_a_health_route_the_application_itself_is_asked_and_not_its_port() {
         let root = tree(&[("requirements.txt", "fastapi"), ("main.py", main)]);
         let yaml = detect(root.path()).to_yaml();
         assert!(yaml.contains(&format!("    listen: backend\n    ready: {{ {probe} }}\n")), "{yaml}");
-        let config = crate::config::load(root.path(), None).unwrap();
+        let config =
+            crate::config::load(root.path(), None, &|| crate::recognition::recognise(root.path())).unwrap();
         assert!(config.processes[0].ready.is_some(), "{yaml}");
     }
 }
@@ -238,7 +239,8 @@ fn migrations_are_where_alembic_ini_says() {
 fn strange_folder_names_survive_being_written_down() {
     for folder in ["my app", "a: b", "{x}", "- y", "it's", "no", "ü", "1", "a #b"] {
         let root = tree(&[(&format!("{folder}/package.json"), NEXT)]);
-        let config = crate::config::load(root.path(), None).unwrap();
+        let config =
+            crate::config::load(root.path(), None, &|| crate::recognition::recognise(root.path())).unwrap();
         assert_eq!(config.processes[0].directory, Path::new(folder), "{folder}");
     }
 }

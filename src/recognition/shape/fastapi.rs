@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::config::detect::tree;
+use crate::recognition::shape::tree;
 
 /// Files an application object is looked for in, the likeliest first.
 const APP_FILES: &[&str] = &["main.py", "app.py", "api.py", "server.py", "asgi.py", "application.py"];
