@@ -2,10 +2,12 @@
 //!
 //! Thin on purpose: it knows nothing of worktrees, plans or databases.
 
+pub mod blocking;
 pub mod cmd;
 pub mod deadline;
 pub mod fs;
 pub mod net;
 pub mod proc;
+pub mod read;
 pub mod spawn;
 pub mod usage;

@@ -1,0 +1,248 @@
+//! Reads files that a repository or another user may have put there.
+//!
+//! Only regular files, up to a size, within a time, on a thread that may block ([`super::blocking`]). A device or a named
+//! pipe is not even opened: opening alone can have an effect on the other end. `tests/architecture.rs` forbids other
+//! ways to read a file by its path.
+
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::libc;
+
+use super::blocking::{self, Stuck};
+
+/// How much of a file is accepted, and how long reading it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// A larger file is an error.
+    pub bytes: usize,
+    /// Reading for longer is an error.
+    pub time: Duration,
+}
+
+impl Limit {
+    /// Configuration, manifests, records, source files: 4 MiB in 5 s.
+    pub const SMALL: Limit = Limit::mebibytes(4);
+    /// Lock files of package managers, migrations with data, output of tools: 64 MiB in 5 s.
+    pub const LARGE: Limit = Limit::mebibytes(64);
+
+    /// Accepts `count` MiB, in 5 s.
+    pub const fn mebibytes(count: usize) -> Limit {
+        Limit { bytes: count << 20, time: Duration::from_secs(5) }
+    }
+}
+
+/// A file was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is a folder.
+    #[error("it is a folder")]
+    Folder,
+    /// It is neither a file nor a folder; holds the kind with its article.
+    #[error("it is {0}, not a regular file")]
+    NotRegular(&'static str),
+    /// It is larger than the limit.
+    #[error("it is larger than {} MiB", .0 >> 20)]
+    TooLarge(usize),
+    /// Links lead out of the folders that it must lie in.
+    #[error("it leads out of the worktree, to {}", .0.display())]
+    Outside(PathBuf),
+    /// The disk or the network did not answer in time.
+    #[error("reading it failed: {0}")]
+    Stuck(#[from] Stuck),
+    /// Opening or reading failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl ReadError {
+    /// Returns true when there is no such file. A folder of that name is something else.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, ReadError::Io(error) if is_missing(error))
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> io::Error {
+        let kind = match error {
+            ReadError::Io(error) => return error,
+            ReadError::Stuck(stuck) => return stuck.into(),
+            ReadError::Folder => io::ErrorKind::IsADirectory,
+            ReadError::NotRegular(_) => io::ErrorKind::InvalidInput,
+            ReadError::TooLarge(_) => io::ErrorKind::FileTooLarge,
+            ReadError::Outside(_) => io::ErrorKind::PermissionDenied,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// Reads `path`, following links wherever they lead.
+pub fn file(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
+    let path = path.to_path_buf();
+    blocking::within(limit.time, move || whole(&path, limit.bytes))?
+}
+
+/// As [`file`]; `None` when it does not exist.
+pub fn optional(path: &Path, limit: Limit) -> Result<Option<Vec<u8>>, ReadError> {
+    match file(path, limit) {
+        Err(error) if error.is_missing() => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// As [`file`], and the file must be UTF-8.
+pub fn text(path: &Path, limit: Limit) -> Result<String, ReadError> {
+    let bytes = file(path, limit)?;
+    String::from_utf8(bytes)
+        .map_err(|_| ReadError::Io(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))
+}
+
+/// As [`file`], and links may lead only to places below one of `roots`.
+pub fn inside(roots: &[&Path], path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
+    let (path, roots) = (path.to_path_buf(), owned(roots));
+    blocking::within(limit.time, move || whole(&resolved(&roots, &path)?, limit.bytes))?
+}
+
+/// Returns the physical path of `path` when it lies below one of `roots`, all links followed.
+pub fn resolve_inside(roots: &[&Path], path: &Path) -> Result<PathBuf, ReadError> {
+    let (path, roots) = (path.to_path_buf(), owned(roots));
+    blocking::within(Limit::SMALL.time, move || resolved(&roots, &path))?
+}
+
+/// Opens `path` as [`file`] does, without a limit on its size.
+pub fn open(path: &Path) -> Result<File, ReadError> {
+    let path = path.to_path_buf();
+    blocking::within(Limit::SMALL.time, move || opened(&path))?
+}
+
+fn owned(roots: &[&Path]) -> Vec<PathBuf> {
+    roots.iter().map(|root| root.to_path_buf()).collect()
+}
+
+fn resolved(roots: &[PathBuf], path: &Path) -> Result<PathBuf, ReadError> {
+    let real = std::fs::canonicalize(path)?;
+    let is_inside = |root: &PathBuf| std::fs::canonicalize(root).is_ok_and(|root| real.starts_with(root));
+    if roots.iter().any(is_inside) { Ok(real) } else { Err(ReadError::Outside(real)) }
+}
+
+fn whole(path: &Path, most: usize) -> Result<Vec<u8>, ReadError> {
+    let file = opened(path)?;
+    let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if size > most {
+        return Err(ReadError::TooLarge(most));
+    }
+    let mut bytes = Vec::with_capacity(size);
+    // One byte more than is accepted: the file may grow while it is read.
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > most { Err(ReadError::TooLarge(most)) } else { Ok(bytes) }
+}
+
+fn opened(path: &Path) -> Result<File, ReadError> {
+    regular(std::fs::metadata(path)?.file_type())?;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Asked again of what was opened: another may have taken its place since.
+    regular(file.metadata()?.file_type())?;
+    Ok(file)
+}
+
+fn regular(kind: FileType) -> Result<(), ReadError> {
+    if kind.is_file() {
+        Ok(())
+    } else if kind.is_dir() {
+        Err(ReadError::Folder)
+    } else if kind.is_fifo() {
+        Err(ReadError::NotRegular("a named pipe"))
+    } else if kind.is_socket() {
+        Err(ReadError::NotRegular("a socket"))
+    } else {
+        Err(ReadError::NotRegular("a device"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::Mode;
+
+    use super::*;
+    use crate::os::fs::replace;
+
+    #[test]
+    fn devices_pipes_sockets_and_folders_are_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        nix::unistd::mkfifo(&path("pipe"), Mode::S_IRWXU).unwrap();
+        symlink("/dev/zero", path("zero")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        for name in ["pipe", "zero", "socket"] {
+            assert!(matches!(file(&path(name), Limit::SMALL), Err(ReadError::NotRegular(_))), "{name}");
+        }
+        assert!(matches!(file(dir.path(), Limit::SMALL), Err(ReadError::Folder)));
+    }
+
+    #[test]
+    fn a_refused_pipe_was_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        assert!(file(&pipe, Limit::SMALL).is_err());
+        // A writer that does not wait is refused as long as no reader has it open.
+        let writer = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe);
+        assert_eq!(writer.unwrap_err().raw_os_error(), Some(libc::ENXIO));
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_the_limit_and_not_beyond() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let limit = Limit { bytes: 4, ..Limit::SMALL };
+        replace(&path, b"four", 0o600).unwrap();
+        assert_eq!(file(&path, limit).unwrap(), b"four");
+        replace(&path, b"fives", 0o600).unwrap();
+        assert!(matches!(file(&path, limit), Err(ReadError::TooLarge(4))));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_that_claims_to_be_empty_has_a_limit_too() {
+        // Files of /proc have size 0 and content.
+        let limit = Limit { bytes: 1, ..Limit::SMALL };
+        let read = file(Path::new("/proc/self/status"), limit);
+        assert!(matches!(read, Err(ReadError::TooLarge(1))), "{read:?}");
+    }
+
+    #[test]
+    fn a_missing_file_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        replace(&dir.path().join("file"), b"", 0o600).unwrap();
+        for name in ["missing", "file/below"] {
+            assert!(optional(&dir.path().join(name), Limit::SMALL).unwrap().is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn links_lead_no_further_than_the_roots() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, other) = (dir.path().join("root"), dir.path().join("root-other"));
+        replace(&root.join("file"), b"in", 0o600).unwrap();
+        replace(&other.join("file"), b"out", 0o600).unwrap();
+        symlink("file", root.join("near")).unwrap();
+        symlink("../root-other/file", root.join("far")).unwrap();
+        symlink("../root-other", root.join("folder")).unwrap();
+        let read = |roots: &[&Path], name: &str| inside(roots, &root.join(name), Limit::SMALL);
+        assert_eq!(read(&[&root], "near").unwrap(), b"in");
+        for name in ["far", "folder/file", "../root-other/file"] {
+            assert!(matches!(read(&[&root], name), Err(ReadError::Outside(_))), "{name}");
+            assert_eq!(read(&[&root, &other], name).unwrap(), b"out", "{name}");
+        }
+    }
+}
