@@ -2,9 +2,24 @@
 //!
 //! Values only. A fact has the file and the line that states it, so that every later decision can name its source.
 
-use std::path::PathBuf;
+mod shown;
+mod walk;
+
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+/// Reads the worktree at `root`. Env files that it lacks are read from `main_root`. `state` is the worktree's own state
+/// folder, where facts of unchanged files are kept between runs; without it every file is read.
+pub fn read(root: &Path, main_root: Option<&Path>, state: Option<&Path>) -> Facts {
+    let _ = (main_root, state);
+    let walked = walk::walk(root, &walk::Limits::default());
+    Facts {
+        files: walked.files.into_iter().map(|file| file.path).collect(),
+        limits: walked.limits,
+        ..Facts::default()
+    }
+}
 
 /// Everything that was read from one worktree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +38,10 @@ pub struct Facts {
     pub services: Vec<Service>,
     /// Loopback addresses in code that no variable can change.
     pub addresses: Vec<FixedAddress>,
+    /// Env files that code names.
+    pub loads: Vec<Load>,
+    /// Tenant URLs of documents and env examples.
+    pub tenants: Vec<TenantUrl>,
     /// Limits that ended the reading early, one sentence each.
     pub limits: Vec<String>,
 }
@@ -74,8 +93,8 @@ pub enum Reader {
     Prisma,
 }
 
-/// A value that a file gives to a variable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A value that a file gives to a variable. `Debug` and `Serialize` leave out values of env files: they may be secret.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Given {
     /// The variable.
     pub name: String,
@@ -90,8 +109,11 @@ pub struct Given {
 /// The kind of file that gives a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Giver {
-    /// An env file that a loader reads (`.env`, `.env.local`, `.env.development`). Values of the user, perhaps secret.
+    /// An env file that a loader reads (`.env`, `.env.local`, `.env.development`). Values of the user, possibly secret.
     EnvFile,
+    /// The same, from the main worktree, for an env file that this worktree lacks; the line's path is relative to the main
+    /// worktree.
+    MainEnvFile,
     /// A committed example: `.env.example`, `.sample`, `.template`, `.dist`.
     Example,
     /// `environment:` of the compose service of this name.
@@ -152,7 +174,7 @@ pub struct Module {
     pub applications: Vec<Application>,
     /// Absolute and relative imports: `app.api.routes`, `.deps`; with the names that `from … import` takes.
     pub imports: Vec<Import>,
-    /// Routes that are certain: path and the name of the object that has them.
+    /// Routes that are certain: path (with the literal prefix of its router) and the name of the object that has them.
     pub routes: Vec<(String, String)>,
 }
 
@@ -165,10 +187,19 @@ pub struct Application {
     pub line: u32,
     /// What it is.
     pub kind: ApplicationKind,
-    /// Names of the routers and applications that it includes or mounts.
-    pub includes: Vec<String>,
+    /// Routers and applications that it includes or mounts.
+    pub includes: Vec<Include>,
     /// True when the call names `openapi_url` or passes arguments that are computed.
     pub hides_schema: bool,
+}
+
+/// A router or an application inside another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Include {
+    /// Its name as the code writes it: `router`, `users.router`, `app.api.users.router`.
+    pub name: String,
+    /// The path below which it answers, empty for none; `None` when the code computes it.
+    pub prefix: Option<String>,
 }
 
 /// What an application object is.
@@ -180,8 +211,14 @@ pub enum ApplicationKind {
     Factory,
     /// `NAME = factory()`, with the name of the function; it is defined or imported in this module.
     Made(String),
+    /// `NAME = APIRouter(…)`: no application, but what one includes.
+    Router,
     /// `NAME = Celery(…)`.
     Celery,
+    /// A Dramatiq broker is set, or actors are declared, in this module; the name is the module's own.
+    Dramatiq,
+    /// A function or module that starts an RQ worker; `NAME = Worker(…)`.
+    Rq,
     /// A class `NAME` with the settings of an arq worker.
     Arq,
     /// `NAME = SQLModel`/`Base.metadata.create_all` is called in this module.
@@ -229,7 +266,37 @@ pub struct FixedAddress {
     pub text: String,
     /// Its port.
     pub port: u16,
-    /// True when the code runs in Node (a configuration file, a route handler, a server component), false when it is for
+    /// True when it is an origin that the code allows (CORS), not an address that the code connects to.
+    pub origin: bool,
+    /// True when the code runs in Node or Python (a configuration file, a route handler, a server component), false when it is for
     /// the browser; `None` when neither is certain.
     pub server: Option<bool>,
+}
+
+/// Code that names an env file: `env_file=".env"`, `load_dotenv(".env.local")`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// The code.
+    pub at: Spot,
+    /// The file as the code writes it, relative to the working directory of the process unless `from_code` is true;
+    /// empty when the loader looks for `.env` in the folder of the code and in those above it.
+    pub file: String,
+    /// True when the code builds the path from its own place (`Path(__file__).parent / ".env"`): `file` is then relative
+    /// to the top of the worktree.
+    pub from_code: bool,
+}
+
+/// A URL of the form `http://NAME.localhost[:PORT]/path` in a document or an env example.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantUrl {
+    /// The line.
+    pub at: Spot,
+    /// The URL as written.
+    pub text: String,
+    /// The host: `acme.localhost`.
+    pub host: String,
+    /// The port, when the URL has one.
+    pub port: Option<u16>,
+    /// The path with its leading `/`, query included; empty when there is none.
+    pub path: String,
 }
