@@ -2,7 +2,16 @@
 //!
 //! Values only. A fact has the file and the line that states it, so that every later decision can name its source.
 
+mod address;
+mod commands;
+mod file;
+mod kind;
+mod links;
+mod python;
+mod reading;
+mod settings;
 mod shown;
+mod syntax;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -12,13 +21,7 @@ use serde::{Deserialize, Serialize};
 /// Reads the worktree at `root`. Env files that it lacks are read from `main_root`. `state` is the worktree's own state
 /// folder, where facts of unchanged files are kept between runs; without it every file is read.
 pub fn read(root: &Path, main_root: Option<&Path>, state: Option<&Path>) -> Facts {
-    let _ = (main_root, state);
-    let walked = walk::walk(root, &walk::Limits::default());
-    Facts {
-        files: walked.files.into_iter().map(|file| file.path).collect(),
-        limits: walked.limits,
-        ..Facts::default()
-    }
+    reading::read(root, main_root, state, &reading::Limits::default())
 }
 
 /// Everything that was read from one worktree.
@@ -161,6 +164,8 @@ pub enum Author {
     Procfile(String),
     /// A shell script of the repository.
     Shell,
+    /// A call of `uvicorn.run` in Python code, written as the command that it stands for.
+    Code,
     /// A code block of a README or of CLAUDE.md, AGENTS.md, CONTRIBUTING.md.
     Document,
 }
@@ -191,6 +196,8 @@ pub struct Application {
     pub includes: Vec<Include>,
     /// True when the call names `openapi_url` or passes arguments that are computed.
     pub hides_schema: bool,
+    /// True for a factory that has parameters without a default, so that no server can call it by its name alone.
+    pub needs_arguments: bool,
 }
 
 /// A router or an application inside another one.

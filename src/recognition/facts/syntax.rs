@@ -1,0 +1,99 @@
+//! Syntax trees of Python, JavaScript and TypeScript, and the few questions that readers ask of them.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use tree_sitter::{Language, Node, Parser, Tree};
+
+/// The grammars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grammar {
+    /// Python.
+    Python,
+}
+
+impl Grammar {
+    fn language(self) -> Language {
+        match self {
+            Grammar::Python => tree_sitter_python::LANGUAGE.into(),
+        }
+    }
+}
+
+thread_local! {
+    static PARSER: RefCell<Parser> = RefCell::new(Parser::new());
+}
+
+/// Parses `text`. Text with errors has a tree too, with `ERROR` nodes in it.
+pub(super) fn parse(grammar: Grammar, text: &str) -> Option<Tree> {
+    PARSER.with_borrow_mut(|parser| {
+        parser.set_language(&grammar.language()).ok()?;
+        parser.parse(text, None)
+    })
+}
+
+/// Returns `top` and all named nodes below it, parents before children. It does not recurse, so that deeply nested text
+/// cannot exhaust the stack.
+pub(super) fn preorder(top: Node<'_>) -> Vec<Node<'_>> {
+    let mut nodes = Vec::new();
+    let mut cursor = top.walk();
+    loop {
+        if cursor.node().is_named() {
+            nodes.push(cursor.node());
+        }
+        if cursor.goto_first_child() {
+            continue;
+        }
+        while !cursor.goto_next_sibling() {
+            if !cursor.goto_parent() {
+                return nodes;
+            }
+        }
+    }
+}
+
+/// Returns the named children of `node`, comments left out.
+pub(super) fn children(node: Node<'_>) -> Vec<Node<'_>> {
+    let mut cursor = node.walk();
+    node.named_children(&mut cursor).filter(|child| child.kind() != "comment").collect()
+}
+
+/// Returns the text of `node`.
+pub(super) fn text<'a>(node: Node<'_>, source: &'a str) -> &'a str {
+    source.get(node.byte_range()).unwrap_or("")
+}
+
+/// Returns the nearest ancestors of `node`, innermost first, at most `count`.
+pub(super) fn ancestors(node: Node<'_>, count: usize) -> impl Iterator<Item = Node<'_>> {
+    std::iter::successors(node.parent(), Node::parent).take(count)
+}
+
+/// True when `inner` lies in one of `ranges`.
+pub(super) fn within(inner: &Range<usize>, ranges: &[Range<usize>]) -> bool {
+    ranges.iter().any(|range| range.start <= inner.start && inner.end <= range.end)
+}
+
+/// Replaces the escapes that Python and JavaScript have in common; others stay as they are written.
+pub(super) fn unescape(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.into();
+    }
+    let mut result = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            result.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => result.push('\n'),
+            Some('r') => result.push('\r'),
+            Some('t') => result.push('\t'),
+            Some(c @ ('\\' | '\'' | '"' | '`' | '/' | '$')) => result.push(c),
+            Some('\n') => {}
+            Some(other) => result.extend(['\\', other]),
+            None => result.push('\\'),
+        }
+    }
+    result
+}
