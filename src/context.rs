@@ -38,6 +38,9 @@ pub struct Dirs {
     pub runtime: PathBuf,
 }
 
+/// Variables that devrun uses itself and passes to no child. `env:` of devrun.yaml passes one on by name.
+pub const WITHHELD: [&str; 1] = ["NEON_API_KEY"];
+
 const NAME: &str = "devrun-worktree";
 
 impl Dirs {
@@ -68,6 +71,11 @@ impl Context {
     /// The value of `name` in the environment devrun was started with, when it is text.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
+    }
+
+    /// Returns the environment devrun was started with, without [`WITHHELD`]: for children that are not devrun itself.
+    pub fn passed_on(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
+        self.env.iter().filter(|(name, _)| !WITHHELD.iter().any(|withheld| name == withheld))
     }
 
     /// Finds `program` on the PATH devrun was started with.

@@ -15,7 +15,9 @@ pub mod socket;
 pub mod status;
 pub mod story;
 
-pub use record::{Claim, Journal, Record, State, claim, last, look, wait_for_turn, wait_until_free};
+pub use record::{
+    Claim, Journal, Record, State, Written, claim, last, last_written, look, wait_for_turn, wait_until_free,
+};
 
 /// `path`, if it is a file by which a supervisor is found; only the holder of the worktree's lock may remove it.
 pub fn trace(path: &std::path::Path) -> Option<&std::path::Path> {

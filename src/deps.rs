@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Code, Explain};
 use crate::os::cmd::CmdError;
 use crate::os::fs::FsError;
+use crate::text::quoted;
 
 /// An environment to run tools with, complete.
 pub type Env = BTreeMap<OsString, OsString>;
@@ -135,7 +136,7 @@ impl Explain for DepsError {
             }
             DepsError::ToolMissing { fix, .. } => fix.clone(),
             DepsError::Linked { path, .. } => {
-                format!("rm {} (the link only; its target stays), then run devrun again", path.display())
+                format!("rm {} (the link only; its target stays), then run devrun again", quoted(path))
             }
             DepsError::NotAVenv(path) => format!("move {} away, then run devrun again", path.display()),
             DepsError::LockfileStale { run, .. } => {
@@ -160,11 +161,4 @@ pub(crate) fn levels<'a>(directory: &'a Path, worktree: &'a Path) -> impl Iterat
 /// A command as a person would type it, from anywhere.
 pub(crate) fn typed(directory: &Path, command: &str) -> String {
     format!("cd {} && {command}", quoted(directory))
-}
-
-/// A path as a shell reads it back.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%".contains(c);
-    if text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

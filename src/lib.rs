@@ -18,6 +18,7 @@ pub mod ports;
 pub mod prepare;
 pub mod recognition;
 pub mod supervisor;
+pub mod text;
 pub mod ui;
 pub mod worktree;
 

@@ -26,6 +26,7 @@ pub use self::preview::{Preview, look, preview};
 use crate::context::Context;
 use crate::error::Report;
 use crate::plan::{Need, Plan};
+use crate::text::Mask;
 use crate::worktree::Worktree;
 
 /// What the user chose for this run.
@@ -79,6 +80,7 @@ impl Drop for Tasks {
 /// Who tells and who asks which needs are met. Cheap to clone.
 #[derive(Clone)]
 struct Progress {
+    mask: Mask,
     gates: UnboundedSender<Result<Need, Report>>,
     met: Rc<watch::Sender<BTreeSet<Need>>>,
 }
@@ -93,7 +95,7 @@ impl Progress {
     }
 
     fn fail(&self, report: Report) {
-        let _ = self.gates.send(Err(report));
+        let _ = self.gates.send(Err(self.mask.report(report)));
     }
 
     /// Waits until every one of `needs` is met.
@@ -113,11 +115,13 @@ pub async fn start(
     entrust: Entrust<'_>,
 ) -> Result<Work, Report> {
     let ground = Rc::new(ground::lease(ctx, worktree, options).await?);
+    let mask = ground.mask(ctx);
+    let ctx = &Context { events: mask.events(&ctx.events), ..ctx.clone() };
     let (sender, mut gates) = unbounded_channel();
     let configured = ground.config.configured();
     let mut open: Vec<Need> = Need::ALL.into_iter().filter(|need| !configured.contains(need)).collect();
     let progress =
-        Progress { gates: sender, met: Rc::new(watch::Sender::new(open.iter().copied().collect())) };
+        Progress { mask, gates: sender, met: Rc::new(watch::Sender::new(open.iter().copied().collect())) };
     let mut tasks = Tasks::default();
     for need in [Need::Node, Need::Python] {
         if configured.contains(&need) {

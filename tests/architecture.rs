@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LONGEST: usize = 600;
 
 /// What each room may import beside the base, itself and the outside. The base imports nothing but the base.
-const BASE: [&str; 5] = ["plan", "event", "error", "os", "context"];
+const BASE: [&str; 6] = ["plan", "event", "error", "os", "context", "text"];
 const ROOMS: [(&str, &[&str]); 12] = [
     ("worktree", &[]),
     ("config", &["worktree"]),

@@ -102,6 +102,7 @@ async fn begin(
         .args(args.allow_parent.then_some("--allow-parent"))
         .directory(&worktree.path)
         .only_env(&ctx.env);
+    let before = control::last_written(&worktree.state);
     let child = cmd.detach(std::process::Stdio::null(), err).map_err(|error| {
         Report::new(Code::SpawnFailed, format!("devrun could not be started in the background: {error}"))
     })?;
@@ -113,7 +114,7 @@ async fn begin(
         let is_late = start.elapsed() >= enough;
         match state {
             State::Running(record) if !record.is_passing() && record.socket.is_some() => return Ok(record),
-            State::Free if over => return Err(failed(worktree, &log, child).await),
+            State::Free if over => return Err(failed(worktree, before, &log, child).await),
             State::Unknown if over && (is_late || start.elapsed() >= OTHERS) => {
                 return Err(super::nobody_knows());
             }
@@ -133,9 +134,16 @@ async fn begin(
     }
 }
 
-/// Why the one that was to stay did not.
-async fn failed(worktree: &Worktree, log: &std::path::Path, child: Detached) -> Report {
-    if let Some(error) = control::last(&worktree.state).and_then(|last| last.error) {
+/// Returns why the devrun in the background ended. `before` is when the record of an earlier run was written: one that
+/// ended before it held the worktree wrote none, and then its own words count.
+async fn failed(
+    worktree: &Worktree,
+    before: Option<control::Written>,
+    log: &std::path::Path,
+    child: Detached,
+) -> Report {
+    let is_new = control::last_written(&worktree.state) != before;
+    if let Some(error) = control::last(&worktree.state).filter(|_| is_new).and_then(|last| last.error) {
         return error.into();
     }
     let ending =

@@ -8,7 +8,7 @@ use serde_json::{Map, json};
 
 use super::args::{self, Format};
 use crate::config::values::is_variable_name;
-use crate::context::Context;
+use crate::context::{Context, WITHHELD};
 use crate::error::{Exit, Report};
 use crate::plan::Environment;
 use crate::prepare;
@@ -64,7 +64,8 @@ fn lines(shown: &Shown<'_>, lead: &str, quoted: impl Fn(&OsStr) -> Vec<u8>) -> V
 /// What a shell has that the stack must not see: another worktree's database, port, virtual environment.
 fn forgotten(inherited: &BTreeMap<OsString, OsString>, env: &Environment) -> Vec<u8> {
     let gone = inherited.keys().filter(|name| !env.vars.contains_key(*name)).filter_map(|name| name.to_str());
-    gone.filter(|name| is_variable_name(name))
+    // The next devrun in that shell needs what the processes do not get.
+    gone.filter(|name| is_variable_name(name) && !WITHHELD.contains(name))
         .flat_map(|name| format!("unset {name}\n").into_bytes())
         .collect()
 }
@@ -141,8 +142,8 @@ mod tests {
 
     #[test]
     fn a_shell_forgets_what_the_stack_does_not_have() {
-        let inherited =
-            [("PORT", "1"), ("PATH", "/bin"), ("no name", "x")].map(|(k, v)| (k.into(), v.into()));
+        let inherited = [("PORT", "1"), ("PATH", "/bin"), ("NEON_API_KEY", "napi_x"), ("no name", "x")]
+            .map(|(k, v)| (k.into(), v.into()));
         assert_eq!(text(forgotten(&inherited.into(), &sample())), "unset PORT\n");
     }
 

@@ -4,6 +4,7 @@ mod sockets;
 mod telling;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,8 +30,8 @@ use crate::supervisor::removal::Ground;
 use crate::supervisor::run::{self, Orders, Setup};
 use crate::supervisor::signals::Stops;
 use crate::supervisor::sweep;
+use crate::text::{Mask, harmless};
 use crate::ui::console::Console;
-use crate::ui::style::harmless;
 use crate::worktree::Worktree;
 
 /// How long another devrun that is just coming or going is waited for: a little more than processes get to stop.
@@ -195,6 +196,11 @@ impl Run<'_> {
         stops: &mut Stops,
     ) -> Outcome {
         let Work { plan, open, gates, prepared, tasks } = work;
+        let own = plan.processes.iter().flat_map(|process| &process.env);
+        let own = own.map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+        let all = plan.env.vars.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+        let mask = Mask::of_variables(all.chain(own));
+        let ctx = &Context { events: mask.events(&ctx.events), ..ctx.clone() };
         let names: Vec<&str> = plan.processes.iter().map(|process| process.name.as_str()).collect();
         let (all_up, when_up) = tokio::sync::oneshot::channel();
         let mut all_up = Some(all_up);
@@ -220,7 +226,7 @@ impl Run<'_> {
             () = &mut announce => running.await,
         };
         drop(tasks);
-        outcome
+        Outcome { report: outcome.report.map(|report| mask.report(report)), ..outcome }
     }
 }
 

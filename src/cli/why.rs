@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::control::desk;
 use crate::error::{Exit, Report};
 use crate::logs::{self, query};
+use crate::text::hide_in_urls;
 use crate::ui::console::Console;
 use crate::ui::style::{self, Style, harmless};
 
@@ -51,7 +52,7 @@ pub(super) async fn run(
 /// The last lines that process `name` wrote, whether or not it runs.
 fn last_lines(state: &Path, name: &str) -> Vec<String> {
     let lines = query::tail(&logs::folder(state), name, LINES).unwrap_or_default();
-    let text = |line: &[u8]| style::plain(&String::from_utf8_lossy(line)).trim_end().to_string();
+    let text = |line: &[u8]| hide_in_urls(style::plain(&String::from_utf8_lossy(line)).trim_end());
     lines.into_iter().map(|line| text(&line.text)).filter(|line| !line.is_empty()).collect()
 }
 

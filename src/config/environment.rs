@@ -11,8 +11,8 @@ use crate::config::envfile::EnvFile;
 use crate::config::error::ConfigError;
 use crate::config::interpolate::{Scope, Template, UNPOOLED};
 use crate::config::model::Config;
-use crate::config::source::holds_password;
 use crate::config::values::variable_stem;
+use crate::context::WITHHELD;
 use crate::plan::{Environment, Origin};
 use crate::worktree::git::REPOSITORY_VARS;
 
@@ -106,6 +106,10 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
     for (name, value) in courtesies(&vars, colour) {
         set(&mut vars, name, value.into(), Origin::Computed);
     }
+    for name in WITHHELD.iter().filter(|name| !config.env.iter().any(|(passed, _)| passed == *name)) {
+        vars.remove(OsStr::new(name));
+        origins.remove(*name);
+    }
     let secrets = secrets(&vars, config.url_env());
     Ok(Environment { vars, origins, secrets })
 }
@@ -187,13 +191,7 @@ fn secrets(vars: &BTreeMap<OsString, OsString>, url_env: &[String]) -> BTreeSet<
         .collect()
 }
 
-/// True when a variable's name or value says that it is a secret.
-pub fn is_secret(name: &str, value: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["KEY", "TOKEN", "CREDENTIALS"].iter().any(|end| name.ends_with(end))
-        || ["PASSWORD", "PASSWD", "SECRET"].iter().any(|part| name.contains(part))
-        || holds_password(value)
-}
+pub use crate::text::is_secret;
 
 #[cfg(test)]
 mod tests;

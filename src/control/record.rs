@@ -117,6 +117,16 @@ pub fn last(state: &Path) -> Option<Status> {
     serde_json::from_slice(&fs::read(&last_file(state)).ok()??).ok()
 }
 
+/// Which version of a file that is only ever replaced: device, inode, seconds and nanoseconds of its last change.
+pub type Written = (u64, u64, i64, i64);
+
+/// Returns which version of [`last`] is there.
+pub fn last_written(state: &Path) -> Option<Written> {
+    use std::os::unix::fs::MetadataExt;
+    let about = last_file(state).symlink_metadata().ok()?;
+    Some((about.dev(), about.ino(), about.ctime(), about.ctime_nsec()))
+}
+
 /// Where a supervisor writes down what it runs.
 #[derive(Clone, Debug)]
 pub struct Journal {

@@ -7,7 +7,6 @@
 mod failure;
 mod inputs;
 mod marker;
-pub mod secret;
 mod standing;
 mod traceback;
 
@@ -21,7 +20,6 @@ use tokio_postgres::Client;
 pub use self::failure::{MigrateError, Trouble};
 use self::inputs::Inputs;
 use self::marker::Marker;
-use self::secret::Mask;
 pub use self::standing::{Standing, standing};
 use crate::context::Context;
 use crate::database::Branch;
@@ -30,6 +28,7 @@ use crate::database::heads::{self, History};
 use crate::event::{Event, Step};
 use crate::os::cmd::Cmd;
 use crate::plan::{DatabaseOrigin, Run};
+use crate::text::Mask;
 
 /// The provider has just said that the database answers; it may only be slow.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -94,7 +93,8 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
             Migrated { outcome: "migrated".into(), worked: true }
         }
     };
-    let command = Mask::new(request.branch).apply(&text(&request.command));
+    let command =
+        Mask::of_urls([&*request.branch.url, &*request.branch.direct_url]).apply(&text(&request.command));
     marker::write(&client, &request.branch.id, &fingerprint, &command).await?;
     Ok(done)
 }
@@ -159,7 +159,7 @@ async fn run(
         ));
     }
     marker::clear(client).await?;
-    let mask = Mask::new(request.branch);
+    let mask = Mask::of_urls([&*request.branch.url, &*request.branch.direct_url]);
     let doing = mask.apply(&text(&request.command));
     ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
     let mut tail = VecDeque::new();

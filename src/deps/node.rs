@@ -210,8 +210,8 @@ async fn tool(
         None => format!("{program} is not installed"),
     };
     let version = choice.pin.as_deref().unwrap_or(choice.fallback);
-    let wanted = NpmTool { program, package: manager.package(), version };
-    let fetched = tool::fetch_from_npm(ctx, env, &wanted, &why).await?;
+    let wanted = NpmTool { program, package: manager.package(), version, pin: choice.hash.as_ref() };
+    let fetched = tool::fetch_from_npm(ctx, &wanted, &why).await?;
     let folder = fetched.parent().map(Into::into);
     Ok((fetched, folder))
 }

@@ -167,7 +167,7 @@ async fn tool(ctx: &Context, situation: &Situation) -> Result<(Tool, Option<Path
         (Way::UvLock, None) => "the project has a uv.lock and uv is not installed",
         (Way::Pyproject, None) => "the project has nothing but pyproject.toml and uv is not installed",
     };
-    let uv = tool::fetch_uv(ctx, &situation.env, why).await?;
+    let uv = tool::fetch_uv(ctx, why).await?;
     let folder = uv.parent().map(Into::into);
     Ok((Tool::Uv(uv), folder))
 }
@@ -178,7 +178,7 @@ async fn uv_or_pip(ctx: &Context, env: &Env) -> Tool {
     if way::pip_has_an_index(env) {
         return Tool::Pip;
     }
-    match tool::fetch_uv(ctx, env, "uv is not installed, and pip is slow").await {
+    match tool::fetch_uv(ctx, "uv is not installed, and pip is slow").await {
         Ok(uv) => Tool::Uv(uv),
         Err(error) => {
             let why =

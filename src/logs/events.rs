@@ -1,9 +1,10 @@
-//! devrun's own events as lines of `devrun.log`. Secrets never travel in events, so none are here. Pure.
+//! devrun's own events as lines of `devrun.log`. Secrets are taken out of events on their way here. Pure.
 
 use std::fmt::Write;
 
 use crate::error::Report;
 use crate::event::{Event, ProcessState, silence};
+use crate::text::harmless;
 
 /// Whole lines, each with its newline; `None` for what only moves on a terminal.
 pub(super) fn text(event: &Event) -> Option<String> {
@@ -28,7 +29,7 @@ pub(super) fn text(event: &Event) -> Option<String> {
         }
         Event::Failed(report) => failure(report),
     };
-    let mut lines: String = line.lines().flat_map(|line| [line, "\n"]).collect();
+    let mut lines: String = line.lines().flat_map(|line| [harmless(line), "\n".into()]).collect();
     if lines.is_empty() {
         lines.push('\n');
     }

@@ -205,7 +205,8 @@ impl Shop {
         let needs = migrate.map_or_else(BTreeSet::new, |migrate| branch::tools(ground, migrate));
         let met = Need::ALL.into_iter().filter(|need| !needs.contains(need)).collect();
         let (sender, gates) = unbounded_channel();
-        let progress = Progress { gates: sender, met: Rc::new(watch::Sender::new(met)) };
+        let progress =
+            Progress { mask: ground.mask(ctx), gates: sender, met: Rc::new(watch::Sender::new(met)) };
         let mut tasks = Tasks::default();
         for need in needs {
             tasks.spawn(steps::install(ctx.clone(), ground.clone(), need, progress.clone()));

@@ -9,12 +9,13 @@ use super::tools;
 use crate::config::envfile::{self, EnvFile, Found};
 use crate::config::environment::{self, Inputs};
 use crate::config::{self, Config, ConfigError, Scope, resolve};
-use crate::context::Context;
+use crate::context::{Context, WITHHELD};
 use crate::deps::{Env, python};
 use crate::error::Report;
 use crate::plan::{Database, Environment, Head, Need, Origin, Place, Plan};
 use crate::ports::{self, Lease, Request};
 use crate::recognition;
+use crate::text::Mask;
 use crate::worktree::{self, Worktree, WorktreeError};
 
 /// What is known before anything is installed or created.
@@ -200,11 +201,16 @@ impl Ground {
     /// The environment to install with: env files and what devrun was started with, but of no other worktree.
     pub(super) fn install_env(&self, ctx: &Context) -> Env {
         let mut vars = environment::layer(&self.files, &ctx.env);
-        for name in ["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"] {
+        for name in ["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"].into_iter().chain(WITHHELD) {
             vars.remove(OsStr::new(name));
         }
         vars.retain(|name, _| !worktree::git::REPOSITORY_VARS.iter().any(|var| name == *var));
         vars
+    }
+
+    /// Returns what hides the secrets of the env files and of the environment devrun was started with.
+    pub(super) fn mask(&self, ctx: &Context) -> Mask {
+        Mask::of_variables(environment::layer(&self.files, &ctx.env))
     }
 
     /// Everything resolved.
@@ -220,7 +226,15 @@ impl Ground {
         database: Option<Database>,
     ) -> Result<Plan, Report> {
         let env = self.environment(ctx, known)?;
-        let scope = self.scope_with(known).with_env(env.vars.clone());
+        // A process's own `env:` may pass on what the common environment leaves out.
+        let mut names = env.vars.clone();
+        for (name, value) in environment::layer(&self.files, &ctx.env) {
+            if WITHHELD.iter().any(|withheld| name == *withheld) {
+                names.entry(name).or_insert(value);
+            }
+        }
+        let scope = self.scope_with(known).with_env(names);
+        let mask = Mask::of_variables(&env.vars);
         let root = &self.worktree.path;
         Ok(Plan {
             project: self.project(),
@@ -234,7 +248,10 @@ impl Ground {
             ports: self.lease.ports.clone(),
             database,
             processes: resolve::processes(&self.config, root, &scope)?,
-            urls: resolve::urls(&self.config, &scope)?,
+            urls: resolve::urls(&self.config, &scope)?
+                .into_iter()
+                .map(|(name, url)| (name, mask.apply(&url)))
+                .collect(),
             logs: self.config.logs,
             env,
         })

@@ -33,9 +33,9 @@ pub fn text(report: &Report, style: Style) -> String {
 fn part(out: &mut String, title: &str, body: &str) {
     let mut lines = body.lines();
     let first = lines.next().unwrap_or_default();
-    let _ = writeln!(out, "  {title}: {first}");
+    let _ = writeln!(out, "  {title}: {}", harmless(first));
     for line in lines {
-        let _ = writeln!(out, "    {line}");
+        let _ = writeln!(out, "    {}", harmless(line));
     }
 }
 

@@ -66,32 +66,7 @@ impl Style {
     }
 }
 
-/// Masks what a terminal would obey in text that is not ours, such as paths and branch names.
-pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-/// `text` without the sequences that command a terminal (ECMA-48: CSI, OSC and the short ones).
-pub fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        if c != '\u{1b}' {
-            out.push(c);
-            continue;
-        }
-        match rest.next() {
-            Some('[') => drop(rest.by_ref().find(|c| ('@'..='~').contains(c))),
-            Some(']') => {
-                let end = rest.by_ref().find(|c| matches!(c, '\u{7}' | '\u{1b}'));
-                // `ESC \\` ends it too.
-                let _ = end.filter(|end| *end == '\u{1b}').and_then(|_| rest.next());
-            }
-            _ => {}
-        }
-    }
-    out
-}
+pub use crate::text::{harmless, plain};
 
 #[cfg(test)]
 mod tests {
@@ -105,15 +80,5 @@ mod tests {
         assert!(!Style::of(true, &env(&[("NO_COLOR", "1")])).colour);
         assert!(Style::of(true, &env(&[("NO_COLOR", "")])).colour);
         assert!(!Style::of(true, &env(&[("TERM", "dumb")])).terminal);
-    }
-
-    #[test]
-    fn sequences_are_left_out() {
-        assert_eq!(plain("a\x1b[?25h\x1b[31mred\x1b[0m \x1b]0;t\x07b\x1b]0;t\x1b\\c\x1b[?25"), "ared bc");
-    }
-
-    #[test]
-    fn control_characters_are_masked() {
-        assert_eq!(harmless("a\x1b[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
     }
 }

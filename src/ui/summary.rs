@@ -15,7 +15,7 @@ pub fn text(plan: &Plan, migrated: Option<&str>, took: Duration, style: Style) -
         Head::None => format!("{path}, not in git"),
     };
     let mut rows = vec![("Worktree".to_string(), place)];
-    rows.extend(plan.urls.iter().map(|(name, url)| (name.clone(), style.link(&harmless(url)))));
+    rows.extend(plan.urls.iter().map(|(name, url)| (harmless(name), style.link(&harmless(url)))));
     rows.extend(plan.database.iter().map(|database| ("Database".into(), describe(database, migrated))));
     let width = rows.iter().map(|(name, _)| console::measure_text_width(name)).max().unwrap_or(0);
     let mut out = String::from("\n");

@@ -45,7 +45,7 @@ pub fn git(ctx: &Context, directory: &Path) -> Cmd {
         name.to_str().is_some_and(|name| REPOSITORY_VARS.contains(&name) || PATHSPEC_VARS.contains(&name))
     };
     Cmd::new("git")
-        .only_env(ctx.env.iter().filter(|(name, _)| !misleading(name)))
+        .only_env(ctx.passed_on().filter(|(name, _)| !misleading(name)))
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("LC_ALL", "C")
         .directory(directory)

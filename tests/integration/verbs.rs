@@ -246,11 +246,12 @@ fn secrets_are_masked_until_asked_for() {
     }
     let shown = fine(devrun(&sandbox, &main, &["env"])).stdout;
     assert!(shown.contains("export OPEN='shown'\n") && shown.contains("export API_TOKEN='****"), "{shown}");
-    assert!(!shown.contains("NEON_API_KEY"), "inherited as it is: {shown}");
+    assert!(!shown.contains("NEON_API_KEY"), "a shell keeps its key: {shown}");
     let revealed = json(&fine(devrun(&sandbox, &main, &["env", "--reveal", "--all", "--json"])));
-    for name in ["API_TOKEN", "CLERK_SECRET_KEY", "PGPASSWORD", "NEON_API_KEY"] {
+    for name in ["API_TOKEN", "CLERK_SECRET_KEY", "PGPASSWORD"] {
         assert_eq!(revealed[name], "hunter2", "{name}");
     }
+    assert!(revealed.get("NEON_API_KEY").is_none(), "no process gets it: {revealed}");
     assert_eq!(of(&environment(&sandbox, &main), "API_TOKEN"), Some("hunter2"));
 }
 
@@ -478,4 +479,31 @@ fn the_exit_codes_that_are_documented_are_those_there_are() {
     let there_are: BTreeSet<(&str, u8)> =
         Code::ALL.iter().map(|code| (code.name(), code.exit().status())).collect();
     assert_eq!(documented, there_are);
+}
+
+#[test]
+fn what_devrun_says_holds_no_secret_and_commands_no_terminal() {
+    let sandbox = Sandbox::new();
+    let config = "urls: { \"Admin\\e[5m\": 'http://admin:${ADMIN_PASSWORD}@localhost/' }\nprocesses:\n  \
+                  a: { run: \"printf 'Error: \\\\033[31mboom \\\\342\\\\200\\\\256 %s\\\\n' $ADMIN_PASSWORD; exit 3\" }\n";
+    let main = sandbox.repo_with(&[("devrun.yaml", config)]);
+    sandbox.write(&main.join(".env"), "ADMIN_PASSWORD=hunter2pw\n");
+    let up = devrun(&sandbox, &main, &["up", "-d"]).run();
+    assert!(up.stderr.contains("it said: Error: "), "{up}");
+    let mut said = vec![up];
+    for args in [
+        &["status"][..],
+        &["status", "--json"],
+        &["plan"],
+        &["plan", "--json"],
+        &["url"],
+        &["logs", "devrun"],
+    ] {
+        said.push(devrun(&sandbox, &main, args).run());
+    }
+    for ended in said {
+        let text = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(!text.contains("hunter2pw"), "{ended}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{ended}");
+    }
 }

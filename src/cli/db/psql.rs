@@ -35,7 +35,7 @@ pub(super) async fn run(
         opened = opening => opened?,
     };
     let program = prepare::client_program(ctx, &databases.ground, "psql").ok_or_else(missing)?;
-    let mut cmd = Cmd::new(program).args(&args.args).directory(&ctx.cwd).only_env(&ctx.env);
+    let mut cmd = Cmd::new(program).args(&args.args).directory(&ctx.cwd).only_env(ctx.passed_on());
     for name in MISLEADING {
         cmd = cmd.env_remove(name);
     }

@@ -235,3 +235,18 @@ fn values_that_are_no_text_pass_through() {
     case.inherited = [("RAW".into(), raw.clone())].into();
     assert_eq!(case.compose().vars.get(OsStr::new("RAW")), Some(&raw));
 }
+
+#[test]
+fn the_neon_key_reaches_processes_only_where_env_names_it() {
+    let mut case = Case::new("processes: { a: b }\nenv: { COPY: '${BASE}' }\n");
+    case.inherited = vars([("NEON_API_KEY", "napi_shell"), ("BASE", "x")]);
+    assert_eq!(get(&case.compose(), "NEON_API_KEY"), None);
+    case.inherited.clear();
+    case.files = vec![file([("NEON_API_KEY", "napi_file"), ("BASE", "x")])];
+    let env = case.compose();
+    assert_eq!((get(&env, "NEON_API_KEY"), env.origins.get("NEON_API_KEY")), (None, None));
+    case.config = config("processes: { a: b }\nenv: { NEON_API_KEY: '${NEON_API_KEY}' }\n");
+    let env = case.compose();
+    assert_eq!(get(&env, "NEON_API_KEY"), Some("napi_file"));
+    assert!(env.secrets.contains("NEON_API_KEY"));
+}

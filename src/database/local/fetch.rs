@@ -102,7 +102,7 @@ async fn download(
         .arg(scratch)
         .arg(package.spec())
         .directory(scratch)
-        .only_env(&search.ctx.env)
+        .only_env(search.ctx.passed_on())
         .limit(Duration::from_mins(3));
     cmd.ok().await.map_err(|error| match error.marked(&NPM_MARKS, 4).or_else(|| error.tail(6)) {
         Some(tail) => format!("{error}\n{tail}"),

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use super::secret::Mask;
 use super::{MigrateRequest, text};
 use crate::database::connect::{ConnectError, in_words};
 use crate::database::heads::{self, Head, History, Missing};
 use crate::error::{Code, Explain, Fault, Holder};
 use crate::event::Ending;
 use crate::os::cmd::CmdError;
+use crate::text::Mask;
 
 /// Why the schema is not in step.
 #[derive(Debug, thiserror::Error)]

@@ -68,6 +68,14 @@ pub enum NeonError {
     /// The address of the API makes no sense.
     #[error("NEON_API_HOST cannot be used: {0}")]
     Host(String),
+    /// The address of the API is from a place that is trusted less than the key.
+    #[error("NEON_API_HOST in {host} would decide where the key from {key} goes")]
+    HostNotTrusted {
+        /// The file that names the address.
+        host: String,
+        /// Where the key is from.
+        key: String,
+    },
     /// Part of what is needed is missing.
     #[error("the Neon provider needs {what}")]
     Missing {
@@ -172,6 +180,7 @@ impl Explain for NeonError {
     fn code(&self) -> Code {
         match self {
             NeonError::Host(_)
+            | NeonError::HostNotTrusted { .. }
             | NeonError::Missing { .. }
             | NeonError::WhichDatabase { .. }
             | NeonError::Name(_)
@@ -192,6 +201,11 @@ impl Explain for NeonError {
             | NeonError::Refused { refusal } => Some(format!("Neon answered {}", refusal.said())),
             NeonError::Silent { last, .. } => Some(format!("the last thing heard was: {last}")),
             NeonError::Operation { said, .. } => said.clone(),
+            NeonError::HostNotTrusted { .. } => Some(
+                "a file of the repository could send the key to any host; the address counts only from the \
+                 environment, or from the file that holds the key itself"
+                    .into(),
+            ),
             NeonError::Parent { .. } => {
                 Some("others work with it, and migrations cannot be taken back".into())
             }
@@ -202,6 +216,10 @@ impl Explain for NeonError {
     fn fix(&self) -> Option<String> {
         Some(match self {
             NeonError::Host(_) => "leave it out, or write it as https://console.neon.tech/api/v2".into(),
+            NeonError::HostNotTrusted { host, .. } => format!(
+                "take NEON_API_HOST out of {host}; if you want this address, set it in the environment: export \
+                 NEON_API_HOST=…"
+            ),
             NeonError::Missing { fix, .. } => fix.clone(),
             NeonError::Key { .. } => {
                 "this is the environment, not the code: put a key that is valid there (Neon console, Account \

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::deps::levels;
+use crate::deps::tool::Pin;
 
 /// A package manager for Node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) struct Choice {
     pub manager: Manager,
     /// Exact version that the manifest pins.
     pub pin: Option<String>,
+    /// Hash of that version's package, where the manifest has one.
+    pub hash: Option<Pin>,
     /// Where to run it: the root of the workspace.
     pub root: PathBuf,
     /// The lock file in `root`.
@@ -89,7 +92,7 @@ impl Manager {
 pub(crate) fn decide(directory: &Path, worktree: &Path) -> Choice {
     let pinned = levels(directory, worktree).find_map(pin);
     let manager = match &pinned {
-        Some((manager, _)) => *manager,
+        Some((manager, _, _)) => *manager,
         None => levels(directory, worktree).find_map(locked).unwrap_or(Manager::Npm),
     };
     let names = |manager: Manager| {
@@ -109,14 +112,14 @@ pub(crate) fn decide(directory: &Path, worktree: &Path) -> Choice {
     let text = lockfile.as_deref().map(head).unwrap_or_default();
     // yarn.lock alone tells the two yarns apart when nothing is pinned.
     let unpinned_yarn =
-        manager == Manager::Yarn && pinned.as_ref().is_none_or(|(_, version)| version.is_none());
+        manager == Manager::Yarn && pinned.as_ref().is_none_or(|(_, version, _)| version.is_none());
     let manager = if unpinned_yarn && lockfile.is_some() && !text.contains("__metadata:") {
         Manager::YarnClassic
     } else {
         manager
     };
-    let pin = pinned.and_then(|(_, version)| version);
-    Choice { manager, pin, root, lockfile, fallback: fallback(manager, &text) }
+    let (pin, hash) = pinned.map_or((None, None), |(_, version, hash)| (version, hash));
+    Choice { manager, pin, hash, root, lockfile, fallback: fallback(manager, &text) }
 }
 
 /// The newest version that reads this lock file without rewriting it.
@@ -146,8 +149,11 @@ struct Manifest {
     dev_engines: Option<serde_json::Value>,
 }
 
+/// Manager, exact version and hash.
+type Pinned = (Manager, Option<String>, Option<Pin>);
+
 /// What the manifest in `level` pins: corepack's `packageManager`, else npm's `devEngines.packageManager`.
-fn pin(level: &Path) -> Option<(Manager, Option<String>)> {
+fn pin(level: &Path) -> Option<Pinned> {
     let bytes = std::fs::read(level.join("package.json")).ok()?;
     let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
     if let Some(text) = manifest.package_manager {
@@ -159,9 +165,10 @@ fn pin(level: &Path) -> Option<(Manager, Option<String>)> {
     named(engine.get("name")?.as_str()?, engine.get("version").and_then(|v| v.as_str()).unwrap_or(""))
 }
 
-fn named(name: &str, version: &str) -> Option<(Manager, Option<String>)> {
+fn named(name: &str, version: &str) -> Option<Pinned> {
+    let hash = version.split_once('+').map(|(_, hash)| Pin::new(hash));
     let version = exact(version);
-    Some((Manager::named(name, version.as_deref())?, version))
+    Some((Manager::named(name, version.as_deref())?, version, hash))
 }
 
 /// An exact version without the hash that corepack appends; ranges and addresses pin nothing.
@@ -216,6 +223,14 @@ mod tests {
         assert_eq!(choice(&files), (Manager::Pnpm, Some("12.21.0".into()), "".into(), "12.21.0"));
         let nearer = [files[0], ("wt/frontend/package.json", r#"{"packageManager":"npm@11.0.0"}"#)];
         assert_eq!(choice(&nearer), (Manager::Npm, Some("11.0.0".into()), "frontend".into(), "11"));
+    }
+
+    #[test]
+    fn the_hash_behind_the_version_is_kept() {
+        let dir = tree(&[("wt/package.json", r#"{"packageManager":"pnpm@9.1.0+sha512.ab"}"#)]);
+        let worktree = dir.path().join("wt");
+        let found = decide(&worktree, &worktree);
+        assert_eq!((found.pin.as_deref(), found.hash), (Some("9.1.0"), Some(Pin::new("sha512.ab"))));
     }
 
     #[test]

@@ -191,8 +191,13 @@ async fn missing_tools_are_named_with_what_to_install() {
     assert_eq!(run(&stage).await.unwrap_err().code(), Code::ConfigInvalid);
 }
 
-/// `npm install --prefix FOLDER pnpm@VERSION` that puts a program there which notes its calls.
+/// `npm pack` that writes a tarball `t`, and `npm install --prefix FOLDER` that puts a program there which notes its calls.
 const NPM: &str = r#"
+if [ "$1" = pack ]; then
+    while [ "$1" != --pack-destination ]; do shift; done
+    printf t > "$2/t.tgz"
+    exit
+fi
 while [ "$1" != --prefix ]; do shift; done
 mkdir -p "$2/node_modules/.bin"
 cat > "$2/node_modules/.bin/pnpm" <<'END'
@@ -207,20 +212,26 @@ async fn a_missing_manager_is_fetched_once_into_the_cache() {
     let stage = stage();
     std::fs::remove_file(stage.path("bin/pnpm")).unwrap();
     stage.program("npm", NPM);
+    stage.write("wt/package.json", r#"{"packageManager":"pnpm@12.20.9"}"#);
     let done = run(&stage).await.unwrap();
-    let bin = stage.path("cache/tools/pnpm-12.21.0/node_modules/.bin");
+    let bin = stage.path("cache/checked-tools/pnpm-12.20.9/node_modules/.bin");
     assert_eq!(done.fetched.as_ref(), Some(&bin));
-    assert_eq!(stage.told("fetching pnpm 12.21.0"), 2, "a note and a line of progress");
+    assert_eq!(stage.told("fetching pnpm 12.20.9"), 2, "a note and a line of progress");
     assert!(stage.calls()[0].starts_with("npm "));
-    assert!(stage.calls()[1].starts_with("fetched pnpm install"));
-    let left = std::fs::read_dir(stage.path("cache/tools")).unwrap().flatten();
+    assert!(stage.calls()[..2].iter().all(|call| call.contains("--ignore-scripts")), "{:?}", stage.calls());
+    assert!(stage.calls()[2].starts_with("fetched pnpm install"));
+    let left = std::fs::read_dir(stage.path("cache/checked-tools")).unwrap().flatten();
     assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with('.')));
 
     let again = run(&stage).await.unwrap();
     assert_eq!((again.worked, again.fetched), (false, Some(bin.clone())), "children need it every time");
     stage.write("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'\n# 2\n");
     run(&stage).await.unwrap();
-    assert_eq!(stage.calls().iter().filter(|call| call.starts_with("npm ")).count(), 1);
+    assert_eq!(
+        stage.calls().iter().filter(|call| call.starts_with("npm ")).count(),
+        2,
+        "pack and install, once"
+    );
     std::fs::remove_dir_all(stage.path("cache")).unwrap();
     assert!(run(&stage).await.unwrap().worked, "the cache may be emptied at any time");
     assert!(bin.is_dir());
@@ -233,10 +244,45 @@ async fn another_major_version_than_the_pinned_one_is_not_used() {
     stage.write("wt/package.json", r#"{"packageManager":"pnpm@10.34.9"}"#);
     let done = run(&stage).await.unwrap();
     assert_eq!(done.outcome, "pnpm 10.34.9");
-    assert_eq!(done.fetched, Some(stage.path("cache/tools/pnpm-10.34.9/node_modules/.bin")));
+    assert_eq!(done.fetched, Some(stage.path("cache/checked-tools/pnpm-10.34.9/node_modules/.bin")));
     assert!(stage.told("the project pins pnpm 10.34.9, installed is 12.21.0") > 0);
     stage.write("wt/package.json", r#"{"packageManager":"pnpm@12.0.1"}"#);
     assert_eq!(run(&stage).await.unwrap().fetched, None, "the same major will do");
+}
+
+#[tokio::test]
+async fn a_tool_without_the_hash_that_is_pinned_or_compiled_in_is_not_used() {
+    use sha2::Digest;
+    let stage = stage();
+    std::fs::remove_file(stage.path("bin/pnpm")).unwrap();
+    stage.program("npm", NPM);
+    let pin = |hash: &str| format!(r#"{{"packageManager":"pnpm@9.1.0+sha512.{hash}"}}"#);
+    let hash: String = sha2::Sha512::digest(b"t").iter().map(|byte| format!("{byte:02x}")).collect();
+    // Another repository fetched the same version before, without a hash.
+    stage.write("wt/package.json", r#"{"packageManager":"pnpm@9.1.0"}"#);
+    run(&stage).await.unwrap();
+    stage.write("wt/package.json", &pin("abcd"));
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.code(), Code::ToolMissing);
+    assert!(error.why().unwrap().contains("package.json pins"), "{:?}", error.why());
+    stage.write("wt/package.json", &pin(&hash));
+    run(&stage).await.unwrap();
+    stage.write("wt/package.json", "{}");
+    let error = run(&stage).await.unwrap_err();
+    assert!(error.why().unwrap().contains("devrun expects"), "{:?}", error.why());
+}
+
+#[tokio::test]
+async fn settings_of_the_repository_do_not_reach_the_fetch() {
+    let mut stage = stage();
+    std::fs::remove_file(stage.path("bin/pnpm")).unwrap();
+    stage.program("npm", &format!("echo \"registry=$npm_config_registry\" >> \"$CALLS\"\n{NPM}"));
+    stage.write("wt/package.json", r#"{"packageManager":"pnpm@9.1.0"}"#);
+    stage.write("wt/.npmrc", "registry=http://127.0.0.1:9/");
+    stage.env.insert("npm_config_registry".into(), "http://127.0.0.1:9/".into());
+    run(&stage).await.unwrap();
+    let seen: Vec<String> = stage.calls().into_iter().filter(|call| call.starts_with("registry=")).collect();
+    assert_eq!(seen, ["registry=", "registry="]);
 }
 
 #[test]
@@ -244,7 +290,7 @@ fn every_manager_is_told_to_leave_the_lock_file_alone() {
     let line = |manager, lockfile: Option<&str>| {
         let root = PathBuf::from("/w");
         let lockfile = lockfile.map(PathBuf::from);
-        command::arguments(&Choice { manager, pin: None, root, lockfile, fallback: "" }).join(" ")
+        command::arguments(&Choice { manager, pin: None, hash: None, root, lockfile, fallback: "" }).join(" ")
     };
     assert!(line(Manager::Pnpm, Some("/w/l")).starts_with("install --frozen-lockfile"));
     assert!(line(Manager::Pnpm, Some("/w/l")).ends_with("--ignore-workspace"), "nested in another checkout");
@@ -283,6 +329,7 @@ async fn real_pnpm_installs_a_workspace() {
     let path = std::env::var_os("PATH").unwrap();
     let plain = std::env::split_paths(&path).filter(|folder| !folder.join("pnpm").exists());
     stage.env.insert("PATH".into(), std::env::join_paths(plain).unwrap());
+    stage.ctx.env = stage.env.clone();
     stage.write("wt/package.json", r#"{"name":"root","private":true,"packageManager":"pnpm@12.21.0"}"#);
     stage.write("wt/pnpm-workspace.yaml", "packages:\n  - frontend\n");
     let member = |version| {

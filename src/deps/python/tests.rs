@@ -187,6 +187,7 @@ async fn a_list_is_installed_with_a_fetched_uv() {
     let first = run(&stage).await.unwrap();
     assert_eq!(first, Done { worked: true, outcome: "uv, 34 packages".into(), fetched: None });
     assert!(stage.calls()[0].contains("-m pip install"), "{:?}", stage.calls());
+    assert!(stage.calls()[0].contains("--require-hashes"), "{:?}", stage.calls());
     assert_eq!(stage.told("fetching uv"), 2);
     assert!(!run(&stage).await.unwrap().worked);
 }
@@ -206,6 +207,7 @@ async fn with_python(mut stage: Stage) -> Stage {
     let rest = std::env::split_paths(&path).filter(|folder| !folder.join("uv").exists());
     let all = std::iter::once(python.parent().unwrap().to_path_buf()).chain(rest);
     stage.env.insert("PATH".into(), std::env::join_paths(all).unwrap());
+    stage.ctx.env = stage.env.clone();
     stage
 }
 
@@ -248,7 +250,7 @@ async fn real_uv_is_fetched_and_follows_the_lock() {
         "[project]\nname = \"b\"\nversion = \"1\"\nrequires-python = \">=3.9\"\n",
     );
     let first = run(&stage).await.unwrap();
-    let bin = stage.path("cache/tools/uv-0.13.8/bin");
+    let bin = stage.path("cache/checked-tools/uv-0.13.8/bin");
     assert_eq!(first.fetched.as_ref(), Some(&bin));
     let lock = Cmd::new(bin.join("uv")).args(["lock", "--offline"]).only_env(&stage.env);
     lock.directory(stage.path("wt/backend")).ok().await.unwrap();

@@ -255,3 +255,37 @@ fn without_a_project_everything_is_local_and_that_is_said() {
     assert!(plan.stdout.contains("\"neon\""), "{plan}");
     assert_eq!(world.neon.take_calls(), [] as [Call; 0]);
 }
+
+#[test]
+fn a_file_cannot_send_the_key_of_another_place_to_its_host() {
+    let Some(world) = World::new("") else { return };
+    let main = world.sandbox.main();
+    let host = world.neon.host();
+    let with_host = format!("NEON_API_HOST={host}\nNEON_PROJECT_ID={}\n", crate::support::neon::PROJECT);
+    let devrun = |args: &[&str]| world.devrun(&main, args).env_remove("NEON_API_HOST");
+    for (file, local) in [
+        // The key is the user's own.
+        (with_host.clone(), String::new()),
+        // The key is in another file.
+        (with_host.clone(), format!("NEON_API_KEY={KEY}\n")),
+        // The file copies a secret that it does not hold.
+        (format!("{with_host}NEON_API_KEY=${{VICTIM}}\n"), String::new()),
+    ] {
+        world.sandbox.write(&main.join(".env"), &file);
+        world.sandbox.write(&main.join(".env.local"), &local);
+        for args in [&["db", "list"][..], &["db", "url"], &["up"]] {
+            let mut run = devrun(args).env("VICTIM", KEY);
+            if !file.contains("VICTIM") && local.is_empty() {
+                run = run.env("NEON_API_KEY", KEY);
+            }
+            let ended = run.run();
+            assert!(ended.stderr.contains("NEON_API_HOST in .env would decide"), "{ended}");
+            assert!(!format!("{ended}").contains(KEY), "{ended}");
+        }
+    }
+    assert_eq!(world.neon.take_calls(), [] as [Call; 0]);
+    world.sandbox.write(&main.join(".env.local"), "");
+    world.sandbox.write(&main.join(".env"), &format!("{with_host}NEON_API_KEY={KEY}\n"));
+    let listed = devrun(&["db", "list"]).run();
+    assert_eq!(listed.code, Some(0), "one file holds both: {listed}");
+}

@@ -1,0 +1,283 @@
+//! Takes secrets out of text that is about to be shown: the output of children, command lines, URLs.
+
+use std::ffi::OsStr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::error::Report;
+use crate::event::{Event, Events, ProcessState};
+
+/// Stands for a secret.
+const HIDDEN: &str = "***";
+
+/// Shorter values are too likely to be ordinary words; they are still hidden inside URLs.
+const SHORTEST: usize = 6;
+/// Values of lower-case letters only, up to this length, are taken for words: `postgres`, `changeme`.
+const LONGEST_WORD: usize = 10;
+
+/// Knows the secrets of one run.
+#[derive(Clone, Default)]
+pub struct Mask {
+    /// Longest first: one may be part of another.
+    secrets: Vec<String>,
+}
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mask")
+    }
+}
+
+impl Mask {
+    /// Hides the passwords of `urls` wherever they stand, unless they are plainly not secret: `postgres:postgres`.
+    pub fn of_urls<'a>(urls: impl IntoIterator<Item = &'a str>) -> Mask {
+        let mut mask = Mask::default();
+        urls.into_iter().for_each(|url| mask.learn_url(url));
+        mask.sorted()
+    }
+
+    /// Hides the values of the variables that are secret by name or value.
+    pub fn of_variables<N: AsRef<OsStr>, V: AsRef<OsStr>>(vars: impl IntoIterator<Item = (N, V)>) -> Mask {
+        let mut mask = Mask::default();
+        for (name, value) in vars {
+            let (name, value) = (name.as_ref().to_string_lossy(), value.as_ref().to_string_lossy());
+            if !is_secret(&name, &value) {
+                continue;
+            }
+            mask.learn_url(&value);
+            let is_word = value.len() <= LONGEST_WORD && value.chars().all(|c| c.is_ascii_lowercase());
+            // A URL without a password or the path of a file with credentials is no secret.
+            if value.len() >= SHORTEST && !is_word && !value.contains("://") && !value.starts_with('/') {
+                mask.secrets.push(value.into_owned());
+            }
+        }
+        mask.sorted()
+    }
+
+    fn learn_url(&mut self, url: &str) {
+        let userinfo = userinfo(url).and_then(|(range, _)| url[range].split_once(':'));
+        let Some((user, password)) = userinfo else { return };
+        let decoded = percent_decode_str(password).decode_utf8_lossy().into_owned();
+        let known = [password.to_string(), decoded].into_iter();
+        self.secrets.extend(known.filter(|secret| secret.len() >= SHORTEST && secret != user));
+    }
+
+    fn sorted(mut self) -> Mask {
+        self.secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.secrets.dedup();
+        self
+    }
+
+    /// Returns `report` without secrets.
+    #[must_use]
+    pub fn report(&self, report: Report) -> Report {
+        let apply = |text: String| self.apply(&text);
+        Report {
+            message: apply(report.message),
+            cause: report.cause.map(apply),
+            fix: report.fix.map(apply),
+            ..report
+        }
+    }
+
+    /// Returns a way to `events` on which secrets are taken out.
+    pub fn events(&self, events: &Events) -> Events {
+        let (mask, events) = (self.clone(), events.clone());
+        Events::new(move |event| events.send(mask.event(event)))
+    }
+
+    fn event(&self, event: Event) -> Event {
+        let apply = |text: String| self.apply(&text);
+        match event {
+            Event::Note(text) => Event::Note(apply(text)),
+            Event::Warning(text) => Event::Warning(apply(text)),
+            Event::StepStarted { step, doing } => Event::StepStarted { step, doing: apply(doing) },
+            Event::StepProgress { step, detail } => Event::StepProgress { step, detail: apply(detail) },
+            Event::StepDone { step, outcome, worked, took } => {
+                Event::StepDone { step, outcome: apply(outcome), worked, took }
+            }
+            Event::NotYet { name, answer } => Event::NotYet { name, answer: apply(answer) },
+            Event::Stopping { why, failure } => Event::Stopping { why: apply(why), failure },
+            Event::Failed(report) => Event::Failed(self.report(report)),
+            Event::Process { name, state } => {
+                let state = match state {
+                    ProcessState::Unready { why } => ProcessState::Unready { why: apply(why) },
+                    ProcessState::Stuck { said } => ProcessState::Stuck { said: said.map(apply) },
+                    ProcessState::Skipped { why } => ProcessState::Skipped { why: apply(why) },
+                    other => other,
+                };
+                Event::Process { name, state }
+            }
+            other => other,
+        }
+    }
+
+    /// `text` without passwords.
+    pub fn apply(&self, text: &str) -> String {
+        let mut text = hide_in_urls(text);
+        for secret in &self.secrets {
+            text = text.replace(secret, HIDDEN);
+        }
+        text
+    }
+}
+
+/// Returns true when a variable's name or value says that it is a secret.
+pub fn is_secret(name: &str, value: &str) -> bool {
+    /// Beginnings of keys that services give out: Stripe, Neon, GitHub, Slack, OpenAI and Anthropic, AWS, npm, GitLab.
+    const KEYS: [&str; 19] = [
+        "sk_live_",
+        "sk_test_",
+        "rk_live_",
+        "rk_test_",
+        "whsec_",
+        "napi_",
+        "ghp_",
+        "gho_",
+        "ghs_",
+        "github_pat_",
+        "xoxb-",
+        "xoxp-",
+        "sk-proj-",
+        "sk-ant-",
+        "AKIA",
+        "ASIA",
+        "npm_",
+        "glpat-",
+        "-----BEGIN ",
+    ];
+    let name = name.to_ascii_uppercase();
+    ["KEY", "TOKEN", "CREDENTIALS", "_PWD"].iter().any(|end| name.ends_with(end))
+        || ["PASSWORD", "PASSWD", "SECRET"].iter().any(|part| name.contains(part))
+        || KEYS.iter().any(|key| value.starts_with(key) && value.len() > key.len() + 3)
+        || (value.contains("://") && userinfo(value).is_some_and(|(range, _)| value[range].contains(':')))
+}
+
+/// `text` with every `://user:password@` as `://user:***@`, and every `password=…` likewise.
+pub fn hide_in_urls(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((range, end)) = userinfo(rest) {
+        let user = rest[range.clone()].split_once(':').map(|(user, _)| user.len());
+        match user {
+            Some(length) => {
+                shown.push_str(&rest[..=range.start + length]);
+                shown.push_str(HIDDEN);
+                shown.push_str(&rest[range.end..end]);
+            }
+            None => shown.push_str(&rest[..end]),
+        }
+        rest = &rest[end..];
+    }
+    shown.push_str(rest);
+    hide_parameters(&shown)
+}
+
+/// Where the `user:password` of the first URL in `text` stands, and where its authority ends.
+fn userinfo(text: &str) -> Option<(std::ops::Range<usize>, usize)> {
+    let start = text.find("://")? + 3;
+    let ends_authority = |c: char| c.is_whitespace() || "/?#\"'<>`".contains(c);
+    let end = text[start..].find(ends_authority).map_or(text.len(), |at| start + at);
+    let at = text[start..end].rfind('@').map_or(start, |at| start + at);
+    Some((start..at, end))
+}
+
+fn hide_parameters(text: &str) -> String {
+    const NAME: &str = "password=";
+    // Same length as the text: only ASCII letters change.
+    let lower = text.to_ascii_lowercase();
+    let mut shown = String::with_capacity(text.len());
+    let mut from = 0;
+    while let Some(at) = lower[from..].find(NAME) {
+        let value = from + at + NAME.len();
+        let length = text[value..].find(|c: char| c.is_whitespace() || "&;,\"')".contains(c));
+        let end = length.map_or(text.len(), |length| value + length);
+        shown.push_str(&text[from..value]);
+        shown.push_str(if end > value { HIDDEN } else { "" });
+        from = end;
+    }
+    shown.push_str(&text[from..]);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mask(url: &str) -> Mask {
+        Mask::of_urls([url, url])
+    }
+
+    #[test]
+    fn secrets_of_variables_are_hidden_and_words_are_not() {
+        let vars = [
+            ("API_TOKEN", "tok-12345"),
+            ("LONGER_TOKEN", "tok-12345-more"),
+            ("POSTGRES_PASSWORD", "postgres"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "/home/u/key.json"),
+            ("DATABASE_URL", "postgresql://app:s%40cret9@h/d"),
+            ("STRIPE", "sk_live_abcdef"),
+            ("PLAIN", "not-secret"),
+        ];
+        let known = Mask::of_variables(vars);
+        let said = "tok-12345-more tok-12345 postgres /home/u/key.json s@cret9 sk_live_abcdef not-secret";
+        assert_eq!(known.apply(said), "*** *** postgres /home/u/key.json *** *** not-secret");
+        let report = Report::new(crate::error::Code::NotReady, "tok-12345")
+            .with_cause("tok-12345")
+            .with_fix("tok-12345");
+        let masked = known.report(report);
+        let texts = [Some(masked.message), masked.cause, masked.fix];
+        assert!(texts.iter().all(|text| text.as_deref() == Some(HIDDEN)), "{texts:?}");
+    }
+
+    #[test]
+    fn names_and_values_that_are_secret_are_known() {
+        for (name, value) in
+            [("MYSQL_PWD", "x"), ("STRIPE", "sk_live_abcdef"), ("GH", "ghp_abcdef"), ("U", "a://b:c@d")]
+        {
+            assert!(is_secret(name, value), "{name}");
+        }
+        for (name, value) in
+            [("PWD", "/w"), ("OLDPWD", "/w"), ("A", "sk_live_"), ("U", "http://localhost:3000/@x")]
+        {
+            assert!(!is_secret(name, value), "{name}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_urls_and_parameters_are_hidden() {
+        for (text, shown) in [
+            ("to postgresql://me:pw@h:5/d?x=1, then", "to postgresql://me:***@h:5/d?x=1, then"),
+            ("'postgresql+psycopg://me:p@w@h/d' http://a/b", "'postgresql+psycopg://me:***@h/d' http://a/b"),
+            ("http://localhost:3000/@id and x@y.z", "http://localhost:3000/@id and x@y.z"),
+            ("host=h password=pw dbname=d", "host=h password=*** dbname=d"),
+            ("PGPASSWORD=pw psql", "PGPASSWORD=*** psql"),
+            ("https://token@host/", "https://token@host/"),
+            ("://", "://"),
+        ] {
+            assert_eq!(hide_in_urls(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_known_password_is_hidden_wherever_it_stands() {
+        let known = mask("postgresql://me:s%40cret9@h/d");
+        assert_eq!(known.apply("got s@cret9 or s%40cret9"), "got *** or ***");
+        assert_eq!(mask("postgresql://postgres:postgres@h/d").apply("in postgres"), "in postgres");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_around_it_saves_the_password(before in "[ -~é]{0,20}", after in "[ -~é]{0,20}") {
+            let shown = mask("postgresql://me:Xsecret5@h/d").apply(&format!("{before}Xsecret5{after}"));
+            prop_assert!(!shown.contains("Xsecret5"), "{}", shown);
+        }
+
+        #[test]
+        fn text_without_secrets_stays(text in "[a-z :/.é]{0,40}") {
+            prop_assert_eq!(hide_in_urls(&text), text);
+        }
+    }
+}
