@@ -2,7 +2,21 @@
 //!
 //! Values only here; the rules are in the files below this module.
 
-use super::facts::Spot;
+use std::path::Path;
+
+use super::facts::{Facts, Spot};
+use super::parts::Parts;
+
+/// Returns the text of a file of the worktree, relative to its top; `None` when it cannot be read.
+pub type Source<'a> = &'a dyn Fn(&Path) -> Option<String>;
+
+/// Binds the variables of `facts` that name the shared copy of the product to the ports and the database of the worktree
+/// that runs `parts`. `source` gives the few files that decide what no fact states: package manifests, `alembic.ini` and
+/// `env.py`, modules that make a database engine.
+pub fn bind(facts: &Facts, parts: &Parts, source: Source<'_>) -> Contract {
+    let _ = (facts, parts, source);
+    Contract::default()
+}
 
 /// All that the repository's own words decide about the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,10 +83,16 @@ pub struct Remark {
 pub enum RemarkKind {
     /// An address in code that no variable can change, and that devrun does not redirect.
     FixedAddress,
+    /// An address in code that no variable can change; connections of Node processes to it are redirected.
+    Redirected,
+    /// A variable whose meaning the rules cannot decide.
+    Undecided,
+    /// A database that the code names by other means than a variable.
+    FixedDatabase,
     /// A variable that names a remote Postgres.
     RemoteDatabase,
     /// A key that only a person has.
     MissingKey,
-    /// A variable that devrun filled.
+    /// Variables that devrun filled, and the file that it took them from.
     Filled,
 }
