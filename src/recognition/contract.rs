@@ -2,6 +2,26 @@
 //!
 //! Values only here; the rules are in the files below this module.
 
+mod address;
+mod addresses;
+mod alembic;
+mod database;
+mod draft;
+mod driver;
+mod evidence;
+mod family;
+mod fixed;
+#[cfg(test)]
+mod kit;
+mod names;
+mod origins;
+mod owners;
+mod pgurl;
+#[cfg(test)]
+mod properties;
+mod redis;
+mod required;
+
 use std::path::Path;
 
 use super::facts::{Facts, Spot};
@@ -14,8 +34,21 @@ pub type Source<'a> = &'a dyn Fn(&Path) -> Option<String>;
 /// that runs `parts`. `source` gives the few files that decide what no fact states: package manifests, `alembic.ini` and
 /// `env.py`, modules that make a database engine.
 pub fn bind(facts: &Facts, parts: &Parts, source: Source<'_>) -> Contract {
-    let _ = (facts, parts, source);
-    Contract::default()
+    let evidence = evidence::Evidence::new(facts, parts);
+    let views = evidence.views();
+    let drivers = driver::Drivers::new(facts, source);
+    let mut draft = draft::Draft::default();
+    // The first rule that binds a variable decides.
+    database::bind(&evidence, &views, &drivers, &mut draft);
+    family::bind(&evidence, &views, &mut draft);
+    redis::bind(&evidence, &views, &mut draft);
+    origins::bind(&evidence, &views, &mut draft);
+    addresses::bind(&evidence, &views, &mut draft);
+    addresses::bind_unset(&evidence, &views, &mut draft);
+    required::bind(&evidence, &views, &mut draft);
+    alembic::report(facts, source, &mut draft);
+    fixed::report(&evidence, &mut draft);
+    draft.finish(&evidence, &views)
 }
 
 /// All that the repository's own words decide about the environment.
@@ -79,7 +112,7 @@ pub struct Remark {
 }
 
 /// What kind of fact a remark states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RemarkKind {
     /// An address in code that no variable can change, and that devrun does not redirect.
     FixedAddress,

@@ -1,0 +1,308 @@
+//! Meanings of variable names: whose address, which list, which kind of secret.
+//!
+//! Names decide only where values cannot: of two parts with one usual port, and of variables without a value.
+
+/// A side of the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Serves the API.
+    Backend,
+    /// Serves the pages.
+    Frontend,
+}
+
+/// Prefixes that a bundler asks for; they say who may read the variable, not what it means.
+const BUNDLERS: &[&str] = &["NEXT_PUBLIC_", "REACT_APP_", "NUXT_PUBLIC_", "EXPO_PUBLIC_", "VITE_", "PUBLIC_"];
+
+/// Words of an address of the API.
+const API: &[&str] = &["API", "BACKEND", "FASTAPI", "SERVER"];
+
+/// Words of an address of the pages.
+const PAGES: &[&str] = &[
+    "FRONTEND",
+    "WEB",
+    "WEBSITE",
+    "WEBAPP",
+    "APP",
+    "CLIENT",
+    "UI",
+    "SITE",
+    "NEXTAUTH",
+    "DASHBOARD",
+    "PORTAL",
+];
+
+/// Words that end or qualify the name of an address without a meaning of their own.
+const FILLERS: &[&str] = &[
+    "URL",
+    "URI",
+    "ORIGIN",
+    "ENDPOINT",
+    "ROOT",
+    "BASE",
+    "BASEURL",
+    "HOST",
+    "HTTP",
+    "REST",
+    "WS",
+    "WEBSOCKET",
+    "SOCKET",
+    "INTERNAL",
+    "EXTERNAL",
+    "PUBLIC",
+    "LOCAL",
+    "DEV",
+    "DEFAULT",
+    "SSR",
+    "SIDE",
+    "PROXY",
+    "TARGET",
+    "GATEWAY",
+    "PYTHON",
+    "SERVICE",
+    "ADDRESS",
+    "V1",
+    "NEXT",
+    "PATH",
+    "MAIN",
+    "CORE",
+];
+
+/// Variables that hold the one origin of the pages.
+const ORIGIN: &[&str] = &[
+    "FRONTEND_URL",
+    "FRONTEND_HOST",
+    "FRONTEND_ORIGIN",
+    "FRONTEND_BASE_URL",
+    "NEXTAUTH_URL",
+    "AUTH_URL",
+    "APP_ORIGIN",
+    "APP_URL",
+    "APP_BASE_URL",
+    "BETTER_AUTH_URL",
+    "SITE_URL",
+    "CLIENT_URL",
+    "CLIENT_ORIGIN",
+    "WEB_URL",
+    "WEBSITE_URL",
+    "WEB_APP_URL",
+    "WEBAPP_URL",
+    "UI_URL",
+];
+
+/// Returns the words of the name, in upper case.
+pub(super) fn words(name: &str) -> Vec<String> {
+    name.split('_').filter(|word| !word.is_empty()).map(str::to_uppercase).collect()
+}
+
+/// Returns the name without the prefix of a bundler.
+fn bare(name: &str) -> &str {
+    BUNDLERS.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+}
+
+fn has(words: &[String], any: &[&str]) -> bool {
+    words.iter().any(|word| any.contains(&word.as_str()))
+}
+
+/// Returns the side whose address the name means; the API when words of both are in it (`WEB_API_URL`).
+pub(super) fn side(name: &str) -> Option<Side> {
+    let words = words(bare(name));
+    if has(&words, API) {
+        Some(Side::Backend)
+    } else if has(&words, PAGES) {
+        Some(Side::Frontend)
+    } else {
+        None
+    }
+}
+
+/// True when the name plainly means the address of the product's own API: every word of it belongs to such a name, so
+/// that `OPENAI_API_BASE_URL` does not.
+pub(super) fn is_backend_address(name: &str) -> bool {
+    let words = words(bare(name));
+    let ends = has(
+        &words,
+        &["URL", "URI", "ORIGIN", "ENDPOINT", "ROOT", "BASE", "BASEURL", "HOST", "TARGET", "ADDRESS"],
+    );
+    let known = |word: &String| {
+        [API, FILLERS].concat().contains(&word.as_str()) || ["CLIENT", "APP", "WEB"].contains(&word.as_str())
+    };
+    ends && has(&words, API) && words.iter().all(known)
+}
+
+/// True when an address under that name is for a WebSocket.
+pub(super) fn is_socket_address(name: &str) -> bool {
+    has(&words(name), &["WS", "WSS", "WEBSOCKET", "SOCKET"])
+}
+
+/// True when the value is a host without scheme and port, by the name.
+pub(super) fn is_host(name: &str) -> bool {
+    words(name).last().is_some_and(|word| word == "HOST" || word == "HOSTNAME")
+}
+
+/// True when the value is a port alone, by the name.
+pub(super) fn is_port(name: &str) -> bool {
+    words(name).last().is_some_and(|word| word == "PORT")
+}
+
+/// True when the variable holds the one origin of the pages.
+pub(super) fn is_page_origin(name: &str) -> bool {
+    ORIGIN.contains(&bare(name))
+}
+
+/// True when the variable holds the origins that an API allows.
+pub(super) fn is_origin_list(name: &str) -> bool {
+    let words = words(name);
+    has(&words, &["ORIGINS"])
+        || (has(&words, &["CORS"]) && has(&words, &["ORIGIN", "ALLOWED", "ALLOW", "URLS"]))
+}
+
+/// True when the value is a key that the product signs or encrypts with, which any random text can be.
+pub(super) fn is_signing_key(name: &str) -> bool {
+    let words = words(bare(name));
+    let last = words.last().map(String::as_str).unwrap_or_default();
+    let product = [
+        "SECRET",
+        "JWT",
+        "NEXTAUTH",
+        "AUTH",
+        "BETTER",
+        "SESSION",
+        "SIGNING",
+        "ENCRYPTION",
+        "COOKIE",
+        "CSRF",
+        "APP",
+        "KEY",
+        "TOKEN",
+        "ACCESS",
+        "REFRESH",
+        "API",
+        "DJANGO",
+        "FLASK",
+        "BACKEND",
+        "HASH",
+        "SALT",
+        "RESET",
+        "VERIFICATION",
+        "PASSWORD",
+        "USER",
+        "MANAGER",
+        "SERVER",
+        "SECURITY",
+        "APPLICATION",
+        "FERNET",
+        "INTERNAL",
+    ];
+    let secret = match last {
+        "SECRET" => true,
+        "KEY" => has(&words, &["SECRET", "SIGNING", "ENCRYPTION", "JWT", "SESSION", "COOKIE", "FERNET"]),
+        _ => false,
+    };
+    secret && words.iter().all(|word| product.contains(&word.as_str()))
+}
+
+/// True when a person has to type the value, so that random bytes would lock the person out.
+pub(super) fn is_typed(name: &str) -> bool {
+    let words = words(name);
+    has(&words, &["PASSWORD", "PASS", "PWD", "PIN"]) && !is_signing_key(name)
+}
+
+/// True when the value is a key that some other company gives out.
+pub(super) fn is_foreign_key(name: &str) -> bool {
+    let words = words(bare(name));
+    let last = words.last().map(String::as_str).unwrap_or_default();
+    !is_signing_key(name)
+        && !is_typed(name)
+        && (matches!(last, "KEY" | "TOKEN" | "SECRET" | "DSN" | "APIKEY" | "SID")
+            || name.ends_with("CLIENT_ID")
+            || name.ends_with("PUBLISHABLE_KEY"))
+}
+
+/// True when the value stands for something that a person has to fill in.
+pub(super) fn is_placeholder(value: &str) -> bool {
+    let lower = value.trim().to_lowercase();
+    let marks = [
+        "your",
+        "changeme",
+        "change-me",
+        "change_me",
+        "changethis",
+        "replace",
+        "xxx",
+        "placeholder",
+        "todo",
+        "<",
+        "...",
+        "example.com",
+        "insert",
+        "fill",
+        "put-",
+        "put_",
+    ];
+    lower.is_empty()
+        || marks.iter().any(|mark| lower.contains(mark))
+        || lower.chars().all(|c| c == '*' || c == 'x')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_own_api_are_plain_and_names_of_other_companies_are_not() {
+        for name in [
+            "NEXT_PUBLIC_API_URL",
+            "VITE_API_URL",
+            "API_BASE_URL",
+            "BACKEND_URL",
+            "API_INTERNAL_URL",
+            "FASTAPI_INTERNAL_URL",
+            "NEXT_PUBLIC_API_ROOT",
+            "NEXT_PUBLIC_BACKEND_BASE_URL",
+            "REACT_APP_API_URL",
+            "API_ORIGIN",
+            "BACKEND_API_URL",
+        ] {
+            assert!(is_backend_address(name), "{name}");
+        }
+        for name in
+            ["OPENAI_API_BASE_URL", "STRIPE_API_URL", "NEXT_PUBLIC_BASE_URL", "API_KEY", "SUPABASE_URL"]
+        {
+            assert!(!is_backend_address(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn signing_keys_are_random_and_passwords_and_keys_of_other_companies_are_not() {
+        for name in [
+            "SECRET_KEY",
+            "JWT_SECRET",
+            "NEXTAUTH_SECRET",
+            "AUTH_SECRET",
+            "JWT_SECRET_KEY",
+            "COOKIE_SIGNING_KEY",
+        ] {
+            assert!(is_signing_key(name) && !is_foreign_key(name), "{name}");
+        }
+        for name in [
+            "STRIPE_SECRET_KEY",
+            "OPENAI_API_KEY",
+            "GOOGLE_CLIENT_SECRET",
+            "SENTRY_DSN",
+            "AWS_SECRET_ACCESS_KEY",
+        ] {
+            assert!(!is_signing_key(name) && is_foreign_key(name), "{name}");
+        }
+        assert!(is_typed("FIRST_SUPERUSER_PASSWORD") && !is_signing_key("FIRST_SUPERUSER_PASSWORD"));
+        assert!(!is_signing_key("JWT_PRIVATE_KEY"));
+    }
+
+    #[test]
+    fn the_side_of_a_name_ignores_the_prefix_of_the_bundler() {
+        assert_eq!(side("REACT_APP_BASE"), None);
+        assert_eq!(side("NEXT_PUBLIC_APP_URL"), Some(Side::Frontend));
+        assert_eq!(side("WEB_API_URL"), Some(Side::Backend));
+        assert_eq!(side("NEXTAUTH_URL"), Some(Side::Frontend));
+    }
+}

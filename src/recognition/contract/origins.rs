@@ -1,0 +1,230 @@
+//! Adds this worktree's origins to variables that hold a list of them.
+
+use super::super::facts::Reader;
+use super::super::parts::Kind;
+use super::Reason;
+use super::address::{Address, is_loopback, literal};
+use super::draft::Draft;
+use super::evidence::{Evidence, Strength, Value, View};
+use super::names::is_origin_list;
+use super::owners::{Owner, owner};
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// `["a","b"]`.
+    Json,
+    /// `a,b`, with what stands between two items.
+    Separated(&'static str),
+}
+
+/// Binds each list that has an address of a part in it, and each list of allowed origins that is empty.
+pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut Draft) {
+    for view in views {
+        if !(is_list(view) && (view.part.is_some() || !view.values.is_empty())) {
+            continue;
+        }
+        if let Some((text, value)) =
+            view.deciding().iter().find_map(|value| Some((extended(evidence, view, value)?, value)))
+        {
+            draft.bind(view, text, Reason::Origins, value.at);
+        } else if view.person().is_none() && is_origin_list(view.name) && view.part.is_some() {
+            empty(evidence, view, draft);
+        }
+    }
+}
+
+fn is_list(view: &View<'_>) -> bool {
+    let looks = |value: &Value<'_>| {
+        let text = value.text;
+        text.starts_with('[') || (text.contains(',') && text.contains("://"))
+    };
+    is_origin_list(view.name) || view.reads.iter().any(|read| read.list) || view.values.iter().any(looks)
+}
+
+/// The list with this worktree's addresses added; `None` when no address of a part is in it.
+fn extended(evidence: &Evidence<'_>, view: &View<'_>, value: &Value<'_>) -> Option<String> {
+    let (mut items, form) = parse(value.text)?;
+    // A binding is printed, so that it holds nothing that a person may have meant for no other eyes.
+    if value.strength == Strength::Person && items.iter().any(|item| item.contains(['@', '?', '#'])) {
+        return None;
+    }
+    let addresses: Vec<Address<'_>> = items
+        .iter()
+        .filter_map(|item| Address::parse(item))
+        .filter(|address| address.scheme.is_some())
+        .collect();
+    let mut added = Vec::new();
+    for address in &addresses {
+        match owner(evidence, view.name, view.part, address) {
+            Owner::Part(part) => added.push(address.at(&evidence.part(part).name)),
+            Owner::Several(parts) => {
+                added.extend(parts.iter().map(|part| address.at(&evidence.part(*part).name)));
+            }
+            Owner::Other => {}
+        }
+    }
+    let local: Vec<&Address<'_>> = addresses.iter().filter(|address| is_loopback(address.host)).collect();
+    if added.is_empty() && (local.is_empty() || !is_origin_list(view.name)) {
+        return None;
+    }
+    if addresses.iter().all(Address::is_origin) && is_origin_list(view.name) {
+        let slash =
+            if !local.is_empty() && local.iter().all(|address| address.rest == "/") { "/" } else { "" };
+        added.extend(origins(evidence, local.iter().any(|address| address.host == "127.0.0.1"), slash));
+    }
+    items = items.iter().map(|item| literal(item)).collect();
+    for item in added {
+        if !items.contains(&item) {
+            items.push(item);
+        }
+    }
+    Some(write(&items, form))
+}
+
+/// The origins of every frontend, under `localhost` and, where wanted, under `127.0.0.1`.
+fn origins(evidence: &Evidence<'_>, numeric: bool, slash: &str) -> Vec<String> {
+    let hosts = if numeric { vec!["localhost", "127.0.0.1"] } else { vec!["localhost"] };
+    let frontends = evidence.with_port(Kind::Frontend);
+    let of = |part: &usize| {
+        let name = &evidence.part(*part).name;
+        hosts.iter().map(|host| format!("http://{host}:${{ports.{name}}}{slash}")).collect::<Vec<_>>()
+    };
+    frontends.iter().flat_map(of).collect()
+}
+
+/// A list of allowed origins without any value, or with none that is local: the page would be refused.
+fn empty(evidence: &Evidence<'_>, view: &View<'_>, draft: &mut Draft) {
+    let added = origins(evidence, false, "");
+    let Some(at) = view.at() else { return };
+    if added.is_empty() {
+        return;
+    }
+    let (mut items, form) = match view.values.first() {
+        Some(value) => match parse(value.text) {
+            // `*` allows every origin already.
+            Some((items, form)) if items.iter().all(|item| Address::parse(item).is_some()) => (items, form),
+            _ => return,
+        },
+        None if view.reads.iter().any(|read| read.by == Reader::Settings) => (Vec::new(), Form::Json),
+        None => (Vec::new(), Form::Separated(",")),
+    };
+    items = items.iter().map(|item| literal(item)).collect();
+    items.extend(added);
+    draft.bind(view, write(&items, form), Reason::Origins, at);
+}
+
+fn parse(text: &str) -> Option<(Vec<String>, Form)> {
+    if text.starts_with('[') {
+        return Some((serde_json::from_str::<Vec<String>>(text).ok()?, Form::Json));
+    }
+    let (split, between) = match text {
+        _ if text.contains(", ") => (',', ", "),
+        _ if text.contains(',') => (',', ","),
+        _ if text.contains("; ") || text.contains(';') => (';', ";"),
+        _ if text.contains(' ') => (' ', " "),
+        _ => (',', ","),
+    };
+    let items =
+        text.split(split).map(str::trim).filter(|item| !item.is_empty()).map(str::to_string).collect();
+    Some((items, Form::Separated(between)))
+}
+
+fn write(items: &[String], form: Form) -> String {
+    match form {
+        Form::Json => serde_json::Value::from(items.to_vec()).to_string(),
+        Form::Separated(between) => items.join(between),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::facts::Read;
+    use super::super::kit::{Repo, part};
+    use super::*;
+
+    fn value(line: &str) -> Option<String> {
+        let name = line.split('=').next().unwrap();
+        let repo = Repo::new().env("backend/.env.example", line).reads("backend/app/settings.py", &[name]);
+        repo.bind().value(name).map(str::to_string)
+    }
+
+    #[test]
+    fn this_worktrees_origin_is_added_in_the_form_of_the_list() {
+        let pairs = [
+            (
+                "CORS_ORIGINS=http://localhost:3000",
+                "http://localhost:3000,http://localhost:${ports.frontend}",
+            ),
+            (
+                "CORS_ORIGINS=[\"http://localhost:3000\", \"https://a.example.net\"]",
+                "[\"http://localhost:3000\",\"https://a.example.net\",\"http://localhost:${ports.frontend}\"]",
+            ),
+            (
+                "ALLOWED_ORIGINS=http://localhost:3000, http://127.0.0.1:3000",
+                "http://localhost:3000, http://127.0.0.1:3000, http://localhost:${ports.frontend}, http://127.0.0.1:${ports.frontend}",
+            ),
+            (
+                "CORS_ORIGINS=http://localhost:3000/",
+                "http://localhost:3000/,http://localhost:${ports.frontend}/",
+            ),
+            (
+                "REDIRECTS=http://localhost:3000/done,https://a.example.net/done",
+                "http://localhost:3000/done,https://a.example.net/done,http://localhost:${ports.frontend}/done",
+            ),
+        ];
+        for (line, expected) in pairs {
+            assert_eq!(value(line).as_deref(), Some(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_frontend_is_allowed() {
+        let contract = Repo::new()
+            .part(part("admin", Kind::Frontend, "vite", &[5173]))
+            .env("backend/.env.example", "BACKEND_CORS_ORIGINS=[\"http://localhost:5173\"]")
+            .reads("backend/app/settings.py", &["BACKEND_CORS_ORIGINS"])
+            .bind();
+        assert_eq!(
+            contract.value("BACKEND_CORS_ORIGINS"),
+            Some(
+                "[\"http://localhost:5173\",\"http://localhost:${ports.admin}\",\"http://localhost:${ports.frontend}\"]"
+            )
+        );
+    }
+
+    #[test]
+    fn a_list_that_allows_all_or_holds_other_things_stays() {
+        // The setting is required, so that the example's value fills it, unchanged.
+        assert_eq!(value("CORS_ORIGINS=*").as_deref(), Some("*"));
+        assert_eq!(value("CORS_ORIGINS=[\"*\"]").as_deref(), Some("[\"*\"]"));
+        assert_eq!(value("FEATURES=[\"a\",\"b\"]").as_deref(), Some("[\"a\",\"b\"]"));
+    }
+
+    #[test]
+    fn a_setting_without_any_origin_gets_this_worktrees() {
+        let read = |by: Reader| Read {
+            name: "CORS_ORIGINS".to_string(),
+            aliases: Vec::new(),
+            at: super::super::kit::spot("backend/app/settings.py", 3),
+            by,
+            required: false,
+            default: None,
+            min_length: None,
+            refused: Vec::new(),
+            list: true,
+        };
+        let value = |by| Repo::new().read(read(by)).bind().value("CORS_ORIGINS").map(str::to_string);
+        assert_eq!(value(Reader::Settings).as_deref(), Some("[\"http://localhost:${ports.frontend}\"]"));
+        assert_eq!(value(Reader::Python).as_deref(), Some("http://localhost:${ports.frontend}"));
+    }
+
+    #[test]
+    fn a_persons_list_of_other_machines_stays() {
+        let contract = Repo::new()
+            .env("backend/.env", "CORS_ORIGINS=https://a.example.net")
+            .reads("backend/app/settings.py", &["CORS_ORIGINS=http://localhost:3000"])
+            .bind();
+        assert_eq!(contract.bindings, []);
+    }
+}

@@ -1,0 +1,121 @@
+//! Values that are URLs of a Postgres, or of another database.
+
+use super::address::is_loopback;
+
+/// The pieces of a Postgres URL that a binding keeps, and its hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PgUrl<'a> {
+    /// `postgresql`, `postgres`, `postgresql+asyncpg` and so on.
+    pub(super) scheme: &'a str,
+    /// Hosts with their ports, separated by commas; empty for the local socket.
+    hosts: &'a str,
+    query: &'a str,
+}
+
+impl<'a> PgUrl<'a> {
+    /// Reads a value; `None` when it is no URL of a Postgres.
+    pub(super) fn parse(value: &'a str) -> Option<Self> {
+        let (scheme, after) = value.trim().split_once("://")?;
+        let known = ["postgres", "postgresql"].contains(&scheme.split('+').next()?);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+_".contains(c);
+        if !known || !scheme.chars().all(plain) {
+            return None;
+        }
+        // A password with an unescaped `/` or `?` in it ends at the last `@`.
+        let start = after.rfind('@').map_or(0, |at| at + 1);
+        let place = &after[start..];
+        let hosts = &place[..place.find(['/', '?']).unwrap_or(place.len())];
+        let query = place.split_once('?').map_or("", |(_, query)| query);
+        Some(PgUrl { scheme, hosts, query: query.split('#').next().unwrap_or_default() })
+    }
+
+    /// True when every host is this machine, or a name without a dot, which only containers have.
+    pub(super) fn is_local(&self) -> bool {
+        let host = |text: &'a str| match text.find(']') {
+            Some(end) => &text[..=end],
+            None => text.split(':').next().unwrap_or_default(),
+        };
+        self.hosts.split(',').map(host).all(|host| is_loopback(host) || !host.contains(['.', ':']))
+    }
+
+    /// The parameters that stay: of a local server all but those that say where it is and who asks, of a remote one only
+    /// the schema. Starts with `?`, or is empty. One with characters that a query has only when they are escaped is left out.
+    pub(super) fn kept_query(&self) -> String {
+        let place = [
+            "host", "hostaddr", "port", "user", "username", "password", "dbname", "database", "service",
+            "passfile",
+        ];
+        let secret = |key: &str| {
+            ["pass", "secret", "token", "key", "cert"].iter().any(|word| key.to_lowercase().contains(word))
+        };
+        let mine = |key: &str| {
+            !place.contains(&key)
+                && !secret(key)
+                && !key.starts_with("ssl")
+                && key != "channel_binding"
+                && key != "pgbouncer"
+        };
+        let kept: Vec<&str> = self
+            .query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .filter(|pair| {
+                let key = pair.split('=').next().unwrap_or_default();
+                let plain = pair.chars().all(|c| c.is_ascii_alphanumeric() || "_=%.+-:/~@".contains(c));
+                plain && if self.is_local() { mine(key) } else { key == "schema" }
+            })
+            .collect();
+        if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) }
+    }
+}
+
+/// The name of a database that is no Postgres, when the value is a URL of one.
+pub(super) fn other_database(value: &str) -> Option<&'static str> {
+    let scheme = value.trim().split(':').next()?.split('+').next()?.to_lowercase();
+    Some(match scheme.as_str() {
+        "sqlite" | "file" | "sqlite3" => "SQLite",
+        "mysql" | "mariadb" => "MySQL",
+        "mongodb" => "MongoDB",
+        "mssql" | "sqlserver" => "SQL Server",
+        "oracle" => "Oracle",
+        "libsql" => "libSQL",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scheme_and_parameters_stay_and_the_place_does_not() {
+        let url = PgUrl::parse("postgresql+asyncpg://u:p@ss/w@localhost:5432/app?schema=public&sslmode=require&password=x&host=/run").unwrap();
+        assert_eq!(url.scheme, "postgresql+asyncpg");
+        assert!(url.is_local());
+        assert_eq!(url.kept_query(), "?schema=public");
+    }
+
+    #[test]
+    fn a_name_without_a_dot_is_a_container_and_a_name_with_one_is_another_machine() {
+        for local in [
+            "postgres://db/app",
+            "postgresql:///app",
+            "postgres://u:p@127.0.0.1:1/x",
+            "postgresql://[::1]:5432/x",
+        ] {
+            assert!(PgUrl::parse(local).unwrap().is_local(), "{local}");
+        }
+        let remote =
+            PgUrl::parse("postgres://u:p@ep-x.neon.tech/db?sslmode=require&channel_binding=require").unwrap();
+        assert!(!remote.is_local());
+        assert_eq!(remote.kept_query(), "");
+    }
+
+    #[test]
+    fn other_schemes_are_no_postgres() {
+        assert_eq!(PgUrl::parse("mysql://localhost/x"), None);
+        assert_eq!(PgUrl::parse("postgresql"), None);
+        assert_eq!(other_database("sqlite+aiosqlite:///./app.db"), Some("SQLite"));
+        assert_eq!(other_database("postgresql://x"), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! Binds variables that hold the address of the repository's own Redis.
+
+use super::super::parts::Kind;
+use super::Reason;
+use super::address::{is_loopback, literal};
+use super::draft::Draft;
+use super::evidence::{Evidence, Value, View};
+use super::names::words;
+
+/// Binds each Redis URL of a local server, and `REDIS_HOST`, `REDIS_PORT`, when the worktree has a Redis.
+pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut Draft) {
+    let services = evidence.parts.processes.iter().filter(|part| part.kind == Kind::Service);
+    let Some(redis) =
+        services.into_iter().find(|part| part.name.contains("redis") || part.name.contains("valkey"))
+    else {
+        return;
+    };
+    let port = format!("${{ports.{}}}", redis.name);
+    for view in views {
+        if let Some((value, text)) =
+            view.deciding().iter().find_map(|value| Some((value, url(value, &port)?)))
+        {
+            draft.bind(view, text, Reason::Redis, value.at);
+            continue;
+        }
+        let Some(at) = view.at().filter(|_| !view.reads.is_empty()) else { continue };
+        let Some(piece) = piece(view.name) else { continue };
+        let remote = view.person().is_some_and(|value| !is_here(evidence, value.text));
+        match piece {
+            Piece::Url if view.values.is_empty() => {
+                draft.bind(view, format!("redis://localhost:{port}/0"), Reason::Redis, at);
+            }
+            Piece::Host if !remote => draft.bind(view, "localhost".to_string(), Reason::Redis, at),
+            Piece::Port if is_local(evidence, view) => draft.bind(view, port.clone(), Reason::Redis, at),
+            // The worktree's server asks for none, and refuses a client that sends one.
+            Piece::Password if is_local(evidence, view) && !view.values.is_empty() => {
+                draft.bind(view, String::new(), Reason::Redis, at);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Piece {
+    Url,
+    Host,
+    Port,
+    Password,
+}
+
+fn piece(name: &str) -> Option<Piece> {
+    let words = words(name);
+    if !words.iter().any(|word| word == "REDIS") {
+        return None;
+    }
+    Some(match words.last()?.as_str() {
+        "URL" | "URI" | "DSN" => Piece::Url,
+        "HOST" | "HOSTNAME" | "SERVER" => Piece::Host,
+        "PORT" => Piece::Port,
+        "PASSWORD" | "PASS" => Piece::Password,
+        _ => return None,
+    })
+}
+
+/// True when the host that stands beside the variable is this machine's or a container's.
+fn is_local(evidence: &Evidence<'_>, view: &View<'_>) -> bool {
+    let stem = view.name.rsplit_once('_').map_or("", |(stem, _)| stem);
+    evidence.person_of(&format!("{stem}_HOST"), view.part).is_none_or(|host| is_here(evidence, host))
+}
+
+fn is_here(evidence: &Evidence<'_>, host: &str) -> bool {
+    is_loopback(host) || evidence.facts.services.iter().any(|service| service.name == host)
+}
+
+/// The same URL at this worktree's Redis: number of the database and parameters stay.
+fn url(value: &Value<'_>, port: &str) -> Option<String> {
+    let (scheme, after) = value.text.split_once("://")?;
+    if !["redis", "rediss", "valkey"].contains(&scheme) {
+        return None;
+    }
+    let place = after.rsplit_once('@').map_or(after, |(_, place)| place);
+    let end = place.find(['/', '?']).unwrap_or(place.len());
+    let host = place[..end].split(':').next().unwrap_or_default();
+    let local = is_loopback(host) || (!host.contains('.') && !host.is_empty());
+    let path = place[end..].split('?').next().unwrap_or_default();
+    let scheme = if scheme == "rediss" { "redis" } else { scheme };
+    local.then(|| format!("{scheme}://localhost:{port}{}", literal(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::{Repo, part};
+    use super::*;
+
+    fn repo() -> Repo {
+        Repo::new().part(part("redis", Kind::Service, "redis-server --port $PORT", &[6379]))
+    }
+
+    #[test]
+    fn a_local_url_keeps_the_number_of_its_database_and_loses_its_password() {
+        let contract = repo()
+            .env(
+                "backend/.env.example",
+                "CELERY_BROKER_URL=redis://redis:6379/2\nREDIS_URL=rediss://:pw@localhost:6379",
+            )
+            .reads("backend/app/settings.py", &["CELERY_BROKER_URL", "REDIS_URL"])
+            .bind();
+        assert_eq!(contract.value("CELERY_BROKER_URL"), Some("redis://localhost:${ports.redis}/2"));
+        assert_eq!(contract.value("REDIS_URL"), Some("redis://localhost:${ports.redis}"));
+    }
+
+    #[test]
+    fn pieces_and_unset_urls_are_bound_too() {
+        let contract = repo()
+            .reads(
+                "backend/app/settings.py",
+                &["REDIS_URL", "REDIS_HOST=redis", "REDIS_PORT=6379", "REDIS_PASSWORD=pw", "REDIS_DB=0"],
+            )
+            .bind();
+        assert_eq!(contract.value("REDIS_URL"), Some("redis://localhost:${ports.redis}/0"));
+        assert_eq!(contract.value("REDIS_HOST"), Some("localhost"));
+        assert_eq!(contract.value("REDIS_PORT"), Some("${ports.redis}"));
+        assert_eq!(contract.value("REDIS_PASSWORD"), Some(""));
+        assert_eq!(contract.value("REDIS_DB"), None);
+    }
+
+    #[test]
+    fn a_persons_redis_elsewhere_other_brokers_and_a_product_without_redis_stay() {
+        let contract = repo()
+            .env("backend/.env", "REDIS_HOST=r.example.net\nREDIS_URL=redis://r.example.net:6379/0\nBROKER_URL=amqp://localhost")
+            .reads("backend/app/settings.py", &["REDIS_URL", "REDIS_HOST", "REDIS_PORT=6379", "BROKER_URL"])
+            .bind();
+        assert_eq!(contract.bindings, []);
+        let without =
+            Repo::new().reads("backend/app/settings.py", &["REDIS_URL=redis://localhost:6379"]).bind();
+        assert_eq!(without.bindings, []);
+    }
+}
