@@ -9,7 +9,7 @@ mod terminal;
 use std::path::Path;
 
 pub use self::mask::{Mask, hide_in_urls, is_secret};
-pub use self::terminal::{harmless, plain};
+pub use self::terminal::{escaped, harmless, plain};
 
 /// Returns `path` as a POSIX shell reads it back, for commands that people copy.
 pub fn quoted(path: &Path) -> String {

@@ -6,6 +6,20 @@ pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if misleads(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// Returns a JSON document with the characters that [`harmless`] masks as `\uXXXX`, which means the same to a parser. They
+/// stand in strings only; line breaks between values stay.
+pub fn escaped(json: &str) -> String {
+    use std::fmt::Write;
+    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
+        if c != '\n' && misleads(c) {
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+        text
+    })
+}
+
 fn misleads(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -43,6 +57,14 @@ mod tests {
     #[test]
     fn sequences_are_left_out() {
         assert_eq!(plain("a\x1b[?25h\x1b[31mred\x1b[0m \x1b]0;t\x07b\x1b]0;t\x1b\\c\x1b[?25"), "ared bc");
+    }
+
+    #[test]
+    fn json_keeps_its_meaning_without_raw_controls() {
+        let value = serde_json::json!({ "a\u{202e}": ["b\u{9b}31m", "c\n\u{1b}", "é"] });
+        let text = escaped(&format!("{value:#}"));
+        assert!(!text.contains(['\u{202e}', '\u{9b}', '\u{1b}']), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 
     #[test]

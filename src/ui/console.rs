@@ -25,6 +25,7 @@ use crate::error::Report;
 use crate::event::{Event, Events};
 use crate::os::spawn::standard;
 use crate::supervisor::output::{Gauge, Sink};
+use crate::text::escaped;
 
 /// How long the end of the program waits for a terminal that does not take what is still to be said.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -110,7 +111,7 @@ impl Console {
 
     /// Writes a value as one JSON document to standard output.
     pub fn print_json(&self, value: &serde_json::Value) -> io::Result<()> {
-        self.print(&format!("{value:#}\n"))
+        self.print(&format!("{}\n", escaped(&format!("{value:#}"))))
     }
 
     /// Tells a failure.
