@@ -3,14 +3,20 @@
 //! Values only. A fact has the file and the line that states it, so that every later decision can name its source.
 
 mod address;
+mod cache;
 mod commands;
+mod compose;
+mod dockerfile;
+mod envfiles;
 mod file;
+mod javascript;
 mod kind;
 mod links;
 mod python;
 mod reading;
 mod settings;
 mod shown;
+mod small;
 mod syntax;
 mod walk;
 

@@ -9,11 +9,12 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
-pub(super) use documents::document;
+pub(super) use documents::{document, tenants};
+pub(super) use line::below;
 pub(super) use make::{justfile, makefile};
 pub(super) use manifests::{package, pyproject};
 pub(super) use procfile::procfile;
-pub(super) use shell::shell;
+pub(super) use shell::{logical_lines, shell};
 
 /// More commands than this are not read from one file.
 const MOST: usize = 300;

@@ -35,6 +35,11 @@ pub(super) struct FileFacts {
 }
 
 impl FileFacts {
+    /// True when the file states nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == FileFacts::default()
+    }
+
     /// Adds these facts to those of the worktree; the classes are returned, because they wait for the other files.
     pub(super) fn add_to(self, facts: &mut Facts) -> Vec<Class> {
         facts.reads.extend(self.reads);

@@ -10,12 +10,18 @@ use tree_sitter::{Language, Node, Parser, Tree};
 pub(super) enum Grammar {
     /// Python.
     Python,
+    /// JavaScript with or without JSX, and TypeScript with JSX.
+    Tsx,
+    /// TypeScript whose `<T>x` is a type assertion.
+    TypeScript,
 }
 
 impl Grammar {
     fn language(self) -> Language {
         match self {
             Grammar::Python => tree_sitter_python::LANGUAGE.into(),
+            Grammar::Tsx => tree_sitter_typescript::LANGUAGE_TSX.into(),
+            Grammar::TypeScript => tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into(),
         }
     }
 }

@@ -53,7 +53,7 @@ fn changed(directory: Option<PathBuf>, text: &str) -> (Option<PathBuf>, &str) {
 
 /// The folder `change` below `base`, or below the top when `base` is unknown; `None` when a variable is in it or it leaves
 /// the worktree.
-pub(super) fn below(base: Option<&Path>, change: &str) -> Option<PathBuf> {
+pub(in crate::recognition::facts) fn below(base: Option<&Path>, change: &str) -> Option<PathBuf> {
     let change = change.trim_matches(['"', '\'']);
     if change.is_empty() || change.starts_with(['/', '~', '-']) || change.contains(['$', '`', '*', '<', '{'])
     {

@@ -5,8 +5,9 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::line::{add, below};
+use crate::recognition::facts::address::loopbacks;
 use crate::recognition::facts::file::{FileFacts, spot};
-use crate::recognition::facts::{Author, Command, Given, Giver};
+use crate::recognition::facts::{Author, Command, FixedAddress, Given, Giver};
 
 /// Tables of `pyproject.toml` whose entries are commands.
 const TABLES: &[&[&str]] = &[
@@ -26,6 +27,13 @@ pub(in crate::recognition::facts) fn package(file: &Path, text: &str) -> FileFac
         facts.limits.push(format!("{} was not read: it is not valid JSON", file.display()));
         return facts;
     };
+    // Where the development server of Create React App sends requests that it does not answer itself.
+    for found in manifest.get("proxy").and_then(serde_json::Value::as_str).map(loopbacks).unwrap_or_default()
+    {
+        let at = spot(file, row_of(text, &["\"proxy\""]));
+        let (text, port) = (found.text, found.port);
+        facts.addresses.push(FixedAddress { at, text, port, origin: false, server: Some(true) });
+    }
     let scripts = manifest.get("scripts").and_then(serde_json::Value::as_object);
     for (name, command) in scripts.into_iter().flatten() {
         if let Some(command) = command.as_str() {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::documents::tenants;
 use super::*;
 use crate::recognition::facts::file::FileFacts;
 use crate::recognition::facts::{Author, Giver};
@@ -38,6 +37,8 @@ fn scripts_of_package_json_run_in_its_folder() {
     assert_eq!(values(&facts), [("NODE_ENV", "development")]);
     assert_eq!(facts.values[0].by, Giver::Script);
     assert_eq!(package(Path::new("package.json"), "{").limits.len(), 1);
+    let proxy = package(Path::new("package.json"), "{\"proxy\": \"http://localhost:8000\"}");
+    assert_eq!((proxy.addresses[0].port, proxy.addresses[0].server), (8000, Some(true)));
 }
 
 #[test]
