@@ -10,4 +10,5 @@ pub mod net;
 pub mod proc;
 pub mod read;
 pub mod spawn;
+pub mod tcp;
 pub mod usage;
