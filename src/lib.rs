@@ -11,6 +11,7 @@ pub mod database;
 pub mod deps;
 pub mod error;
 pub mod event;
+pub mod isolation;
 pub mod logs;
 pub mod os;
 pub mod plan;

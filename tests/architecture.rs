@@ -11,7 +11,7 @@ const LONGEST: usize = 600;
 
 /// What each room may import beside the base, itself and the outside. The base imports nothing but the base.
 const BASE: [&str; 6] = ["plan", "event", "error", "os", "context", "text"];
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("worktree", &[]),
     ("config", &["worktree"]),
     ("recognition", &["worktree", "config"]),
@@ -20,7 +20,8 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("database", &["worktree"]),
     ("supervisor", &[]),
     ("prepare", &["worktree", "config", "recognition", "ports", "deps", "database"]),
-    ("control", &["supervisor"]),
+    ("isolation", &["ports"]),
+    ("control", &["supervisor", "isolation"]),
     // The lines of processes reach the terminal through the supervisor's `Sink`.
     ("ui", &["supervisor"]),
     // Lines on their way from the supervisor are written down, likewise through its `Sink`.
@@ -35,6 +36,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
             "deps",
             "database",
             "supervisor",
+            "isolation",
             "prepare",
             "control",
             "logs",

@@ -73,8 +73,31 @@ pub(super) fn parse_stat(stat: &[u8]) -> Option<Entry> {
 /// Ids of this process's own children, ended ones included; `None` where the system does not tell. Exact as long as the
 /// thread that asks is the only one that reaps (proc(5) on `children`).
 pub fn children() -> Option<Vec<u32>> {
+    children_of(std::process::id())
+}
+
+/// Returns `root` and every descendant that exists now. Asks the kernel for each process's own children and so costs the
+/// size of the tree, not that of the machine; falls back to the whole table where the kernel does not list children.
+pub fn tree(root: u32) -> Vec<Entry> {
+    let Some(first) = entry(root) else { return Vec::new() };
+    let mut found = vec![first];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).map(|entry| entry.pid) {
+        next += 1;
+        match children_of(pid) {
+            Some(ids) => found.extend(ids.into_iter().filter_map(entry)),
+            None if next == 1 => return [vec![first], descendants(&table(), root, &|_| false)].concat(),
+            // It ended since it was listed.
+            None => {}
+        }
+    }
+    found
+}
+
+/// Returns the ids of the children of `pid`; `None` when it is gone or the kernel does not list them.
+fn children_of(pid: u32) -> Option<Vec<u32>> {
     let mut found = Vec::new();
-    for thread in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
         let ids = std::fs::read_to_string(thread.path().join("children")).ok()?;
         found.extend(ids.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok()));
     }
