@@ -45,6 +45,8 @@ pub enum Exit {
     Busy,
     /// The worktree was taken away under its stack.
     Gone,
+    /// A process uses a server that is not this worktree's.
+    Isolation,
 }
 
 impl Exit {
@@ -67,6 +69,7 @@ impl Exit {
             Exit::Process => 87,
             Exit::Busy => 88,
             Exit::Gone => 89,
+            Exit::Isolation => 90,
         }
     }
 
@@ -202,6 +205,8 @@ codes! {
     TimedOut = "timed-out" => Busy,
     /// The worktree was removed, moved or replaced while its stack ran.
     WorktreeGone = "worktree-gone" => Gone Environment,
+    /// A process is connected to a server that is not this worktree's, and `--strict-isolation` forbids it.
+    NotIsolated = "not-isolated" => Isolation Configuration,
 }
 
 /// Who holds what we needed.

@@ -4,14 +4,17 @@
 //! It does not see unix sockets, nor which database a connection chose on a server that several worktrees share.
 
 mod judge;
+pub mod preflight;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
-use crate::error::Holder;
+use crate::error::{Code, Holder, Report};
 use crate::os::{proc, tcp};
+use crate::plan::Plan;
 use crate::ports::guard;
 
 /// A connection that leaves the worktree.
@@ -54,6 +57,25 @@ pub struct Territory {
     pub reads: Vec<(String, Server, String)>,
 }
 
+impl Territory {
+    /// Returns what belongs to the worktree of `plan`; the leaders are not known yet.
+    pub fn of(plan: &Plan) -> Territory {
+        let database = plan.database.as_ref().and_then(|database| Url::parse(&database.masked_url).ok());
+        let local = database.as_ref().and_then(Url::host_str).is_some_and(is_loopback);
+        let port = database.as_ref().filter(|_| local).and_then(Url::port);
+        Territory {
+            ports: plan.ports.values().copied().chain(port).collect(),
+            // Without a branch database the project's own choice is none of this module's business.
+            local_database: local,
+            ..Territory::default()
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
 /// Returns the connections of this process's descendants that leave `territory`, each once and sorted. Empty where the
 /// system lists no sockets.
 pub fn audit(territory: &Territory) -> Vec<Finding> {
@@ -84,14 +106,9 @@ fn owners(territory: &Territory) -> HashMap<u64, String> {
 fn name(holder: &Holder) -> String {
     let command = holder.command.as_deref().and_then(|command| command.split_whitespace().next());
     let program = command.map(|path| path.trim_end_matches(':').rsplit('/').next().unwrap_or(path));
-    let mut text = program.unwrap_or("a process of another user").to_string();
-    if let Some(pid) = holder.pid {
-        text.push_str(&format!(", pid {pid}"));
-    }
-    if let Some(worktree) = &holder.worktree {
-        text.push_str(&format!(", of worktree {worktree}"));
-    }
-    text
+    let pid = holder.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
+    let worktree = holder.worktree.as_ref().map(|path| format!(", of worktree {path}")).unwrap_or_default();
+    format!("{}{pid}{worktree}", program.unwrap_or("a process of another user"))
 }
 
 impl Finding {
@@ -104,10 +121,18 @@ impl Finding {
             Server::Redis => "Redis",
             Server::Http => "server",
         };
-        let mut text = format!("{process} is connected to {address}{holder}: not this worktree's {own}");
-        if let Some(reads) = reads {
-            text.push_str(&format!(". It reads {reads}"));
-        }
-        text
+        let reads = reads.as_ref().map(|reads| format!(". It reads {reads}")).unwrap_or_default();
+        format!("{process} is connected to {address}{holder}: not this worktree's {own}{reads}")
     }
+}
+
+/// Returns the error of a run that must be isolated and is not.
+pub fn report(findings: &[Finding]) -> Report {
+    let message = findings.first().map(Finding::text).unwrap_or_default();
+    let more: Vec<String> = findings.iter().skip(1).map(Finding::text).collect();
+    let report = Report::new(Code::NotIsolated, message).with_fix(
+        "set the variable that the process reads under `env:` in devrun.yaml, such as \
+         `${database.url}` or `http://localhost:${ports.backend}`; `devrun env --explain` shows what is set",
+    );
+    if more.is_empty() { report } else { report.with_cause(more.join("\n")) }
 }

@@ -18,6 +18,8 @@ mod db;
 mod faults;
 #[path = "integration/ground.rs"]
 mod ground;
+#[path = "integration/isolation.rs"]
+mod isolation;
 #[path = "integration/leaving.rs"]
 mod leaving;
 #[path = "integration/logs.rs"]

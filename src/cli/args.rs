@@ -111,6 +111,9 @@ pub(super) struct Up {
     /// Fail when a port of this worktree is busy, instead of moving to other ports.
     #[arg(long)]
     pub(super) strict_ports: bool,
+    /// Fail when a process is connected to a server that is not this worktree's; the default where CI is set.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) strict_isolation: Option<bool>,
     /// Work in the default, a protected or the parent branch on Neon, where `database.branch` names it literally.
     #[arg(long)]
     pub(super) allow_parent: bool,
@@ -118,7 +121,14 @@ pub(super) struct Up {
 
 impl Default for Up {
     fn default() -> Up {
-        Up { detach: false, no_wait: false, timeout: LONG, strict_ports: false, allow_parent: false }
+        Up {
+            detach: false,
+            no_wait: false,
+            timeout: LONG,
+            strict_ports: false,
+            strict_isolation: None,
+            allow_parent: false,
+        }
     }
 }
 

@@ -99,6 +99,7 @@ async fn begin(
     let cmd = Cmd::new(this)
         .arg("up")
         .args(args.strict_ports.then_some("--strict-ports"))
+        .args(args.strict_isolation.map(|strict| format!("--strict-isolation={strict}")))
         .args(args.allow_parent.then_some("--allow-parent"))
         .directory(&worktree.path)
         .only_env(&ctx.env);

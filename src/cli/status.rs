@@ -53,6 +53,12 @@ fn text(status: &Status, style: Style) -> String {
         out.push('\n');
         out.push_str(&super::columns(&processes(&status.processes)));
     }
+    if !status.isolation.is_empty() {
+        out.push('\n');
+        for finding in &status.isolation {
+            let _ = writeln!(out, "{}: {}", style.warn("not isolated"), harmless(&finding.text()));
+        }
+    }
     if let Some(error) = &status.error {
         let _ = write!(out, "\n{}", crate::ui::failure::text(&error.clone().into(), style));
     }

@@ -19,6 +19,7 @@ use crate::control::{self, Claim, Record, State, registry, server, socket};
 use crate::database::local;
 use crate::error::{Exit, Report};
 use crate::event::Event;
+use crate::isolation::{self, preflight};
 use crate::logs::store::Store;
 use crate::plan::Plan;
 use crate::ports;
@@ -217,7 +218,8 @@ impl Run<'_> {
                 let _ = all_up.take().map(|up| up.send(()));
             }),
         };
-        let announce = announce(ctx, plan, prepared, when_up);
+        let strict = self.args.strict_isolation.unwrap_or_else(|| is_ci(ctx));
+        let announce = announce(ctx, self.desk, strict, plan, prepared, when_up);
         tokio::pin!(announce);
         let running = run::run(setup, open, gates, orders, stops);
         tokio::pin!(running);
@@ -233,6 +235,8 @@ impl Run<'_> {
 /// Tells that everything is ready, once the processes are and the preparation is done.
 async fn announce(
     ctx: &Context,
+    desk: &Desk,
+    strict: bool,
     plan: Arc<Plan>,
     prepared: prepare::Prepared,
     when_up: tokio::sync::oneshot::Receiver<()>,
@@ -240,11 +244,27 @@ async fn announce(
     let (up, migrated) = tokio::join!(when_up, prepared);
     match (up, migrated) {
         (Ok(()), Ok(migrated)) => {
+            for finding in preflight::check(&plan).await {
+                ctx.events.warn(finding);
+            }
+            let findings = desk.audit().await;
+            if strict && !findings.is_empty() {
+                desk.fail(isolation::report(&findings));
+                return std::future::pending().await;
+            }
+            for finding in findings {
+                ctx.events.warn(finding.text());
+            }
             ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() });
         }
         // The run ends for a reason that is told elsewhere.
         _ => std::future::pending().await,
     }
+}
+
+/// True where the environment says that this is a CI job.
+fn is_ci(ctx: &Context) -> bool {
+    ctx.env.get(OsStr::new("CI")).is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 
 /// What `devrun ls` finds this stack by.

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use super::status::{ProcessStatus, State, Status, Trouble, Word};
 use crate::error::{Code, Report};
 use crate::event::{Event, Events, ProcessState};
+use crate::isolation::{self, Finding, Territory};
 use crate::os::deadline::Deadline;
 use crate::plan::Plan;
 use crate::supervisor::machine::{Input, Why};
@@ -61,6 +62,8 @@ pub struct Desk {
     terminals: Terminals,
     /// When the last process without a probe was started.
     youngest: Arc<Mutex<Option<Instant>>>,
+    /// What belongs to the worktree, once the plan is made; its leaders are filled in for each audit.
+    territory: Arc<Mutex<Option<Territory>>>,
 }
 
 impl Desk {
@@ -78,6 +81,7 @@ impl Desk {
                 waiting: Arc::default(),
                 terminals: Terminals::default(),
                 youngest: Arc::default(),
+                territory: Arc::default(),
             },
             received,
         )
@@ -108,6 +112,7 @@ impl Desk {
     /// Learns what is to run.
     pub fn plan(&self, plan: &Plan) {
         self.terminals.expect(&plan.processes);
+        *self.territory.lock().unwrap_or_else(PoisonError::into_inner) = Some(Territory::of(plan));
         self.board.send_modify(|status| status.plan(plan));
     }
 
@@ -119,6 +124,34 @@ impl Desk {
     /// What the stack is doing.
     pub fn status(&self) -> Status {
         self.board.borrow().clone()
+    }
+
+    /// Returns the connections that leave the worktree now; none before the plan is made. Reads the sockets on another
+    /// thread.
+    pub async fn audit(&self) -> Vec<Finding> {
+        let territory = self.territory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(mut territory) = territory else { return Vec::new() };
+        territory.leaders = self
+            .status()
+            .processes
+            .iter()
+            .filter_map(|process| Some((process.pid?, process.name.clone())))
+            .collect();
+        tokio::task::spawn_blocking(move || isolation::audit(&territory)).await.unwrap_or_default()
+    }
+
+    /// Returns the status together with an audit.
+    pub async fn audited(&self) -> Status {
+        let isolation = self.audit().await;
+        let mut status = self.status();
+        status.isolation = isolation;
+        status
+    }
+
+    /// Ends the run because of `report`.
+    pub fn fail(&self, report: Report) {
+        // A run that is over needs no asking.
+        let _ = self.stops.send(Why::Failed(report));
     }
 
     /// Says that the run is over, and gives those who wait for something a moment to hear it.

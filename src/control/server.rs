@@ -63,7 +63,7 @@ async fn route(request: Request<Incoming>, desk: &Desk) -> Result<Answer, Report
     let path = request.uri().path().to_string();
     let verb = path.strip_prefix(PREFIX).unwrap_or_default();
     match (request.method(), verb) {
-        (&Method::GET, "/status") => Ok(json(StatusCode::OK, &desk.status())),
+        (&Method::GET, "/status") => Ok(json(StatusCode::OK, &desk.audited().await)),
         (&Method::GET, "/openapi.json") => Ok(json(StatusCode::OK, &openapi::document())),
         (&Method::GET, "/events") => Ok(events(desk)),
         (&Method::POST, "/wait") => {

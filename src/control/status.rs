@@ -17,6 +17,7 @@ pub(in crate::control) use self::process::Trouble;
 pub use self::process::{ProcessStatus, Word};
 use crate::error::ErrorBody;
 use crate::event::Event;
+use crate::isolation::Finding;
 use crate::plan::Plan;
 
 /// What the stack as a whole is doing.
@@ -110,6 +111,9 @@ pub struct Status {
     /// Preparation under way; left out once it is done.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepStatus>,
+    /// Connections to servers that are not this worktree's, as of this answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub isolation: Vec<Finding>,
     /// Why it ended, when it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorBody>,

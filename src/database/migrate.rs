@@ -4,9 +4,12 @@
 //! which names the branch and what was run, written after success only. When it matches, nothing is run. Refuses to
 //! know what a migration is: the command is the user's, on the direct connection, under an advisory lock.
 
+mod effect;
 mod failure;
 mod inputs;
 mod marker;
+mod python;
+mod reason;
 mod standing;
 mod traceback;
 
@@ -63,6 +66,13 @@ pub struct Migrated {
     pub outcome: String,
     /// False when the command did not have to run.
     pub worked: bool,
+}
+
+impl MigrateRequest<'_> {
+    /// Returns the mask that hides the database's secrets.
+    fn mask(&self) -> Mask {
+        Mask::new(self.branch)
+    }
 }
 
 impl Migrated {
@@ -175,14 +185,12 @@ async fn run(
         Run::Shell(line) => Cmd::shell(line),
         Run::Argv(words) => Cmd::new(words.first().map_or("", String::as_str)).args(words.iter().skip(1)),
     };
-    let ended = command
-        .only_env(&request.env)
-        .directory(&request.directory)
-        .limit(request.limit)
-        .watched(&mut on_line)
-        .await;
+    let mut env = request.env.clone();
+    env.extend(python::path(request).map(|path| ("PYTHONPATH".into(), path)));
+    let ended =
+        command.only_env(&env).directory(&request.directory).limit(request.limit).watched(&mut on_line).await;
     match ended {
-        Ok(_) => Ok(()),
+        Ok(_) => effect::check(request, client, &history).await,
         Err(error) => {
             let tail = traceback::condense(&Vec::from(tail).join("\n"));
             Err(failure::explain(request, &mask, &history, &error, tail))

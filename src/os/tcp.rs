@@ -37,7 +37,7 @@ pub fn rows() -> Vec<Row> {
     tables.iter().flat_map(|text| text.lines().skip(1)).filter_map(parse).collect()
 }
 
-/// Reads one line of the table: `sl local_address rem_address st … uid timeout inode …` (proc_pid_net(5)).
+/// Reads one line of the table: `sl local_address rem_address st … uid timeout inode …`, as described in `proc_pid_net(5)`.
 fn parse(line: &str) -> Option<Row> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let local = address(fields.next()?)?;

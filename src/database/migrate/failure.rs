@@ -1,11 +1,12 @@
 //! What can go wrong with a migration, and whether that is the environment's fault or the code's.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
+use super::reason;
 use super::{MigrateRequest, text};
 use crate::database::connect::{ConnectError, in_words};
 use crate::database::heads::{self, Head, History, Missing};
@@ -71,6 +72,18 @@ pub enum MigrateError {
         /// What the command said.
         tail: String,
     },
+    /// The command succeeded and the branch database does not show it.
+    #[error("`{command}` succeeded and did not change {name}: {missing}")]
+    Elsewhere {
+        /// The database.
+        name: String,
+        /// The command, without secrets.
+        command: String,
+        /// What the database lacks.
+        missing: String,
+        /// The line that holds another address, when one was found.
+        reads: Option<String>,
+    },
     /// The command failed.
     #[error("migrating {name} failed: {what}")]
     Failed {
@@ -88,10 +101,29 @@ pub enum MigrateError {
 }
 
 /// What a failed migration looks like, judged by its last words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The command or a library is not installed here.
     Dependencies,
+    /// The module is a folder or file of the repository that the command does not find.
+    OwnModule {
+        /// Its name.
+        module: String,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A setting that the code requires is not set.
+    Setting {
+        /// Its name in upper case.
+        name: String,
+        /// The example file that has it, as `backend/.env.example:3`.
+        example: Option<String>,
+    },
+    /// This Postgres lacks an extension, a role, a locale or a privilege that the migration needs.
+    Lacking {
+        /// The extension, where it is one.
+        extension: Option<String>,
+    },
     /// The database did not answer the command.
     Server,
     /// The database user lacks a right.
@@ -106,18 +138,36 @@ pub enum Trouble {
 
 impl Trouble {
     /// Where to look.
-    fn fault(self) -> Fault {
+    fn fault(&self) -> Fault {
         match self {
             Trouble::Code | Trouble::UnknownRevision => Fault::Code,
-            Trouble::Dependencies | Trouble::Server | Trouble::Rights | Trouble::Slow => Fault::Environment,
+            Trouble::OwnModule { .. } | Trouble::Setting { .. } => Fault::Configuration,
+            Trouble::Dependencies
+            | Trouble::Server
+            | Trouble::Rights
+            | Trouble::Slow
+            | Trouble::Lacking { .. } => Fault::Environment,
         }
     }
 }
 
-/// Phrases of tools and drivers that tell what it is, in lower case; the first that is found decides.
-const SIGNS: [(Trouble, &[&str]); 4] = [
+/// Phrases of tools and drivers, in lower case, by what they mean; the first that is found decides.
+const SIGNS: [(Trouble, &[&str]); 5] = [
     (Trouble::UnknownRevision, &["can't locate revision"]),
     (Trouble::Dependencies, &["modulenotfounderror", "no module named", "cannot find module"]),
+    // Postgres's own words for what one server has and another has not.
+    (
+        Trouble::Lacking { extension: None },
+        &[
+            "could not open extension control file",
+            "permission denied to create",
+            "permission denied to set",
+            "must be superuser",
+            "must be a superuser",
+            "could not create locale",
+            "superuser privilege",
+        ],
+    ),
     (
         Trouble::Server,
         &[
@@ -135,16 +185,19 @@ const SIGNS: [(Trouble, &[&str]); 4] = [
     (Trouble::Rights, &["insufficientprivilege", "permission denied for", "must be owner of"]),
 ];
 
-fn trouble(error: &CmdError, tail: &str) -> Trouble {
+fn trouble(error: &CmdError, tail: &str, directory: &Path) -> Trouble {
     match error {
         CmdError::NotFound(_) | CmdError::Spawn { .. } => Trouble::Dependencies,
         CmdError::TimedOut { .. } => Trouble::Slow,
         // The shell's word for a command it did not find.
         CmdError::Failed { output, .. } if output.ending == Ending::Code(127) => Trouble::Dependencies,
         CmdError::Failed { .. } => {
+            if let Some(named) = reason::find(tail, directory) {
+                return named;
+            }
             let tail = tail.to_lowercase();
             let found = SIGNS.iter().find(|(_, signs)| signs.iter().any(|sign| tail.contains(sign)));
-            found.map_or(Trouble::Code, |(trouble, _)| *trouble)
+            found.map_or(Trouble::Code, |(trouble, _)| trouble.clone())
         }
     }
 }
@@ -192,7 +245,7 @@ pub(super) fn explain(
     MigrateError::Failed {
         name: request.name.clone(),
         what: mask.apply(&what),
-        trouble: trouble(error, &tail),
+        trouble: trouble(error, &tail, &request.directory),
         tail,
         directory: request.directory.clone(),
     }
@@ -230,6 +283,7 @@ impl Explain for MigrateError {
             | MigrateError::Rights(_)
             | MigrateError::Marker(_)
             | MigrateError::MissingParent { .. }
+            | MigrateError::Elsewhere { .. }
             | MigrateError::Failed { .. } => Code::MigrationFailed,
         }
     }
@@ -245,6 +299,12 @@ impl Explain for MigrateError {
             MigrateError::Failed { tail, .. } | MigrateError::MissingParent { tail, .. } => {
                 Some(tail.clone()).filter(|tail| !tail.is_empty())
             }
+            MigrateError::Elsewhere { reads, .. } => Some(match reads {
+                Some(line) => format!(
+                    "it worked on the database of another address; {line} has one, which every worktree shares"
+                ),
+                None => "it worked on the database of another address, which every worktree may share".into(),
+            }),
             MigrateError::Rights(_) => {
                 Some("devrun keeps a table `_devrun.marker` in the branch database".into())
             }
@@ -273,8 +333,13 @@ impl Explain for MigrateError {
                 missing.revision,
                 missing.file.display()
             ),
+            MigrateError::Elsewhere { .. } => {
+                "name the variable that the tool reads under `database.url_env` in \
+                 devrun.yaml, or let the tool's configuration read DATABASE_URL, then run `devrun` again"
+                    .into()
+            }
             MigrateError::Failed { trouble, directory, .. } => {
-                advice(*trouble, &directory.display().to_string())
+                advice(trouble, &directory.display().to_string())
             }
         })
     }
@@ -282,7 +347,7 @@ impl Explain for MigrateError {
     fn fault(&self) -> Option<Fault> {
         match self {
             MigrateError::Connect(error) => error.fault(),
-            MigrateError::Inputs { .. } => Some(Fault::Configuration),
+            MigrateError::Inputs { .. } | MigrateError::Elsewhere { .. } => Some(Fault::Configuration),
             MigrateError::Heads { .. } | MigrateError::MissingParent { .. } => Some(Fault::Code),
             MigrateError::Failed { trouble, .. } => Some(trouble.fault()),
             MigrateError::Read { .. }
@@ -303,8 +368,28 @@ impl Explain for MigrateError {
     }
 }
 
-fn advice(trouble: Trouble, directory: &str) -> String {
+fn advice(trouble: &Trouble, directory: &str) -> String {
     match trouble {
+        Trouble::OwnModule { module, path } => format!(
+            "`{module}` is this repository's own {}: add `prepend_sys_path = .` to {directory}/alembic.ini, or set \
+             PYTHONPATH under `env:` in devrun.yaml",
+            path.display()
+        ),
+        Trouble::Setting { name, example: Some(example) } => {
+            format!("set {name} in the env file: {example} has it, then run `devrun` again")
+        }
+        Trouble::Setting { name, example: None } => {
+            format!("set {name} in .env or under `env:` in devrun.yaml, then run `devrun` again")
+        }
+        Trouble::Lacking { extension: Some(extension) } => format!(
+            "use a Postgres that has the extension `{extension}`: set `database.local.bin` in devrun.yaml to its \
+             programs, or use Neon"
+        ),
+        Trouble::Lacking { extension: None } => {
+            "use a Postgres that allows this: set `database.local.bin` in \
+             devrun.yaml to its programs, or use Neon"
+                .into()
+        }
         Trouble::Dependencies => format!(
             "something the migration needs is not installed for \
              {directory}; install or declare it, then run `devrun` again"
@@ -351,9 +436,15 @@ mod tests {
             ("(psycopg.errors.InsufficientPrivilege) permission denied for schema public", Trouble::Rights),
             ("FAILED: Can't locate revision identified by 'a1'", Trouble::UnknownRevision),
         ] {
-            assert_eq!(trouble(&failed(1), tail), expected, "{tail}");
+            assert_eq!(trouble(&failed(1), tail, Path::new("/w")), expected, "{tail}");
         }
-        assert_eq!(trouble(&failed(127), "/bin/sh: 1: alembic: not found"), Trouble::Dependencies);
-        assert_eq!(trouble(&CmdError::NotFound("alembic".into()), ""), Trouble::Dependencies);
+        assert_eq!(
+            trouble(&failed(127), "/bin/sh: 1: alembic: not found", Path::new("/w")),
+            Trouble::Dependencies
+        );
+        assert_eq!(
+            trouble(&CmdError::NotFound("alembic".into()), "", Path::new("/w")),
+            Trouble::Dependencies
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::inputs::Inputs;
-use super::{CONNECT, MigrateError, Verdict, judge, marker};
+use super::{CONNECT, MigrateError, Verdict, effect, judge, marker};
 use crate::database::Branch;
 use crate::database::connect::connect;
 use crate::plan::Run;
@@ -17,8 +17,10 @@ pub enum Standing {
     Pending,
     /// It never succeeded there, or was interrupted the last time.
     Unmigrated,
-    /// It succeeded there; nobody said with which files to compare.
+    /// It succeeded there; there are no files to compare with.
     Migrated,
+    /// It succeeded, and the database holds nothing: it changed another one, or there is nothing to make.
+    Empty,
 }
 
 impl Standing {
@@ -29,6 +31,7 @@ impl Standing {
             Standing::Pending => "pending",
             Standing::Unmigrated => "unmigrated",
             Standing::Migrated => "migrated",
+            Standing::Empty => "empty",
         }
     }
 }
@@ -47,6 +50,7 @@ pub async fn standing(
     let own = markers.iter().any(|marker| marker.branch == branch.id);
     Ok(match fingerprint {
         _ if !own => Standing::Unmigrated,
+        _ if effect::is_empty(&client).await? => Standing::Empty,
         None => Standing::Migrated,
         Some(fingerprint) if judge(&markers, branch, &fingerprint) == Verdict::InStep => Standing::UpToDate,
         Some(_) => Standing::Pending,

@@ -1,0 +1,119 @@
+//! Asks each backend, as the browser would, whether the page of a frontend may call it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
+use hyper_util::rt::TokioIo;
+use url::Url;
+
+use crate::plan::{Plan, Process};
+
+/// The time that one request may take.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Beginnings of variables that frameworks build into code for the browser.
+const PUBLIC: [&str; 7] =
+    ["NEXT_PUBLIC_", "VITE_", "PUBLIC_", "NUXT_PUBLIC_", "REACT_APP_", "EXPO_PUBLIC_", "GATSBY_"];
+
+/// A page that calls a backend from the browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Call {
+    /// The process that serves the page, and its port.
+    page: (String, u16),
+    /// The process that is called, and its port.
+    backend: (String, u16),
+    /// The variable that holds the address, and the path of the address.
+    variable: String,
+    path: String,
+}
+
+/// Sends a preflight request for each page that calls a backend of `plan`, and returns a sentence for each refusal.
+pub async fn check(plan: &Plan) -> Vec<String> {
+    let calls = calls(plan);
+    let mut refused = Vec::new();
+    for call in &calls {
+        // A backend that does not answer at all is the readiness probe's business.
+        if let Ok(Ok(false)) = tokio::time::timeout(LIMIT, is_allowed(call)).await {
+            refused.push(sentence(call));
+        }
+    }
+    refused
+}
+
+fn sentence(call: &Call) -> String {
+    let Call { page: (page, port), backend: (backend, _), variable, .. } = call;
+    format!(
+        "{backend} refuses the page of {page}: its answer to a preflight request from http://localhost:{port} has no \
+         Access-Control-Allow-Origin (the page calls it by {variable}); allow that origin in the CORS settings of {backend}, \
+         from an environment variable that devrun.yaml can set"
+    )
+}
+
+/// Finds the pages that have the address of a backend in a variable for the browser.
+fn calls(plan: &Plan) -> Vec<Call> {
+    let own = |process: &Process| Some((process.name.clone(), process.port.as_ref()?.port()));
+    let servers: Vec<(String, u16)> = plan.processes.iter().filter_map(own).collect();
+    let shared = plan.env.vars.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+    let shared: Vec<(&str, &str)> = shared.filter(|(name, _)| is_public(name)).collect();
+    let mut calls: Vec<Call> = Vec::new();
+    for process in &plan.processes {
+        let Some(page) = own(process) else { continue };
+        let own = process.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        // A variable for every process concerns the pages, and a backend is no page of another's.
+        let shared = shared.iter().copied().filter(|_| page.0 == "frontend" || page.0 == "web");
+        for (variable, value) in own.filter(|(name, _)| is_public(name)).chain(shared) {
+            let Some((port, path)) = address(value) else { continue };
+            let backend = servers.iter().find(|(name, other)| *other == port && *name != page.0);
+            let Some(backend) = backend else { continue };
+            let known = calls.iter().any(|call| call.page == page && call.backend == *backend);
+            if !known {
+                let (variable, backend) = (variable.to_string(), backend.clone());
+                calls.push(Call { page: page.clone(), backend, variable, path });
+            }
+        }
+    }
+    calls
+}
+
+fn is_public(name: &str) -> bool {
+    PUBLIC.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Returns port and path of a URL on this machine.
+fn address(value: &str) -> Option<(u16, String)> {
+    let url = Url::parse(value).ok().filter(|url| url.scheme() == "http")?;
+    let host = url.host_str()?;
+    let here = host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1";
+    here.then(|| Some((url.port()?, url.path().to_string()))).flatten()
+}
+
+/// True when the backend's answer to a preflight request names the page's origin or all origins.
+async fn is_allowed(call: &Call) -> Result<bool, Box<dyn std::error::Error>> {
+    let stream =
+        tokio::net::TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, call.backend.1))).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn_local(async { drop(connection.await) });
+    let request = hyper::Request::options(&call.path)
+        .header(HOST, format!("localhost:{}", call.backend.1))
+        .header(ORIGIN, format!("http://localhost:{}", call.page.1))
+        .header(ACCESS_CONTROL_REQUEST_METHOD, "GET")
+        .body(Empty::<Bytes>::new())?;
+    let answer = sender.send_request(request).await?;
+    Ok(answer.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_on_this_machine_have_a_port_and_a_path() {
+        assert_eq!(address("http://localhost:8147/api/v1"), Some((8147, "/api/v1".into())));
+        assert_eq!(address("http://demo.localhost:8147"), Some((8147, "/".into())));
+        assert_eq!(address("https://api.example.com"), None);
+        assert_eq!(address("8147"), None);
+    }
+}
