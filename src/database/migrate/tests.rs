@@ -348,7 +348,48 @@ async fn several_heads_stop_the_migration_before_it_begins() {
     assert!(fix.contains("bin/alembic merge heads -m \"merge add b1 and add c1\""), "{fix}");
     assert_eq!(stage.runs(), 0);
     stage.command = Run::Shell(format!("{COUNT}; : alembic upgrade heads"));
+    stage.client().await.batch_execute("create table alembic_version (version_num text)").await.unwrap();
     assert!(stage.worked().await);
+}
+
+#[tokio::test]
+async fn a_migration_that_changed_another_database_is_an_error() {
+    let mut stage = stage!("");
+    stage.command = Run::Shell(format!("{COUNT}; : alembic upgrade head"));
+    stage.write("alembic.ini", "[alembic]\nsqlalchemy.url = postgresql://a:b@localhost/shared\n");
+    let report = stage.ensure().await.unwrap_err();
+    assert_eq!((report.code, report.fault), (Code::MigrationFailed, Some(Fault::Configuration)));
+    assert!(report.message.ends_with("did not change dev-x: it has no table alembic_version"), "{report:?}");
+    assert!(report.cause.unwrap().contains("alembic.ini:2"));
+    // Nothing is marked, so the next run migrates again.
+    assert!(stage.ensure().await.is_err());
+    assert_eq!(stage.runs(), 2);
+    revision(&stage, "a1", "None");
+    revision(&stage, "b1", "'a1'");
+    stage
+        .client()
+        .await
+        .batch_execute(
+            "create table alembic_version (version_num text); insert into alembic_version values ('a1')",
+        )
+        .await
+        .unwrap();
+    let report = stage.ensure().await.unwrap_err();
+    assert!(report.message.ends_with("it is at revision a1, not at b1"), "{report:?}");
+    stage.client().await.batch_execute("update alembic_version set version_num = 'b1'").await.unwrap();
+    assert!(stage.worked().await);
+}
+
+#[tokio::test]
+async fn an_empty_database_is_never_up_to_date() {
+    let mut stage = stage!("");
+    stage.command = Run::Shell("true".into());
+    assert!(stage.worked().await);
+    let inputs = ["versions/*".to_string()];
+    let files = (&stage.command, stage.folder.path(), inputs.as_slice());
+    assert_eq!(standing(&stage.branch, Some(files)).await.unwrap(), Standing::Empty);
+    stage.client().await.batch_execute("create table things (id int)").await.unwrap();
+    assert_eq!(standing(&stage.branch, Some(files)).await.unwrap(), Standing::UpToDate);
 }
 
 #[tokio::test]
