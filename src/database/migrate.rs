@@ -71,7 +71,7 @@ pub struct Migrated {
 impl MigrateRequest<'_> {
     /// Returns the mask that hides the database's secrets.
     fn mask(&self) -> Mask {
-        Mask::new(self.branch)
+        Mask::of_urls([&*self.branch.url, &*self.branch.direct_url])
     }
 }
 
@@ -103,8 +103,7 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
             Migrated { outcome: "migrated".into(), worked: true }
         }
     };
-    let command =
-        Mask::of_urls([&*request.branch.url, &*request.branch.direct_url]).apply(&text(&request.command));
+    let command = request.mask().apply(&text(&request.command));
     marker::write(&client, &request.branch.id, &fingerprint, &command).await?;
     Ok(done)
 }
@@ -169,7 +168,7 @@ async fn run(
         ));
     }
     marker::clear(client).await?;
-    let mask = Mask::of_urls([&*request.branch.url, &*request.branch.direct_url]);
+    let mask = request.mask();
     let doing = mask.apply(&text(&request.command));
     ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
     let mut tail = VecDeque::new();
