@@ -54,7 +54,10 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
     // The fork comes before anything that could make a thread.
     let link = match &verb {
         Verb::Up(args) if !args.detach => match keeper::split() {
-            Ok(Role::Keeper(keeper)) => return keeper.watch(up::settle),
+            Ok(Role::Keeper(keeper)) => {
+                let dirs = Dirs::from_env(&std::env::vars_os().collect());
+                return keeper.watch(&up::shared(&dirs), up::settle);
+            }
             Ok(Role::Supervisor(link)) => Some(link),
             Err(error) => return early_failure(&Report::bug(format!("cannot fork: {error}"))),
         },

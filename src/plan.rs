@@ -154,6 +154,8 @@ pub struct Process {
     pub tty: bool,
     /// Start it with the others.
     pub autostart: bool,
+    /// Let it be reached from other machines: its host is 0.0.0.0 instead of 127.0.0.1.
+    pub expose: bool,
 }
 
 /// What to execute.

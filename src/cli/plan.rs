@@ -64,6 +64,7 @@ fn process(process: &Process) -> Value {
             RestartPolicy::Always => "always",
         },
         "autostart": process.autostart,
+        "expose": process.expose,
     })
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args;
-use crate::context::Context;
+use crate::context::{Context, Dirs};
 use crate::control::client::Client;
 use crate::control::desk::Desk;
 use crate::control::status::Status;
@@ -30,7 +30,7 @@ use crate::supervisor::machine::{Outcome, Why};
 use crate::supervisor::removal::Ground;
 use crate::supervisor::run::{self, Orders, Setup};
 use crate::supervisor::signals::Stops;
-use crate::supervisor::sweep;
+use crate::supervisor::sweep::{self, Shared};
 use crate::text::{Mask, harmless};
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
@@ -40,6 +40,11 @@ const OTHERS: Duration = Duration::from_secs(10);
 
 /// How long one that is being taken down may take: processes may have been given long to stop.
 const LEAVING: Duration = Duration::from_mins(2);
+
+/// Returns the database servers that no run ends with its own processes.
+pub(super) fn shared(dirs: &Dirs) -> Shared {
+    Shared::below(local::cluster_folders(dirs))
+}
 
 /// Settles what was entrusted, after everything of the run is dead. Called by the keeper, or by the supervisor when the
 /// keeper died first.
@@ -93,7 +98,7 @@ pub(super) async fn run(
     }
     drop(log);
     claim.clear();
-    link.settle(settle);
+    link.settle(&shared(&ctx.dirs), settle);
     let mut outcome = result;
     if gone {
         // Nobody else may ever come by to give its ports back.
@@ -214,6 +219,7 @@ impl Run<'_> {
             sink: Box::new(self.log.before(&names, plan.logs, self.console.sink(&names))),
             watched: self.console.watched_output(),
             verify: Box::new(sockets::verify),
+            shared: shared(&ctx.dirs),
             on_ready: Box::new(move || {
                 let _ = all_up.take().map(|up| up.send(()));
             }),

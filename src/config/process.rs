@@ -27,6 +27,7 @@ pub const KEYS: &[&str] = &[
     "stop_grace",
     "tty",
     "autostart",
+    "expose",
     "needs",
     "node_preload",
 ];
@@ -74,6 +75,7 @@ impl Process {
             stop_grace: Duration::from_secs(5),
             tty: false,
             autostart: true,
+            expose: false,
         }
     }
 }
@@ -111,6 +113,7 @@ pub fn read(entry: &Entry) -> Result<Draft, ConfigError> {
     }
     process.tty = table.map("tty", Node::boolean)?.unwrap_or(false);
     process.autostart = table.map("autostart", Node::boolean)?.unwrap_or(true);
+    process.expose = table.map("expose", Node::boolean)?.unwrap_or(false);
     Ok(Draft {
         process,
         depends_on: table.map("depends_on", depends_on)?.unwrap_or_default(),

@@ -7,10 +7,13 @@ use crate::config::error::ConfigError;
 use crate::config::interpolate::{Scope, Template};
 use crate::config::model::{self, Config, Probe, Provider};
 use crate::config::values::variable_stem;
+use crate::os::net;
 use crate::plan::{self, PortUse};
 
 /// The first descriptor a process inherits besides the standard three; systemd's convention.
 const FIRST_FD: &str = "3";
+/// The variable that tells a process which address to bind.
+const HOST: &str = "DEVRUN_HOST";
 
 /// The branch database a worktree asks for, in plain values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,7 @@ fn one(process: &model::Process, root: &Path, scope: &Scope) -> Result<plan::Pro
     let mut env: BTreeMap<String, String> = BTreeMap::new();
     if let Some(port) = &port {
         env.insert("PORT".into(), port.port().to_string());
+        env.insert(HOST.into(), net::server_address(process.expose).to_string());
     }
     if let Some(PortUse::Listens { name, fd_env, .. }) = &port {
         env.insert(fd_env.clone(), FIRST_FD.into());
@@ -113,6 +117,7 @@ fn one(process: &model::Process, root: &Path, scope: &Scope) -> Result<plan::Pro
         stop_grace: process.stop_grace,
         tty: process.tty,
         autostart: process.autostart,
+        expose: process.expose,
     })
 }
 

@@ -116,6 +116,7 @@ const SHOWN: &[&str] = &[
     "stop_grace",
     "tty",
     "autostart",
+    "expose",
     "needs",
     "node_preload",
     "env_files",

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+pub use self::account::cluster_folders;
 pub use self::error::LocalError;
 pub use self::server::CLUSTER_VARIABLE;
 

@@ -62,9 +62,14 @@ fn new_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Binds 127.0.0.1:`port` and listens, with a backlog that lets clients wait while the server boots.
-pub fn listen_on(port: u16) -> std::io::Result<TcpListener> {
-    let fd = bound(IpAddr::V4(Ipv4Addr::LOCALHOST), port)?;
+/// Returns the address that a server of a worktree binds: every IPv4 interface when it is exposed, else loopback.
+pub fn server_address(exposed: bool) -> IpAddr {
+    IpAddr::V4(if exposed { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST })
+}
+
+/// Binds `port` of `address` and listens, with a backlog that lets clients wait while the server boots.
+pub fn listen_on(address: IpAddr, port: u16) -> std::io::Result<TcpListener> {
+    let fd = bound(address, port)?;
     listen(&fd, Backlog::new(1024)?)?;
     Ok(TcpListener::from(fd))
 }
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_client_may_connect_before_anybody_accepts() {
-        let listener = listen_on(0).unwrap();
+        let listener = listen_on(server_address(false), 0).unwrap();
         let address = listener.local_addr().unwrap();
         assert!(TcpStream::connect(address).is_ok());
     }

@@ -121,7 +121,7 @@ impl Group {
 
     fn is_tagged(&self, pid: u32) -> bool {
         let is = |name, value: &str| proc::env_of(pid, name).is_some_and(|found| found == *value);
-        is(PROCESS_TAG, &self.name) && is(RUN_TAG, &self.run) && proc::env_of(pid, sweep::SPARED).is_none()
+        is(PROCESS_TAG, &self.name) && is(RUN_TAG, &self.run)
     }
 
     /// Asks the leader and its group to stop.

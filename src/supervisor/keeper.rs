@@ -17,7 +17,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::sweep;
+use super::sweep::{self, Shared};
 use crate::error::Exit;
 use crate::os::spawn::{self, Side};
 
@@ -122,11 +122,11 @@ impl Link {
     }
 
     /// Settles everything ourselves when the keeper is gone; nothing to do while it lives.
-    pub fn settle(self, mut settle: impl FnMut(Trust)) {
+    pub fn settle(self, shared: &Shared, mut settle: impl FnMut(Trust)) {
         let mut stream = &self.stream;
         let gone = stream.set_nonblocking(true).is_ok() && matches!(stream.read(&mut [0; 1]), Ok(0));
         if gone {
-            sweep::kill_descendants(SWEEP);
+            sweep::kill_descendants(SWEEP, shared);
             self.trusts.into_iter().for_each(&mut settle);
             sweep::reap_all();
         }
@@ -135,9 +135,9 @@ impl Link {
 
 impl Keeper {
     /// Waits for the supervisor's end, then ends what it left and calls `settle` for each thing it entrusted.
-    pub fn watch(self, mut settle: impl FnMut(Trust)) -> Exit {
+    pub fn watch(self, shared: &Shared, mut settle: impl FnMut(Trust)) -> Exit {
         let exit = self.wait();
-        sweep::kill_descendants(SWEEP);
+        sweep::kill_descendants(SWEEP, shared);
         let trusts = self.collect();
         // Locks that are only held go last, when everything is settled.
         let (about, held): (Vec<Trust>, Vec<Trust>) =

@@ -47,6 +47,8 @@ pub struct Setup {
     pub watched: Option<OwnedFd>,
     /// Checks the listener of a ready process.
     pub verify: Verify,
+    /// Servers that outlive this run.
+    pub shared: sweep::Shared,
     /// Called once when all is ready.
     pub on_ready: Box<dyn FnMut()>,
 }
@@ -80,6 +82,7 @@ pub async fn run(
             return report.into();
         }
     };
+    let shared = setup.shared;
     let mut run = Run {
         machine: Machine::new(&setup.plan, open),
         groups: setup.plan.processes.iter().map(|_| None).collect(),
@@ -99,7 +102,7 @@ pub async fn run(
     let mut hurried = false;
     loop {
         if let Some(outcome) = run.handle(input) {
-            sweep::kill_descendants(std::time::Duration::from_secs(5));
+            sweep::kill_descendants(std::time::Duration::from_secs(5), &shared);
             // Everything that was written is shown before the end is told, unless somebody will not wait for its reader.
             tokio::select! {
                 () = run.mux.finish(hurried) => {}

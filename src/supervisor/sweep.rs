@@ -1,11 +1,13 @@
 //! Finds and ends everything that came from us, wherever it fled: new sessions, double forks, stopped processes.
 //!
-//! On Linux we are a subreaper, so whatever loses its parent becomes our child and stays findable. Spares what carries
-//! [`SPARED`] in its environment: servers shared with other supervisors. macOS has no subreaper: there only process
+//! On Linux we are a subreaper, so whatever loses its parent becomes our child and stays findable. Spares
+//! the database servers of [`Shared`]: they are known by data folder and pid, because a variable could be set by any
+//! child. macOS has no subreaper: there only process
 //! groups are reached, and a child that makes a session of its own and loses its parent is out of reach.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,14 +16,13 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::os::proc::{self, Entry};
+use crate::os::read::{self, Limit};
 use crate::os::spawn;
 
 /// Environment variable that names the run a process belongs to.
 pub const RUN_TAG: &str = "DEVRUN_RUN";
 /// Environment variable that names the process of the run.
 pub const PROCESS_TAG: &str = "DEVRUN_PROCESS";
-/// Environment variable of processes that outlive their supervisor because others share them.
-pub const SPARED: &str = "DEVRUN_CLUSTER";
 
 /// How often it is looked again for processes that have appeared while others were stopped.
 const ROUNDS: usize = 20;
@@ -150,15 +151,51 @@ impl<Spare: Fn(&Entry) -> bool> Below<Spare> {
     }
 }
 
-/// Kills everything below us that is not spared, and reaps it. Bounded by `limit`.
-pub fn kill_descendants(limit: Duration) {
+/// The database servers that outlive their supervisor because other supervisors share them.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    clusters: Vec<PathBuf>,
+}
+
+impl Shared {
+    /// Knows the servers whose data folder is `<folder>/<id>/data`, for each of `clusters`.
+    pub fn below(clusters: impl IntoIterator<Item = PathBuf>) -> Shared {
+        Shared { clusters: clusters.into_iter().map(|path| path.canonicalize().unwrap_or(path)).collect() }
+    }
+
+    /// Returns true when `pid` is the server of a known cluster: a `postgres` that works in the data folder, and that
+    /// the pid file there does not contradict. A server that has just started has no pid file yet.
+    fn contains(&self, pid: u32) -> bool {
+        let Some(folder) = proc::directory_of(pid).filter(|folder| self.is_data(folder)) else {
+            return false;
+        };
+        let is_server = proc::program_of(pid)
+            .and_then(|program| Some(program.file_name()?.as_bytes().starts_with(b"postgres")))
+            .unwrap_or(false);
+        is_server && pid_file(&folder).is_none_or(|named| named == pid || !is_alive(named))
+    }
+
+    fn is_data(&self, folder: &Path) -> bool {
+        let cluster = folder.parent().filter(|_| folder.ends_with("data"));
+        cluster.and_then(Path::parent).is_some_and(|root| self.clusters.iter().any(|known| known == root))
+    }
+}
+
+/// Returns the pid that the server's pid file in `data` names.
+fn pid_file(data: &Path) -> Option<u32> {
+    let text = read::text(&data.join("postmaster.pid"), Limit::SMALL).ok()?;
+    text.lines().next()?.trim().parse().ok()
+}
+
+/// Kills everything below us that is not in `shared`, and reaps it. Bounded by `limit`.
+pub fn kill_descendants(limit: Duration, shared: &Shared) {
     let start = Instant::now();
-    let spared = |entry: &Entry| proc::env_of(entry.pid, SPARED).is_some();
+    let is_server = |entry: &Entry| shared.contains(entry.pid);
     loop {
         if is_childless() {
             return;
         }
-        let mut below = Below::new(std::process::id(), spared);
+        let mut below = Below::new(std::process::id(), is_server);
         let killed = end(|entry| below.contains(entry));
         reap_strays();
         if killed.is_empty() || start.elapsed() > limit {
@@ -177,7 +214,6 @@ pub fn kill_leftovers(worktree_tag: &str) -> usize {
     let is_left = |entry: &Entry| {
         !own.contains(&entry.pid)
             && proc::user_of(entry.pid) == Some(me)
-            && proc::env_of(entry.pid, SPARED).is_none()
             && proc::env_of(entry.pid, RUN_TAG).is_some_and(|run| {
                 run.to_str().and_then(|run| run.strip_prefix(worktree_tag)?.strip_prefix('.')).is_some()
             })
@@ -210,7 +246,6 @@ fn lineage() -> BTreeSet<u32> {
 /// The part of a run's tag that names its worktree.
 pub fn worktree_tag(path: &Path) -> String {
     use std::fmt::Write;
-    use std::os::unix::ffi::OsStrExt;
 
     use sha2::Digest;
     let digest = sha2::Sha256::digest(path.as_os_str().as_bytes());
@@ -231,6 +266,18 @@ pub fn is_alive(pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_data_folders_of_known_clusters_are_spared() {
+        let shared = Shared::below([PathBuf::from("/nonexistent/pg")]);
+        assert!(shared.is_data(Path::new("/nonexistent/pg/0a1b/data")));
+        for folder in
+            ["/nonexistent/pg/data", "/nonexistent/pg/a/b/data", "/nonexistent/pg/a/base", "/w/pg/a/data"]
+        {
+            assert!(!shared.is_data(Path::new(folder)), "{folder}");
+        }
+        assert!(!shared.contains(std::process::id()));
+    }
 
     #[test]
     fn tags_differ_by_path_and_hold_no_separator() {

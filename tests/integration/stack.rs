@@ -24,7 +24,7 @@ use std::path::Path;
 use crate::support::product::edit;
 
 const FRONTEND: &str = "  frontend:
-    run: node_modules/.bin/next dev --port $PORT
+    run: node_modules/.bin/next dev --hostname $DEVRUN_HOST --port $PORT
     directory: frontend
     port: frontend
     ready: { http: /admin/leads, host: demodev.localhost, timeout: 15s, deadline: 3m }   # the first page compiles

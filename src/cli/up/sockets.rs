@@ -13,7 +13,7 @@ pub(super) fn listen(plan: &Plan) -> Result<BTreeMap<u16, TcpListener>, Report> 
     let mut sockets = BTreeMap::new();
     for process in &plan.processes {
         if let Some(PortUse::Listens { port, .. }) = process.port {
-            let socket = net::listen_on(port).map_err(|error| {
+            let socket = net::listen_on(net::server_address(process.expose), port).map_err(|error| {
                 let report = Report::new(
                     Code::PortBusy,
                     format!("port {port} of {} cannot be had: {error}", process.name),

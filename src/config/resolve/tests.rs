@@ -20,18 +20,40 @@ fn scope() -> Scope {
 const PORTS: &str = "ports: { web: 3000, my-api: 4000 }\n";
 
 #[test]
+fn only_an_exposed_process_binds_every_interface() {
+    let text = format!(
+        "{PORTS}processes:\n  web: {{ run: x, port: web, expose: true }}\n  api: {{ run: x, listen: my-api }}\n"
+    );
+    let processes = processes(&config(&text), Path::new("/w/t"), &scope()).unwrap();
+    let [web, api] = &processes[..] else { panic!() };
+    assert_eq!((web.expose, web.env["DEVRUN_HOST"].as_str()), (true, "0.0.0.0"));
+    assert_eq!((api.expose, api.env["DEVRUN_HOST"].as_str()), (false, "127.0.0.1"));
+}
+
+#[test]
 fn a_process_gets_its_port_its_socket_and_its_own_variables() {
     let text = format!(
         "{PORTS}database: {{}}\nprocesses:\n  web: {{ run: [serve], port: web, directory: front, env: {{ A: '${{SET}}:${{PORT}}' }} }}\n  api: {{ run: x, listen: my-api, env: {{ B: '${{MY_API_FD}}' }}, needs: [database] }}\n  other: y\n"
     );
     let processes = processes(&config(&text), Path::new("/w/t"), &scope()).unwrap();
     let [web, api, other] = &processes[..] else { panic!() };
-    assert_eq!(web.env, [("A".to_string(), "s:3026".to_string()), ("PORT".into(), "3026".into())].into());
+    assert_eq!(
+        web.env,
+        [("A", "s:3026"), ("DEVRUN_HOST", "127.0.0.1"), ("PORT", "3026")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into()
+    );
     assert_eq!(web.port, Some(PortUse::Binds { name: "web".into(), port: 3026 }));
     assert_eq!(web.directory, Path::new("/w/t/front"));
     assert_eq!(web.run, Run::Argv(vec!["serve".into()]));
-    let wanted =
-        [("B", "3"), ("LISTEN_FDNAMES", "my-api"), ("LISTEN_FDS", "1"), ("MY_API_FD", "3"), ("PORT", "4026")];
+    let wanted = [
+        ("B", "3"),
+        ("DEVRUN_HOST", "127.0.0.1"),
+        ("LISTEN_FDNAMES", "my-api"),
+        ("LISTEN_FDS", "1"),
+        ("MY_API_FD", "3"),
+        ("PORT", "4026"),
+    ];
     assert_eq!(api.env, wanted.map(|(name, value)| (name.into(), value.into())).into());
     assert_eq!(
         api.port,

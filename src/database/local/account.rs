@@ -105,6 +105,11 @@ impl Account {
     }
 }
 
+/// Returns every folder that may hold clusters: that of this user, and that for the account root gives a server to.
+pub fn cluster_folders(dirs: &Dirs) -> [PathBuf; 2] {
+    [&dirs.data, Path::new(OPEN_FOLDER)].map(|base| base.join("pg"))
+}
+
 /// Sets the permissions of `path`.
 pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), LocalError> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))

@@ -20,7 +20,7 @@ use super::state::State;
 use crate::os::cmd::{Cmd, Detached};
 use crate::os::proc;
 
-/// Names the cluster in the environment of its server: whoever ends a run's strays leaves such a process alone.
+/// Names the cluster in the environment of its server, for people who read the process table.
 pub const CLUSTER_VARIABLE: &str = "DEVRUN_CLUSTER";
 
 const POLL: Duration = Duration::from_millis(5);

@@ -22,7 +22,7 @@ pub struct Next {
 impl Next {
     /// The command that starts it.
     pub fn command(&self) -> String {
-        format!("{}/next dev --port $PORT", self.bin.display())
+        format!("{}/next dev --hostname $DEVRUN_HOST --port $PORT", self.bin.display())
     }
 }
 

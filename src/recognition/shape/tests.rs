@@ -55,7 +55,7 @@ processes:
     listen: backend
     ready: { http: /healthz }
   frontend:
-    run: node_modules/.bin/next dev --port $PORT
+    run: node_modules/.bin/next dev --hostname $DEVRUN_HOST --port $PORT
     directory: frontend
     port: frontend
     ready: { http: /, timeout: 15s, deadline: 3m }
@@ -77,7 +77,10 @@ fn nothing_is_nothing() {
 #[test]
 fn parts_are_recognised_alone() {
     let next = detect(tree(&[("package.json", NEXT), ("package-lock.json", "{}")]).path());
-    assert_eq!(next.next.as_ref().unwrap().command(), "node_modules/.bin/next dev --port $PORT");
+    assert_eq!(
+        next.next.as_ref().unwrap().command(),
+        "node_modules/.bin/next dev --hostname $DEVRUN_HOST --port $PORT"
+    );
     assert!(next.fastapi.is_none() && !next.to_yaml().contains("backend"));
     let fastapi = detect(tree(&[("requirements.txt", "fastapi\n"), ("main.py", APP)]).path());
     let found = fastapi.fastapi.as_ref().unwrap();

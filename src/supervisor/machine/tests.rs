@@ -24,6 +24,7 @@ fn process(name: &str) -> Process {
         stop_grace: Duration::from_secs(5),
         tty: false,
         autostart: true,
+        expose: false,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::support::product::{Product, edit};
 
 /// Next.js with a socket of devrun's.
 const LISTENING: &str = "  frontend:
-    run: node_modules/.bin/next dev --port $PORT
+    run: node_modules/.bin/next dev --hostname $DEVRUN_HOST --port $PORT
     directory: frontend
     listen: frontend
     ready: { http: /admin/leads, host: demodev.localhost, timeout: 15s, deadline: 3m }

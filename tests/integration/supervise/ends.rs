@@ -8,7 +8,7 @@ use super::{assert_nothing_runs, kill_both, pid_in, supervisor, world};
 use crate::support::{Running, Sandbox};
 
 /// Children that are hard to end, each with the number of `ready` lines it says.
-const SHAPES: [(&str, &str, usize); 10] = [
+const SHAPES: [(&str, &str, usize); 11] = [
     ("plain", "ready sleep", 1),
     ("stubborn", "ignore:INT,TERM,HUP ready sleep", 1),
     ("session", "ready child[ setsid ignore:INT,TERM,HUP ready mute sleep ] sleep", 2),
@@ -18,6 +18,12 @@ const SHAPES: [(&str, &str, usize); 10] = [
     ("breeder", "ready child[ setsid ready mute breed:5 sleep ] sleep", 2),
     ("bomber", "ready child[ setsid ignore:INT,TERM,HUP ready mute breed:1 sleep ] sleep", 2),
     ("hopper", "ready child[ setsid mute hop:2 ] sleep", 1),
+    (
+        "pretender",
+        "$ DEVRUN_CLUSTER=1 setsid devrun-fixture ignore:INT,TERM,HUP ready mute sleep & \
+         exec devrun-fixture ready sleep",
+        2,
+    ),
     ("holder", "graceful:INT,TERM,HUP ready child[ ignore:INT,TERM,HUP ready sleep ] sleep", 2),
 ];
 
