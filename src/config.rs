@@ -3,6 +3,7 @@
 //! Knows devrun.yaml, Procfiles, env files and the shapes that need no file. Refuses to act: it reads files and nothing
 //! else, makes no connection, starts no process and never changes its own environment.
 
+pub mod address;
 pub mod consistency;
 pub mod envfile;
 pub mod environment;

@@ -7,6 +7,7 @@ mod databases;
 mod ground;
 mod neon;
 mod preview;
+mod secrets;
 mod steps;
 mod tools;
 

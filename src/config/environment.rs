@@ -71,7 +71,7 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
         .collect();
 
     let foreign_venv = vars.get(OsStr::new("VIRTUAL_ENV")).map(PathBuf::from);
-    let url_env = config.url_env().iter().map(String::as_str);
+    let url_env = config.url_env().iter().map(|variable| variable.name.as_str());
     // A number that stood for a socket in the process we were started from.
     let sockets: Vec<String> =
         config.ports.keys().map(|port| format!("{}_FD", variable_stem(port))).collect();
@@ -110,7 +110,11 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
         vars.remove(OsStr::new(name));
         origins.remove(*name);
     }
-    let secrets = secrets(&vars, config.url_env());
+    let mut secrets = secrets(&vars);
+    let urls = config.url_env().iter().map(|variable| &variable.name);
+    let written = config.env.iter().filter(|(_, template)| template.holds_secret()).map(|(name, _)| name);
+    let known = |name: &&String| vars.contains_key(OsStr::new(name.as_str()));
+    secrets.extend(urls.chain(written).filter(known).cloned());
     Ok(Environment { vars, origins, secrets })
 }
 
@@ -127,12 +131,23 @@ pub fn refuse_computed<'a>(
             (Some(_), _) | (None, "PORT" | "LISTEN_FDS" | "LISTEN_FDNAMES" | "LISTEN_PID") => {
                 "from the worktree's ports"
             }
-            (None, other) if config.url_env().iter().any(|url| url == other) => "from the branch database",
+            // The database's own values in another form are still this worktree's.
+            (None, other) if config.url_env().iter().any(|url| url.name == other) => {
+                if template.uses_database() {
+                    continue;
+                }
+                "from the branch database"
+            }
             (None, other) if other.starts_with("DEVRUN_") => "for its own use",
             _ => continue,
         };
-        return Err(ConfigError::invalid(&template.at, format!("devrun computes {name} {why}"))
-            .with_fix("leave it out, or use another name"));
+        return Err(ConfigError::invalid(&template.at, format!("devrun computes {name} {why}")).with_fix(
+            if why == "from the branch database" {
+                format!("leave it out, or write its form: `{name}: ${{database.url:postgresql+asyncpg}}`")
+            } else {
+                "leave it out, or use another name".into()
+            },
+        ));
     }
     Ok(())
 }
@@ -145,12 +160,16 @@ fn computed(config: &Config, scope: &Scope) -> Vec<(String, String)> {
         }
     }
     let url = scope.own("database.url");
-    let urls = config.url_env().iter().map(|name| (name.clone(), url));
-    let own =
-        ["branch", "slug", "slot"].map(|name| (format!("DEVRUN_{}", variable_stem(name)), scope.own(name)));
+    let urls = config
+        .url_env()
+        .iter()
+        .map(|variable| (variable.name.clone(), url.map(|url| variable.form.merged(url))));
+    let own = ["branch", "slug", "slot"]
+        .map(|name| (format!("DEVRUN_{}", variable_stem(name)), scope.own(name).map(Into::into)));
     // Neon's own name for it. Behind the others: a variable of that name is never the pooled one.
-    let unpooled = std::iter::once(("DATABASE_URL_UNPOOLED".to_string(), scope.own(UNPOOLED)));
-    vars.extend(urls.chain(unpooled).chain(own).filter_map(|(name, value)| Some((name, value?.to_string()))));
+    let unpooled =
+        std::iter::once(("DATABASE_URL_UNPOOLED".to_string(), scope.own(UNPOOLED).map(Into::into)));
+    vars.extend(urls.chain(unpooled).chain(own).filter_map(|(name, value)| Some((name, value?))));
     vars
 }
 
@@ -183,10 +202,10 @@ fn search_path(path: Option<&OsString>, foreign: Option<&Path>, venv: Option<&Pa
     std::env::join_paths(own.into_iter().chain(rest)).ok()
 }
 
-fn secrets(vars: &BTreeMap<OsString, OsString>, url_env: &[String]) -> BTreeSet<String> {
+fn secrets(vars: &BTreeMap<OsString, OsString>) -> BTreeSet<String> {
     vars.iter()
         .filter_map(|(name, value)| Some((name.to_str()?, value.to_string_lossy())))
-        .filter(|(name, value)| url_env.iter().any(|url| url == name) || is_secret(name, value))
+        .filter(|(name, value)| is_secret(name, value))
         .map(|(name, _)| name.to_string())
         .collect()
 }

@@ -3,11 +3,15 @@
 //! Upper case is the environment, with compose's `${NAME:-default}` (unset or empty), `${NAME-default}` (unset),
 //! `${NAME:?message}`, `${NAME?message}`; lower case is devrun's own. `$$` is a dollar sign. A `$` before anything but `{`
 //! and `$` stays what it is, so `$PORT` is left for a shell. A default may hold templates itself (`${A:-${B}}`).
+//!
+//! The database's URL takes a form: `${database.url:postgresql+asyncpg}`, `${database.url?schema=public}`, or both. A query
+//! behind the closing brace is merged with the URL's own one.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::config::address::{self, Form};
 use crate::config::error::ConfigError;
 use crate::config::source::At;
 
@@ -31,7 +35,26 @@ impl std::fmt::Debug for Template {
 const MAX_DEPTH: usize = 8;
 
 /// Every name devrun may give a value, for messages. `ports.` stands for one name per port.
-const OWN: [&str; 7] = ["branch", "slug", "slot", "worktree", "ports.", "database.url", "database.name"];
+const OWN: [&str; 14] = [
+    "branch",
+    "slug",
+    "slot",
+    "worktree",
+    "ports.",
+    "secret.",
+    "database.url",
+    DIRECT,
+    "database.host",
+    "database.port",
+    "database.user",
+    PASSWORD,
+    "database.name",
+    "database.branch",
+];
+
+/// The URL past a pooler; the same as the other one where there is no pooler.
+const DIRECT: &str = "database.direct_url";
+const PASSWORD: &str = "database.password";
 
 /// Under what the URL past a pooler is kept.
 pub(super) const UNPOOLED: &str = "database.unpooled";
@@ -92,16 +115,29 @@ impl Scope {
         })
     }
 
-    /// Adds `${database.name}` and `${database.url}`.
+    /// Adds the branch database `name` at `url`: its URL, its name, and the parts of the URL.
     #[must_use]
     pub fn with_database(self, name: &str, url: &str) -> Scope {
-        self.with("database.name", name).with("database.url", url)
+        let scope = self.with("database.branch", name).with("database.url", url).with(DIRECT, url);
+        let Some(parts) = address::parts(url) else { return scope.with("database.name", name) };
+        scope
+            .with("database.host", &parts.host)
+            .with("database.port", &parts.port)
+            .with("database.user", &parts.user)
+            .with(PASSWORD, &parts.password)
+            .with("database.name", &parts.name)
     }
 
-    /// Adds the URL past a pooler, for the environment only: templates have no name for it.
+    /// Adds the URL past a pooler. Call it after [`Scope::with_database`].
     #[must_use]
     pub fn with_unpooled(self, url: &str) -> Scope {
-        self.with(UNPOOLED, url)
+        self.with(UNPOOLED, url).with(DIRECT, url)
+    }
+
+    /// Adds `${secret.NAME}` for each of `secrets`.
+    #[must_use]
+    pub fn with_secrets(self, secrets: &BTreeMap<String, String>) -> Scope {
+        secrets.iter().fold(self, |scope, (name, value)| scope.with(&format!("secret.{name}"), value))
     }
 
     /// Says that the database's names are to come: what needs them is left out meanwhile, see [`Template::is_to_come`].
@@ -144,9 +180,10 @@ impl Template {
     /// Checks what can be checked before values are known: that it is well formed and uses names that exist, `ports`
     /// being the known port names.
     pub fn check(&self, ports: &BTreeMap<String, u16>) -> Result<(), ConfigError> {
-        let known = |name: &str| match name.strip_prefix("ports.") {
-            Some(port) => ports.contains_key(port),
-            None => OWN.contains(&name),
+        let known = |name: &str| match (name.strip_prefix("ports."), name.strip_prefix("secret.")) {
+            (Some(port), _) => ports.contains_key(port),
+            (_, Some(secret)) => crate::config::values::is_variable_name(secret),
+            (None, None) => OWN.contains(&name),
         };
         expand(self, &self.text, 0, &mut |reference| match reference.kind() {
             Kind::Own if !known(reference.name) => {
@@ -156,10 +193,35 @@ impl Template {
             }
             // The default is looked at whether or not it will be used.
             Kind::Environment if matches!(reference.fallback, Some(Fallback::Default(_))) => Ok(None),
-            Kind::Own | Kind::Environment => Ok(Some(String::new())),
+            Kind::Own => reference.formed(self, "").map(Some),
+            Kind::Environment => Ok(Some(String::new())),
             Kind::Neither => Err(neither(self, reference.name)),
         })
         .map(|_| ())
+    }
+
+    /// Names that it uses, of the environment and of devrun's own, in the order of their use.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        // What a default uses counts too: every reference is answered with its default.
+        let _ = expand(self, &self.text, 0, &mut |reference| {
+            names.push(reference.name.to_string());
+            Ok(None)
+        });
+        names
+    }
+
+    /// True when its value holds a part of the database's address.
+    pub fn uses_database(&self) -> bool {
+        self.names().iter().any(|name| name.starts_with("database."))
+    }
+
+    /// True when its value holds a secret, whatever the variable is called.
+    pub fn holds_secret(&self) -> bool {
+        let secret = |name: &String| {
+            matches!(name.as_str(), "database.url" | DIRECT | PASSWORD) || name.starts_with("secret.")
+        };
+        self.names().iter().any(secret)
     }
 
     /// True when it has no value yet, because the branch database has none.
@@ -176,7 +238,7 @@ impl Template {
     pub fn render(&self, scope: &Scope) -> Result<String, ConfigError> {
         expand(self, &self.text, 0, &mut |reference| match reference.kind() {
             Kind::Own => match scope.own(reference.name) {
-                Some(value) => Ok(Some(value.to_string())),
+                Some(value) => reference.formed(self, value).map(Some),
                 None => Err(unknown(self, reference.name, &scope.own.keys().cloned().collect::<Vec<_>>())),
             },
             Kind::Environment => {
@@ -203,6 +265,8 @@ struct Reference<'a> {
     /// An empty value counts as none.
     colon: bool,
     fallback: Option<Fallback<'a>>,
+    /// How the database's URL is wanted.
+    form: Option<&'a str>,
 }
 
 #[derive(Clone, Copy)]
@@ -217,7 +281,22 @@ enum Kind {
     Neither,
 }
 
-impl Reference<'_> {
+impl<'a> Reference<'a> {
+    fn plain(name: &'a str) -> Reference<'a> {
+        Reference { name, colon: false, fallback: None, form: None }
+    }
+
+    /// `value` in the form that is wanted.
+    fn formed(&self, template: &Template, value: &str) -> Result<String, ConfigError> {
+        let Some(text) = self.form else { return Ok(value.into()) };
+        let form = Form::read(text).ok_or_else(|| {
+            let shown: String = text.chars().take(40).collect();
+            ConfigError::invalid(&template.at, format!("`{shown}` is no form of a Postgres URL"))
+                .with_fix("write a scheme, such as `${database.url:postgresql+asyncpg}`, or parameters, such as `${database.url?schema=public}`")
+        })?;
+        Ok(form.apply(value))
+    }
+
     fn kind(&self) -> Kind {
         let mut chars = self.name.chars();
         match chars.next() {
@@ -258,7 +337,13 @@ fn expand(
             let end = closing(inside).ok_or_else(|| unterminated(template))?;
             let reference = split(&inside[..end]);
             match (value(reference)?, reference.fallback) {
-                (Some(found), _) => result.push_str(&found),
+                (Some(found), _) => {
+                    let after = &inside[end + 1..];
+                    let query = query_behind(&reference, after);
+                    result.push_str(&Form { scheme: None, query: query.into() }.merged(&found));
+                    rest = &after[if query.is_empty() { 0 } else { query.len() + 1 }..];
+                    continue;
+                }
                 (None, Some(Fallback::Default(default))) => {
                     result.push_str(&expand(template, default, depth + 1, value)?);
                 }
@@ -272,6 +357,16 @@ fn expand(
     }
     result.push_str(rest);
     Ok(result)
+}
+
+/// The query that is written behind a URL of the database.
+fn query_behind<'a>(reference: &Reference<'_>, after: &'a str) -> &'a str {
+    match (reference.name, after.strip_prefix('?')) {
+        ("database.url" | DIRECT, Some(query)) => {
+            &query[..query.find(|c| !address::is_query_char(c)).unwrap_or(query.len())]
+        }
+        _ => "",
+    }
 }
 
 /// Where the `}` is that belongs to a `${` just before `text`.
@@ -292,13 +387,20 @@ fn closing(text: &str) -> Option<usize> {
 
 fn split(inside: &str) -> Reference<'_> {
     let name_end = inside.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.')));
+    for name in ["database.url", DIRECT] {
+        let Some(form) = inside.strip_prefix(name) else { continue };
+        let scheme = form.strip_prefix(':').filter(|scheme| !scheme.starts_with(['-', '?']));
+        if let Some(form) = scheme.or(Some(form).filter(|form| form.starts_with('?'))) {
+            return Reference { form: Some(form), ..Reference::plain(name) };
+        }
+    }
     // Port names may hold a `-`, which is an operator after a variable's name.
     if inside.starts_with("ports.") && inside.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
     {
-        return Reference { name: inside, colon: false, fallback: None };
+        return Reference::plain(inside);
     }
     let Some(end) = name_end else {
-        return Reference { name: inside, colon: false, fallback: None };
+        return Reference::plain(inside);
     };
     let (name, operator) = inside.split_at(end);
     let (colon, operator) = operator.strip_prefix(':').map_or((false, operator), |rest| (true, rest));
@@ -306,9 +408,9 @@ fn split(inside: &str) -> Reference<'_> {
         (Some(default), _) => Fallback::Default(default),
         (_, Some(message)) => Fallback::Message(message),
         // Not a name at all: said so by whoever looks at it.
-        _ => return Reference { name: inside, colon: false, fallback: None },
+        _ => return Reference::plain(inside),
     };
-    Reference { name, colon, fallback: Some(fallback) }
+    Reference { name, colon, fallback: Some(fallback), form: None }
 }
 
 fn unterminated(template: &Template) -> ConfigError {

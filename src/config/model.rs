@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::address::Form;
 use crate::config::interpolate::Template;
 use crate::config::source::At;
 use crate::plan::{Condition, LogLimits, Need, Restart, Run};
@@ -48,9 +49,14 @@ impl Config {
         [node, python, database].into_iter().flatten().collect()
     }
 
-    /// Names of the variables that hold the branch database's URL; empty without a database.
-    pub fn url_env(&self) -> &[String] {
+    /// The variables that hold the branch database's URL; empty without a database.
+    pub fn url_env(&self) -> &[UrlVariable] {
         self.database.as_ref().map_or(&[], |database| &database.url_env)
+    }
+
+    /// Every template of `env:`, at the top and of the processes.
+    pub fn variables(&self) -> impl Iterator<Item = &(String, Template)> {
+        self.env.iter().chain(self.processes.iter().flat_map(|process| &process.env))
     }
 }
 
@@ -110,7 +116,7 @@ pub struct Database {
     /// What it is a copy of; the provider's default when absent.
     pub parent: Option<Template>,
     /// Variables that get its URL; never empty.
-    pub url_env: Vec<String>,
+    pub url_env: Vec<UrlVariable>,
     /// How its schema is brought in step.
     pub migrate: Option<Migrate>,
     /// Settings of the provider `local`.
@@ -123,6 +129,15 @@ pub struct Database {
     pub url: Option<Template>,
     /// What the provider `command` runs; present exactly with it.
     pub command: Option<Command>,
+}
+
+/// A variable that gets the branch database's URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlVariable {
+    /// Its name.
+    pub name: String,
+    /// The form of the URL in it.
+    pub form: Form,
 }
 
 /// Who makes branch databases.

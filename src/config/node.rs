@@ -125,8 +125,18 @@ impl Node {
 
     /// The mapping's entries when all its keys are among `known`; else an error that lists them.
     pub fn table(&self, known: &[&str]) -> Result<Table<'_>, ConfigError> {
+        self.table_where(known, |_| false)
+    }
+
+    /// The same; keys that begin with `x-` are left to their readers, as in compose files.
+    pub fn table_with_extensions(&self, known: &[&str]) -> Result<Table<'_>, ConfigError> {
+        self.table_where(known, |name| name.starts_with("x-"))
+    }
+
+    fn table_where(&self, known: &[&str], other: impl Fn(&str) -> bool) -> Result<Table<'_>, ConfigError> {
         let entries = self.entries()?;
-        match entries.iter().find(|entry| !known.contains(&entry.name.as_str())) {
+        let strange = |entry: &&Entry| !known.contains(&entry.name.as_str()) && !other(&entry.name);
+        match entries.iter().find(strange) {
             None => Ok(Table { node: self, entries }),
             Some(entry) => {
                 let near = nearest(&entry.name, known).map(|name| format!("; did you mean `{name}`?"));

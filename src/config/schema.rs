@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::config::address::Form;
 use crate::config::error::ConfigError;
 use crate::config::model::{
-    Command, Config, Database, Dependencies, Local, Migrate, Neon, Provenance, Provider, SLOTS,
+    Command, Config, Database, Dependencies, Local, Migrate, Neon, Provenance, Provider, SLOTS, UrlVariable,
 };
-use crate::config::node::{Entry, Node};
+use crate::config::node::{Entry, Node, Value};
 use crate::config::source::At;
 use crate::config::{interpolate::Template, merge, process, values};
 use crate::plan::LogLimits;
@@ -67,7 +68,7 @@ pub struct Draft {
 
 /// Reads the top level.
 pub fn read(node: &Node) -> Result<Draft, ConfigError> {
-    let top = node.table(TOP)?;
+    let top = node.table_with_extensions(TOP)?;
     let ports = top.map("ports", ports)?.unwrap_or_default();
     let processes: Vec<process::Draft> = top
         .map("processes", |written| named(written)?.iter().map(process::read).collect())?
@@ -201,7 +202,9 @@ fn provider(node: &Node) -> Result<Provider, ConfigError> {
 fn database(node: &Node) -> Result<Option<Database>, ConfigError> {
     let table = node.table(DATABASE)?;
     let provider = table.map("provider", provider)?.unwrap_or(Provider::Auto);
-    let url_env = table.map("url_env", url_env)?.unwrap_or_else(|| vec!["DATABASE_URL".into()]);
+    let url_env = table
+        .map("url_env", url_env)?
+        .unwrap_or_else(|| vec![UrlVariable { name: "DATABASE_URL".into(), form: Form::default() }]);
     let command = table.map("command", command)?;
     if provider == Provider::Command && command.is_none() {
         return Err(node.error("the provider `command` needs `command: { ensure: … }`"));
@@ -225,16 +228,33 @@ fn database(node: &Node) -> Result<Option<Database>, ConfigError> {
     Ok((provider != Provider::None).then_some(database))
 }
 
-fn url_env(node: &Node) -> Result<Vec<String>, ConfigError> {
-    let names: Vec<String> = node
-        .items()?
-        .into_iter()
-        .map(|item| match item.word()? {
-            name if values::is_variable_name(name) => Ok(name.to_string()),
-            _ => Err(item.error("is no name for an environment variable")),
-        })
-        .collect::<Result<_, _>>()?;
-    if names.is_empty() { Err(node.error("must name at least one variable")) } else { Ok(names) }
+/// A list of variables, or a mapping from each to the form of the URL in it.
+fn url_env(node: &Node) -> Result<Vec<UrlVariable>, ConfigError> {
+    let named = |name: &str, form: Form, wrong: &dyn Fn() -> ConfigError| match name {
+        name if values::is_variable_name(name) => Ok(UrlVariable { name: name.into(), form }),
+        _ => Err(wrong()),
+    };
+    let message = "is no name for an environment variable";
+    let variables: Vec<UrlVariable> = if let Value::Map(entries) = &node.value {
+        let read = |entry: &Entry| {
+            let form =
+                if entry.value.value == Value::Null { Form::default() } else { url_form(&entry.value)? };
+            named(&entry.name, form, &|| ConfigError::invalid(&entry.at, message))
+        };
+        entries.iter().map(read).collect::<Result<_, _>>()?
+    } else {
+        let read = |item: &Node| named(item.word()?, Form::default(), &|| item.error(message));
+        node.items()?.into_iter().map(read).collect::<Result<_, _>>()?
+    };
+    if variables.is_empty() { Err(node.error("must name at least one variable")) } else { Ok(variables) }
+}
+
+fn url_form(node: &Node) -> Result<Form, ConfigError> {
+    Form::read(node.word()?).ok_or_else(|| {
+        node.error("takes the scheme of a Postgres URL").with_fix(
+            "such as `postgresql+asyncpg`, `postgresql+psycopg`, or `postgresql?schema=public` with parameters",
+        )
+    })
 }
 
 fn migrate(node: &Node) -> Result<Migrate, ConfigError> {

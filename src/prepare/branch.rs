@@ -250,14 +250,17 @@ pub(super) async fn migrate(
     let Some(migrate) = ground.config.database.as_ref().and_then(|database| database.migrate.as_ref()) else {
         return Ok(None);
     };
-    let mut vars = env.vars.clone();
+    // Migrations never go through a pooler.
+    let mut vars = if branch.direct_url == branch.url {
+        env.vars.clone()
+    } else {
+        let direct = &branch.direct_url;
+        let address = Address { name: &branch.name, url: direct, unpooled: Some(direct) };
+        ground.environment(ctx, Some(address))?.vars
+    };
     // The tag of this run, by which the next one finds what a killed one left; processes get tags of their own.
     let tag = ctx.env.get_key_value(OsStr::new("DEVRUN_RUN"));
     vars.extend(tag.map(|(name, value)| (name.clone(), value.clone())));
-    for name in ground.config.url_env() {
-        // Migrations never go through a pooler.
-        vars.insert(name.into(), branch.direct_url.clone().into());
-    }
     let request = MigrateRequest {
         branch,
         name: branch.name.clone(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Options;
 use super::branch::Settled;
-use super::tools;
+use super::{secrets, tools};
 use crate::config::envfile::{self, EnvFile, Found};
 use crate::config::environment::{self, Inputs};
 use crate::config::{self, Config, ConfigError, Scope, resolve};
@@ -124,7 +124,8 @@ fn build(
     let scope = Scope::new(environment::layer(&files, &ctx.env))
         .with_branch(&branch_label(&worktree))
         .with_worktree(&worktree.path, &worktree.slug)
-        .with_ports(lease.slot, &lease.ports);
+        .with_ports(lease.slot, &lease.ports)
+        .with_secrets(&secrets::ensure(&worktree.shared, &secrets::named(&config))?);
     Ok(Ground { worktree, default_branch, config, lease, files, scope })
 }
 

@@ -250,3 +250,16 @@ fn the_neon_key_reaches_processes_only_where_env_names_it() {
     assert_eq!(get(&env, "NEON_API_KEY"), Some("napi_file"));
     assert!(env.secrets.contains("NEON_API_KEY"));
 }
+
+#[test]
+fn values_made_of_secrets_are_masked_whatever_their_name() {
+    let text = "database: { url_env: { DATABASE_URL: postgresql+asyncpg } }\nprocesses: { a: b }\n\
+                env: { PASS: '${database.password}', SALT: '${secret.SALT}', AT: '${database.host}' }\n";
+    let mut case = Case::new(text);
+    case.scope = scope(Some("postgresql://u:p@h/dev")).with_secrets(&[("SALT".into(), "ab".into())].into());
+    let env = case.compose();
+    assert_eq!(get(&env, "DATABASE_URL"), Some("postgresql+asyncpg://u:p@h/dev"));
+    for (name, secret) in [("PASS", true), ("SALT", true), ("DATABASE_URL", true), ("AT", false)] {
+        assert_eq!(env.secrets.contains(name), secret, "{name}");
+    }
+}

@@ -150,3 +150,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_database_has_parts_and_forms() {
+    let scope = scope()
+        .with_database("dev-x", "postgresql://me:p%2Fw@h:6000/app?sslmode=require")
+        .with_unpooled("postgresql://me:p%2Fw@direct:6000/app")
+        .with_secrets(&[("KEY".to_string(), "abc".to_string())].into());
+    for (text, value) in [
+        ("${database.host} ${database.port} ${database.user} ${database.password}", "h 6000 me p/w"),
+        ("${database.name} ${database.branch}", "app dev-x"),
+        ("${database.url}", "postgresql://me:p%2Fw@h:6000/app?sslmode=require"),
+        ("${database.direct_url}", "postgresql://me:p%2Fw@direct:6000/app"),
+        ("${database.direct_url:postgres?a=b}", "postgres://me:p%2Fw@direct:6000/app?a=b"),
+        ("${database.url:postgresql+asyncpg}", "postgresql+asyncpg://me:p%2Fw@h:6000/app?ssl=require"),
+        ("${database.url}?schema=public", "postgresql://me:p%2Fw@h:6000/app?sslmode=require&schema=public"),
+        ("${database.url?sslmode=disable}", "postgresql://me:p%2Fw@h:6000/app?sslmode=disable"),
+        (
+            "[\"${database.direct_url}?a=1\", \"x?\"]",
+            "[\"postgresql://me:p%2Fw@direct:6000/app?a=1\", \"x?\"]",
+        ),
+        ("${database.name}?a", "app?a"),
+        ("${secret.KEY}", "abc"),
+    ] {
+        assert_eq!(template(text).render(&scope).unwrap(), value, "{text}");
+    }
+}
+
+#[test]
+fn a_form_that_is_none_of_postgres_s_is_refused() {
+    let ports = BTreeMap::new();
+    for text in ["${database.url:}", "${database.url:mysql}", "${database.url?a b}", "${database.url:-x}"] {
+        template(text).check(&ports).unwrap_err();
+    }
+}
+
+#[test]
+fn a_template_knows_when_it_holds_a_secret() {
+    for (text, secret) in [
+        ("x ${database.password}", true),
+        ("${A:-${secret.KEY}}", true),
+        ("${database.direct_url}", true),
+        ("${database.host}:${database.port}", false),
+    ] {
+        assert_eq!(template(text).holds_secret(), secret, "{text}");
+    }
+}

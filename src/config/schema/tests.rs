@@ -78,7 +78,8 @@ urls:
     assert_eq!(config.dependencies.python.as_deref(), Some(Path::new("backend")));
     let database = config.database.as_ref().unwrap();
     assert_eq!(database.provider, Provider::Auto);
-    assert_eq!(database.url_env, ["DATABASE_URL", "NEON_PLATFORM_DATABASE_URL"]);
+    let names: Vec<_> = database.url_env.iter().map(|variable| variable.name.as_str()).collect();
+    assert_eq!(names, ["DATABASE_URL", "NEON_PLATFORM_DATABASE_URL"]);
     assert_eq!(database.migrate.as_ref().unwrap().run, Run::Shell("alembic upgrade head".into()));
     assert_eq!(database.neon.expires_in, Some(Duration::from_hours(168)));
     let [backend, frontend] = &config.processes[..] else { panic!() };
@@ -105,7 +106,7 @@ fn defaults_are_those_of_the_documentation() {
     let database = config.database.unwrap();
     assert_eq!(database.provider, Provider::Auto);
     assert_eq!(
-        (database.branch.text.as_str(), database.url_env),
+        (database.branch.text.as_str(), database.url_env.iter().map(|url| url.name.clone()).collect()),
         ("dev-${branch}", vec!["DATABASE_URL".to_string()])
     );
     assert_eq!(config.env_files, default_env_files());
@@ -237,6 +238,14 @@ fn what_is_wrong_is_said_with_its_place() {
         ("database: { provider: sqlite }\n", "there is no provider `sqlite`"),
         ("database: { provider: command }\n", "needs `command: { ensure: … }`"),
         ("database: { url_env: [] }\n", "must name at least one variable"),
+        ("database: { url_env: { A: mysql } }\n", "database.url_env.A: takes the scheme of a Postgres URL"),
+        ("database: { url_env: { A-B: postgresql } }\n", "is no name for an environment variable"),
+        (
+            "processes: { a: b }\nenv: { T: '${database.url:mysql}' }\n",
+            "`mysql` is no form of a Postgres URL",
+        ),
+        ("processes: { a: b }\nenv: { T: '${secret.A-B}' }\n", "env.T: `${secret.A}` is neither"),
+        ("y-mine: 1\nprocesses: { a: b }\n", "there is no such key here"),
         ("database: { url_env: [A-B] }\n", "is no name for an environment variable"),
         ("database: { migrate: { run: x, inputs: ['a/***'] } }\n", "is no pattern"),
         ("database: { neon: { api_key: x } }\n", "database.neon.api_key: there is no such key here"),
@@ -319,4 +328,32 @@ fn an_error_shows_its_line_with_secrets_masked() {
     assert_eq!(error.why().unwrap(), "3 |   API_TOKEN: ***");
     assert!(!format!("{error}{error:?}").contains("s3cret"));
     assert_eq!(refuse("ports:\n  web: 80\n").why().unwrap(), "2 |   web: ***");
+}
+
+#[test]
+fn a_url_variable_may_name_its_form() {
+    let config = load(
+        "database: { url_env: { A: postgresql+asyncpg, B: 'postgresql?schema=app', C: } }\nprocesses: { a: b }\n",
+    )
+    .unwrap();
+    let forms: Vec<_> = config.url_env().iter().map(|url| url.form.apply("postgresql://h/d")).collect();
+    assert_eq!(forms, ["postgresql+asyncpg://h/d", "postgresql://h/d?schema=app", "postgresql://h/d"]);
+}
+
+#[test]
+fn extension_keys_at_the_top_hold_anchors_and_nothing_else() {
+    let text = "x-common: &common\n  env: { A: one, B: two }\n  restart: always\nprocesses:\n  web:\n    <<: *common\n    \
+                run: serve\n    restart: on-failure\n";
+    let config = load(text).unwrap();
+    let web = &config.processes[0];
+    assert_eq!(web.env.len(), 2);
+    assert_eq!(web.restart.policy, crate::plan::RestartPolicy::OnFailure);
+}
+
+#[test]
+fn the_database_in_another_form_is_not_refused() {
+    let base = "database: {}\nprocesses: { a: { run: b, env: { DATABASE_URL: '";
+    load(&format!("{base}${{database.url:postgresql+asyncpg}}' }} }} }}\n")).unwrap();
+    let error = refuse(&format!("{base}postgresql://shared' }} }} }}\n"));
+    assert!(error.to_string().contains("devrun computes DATABASE_URL"), "{error}");
 }

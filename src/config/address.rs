@@ -1,0 +1,173 @@
+//! A Postgres URL in the forms that programs take: another scheme, more query parameters, or its parts.
+//!
+//! Pure. The URL that a provider gives begins with `postgresql://`; SQLAlchemy, Prisma and others want their own form.
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+/// How a program wants the URL: nothing set means as the provider gives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// The scheme, such as `postgresql+asyncpg`.
+    pub scheme: Option<String>,
+    /// Query parameters that are added, or replace those of the same name: `schema=public`.
+    pub query: String,
+}
+
+/// The parts of a Postgres URL, percent-decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// Name or address of the server, or the folder of its socket. Without brackets around IPv6.
+    pub host: String,
+    /// Its port; 5432 when the URL has none.
+    pub port: String,
+    /// The role.
+    pub user: String,
+    /// Its password; empty when the URL has none.
+    pub password: String,
+    /// The database; the role's name when the URL has none, as with libpq.
+    pub name: String,
+}
+
+/// Never the password.
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Parts({}:{}/{})", self.host, self.port, self.name)
+    }
+}
+
+impl Form {
+    /// Reads `SCHEME`, `SCHEME?QUERY` or `?QUERY`; `None` when the scheme is not one of Postgres or the query holds
+    /// something else than parameters.
+    pub fn read(text: &str) -> Option<Form> {
+        let (scheme, query) = text.split_once('?').unwrap_or((text, ""));
+        let known = scheme.is_empty() || is_scheme(scheme);
+        let plain = query.chars().all(is_query_char);
+        (known && plain && !text.is_empty()).then(|| Form {
+            scheme: Some(scheme.to_string()).filter(|scheme| !scheme.is_empty()),
+            query: query.into(),
+        })
+    }
+
+    /// `url` in this form; `url` itself when the form changes nothing.
+    pub fn merged(&self, url: &str) -> String {
+        if *self == Form::default() { url.into() } else { self.apply(url) }
+    }
+
+    /// `url` in this form. Parameters of libpq that asyncpg does not take are translated when the scheme names it:
+    /// SQLAlchemy hands each one to asyncpg, which refuses `sslmode` and `channel_binding`.
+    pub fn apply(&self, url: &str) -> String {
+        let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+        let scheme = self.scheme.as_deref().unwrap_or(scheme);
+        // A question mark may be part of the password.
+        let userinfo = rest.find('@').map_or(0, |at| at + 1);
+        let (place, query) = match rest[userinfo..].find('?') {
+            Some(at) => (&rest[..userinfo + at], &rest[userinfo + at + 1..]),
+            None => (rest, ""),
+        };
+        let added: Vec<&str> = parameters(&self.query).collect();
+        let name = |parameter: &str| parameter.split('=').next().unwrap_or_default().to_string();
+        let kept = parameters(query).filter(|one| !added.iter().any(|other| name(other) == name(one)));
+        let translated: Vec<String> = if scheme.ends_with("+asyncpg") {
+            let kept: Vec<&str> = kept.collect();
+            let has_ssl = added.iter().chain(&kept).any(|one| name(one) == "ssl");
+            kept.into_iter()
+                .filter(|one| name(one) != "channel_binding" && !(has_ssl && name(one) == "sslmode"))
+                .map(|one| one.strip_prefix("sslmode=").map_or(one.into(), |mode| format!("ssl={mode}")))
+                .collect()
+        } else {
+            kept.map(Into::into).collect()
+        };
+        let query =
+            translated.into_iter().chain(added.into_iter().map(Into::into)).collect::<Vec<_>>().join("&");
+        let query = if query.is_empty() { query } else { format!("?{query}") };
+        format!("{scheme}://{place}{query}")
+    }
+}
+
+/// True for a character of a query that ends at quotes, blanks, commas and `$`.
+pub fn is_query_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_=&%.+-:/~@".contains(c)
+}
+
+/// True for `postgres`, `postgresql` and either with a driver behind a `+`.
+pub fn is_scheme(scheme: &str) -> bool {
+    let (base, driver) = scheme.split_once('+').map_or((scheme, None), |(base, driver)| (base, Some(driver)));
+    matches!(base, "postgres" | "postgresql")
+        && driver.is_none_or(|driver| {
+            !driver.is_empty() && driver.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        })
+}
+
+fn parameters(query: &str) -> impl Iterator<Item = &str> {
+    query.split('&').filter(|parameter| !parameter.is_empty())
+}
+
+/// The value of a query parameter of `url`, decoded.
+pub fn parameter(url: &str, name: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    url.query_pairs().filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
+}
+
+/// The parts of `url`; `None` when it is not a Postgres URL. Query parameters win, as with libpq.
+pub fn parts(url: &str) -> Option<Parts> {
+    let parsed = Url::parse(url).ok().filter(|parsed| is_scheme(parsed.scheme()))?;
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let query = |name: &str| parameter(url, name).filter(|value| !value.is_empty());
+    let host = decoded(parsed.host_str().unwrap_or_default());
+    let user = query("user").unwrap_or_else(|| decoded(parsed.username()));
+    let name = decoded(parsed.path().trim_start_matches('/'));
+    Some(Parts {
+        host: query("host").unwrap_or_else(|| host.trim_matches(['[', ']']).to_string()),
+        port: query("port").unwrap_or_else(|| parsed.port().unwrap_or(5432).to_string()),
+        password: query("password").unwrap_or_else(|| decoded(parsed.password().unwrap_or_default())),
+        name: query("dbname").unwrap_or_else(|| if name.is_empty() { user.clone() } else { name }),
+        user,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_takes_the_scheme_and_the_parameters_that_are_given() {
+        let neon = "postgresql://u:p@h/d?sslmode=require&channel_binding=require";
+        for (url, form, wanted) in [
+            ("postgresql://u:p@h:1/d", "postgresql+psycopg", "postgresql+psycopg://u:p@h:1/d"),
+            ("postgresql://u:p@h:1/d", "postgres?schema=public", "postgres://u:p@h:1/d?schema=public"),
+            ("postgresql://u:p@h:1/d?a=1&b=2", "?b=3&c=4", "postgresql://u:p@h:1/d?a=1&b=3&c=4"),
+            (neon, "postgresql+asyncpg", "postgresql+asyncpg://u:p@h/d?ssl=require"),
+            (neon, "postgresql+asyncpg?ssl=disable", "postgresql+asyncpg://u:p@h/d?ssl=disable"),
+            (neon, "postgresql", neon),
+        ] {
+            assert_eq!(Form::read(form).unwrap().apply(url), wanted, "{form}");
+        }
+    }
+
+    #[test]
+    fn a_form_names_a_scheme_of_postgres() {
+        for bad in
+            ["", "mysql", "postgresql+", "postgresql+a b", "postgresql?a b", "-x", "postgresql+asyncpg?a=\"b"]
+        {
+            assert_eq!(Form::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_are_decoded() {
+        let found = parts("postgresql+asyncpg://me%40x:p%2Fa%3As%25@[::1]:6000/my%20db?x=1").unwrap();
+        let all = [&found.host, &found.port, &found.user, &found.password, &found.name];
+        assert_eq!(all, ["::1", "6000", "me@x", "p/a:s%", "my db"]);
+        let found = parts("postgresql://me@h").unwrap();
+        assert_eq!([&found.port, &found.password, &found.name], ["5432", "", "me"]);
+        let found = parts("postgresql:///app?host=/run/pg&port=5433&user=me").unwrap();
+        assert_eq!([&found.host, &found.port, &found.user, &found.name], ["/run/pg", "5433", "me", "app"]);
+        assert_eq!(parts("redis://h/0"), None);
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        assert!(!format!("{:?}", parts("postgresql://u:s3cret@h/d")).contains("s3cret"));
+    }
+}

@@ -1,0 +1,162 @@
+//! The random texts that `${secret.NAME}` stands for: made once, kept beside the repository's git data, the same in all of
+//! its worktrees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::{Code, Explain};
+use crate::os::fs::{self, FsError, Lock, LockKind};
+
+/// The file, in the folder that devrun keeps for the repository.
+const FILE: &str = "secrets.json";
+/// How long another devrun may hold the file: writing it takes milliseconds.
+const WAIT: Duration = Duration::from_secs(10);
+/// Bytes of randomness, written as twice as many hexadecimal digits.
+const BYTES: usize = 32;
+
+/// A secret could not be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SecretError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FsError),
+    /// Its content.
+    #[error("{path} does not hold secrets of devrun's: {source}")]
+    Unreadable {
+        /// Where it is.
+        path: String,
+        /// The reader's message, without the text.
+        source: serde_json::Error,
+    },
+    /// The system's source of randomness.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+impl Explain for SecretError {
+    fn code(&self) -> Code {
+        match self {
+            SecretError::File(error) => error.code(),
+            SecretError::Unreadable { .. } | SecretError::Random(_) => Code::State,
+        }
+    }
+
+    fn fix(&self) -> Option<String> {
+        match self {
+            SecretError::File(error) => error.fix(),
+            SecretError::Unreadable { path, .. } => Some(format!(
+                "move {path} away; the next run makes new secrets, so sessions signed with the old ones end"
+            )),
+            SecretError::Random(_) => None,
+        }
+    }
+}
+
+/// The secrets that the templates of `config` name.
+pub(super) fn named(config: &Config) -> BTreeSet<String> {
+    let names = config.variables().flat_map(|(_, template)| template.names());
+    names.filter_map(|name| name.strip_prefix("secret.").map(Into::into)).collect()
+}
+
+/// The values of `names`, kept in `folder`; makes those that are missing. Reads without a lock first, since the file is
+/// replaced as a whole and a secret in it never changes.
+pub(super) fn ensure(
+    folder: &Path,
+    names: &BTreeSet<String>,
+) -> Result<BTreeMap<String, String>, SecretError> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let path = folder.join(FILE);
+    let has_all = |known: &BTreeMap<String, String>| names.iter().all(|name| known.contains_key(name));
+    let mut known = read(&path)?;
+    if !has_all(&known) {
+        fs::make_private_dir(folder)?;
+        let _lock = Lock::take_blocking(&folder.join("secrets.lock"), LockKind::Exclusive, WAIT)?;
+        known = read(&path)?;
+        for name in names {
+            if !known.contains_key(name) {
+                known.insert(name.clone(), random()?);
+            }
+        }
+        let text = serde_json::json!(known).to_string();
+        fs::replace(&path, text.as_bytes(), 0o600)?;
+    }
+    known.retain(|name, _| names.contains(name));
+    Ok(known)
+}
+
+fn read(path: &Path) -> Result<BTreeMap<String, String>, SecretError> {
+    match fs::read(path)? {
+        None => Ok(BTreeMap::new()),
+        Some(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|source| SecretError::Unreadable { path: path.display().to_string(), source }),
+    }
+}
+
+fn random() -> Result<String, SecretError> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(SecretError::Random)?;
+    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+        names.map(String::from).into()
+    }
+
+    #[test]
+    fn a_secret_is_made_once_and_kept_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("devrun");
+        let first = ensure(&folder, &names(["A"])).unwrap();
+        let second = ensure(&folder, &names(["A", "B"])).unwrap();
+        assert_eq!(first["A"], second["A"]);
+        assert_ne!(second["A"], second["B"]);
+        assert!(second["B"].len() == 64 && second["B"].bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let mode = std::fs::metadata(folder.join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn nothing_is_written_where_no_secret_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("devrun");
+        assert!(ensure(&folder, &names([])).unwrap().is_empty());
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn many_devruns_at_once_agree() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("devrun");
+        let all: BTreeSet<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16)
+                .map(|_| scope.spawn(|| ensure(&folder, &names(["A"])).unwrap()["A"].clone()))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(all.len(), 1);
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_left_alone_and_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "s3cret").unwrap();
+        let error = ensure(dir.path(), &names(["A"])).unwrap_err();
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+        assert!(error.fix().unwrap().contains("move "));
+        assert_eq!(std::fs::read(dir.path().join(FILE)).unwrap(), b"s3cret");
+    }
+}
