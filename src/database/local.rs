@@ -8,6 +8,7 @@ mod binaries;
 mod branches;
 mod catalogue;
 mod cluster;
+mod door;
 mod error;
 mod fetch;
 mod packages;
@@ -25,6 +26,8 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+pub use self::branches::{MAINTENANCE, migration_key};
+pub use self::door::{Door, Refusal};
 pub use self::error::LocalError;
 pub use self::server::CLUSTER_VARIABLE;
 
@@ -219,6 +222,16 @@ impl Local {
         };
         let binaries = search.find(made_by, &cluster.folder).await?;
         let state = self.state.borrow().clone();
+        let state = match (made_by, state.renewed()?) {
+            (Some(_), Some(renewed)) => {
+                // Killed between the two, the next start does both again.
+                cluster.set_passwords(&binaries, &data, &renewed).await?;
+                renewed.save(&cluster.state())?;
+                self.state.replace(renewed.clone());
+                renewed
+            }
+            _ => state,
+        };
         if made_by.is_none() {
             self.progress(format!("making a Postgres {} cluster", binaries.major));
             // A killed devrun's initdb may have left a process that still writes there.
@@ -240,7 +253,7 @@ impl Local {
             self.use_port(port)?;
         }
         let state = self.state.borrow().clone();
-        match server::wait_ready(&state, || server::running(&data).is_some()).await {
+        match server::wait_ready(&self.cluster, &state, || server::running(&data).is_some()).await {
             Ok(client) => Ok(Some(client)),
             Err(Silence::Ended) => Ok(None),
             // What we remember was lost or is another's: the start will set the passwords anew.
@@ -259,8 +272,11 @@ impl Local {
         let cluster = &self.cluster;
         let mut wish = self.state.borrow().port;
         for attempt in 1.. {
-            let port = state::free_port(wish, &net::is_free)
-                .ok_or_else(|| self.not_started("no port is free between 20000 and 32000".into()))?;
+            let port = state::free_port(wish, &net::is_free).ok_or_else(|| LocalError::Ports {
+                first: wish,
+                count: state::PORT_TRIES,
+                holder: server::holder(wish),
+            })?;
             self.use_port(port)?;
             cluster.configure(Settings {
                 major: binaries.major,
@@ -270,7 +286,7 @@ impl Local {
             })?;
             let process = server::start(cluster, binaries)?;
             let state = self.state.borrow().clone();
-            let silence = match server::wait_ready(&state, || !process.ended.is_finished()).await {
+            let silence = match server::wait_ready(cluster, &state, || !process.ended.is_finished()).await {
                 Ok(client) => return Ok(client),
                 Err(silence) => silence,
             };
@@ -324,7 +340,7 @@ impl Local {
             return Ok(client);
         }
         let state = self.state.borrow().clone();
-        let client = if let Ok(client) = server::connect(&state).await {
+        let client = if let Ok(client) = server::connect(&self.cluster, &state).await {
             client
         } else {
             let _turn = Lock::take(&self.cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
@@ -361,10 +377,10 @@ impl Local {
     /// A connection of its own: closing it gives the makers' lock back, however this ends.
     async fn maker(&self) -> Result<Client, LocalError> {
         let state = self.state.borrow().clone();
-        server::connect(&state).await.map_err(|refusal| LocalError::Sql {
+        server::connect(&self.cluster, &state).await.map_err(|refusal| LocalError::Sql {
             doing: "connect to the local server".into(),
             reason: match refusal {
-                server::Refusal::Password(said) | server::Refusal::NotNow(said) => said,
+                Refusal::Password(said) | Refusal::NotNow(said) | Refusal::Final(said) => said,
             },
         })
     }
@@ -378,7 +394,8 @@ impl Local {
     ) -> Branch {
         let state = self.state.borrow();
         let url = state.url(name);
-        Branch { id: found.id, name: name.into(), direct_url: url.clone(), url, origin, copied_from }
+        let door = Some(self.cluster.door());
+        Branch { id: found.id, name: name.into(), direct_url: url.clone(), url, door, origin, copied_from }
     }
 }
 

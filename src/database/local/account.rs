@@ -60,6 +60,14 @@ impl Account {
         found.map_err(|reason| LocalError::Account { reason })
     }
 
+    /// The user that the server runs as.
+    pub(super) fn uid(self) -> u32 {
+        match self {
+            Account::Ourselves => nix::unistd::geteuid().as_raw(),
+            Account::Other { uid, .. } => uid,
+        }
+    }
+
     /// Lets `cmd` run as this account.
     pub(super) fn run(self, cmd: Cmd) -> Cmd {
         match self {

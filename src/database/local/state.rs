@@ -14,7 +14,8 @@ use super::cluster::APP;
 use super::error::LocalError;
 use crate::os::fs;
 
-const VERSION: u32 = 1;
+/// Raised to 2 when passwords stopped going over TCP: those of a state before may be known to others.
+const VERSION: u32 = 2;
 const ID_FILE: &str = "repo-id";
 
 /// First of the ports clusters use, and how many: below what the kernel gives to clients.
@@ -44,6 +45,15 @@ impl State {
             admin_password: random_password()?,
             app_password: random_password()?,
         })
+    }
+
+    /// New passwords where the known ones may have been seen by others; `None` where they are good.
+    pub(super) fn renewed(&self) -> Result<Option<State>, LocalError> {
+        if self.version >= VERSION {
+            return Ok(None);
+        }
+        let (admin_password, app_password) = (random_password()?, random_password()?);
+        Ok(Some(State { version: VERSION, admin_password, app_password, ..self.clone() }))
     }
 
     /// What `path` holds; `None` when it is missing or makes no sense, which the caller heals.
@@ -174,11 +184,13 @@ fn port_of(id: &str) -> u16 {
     PORTS.0 + u16::try_from(number % u32::from(PORTS.1)).unwrap_or(0)
 }
 
+/// How many ports in a row are tried.
+pub(super) const PORT_TRIES: u16 = 200;
+
 /// The first port from `from` on for which `is_free` holds, going round within the range.
 pub(super) fn free_port(from: u16, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
-    const TRIES: u16 = 200;
     let offset = from.saturating_sub(PORTS.0) % PORTS.1;
-    (0..TRIES).map(|step| PORTS.0 + (offset + step) % PORTS.1).find(|port| is_free(*port))
+    (0..PORT_TRIES).map(|step| PORTS.0 + (offset + step) % PORTS.1).find(|port| is_free(*port))
 }
 
 /// The port after `port`, going round.
@@ -244,6 +256,19 @@ mod tests {
         assert_eq!(free_port(31_999, &|port| port != 31_999), Some(20_000));
         assert_eq!(free_port(20_005, &|_| false), None);
         assert_eq!(next_port(31_999), 20_000);
+    }
+
+    #[test]
+    fn passwords_of_an_older_state_are_renewed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new("0123456789abcdef", dir.path()).unwrap();
+        assert_eq!(state.renewed().unwrap(), None);
+        let old = State { version: 1, ..state };
+        let new = old.renewed().unwrap().unwrap();
+        assert_ne!(new.admin_password, old.admin_password);
+        assert_ne!(new.app_password, old.app_password);
+        assert_eq!((&new.shared, new.port), (&old.shared, old.port));
+        assert_eq!(new.renewed().unwrap(), None);
     }
 
     #[test]

@@ -109,6 +109,7 @@ mod tests {
             name: "b".into(),
             url: url.into(),
             direct_url: url.into(),
+            door: None,
             origin: DatabaseOrigin::Existing,
             copied_from: None,
         })

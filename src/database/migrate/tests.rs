@@ -53,6 +53,7 @@ impl Stage {
                 name: "dev-x".into(),
                 url: url.clone(),
                 direct_url: url,
+                door: None,
                 origin: DatabaseOrigin::Existing,
                 copied_from: None,
             },
@@ -385,6 +386,7 @@ fn only_the_own_id_or_the_parents_with_the_same_files_counts() {
         name: String::new(),
         url: String::new(),
         direct_url: String::new(),
+        door: None,
         origin: DatabaseOrigin::Empty,
         copied_from: Some("parent".into()),
     };
