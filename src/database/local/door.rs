@@ -50,7 +50,7 @@ impl Door {
         Door { data, user }
     }
 
-    /// Connects to what `config` names, whatever host and port are in it. The connection ends with the client.
+    /// Connects to the database that `config` names; ignores its host and port. The connection ends with the client.
     pub async fn open(&self, config: &Config) -> Result<Client, Refusal> {
         let server = running(&self.data).ok_or_else(|| Refusal::NotNow("no server runs".into()))?;
         let port = server

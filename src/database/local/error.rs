@@ -64,6 +64,14 @@ pub enum LocalError {
         /// Its log.
         log: PathBuf,
     },
+    /// The repository's id makes no sense, and no cluster remembers the repository.
+    #[error("the repository's id in {} is damaged, so its databases cannot be found", path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Where the clusters are.
+        clusters: PathBuf,
+    },
     /// Every port that was tried is taken.
     #[error(
         "the local Postgres server has no port: {count} in a row from {first} on are taken, {first} by {holder}"
@@ -96,7 +104,7 @@ impl Explain for LocalError {
     fn code(&self) -> Code {
         match self {
             LocalError::Fs(error) => error.code(),
-            LocalError::Io { .. } => Code::State,
+            LocalError::Io { .. } | LocalError::Identity { .. } => Code::State,
             LocalError::Missing { .. } | LocalError::Setting { .. } => Code::PostgresMissing,
             LocalError::Account { .. } | LocalError::Start { .. } | LocalError::Ports { .. } => {
                 Code::DatabaseUnavailable
@@ -137,6 +145,11 @@ impl Explain for LocalError {
                 Some("run as a user listed in /etc/passwd, or choose another database.provider".into())
             }
             LocalError::Start { log, .. } => Some(format!("read {}", log.display())),
+            LocalError::Identity { path, clusters } => Some(format!(
+                "write the name of this repository's folder in {} into it; or remove {} to begin with a new, empty server",
+                clusters.display(),
+                path.display()
+            )),
             LocalError::Ports { first, .. } => {
                 Some(format!("end the processes that hold these ports (`ss -lntp` lists those that listen), {first} first"))
             }

@@ -6,7 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -182,6 +182,14 @@ pub(super) async fn connect(cluster: &Cluster, state: &State) -> Result<Client, 
         // The name of a database that was just made must survive a killed server; applications may lose an instant.
         .options("-c statement_timeout=30s -c lock_timeout=10s -c synchronous_commit=on");
     cluster.door().open(&config).await
+}
+
+/// The folder of the programs that started the server of `data` last, by the server's own `postmaster.opts`; `None` when there
+/// is no such record, or nothing is there any more.
+pub(super) fn programs(data: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(data.join("postmaster.opts")).ok()?;
+    let program = Path::new(text.lines().next()?.split(" \"").next()?);
+    program.parent().filter(|bin| bin.is_absolute() && program.is_file()).map(Path::to_path_buf)
 }
 
 /// Which process or user holds `port`, in a few words.

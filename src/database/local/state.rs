@@ -79,19 +79,67 @@ impl State {
     }
 }
 
-/// The repository's id, if it has one.
-pub(super) fn known_id(shared: &Path) -> Result<Option<String>, LocalError> {
-    Ok(fs::read(&shared.join(ID_FILE))?.and_then(|bytes| parse_id(&bytes)))
+/// The repository's id, if it has one; a damaged one is found again in the states of the clusters below `clusters`.
+pub(super) fn known_id(shared: &Path, clusters: &Path) -> Result<Option<String>, LocalError> {
+    let path = shared.join(ID_FILE);
+    let Some(bytes) = fs::read(&path)? else { return Ok(None) };
+    match parse_id(&bytes) {
+        Some(id) => Ok(Some(id)),
+        None => remembered(shared, clusters)
+            .map(Some)
+            .ok_or(LocalError::Identity { path, clusters: clusters.into() }),
+    }
+}
+
+/// The id of the cluster that remembers `shared` as its repository.
+fn remembered(shared: &Path, clusters: &Path) -> Option<String> {
+    let shared = shared.canonicalize().unwrap_or_else(|_| shared.to_path_buf());
+    let mut ids: Vec<String> =
+        each(clusters).filter(|(_, state)| Path::new(&state.shared) == shared).map(|(id, _)| id).collect();
+    // With two, it is not known whose the databases are.
+    if ids.len() == 1 { ids.pop() } else { None }
+}
+
+/// Every cluster below `clusters` with a readable state: its id and the state.
+pub(super) fn each(clusters: &Path) -> impl Iterator<Item = (String, State)> {
+    std::fs::read_dir(clusters).into_iter().flatten().flatten().filter_map(|entry| {
+        let id = parse_id(entry.file_name().to_str()?.as_bytes())?;
+        let state = State::load(&entry.path().join("state.json")).ok()??;
+        Some((id, state))
+    })
+}
+
+/// True when no repository at the path that the cluster `id` remembers has that id.
+pub(super) fn is_abandoned(id: &str, state: &State) -> bool {
+    let shared = Path::new(&state.shared);
+    match shared.join(ID_FILE).try_exists() {
+        Ok(false) => true,
+        Ok(true) => fs::read(&shared.join(ID_FILE))
+            .ok()
+            .flatten()
+            .and_then(|bytes| parse_id(&bytes))
+            .is_some_and(|there| there != id),
+        // A folder that cannot be read may be there.
+        Err(_) => false,
+    }
 }
 
 /// The repository's id, made if there is none. Two devruns that make it at once agree on one.
-pub(super) fn repository_id(shared: &Path) -> Result<String, LocalError> {
+/// A damaged one is found again, as in [`known_id`], and written anew.
+pub(super) fn repository_id(shared: &Path, clusters: &Path) -> Result<String, LocalError> {
     let path = shared.join(ID_FILE);
     for _ in 0..3 {
         match fs::read(&path)? {
             Some(bytes) => match parse_id(&bytes) {
                 Some(id) => return Ok(id),
-                None => return renew_id(shared),
+                None => {
+                    let id = remembered(shared, clusters).ok_or_else(|| LocalError::Identity {
+                        path: path.clone(),
+                        clusters: clusters.into(),
+                    })?;
+                    write_id(shared, &id)?;
+                    return Ok(id);
+                }
             },
             None => publish_first(shared, &path)?,
         }
@@ -102,10 +150,15 @@ pub(super) fn repository_id(shared: &Path) -> Result<String, LocalError> {
 /// Gives the repository another id. The caller holds the lock of the cluster of the old one.
 pub(super) fn renew_id(shared: &Path) -> Result<String, LocalError> {
     let id = random_id()?;
+    write_id(shared, &id)?;
+    Ok(id)
+}
+
+fn write_id(shared: &Path, id: &str) -> Result<(), LocalError> {
     let path = shared.join(ID_FILE);
     fs::replace(&path, format!("{id}\n").as_bytes(), 0o644)?;
     give_to_owner(&path, shared);
-    Ok(id)
+    Ok(())
 }
 
 /// Writes a new id, unless somebody was faster.
@@ -218,25 +271,55 @@ mod tests {
     #[test]
     fn an_id_is_made_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let id = repository_id(dir.path()).unwrap();
+        let clusters = dir.path().join("pg");
+        let id = repository_id(dir.path(), &clusters).unwrap();
         assert_eq!(id.len(), 16);
-        assert_eq!(repository_id(dir.path()).unwrap(), id);
+        assert_eq!(repository_id(dir.path(), &clusters).unwrap(), id);
         assert_ne!(renew_id(dir.path()).unwrap(), id);
     }
 
     #[test]
-    fn nonsense_in_the_id_file_is_replaced() {
+    fn a_damaged_id_is_found_in_the_cluster_that_remembers_the_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = dir.path().canonicalize().unwrap();
+        let clusters = shared.join("pg");
+        let id = repository_id(&shared, &clusters).unwrap();
+        State::new(&id, &shared).unwrap().save(&clusters.join(&id).join("state.json")).unwrap();
+        let other = State::new("0123456789abcdef", Path::new("/elsewhere")).unwrap();
+        other.save(&clusters.join("0123456789abcdef/state.json")).unwrap();
+        fs::replace(&shared.join(ID_FILE), &id.as_bytes()[..8], 0o644).unwrap();
+        assert_eq!(known_id(&shared, &clusters).unwrap().as_ref(), Some(&id));
+        assert_eq!(repository_id(&shared, &clusters).unwrap(), id);
+        assert_eq!(fs::read(&shared.join(ID_FILE)).unwrap().unwrap(), format!("{id}\n").as_bytes());
+    }
+
+    #[test]
+    fn a_damaged_id_that_no_cluster_remembers_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         fs::replace(&dir.path().join(ID_FILE), b"../../etc", 0o644).unwrap();
-        let id = repository_id(dir.path()).unwrap();
-        assert!(is_hex(&id));
+        let clusters = dir.path().join("pg");
+        assert!(matches!(repository_id(dir.path(), &clusters), Err(LocalError::Identity { .. })));
+        assert!(matches!(known_id(dir.path(), &clusters), Err(LocalError::Identity { .. })));
+    }
+
+    #[test]
+    fn a_cluster_is_abandoned_when_its_repository_is_gone_or_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = dir.path().join("repo");
+        let id = repository_id(&shared, dir.path()).unwrap();
+        let state = State::new(&id, &shared).unwrap();
+        assert!(!is_abandoned(&id, &state));
+        renew_id(&shared).unwrap();
+        assert!(is_abandoned(&id, &state));
+        std::fs::remove_dir_all(&shared).unwrap();
+        assert!(is_abandoned(&id, &state));
     }
 
     #[test]
     fn a_copy_is_told_from_a_move() {
         let dir = tempfile::tempdir().unwrap();
         let (first, second) = (dir.path().join("first"), dir.path().join("second"));
-        let id = repository_id(&first).unwrap();
+        let id = repository_id(&first, dir.path()).unwrap();
         let remembered = first.to_str().unwrap();
         assert_eq!(kinship(&id, &first, remembered), Kinship::Same);
         fs::replace(&second.join(ID_FILE), id.as_bytes(), 0o644).unwrap();

@@ -4,10 +4,14 @@ mod server;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio_postgres::Client;
 
 use self::server::{PASSWORD, Server};
 use super::*;
 use crate::context::Dirs;
+use crate::database::connect::connect;
 use crate::error::{Code, Fault, Report};
 use crate::event::Events;
 
@@ -241,7 +245,7 @@ async fn two_at_once_run_it_once() {
 async fn a_lock_that_is_never_released_is_waited_for_within_the_limit() {
     let mut stage = stage!(COUNT);
     let other = stage.client().await;
-    assert!(marker::try_lock(&other).await.unwrap());
+    assert!(marker::try_lock(&other, marker::KEY).await.unwrap());
     stage.limit = Duration::from_millis(50);
     let report = stage.ensure().await.unwrap_err();
     assert_eq!(report.code, Code::MigrationFailed);

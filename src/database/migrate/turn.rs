@@ -17,7 +17,7 @@ use crate::database::local::{MAINTENANCE, migration_key};
 
 /// Time between two attempts at a lock that another devrun holds.
 const POLL: Duration = Duration::from_millis(50);
-/// A copier may end a session of ours that it meets in the parent; the next one waits for the end of the copy.
+/// Attempts at the first read: a copier may end such a session, and the next one waits for the end of the copy.
 const LOOKS: u32 = 5;
 
 /// The held lock.
