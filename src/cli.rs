@@ -3,6 +3,7 @@
 mod agents;
 mod args;
 mod attach;
+mod attend;
 mod db;
 mod detach;
 mod down;

@@ -9,6 +9,7 @@ pub mod local;
 pub mod migrate;
 pub mod names;
 pub mod neon;
+mod scram;
 mod tls;
 pub mod undo;
 
@@ -75,6 +76,8 @@ pub struct Branch {
     pub url: String,
     /// URL for migrations: never through a pooler.
     pub direct_url: String,
+    /// The way that devrun's own connections take; `None` where they take the URL.
+    pub door: Option<local::Door>,
     /// How it came to be.
     pub origin: DatabaseOrigin,
     /// When it was made by this very call as an exact copy: the id of what it was copied from. A marker of success that

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
-pub use self::branch::{masked, stop_unused_server};
+pub use self::branch::{masked, stop_abandoned_servers, stop_unused_server};
 pub use self::databases::{Databases, client_program, migrate};
 pub use self::ground::{Ground, locate};
 pub use self::preview::{Preview, look, preview};

@@ -23,8 +23,12 @@ use crate::ui::console::Console;
 /// How long a verb that only looks may take: a little more than one call of a busy provider.
 const LOOK: Duration = Duration::from_secs(90);
 
+/// The report of a devrun that cannot listen for signals.
+pub(super) fn deaf(error: std::io::Error) -> Report {
+    Report::bug(format!("cannot listen for signals: {error}"))
+}
+
 pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bool) -> Result<Exit, Report> {
-    let deaf = |error| Report::bug(format!("cannot listen for signals: {error}"));
     let mut stops = Stops::listen(None).map_err(deaf)?;
     if let Db::Psql(args) = verb {
         return psql::run(ctx, console, args, stops).await;

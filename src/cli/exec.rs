@@ -1,4 +1,5 @@
-//! `devrun exec -- COMMAND`: one command in the stack's environment, in place of devrun itself.
+//! `devrun exec -- COMMAND`: one command in the stack's environment, in place of devrun itself. Where the local database server
+//! is down, devrun starts it and stays until the command ends.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +8,9 @@ use std::os::unix::process::CommandExt;
 use super::args;
 use crate::context::Context;
 use crate::error::{Code, Exit, Fault, Report};
-use crate::prepare;
+use crate::os::cmd::Cmd;
+use crate::prepare::{self, Databases};
+use crate::supervisor::signals::Stops;
 use crate::ui::console::Console;
 
 #[expect(
@@ -15,7 +18,14 @@ use crate::ui::console::Console;
     reason = "becomes the command instead of running it: nothing is left to bound"
 )]
 pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> Result<Exit, Report> {
-    let preview = prepare::preview(ctx).await?;
+    let mut preview = prepare::preview(ctx).await?;
+    let mut server = None;
+    if preview.server_is_down {
+        // Another user's process may listen on its port by now: no client is sent there.
+        let stops = Stops::listen(None).map_err(super::db::deaf)?;
+        server = Some((Databases::open(ctx).await?, stops));
+        preview = prepare::preview(ctx).await?;
+    }
     let program = &args.command[0];
     let path = preview.plan.env.vars.get(OsStr::new("PATH"));
     if path.is_some_and(|path| is_nowhere(program, path)) {
@@ -26,6 +36,12 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> 
     let resolved = which::which_in(program, path, &ctx.cwd).unwrap_or_else(|_| program.into());
     // From here on nobody is left to write it.
     console.flush();
+    if let Some((_databases, stops)) = server {
+        let cmd =
+            Cmd::new(resolved).args(&args.command[1..]).directory(&ctx.cwd).only_env(&preview.plan.env.vars);
+        let not_run = |error: &dyn std::fmt::Display| failed(program, &error.to_string(), 126);
+        return super::attend::attend(&cmd, stops, &not_run).await;
+    }
     let error = std::process::Command::new(resolved)
         .args(&args.command[1..])
         .current_dir(&ctx.cwd)

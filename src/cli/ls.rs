@@ -11,6 +11,7 @@ use crate::control;
 use crate::control::overview::{self, Overview, Stack};
 use crate::control::registry::{self, Entry};
 use crate::error::{Exit, Report};
+use crate::prepare;
 use crate::supervisor::sweep;
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
@@ -22,6 +23,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
     for entry in &forsaken {
         clean_up(ctx, entry);
     }
+    prepare::stop_abandoned_servers(ctx);
     super::printed(if as_json {
         console.print_json(&json!({ "stacks": stacks }))
     } else {

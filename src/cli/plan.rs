@@ -15,7 +15,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
 }
 
 fn object(preview: &Preview) -> Value {
-    let Preview { plan, source, warnings } = preview;
+    let Preview { plan, source, warnings, .. } = preview;
     let urls: Map<_, _> = plan.urls.iter().map(|(name, url)| (name.clone(), json!(url))).collect();
     let environment: Map<_, _> = plan
         .env
@@ -90,7 +90,7 @@ fn probe(probe: &Probe) -> String {
 }
 
 fn table(preview: &Preview) -> String {
-    let Preview { plan, source, warnings } = preview;
+    let Preview { plan, source, warnings, .. } = preview;
     let mut rows = vec![
         ("Project".to_string(), format!("{} ({source})", plan.project)),
         ("Worktree".into(), plan.worktree.path.to_string_lossy().into_owned()),

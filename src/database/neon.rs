@@ -240,6 +240,7 @@ impl Neon {
             name: branch.name,
             url,
             direct_url,
+            door: None,
             origin: DatabaseOrigin::CopyOf(parent),
             // Without the parent's rows its marker is not there either.
             copied_from: branch.parent_id.filter(|_| !self.request.schema_only),
@@ -336,7 +337,7 @@ fn wish(request: &NeonRequest) -> Vec<String> {
 /// A branch that was there before.
 fn reached(found: wire::Branch, url: String, direct_url: String) -> Branch {
     let (id, name) = (found.id, found.name);
-    Branch { id, name, url, direct_url, origin: DatabaseOrigin::Existing, copied_from: None }
+    Branch { id, name, url, direct_url, door: None, origin: DatabaseOrigin::Existing, copied_from: None }
 }
 
 impl Provider for Neon {

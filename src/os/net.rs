@@ -12,6 +12,8 @@ use nix::sys::socket::{
     sockopt,
 };
 
+use super::proc;
+
 /// The addresses a server of a worktree may sit on.
 const ADDRESSES: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -20,7 +22,7 @@ const ADDRESSES: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::UNSPECIFIED),
 ];
 
-/// True when nobody answers on `port` and every local address of it can be bound.
+/// True when no process answers on `port` and no socket is bound to it on any local address.
 pub fn is_free(port: u16) -> bool {
     // A connection that was forwarded or belongs to another user is seen by connecting, not always by binding.
     let answered = ADDRESSES[..2].iter().any(|address| {
@@ -29,16 +31,19 @@ pub fn is_free(port: u16) -> bool {
     !answered && ADDRESSES.iter().all(|address| can_bind(*address, port))
 }
 
-/// True unless the address is in use; a family this machine lacks hinders nobody.
+/// True unless the address is in use; a family this machine lacks is no obstacle.
 fn can_bind(address: IpAddr, port: u16) -> bool {
-    !matches!(bound(address, port), Err(nix::Error::EADDRINUSE | nix::Error::EACCES))
+    let in_use =
+        |reuse| matches!(bound(address, port, reuse), Err(nix::Error::EADDRINUSE | nix::Error::EACCES));
+    // `SO_REUSEADDR` hides a socket that another user has bound and does not listen on yet. Without it, a closed connection's
+    // TIME_WAIT refuses the address too, for a minute: then the process table's list of connections tells the two apart.
+    !in_use(false) || (proc::has_connections(port) != Some(false) && !in_use(true))
 }
 
-fn bound(address: IpAddr, port: u16) -> nix::Result<OwnedFd> {
+fn bound(address: IpAddr, port: u16, reuse: bool) -> nix::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = new_socket(family)?;
-    // Without it a closed connection's TIME_WAIT would look like a listener.
-    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &reuse)?;
     match SocketAddr::new(address, port) {
         SocketAddr::V4(v4) => bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &SockaddrIn::from(v4))?,
         SocketAddr::V6(v6) => {
@@ -69,7 +74,7 @@ pub fn server_address(exposed: bool) -> IpAddr {
 
 /// Binds `port` of `address` and listens, with a backlog that lets clients wait while the server boots.
 pub fn listen_on(address: IpAddr, port: u16) -> std::io::Result<TcpListener> {
-    let fd = bound(address, port)?;
+    let fd = bound(address, port, true)?;
     listen(&fd, Backlog::new(1024)?)?;
     Ok(TcpListener::from(fd))
 }
@@ -90,11 +95,27 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_port_that_does_not_listen_claims_nothing() {
-        let fd = bound(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).unwrap();
-        let address: SockaddrIn =
-            nix::sys::socket::getsockname(std::os::fd::AsRawFd::as_raw_fd(&fd)).unwrap();
-        // Two reusing binds are let through on Linux as long as neither listens: only listening claims the port.
+    fn a_bound_port_that_does_not_listen_is_taken() {
+        for reuse in [true, false] {
+            let fd = bound(IpAddr::V4(Ipv4Addr::LOCALHOST), 0, reuse).unwrap();
+            let address: SockaddrIn =
+                nix::sys::socket::getsockname(std::os::fd::AsRawFd::as_raw_fd(&fd)).unwrap();
+            assert!(!is_free(address.port()), "reuse: {reuse}");
+            drop(fd);
+            assert!(is_free(address.port()), "reuse: {reuse}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_lingers_does_not_take_the_port() {
+        let listener = listen_on(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        // The side that closes first keeps the address in TIME_WAIT.
+        drop(server);
+        drop(client);
+        drop(listener);
         assert!(is_free(address.port()));
     }
 

@@ -183,12 +183,27 @@ pub struct Socket {
     pub user: u32,
 }
 
+/// Whether a TCP connection, open or closing, has the local `port`; `None` where the system does not show it. A socket that
+/// is bound and neither listens nor is connected is in no list.
+pub fn has_connections(port: u16) -> Option<bool> {
+    let [v4, v6] = tcp_tables();
+    // Without IPv6 there is no second list.
+    let (v4, v6) = (v4?, v6.unwrap_or_default());
+    let here = |line: &str| {
+        local_port_and_state(line).is_some_and(|(local, state)| local == port && state != LISTEN)
+    };
+    Some(v4.lines().chain(v6.lines()).any(here))
+}
+
+fn tcp_tables() -> [Option<String>; 2] {
+    ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).ok())
+}
+
 /// The sockets that listen on TCP `port`, on any address of either family.
 pub fn listening(port: u16) -> Vec<Socket> {
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    tables
+    tcp_tables()
         .iter()
+        .flatten()
         .flat_map(|text| text.lines().skip(1))
         .filter_map(|line| parse_listening(line, port))
         .collect()
@@ -209,11 +224,19 @@ fn socket_inode(target: &std::path::Path) -> Option<u64> {
     text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// A line of `/proc/net/tcp`: `sl local_address rem_address st … uid timeout inode …`; state `0A` is LISTEN.
+/// The state of a listening socket in `/proc/net/tcp`.
+const LISTEN: &str = "0A";
+
+/// A line of `/proc/net/tcp`: `sl local_address rem_address st … uid timeout inode …`.
+fn local_port_and_state(line: &str) -> Option<(u16, &str)> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let (_, port) = fields.next()?.rsplit_once(':')?;
+    Some((u16::from_str_radix(port, 16).ok()?, fields.nth(1)?))
+}
+
 fn parse_listening(line: &str, port: u16) -> Option<Socket> {
+    let listens = local_port_and_state(line)? == (port, LISTEN);
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
-    let listens = *fields.get(3)? == "0A" && u16::from_str_radix(local_port, 16).ok()? == port;
     let socket = Socket { user: fields.get(7)?.parse().ok()?, inode: fields.get(9)?.parse().ok()? };
     listens.then_some(socket)
 }

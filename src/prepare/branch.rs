@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -115,7 +115,34 @@ pub(super) fn local(ground: &Ground, asked: &resolve::Database) -> Result<LocalR
                 .with_fix("use `provider: local`, or `provider: none` and set DATABASE_URL yourself"));
         }
     }
-    Ok(request(&ground.worktree, asked.local_bin.as_ref().map(|bin| ground.folder(bin))))
+    let bin = asked.local_bin.as_deref().map(|bin| programs(&ground.worktree, bin)).transpose()?;
+    Ok(request(&ground.worktree, bin))
+}
+
+/// The folder that `database.local.bin` names. Refuses one that a branch could bring: programs in it would run as soon as a verb
+/// needs the server.
+fn programs(worktree: &Worktree, bin: &Path) -> Result<PathBuf, Report> {
+    let refused = |why: &str| {
+        Report::new(Code::ConfigInvalid, format!("database.local.bin ({}) is refused: {why}", bin.display()))
+            .with_fix(
+                "set it to the absolute path of a folder outside the worktree that holds postgres and initdb",
+            )
+    };
+    if !bin.is_absolute() {
+        return Err(refused("it is not an absolute path"));
+    }
+    let git = worktree.git.as_ref();
+    let roots = [
+        Some(worktree.path.as_path()),
+        git.and_then(|git| git.main_worktree.as_deref()),
+        git.map(|git| git.common_dir.as_path()),
+    ];
+    let physical = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let place = physical(bin);
+    if roots.into_iter().flatten().any(|root| place.starts_with(physical(root)) || bin.starts_with(root)) {
+        return Err(refused("it lies in the repository, so a checked-out branch can replace its programs"));
+    }
+    Ok(bin.to_path_buf())
 }
 
 pub(super) fn request(worktree: &Worktree, bin: Option<PathBuf>) -> LocalRequest {
@@ -124,6 +151,7 @@ pub(super) fn request(worktree: &Worktree, bin: Option<PathBuf>) -> LocalRequest
         shared: worktree.shared.clone(),
         owner_uid: owner(&worktree.path),
         bin,
+        looks: false,
         npmrc: npmrc.is_file().then_some(npmrc),
     }
 }
@@ -133,7 +161,14 @@ pub fn stop_unused_server(ctx: &Context, worktree: &Worktree) -> Result<(), Repo
     Local::stop_unused(ctx, &request(worktree, None))
 }
 
-fn owner(path: &std::path::Path) -> u32 {
+/// Stops database servers of repositories that are gone and whose devruns were all killed.
+pub fn stop_abandoned_servers(ctx: &Context) {
+    for repository in Local::stop_abandoned(ctx) {
+        ctx.events.note(format!("stopped the database server of {repository}, which is gone"));
+    }
+}
+
+fn owner(path: &Path) -> u32 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).map_or_else(|_| nix::unistd::geteuid().as_raw(), |meta| meta.uid())
 }
@@ -146,6 +181,7 @@ pub(super) async fn ensure(
     allow_parent: bool,
     entrust: Entrust<'_>,
 ) -> Result<Option<Settled>, Report> {
+    stop_abandoned_servers(ctx);
     let Some(Choosing { asked, wanted, neon, .. }) = choose(ctx, &ground)? else { return Ok(None) };
     let start = Instant::now();
     let ensured = async {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::branch::{self, Choosing, NEON, Settled};
 use super::{Ground, Progress, Tasks, preview, steps};
 use crate::context::Context;
-use crate::database::local::{self, Local};
+use crate::database::local::{self, Local, LocalRequest};
 use crate::database::migrate::{Standing, standing};
 use crate::database::neon::Neon;
 use crate::database::undo::{UndoError, Undoing, permit};
@@ -53,9 +53,9 @@ impl Databases {
             if asked.parent.is_some() {
                 kept.push((wanted.parent.clone(), "the database that others are copied from"));
             }
-            let request = branch::local(&ground, &asked)?;
+            let request = LocalRequest { looks: true, ..branch::local(&ground, &asked)? };
             let ran = Local::is_running(ctx, &request)?;
-            let made = Local::address(ctx, &request, &wanted.name)?.is_some();
+            let made = Local::is_made(ctx, &request)?;
             let source: Option<Box<dyn Provider>> =
                 if made { Some(Box::new(Local::open(ctx, request, None).await?)) } else { None };
             (source, Some(ran))

@@ -16,6 +16,8 @@ pub struct Preview {
     pub plan: Plan,
     /// Where the configuration came from, in one line.
     pub source: String,
+    /// The database's URL leads to a local server that does not run now.
+    pub server_is_down: bool,
     /// What should be looked at one day.
     pub warnings: Vec<String>,
 }
@@ -29,6 +31,7 @@ pub async fn look(ctx: &Context) -> Result<Ground, Report> {
 /// The whole plan, as far as it can be told now.
 pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
     let mut ground = look(ctx).await?;
+    let mut server_is_down = false;
     let (known, shown) = match branch::choose(ctx, &ground)? {
         None => (None, None),
         Some(Choosing { asked, wanted, neon, .. }) => {
@@ -36,7 +39,9 @@ pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
                 let urls = Neon::address(request, &wanted.name)?;
                 ("neon", urls.map(|(url, direct)| (url, Some(direct))))
             } else {
-                let url = Local::address(ctx, &branch::local(&ground, &asked)?, &wanted.name)?;
+                let request = branch::local(&ground, &asked)?;
+                let url = Local::address(ctx, &request, &wanted.name)?;
+                server_is_down = url.is_some() && !Local::is_running(ctx, &request)?;
                 ("local", url.map(|url| (url, None)))
             };
             let shown = Database {
@@ -55,5 +60,5 @@ pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
         known.as_ref().map(|(name, url, unpooled)| Address { name, url, unpooled: unpooled.as_deref() });
     let plan = ground.planned(ctx, address, shown)?;
     let provenance = &ground.config.provenance;
-    Ok(Preview { plan, source: provenance.summary(), warnings: provenance.warnings.clone() })
+    Ok(Preview { plan, source: provenance.summary(), server_is_down, warnings: provenance.warnings.clone() })
 }

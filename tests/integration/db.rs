@@ -8,6 +8,8 @@ mod looking;
 mod psql;
 #[path = "db/starting_over.rs"]
 mod starting_over;
+#[path = "db/together.rs"]
+mod together;
 
 use std::path::{Path, PathBuf};
 

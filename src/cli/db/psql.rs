@@ -1,17 +1,15 @@
 //! `devrun db psql`: psql in the branch database, on our terminal. The password goes by the environment, never by argv.
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio_postgres::config::{ChannelBinding, Config, Host, SslMode};
 
 use crate::cli::args::Psql;
+use crate::cli::attend::attend;
 use crate::context::Context;
 use crate::database::connect;
 use crate::error::{Code, Exit, Report};
-use crate::event::Ending;
-use crate::os::cmd::{self, Cmd};
+use crate::os::cmd::Cmd;
 use crate::prepare::{self, Databases};
-use crate::supervisor::machine::{Outcome, Why};
+use crate::supervisor::machine::Outcome;
 use crate::supervisor::signals::Stops;
 use crate::ui::console::Console;
 
@@ -45,32 +43,7 @@ pub(super) async fn run(
     console.flush();
     let not_run =
         |error: &dyn std::fmt::Display| Report::new(Code::SpawnFailed, format!("cannot run psql: {error}"));
-    let mut child = cmd.foreground().map_err(|error| not_run(&error).with_exit(Exit::Child(126)))?;
-    let pid = child.id();
-    loop {
-        tokio::select! {
-            ended = child.wait() => {
-                return match ended.map(cmd::ending) {
-                    Ok(Ending::Signal(signal)) => Ok(Exit::from_signal(signal)),
-                    Ok(Ending::Code(0)) => Ok(Exit::Ok),
-                    Ok(Ending::Code(code)) => Ok(Exit::Child(u8::try_from(code).unwrap_or(u8::MAX))),
-                    Err(error) => Err(not_run(&error)),
-                };
-            }
-            why = stops.next() => pass_on(&why, pid),
-        }
-    }
-}
-
-/// The keys of the terminal reach psql by themselves; what was sent to us alone does not.
-fn pass_on(why: &Why, pid: Option<u32>) {
-    let Why::Signal(number) = why else { return };
-    let signal =
-        Signal::try_from(*number).ok().filter(|signal| !matches!(signal, Signal::SIGINT | Signal::SIGQUIT));
-    if let (Some(signal), Some(pid)) = (signal, pid) {
-        // It may have ended just now.
-        let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
-    }
+    attend(&cmd, stops, &not_run).await
 }
 
 fn missing() -> Report {

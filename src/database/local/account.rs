@@ -60,6 +60,14 @@ impl Account {
         found.map_err(|reason| LocalError::Account { reason })
     }
 
+    /// The user that the server runs as.
+    pub(super) fn uid(self) -> u32 {
+        match self {
+            Account::Ourselves => nix::unistd::geteuid().as_raw(),
+            Account::Other { uid, .. } => uid,
+        }
+    }
+
     /// Lets `cmd` run as this account.
     pub(super) fn run(self, cmd: Cmd) -> Cmd {
         match self {
@@ -108,6 +116,13 @@ impl Account {
 /// Returns every folder that may hold clusters: that of this user, and that for the account root gives a server to.
 pub fn cluster_folders(dirs: &Dirs) -> [PathBuf; 2] {
     [&dirs.data, Path::new(OPEN_FOLDER)].map(|base| base.join("pg"))
+}
+
+/// Returns the folders that hold clusters of this user.
+pub(super) fn all_clusters(dirs: &Dirs) -> Vec<PathBuf> {
+    // Only root gives its server to another account.
+    let own = if nix::unistd::geteuid().is_root() { 2 } else { 1 };
+    cluster_folders(dirs).into_iter().take(own).collect()
 }
 
 /// Sets the permissions of `path`.

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
+use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::cluster::APP;
@@ -25,6 +26,17 @@ const TURN_LIMIT: Duration = Duration::from_mins(10);
 pub(super) const TEMPORARY: &str = "_devrun-tmp-";
 /// Any number, the same in all devruns: `devr` in ASCII.
 const MAKERS: u32 = 0x6465_7672;
+
+/// The database that devrun's own sessions and locks are in: it is never copied.
+pub const MAINTENANCE: &str = "postgres";
+
+/// The advisory lock in [`MAINTENANCE`] of the database `name`: exclusive to migrate it, shared to copy it.
+pub fn migration_key(name: &str) -> i64 {
+    let digest = Sha256::digest(["devrun-migration:", name].concat());
+    let first = digest.first_chunk::<8>().copied().unwrap_or_default();
+    // Positive, as `pg_locks` shows the two halves without a sign.
+    i64::from_be_bytes(first) & i64::MAX
+}
 
 /// A database that was looked for and found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +78,9 @@ pub(super) async fn make(
     wanted: &Wanted,
     events: &Events,
 ) -> Result<(Found, Made), LocalError> {
+    if wanted.parent != wanted.name {
+        keep_from_migrating(maker, &wanted.parent, events).await?;
+    }
     take_turn(maker, events).await?;
     sweep(maker).await?;
     if let Some(found) = look(maker, &wanted.name).await? {
@@ -88,11 +103,27 @@ pub(super) async fn make(
     Ok((found.ok_or_else(gone)?, made))
 }
 
-/// Waits until nobody else makes a database in this cluster.
+/// Waits until no other devrun makes a database in this cluster.
 pub(super) async fn take_turn(maker: &Client, events: &Events) -> Result<(), LocalError> {
+    let lock = format!("pg_try_advisory_lock({MAKERS})");
+    take_lock(maker, &lock, "waiting for another devrun that makes a database", events).await
+}
+
+/// Waits until no devrun migrates the database `name`, and keeps others from it as long as `maker` lives. Taken before
+/// [`take_turn`]: a migration may be long, and databases with other parents are made in the meantime.
+pub(super) async fn keep_from_migrating(
+    maker: &Client,
+    name: &str,
+    events: &Events,
+) -> Result<(), LocalError> {
+    let lock = format!("pg_try_advisory_lock_shared({})", migration_key(name));
+    take_lock(maker, &lock, &format!("waiting for the migration of {name}"), events).await
+}
+
+async fn take_lock(maker: &Client, lock: &str, doing: &str, events: &Events) -> Result<(), LocalError> {
     let start = Instant::now();
     let mut told = false;
-    let sql = format!("SET statement_timeout = '15min'; SELECT pg_try_advisory_lock({MAKERS})");
+    let sql = format!("SET statement_timeout = '15min'; SELECT {lock}");
     loop {
         let rows = rows(maker, &sql, "wait for other devruns").await?;
         if rows.first().and_then(|row| row.first()?.as_deref()) == Some("t") {
@@ -102,10 +133,7 @@ pub(super) async fn take_turn(maker: &Client, events: &Events) -> Result<(), Loc
             return Err(LocalError::Busy { seconds: TURN_LIMIT.as_secs() });
         }
         if !told && start.elapsed() > Duration::from_secs(1) {
-            events.send(Event::StepProgress {
-                step: Step::Database,
-                detail: "waiting for another devrun that makes a database".into(),
-            });
+            events.send(Event::StepProgress { step: Step::Database, detail: doing.into() });
             told = true;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -252,10 +280,15 @@ pub(super) fn publication(wanted: &Wanted, temporary: &str, parent: Option<&Foun
     )
 }
 
+/// A session that neither works nor was just opened.
+const IDLE: &str = "AND a.state = 'idle' AND a.state_change < clock_timestamp() - interval '50 ms' \
+                    AND a.application_name NOT LIKE 'devrun (pid %'";
+
 /// Ends sessions in the database `oid`, once backend `maker` has locked it: before that they would come back. Those in
-/// a transaction are left alone unless `all`. Gives process id and program of each.
+/// a transaction are left alone unless `all`, and so are those that were busy an instant ago and those of devrun, which end
+/// by themselves. Gives process id and program of each.
 fn end_sessions(oid: &str, maker: &str, hold: Hold, all: bool) -> String {
-    let outside = if all { "" } else { "AND a.state = 'idle'" };
+    let outside = if all { "" } else { IDLE };
     let mode = hold.mode();
     // Materialised: as a mere condition, the planner might end a session before it asks whose it is.
     format!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::account::{Account, set_mode};
 use super::binaries::{Binaries, server_env};
+use super::door::{Door, SOCKET_FOLDER};
 use super::error::LocalError;
 use super::state::State;
 use crate::os::cmd::Cmd;
@@ -39,6 +40,11 @@ impl Cluster {
     /// The server's data.
     pub(super) fn data(&self) -> PathBuf {
         data(&self.folder)
+    }
+
+    /// The way in for devrun's own connections.
+    pub(super) fn door(&self) -> Door {
+        Door::new(self.data(), self.account.uid())
     }
 
     /// The server's data until they are whole.
@@ -180,7 +186,7 @@ fn role_statements(state: &State, major: u32) -> String {
 
 /// Who may connect: those who know a password, from this machine. On a shared machine everybody can reach the port.
 fn write_rules(data: &Path) -> Result<(), LocalError> {
-    let rules = "# Written by devrun at every start.\nhost all all 127.0.0.1/32 scram-sha-256\n";
+    let rules = "# Written by devrun at every start.\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n";
     Ok(fs::replace(&data.join("pg_hba.conf"), rules.as_bytes(), 0o644)?)
 }
 
@@ -204,7 +210,8 @@ impl Settings {
             "# Written by devrun at every start. What ALTER SYSTEM sets is kept.".into(),
             "listen_addresses = '127.0.0.1'".into(),
             format!("port = {}", self.port),
-            "unix_socket_directories = ''".into(),
+            format!("unix_socket_directories = '{SOCKET_FOLDER}'"),
+            "unix_socket_permissions = 0700".into(),
             "max_connections = 200".into(),
             "shared_buffers = 32MB".into(),
             "autovacuum_max_workers = 1".into(),

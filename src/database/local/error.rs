@@ -64,6 +64,26 @@ pub enum LocalError {
         /// Its log.
         log: PathBuf,
     },
+    /// The repository's id makes no sense, and no cluster remembers the repository.
+    #[error("the repository's id in {} is damaged, so its databases cannot be found", path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Where the clusters are.
+        clusters: PathBuf,
+    },
+    /// Every port that was tried is taken.
+    #[error(
+        "the local Postgres server has no port: {count} in a row from {first} on are taken, {first} by {holder}"
+    )]
+    Ports {
+        /// The first that was tried.
+        first: u16,
+        /// How many were tried.
+        count: u16,
+        /// Who holds the first.
+        holder: String,
+    },
     /// A statement failed.
     #[error("cannot {doing}: {reason}")]
     Sql {
@@ -84,9 +104,11 @@ impl Explain for LocalError {
     fn code(&self) -> Code {
         match self {
             LocalError::Fs(error) => error.code(),
-            LocalError::Io { .. } => Code::State,
+            LocalError::Io { .. } | LocalError::Identity { .. } => Code::State,
             LocalError::Missing { .. } | LocalError::Setting { .. } => Code::PostgresMissing,
-            LocalError::Account { .. } | LocalError::Start { .. } => Code::DatabaseUnavailable,
+            LocalError::Account { .. } | LocalError::Start { .. } | LocalError::Ports { .. } => {
+                Code::DatabaseUnavailable
+            }
             LocalError::Init { .. } | LocalError::Sql { .. } | LocalError::Busy { .. } => {
                 Code::DatabaseFailed
             }
@@ -123,6 +145,14 @@ impl Explain for LocalError {
                 Some("run as a user listed in /etc/passwd, or choose another database.provider".into())
             }
             LocalError::Start { log, .. } => Some(format!("read {}", log.display())),
+            LocalError::Identity { path, clusters } => Some(format!(
+                "write the name of this repository's folder in {} into it; or remove {} to begin with a new, empty server",
+                clusters.display(),
+                path.display()
+            )),
+            LocalError::Ports { first, .. } => {
+                Some(format!("end the processes that hold these ports (`ss -lntp` lists those that listen), {first} first"))
+            }
             LocalError::Busy { .. } => Some("wait for it, or stop it".into()),
             LocalError::Init { .. } | LocalError::Sql { .. } => None,
         }

@@ -6,16 +6,17 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Config};
 
 use super::binaries::{Binaries, server_env};
 use super::cluster::{ADMIN, Cluster};
-use super::error::{LocalError, words};
+use super::door::Refusal;
+use super::error::LocalError;
 use super::state::State;
 use crate::os::cmd::{Cmd, Detached};
 use crate::os::proc;
@@ -34,6 +35,8 @@ pub(super) struct Postmaster {
     pub(super) pid: u32,
     /// The port it was told; unknown for an instant after its start.
     pub(super) port: Option<u16>,
+    /// It takes connections, on that port.
+    pub(super) ready: bool,
 }
 
 /// The server of `data`, when one runs.
@@ -42,12 +45,14 @@ pub(super) fn running(data: &Path) -> Option<Postmaster> {
     parse_pid_file(&text).filter(|found| works_in(found.pid, data))
 }
 
-/// Lines of the pid file: pid, data folder, start time, port, …
+/// Lines of the pid file, by `pidfile.h` of Postgres: pid, data folder, start time, port, socket folder, address, shared
+/// memory, status.
 fn parse_pid_file(text: &str) -> Option<Postmaster> {
     let mut lines = text.lines();
     let pid = lines.next()?.trim().parse().ok().filter(|pid| *pid > 1)?;
     let port = lines.nth(2).and_then(|line| line.trim().parse().ok());
-    Some(Postmaster { pid, port })
+    let ready = lines.nth(3).is_some_and(|line| line.trim() == "ready");
+    Some(Postmaster { pid, port, ready })
 }
 
 /// True when `pid` is a server process of `data`.
@@ -142,15 +147,19 @@ pub(super) enum Silence {
 }
 
 /// Waits until the server takes a query of ours, as long as `alive` holds.
-pub(super) async fn wait_ready(state: &State, mut alive: impl FnMut() -> bool) -> Result<Client, Silence> {
+pub(super) async fn wait_ready(
+    cluster: &Cluster,
+    state: &State,
+    mut alive: impl FnMut() -> bool,
+) -> Result<Client, Silence> {
     let start = Instant::now();
     loop {
         // Asked first: a server that ends between the two is seen in the next round.
         let lives = alive();
-        let said = match connect(state).await {
+        let said = match connect(cluster, state).await {
             Ok(client) => return Ok(client),
             Err(Refusal::Password(said)) => return Err(Silence::Refuses(said)),
-            Err(Refusal::NotNow(said)) => said,
+            Err(Refusal::NotNow(said) | Refusal::Final(said)) => said,
         };
         if !lives {
             return Err(Silence::Ended);
@@ -162,45 +171,40 @@ pub(super) async fn wait_ready(state: &State, mut alive: impl FnMut() -> bool) -
     }
 }
 
-/// Why a connection was not made.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// Somebody answers who does not know our password: another server, or ours after its state was lost.
-    Password(String),
-    /// Nobody answers, or not yet.
-    NotNow(String),
-}
-
-/// A connection of devrun's own to the database `postgres`. Both sides prove that they know the password, so whoever
-/// answers is this cluster.
-pub(super) async fn connect(state: &State) -> Result<Client, Refusal> {
-    const LIMIT: Duration = Duration::from_secs(3);
-    let mut config = tokio_postgres::Config::new();
+/// A connection of devrun's own to the database `postgres`.
+pub(super) async fn connect(cluster: &Cluster, state: &State) -> Result<Client, Refusal> {
+    let mut config = Config::new();
     config
-        .host("127.0.0.1")
-        .port(state.port)
         .user(ADMIN)
         .password(&state.admin_password)
         .dbname("postgres")
         .application_name("devrun")
         // The name of a database that was just made must survive a killed server; applications may lose an instant.
-        .options("-c statement_timeout=30s -c lock_timeout=10s -c synchronous_commit=on")
-        .connect_timeout(LIMIT);
-    let attempt = tokio::time::timeout(LIMIT, config.connect(tokio_postgres::NoTls)).await;
-    let (client, connection) = match attempt {
-        Ok(Ok(pair)) => pair,
-        Ok(Err(error)) => {
-            let class = error.code().map(|code| &code.code()[..2]);
-            let said = words(&error);
-            return Err(if class == Some("28") { Refusal::Password(said) } else { Refusal::NotNow(said) });
+        .options("-c statement_timeout=30s -c lock_timeout=10s -c synchronous_commit=on");
+    cluster.door().open(&config).await
+}
+
+/// The folder of the programs that started the server of `data` last, by the server's own `postmaster.opts`; `None` when there
+/// is no such record, or nothing is there any more.
+pub(super) fn programs(data: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(data.join("postmaster.opts")).ok()?;
+    let program = Path::new(text.lines().next()?.split(" \"").next()?);
+    program.parent().filter(|bin| bin.is_absolute() && program.is_file()).map(Path::to_path_buf)
+}
+
+/// Which process or user holds `port`, in a few words.
+pub(super) fn holder(port: u16) -> String {
+    let pid = proc::listeners(port).and_then(|pids| pids.first().copied());
+    match (pid, proc::listening(port).first()) {
+        (Some(pid), _) => {
+            format!(
+                "process {pid} ({})",
+                proc::command_of(pid).unwrap_or_else(|| "its command is hidden".into())
+            )
         }
-        Err(_) => return Err(Refusal::NotNow("no answer".into())),
-    };
-    // Ends with the client.
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    Ok(client)
+        (None, Some(socket)) => format!("a process of user {}", socket.user),
+        (None, None) => "a socket that is bound and does not listen".into(),
+    }
 }
 
 /// The last lines of the server's log.
@@ -249,4 +253,19 @@ fn wait_gone(pids: &[u32], data: &Path) -> bool {
 fn send(pid: u32, signal: Signal) {
     // It may have gone by itself.
     let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_ready_when_its_pid_file_says_so() {
+        let text =
+            |status: &str| format!("42\n/data\n1700000000\n20001\n.\n127.0.0.1\n  123 456\n{status}\n");
+        let found = |ready| Some(Postmaster { pid: 42, port: Some(20_001), ready });
+        assert_eq!(parse_pid_file(&text("ready   ")), found(true));
+        assert_eq!(parse_pid_file(&text("starting")), found(false));
+        assert_eq!(parse_pid_file("42\n/data\n1700000000\n20001\n"), found(false));
+    }
 }

@@ -14,7 +14,8 @@ use super::cluster::APP;
 use super::error::LocalError;
 use crate::os::fs;
 
-const VERSION: u32 = 1;
+/// Raised to 2 when passwords stopped going over TCP: those of a state before may be known to others.
+const VERSION: u32 = 2;
 const ID_FILE: &str = "repo-id";
 
 /// First of the ports clusters use, and how many: below what the kernel gives to clients.
@@ -46,6 +47,15 @@ impl State {
         })
     }
 
+    /// New passwords where the known ones may have been seen by others; `None` where they are good.
+    pub(super) fn renewed(&self) -> Result<Option<State>, LocalError> {
+        if self.version >= VERSION {
+            return Ok(None);
+        }
+        let (admin_password, app_password) = (random_password()?, random_password()?);
+        Ok(Some(State { version: VERSION, admin_password, app_password, ..self.clone() }))
+    }
+
     /// What `path` holds; `None` when it is missing or makes no sense, which the caller heals.
     pub(super) fn load(path: &Path) -> Result<Option<State>, LocalError> {
         let Some(bytes) = fs::read(path)? else { return Ok(None) };
@@ -69,19 +79,67 @@ impl State {
     }
 }
 
-/// The repository's id, if it has one.
-pub(super) fn known_id(shared: &Path) -> Result<Option<String>, LocalError> {
-    Ok(fs::read(&shared.join(ID_FILE))?.and_then(|bytes| parse_id(&bytes)))
+/// The repository's id, if it has one; a damaged one is found again in the states of the clusters below `clusters`.
+pub(super) fn known_id(shared: &Path, clusters: &Path) -> Result<Option<String>, LocalError> {
+    let path = shared.join(ID_FILE);
+    let Some(bytes) = fs::read(&path)? else { return Ok(None) };
+    match parse_id(&bytes) {
+        Some(id) => Ok(Some(id)),
+        None => remembered(shared, clusters)
+            .map(Some)
+            .ok_or(LocalError::Identity { path, clusters: clusters.into() }),
+    }
+}
+
+/// The id of the cluster that remembers `shared` as its repository.
+fn remembered(shared: &Path, clusters: &Path) -> Option<String> {
+    let shared = shared.canonicalize().unwrap_or_else(|_| shared.to_path_buf());
+    let mut ids: Vec<String> =
+        each(clusters).filter(|(_, state)| Path::new(&state.shared) == shared).map(|(id, _)| id).collect();
+    // With two, it is not known whose the databases are.
+    if ids.len() == 1 { ids.pop() } else { None }
+}
+
+/// Every cluster below `clusters` with a readable state: its id and the state.
+pub(super) fn each(clusters: &Path) -> impl Iterator<Item = (String, State)> {
+    std::fs::read_dir(clusters).into_iter().flatten().flatten().filter_map(|entry| {
+        let id = parse_id(entry.file_name().to_str()?.as_bytes())?;
+        let state = State::load(&entry.path().join("state.json")).ok()??;
+        Some((id, state))
+    })
+}
+
+/// True when no repository at the path that the cluster `id` remembers has that id.
+pub(super) fn is_abandoned(id: &str, state: &State) -> bool {
+    let shared = Path::new(&state.shared);
+    match shared.join(ID_FILE).try_exists() {
+        Ok(false) => true,
+        Ok(true) => fs::read(&shared.join(ID_FILE))
+            .ok()
+            .flatten()
+            .and_then(|bytes| parse_id(&bytes))
+            .is_some_and(|there| there != id),
+        // A folder that cannot be read may be there.
+        Err(_) => false,
+    }
 }
 
 /// The repository's id, made if there is none. Two devruns that make it at once agree on one.
-pub(super) fn repository_id(shared: &Path) -> Result<String, LocalError> {
+/// A damaged one is found again, as in [`known_id`], and written anew.
+pub(super) fn repository_id(shared: &Path, clusters: &Path) -> Result<String, LocalError> {
     let path = shared.join(ID_FILE);
     for _ in 0..3 {
         match fs::read(&path)? {
             Some(bytes) => match parse_id(&bytes) {
                 Some(id) => return Ok(id),
-                None => return renew_id(shared),
+                None => {
+                    let id = remembered(shared, clusters).ok_or_else(|| LocalError::Identity {
+                        path: path.clone(),
+                        clusters: clusters.into(),
+                    })?;
+                    write_id(shared, &id)?;
+                    return Ok(id);
+                }
             },
             None => publish_first(shared, &path)?,
         }
@@ -92,10 +150,15 @@ pub(super) fn repository_id(shared: &Path) -> Result<String, LocalError> {
 /// Gives the repository another id. The caller holds the lock of the cluster of the old one.
 pub(super) fn renew_id(shared: &Path) -> Result<String, LocalError> {
     let id = random_id()?;
+    write_id(shared, &id)?;
+    Ok(id)
+}
+
+fn write_id(shared: &Path, id: &str) -> Result<(), LocalError> {
     let path = shared.join(ID_FILE);
     fs::replace(&path, format!("{id}\n").as_bytes(), 0o644)?;
     give_to_owner(&path, shared);
-    Ok(id)
+    Ok(())
 }
 
 /// Writes a new id, unless somebody was faster.
@@ -174,11 +237,13 @@ fn port_of(id: &str) -> u16 {
     PORTS.0 + u16::try_from(number % u32::from(PORTS.1)).unwrap_or(0)
 }
 
+/// How many ports in a row are tried.
+pub(super) const PORT_TRIES: u16 = 200;
+
 /// The first port from `from` on for which `is_free` holds, going round within the range.
 pub(super) fn free_port(from: u16, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
-    const TRIES: u16 = 200;
     let offset = from.saturating_sub(PORTS.0) % PORTS.1;
-    (0..TRIES).map(|step| PORTS.0 + (offset + step) % PORTS.1).find(|port| is_free(*port))
+    (0..PORT_TRIES).map(|step| PORTS.0 + (offset + step) % PORTS.1).find(|port| is_free(*port))
 }
 
 /// The port after `port`, going round.
@@ -206,25 +271,55 @@ mod tests {
     #[test]
     fn an_id_is_made_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let id = repository_id(dir.path()).unwrap();
+        let clusters = dir.path().join("pg");
+        let id = repository_id(dir.path(), &clusters).unwrap();
         assert_eq!(id.len(), 16);
-        assert_eq!(repository_id(dir.path()).unwrap(), id);
+        assert_eq!(repository_id(dir.path(), &clusters).unwrap(), id);
         assert_ne!(renew_id(dir.path()).unwrap(), id);
     }
 
     #[test]
-    fn nonsense_in_the_id_file_is_replaced() {
+    fn a_damaged_id_is_found_in_the_cluster_that_remembers_the_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = dir.path().canonicalize().unwrap();
+        let clusters = shared.join("pg");
+        let id = repository_id(&shared, &clusters).unwrap();
+        State::new(&id, &shared).unwrap().save(&clusters.join(&id).join("state.json")).unwrap();
+        let other = State::new("0123456789abcdef", Path::new("/elsewhere")).unwrap();
+        other.save(&clusters.join("0123456789abcdef/state.json")).unwrap();
+        fs::replace(&shared.join(ID_FILE), &id.as_bytes()[..8], 0o644).unwrap();
+        assert_eq!(known_id(&shared, &clusters).unwrap().as_ref(), Some(&id));
+        assert_eq!(repository_id(&shared, &clusters).unwrap(), id);
+        assert_eq!(fs::read(&shared.join(ID_FILE)).unwrap().unwrap(), format!("{id}\n").as_bytes());
+    }
+
+    #[test]
+    fn a_damaged_id_that_no_cluster_remembers_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         fs::replace(&dir.path().join(ID_FILE), b"../../etc", 0o644).unwrap();
-        let id = repository_id(dir.path()).unwrap();
-        assert!(is_hex(&id));
+        let clusters = dir.path().join("pg");
+        assert!(matches!(repository_id(dir.path(), &clusters), Err(LocalError::Identity { .. })));
+        assert!(matches!(known_id(dir.path(), &clusters), Err(LocalError::Identity { .. })));
+    }
+
+    #[test]
+    fn a_cluster_is_abandoned_when_its_repository_is_gone_or_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = dir.path().join("repo");
+        let id = repository_id(&shared, dir.path()).unwrap();
+        let state = State::new(&id, &shared).unwrap();
+        assert!(!is_abandoned(&id, &state));
+        renew_id(&shared).unwrap();
+        assert!(is_abandoned(&id, &state));
+        std::fs::remove_dir_all(&shared).unwrap();
+        assert!(is_abandoned(&id, &state));
     }
 
     #[test]
     fn a_copy_is_told_from_a_move() {
         let dir = tempfile::tempdir().unwrap();
         let (first, second) = (dir.path().join("first"), dir.path().join("second"));
-        let id = repository_id(&first).unwrap();
+        let id = repository_id(&first, dir.path()).unwrap();
         let remembered = first.to_str().unwrap();
         assert_eq!(kinship(&id, &first, remembered), Kinship::Same);
         fs::replace(&second.join(ID_FILE), id.as_bytes(), 0o644).unwrap();
@@ -244,6 +339,19 @@ mod tests {
         assert_eq!(free_port(31_999, &|port| port != 31_999), Some(20_000));
         assert_eq!(free_port(20_005, &|_| false), None);
         assert_eq!(next_port(31_999), 20_000);
+    }
+
+    #[test]
+    fn passwords_of_an_older_state_are_renewed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new("0123456789abcdef", dir.path()).unwrap();
+        assert_eq!(state.renewed().unwrap(), None);
+        let old = State { version: 1, ..state };
+        let new = old.renewed().unwrap().unwrap();
+        assert_ne!(new.admin_password, old.admin_password);
+        assert_ne!(new.app_password, old.app_password);
+        assert_eq!((&new.shared, new.port), (&old.shared, old.port));
+        assert_eq!(new.renewed().unwrap(), None);
     }
 
     #[test]

@@ -2,5 +2,6 @@
 //! be had says so and does nothing. Afterwards no process and no folder is left, and that is checked.
 
 mod bed;
+mod door;
 mod life;
 mod sharing;

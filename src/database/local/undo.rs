@@ -19,6 +19,7 @@ pub(super) async fn reset(
     wanted: &Wanted,
     events: &Events,
 ) -> Result<(Found, String), LocalError> {
+    branches::keep_from_migrating(maker, &wanted.parent, events).await?;
     branches::take_turn(maker, events).await?;
     branches::sweep(maker).await?;
     let name = &wanted.name;

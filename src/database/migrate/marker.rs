@@ -7,8 +7,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::failure::MigrateError;
 
-/// `devrun` in ASCII: the advisory lock of every devrun in this database.
-const KEY: i64 = 0x6465_7672_756e;
+/// `devrun` in ASCII: the advisory lock of every devrun in a database that only migrations lock.
+pub(super) const KEY: i64 = 0x6465_7672_756e;
 
 /// One row: this command succeeded in the database of this id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,16 +69,16 @@ async fn make(client: &Client) -> Result<(), MigrateError> {
 }
 
 /// Takes the lock for as long as the connection lives; false when somebody else holds it.
-pub(super) async fn try_lock(client: &Client) -> Result<bool, MigrateError> {
-    Ok(client.query_one("select pg_try_advisory_lock($1)", &[&KEY]).await?.try_get(0)?)
+pub(super) async fn try_lock(client: &Client, key: i64) -> Result<bool, MigrateError> {
+    Ok(client.query_one("select pg_try_advisory_lock($1)", &[&key]).await?.try_get(0)?)
 }
 
 /// Who holds the lock, by the name it gave its connection.
-pub(super) async fn lock_holder(client: &Client) -> Result<Option<String>, MigrateError> {
+pub(super) async fn lock_holder(client: &Client, key: i64) -> Result<Option<String>, MigrateError> {
     let statement = "select a.application_name from pg_locks l join pg_stat_activity a using (pid) \
-        where l.locktype = 'advisory' and l.granted and l.objsubid = 1 \
+        where l.locktype = 'advisory' and l.mode = 'ExclusiveLock' and l.granted and l.objsubid = 1 \
         and l.database = (select oid from pg_database where datname = current_database()) \
         and (l.classid::bigint << 32 | l.objid::bigint) = $1";
-    let row = client.query_opt(statement, &[&KEY]).await?;
+    let row = client.query_opt(statement, &[&key]).await?;
     Ok(row.and_then(|row| row.try_get(0).ok()).filter(|name: &String| !name.is_empty()))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::inputs::Inputs;
 use super::{CONNECT, MigrateError, Verdict, effect, judge, marker};
 use crate::database::Branch;
-use crate::database::connect::connect;
+use crate::database::connect::reach;
 use crate::plan::Run;
 
 /// What the marker in a database says.
@@ -45,7 +45,7 @@ pub async fn standing(
         Some((command, directory, globs)) => Some(Inputs::read(directory, globs)?.fingerprint(command)),
         None => None,
     };
-    let client = connect(&branch.direct_url, CONNECT).await?;
+    let client = reach(branch, None, CONNECT).await?;
     let markers = marker::read(&client).await?;
     let own = markers.iter().any(|marker| marker.branch == branch.id);
     Ok(match fingerprint {

@@ -4,10 +4,14 @@ mod server;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio_postgres::Client;
 
 use self::server::{PASSWORD, Server};
 use super::*;
 use crate::context::Dirs;
+use crate::database::connect::connect;
 use crate::error::{Code, Fault, Report};
 use crate::event::Events;
 
@@ -53,6 +57,7 @@ impl Stage {
                 name: "dev-x".into(),
                 url: url.clone(),
                 direct_url: url,
+                door: None,
                 origin: DatabaseOrigin::Existing,
                 copied_from: None,
             },
@@ -240,7 +245,7 @@ async fn two_at_once_run_it_once() {
 async fn a_lock_that_is_never_released_is_waited_for_within_the_limit() {
     let mut stage = stage!(COUNT);
     let other = stage.client().await;
-    assert!(marker::try_lock(&other).await.unwrap());
+    assert!(marker::try_lock(&other, marker::KEY).await.unwrap());
     stage.limit = Duration::from_millis(50);
     let report = stage.ensure().await.unwrap_err();
     assert_eq!(report.code, Code::MigrationFailed);
@@ -426,6 +431,7 @@ fn only_the_own_id_or_the_parents_with_the_same_files_counts() {
         name: String::new(),
         url: String::new(),
         direct_url: String::new(),
+        door: None,
         origin: DatabaseOrigin::Empty,
         copied_from: Some("parent".into()),
     };

@@ -96,6 +96,7 @@ impl Neon {
             name: branch.name,
             url,
             direct_url,
+            door: None,
             origin: DatabaseOrigin::CopyOf(entry.parent.unwrap_or_else(|| parent.clone())),
             // The rows are the parent's, its marker included.
             copied_from: Some(parent),

@@ -57,6 +57,7 @@ impl Bed {
             shared: self.path(name).join(".git/devrun"),
             owner_uid: nix::unistd::geteuid().as_raw(),
             bin: bin.map(Into::into),
+            looks: false,
             npmrc: None,
         }
     }
@@ -145,7 +146,7 @@ pub(super) async fn session(url: &str, program: &str) -> Client {
 /// Connects as devrun does.
 pub(super) async fn admin(local: &Local) -> Client {
     let known = state::State::load(&local.folder().join("state.json")).unwrap().unwrap();
-    server::connect(&known).await.unwrap()
+    server::connect(&local.cluster, &known).await.unwrap()
 }
 
 /// Waits until `done`; for things that happen in other processes.

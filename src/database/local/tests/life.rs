@@ -175,7 +175,7 @@ async fn a_half_made_cluster_and_lost_passwords_are_healed() {
     let bed = Bed::new();
     let Some(bin) = system() else { return };
     let request = bed.request("repo", Some(&bin));
-    let id = state::repository_id(&request.shared).unwrap();
+    let id = state::repository_id(&request.shared, &bed.path("data/pg")).unwrap();
     let half = bed.path("data/pg").join(id).join("data.tmp/base");
     std::fs::create_dir_all(&half).unwrap();
     for folder in half.ancestors().take(4) {
@@ -211,7 +211,7 @@ async fn a_port_that_somebody_took_is_left_to_them() {
     let bed = Bed::new();
     let Some(bin) = system() else { return };
     let request = bed.request("repo", Some(&bin));
-    let id = state::repository_id(&request.shared).unwrap();
+    let id = state::repository_id(&request.shared, &bed.path("data/pg")).unwrap();
     let port = state::State::new(&id, &request.shared).unwrap().port;
     let Ok(_stranger) = std::net::TcpListener::bind(("127.0.0.1", port)) else {
         return skip("the port is taken by a real stranger");

@@ -1,0 +1,77 @@
+//! devrun's own way into the server, with another process on the server's port.
+
+use std::io::Read;
+use std::net::TcpListener;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::super::{cluster, server, state};
+use super::bed::{Bed, connect, number, system, until, wanted};
+use crate::database::Provider;
+use crate::os::fs;
+
+#[tokio::test]
+async fn a_stranger_on_the_servers_port_receives_nothing() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    let local = bed.open(Some(&bin)).await;
+    local.ensure(&wanted("dev-main", "dev-main")).await.unwrap();
+    let data = cluster::data(local.folder());
+    let found = server::running(&data).unwrap();
+    kill(Pid::from_raw(found.pid.cast_signed()), Signal::SIGKILL).unwrap();
+    until("the kill", || server::running(&data).is_none()).await;
+    let stranger = TcpListener::bind(("127.0.0.1", found.port.unwrap())).unwrap();
+    let branch = local.find("dev-main").await.unwrap().unwrap();
+    assert!(!branch.url.contains(&format!(":{}/", found.port.unwrap())), "{}", branch.url);
+    assert_eq!(number(&connect(&branch).await, "SELECT 1::bigint").await, 1);
+    stranger.set_nonblocking(true).unwrap();
+    while let Ok((mut probe, _)) = stranger.accept() {
+        probe.set_nonblocking(false).unwrap();
+        let mut got = Vec::new();
+        probe.read_to_end(&mut got).unwrap();
+        assert!(got.is_empty(), "{got:?}");
+    }
+    local.release();
+}
+
+#[tokio::test]
+async fn passwords_of_an_older_devrun_change_at_the_next_start() {
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    let local = bed.open(Some(&bin)).await;
+    let before = local.ensure(&wanted("dev-main", "dev-main")).await.unwrap();
+    let path = local.folder().join("state.json");
+    local.release();
+    let text = String::from_utf8(fs::read(&path).unwrap().unwrap()).unwrap();
+    fs::replace(&path, text.replace("\"version\": 2", "\"version\": 1").as_bytes(), 0o600).unwrap();
+    let local = bed.open(Some(&bin)).await;
+    let after = local.find("dev-main").await.unwrap().unwrap();
+    assert_ne!(after.url, before.url);
+    assert_eq!(number(&connect(&after).await, "SELECT 1::bigint").await, 1);
+    let old: tokio_postgres::Config = before.url.parse().unwrap();
+    assert!(old.connect(tokio_postgres::NoTls).await.is_err());
+    local.release();
+    let kept = bed.open(Some(&bin)).await;
+    assert_eq!(kept.find("dev-main").await.unwrap().unwrap().url, after.url);
+    kept.release();
+    assert!(state::State::load(&path).unwrap().unwrap().renewed().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_socket_is_open_to_the_servers_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let bed = Bed::new();
+    let Some(bin) = system() else { return };
+    let local = bed.open(Some(&bin)).await;
+    let data = cluster::data(local.folder());
+    let port = server::running(&data).unwrap().port.unwrap();
+    assert!(data.join(format!(".s.PGSQL.{port}")).exists());
+    // The server itself insists on a closed folder only when it starts.
+    std::fs::set_permissions(&data, PermissionsExt::from_mode(0o755)).unwrap();
+    let known = state::State::load(&local.folder().join("state.json")).unwrap().unwrap();
+    assert!(server::connect(&local.cluster, &known).await.is_err());
+    std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).unwrap();
+    assert!(server::connect(&local.cluster, &known).await.is_ok());
+    local.release();
+}
