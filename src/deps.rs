@@ -22,6 +22,7 @@ use crate::error::{Code, Explain};
 use crate::os::blocking::{self, Stuck};
 use crate::os::cmd::CmdError;
 use crate::os::fs::FsError;
+use crate::os::read::{self, ReadError};
 use crate::text::quoted;
 
 /// An environment to run tools with, complete.
@@ -165,6 +166,16 @@ pub(crate) async fn off_thread<T: Send + 'static>(
 ) -> Result<T, DepsError> {
     let stuck = |stuck: Stuck| FsError::Io { action: "look at", path: folder.into(), source: stuck.into() };
     Ok(blocking::run(LOOK, work).await.map_err(stuck)?)
+}
+
+/// Refuses a device, a named pipe or a socket among `files`: the package manager would read it for ever.
+pub(crate) fn refuse_odd(files: impl IntoIterator<Item = PathBuf>) -> Result<(), DepsError> {
+    for path in files {
+        if let Err(error @ ReadError::NotRegular(_)) = read::open(&path) {
+            return Err(FsError::Io { action: "read", path, source: error.into() }.into());
+        }
+    }
+    Ok(())
 }
 
 /// `directory` and its parents up to `worktree`, nearest first; never above.

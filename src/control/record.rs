@@ -130,7 +130,8 @@ impl Record {
 }
 
 fn born(pid: u32) -> u64 {
-    proc::entry(pid).map_or(0, |entry| entry.started)
+    // One that has ended and was not reaped yet does nothing any more.
+    proc::entry(pid).filter(|entry| entry.state != 'Z').map_or(0, |entry| entry.started)
 }
 
 /// The right to be this worktree's supervisor.

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::deps::fingerprint::{Inputs, Snapshot};
 use crate::deps::stamp::Record;
 use crate::deps::tool::{self, NpmTool};
-use crate::deps::{DepsError, Done, Env, find, off_thread, typed};
+use crate::deps::{DepsError, Done, Env, find, off_thread, refuse_odd, typed};
 use crate::event::{Event, Step};
 use crate::os::cmd::Cmd;
 
@@ -72,6 +72,7 @@ async fn survey(request: &NodeRequest) -> Result<(Situation, Record, Option<Done
             return Err(DepsError::NoManifest { directory: request.directory, wanted: "package.json" });
         }
         let situation = look(&request);
+        refuse_odd(situation.inputs.files.iter().map(|file| request.worktree.join(file)))?;
         let root = &situation.choice.root;
         for folder in [&request.directory, root] {
             refuse_link(&folder.join("node_modules"))?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::deps::fingerprint::{Inputs, Snapshot};
 use crate::deps::stamp::Record;
-use crate::deps::{DepsError, Done, Env, bytecode, find, off_thread, tool, typed};
+use crate::deps::{DepsError, Done, Env, bytecode, find, levels, off_thread, refuse_odd, tool, typed};
 use crate::error::Explain;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
@@ -73,6 +73,11 @@ async fn survey(request: &PythonRequest) -> Result<(Situation, Record, Option<Do
     let (folder, request) = (request.directory.clone(), request.clone());
     off_thread(&folder, move || {
         let situation = look(&request)?;
+        let own = situation.inputs.files.iter().map(|file| request.worktree.join(file));
+        // uv looks for a workspace in every folder above, too.
+        let above = levels(&request.directory, &request.worktree)
+            .flat_map(|level| ["pyproject.toml", "uv.toml"].map(|name| level.join(name)));
+        refuse_odd(own.chain(above))?;
         let relative = request.directory.strip_prefix(&request.worktree).unwrap_or(&request.directory);
         let record = Record::new(&request.state, Step::Python, relative);
         let done = fresh(&record, &situation)?;

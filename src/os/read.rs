@@ -124,7 +124,7 @@ pub fn inside(roots: &[&Path], path: &Path, limit: Limit) -> Result<Vec<u8>, Rea
 pub fn inside_or_pipe(roots: &[&Path], path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     let (path, roots) = (path.to_path_buf(), owned(roots));
     // The pipe has the whole time for itself, so the thread gets more.
-    blocking::within(limit.time * 2, move || {
+    blocking::within(limit.time + Limit::SMALL.time, move || {
         let path = resolved(&roots, &path)?;
         if std::fs::metadata(&path)?.file_type().is_fifo() {
             piped(&path, limit)
