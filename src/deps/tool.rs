@@ -129,8 +129,11 @@ fn tarball(folder: &Path) -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FsError> {
-    crate::os::read::file(path, LARGEST)
-        .map_err(|error| FsError::Io { action: "read", path: path.into(), source: error.into() })
+    crate::os::read::file(path, LARGEST).map_err(|error| FsError::Io {
+        action: "read",
+        path: path.into(),
+        source: error.into(),
+    })
 }
 
 /// Returns true when every installed package for which a hash is compiled in has that hash, by npm's own record of what
@@ -193,8 +196,8 @@ pub(crate) async fn fetch_uv(ctx: &Context, why: &str) -> Result<PathBuf, DepsEr
     let build = place.workshop()?;
     let list = build.path().join("wanted.txt");
     let write_list = || {
-        let hashes: String = hash::UV.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
-        fs::replace(&list, format!("uv=={UV}{hashes}\n").as_bytes(), 0o600)
+        let hashes: Vec<String> = hash::UV.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+        fs::replace(&list, format!("uv=={UV}{}\n", hashes.concat()).as_bytes(), 0o600)
     };
     let pip = |cmd: Cmd| {
         cmd.args(["install", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r"])
