@@ -69,7 +69,8 @@ pub(super) async fn run(
     let deaf = |error: std::io::Error| Report::bug(format!("cannot listen for signals: {error}"));
     let mut stops = link.watch().and_then(|keeper| Stops::listen(Some(keeper))).map_err(deaf)?;
     link.unblock_signals().map_err(deaf)?;
-    let watchdog = link.watch().and_then(|keeper| Watchdog::start(keeper, MARGIN)).map_err(deaf)?;
+    let watchdog =
+        link.watch().and_then(|keeper| Watchdog::start(keeper, MARGIN, shared(&ctx.dirs))).map_err(deaf)?;
     let worktree = prepare::locate(ctx).await?;
     let claim = tokio::select! {
         biased;

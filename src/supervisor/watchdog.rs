@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::sweep;
+use super::sweep::{self, Shared};
 
 /// How long a run may take to end beyond the grace periods of its processes.
 pub const MARGIN: Duration = Duration::from_secs(10);
@@ -31,8 +31,8 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Watches `keeper`, a stream that the keeper never writes to and that closes at its end. `margin` is how long the run
-    /// may take beyond what [`Watchdog::allow`] gives.
-    pub fn start(keeper: UnixStream, margin: Duration) -> std::io::Result<Watchdog> {
+    /// may take beyond what [`Watchdog::allow`] gives. The servers in `shared` are spared.
+    pub fn start(keeper: UnixStream, margin: Duration, shared: Shared) -> std::io::Result<Watchdog> {
         let watchdog = Watchdog { margin, grace: Arc::default() };
         watchdog.allow(Duration::ZERO);
         let grace = watchdog.grace.clone();
@@ -40,7 +40,7 @@ impl Watchdog {
             wait_for_end(&keeper);
             std::thread::sleep(Duration::from_millis(grace.load(Ordering::Relaxed)));
             // A run that has ended by now has ended this process, and this thread with it.
-            sweep::kill_descendants(SWEEP);
+            sweep::kill_descendants(SWEEP, &shared);
             let _ = kill(Pid::this(), Signal::SIGKILL);
         })?;
         Ok(watchdog)

@@ -14,6 +14,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use devrun::supervisor::sweep::Shared;
 use devrun::supervisor::watchdog::Watchdog;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::socket::{MsgFlags, Shutdown, accept, recv, send, shutdown};
@@ -270,7 +271,7 @@ fn perform(word: &str) -> Outcome {
         "die" => die(signal(value)?)?,
         "watchdog" => {
             let (keeper, ours) = std::os::unix::net::UnixStream::pair()?;
-            let _watchdog = Watchdog::start(ours, Duration::from_millis(number(value)?))?;
+            let _watchdog = Watchdog::start(ours, Duration::from_millis(number(value)?), Shared::below([]))?;
             drop(keeper);
             std::thread::sleep(FOREVER);
         }
