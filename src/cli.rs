@@ -25,6 +25,7 @@ mod why;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -51,6 +52,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
+    if let Err(error) = spare_descriptors() {
+        let message = format!("devrun may open fewer than {DESCRIPTORS} more files: {error}");
+        let report = Report::new(Code::State, message).with_fix("raise the limit: ulimit -n 1024");
+        return early_failure(&report);
+    }
     let verb = cli.verb.unwrap_or(Verb::Up(cli.up));
     // The fork comes before anything that could make a thread.
     let link = match &verb {
@@ -108,6 +114,17 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
             (Verb::Logs(args), _) => logs::run(&ctx, &console, &args, json).await,
         }
     })
+}
+
+/// How many files any verb may need open at the same time, the runtime's own among them.
+const DESCRIPTORS: usize = 24;
+
+/// Tries whether so many can be opened: without this a library panics halfway.
+fn spare_descriptors() -> std::io::Result<()> {
+    let stderr = std::io::stderr();
+    let spare: std::io::Result<Vec<_>> =
+        (0..DESCRIPTORS).map(|_| stderr.as_fd().try_clone_to_owned()).collect();
+    spare.map(drop)
 }
 
 /// Runs `answer` on this thread: children die with the thread that made them, and this one lives to the end.

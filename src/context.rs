@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::event::Events;
+use crate::os::fs;
 
 /// The surroundings of one invocation.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ pub struct Dirs {
     pub data: PathBuf,
     /// Large things that can be fetched again: server binaries, tarballs.
     pub cache: PathBuf,
-    /// Sockets: short paths, gone with the session.
+    /// Sockets: short paths, gone with the session. Belongs to this user, and no other user can write to it.
     pub runtime: PathBuf,
 }
 
@@ -55,16 +56,29 @@ impl Dirs {
             .unwrap_or_else(|| PathBuf::from("/"));
         let base =
             |name: &str, fallback: &str| absolute(name).unwrap_or_else(|| home.join(fallback)).join(NAME);
+        let state = base("XDG_STATE_HOME", ".local/state");
         Dirs {
-            state: base("XDG_STATE_HOME", ".local/state"),
             data: base("XDG_DATA_HOME", ".local/share"),
             cache: base("XDG_CACHE_HOME", ".cache"),
-            runtime: absolute("XDG_RUNTIME_DIR").filter(|path| path.is_dir()).map_or_else(
-                || Path::new("/tmp").join(format!("devrun-{}", nix::unistd::geteuid())),
-                |path| path.join(NAME),
-            ),
+            runtime: runtime(absolute("XDG_RUNTIME_DIR").as_deref(), &in_tmp(), &state),
+            state,
         }
     }
+}
+
+/// The runtime folder of a user without a usable `XDG_RUNTIME_DIR`.
+pub fn in_tmp() -> PathBuf {
+    Path::new("/tmp").join(format!("devrun-{}", nix::unistd::geteuid()))
+}
+
+/// Chooses the runtime folder: in `session` when that is this user's alone, else `temporary`, else in `state`. `su` leaves
+/// another user's `XDG_RUNTIME_DIR` in place, and every user may make `temporary` first, which is why it is made here: later
+/// no other user can take its name.
+fn runtime(session: Option<&Path>, temporary: &Path, state: &Path) -> PathBuf {
+    if let Some(session) = session.filter(|folder| fs::is_own_dir(folder, 0o022)) {
+        return session.join(NAME);
+    }
+    if fs::make_own_dir(temporary).is_ok() { temporary.into() } else { state.join("run") }
 }
 
 impl Context {
@@ -86,7 +100,30 @@ impl Context {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn only_a_folder_of_ours_alone_becomes_the_runtime_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str, mode: u32| {
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let (own, open, temporary) = (at("own", 0o700), at("open", 0o1777), dir.path().join("tmp"));
+        let state = dir.path().join("state");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        assert_eq!(runtime(Some(&own), &temporary, &state), own.join(NAME));
+        assert!(!temporary.exists(), "made without need");
+        for session in [None, Some(open.as_path()), Some(&dir.path().join("missing"))] {
+            assert_eq!(runtime(session, &temporary, &state), temporary, "{session:?}");
+        }
+        assert_eq!(runtime(None, &link, &state), state.join("run"), "a link may be another user's");
+    }
 
     #[test]
     fn folders_follow_xdg_and_ignore_relative_values() {

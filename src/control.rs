@@ -16,7 +16,8 @@ pub mod status;
 pub mod story;
 
 pub use record::{
-    Claim, Journal, Record, State, Written, claim, last, last_written, look, wait_for_turn, wait_until_free,
+    Claim, Journal, Record, State, Written, claim, is_state_of, last, last_written, look, wait_for_turn,
+    wait_until_free,
 };
 
 /// `path`, if it is a file by which a supervisor is found; only the holder of the worktree's lock may remove it.

@@ -16,10 +16,13 @@ pub mod tool;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Code, Explain};
+use crate::os::blocking::{self, Stuck};
 use crate::os::cmd::CmdError;
 use crate::os::fs::FsError;
+use crate::os::read::{self, ReadError};
 use crate::text::quoted;
 
 /// An environment to run tools with, complete.
@@ -151,6 +154,28 @@ impl Explain for DepsError {
 /// Finds `program` on the PATH of `env`.
 pub(crate) fn find(env: &Env, program: &str) -> Option<PathBuf> {
     which::which_in(program, env.get(OsStr::new("PATH")), "/").ok()
+}
+
+/// How long looking at the files of one project may take.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Runs `work`, which looks at files in `folder` and starts nothing, off this thread: a network mount may not answer.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    folder: &Path,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, DepsError> {
+    let stuck = |stuck: Stuck| FsError::Io { action: "look at", path: folder.into(), source: stuck.into() };
+    Ok(blocking::run(LOOK, work).await.map_err(stuck)?)
+}
+
+/// Refuses a device, a named pipe or a socket among `files`: the package manager would read it for ever.
+pub(crate) fn refuse_odd(files: impl IntoIterator<Item = PathBuf>) -> Result<(), DepsError> {
+    for path in files {
+        if let Err(error @ ReadError::NotRegular(_)) = read::open(&path) {
+            return Err(FsError::Io { action: "read", path, source: error.into() }.into());
+        }
+    }
+    Ok(())
 }
 
 /// `directory` and its parents up to `worktree`, nearest first; never above.

@@ -16,3 +16,4 @@ pub mod run;
 pub mod signals;
 pub mod sweep;
 pub mod terminals;
+pub mod watchdog;

@@ -135,6 +135,54 @@ fn unsafe_code_stays_in_one_file() {
     assert_eq!(with, [Path::new("os/spawn.rs")]);
 }
 
+/// The code of a file without its tests.
+fn without_tests(text: &str) -> &str {
+    let end = ["#[cfg(test)]", "#[cfg(all(test"].iter().filter_map(|mark| text.find(mark)).min();
+    &text[..end.unwrap_or(text.len())]
+}
+
+#[test]
+fn files_are_read_through_one_door() {
+    /// Ways to open a file by its path; a named pipe, a device or a huge file in its place would hang devrun or fill its memory.
+    const FORBIDDEN: [&str; 8] = [
+        "std::fs::read(",
+        "std::fs::read_to_string(",
+        "std::fs::copy(",
+        "use std::fs;",
+        "tokio::fs",
+        "File::open(",
+        "OpenOptions::new()",
+        "File::options()",
+    ];
+    const ALLOWED: [(&str, &str); 7] = [
+        ("os/read.rs", "the door itself"),
+        ("os/fs.rs", "lock files, and a folder that is brought to the disk"),
+        ("os/proc.rs", "the process table"),
+        ("os/usage.rs", "the process table"),
+        ("logs/file.rs", "appends to devrun's own logs"),
+        ("database/local/server.rs", "appends to the server's log"),
+        ("deps/stage.rs", "tests only"),
+    ];
+    let mut offences = Vec::new();
+    for (path, text) in sources() {
+        let is_test = path.iter().any(|part| part == "tests" || part == "tests.rs");
+        if is_test || ALLOWED.iter().any(|(allowed, _)| path == Path::new(allowed)) {
+            continue;
+        }
+        for (number, line) in without_tests(&text).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or("");
+            let uses = |way: &&&str| {
+                // `LogFile::open(` is another function.
+                code.match_indices(**way).any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric()))
+            };
+            if let Some(way) = FORBIDDEN.iter().find(uses) {
+                offences.push(format!("{}:{} uses {way}: read through os::read", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(offences.is_empty(), "{offences:#?}");
+}
+
 #[test]
 fn the_map_names_the_rooms_there_are() {
     let map =

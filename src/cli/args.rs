@@ -164,7 +164,7 @@ pub(super) struct Why {
 
 #[derive(Debug, Args)]
 pub(super) struct Down {
-    /// Seconds to wait for the end before giving up.
+    /// Seconds to wait for the end; then a devrun that does not answer is killed.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = seconds())]
     pub(super) timeout: u64,
 }

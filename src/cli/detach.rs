@@ -15,7 +15,7 @@ use crate::control::{self, Record, State};
 use crate::error::{Code, Exit, Report};
 use crate::os::cmd::{Cmd, Detached};
 use crate::os::deadline::Deadline;
-use crate::os::fs;
+use crate::os::{fs, read};
 use crate::prepare;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
@@ -149,6 +149,7 @@ async fn failed(
     }
     let ending =
         child.ended.await.map_or_else(|_| "in an unknown way".into(), |ending| format!("with {ending}"));
-    let said = std::fs::read_to_string(log).unwrap_or_default();
+    let said = read::tail(log, 64 << 10).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).into_owned();
     Report::new(Code::ProcessEnded, format!("the devrun in the background ended {ending}")).with_cause(said)
 }

@@ -10,11 +10,12 @@ use serde_json::json;
 use super::args;
 use super::running;
 use crate::context::Context;
+use crate::control::record::Supervisor;
 use crate::control::{self, Claim, Record, State, registry, socket};
 use crate::error::{Code, Exit, Report};
 use crate::os::deadline::Deadline;
 use crate::os::fs::{FsError, Lock, LockKind};
-use crate::os::net;
+use crate::os::{net, proc, spawn};
 use crate::ports::guard;
 use crate::prepare;
 use crate::supervisor::sweep;
@@ -24,6 +25,8 @@ use crate::worktree::Worktree;
 /// How long is waited in silence.
 const SILENCE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(10);
+/// How long a killed devrun may take to go: its keeper kills what is left first, for at most 10 s.
+const LEAVING: Duration = Duration::from_secs(12);
 
 pub(super) async fn run(
     ctx: &Context,
@@ -33,6 +36,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
     let deadline = Deadline::within(Duration::from_secs(args.timeout));
+    let mut killed = Vec::new();
     let stopped = match control::look(&worktree.state, deadline.left()).await? {
         // It is over by itself in a moment, and half of it would be worse.
         State::Running(Record { errand: Some(doing), pid, .. }) => {
@@ -50,9 +54,14 @@ pub(super) async fn run(
                 never = tell(ctx, &record) => match never {},
             };
             if !ended {
-                return Err(late(&record, deadline.limit).await);
+                match running::still_there(&record).await {
+                    Some(names) if !names.is_empty() => return Err(late(&record, &names, deadline.limit)),
+                    // It does not answer, or has nothing left to wait for.
+                    _ => killed = kill_both(ctx, &worktree.state, &record, deadline.limit).await?,
+                }
             }
-            ports_free(&worktree.state, &record, deadline).await?;
+            let ports = if killed.is_empty() { deadline } else { Deadline::within(LEAVING) };
+            ports_free(&worktree.state, &record, ports).await?;
             true
         }
         State::Unknown => return Err(super::nobody_knows()),
@@ -63,12 +72,13 @@ pub(super) async fn run(
         None => 0,
     };
     let text = match (stopped, left) {
+        (true, _) if !killed.is_empty() => "Killed.\n".to_string(),
         (true, _) => "Stopped.\n".to_string(),
         (false, 0) => "Nothing runs in this worktree.\n".to_string(),
         (false, left) => format!("Ended {left} processes that an earlier run left behind.\n"),
     };
     let printed = if as_json {
-        console.print_json(&json!({ "stopped": stopped, "leftovers": left }))
+        console.print_json(&json!({ "stopped": stopped, "leftovers": left, "killed": killed }))
     } else {
         console.print(&text)
     };
@@ -124,14 +134,55 @@ async fn end(state: &Path, known: &Record, deadline: Deadline) -> Result<bool, F
 
 /// Asks it to end, unless it is at it. One that was stopped (Ctrl-Z) must go on to do so.
 fn ask(record: &Record) {
-    // One whose keeper was killed takes everything down by itself, and the keeper's id may be another's by now.
-    if record.is_current() {
-        let keeper = Pid::from_raw(record.pid.cast_signed());
-        if !record.ending {
-            let _ = kill(keeper, Signal::SIGTERM);
+    // The keeper's id may be another's by now.
+    let target = if record.is_current() {
+        record.pid
+    } else {
+        match record.supervisor {
+            Some(supervisor) if supervisor.lives() => supervisor.pid,
+            _ => return,
         }
-        let _ = kill(keeper, Signal::SIGCONT);
+    };
+    let target = Pid::from_raw(target.cast_signed());
+    if !record.ending {
+        let _ = kill(target, Signal::SIGTERM);
     }
+    let _ = kill(target, Signal::SIGCONT);
+}
+
+/// Kills the supervisor, whose end makes the keeper kill everything else, and the keeper when that does not end it. Returns
+/// the ids of what was killed, and says them.
+async fn kill_both(
+    ctx: &Context,
+    state: &Path,
+    record: &Record,
+    limit: Duration,
+) -> Result<Vec<u32>, Report> {
+    let mut killed = Vec::new();
+    let supervisor = record.supervisor.filter(Supervisor::lives).map(|found| (found.pid, found.born));
+    let keeper = record.is_current().then_some((record.pid, record.born));
+    let mut ended = false;
+    for (pid, born) in supervisor.into_iter().chain(keeper) {
+        let is_it = || proc::entry(pid).is_some_and(|entry| born == 0 || entry.started == born);
+        if !ended && spawn::signal_exactly(pid, Signal::SIGKILL, is_it) {
+            killed.push(pid);
+            ended = control::wait_for_turn(state, record.pid, LEAVING).await?;
+        }
+    }
+    let pids = killed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    if !ended {
+        let message = format!("the stack did not end within {} s", limit.as_secs());
+        let cause = if killed.is_empty() {
+            "its devrun cannot be signalled".to_string()
+        } else {
+            format!("kill -9 of devrun (pid {pids}) did not end it: the system holds it in a call")
+        };
+        return Err(Report::new(Code::TimedOut, message)
+            .with_cause(cause)
+            .with_fix("check disks and network mounts, then run `devrun down` again"));
+    }
+    ctx.events.warn(format!("devrun (pid {pids}) did not end within {} s and was killed", limit.as_secs()));
+    Ok(killed)
 }
 
 /// Says once who is awaited, when it takes long.
@@ -152,18 +203,14 @@ async fn tell(ctx: &Context, record: &Record) -> std::convert::Infallible {
     std::future::pending().await
 }
 
-async fn late(record: &Record, limit: Duration) -> Report {
-    let pid = record.pid;
-    let cause = match running::still_there(record).await {
-        Some(names) if names.is_empty() => {
-            format!("its processes are gone, devrun (pid {pid}) is still there")
-        }
-        Some(names) => format!("still there: {}", names.join(", ")),
-        None => format!("devrun (pid {pid}) does not say what it is waiting for"),
-    };
+/// The report on a stack whose processes `names` still end. Killed alone, the supervisor leaves the rest to the keeper.
+fn late(record: &Record, names: &[String], limit: Duration) -> Report {
+    let pid = record.supervisor.map_or(record.pid, |supervisor| supervisor.pid);
     Report::new(Code::TimedOut, format!("the stack did not end within {} s", limit.as_secs()))
-        .with_cause(cause)
-        .with_fix(format!("kill -9 {pid}; what it leaves is cleaned up by the next `devrun`"))
+        .with_cause(format!("still there: {}", names.join(", ")))
+        .with_fix(format!(
+            "kill -9 {pid} ends everything at once; `devrun down --timeout SECONDS` waits longer"
+        ))
 }
 
 /// Waits until nobody holds the ports that the stack of `record` had, or the next stack begins.

@@ -152,7 +152,7 @@ mod tests {
         fn what_is_written_as_dotenv_is_read_back(value in "([a-z '\"`\\\\$\\{\\}#\r\n=]|\\PC){0,30}") {
             let file = format!("NAME={}\nNEXT=1\n", text(dotenv_quoted(OsStr::new(&value))));
             let outer = |_: &str| Some("not this".to_string());
-            let read = dotenv::parse(&Source::new(".env", file), &mut BTreeMap::new(), &outer).unwrap();
+            let read = dotenv::parse(&Source::new(".env", file), &mut dotenv::Known::default(), &outer).unwrap();
             let wanted = vec![("NAME".to_string(), value), ("NEXT".to_string(), "1".to_string())];
             prop_assert_eq!(read.vars, wanted);
         }

@@ -33,8 +33,9 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
 
 /// Ends what still carries the tag of a stack that nobody runs and whose worktree is gone; then it can be forgotten.
 fn clean_up(ctx: &Context, entry: &Entry) {
-    // Held meanwhile, so that nobody begins there. Where it went with the worktree, nobody can.
-    let held = entry.state.is_dir().then(|| control::claim(&entry.state));
+    // Held so that no devrun begins there. Where the folder went with the worktree, none can. One without a record of
+    // that worktree is not its state: nothing is made or removed there.
+    let held = control::is_state_of(&entry.state, &entry.worktree).then(|| control::claim(&entry.state));
     let claim = match held {
         Some(Ok(Some(claim))) => Some(claim),
         None => None,

@@ -31,12 +31,16 @@ use crate::supervisor::removal::Ground;
 use crate::supervisor::run::{self, Orders, Setup};
 use crate::supervisor::signals::Stops;
 use crate::supervisor::sweep::{self, Shared};
+use crate::supervisor::watchdog::{MARGIN, Watchdog};
 use crate::text::{Mask, harmless};
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
 
 /// How long another devrun that is just coming or going is waited for: a little more than processes get to stop.
 const OTHERS: Duration = Duration::from_secs(10);
+
+/// How long the last look at the worktree's folder may take.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// How long one that is being taken down may take: processes may have been given long to stop.
 const LEAVING: Duration = Duration::from_mins(2);
@@ -66,6 +70,8 @@ pub(super) async fn run(
     let deaf = |error: std::io::Error| Report::bug(format!("cannot listen for signals: {error}"));
     let mut stops = link.watch().and_then(|keeper| Stops::listen(Some(keeper))).map_err(deaf)?;
     link.unblock_signals().map_err(deaf)?;
+    let watchdog =
+        link.watch().and_then(|keeper| Watchdog::start(keeper, MARGIN, shared(&ctx.dirs))).map_err(deaf)?;
     let worktree = prepare::locate(ctx).await?;
     let claim = tokio::select! {
         biased;
@@ -84,14 +90,23 @@ pub(super) async fn run(
     let (desk, orders) = Desk::new(status, stops.asker());
     let log = telling::log(ctx, &worktree);
     let ctx = &telling::logging(ctx, &log);
-    let run = Run { ctx, console, args, worktree: &worktree, claim: &claim, desk: &desk, log: &log };
+    let run = Run {
+        ctx,
+        console,
+        args,
+        worktree: &worktree,
+        claim: &claim,
+        desk: &desk,
+        log: &log,
+        watchdog: &watchdog,
+    };
     let result = run.bring_up(orders, &mut link, &mut stops).await;
     let failure = result.as_ref().map_or_else(Some, |outcome| outcome.report.as_ref());
     if let Some(report) = failure {
         log.listener()(&Event::Failed(report.clone()));
     }
     let last = desk.close(failure).await;
-    let gone = ground.is_gone();
+    let gone = ground.is_gone_now(LAST_LOOK).await;
     if !gone {
         // It would make anew what git has removed.
         claim.leave(&last);
@@ -148,6 +163,7 @@ struct Run<'a> {
     claim: &'a Claim,
     desk: &'a Desk,
     log: &'a Store,
+    watchdog: &'a Watchdog,
 }
 
 impl Run<'_> {
@@ -184,6 +200,7 @@ impl Run<'_> {
             work = preparing => work?,
         };
         desk.plan(&work.plan);
+        self.watchdog.allow(work.plan.processes.iter().map(|process| process.stop_grace).sum());
         let sockets = sockets::listen(&work.plan)?;
         let (ports, urls) = (work.plan.ports.clone(), work.plan.urls.clone());
         claim.record(&Record { ports, urls, ..record })?;

@@ -7,15 +7,14 @@ pub mod dotenv;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::config::error::ConfigError;
-use crate::config::source::{At, Source};
-use crate::os::fs::open_regular;
+use crate::config::source::Source;
+use crate::os::read::{self, Limit, ReadError};
 
-/// The largest env file that is looked at.
-const MAX_BYTES: usize = 1 << 20;
+/// The largest env file that is read, and how long the writer of one that is a named pipe may take.
+const LIMIT: Limit = Limit::mebibytes(1);
 
 /// Which file of a name was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ pub fn load(
     main_root: Option<&Path>,
     inherited: &BTreeMap<OsString, OsString>,
 ) -> Result<Vec<EnvFile>, ConfigError> {
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut known = dotenv::Known::default();
     let mut files = Vec::new();
     for name in names {
         let file = match find(name, root, main_root)? {
@@ -89,41 +88,20 @@ pub fn load(
 fn find(name: &Path, root: &Path, main_root: Option<&Path>) -> Result<Option<(Found, String)>, ConfigError> {
     let own = (Found::Worktree, root);
     let main = main_root.filter(|main| *main != root).map(|main| (Found::Main, main));
+    // A link to the main worktree's file is a usual way to have the same file in every worktree.
+    let roots: Vec<&Path> = std::iter::once(root).chain(main_root).collect();
     for (found, folder) in std::iter::once(own).chain(main) {
         let path = folder.join(name);
-        let bytes = open_regular(&path).and_then(|file| {
-            let mut bytes = Vec::new();
-            // One byte more than is accepted, so that too much is seen as such.
-            file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        });
-        match bytes {
-            Ok(bytes) => return decode(name, &path, bytes).map(|text| Some((found, text))),
-            // A folder of that name is somebody's virtual environment.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
-                ) => {}
+        match read::inside_or_pipe(&roots, &path, LIMIT) {
+            // dotenv replaces what is not UTF-8, too; a line that holds such bytes gives a warning.
+            Ok(bytes) => return Ok(Some((found, String::from_utf8_lossy(&bytes).into_owned()))),
+            // A folder of that name is a virtual environment.
+            Err(ReadError::Folder) => {}
+            Err(error) if error.is_missing() => {}
             Err(source) => return Err(ConfigError::Unreadable { path, source }),
         }
     }
     Ok(None)
-}
-
-fn decode(name: &Path, path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
-    if bytes.len() > MAX_BYTES {
-        let source = Source::new(name.display().to_string(), "");
-        return Err(ConfigError::invalid(
-            &At::file(&source),
-            "is larger than 1 MiB, which no env file needs",
-        ));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
-        let source = std::io::Error::new(ErrorKind::InvalidData, format!("line {line} is not UTF-8"));
-        ConfigError::Unreadable { path: path.into(), source }
-    })
 }
 
 #[cfg(test)]

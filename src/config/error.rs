@@ -1,9 +1,10 @@
 //! What can be wrong with a configuration, with the place where it is wrong.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::source::At;
 use crate::error::{Code, Explain};
+use crate::os::read::ReadError;
 
 /// The smallest devrun.yaml that works, shown where there is none.
 pub const SMALLEST: &str = "ports: { web: 3000 }\nprocesses:\n  web:\n    run: npm run dev\n    port: web\n";
@@ -45,7 +46,7 @@ pub enum ConfigError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: ReadError,
     },
 }
 
@@ -95,9 +96,21 @@ impl Explain for ConfigError {
             ConfigError::Variable { name, .. } => Some(format!(
                 "set {name} in .env or in the shell, or give it a default: ${{{name}:-default}}"
             )),
-            ConfigError::Unreadable { path, .. } => {
-                Some(format!("check owner, mode and encoding (UTF-8) of {}", path.display()))
-            }
+            ConfigError::Unreadable { path, source } => Some(unreadable_fix(path, source)),
         }
+    }
+}
+
+fn unreadable_fix(path: &Path, error: &ReadError) -> String {
+    let path = path.display();
+    match error {
+        ReadError::Silent(_) => format!(
+            "start the program that writes to {path} (1Password, for example), or leave the file out of `env_files`"
+        ),
+        ReadError::NotRegular(_) | ReadError::Folder => format!("put a file in the place of {path}"),
+        ReadError::TooLarge(_) => format!("shorten {path}"),
+        ReadError::Outside(_) => format!("put a copy of the file in the place of the link {path}"),
+        ReadError::Stuck(_) => format!("check the disk or the network mount that holds {path}"),
+        ReadError::Io(_) => format!("check owner, mode and encoding (UTF-8) of {path}"),
     }
 }

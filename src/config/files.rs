@@ -10,7 +10,7 @@ use crate::config::model::{Config, Notice, PortRef, SLOTS};
 use crate::config::process::{Dependency, Draft};
 use crate::config::source::{At, Source};
 use crate::config::{consistency, envfile, merge, needs, procfile, schema, yaml};
-use crate::os::fs::open_regular;
+use crate::os::read::{self, Limit, ReadError};
 
 /// What the file is called.
 pub const FILE: &str = "devrun.yaml";
@@ -44,14 +44,14 @@ pub fn load(
     main_root: Option<&Path>,
     recognise: &dyn Fn() -> Recognised,
 ) -> Result<Config, ConfigError> {
-    let config = if let Some(source) = read(root, Path::new(FILE))? {
+    let config = if let Some(source) = read(root, main_root, Path::new(FILE))? {
         from_yaml(root, main_root, &source, recognise)?
     } else if root.join(MISNAMED).exists() {
         return Err(misnamed());
     } else {
         let recognised = recognise();
         if recognised.yaml.is_empty() {
-            let procfile = procfile(root)?.ok_or_else(|| ConfigError::Missing {
+            let procfile = procfile(root, main_root)?.ok_or_else(|| ConfigError::Missing {
                 root: root.into(),
                 found: recognised.searched.clone(),
             })?;
@@ -65,10 +65,10 @@ pub fn load(
 }
 
 /// The Procfile that runs without any configuration.
-fn procfile(root: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
-    match read(root, Path::new(PROCFILE_DEV))? {
+fn procfile(root: &Path, main_root: Option<&Path>) -> Result<Option<Arc<Source>>, ConfigError> {
+    match read(root, main_root, Path::new(PROCFILE_DEV))? {
         Some(source) => Ok(Some(source)),
-        None => read(root, Path::new(PROCFILE)),
+        None => read(root, main_root, Path::new(PROCFILE)),
     }
 }
 
@@ -79,38 +79,33 @@ pub fn misnamed() -> ConfigError {
         .with_fix(format!("run `git mv {MISNAMED} {FILE}`"))
 }
 
-/// The text of a file of the worktree; `None` when it is not there.
-fn read(root: &Path, name: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
+/// The text of a file of the worktree; `None` when it is not there. A link may lead to a file in the main worktree.
+fn read(root: &Path, main_root: Option<&Path>, name: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
     let path = root.join(name);
     let unreadable = |source| ConfigError::Unreadable { path: path.clone(), source };
-    let bytes = match open_regular(&path) {
-        Ok(file) => {
-            let mut bytes = Vec::new();
-            // One byte more than is accepted, so that too much is seen as such.
-            let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX) + 1;
-            std::io::Read::read_to_end(&mut std::io::Read::take(file, limit), &mut bytes)
-                .map_err(unreadable)?;
-            bytes
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            // A link that leads nowhere was meant to be the configuration.
+    let failed = |kind, message: String| unreadable(std::io::Error::new(kind, message).into());
+    let roots: Vec<&Path> = std::iter::once(root).chain(main_root).collect();
+    let limit = Limit { bytes: yaml::MAX_BYTES, ..Limit::SMALL };
+    let bytes = match read::inside(&roots, &path, limit) {
+        Ok(bytes) => bytes,
+        // A link that leads nowhere was meant to be the configuration.
+        Err(error) if error.is_missing() => {
             return match path.symlink_metadata() {
-                Ok(_) => {
-                    Err(unreadable(std::io::Error::new(error.kind(), "it leads to a file that is not there")))
-                }
+                Ok(_) => Err(failed(ErrorKind::NotFound, "it leads to a file that is not there".into())),
                 Err(_) => Ok(None),
             };
         }
+        Err(ReadError::TooLarge(_)) => {
+            let source = Source::new(name.display().to_string(), "");
+            let most = yaml::MAX_BYTES >> 10;
+            let message = format!("is larger than {most} KiB, which no configuration needs");
+            return Err(ConfigError::invalid(&At::file(&source), message));
+        }
         Err(error) => return Err(unreadable(error)),
     };
-    if bytes.len() > yaml::MAX_BYTES {
-        let source = Source::new(name.display().to_string(), "");
-        let message = format!("is larger than {} KiB, which no configuration needs", yaml::MAX_BYTES >> 10);
-        return Err(ConfigError::invalid(&At::file(&source), message));
-    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
-        unreadable(std::io::Error::new(ErrorKind::InvalidData, format!("line {line} is not UTF-8")))
+        failed(ErrorKind::InvalidData, format!("line {line} is not UTF-8"))
     })?;
     Ok(Some(Source::new(name.display().to_string(), text)))
 }
@@ -149,7 +144,7 @@ fn from_yaml(
     }
     let mut processes = draft.processes;
     if let Some((path, at)) = draft.procfile {
-        let Some(source) = read(root, &path)? else {
+        let Some(source) = read(root, main_root, &path)? else {
             return Err(ConfigError::invalid(&at, format!("there is no file `{}`", path.display())));
         };
         let base = procfile_base(&config.env_files, root, main_root)?;
@@ -251,7 +246,7 @@ fn empty() -> Config {
 }
 
 fn has_client(root: &Path, folder: &Path) -> bool {
-    let package = read(root, &folder.join("package.json")).ok().flatten();
+    let package = read(root, None, &folder.join("package.json")).ok().flatten();
     package
         .and_then(|package| serde_json::from_str(package.text()).ok())
         .is_some_and(|package| needs::names_database_client(&package))
@@ -279,9 +274,23 @@ fn check_folders(root: &Path, config: &Config) -> Result<(), ConfigError> {
         .into_iter()
         .filter_map(|(key, folder)| Some((At { key: key.into(), ..file.clone()? }, folder?.clone())));
     for (at, folder) in processes.chain(elsewhere) {
-        if !root.join(&folder).is_dir() {
-            return Err(ConfigError::invalid(&at, format!("there is no folder `{}`", folder.display()))
-                .with_fix("folders are relative to the top of the worktree"));
+        let shown = folder.display();
+        let path = root.join(&folder);
+        match read::resolve_inside(&[root], &path) {
+            Ok(real) if real.is_dir() => {}
+            Err(ReadError::Outside(real)) => {
+                let message = format!("`{shown}` leads out of the worktree, to {}", real.display());
+                return Err(ConfigError::invalid(&at, message).with_fix(format!(
+                    "put the folder itself in the place of the link {shown}, or name one inside the worktree"
+                )));
+            }
+            Err(error) if !error.is_missing() => {
+                return Err(ConfigError::Unreadable { path, source: error });
+            }
+            _ => {
+                return Err(ConfigError::invalid(&at, format!("there is no folder `{shown}`"))
+                    .with_fix("folders are relative to the top of the worktree"));
+            }
         }
     }
     Ok(())

@@ -10,6 +10,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::address::{self, Form};
 use crate::config::error::ConfigError;
@@ -33,6 +35,13 @@ impl std::fmt::Debug for Template {
 
 /// Defaults inside defaults are followed this deep.
 const MAX_DEPTH: usize = 8;
+
+/// How long one rendered value may be: Linux passes no longer one to a program (`MAX_ARG_STRLEN`).
+const MAX_VALUE: usize = 128 << 10;
+/// From this length on a rendered value counts towards [`MAX_TOTAL`].
+const LARGE: usize = 4 << 10;
+/// How long all large values of one scope may be together, its copies included.
+const MAX_TOTAL: usize = 8 << 20;
 
 /// Every name devrun may give a value, for messages. `ports.` stands for one name per port.
 const OWN: [&str; 14] = [
@@ -66,6 +75,8 @@ pub struct Scope {
     own: BTreeMap<String, String>,
     /// There will be a branch database, but its address is not known yet.
     database_to_come: bool,
+    /// Bytes of large values that were rendered; all copies of a scope share it.
+    large: Arc<AtomicUsize>,
 }
 
 /// Names only: values may be secrets.
@@ -255,6 +266,16 @@ impl Template {
             }
             Kind::Neither => Err(neither(self, reference.name)),
         })
+        .and_then(|value| scope.count(value).ok_or_else(|| too_long(self)))
+    }
+}
+
+impl Scope {
+    /// Returns `value` unless large values have become too long together: a few lines can ask for gigabytes.
+    fn count(&self, value: String) -> Option<String> {
+        let counted = if value.len() < LARGE { 0 } else { value.len() };
+        let before = self.large.fetch_add(counted, Ordering::Relaxed);
+        (before + counted <= MAX_TOTAL).then_some(value)
     }
 }
 
@@ -349,6 +370,9 @@ fn expand(
                 }
                 (None, _) => {}
             }
+            if result.len() > MAX_VALUE.max(template.text.len()) {
+                return Err(too_long(template));
+            }
             rest = &inside[end + 1..];
         } else {
             result.push('$');
@@ -411,6 +435,11 @@ fn split(inside: &str) -> Reference<'_> {
         _ => return Reference::plain(inside),
     };
     Reference { name, colon, fallback: Some(fallback), form: None }
+}
+
+fn too_long(template: &Template) -> ConfigError {
+    ConfigError::invalid(&template.at, "becomes too long when `${…}` in it is replaced")
+        .with_fix("write a shorter value")
 }
 
 fn unterminated(template: &Template) -> ConfigError {

@@ -89,6 +89,8 @@ pub async fn read(dirs: &Dirs) -> Overview {
 
 async fn ask(entry: &Entry, socket: &Path) -> Found {
     let record = match look(&entry.state, Duration::ZERO).await {
+        // A state folder that is not this worktree's has nothing to say about it.
+        Ok(State::Running(record)) if !record.is_of(&entry.worktree) => return Found::Gone,
         Ok(State::Running(record)) => Some(record),
         // It ended meanwhile.
         Ok(State::Free) if !entry.file.exists() => return Found::Gone,

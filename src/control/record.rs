@@ -29,6 +29,9 @@ pub struct Record {
     /// When that process started, in clock ticks since boot: its id may be another's by now. 0 when that is not known.
     #[serde(default)]
     pub born: u64,
+    /// The supervisor below that process; absent where the two are one, and in records of an older devrun.
+    #[serde(default)]
+    pub supervisor: Option<Supervisor>,
     /// Start, in seconds since 1970.
     pub started: u64,
     /// Path of the worktree, for people.
@@ -50,14 +53,32 @@ pub struct Record {
     pub errand: Option<String>,
 }
 
+/// Names the process that does the work of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supervisor {
+    /// Its id.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub born: u64,
+}
+
+impl Supervisor {
+    /// Returns true while this very process lives.
+    pub fn lives(&self) -> bool {
+        self.born != 0 && self.born == born(self.pid)
+    }
+}
+
 impl Record {
     /// A record of this very run, which `pid` answers for; ports and URLs are to come.
     pub fn new(pid: u32, worktree: &Path) -> Record {
+        let own = std::process::id();
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Record {
             version: VERSION,
             pid,
             born: born(pid),
+            supervisor: (own != pid).then(|| Supervisor { pid: own, born: born(own) }),
             started,
             worktree: worktree.to_string_lossy().into_owned(),
             ports: BTreeMap::new(),
@@ -92,6 +113,16 @@ impl Record {
         }
     }
 
+    /// Returns true while the supervisor lives, also without the process that the user started.
+    pub fn is_supervised(&self) -> bool {
+        self.supervisor.is_some_and(|supervisor| supervisor.lives())
+    }
+
+    /// Returns true when this is the record of a run in the worktree at `path`.
+    pub fn is_of(&self, path: &Path) -> bool {
+        self.worktree == path.to_string_lossy()
+    }
+
     /// False when the process it names is gone: it was killed.
     pub fn is_current(&self) -> bool {
         self.born == 0 || self.born == born(self.pid)
@@ -99,7 +130,8 @@ impl Record {
 }
 
 fn born(pid: u32) -> u64 {
-    proc::entry(pid).map_or(0, |entry| entry.started)
+    // One that has ended and was not reaped yet does nothing any more.
+    proc::entry(pid).filter(|entry| entry.state != 'Z').map_or(0, |entry| entry.started)
 }
 
 /// The right to be this worktree's supervisor.
@@ -195,6 +227,11 @@ pub fn claim(state: &Path) -> Result<Option<Claim>, FsError> {
     }
 }
 
+/// Returns true when the state folder `state` holds a record of a run in the worktree at `path`.
+pub fn is_state_of(state: &Path, path: &Path) -> bool {
+    read(&file(state)).is_some_and(|record| record.is_of(path))
+}
+
 /// Who runs in a worktree.
 #[derive(Debug)]
 pub enum State {
@@ -216,8 +253,10 @@ pub async fn look(state: &Path, limit: Duration) -> Result<State, FsError> {
             return Ok(State::Free);
         }
         match read(&file(state)) {
-            // One that says it is ending is, whoever was killed meanwhile.
-            Some(record) if record.is_current() || record.ending => return Ok(State::Running(record)),
+            // One that says it is ending is ending, although the process it names may have been killed.
+            Some(record) if record.is_current() || record.is_supervised() || record.ending => {
+                return Ok(State::Running(record));
+            }
             _ if start.elapsed() >= limit => return Ok(State::Unknown),
             _ => tokio::time::sleep(POLL).await,
         }
@@ -315,6 +354,18 @@ mod tests {
         assert!(matches!(look(dir.path(), Duration::ZERO).await.unwrap(), State::Unknown));
         drop(next);
         assert!(claim(dir.path()).unwrap().unwrap().unclean, "what is to be cleaned up was forgotten");
+    }
+
+    #[tokio::test]
+    async fn a_supervisor_whose_keeper_was_killed_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = claim(dir.path()).unwrap().unwrap();
+        let pid = std::process::id();
+        let supervisor = Some(Supervisor { pid, born: born(pid) });
+        // No process has this id: it is above the largest that Linux gives.
+        held.record(&Record { pid: 1 << 23, born: 1, supervisor, ..record() }).unwrap();
+        let seen = look(dir.path(), Duration::ZERO).await.unwrap();
+        assert!(matches!(seen, State::Running(found) if found.is_supervised() && !found.is_current()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::socket;
 use crate::context::Dirs;
 use crate::os::fs::{self, FsError};
+use crate::supervisor::sweep;
 
 const VERSION: u32 = 1;
 const ENDING: &str = ".stack";
@@ -97,8 +98,12 @@ pub fn forget(dirs: &Dirs, entry: &Entry) {
     }
 }
 
-/// Every entry that can be read, in the order of the worktrees.
+/// Every entry that can be read, in the order of the worktrees. A folder that other users can change has none, nor does a
+/// file of another user count.
 pub fn entries(dirs: &Dirs) -> Vec<Entry> {
+    if !fs::is_own_dir(&dirs.runtime, 0o077) {
+        return Vec::new();
+    }
     let files = std::fs::read_dir(&dirs.runtime).into_iter().flatten().flatten().map(|file| file.path());
     let mut found: Vec<Entry> = files.filter(|path| is_entry(path)).filter_map(read).collect();
     found.sort_by(|one, other| one.worktree.cmp(&other.worktree));
@@ -106,13 +111,19 @@ pub fn entries(dirs: &Dirs) -> Vec<Entry> {
 }
 
 fn read(file: PathBuf) -> Option<Entry> {
+    if !fs::is_own_file(&file) {
+        return None;
+    }
     let Written { worktree, state, repo, branch, .. } =
         serde_json::from_slice(&fs::read(&file).ok()??).ok()?;
     let path = |text: &str| {
         let bytes: Vec<u8> = percent_decode_str(text).collect();
         PathBuf::from(std::ffi::OsString::from_vec(bytes))
     };
-    Some(Entry { worktree: path(&worktree), state: path(&state), repo, branch, file })
+    let entry = Entry { worktree: path(&worktree), state: path(&state), repo, branch, file };
+    // Its name is made from the worktree's path: another one is not of our making.
+    let tag = sweep::worktree_tag(&entry.worktree);
+    (entry.file.file_stem() == Some(OsStr::new(&tag))).then_some(entry)
 }
 
 #[cfg(test)]
@@ -134,16 +145,45 @@ mod tests {
         let odd = PathBuf::from(OsStr::from_bytes(b"/w/100%\xff\nx"));
         let entry = Entry {
             state: odd.join(".git/devrun"),
-            worktree: odd,
+            worktree: odd.clone(),
             repo: "shop".into(),
             branch: None,
-            file: file(&dirs, "tag"),
+            file: file(&dirs, &sweep::worktree_tag(&odd)),
         };
         let held = enter(&entry).unwrap();
         assert_eq!(entries(&dirs), std::slice::from_ref(&entry));
         let mode = std::fs::metadata(&entry.file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         drop(held);
+        assert_eq!(entries(&dirs), []);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_change_has_no_entries() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = dirs(dir.path());
+        let worktree = PathBuf::from("/w");
+        let entry = Entry {
+            state: "/w/.git/devrun".into(),
+            repo: "shop".into(),
+            branch: None,
+            file: file(&dirs, &sweep::worktree_tag(&worktree)),
+            worktree,
+        };
+        let _held = enter(&entry).unwrap();
+        assert_eq!(entries(&dirs).len(), 1);
+        std::fs::set_permissions(&dirs.runtime, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(entries(&dirs), []);
+    }
+
+    #[test]
+    fn an_entry_under_another_name_and_one_that_is_no_file_do_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = dirs(dir.path());
+        fs::make_own_dir(&dirs.runtime).unwrap();
+        let text = br#"{"version":1,"worktree":"/nonexistent","state":"/home/u/precious"}"#;
+        fs::replace(&file(&dirs, "y"), text, 0o600).unwrap();
+        nix::unistd::mkfifo(&file(&dirs, "x"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(entries(&dirs), []);
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::context::Dirs;
+use crate::context::{Dirs, in_tmp};
 use crate::os::fs::{self, FsError};
 
 /// The longest path of a socket that every system takes, without the zero at its end.
@@ -22,7 +22,7 @@ pub fn path(dirs: &Dirs, tag: &str) -> PathBuf {
     if usual.as_os_str().len() <= LONGEST {
         return usual;
     }
-    Path::new("/tmp").join(format!("devrun-{}", nix::unistd::geteuid())).join(name)
+    in_tmp().join(name)
 }
 
 /// Listens at `path`; to be called by the one who holds the worktree's lock, so what is there is stale.

@@ -81,7 +81,7 @@ impl Migrated {
 /// Makes sure the command has succeeded on this very database with the files as they are. Costs one connection and one
 /// query when it has. Killed at any moment, the next call runs the command again.
 pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migrated, MigrateError> {
-    let inputs = Inputs::read(&request.directory, &request.inputs)?;
+    let inputs = Inputs::gather(&request.directory, &request.inputs).await?;
     let fingerprint = inputs.fingerprint(&request.command);
     let (markers, client) = turn::first_look(request).await?;
     if judge(&markers, request.branch, &fingerprint) == Verdict::InStep {

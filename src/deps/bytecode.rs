@@ -5,7 +5,6 @@
 //! very same file: uv links both environments' modules to one file in its cache. Where they are copies, nothing
 //! happens. Python replaces a `.pyc` and never edits one, so a shared one stays as it is.
 
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -29,14 +28,14 @@ pub(crate) async fn adopt(venv: &Path, siblings: &[PathBuf]) -> usize {
 
 /// One folder; `None` when links cannot be made at all (another disk, a full one).
 fn adopt_folder(venv: &Path, sibling: &Path, folder: &Path, open: &mut Vec<PathBuf>) -> Option<usize> {
-    for entry in fs::read_dir(venv.join(folder)).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(venv.join(folder)).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name() != "__pycache__" {
             open.push(folder.join(entry.file_name()));
         }
     }
     let (mine, theirs) = (venv.join(folder), sibling.join(folder));
     let mut linked = 0;
-    for entry in fs::read_dir(theirs.join("__pycache__")).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(theirs.join("__pycache__")).into_iter().flatten().flatten() {
         let name = entry.file_name();
         // `module.cpython-311.pyc`, perhaps with `.opt-1` before the end.
         let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".pyc")) else { continue };
@@ -47,9 +46,9 @@ fn adopt_folder(venv: &Path, sibling: &Path, folder: &Path, open: &mut Vec<PathB
             continue;
         }
         if linked == 0 {
-            fs::create_dir_all(mine.join("__pycache__")).ok()?;
+            std::fs::create_dir_all(mine.join("__pycache__")).ok()?;
         }
-        match fs::hard_link(entry.path(), &target) {
+        match std::fs::hard_link(entry.path(), &target) {
             Ok(()) => linked += 1,
             // Replaced or removed by its owner at this moment.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -60,7 +59,7 @@ fn adopt_folder(venv: &Path, sibling: &Path, folder: &Path, open: &mut Vec<PathB
 }
 
 fn same_file(one: &Path, two: &Path) -> bool {
-    let identity = |path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let identity = |path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
     identity(one).is_some_and(|id| identity(two) == Some(id))
 }
 
@@ -92,7 +91,7 @@ mod tests {
         module(&theirs, "copied", true);
         module(&mine, "copied", false);
         module(&theirs, "gone", true);
-        fs::hard_link(&shared, mine.join(SITE).join("shared.py")).unwrap();
+        std::fs::hard_link(&shared, mine.join(SITE).join("shared.py")).unwrap();
 
         let siblings = [dir.path().join("none"), mine.clone(), theirs.clone()];
         assert_eq!(adopt(&mine, &siblings).await, 1);

@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::os::read::{self, Limit};
+
 /// Coarsest clock of a file system: a file changed this shortly before it was looked at may change again and show
 /// the same time, so its contents are read again.
 const TICK: Duration = Duration::from_secs(2);
@@ -85,7 +87,7 @@ impl Snapshot {
     }
 }
 
-fn look(path: &Path, old: Option<(i64, &Fact)>, read: &mut usize) -> Option<Fact> {
+fn look(path: &Path, old: Option<(i64, &Fact)>, count: &mut usize) -> Option<Fact> {
     let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let modified = meta.modified().map_or(0, nanoseconds);
     let (size, inode) = (meta.len(), meta.ino());
@@ -96,8 +98,8 @@ fn look(path: &Path, old: Option<(i64, &Fact)>, read: &mut usize) -> Option<Fact
             return Some(fact.clone());
         }
     }
-    *read += 1;
-    let bytes = std::fs::read(path).ok()?;
+    *count += 1;
+    let bytes = read::file(path, Limit::LARGE).ok()?;
     Some(Fact { size, modified, inode, sha256: hex(Sha256::new().chain_update(bytes)) })
 }
 

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::deps::fingerprint::{Inputs, Snapshot};
 use crate::deps::stamp::Record;
 use crate::deps::tool::{self, NpmTool};
-use crate::deps::{DepsError, Done, Env, find, typed};
+use crate::deps::{DepsError, Done, Env, find, off_thread, refuse_odd, typed};
 use crate::event::{Event, Step};
 use crate::os::cmd::Cmd;
 
@@ -51,24 +51,38 @@ struct Situation {
 
 /// Makes sure that the packages of `request` are installed. Costs milliseconds and runs nothing when they are.
 pub async fn ensure(ctx: &Context, request: &NodeRequest) -> Result<Done, DepsError> {
-    if !request.directory.join("package.json").is_file() {
-        return Err(DepsError::NoManifest { directory: request.directory.clone(), wanted: "package.json" });
-    }
-    let situation = look(request);
-    let root = &situation.choice.root;
-    for folder in [&request.directory, root] {
-        refuse_link(&folder.join("node_modules"))?;
-    }
-    let relative = request.directory.strip_prefix(&request.worktree).unwrap_or(&request.directory);
-    let record = Record::new(&request.state, Step::Node, relative);
-    if let Some(done) = record.fresh(root, &situation.inputs)? {
+    let (_, record, done) = survey(request).await?;
+    if let Some(done) = done {
         return Ok(done);
     }
     let _lock = record.lock(ctx, Step::Node).await?;
-    if let Some(done) = record.fresh(root, &situation.inputs)? {
-        return Ok(done);
+    // The holder of the lock may have installed them.
+    let (situation, record, done) = survey(request).await?;
+    match done {
+        Some(done) => Ok(done),
+        None => install(ctx, request, &situation, &record).await,
     }
-    install(ctx, request, &situation, &record).await
+}
+
+/// Looks at the files of `request` off this thread, and whether the last install still fits them.
+async fn survey(request: &NodeRequest) -> Result<(Situation, Record, Option<Done>), DepsError> {
+    let (folder, request) = (request.directory.clone(), request.clone());
+    off_thread(&folder, move || {
+        if !request.directory.join("package.json").is_file() {
+            return Err(DepsError::NoManifest { directory: request.directory, wanted: "package.json" });
+        }
+        let situation = look(&request);
+        refuse_odd(situation.inputs.files.iter().map(|file| request.worktree.join(file)))?;
+        let root = &situation.choice.root;
+        for folder in [&request.directory, root] {
+            refuse_link(&folder.join("node_modules"))?;
+        }
+        let relative = request.directory.strip_prefix(&request.worktree).unwrap_or(&request.directory);
+        let record = Record::new(&request.state, Step::Node, relative);
+        let done = record.fresh(root, &situation.inputs)?;
+        Ok((situation, record, done))
+    })
+    .await?
 }
 
 fn look(request: &NodeRequest) -> Situation {

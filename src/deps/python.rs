@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::deps::fingerprint::{Inputs, Snapshot};
 use crate::deps::stamp::Record;
-use crate::deps::{DepsError, Done, Env, bytecode, find, tool, typed};
+use crate::deps::{DepsError, Done, Env, bytecode, find, levels, off_thread, refuse_odd, tool, typed};
 use crate::error::Explain;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
@@ -55,17 +55,35 @@ struct Situation {
 
 /// Makes sure that the environment of `request` is there and complete. Costs milliseconds and runs nothing when it is.
 pub async fn ensure(ctx: &Context, request: &PythonRequest) -> Result<Done, DepsError> {
-    let situation = look(request)?;
-    let relative = request.directory.strip_prefix(&request.worktree).unwrap_or(&request.directory);
-    let record = Record::new(&request.state, Step::Python, relative);
-    if let Some(done) = fresh(&record, &situation)? {
+    let (_, record, done) = survey(request).await?;
+    if let Some(done) = done {
         return Ok(done);
     }
     let _lock = record.lock(ctx, Step::Python).await?;
-    if let Some(done) = fresh(&record, &situation)? {
-        return Ok(done);
+    // The holder of the lock may have made it.
+    let (situation, record, done) = survey(request).await?;
+    match done {
+        Some(done) => Ok(done),
+        None => install(ctx, request, &situation, &record).await,
     }
-    install(ctx, request, &situation, &record).await
+}
+
+/// Looks at the files of `request` off this thread, and whether the last install still fits them.
+async fn survey(request: &PythonRequest) -> Result<(Situation, Record, Option<Done>), DepsError> {
+    let (folder, request) = (request.directory.clone(), request.clone());
+    off_thread(&folder, move || {
+        let situation = look(&request)?;
+        let own = situation.inputs.files.iter().map(|file| request.worktree.join(file));
+        // uv looks for a workspace in every folder above, too.
+        let above = levels(&request.directory, &request.worktree)
+            .flat_map(|level| ["pyproject.toml", "uv.toml"].map(|name| level.join(name)));
+        refuse_odd(own.chain(above))?;
+        let relative = request.directory.strip_prefix(&request.worktree).unwrap_or(&request.directory);
+        let record = Record::new(&request.state, Step::Python, relative);
+        let done = fresh(&record, &situation)?;
+        Ok((situation, record, done))
+    })
+    .await?
 }
 
 /// Where the environment of the project in `directory` is or will be: beside it, or at the root of its uv workspace,

@@ -8,7 +8,6 @@
 
 mod hash;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::deps::{DepsError, Env};
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError, NPM_MARKS};
 use crate::os::fs::{self, FsError, Lock, LockKind};
+use crate::os::read::Limit;
 
 pub(crate) use self::hash::Pin;
 
@@ -36,7 +36,7 @@ pub(crate) struct NpmTool<'a> {
 }
 
 /// No package manager is larger.
-const LARGEST: u64 = 256 << 20;
+const LARGEST: Limit = Limit::mebibytes(256);
 
 /// Version of uv that is fetched when there is none.
 const UV: &str = "0.13.8";
@@ -129,10 +129,11 @@ fn tarball(folder: &Path) -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FsError> {
-    let mut bytes = Vec::new();
-    let opened = fs::open_regular(path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
-    opened.map_err(|source| FsError::Io { action: "read", path: path.into(), source })?;
-    Ok(bytes)
+    crate::os::read::file(path, LARGEST).map_err(|error| FsError::Io {
+        action: "read",
+        path: path.into(),
+        source: error.into(),
+    })
 }
 
 /// Returns true when every installed package for which a hash is compiled in has that hash, by npm's own record of what
@@ -195,8 +196,8 @@ pub(crate) async fn fetch_uv(ctx: &Context, why: &str) -> Result<PathBuf, DepsEr
     let build = place.workshop()?;
     let list = build.path().join("wanted.txt");
     let write_list = || {
-        let hashes: String = hash::UV.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
-        fs::replace(&list, format!("uv=={UV}{hashes}\n").as_bytes(), 0o600)
+        let hashes: Vec<String> = hash::UV.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+        fs::replace(&list, format!("uv=={UV}{}\n", hashes.concat()).as_bytes(), 0o600)
     };
     let pip = |cmd: Cmd| {
         cmd.args(["install", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r"])

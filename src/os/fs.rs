@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::read::{self, Limit};
+
 /// Something about one of our own files went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum FsError {
@@ -21,6 +23,14 @@ pub enum FsError {
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
+    },
+    /// A folder that must be ours alone belongs to another user.
+    #[error("{} belongs to another user (uid {owner})", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
     },
     /// Somebody else holds the lock.
     #[error("{} is locked by another devrun for more than {} s", path.display(), waited.as_secs())]
@@ -42,6 +52,10 @@ impl crate::error::Explain for FsError {
             FsError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space on that disk, then run the same command again".into()
             }
+            FsError::Foreign { .. } => {
+                "set XDG_RUNTIME_DIR to a folder of your own (mode 0700, a short path), then run the same command again"
+                    .into()
+            }
             FsError::Io { path, .. } => format!("check owner and mode of {}", path.display()),
             FsError::Locked { .. } => "wait for the other devrun, or stop it".into(),
         })
@@ -62,15 +76,32 @@ pub fn make_private_dir(path: &Path) -> Result<(), FsError> {
 pub fn make_own_dir(path: &Path) -> Result<(), FsError> {
     make_private_dir(path)?;
     let meta = std::fs::symlink_metadata(path).map_err(io_error("look at", path))?;
-    if !meta.is_dir() || meta.uid() != nix::unistd::geteuid().as_raw() {
-        let source = io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to somebody else");
-        return Err(FsError::Io { action: "use", path: path.into(), source });
+    if meta.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(FsError::Foreign { path: path.into(), owner: meta.uid() });
+    }
+    if !meta.is_dir() {
+        return Err(io_error("use", path)(io::ErrorKind::NotADirectory.into()));
     }
     if meta.permissions().mode() & 0o077 != 0 {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
             .map_err(io_error("set the mode of", path))?;
     }
     Ok(())
+}
+
+/// Returns true when `path` is a folder, no link, that belongs to us and whose mode has none of the bits `forbidden`.
+pub fn is_own_dir(path: &Path, forbidden: u32) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| {
+        meta.is_dir()
+            && meta.uid() == nix::unistd::geteuid().as_raw()
+            && meta.permissions().mode() & forbidden == 0
+    })
+}
+
+/// Returns true when `path` is a regular file, no link, that belongs to us.
+pub fn is_own_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path)
+        .is_ok_and(|meta| meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw())
 }
 
 /// Replaces `path` by `bytes` in one step: a reader, or a crash, sees the old file or the new one, whole.
@@ -110,29 +141,15 @@ fn put(file: tempfile::NamedTempFile, path: &Path) -> Result<(), FsError> {
     Ok(())
 }
 
-/// Opens a file that somebody else may have put there: what is no file at all is an error and never waited for, as a pipe
-/// would be.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if !kind.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    Ok(file)
+/// Reads a file of at most 64 MiB; `None` when it does not exist. See [`super::read`] for what is refused.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FsError> {
+    read::optional(path, Limit::LARGE).map_err(|error| io_error("read", path)(error.into()))
 }
 
-/// Reads `path`; `None` when it does not exist.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FsError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(io_error("read", path)(error)),
-    }
+/// Writes everything of the file system that holds the folder `path` to the disk.
+#[cfg(target_os = "linux")]
+pub fn sync_around(path: &Path) -> io::Result<()> {
+    Ok(nix::unistd::syncfs(File::open(path)?)?)
 }
 
 /// Whether others may hold the lock too.

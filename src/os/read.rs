@@ -1,18 +1,23 @@
 //! Reads files that a repository or another user may have put there.
 //!
 //! Only regular files, up to a size, within a time, on a thread that may block ([`super::blocking`]). A device or a named
-//! pipe is not even opened: opening alone can have an effect on the other end. `tests/architecture.rs` forbids other
-//! ways to read a file by its path.
+//! pipe is not even opened: opening alone can have an effect on the other end. Only [`inside_or_pipe`] reads a pipe.
+//! `tests/architecture.rs` forbids other ways to read a file by its path.
 
+use std::collections::BTreeMap;
 use std::fs::{File, FileType, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::blocking::{self, Stuck};
+use super::deadline::Deadline;
 
 /// How much of a file is accepted, and how long reading it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,9 @@ pub enum ReadError {
     /// It is larger than the limit.
     #[error("it is larger than {} MiB", .0 >> 20)]
     TooLarge(usize),
+    /// It is a named pipe, and its writer did not write all in time.
+    #[error("it is a named pipe, and no program wrote all of it within {} s", .0.as_secs_f32())]
+    Silent(Duration),
     /// Links lead out of the folders that it must lie in.
     #[error("it leads out of the worktree, to {}", .0.display())]
     Outside(PathBuf),
@@ -77,6 +85,7 @@ impl From<ReadError> for io::Error {
             ReadError::Folder => io::ErrorKind::IsADirectory,
             ReadError::NotRegular(_) => io::ErrorKind::InvalidInput,
             ReadError::TooLarge(_) => io::ErrorKind::FileTooLarge,
+            ReadError::Silent(_) => io::ErrorKind::TimedOut,
             ReadError::Outside(_) => io::ErrorKind::PermissionDenied,
         };
         io::Error::new(kind, error)
@@ -110,10 +119,49 @@ pub fn inside(roots: &[&Path], path: &Path, limit: Limit) -> Result<Vec<u8>, Rea
     blocking::within(limit.time, move || whole(&resolved(&roots, &path)?, limit.bytes))?
 }
 
+/// As [`inside`], and a named pipe is read until its writers close it. Its content is kept: a second read of the same
+/// pipe by this process returns the same bytes, as its writer may write only once.
+pub fn inside_or_pipe(roots: &[&Path], path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
+    let (path, roots) = (path.to_path_buf(), owned(roots));
+    // The pipe has the whole time for itself, so the thread gets more.
+    blocking::within(limit.time + Limit::SMALL.time, move || {
+        let path = resolved(&roots, &path)?;
+        if std::fs::metadata(&path)?.file_type().is_fifo() {
+            piped(&path, limit)
+        } else {
+            whole(&path, limit.bytes)
+        }
+    })?
+}
+
 /// Returns the physical path of `path` when it lies below one of `roots`, all links followed.
 pub fn resolve_inside(roots: &[&Path], path: &Path) -> Result<PathBuf, ReadError> {
     let (path, roots) = (path.to_path_buf(), owned(roots));
     blocking::within(Limit::SMALL.time, move || resolved(&roots, &path))?
+}
+
+/// Reads the first `bytes` bytes of `path`, or all when it has fewer.
+pub fn head(path: &Path, bytes: usize) -> Result<Vec<u8>, ReadError> {
+    part(path, bytes, false)
+}
+
+/// Reads the last `bytes` bytes of `path`, or all when it has fewer.
+pub fn tail(path: &Path, bytes: usize) -> Result<Vec<u8>, ReadError> {
+    part(path, bytes, true)
+}
+
+fn part(path: &Path, bytes: usize, from_end: bool) -> Result<Vec<u8>, ReadError> {
+    let path = path.to_path_buf();
+    blocking::within(Limit::SMALL.time, move || {
+        let mut file = opened(&path)?;
+        if from_end {
+            let size = file.metadata()?.len();
+            file.seek(SeekFrom::Start(size.saturating_sub(bytes as u64)))?;
+        }
+        let mut read = Vec::new();
+        file.take(bytes as u64).read_to_end(&mut read)?;
+        Ok(read)
+    })?
 }
 
 /// Opens `path` as [`file`] does, without a limit on its size.
@@ -144,10 +192,54 @@ fn whole(path: &Path, most: usize) -> Result<Vec<u8>, ReadError> {
     if bytes.len() > most { Err(ReadError::TooLarge(most)) } else { Ok(bytes) }
 }
 
+/// Named pipes that were read, by device and inode, with their content.
+static PIPES: Mutex<BTreeMap<(u64, u64), Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+fn piped(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
+    // Held while it is read: two readers would get a part each.
+    let mut known = PIPES.lock().unwrap_or_else(PoisonError::into_inner);
+    let meta = std::fs::metadata(path)?;
+    let key = (meta.dev(), meta.ino());
+    if let Some(bytes) = known.get(&key) {
+        return Ok(bytes.clone());
+    }
+    let deadline = Deadline::within(limit.time);
+    let mut pipe = open_without_waiting(path)?;
+    if !pipe.metadata()?.file_type().is_fifo() {
+        return Err(ReadError::NotRegular("no longer a named pipe"));
+    }
+    let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let left = PollTimeout::try_from(deadline.left()).unwrap_or(PollTimeout::ZERO);
+        // Before the first writer there is nothing to wait for but its bytes: only then is the end an end.
+        match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], left) {
+            Ok(0) => return Err(ReadError::Silent(limit.time)),
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(errno) => return Err(io::Error::from(errno).into()),
+            Ok(_) => {}
+        }
+        match pipe.read(&mut part) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&part[..count]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if bytes.len() > limit.bytes {
+            return Err(ReadError::TooLarge(limit.bytes));
+        }
+    }
+    known.insert(key, bytes.clone());
+    Ok(bytes)
+}
+
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
 fn opened(path: &Path) -> Result<File, ReadError> {
     regular(std::fs::metadata(path)?.file_type())?;
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = open_without_waiting(path)?;
     // Asked again of what was opened: another may have taken its place since.
     regular(file.metadata()?.file_type())?;
     Ok(file)
@@ -221,12 +313,55 @@ mod tests {
     }
 
     #[test]
+    fn both_ends_of_a_file_are_read_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        replace(&path, b"abc", 0o600).unwrap();
+        for (count, first, last) in [(2, &b"ab"[..], &b"bc"[..]), (9, b"abc", b"abc")] {
+            assert_eq!(
+                (head(&path, count).unwrap(), tail(&path, count).unwrap()),
+                (first.into(), last.into())
+            );
+        }
+    }
+
+    #[test]
     fn a_missing_file_is_none() {
         let dir = tempfile::tempdir().unwrap();
         replace(&dir.path().join("file"), b"", 0o600).unwrap();
         for name in ["missing", "file/below"] {
             assert!(optional(&dir.path().join(name), Limit::SMALL).unwrap().is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_and_only_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut pipe = OpenOptions::new().write(true).open(pipe).unwrap();
+                io::Write::write_all(&mut pipe, &vec![b'a'; 100_000]).unwrap();
+            }
+        });
+        let read = || inside_or_pipe(&[dir.path()], &pipe, Limit::SMALL).unwrap();
+        assert_eq!(read(), vec![b'a'; 100_000]);
+        writer.join().unwrap();
+        assert_eq!(read(), vec![b'a'; 100_000], "it has no writer any more");
+    }
+
+    #[test]
+    fn a_pipe_that_no_program_fills_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        let limit = Limit { time: Duration::from_millis(20), ..Limit::SMALL };
+        assert!(matches!(inside_or_pipe(&[dir.path()], &pipe, limit), Err(ReadError::Silent(_))));
+        // One that is open and never closed, too.
+        let _writer = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        assert!(matches!(inside_or_pipe(&[dir.path()], &pipe, limit), Err(ReadError::Silent(_))));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::{ForkResult, Pid};
 
 /// Process ids that somebody waits for; whoever reaps strays must leave these alone.
@@ -275,26 +276,61 @@ pub enum Side {
     Child,
 }
 
-/// Forks the whole program. Must be called before any thread exists.
+/// Forks the whole program. An error while another thread exists: a lock that it holds would stay locked in the child.
 pub fn fork() -> io::Result<Side> {
-    // SAFETY: the caller guarantees a single thread, so no lock can be held by a thread that the child lacks.
+    if !is_single_threaded() {
+        return Err(io::Error::other("other threads run already"));
+    }
+    // SAFETY: this is the only thread, and only it could start another. So no lock is held by a thread that the child lacks.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Side::Parent(child)),
         ForkResult::Child => Ok(Side::Child),
     }
 }
 
-/// A descriptor number that outlives everything, such as standard output.
-pub fn standard(fd: RawFd) -> BorrowedFd<'static> {
-    debug_assert!((0..=2).contains(&fd));
-    // SAFETY: 0, 1 and 2 stay open for the life of the program: nobody here closes them.
-    unsafe { BorrowedFd::borrow_raw(fd) }
+/// Returns true when this process has one thread. False, too, where that cannot be known.
+#[cfg(target_os = "linux")]
+fn is_single_threaded() -> bool {
+    // SAFETY: takes a number and touches no memory. In a process with one thread it does nothing; in another it is EINVAL.
+    if unsafe { nix::libc::unshare(nix::libc::CLONE_THREAD) } == 0 {
+        return true;
+    }
+    // Some sandboxes forbid that call.
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }
 
-/// Takes ownership of descriptors received from a socket.
-pub fn adopt(fds: &[RawFd]) -> Vec<OwnedFd> {
-    // SAFETY: the kernel has just made these for us (SCM_RIGHTS), nobody else owns them.
-    fds.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }).collect()
+/// Returns true when this process never had a second thread.
+#[cfg(target_os = "macos")]
+fn is_single_threaded() -> bool {
+    unsafe extern "C" {
+        // <pthread.h>: 0 until the first thread is made.
+        fn pthread_is_threaded_np() -> nix::libc::c_int;
+    }
+    // SAFETY: takes nothing and reads one number of the thread library.
+    unsafe { pthread_is_threaded_np() == 0 }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn is_single_threaded() -> bool {
+    false
+}
+
+/// Receives bytes from `socket`, and at most one descriptor that was sent with them. Returns how many bytes came.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut parts = [io::IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let mut received = None;
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = part {
+            for number in numbers {
+                // SAFETY: the kernel has just made it for us, and the message that names it is read only here.
+                received = Some(unsafe { OwnedFd::from_raw_fd(number) });
+            }
+        }
+    }
+    Ok((message.bytes, received))
 }
 
 /// The number of an owned descriptor, for messages.
@@ -317,6 +353,16 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a child to look at")]
     fn sleeper() -> std::io::Result<std::process::Child> {
         Command::new("sleep").arg("60").spawn()
+    }
+
+    #[test]
+    fn a_program_with_more_threads_is_not_forked() {
+        // The test runner has a thread beside this one; another makes it sure.
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || held.recv());
+        assert!(fork().is_err());
+        drop(release);
+        let _ = other.join();
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Options;
 use super::branch::Settled;
@@ -12,6 +13,7 @@ use crate::config::{self, Config, ConfigError, Scope, resolve};
 use crate::context::{Context, WITHHELD};
 use crate::deps::{Env, python};
 use crate::error::Report;
+use crate::os::blocking;
 use crate::plan::{Database, Environment, Head, Need, Origin, Place, Plan};
 use crate::ports::{self, Lease, Request};
 use crate::recognition;
@@ -47,18 +49,18 @@ pub async fn locate(ctx: &Context) -> Result<Worktree, Report> {
 
 /// Reads the configuration and leases ports for a run that is about to start.
 pub(super) async fn lease(ctx: &Context, worktree: Worktree, options: &Options) -> Result<Ground, Report> {
-    let config = load(ctx, &worktree)?;
+    let config = load(ctx, &worktree).await?;
     let request = request(&worktree, &config, options.strict_ports);
     let (lease, default) = tokio::join!(ports::lease(ctx, &request), default_branch(ctx, &worktree, &config));
-    build(ctx, worktree, default?, config, lease?)
+    build(ctx, worktree, default?, config, lease?).await
 }
 
 /// The same for verbs that only look: a lease that exists is taken as it is, whoever is on its ports now.
 pub(super) async fn read(ctx: &Context, worktree: Worktree) -> Result<Ground, Report> {
-    let config = configuration(&worktree)?;
+    let config = configuration(&worktree).await?;
     let request = request(&worktree, &config, false);
     let (lease, default) = tokio::join!(ports::look(ctx, &request), default_branch(ctx, &worktree, &config));
-    build(ctx, worktree, default?, config, lease?)
+    build(ctx, worktree, default?, config, lease?).await
 }
 
 async fn default_branch(
@@ -72,12 +74,26 @@ async fn default_branch(
     }
 }
 
-fn configuration(worktree: &Worktree) -> Result<Config, ConfigError> {
-    config::load(&worktree.path, main_root(worktree), &|| recognition::recognise(&worktree.path))
+/// How long reading the configuration and the env files may take, a named pipe among them.
+const READING: Duration = Duration::from_secs(30);
+
+/// Runs `read`, which reads files of the worktree, off this thread: a network mount may not answer.
+async fn off_thread<T: Send + 'static>(
+    worktree: &Worktree,
+    read: impl FnOnce(&Path, Option<&Path>) -> Result<T, ConfigError> + Send + 'static,
+) -> Result<T, ConfigError> {
+    let path = worktree.path.clone();
+    let (root, main) = (path.clone(), main_root(worktree).map(Path::to_path_buf));
+    let done = blocking::run(READING, move || read(&root, main.as_deref())).await;
+    done.unwrap_or_else(|stuck| Err(ConfigError::Unreadable { path, source: stuck.into() }))
 }
 
-fn load(ctx: &Context, worktree: &Worktree) -> Result<Config, Report> {
-    let config = configuration(worktree)?;
+async fn configuration(worktree: &Worktree) -> Result<Config, ConfigError> {
+    off_thread(worktree, |root, main| config::load(root, main, &|| recognition::recognise(root))).await
+}
+
+async fn load(ctx: &Context, worktree: &Worktree) -> Result<Config, Report> {
+    let config = configuration(worktree).await?;
     if !config.provenance.recognised.is_empty() {
         ctx.events.note(config.provenance.summary());
     }
@@ -101,7 +117,7 @@ fn main_root(worktree: &Worktree) -> Option<&Path> {
     worktree.git.as_ref()?.main_worktree.as_deref()
 }
 
-fn build(
+async fn build(
     ctx: &Context,
     worktree: Worktree,
     default_branch: Option<String>,
@@ -111,7 +127,9 @@ fn build(
     if let Some(moved) = &lease.moved {
         ctx.events.note(format!("{moved}; this worktree now has slot {} and keeps it", lease.slot));
     }
-    let files = envfile::load(&config.env_files, &worktree.path, main_root(&worktree), &ctx.env)?;
+    let (names, inherited) = (config.env_files.clone(), ctx.env.clone());
+    let read = move |root: &Path, main: Option<&Path>| envfile::load(&names, root, main, &inherited);
+    let files = off_thread(&worktree, read).await?;
     for file in &files {
         for warning in &file.warnings {
             ctx.events.warn(warning.clone());

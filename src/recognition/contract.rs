@@ -39,8 +39,8 @@ pub fn bind(facts: &Facts, parts: &Parts, source: Source<'_>) -> Contract {
     let drivers = driver::Drivers::new(facts, source);
     let mut draft = draft::Draft::default();
     // The first rule that binds a variable decides.
-    database::bind(&evidence, &views, &drivers, &mut draft);
     family::bind(&evidence, &views, &mut draft);
+    database::bind(&evidence, &views, &drivers, &mut draft);
     redis::bind(&evidence, &views, &mut draft);
     origins::bind(&evidence, &views, &mut draft);
     addresses::bind(&evidence, &views, &mut draft);

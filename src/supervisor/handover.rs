@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::os::read::{self, Limit};
 use crate::os::{fs, spawn};
 use crate::plan::{Environment, PortUse, Process};
 
@@ -63,7 +64,7 @@ impl Handover {
 
     /// Somebody may have emptied the cache since.
     fn place(&self) -> io::Result<()> {
-        if std::fs::read(&self.preload).is_ok_and(|text| text == PRELOAD.as_bytes()) {
+        if read::file(&self.preload, Limit::SMALL).is_ok_and(|text| text == PRELOAD.as_bytes()) {
             return Ok(());
         }
         fs::replace_for_now(&self.preload, PRELOAD.as_bytes(), 0o600).map_err(io::Error::other)

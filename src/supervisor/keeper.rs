@@ -4,8 +4,8 @@
 //! claim on a shared server) is settled. Holds no logic of a run. It passes signals on, so that a Ctrl-C reaches the
 //! supervisor once and children never.
 
-use std::io::{IoSlice, IoSliceMut, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{IoSlice, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask, raise};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -70,7 +70,7 @@ pub struct Link {
     trusts: Vec<Trust>,
 }
 
-/// Splits the program in two. Must be called before any thread exists.
+/// Splits the program in two. An error once a second thread exists.
 pub fn split() -> std::io::Result<Role> {
     spawn::hear_of_children()?;
     let (ours, theirs) = UnixStream::pair()?;
@@ -205,25 +205,8 @@ impl Keeper {
 
     fn receive(&self) -> Option<Trust> {
         let mut length = [0; 4];
-        let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-        let held = {
-            let mut parts = [IoSliceMut::new(&mut length)];
-            let message = recvmsg::<()>(
-                self.link.as_raw_fd(),
-                &mut parts,
-                Some(&mut space),
-                MsgFlags::MSG_CMSG_CLOEXEC,
-            )
-            .ok()?;
-            if message.bytes == 0 {
-                return None;
-            }
-            let rights = message.cmsgs().ok()?.find_map(|part| match part {
-                ControlMessageOwned::ScmRights(fds) => Some(fds),
-                _ => None,
-            })?;
-            spawn::adopt(&rights).pop()?
-        };
+        let (count, held) = spawn::receive(self.link.as_fd(), &mut length).ok()?;
+        let held = held.filter(|_| count > 0)?;
         let mut about = vec![0; u32::from_ne_bytes(length) as usize];
         (&self.link).read_exact(&mut about).ok()?;
         Some(Trust { about: PathBuf::from(std::ffi::OsString::from_vec(about)), held })

@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Code, Report};
+use crate::os::blocking;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long one look may take before the next is tried: each that hangs occupies a thread.
+const PATIENCE: Duration = Duration::from_hours(1);
 /// After this a folder that was missing has not just been exchanged by somebody.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -38,13 +41,19 @@ impl Ground {
         })
     }
 
+    /// As [`Ground::is_gone`], off this thread: a server that does not answer must not hold up a Ctrl-C.
+    pub async fn is_gone_now(&self, limit: Duration) -> bool {
+        let ground = self.clone();
+        blocking::run(limit, move || ground.is_gone()).await.unwrap_or(false)
+    }
+
     /// Resolves when they are gone.
     pub async fn vanishes(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            if self.is_gone() {
+            if self.is_gone_now(PATIENCE).await {
                 tokio::time::sleep(AGAIN).await;
-                if self.is_gone() {
+                if self.is_gone_now(PATIENCE).await {
                     return;
                 }
             }

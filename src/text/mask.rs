@@ -124,7 +124,7 @@ impl Mask {
 
 /// Returns true when a variable's name or value says that it is a secret.
 pub fn is_secret(name: &str, value: &str) -> bool {
-    /// Beginnings of keys that services give out: Stripe, Neon, GitHub, Slack, OpenAI and Anthropic, AWS, npm, GitLab.
+    /// Beginnings of keys that services give out: Stripe, Neon, GitHub, Slack, `OpenAI` and Anthropic, AWS, npm, GitLab.
     const KEYS: [&str; 19] = [
         "sk_live_",
         "sk_test_",

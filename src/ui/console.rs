@@ -10,8 +10,8 @@ mod question;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,6 @@ use super::screen::{Curtain, Screen};
 use super::style::Style;
 use crate::error::Report;
 use crate::event::{Event, Events};
-use crate::os::spawn::standard;
 use crate::supervisor::output::{Gauge, Sink};
 use crate::text::escaped;
 
@@ -52,19 +51,21 @@ enum Told {
 impl Console {
     /// On the program's own standard streams.
     pub fn new(env: &BTreeMap<OsString, OsString>) -> io::Result<Console> {
-        let duplicate = |fd| Ok::<_, io::Error>(File::from(standard(fd).try_clone_to_owned()?));
-        let style = |fd| Style::of(io::IsTerminal::is_terminal(&standard(fd)), env);
-        let (first, second) = (duplicate(1)?, duplicate(2)?);
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let first = File::from(stdout.as_fd().try_clone_to_owned()?);
+        let second = File::from(stderr.as_fd().try_clone_to_owned()?);
+        let (style, told_style) =
+            (Style::of(stdout.is_terminal(), env), Style::of(stderr.is_terminal(), env));
         let together = are_one(&first, &second);
         let out = Arc::new(Outlet::new(first));
         let err = if together { out.clone() } else { Arc::new(Outlet::new(second)) };
         let json = Arc::<AtomicBool>::default();
-        let screen = Screen::new(err.clone(), style(1), style(2), json.clone());
+        let screen = Screen::new(err.clone(), style, told_style, json.clone());
         let curtain = screen.curtain();
         let (tell, told) = channel();
         let shown = out.clone();
         std::thread::Builder::new().name("ui".into()).spawn(move || show(screen, &shown, together, told))?;
-        Ok(Console { out, err, curtain, json, tell, style: style(1) })
+        Ok(Console { out, err, curtain, json, tell, style })
     }
 
     /// The style of standard output.
@@ -101,7 +102,7 @@ impl Console {
 
     /// A descriptor whose closing at the other end means that nobody reads standard output any more.
     pub fn watched_output(&self) -> Option<OwnedFd> {
-        standard(1).try_clone_to_owned().ok()
+        io::stdout().as_fd().try_clone_to_owned().ok()
     }
 
     /// Writes what was asked for to standard output; bytes, as paths need not be text.

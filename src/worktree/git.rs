@@ -3,6 +3,7 @@
 //! Answers are bytes: paths may hold spaces, newlines and anything else but NUL.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -137,9 +138,22 @@ impl Main {
     }
 }
 
-/// The name of a branch without `refs/heads/`.
+/// Returns the name of a branch without `refs/heads/`, as text that no other branch has.
 pub(super) fn short_name(name: &[u8]) -> String {
-    String::from_utf8_lossy(name.strip_prefix(b"refs/heads/").unwrap_or(name)).into_owned()
+    distinct(name.strip_prefix(b"refs/heads/").unwrap_or(name))
+}
+
+/// Returns `name` as text. A byte that is not UTF-8 becomes `\xNN`: no name of git's holds a backslash, so two names never
+/// become one.
+fn distinct(name: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in name.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
 }
 
 /// Names a default branch usually has, the likeliest first.
@@ -158,7 +172,7 @@ pub(super) const DEFAULTS: [&str; 7] = [
 
 /// The default branch as the remote told it, or else the first usual name that exists.
 pub(super) fn usual_default(answer: &[u8]) -> Option<String> {
-    let answer = String::from_utf8_lossy(answer);
+    let answer = distinct(answer);
     let refs: Vec<(&str, &str)> = answer.lines().filter_map(|line| line.split_once('\0')).collect();
     let told = refs.iter().find(|(name, _)| *name == "refs/remotes/origin/HEAD");
     if let Some(branch) = told.and_then(|(_, target)| target.strip_prefix("refs/remotes/origin/")) {
@@ -204,6 +218,21 @@ mod tests {
             assert_eq!((up, dir), (PathBuf::from("../../"), PathBuf::from("/a\nb/.git")));
             assert_eq!((common_dir, head), (PathBuf::from("../../x\n.git"), wanted));
         }
+    }
+
+    #[test]
+    fn branches_that_are_not_text_keep_names_of_their_own() {
+        let names = [
+            &b"refs/heads/\xff"[..],
+            b"refs/heads/\xfe",
+            b"refs/heads/\xc3",
+            "refs/heads/\u{fffd}".as_bytes(),
+        ];
+        assert_eq!(names.map(short_name), ["\\xff", "\\xfe", "\\xc3", "\u{fffd}"]);
+        assert_eq!(
+            usual_default(b"refs/remotes/origin/HEAD\0refs/remotes/origin/\xff\n").as_deref(),
+            Some("\\xff")
+        );
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub(super) fn checked(cwd: &Path, answer: Result<Output, CmdError>) -> Result<Ou
 pub(super) async fn head_of(ctx: &Context, path: &Path) -> Result<Head, WorktreeError> {
     let asked = git(ctx, path).args(["symbolic-ref", "-q", "HEAD"]).output().await;
     match asked {
-        Ok(output) if output.ending.ok() => Ok(Head::Branch(git::short_name(output.text().as_bytes()))),
+        Ok(output) if output.ending.ok() => Ok(Head::Branch(git::short_name(output.stdout.trim_ascii_end()))),
         Ok(output) if output.ending == Ending::Code(1) => Ok(Head::Detached),
         other => Err(checked(path, other).err().unwrap_or_else(|| refusal(path.into(), String::new()))),
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use regex::Regex;
 use serde_json::Value;
@@ -218,8 +219,14 @@ fn mistakes_in_env_files_have_their_line_and_keep_their_secrets() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
     sandbox.write(&main.join(".env"), "A=1\nTOKEN='hunter2\nB=hunter2\n");
+    let told = fine(devrun(&sandbox, &main, &[]));
+    assert!(told.stderr.contains("warning: .env:2 TOKEN: its quotes do not pair up"), "{told}");
+    assert!(!told.stderr.contains(SECRET), "{told}");
+    let double = |number: u32| format!("A{number}=${{A{0}}}${{A{0}}}", number - 1);
+    let lines: Vec<String> = std::iter::once("A0=hunter2".into()).chain((1..60).map(double)).collect();
+    sandbox.write(&main.join(".env"), &lines.join("\n"));
     let error = refusal(devrun(&sandbox, &main, &["plan", "--json"]), "config-invalid", 80);
-    assert_eq!(error["message"], ".env:2:1: TOKEN: opens a quote and never closes it");
+    assert!(error["message"].as_str().unwrap().contains("becomes too long"), "{error:#}");
     assert!(!error.to_string().contains(SECRET), "{error:#}");
     sandbox.write(&main.join(".env"), "A=1\nhunter2\nB=2\n");
     let told = fine(devrun(&sandbox, &main, &[]));
@@ -252,15 +259,73 @@ fn a_configuration_that_leads_nowhere_is_not_taken_for_none() {
 
 #[test]
 fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
-    for (name, code) in [("devrun.yaml", "config-invalid"), (".env", "config-invalid")] {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    nix::unistd::mkfifo(&main.join("devrun.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80);
+    assert!(error["message"].as_str().unwrap().ends_with("a named pipe, not a regular file"), "{error:#}");
+}
+
+#[test]
+fn an_env_file_that_is_a_pipe_is_read_once_and_given_up_without_a_writer() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "exec devrun-fixture env:A"))]);
+    let pipe = main.join(".env");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let running = devrun(&sandbox, &main, &[]).start();
+    let writer = sandbox.program("sh", &["-c", "echo A=secret > .env"]).directory(&main).start();
+    assert_eq!(writer.wait().code, Some(0));
+    assert_eq!(lines_of("web", &running.wait().stdout), ["env A=secret"]);
+    let error = refusal(devrun(&sandbox, &main, &["plan", "--json"]), "config-invalid", 80);
+    assert!(
+        error["message"].as_str().unwrap().contains("no program wrote all of it within 5 s"),
+        "{error:#}"
+    );
+    assert!(error["fix"].as_str().unwrap().contains("`env_files`"), "{error:#}");
+}
+
+#[test]
+fn devices_in_the_place_of_manifests_fill_no_memory() {
+    for (name, config, verb) in [
+        (".neon", "database: {}", "plan"),
+        ("package.json", "dependencies: { node: {} }", "plan"),
+        ("pyproject.toml", "dependencies: { python: {} }", "plan"),
+        (".env", "env: {}", "plan"),
+    ] {
         let sandbox = Sandbox::new();
-        let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
-        let _ = std::fs::remove_file(main.join(name));
-        nix::unistd::mkfifo(&main.join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let error = refusal(devrun(&sandbox, &main, &["--json"]), code, 80);
-        let told = error.to_string();
-        assert!(told.contains(name) && told.contains("not a regular file"), "{told}");
+        let main = sandbox.repo_with(&[("devrun.yaml", &format!("{config}\n{}", solo(base(), "true")))]);
+        std::os::unix::fs::symlink("/dev/zero", main.join(name)).unwrap();
+        let ended = sandbox
+            .program("prlimit", &["--as=1500000000", "devrun", verb])
+            .directory(&main)
+            .start()
+            .wait_within(Duration::from_secs(20));
+        assert!(matches!(ended.code, Some(0 | 80 | 83)), "{name}: {ended}");
     }
+}
+
+#[test]
+fn links_out_of_the_worktree_are_refused_and_nothing_of_their_target_is_shown() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo();
+    let outside = sandbox.path().join("outside");
+    sandbox.write(&outside.join("secret"), "word: hunter2 hunter2\n");
+    for name in ["devrun.yaml", "Procfile", ".env"] {
+        if name == ".env" {
+            sandbox.write(&main.join("devrun.yaml"), &solo(base(), "true"));
+        }
+        std::os::unix::fs::symlink(outside.join("secret"), main.join(name)).unwrap();
+        let error = refusal(devrun(&sandbox, &main, &["plan", "--json"]), "config-invalid", 80);
+        let text = error.to_string();
+        assert!(text.contains("leads out of the worktree") && !text.contains(SECRET), "{name}: {text}");
+        std::fs::remove_file(main.join(name)).unwrap();
+    }
+    let solo = solo(base(), "true");
+    sandbox
+        .write(&main.join("devrun.yaml"), &format!("{solo}dependencies: {{ node: {{ directory: app }} }}\n"));
+    std::os::unix::fs::symlink(&outside, main.join("app")).unwrap();
+    let error = refusal(devrun(&sandbox, &main, &["plan", "--json"]), "config-invalid", 80);
+    assert!(error["message"].as_str().unwrap().contains("`app` leads out of the worktree"), "{error:#}");
 }
 
 /// Said by processes of a Procfile that then wait to be stopped.

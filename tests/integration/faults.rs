@@ -335,3 +335,18 @@ fn a_migration_that_fails() {
       fix: the database was migrated by code that this worktree does not have, such as another branch or a rebased one: `devrun db reset` makes it a copy of its parent again (what is in it is lost), then run `devrun` again
     "#);
 }
+
+#[test]
+fn too_few_descriptors_are_one_clear_error() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("devrun.yaml", "processes: { web: 'true' }\n")]);
+    for limit in 6..24 {
+        let limit = format!("--nofile={limit}");
+        let ended = sandbox.program("prlimit", &[&limit, "devrun", "plan"]).directory(&main).run();
+        assert_eq!(ended.code, Some(74), "{limit}: {ended}");
+        assert!(ended.stderr.contains("devrun may open fewer than 24 more files"), "{limit}: {ended}");
+        assert!(ended.stderr.contains("fix: raise the limit: ulimit -n 1024"), "{limit}: {ended}");
+    }
+    let ended = sandbox.program("prlimit", &["--nofile=40", "devrun", "plan"]).directory(&main).run();
+    assert_eq!(ended.code, Some(0), "{ended}");
+}

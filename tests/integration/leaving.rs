@@ -100,6 +100,84 @@ fn who_is_waited_for_is_said_once_and_again_when_the_time_is_up() {
     assert_eq!(running.wait().code, Some(143));
 }
 
+/// The supervisor of a devrun in the foreground.
+fn supervisor(running: &Running) -> u32 {
+    let table = devrun::os::proc::table();
+    table.iter().find(|entry| entry.parent == running.pid()).map(|entry| entry.pid).unwrap()
+}
+
+/// Does `work` while the process `pid` is stopped again whenever it is continued: it hangs, as in a call that never returns.
+fn while_it_hangs<T>(pid: u32, work: impl FnOnce() -> T) -> T {
+    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = nix::sys::signal::kill(pid, Signal::SIGSTOP);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let answer = work();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        answer
+    })
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_killed_by_down_and_said() {
+    let sandbox = world("graceful:INT:60000 ready sleep", "stop_grace: 2m");
+    let running = start(&sandbox);
+    let pid = supervisor(&running);
+    let down = while_it_hangs(pid, || sandbox.devrun(&["down", "--timeout", "1"]).run());
+    assert_eq!((down.code, down.stdout.as_str()), (Some(0), "Killed.\n"), "{down}");
+    let said = format!("devrun (pid {pid}) did not end within 1 s and was killed");
+    assert!(down.stderr.contains(&said), "{down}");
+    assert_eq!(running.wait().code, Some(137));
+    assert_eq!(sandbox.processes(), []);
+}
+
+#[test]
+fn a_supervisor_that_hangs_without_its_keeper_is_killed_by_down() {
+    let sandbox = world("graceful:INT:60000 ready sleep", "stop_grace: 2m");
+    let mut running = start(&sandbox);
+    let pid = supervisor(&running);
+    let down = while_it_hangs(pid, || {
+        running.signal(Signal::SIGKILL);
+        wait_for("the keeper to be gone", LIMIT, || {
+            running.has_ended().then_some(()).ok_or_else(String::new)
+        });
+        sandbox.devrun(&["down", "--timeout", "1", "--json"]).run()
+    });
+    assert_eq!(down.code, Some(0), "{down}");
+    let answer: serde_json::Value = serde_json::from_str(&down.stdout).unwrap();
+    assert_eq!((&answer["stopped"], &answer["killed"]), (&json!(true), &json!([pid])), "{down}");
+    assert_eq!(sandbox.processes(), []);
+    assert_eq!(sandbox.devrun(&["down"]).run().stdout, "Nothing runs in this worktree.\n");
+}
+
+#[test]
+fn a_run_that_hangs_after_its_keeper_is_gone_ends_itself_and_what_is_below() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox
+        .fixture(&["child[", "setsid", "child[", "mute", "sleep", "]", "sleep", "]", "watchdog:100"])
+        .run();
+    assert_eq!(ended.signal, Some(9), "{ended}");
+    assert_eq!(sandbox.processes(), []);
+}
+
+#[test]
+fn the_advice_of_a_down_that_gave_up_ends_everything() {
+    let sandbox = world("graceful:INT:60000 ready sleep", "stop_grace: 2m");
+    let running = start(&sandbox);
+    let down = sandbox.devrun(&["down", "--timeout", "1"]).run();
+    assert_eq!(down.code, Some(88), "{down}");
+    let advice = down.stderr.lines().find_map(|line| line.trim().strip_prefix("fix: kill -9 ")).unwrap();
+    let pid = advice.split_whitespace().next().unwrap();
+    assert_eq!(sandbox.program("kill", &["-9", pid]).run().code, Some(0));
+    running.wait();
+    assert_eq!(sandbox.processes(), []);
+}
+
 #[test]
 fn what_only_waits_for_its_reader_is_not_waited_for() {
     let sandbox = world("lines:500:100 exit:3", "");

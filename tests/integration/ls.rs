@@ -272,3 +272,28 @@ fn a_hundred_are_asked_side_by_side_and_some_that_hang_hold_up_none() {
         std::fs::remove_file(sandbox.runtime().join(format!("devrun-worktree/t{number}.sock"))).unwrap();
     }
 }
+
+#[test]
+fn an_entry_cannot_point_at_a_folder_that_is_not_its_worktrees_state() {
+    let sandbox = Sandbox::new();
+    sandbox.repo();
+    let precious = sandbox.home().join("precious");
+    let record =
+        r#"{"version":1,"pid":1,"started":1,"worktree":"/w","urls":[["web","http://evil.example/"]]}"#;
+    sandbox.write(&precious.join("run.json"), record);
+    let runtime = sandbox.runtime().join("devrun-worktree");
+    devrun::os::fs::make_own_dir(&runtime).unwrap();
+    let gone = Path::new("/nonexistent");
+    let tag = devrun::supervisor::sweep::worktree_tag(gone);
+    for name in ["y", &tag] {
+        let entry =
+            json!({ "version": 1, "worktree": gone, "state": precious, "repo": "shop", "branch": "main" });
+        sandbox.write(&runtime.join(format!("{name}.stack")), &entry.to_string());
+    }
+    nix::unistd::mkfifo(&runtime.join("x.stack"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(stacks(&sandbox), Vec::<Value>::new());
+    let left: Vec<_> =
+        std::fs::read_dir(&precious).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["run.json"]);
+    assert_eq!(std::fs::read_to_string(precious.join("run.json")).unwrap(), record);
+}

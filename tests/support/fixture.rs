@@ -14,6 +14,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use devrun::supervisor::sweep::Shared;
+use devrun::supervisor::watchdog::Watchdog;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::socket::{MsgFlags, Shutdown, accept, recv, send, shutdown};
 use nix::unistd::{Pid, getpgrp, getpid, getsid, setpgid, setsid};
@@ -51,6 +53,7 @@ files     pidfile:PATH        writes its pid
           await-file:PATH     waits until it exists
 time      sleep sleep:MS      ten minutes; MS milliseconds
           join                waits for background words
+          watchdog:MS         hangs; its keeper is gone, and a run gets MS milliseconds to end
 end       exit:N              at once
           die:NAME            by that signal
 children  child[ WORD… ]      another fixture, not waited for; nests
@@ -266,6 +269,12 @@ fn perform(word: &str) -> Outcome {
         "sleep" => std::thread::sleep(Duration::from_millis(number(value)?)),
         "exit" => end(value.parse()?),
         "die" => die(signal(value)?)?,
+        "watchdog" => {
+            let (keeper, ours) = std::os::unix::net::UnixStream::pair()?;
+            let _watchdog = Watchdog::start(ours, Duration::from_millis(number(value)?), Shared::below([]))?;
+            drop(keeper);
+            std::thread::sleep(FOREVER);
+        }
         "setsid" => drop(setsid()?),
         "setpgid" => setpgid(Pid::from_raw(0), Pid::from_raw(0))?,
         "breed" => {

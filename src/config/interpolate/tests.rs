@@ -28,6 +28,19 @@ fn refuse(text: &str) -> ConfigError {
 }
 
 #[test]
+fn a_few_lines_do_not_fill_the_memory() {
+    let env = [("LONG", "x".repeat(50_000))].map(|(name, value)| (name.into(), value.into()));
+    let scope = Scope::new(env.into());
+    assert_eq!(template("${LONG}").render(&scope).unwrap().len(), 50_000);
+    assert!(template(&"${LONG}".repeat(3)).render(&scope).is_err());
+    let copy = scope.clone().with_branch("x");
+    assert!(
+        (0..1000).any(|_| template("${LONG}").render(&copy).is_err()),
+        "each is short enough, all are not"
+    );
+}
+
+#[test]
 fn names_are_replaced() {
     for (text, value) in [
         ("plain", "plain"),

@@ -120,8 +120,9 @@ impl Cluster {
     /// Brings what initdb left in memory to the disk, without anybody waiting for it.
     pub(super) fn settle(&self) {
         #[cfg(target_os = "linux")]
-        if let Ok(folder) = std::fs::File::open(&self.folder) {
-            drop(tokio::task::spawn_blocking(move || nix::unistd::syncfs(&folder)));
+        {
+            let folder = self.folder.clone();
+            drop(tokio::task::spawn_blocking(move || fs::sync_around(&folder)));
         }
     }
 

@@ -16,6 +16,7 @@ use super::packages::Package;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, NPM_MARKS};
 use crate::os::fs::{self, Lock, LockKind};
+use crate::os::read::{self, Limit};
 
 /// Holds the hash of the tarball a folder was made from; written last.
 const MARK: &str = ".ok";
@@ -55,7 +56,7 @@ pub(super) async fn fetch(search: &Search<'_>, package: &'static Package) -> Res
     let work = {
         let unpacked = unpacked.clone();
         move || {
-            let bytes = std::fs::read(&tarball).map_err(|error| error.to_string())?;
+            let bytes = read::file(&tarball, Limit::mebibytes(256)).map_err(|error| error.to_string())?;
             verify(&bytes, package.sha512)?;
             unpack(&bytes, &unpacked).map_err(|error| format!("cannot unpack it: {error}"))
         }
@@ -93,8 +94,9 @@ async fn download(
     scratch: &Path,
 ) -> Result<PathBuf, String> {
     if let Some(npmrc) = search.npmrc.filter(|npmrc| npmrc.is_file()) {
-        std::fs::copy(npmrc, scratch.join(".npmrc"))
-            .map_err(|error| format!("cannot copy .npmrc: {error}"))?;
+        let failed = |error: &dyn std::fmt::Display| format!("cannot copy .npmrc: {error}");
+        let settings = read::file(npmrc, Limit::SMALL).map_err(|error| failed(&error))?;
+        fs::replace(&scratch.join(".npmrc"), &settings, 0o600).map_err(|error| failed(&error))?;
     }
     let cmd = Cmd::new(npm)
         .args(["pack", "--json", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"])
@@ -177,7 +179,7 @@ struct Link {
 
 /// Tarballs of npm carry no links; the package lists them for a script that we do not run.
 fn link(root: &Path) -> std::io::Result<()> {
-    let Ok(list) = std::fs::read(root.join(LINKS)) else { return Ok(()) };
+    let Ok(list) = read::file(&root.join(LINKS), Limit::SMALL) else { return Ok(()) };
     let links: Vec<Link> = serde_json::from_slice(&list)?;
     for Link { source, target } in links {
         let inside = |path: &Path| contained(root, path.strip_prefix("native").unwrap_or(path));
@@ -212,7 +214,7 @@ fn publish(unpacked: &Path, folder: &Path, sha512: &str) -> Result<PathBuf, Stri
     fs::replace(&unpacked.join(MARK), sha512.as_bytes(), 0o644).map_err(|error| error.to_string())?;
     set_mode(unpacked, 0o755).map_err(|error| error.to_string())?;
     #[cfg(target_os = "linux")]
-    std::fs::File::open(unpacked).and_then(|folder| Ok(nix::unistd::syncfs(&folder)?)).map_err(text)?;
+    fs::sync_around(unpacked).map_err(text)?;
     if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(text)?;
     }

@@ -20,6 +20,7 @@ use super::error::LocalError;
 use super::state::State;
 use crate::os::cmd::{Cmd, Detached};
 use crate::os::proc;
+use crate::os::read::{self, Limit};
 
 /// Names the cluster in the environment of its server, for people who read the process table.
 pub const CLUSTER_VARIABLE: &str = "DEVRUN_CLUSTER";
@@ -41,7 +42,7 @@ pub(super) struct Postmaster {
 
 /// The server of `data`, when one runs.
 pub(super) fn running(data: &Path) -> Option<Postmaster> {
-    let text = std::fs::read_to_string(data.join(PID_FILE)).ok()?;
+    let text = read::text(&data.join(PID_FILE), Limit::SMALL).ok()?;
     parse_pid_file(&text).filter(|found| works_in(found.pid, data))
 }
 
@@ -209,8 +210,8 @@ pub(super) fn holder(port: u16) -> String {
 
 /// The last lines of the server's log.
 pub(super) fn log_tail(log: &Path, lines: usize) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(8 << 10)..]);
+    let text = read::tail(log, 8 << 10).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }

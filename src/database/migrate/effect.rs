@@ -1,7 +1,6 @@
 //! Checks that a migration that succeeded changed the branch database. A tool that takes its address from another variable
 //! or file succeeds as well, and changes a database that every worktree shares.
 
-use std::io::Read;
 use std::path::Path;
 
 use tokio_postgres::Client;
@@ -9,7 +8,7 @@ use tokio_postgres::Client;
 use super::failure::MigrateError;
 use super::{MigrateRequest, text};
 use crate::database::heads::{self, History};
-use crate::os::fs::open_regular;
+use crate::os::read::{self, Limit};
 
 /// Migration tools by a word of their command, and the table that each keeps its state in.
 const TOOLS: [(&str, &str); 6] = [
@@ -20,8 +19,6 @@ const TOOLS: [(&str, &str); 6] = [
     ("knex", "knex_migrations"),
     ("dbmate", "schema_migrations"),
 ];
-/// The most bytes of an `alembic.ini` that are read.
-const LARGEST: u64 = 256 << 10;
 
 /// Returns an error when the effect of the request's command is not in the database of `client`.
 pub(super) async fn check(
@@ -104,9 +101,7 @@ pub(super) async fn is_empty(client: &Client) -> Result<bool, MigrateError> {
 
 /// Returns the line of `alembic.ini` that holds an address, as `alembic.ini:3`.
 fn written_address(directory: &Path) -> Option<String> {
-    let mut ini = String::new();
-    let file = open_regular(&directory.join("alembic.ini")).ok()?;
-    file.take(LARGEST).read_to_string(&mut ini).ok()?;
+    let ini = read::text(&directory.join("alembic.ini"), Limit::SMALL).ok()?;
     let line = ini.lines().position(|line| {
         line.trim_start()
             .strip_prefix("sqlalchemy.url")

@@ -1,6 +1,5 @@
 //! What can go wrong with a migration, and whether that is the environment's fault or the code's.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::database::heads::{self, Head, History, Missing};
 use crate::error::{Code, Explain, Fault, Holder};
 use crate::event::Ending;
 use crate::os::cmd::CmdError;
+use crate::os::read::ReadError;
 use crate::text::Mask;
 
 /// Why the schema is not in step.
@@ -35,7 +35,7 @@ pub enum MigrateError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: ReadError,
     },
     /// Another devrun migrates for longer than we wait.
     #[error("{name} has been locked for migration for more than {} s", waited.as_secs())]
@@ -316,7 +316,10 @@ impl Explain for MigrateError {
         Some(match self {
             MigrateError::Connect(error) => return error.fix(),
             MigrateError::Inputs { .. } => "correct `inputs` of the migration in devrun.yaml".into(),
-            MigrateError::Read { path, .. } => format!("check owner and mode of {}", path.display()),
+            MigrateError::Read { path, .. } => format!(
+                "check kind, size, owner and mode of {}, or correct `inputs` of the migration",
+                path.display()
+            ),
             MigrateError::Locked { .. } => {
                 "wait for the other devrun, or stop it, then run `devrun` again".into()
             }

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::failure::MigrateError;
+use crate::os::blocking;
+use crate::os::read::{self, Limit, ReadError};
 use crate::plan::Run;
+
+/// How long finding and reading all of them may take.
+const TIME: Duration = Duration::from_secs(30);
+/// How large all of them may be together: they are kept in memory.
+const TOTAL: usize = 256 << 20;
 
 /// The matched files with their contents, by path relative to the migrations' folder.
 #[derive(Debug, Default)]
@@ -17,9 +24,17 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
+    /// As [`Inputs::read`], off this thread: a network mount may not answer.
+    pub(super) async fn gather(directory: &Path, globs: &[String]) -> Result<Inputs, MigrateError> {
+        let (folder, globs) = (directory.to_path_buf(), globs.to_vec());
+        let read = blocking::run(TIME, move || Inputs::read(&folder, &globs)).await;
+        read.unwrap_or_else(|stuck| Err(MigrateError::Read { path: directory.into(), source: stuck.into() }))
+    }
+
     /// Reads what `globs` match below `directory`. A file that vanishes meanwhile is no match.
     pub(super) fn read(directory: &Path, globs: &[String]) -> Result<Inputs, MigrateError> {
         let mut files = BTreeMap::new();
+        let mut left = TOTAL;
         let root = glob::Pattern::escape(&directory.to_string_lossy());
         for pattern in globs {
             let paths = glob::glob(&format!("{root}/{pattern}")).map_err(|error| MigrateError::Inputs {
@@ -29,15 +44,19 @@ impl Inputs {
             for entry in paths {
                 let (path, content) = match entry {
                     Ok(path) if path.is_dir() => continue,
-                    Ok(path) => (path.clone(), std::fs::read(path)),
-                    Err(error) => (error.path().to_path_buf(), Err(error.into())),
+                    Ok(path) => {
+                        let limit = Limit { bytes: Limit::LARGE.bytes.min(left), ..Limit::LARGE };
+                        (path.clone(), read::file(&path, limit))
+                    }
+                    Err(error) => (error.path().to_path_buf(), Err(ReadError::Io(error.into()))),
                 };
                 match content {
                     Ok(content) => {
+                        left -= content.len();
                         let relative = path.strip_prefix(directory).unwrap_or(&path);
                         files.insert(relative.to_path_buf(), content);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) if error.is_missing() => {}
                     Err(source) => return Err(MigrateError::Read { path, source }),
                 }
             }
@@ -118,6 +137,17 @@ mod tests {
         let dir = folder(&[("v/deep.py/x", "1")]);
         std::os::unix::fs::symlink("nowhere", dir.path().join("v/gone.py")).unwrap();
         assert_eq!(print(&dir, &["v/*.py", "none/**/*.sql"]), print(&dir, &[]));
+    }
+
+    #[test]
+    fn a_pipe_and_a_device_among_them_are_errors_and_not_waited_for() {
+        let dir = folder(&[("v/a.py", "1")]);
+        nix::unistd::mkfifo(&dir.path().join("v/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join("v/zero")).unwrap();
+        for name in ["v/pipe", "v/zero"] {
+            let error = Inputs::read(dir.path(), &[name.into()]).unwrap_err();
+            assert!(matches!(error, MigrateError::Read { path, .. } if path.ends_with(name)));
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Finds the reason of a failed migration where the last words name it: an own module, a setting, an extension.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -8,12 +7,10 @@ use regex::Regex;
 
 use super::failure::Trouble;
 use super::python;
-use crate::os::fs::open_regular;
+use crate::os::read::{self, Limit};
 
 /// Example files, the likeliest first.
 const EXAMPLES: [&str; 4] = [".env.example", ".env.sample", ".env.template", ".env.dist"];
-/// The most bytes of an example file that are read.
-const LARGEST: u64 = 256 << 10;
 
 static MODULE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)ModuleNotFoundError: No module named '([\w.]+)'").ok());
@@ -58,11 +55,7 @@ fn example(directory: &Path, name: &str) -> Option<String> {
     for folder in directory.ancestors().take(2) {
         for file in EXAMPLES {
             let path = folder.join(file);
-            let mut text = String::new();
-            let Ok(opened) = open_regular(&path) else { continue };
-            if opened.take(LARGEST).read_to_string(&mut text).is_err() {
-                continue;
-            }
+            let Ok(text) = read::text(&path, Limit::SMALL) else { continue };
             let gives = |line: &str| {
                 let line = line.trim_start().trim_start_matches("export ");
                 line.split_once('=').is_some_and(|(key, _)| key.trim().eq_ignore_ascii_case(name))

@@ -42,7 +42,9 @@ pub async fn standing(
     files: Option<(&Run, &Path, &[String])>,
 ) -> Result<Standing, MigrateError> {
     let fingerprint = match files {
-        Some((command, directory, globs)) => Some(Inputs::read(directory, globs)?.fingerprint(command)),
+        Some((command, directory, globs)) => {
+            Some(Inputs::gather(directory, globs).await?.fingerprint(command))
+        }
         None => None,
     };
     let client = reach(branch, None, CONNECT).await?;

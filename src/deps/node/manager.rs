@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::deps::levels;
 use crate::deps::tool::Pin;
+use crate::os::read::{self, Limit};
 
 /// A package manager for Node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +155,7 @@ type Pinned = (Manager, Option<String>, Option<Pin>);
 
 /// What the manifest in `level` pins: corepack's `packageManager`, else npm's `devEngines.packageManager`.
 fn pin(level: &Path) -> Option<Pinned> {
-    let bytes = std::fs::read(level.join("package.json")).ok()?;
+    let bytes = read::file(&level.join("package.json"), Limit::SMALL).ok()?;
     let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
     if let Some(text) = manifest.package_manager {
         let (name, version) = text.split_once('@').unwrap_or((&text, ""));
@@ -185,10 +186,7 @@ fn locked(level: &Path) -> Option<Manager> {
 
 /// The first lines of a file: enough to tell a format.
 fn head(path: &Path) -> String {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(2048).read_to_end(&mut bytes));
-    read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    read::head(path, 2048).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

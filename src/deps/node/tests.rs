@@ -257,7 +257,8 @@ async fn a_tool_without_the_hash_that_is_pinned_or_compiled_in_is_not_used() {
     std::fs::remove_file(stage.path("bin/pnpm")).unwrap();
     stage.program("npm", NPM);
     let pin = |hash: &str| format!(r#"{{"packageManager":"pnpm@9.1.0+sha512.{hash}"}}"#);
-    let hash: String = sha2::Sha512::digest(b"t").iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: Vec<String> = sha2::Sha512::digest(b"t").iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = digits.concat();
     // Another repository fetched the same version before, without a hash.
     stage.write("wt/package.json", r#"{"packageManager":"pnpm@9.1.0"}"#);
     run(&stage).await.unwrap();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::deps::DepsError;
 use crate::deps::stamp::Stamp;
+use crate::os::read::{self, Limit};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub(super) fn inspect(path: &Path) -> Result<Venv, DepsError> {
         let empty = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
         return Ok(if empty { Venv::Missing } else { Venv::Unknown });
     }
-    let script = std::fs::read(path.join("bin/activate")).unwrap_or_default();
+    let script = read::file(&path.join("bin/activate"), Limit::SMALL).unwrap_or_default();
     if let Some(home) = made_for(&String::from_utf8_lossy(&script)) {
         let physical = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
         if physical(&home) != physical(path) {

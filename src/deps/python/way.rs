@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::deps::{Env, levels};
+use crate::os::read::{self, Limit};
 
 /// The way to install.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub(super) fn decide(directory: &Path, worktree: &Path) -> Option<Choice> {
 }
 
 fn is_workspace(level: &Path) -> bool {
-    let manifest = std::fs::read_to_string(level.join("pyproject.toml")).unwrap_or_default();
+    let manifest = read::text(&level.join("pyproject.toml"), Limit::SMALL).unwrap_or_default();
     manifest.contains("[tool.uv.workspace]") && level.join("uv.lock").is_file()
 }
 
@@ -151,7 +152,7 @@ pub(super) fn pip_has_an_index(env: &Env) -> bool {
     ];
     // `index-url`, `extra-index-url`, `no-index`.
     files.into_iter().flatten().any(|file| {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let text = read::text(&file, Limit::SMALL).unwrap_or_default();
         text.lines().any(|line| !line.trim_start().starts_with(['#', ';']) && line.contains("index"))
     })
 }

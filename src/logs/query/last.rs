@@ -8,7 +8,7 @@ use std::path::Path;
 use super::follow::Place;
 use super::{Filter, Line, parse};
 use crate::logs::rotated;
-use crate::os::fs::open_regular;
+use crate::os::read;
 
 /// How much is read at once.
 const BLOCK: u64 = 64 << 10;
@@ -51,8 +51,8 @@ pub(super) fn open_all(path: &Path) -> io::Result<Vec<File>> {
     let mut met = Vec::new();
     let mut missing = 0;
     for age in 0.. {
-        let file = match open_regular(&rotated(path, age)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let file = match read::open(&rotated(path, age)) {
+            Err(error) if error.is_missing() => {
                 missing += 1;
                 if missing > GAPS {
                     break;

@@ -75,6 +75,10 @@ pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], drivers: &Driver
 /// A variable without a URL to learn from: the code that reads it and the driver among its packages decide.
 fn unset(view: &View<'_>, drivers: &Drivers<'_>, draft: &mut Draft) {
     let Some(read) = view.reads.first() else { return };
+    // Code that reads the pieces builds the URL from them.
+    if !read.required && draft.has_any(Reason::DatabasePart, view.part) {
+        return;
+    }
     // A default that is no URL, such as a prefix, says that the variable is something else.
     if view
         .values
@@ -260,6 +264,19 @@ mod tests {
         assert_eq!(contract.value("POSTGRES_URL"), Some("${database.url}"));
         assert_eq!(contract.value("DATABASE_URL"), Some("${database.url:postgresql+asyncpg}"));
         assert_eq!(contract.value_for("DATABASE_URL", Some("frontend")), Some("${database.url}"));
+    }
+
+    #[test]
+    fn a_url_that_the_code_builds_from_bound_pieces_is_left_to_the_code() {
+        let contract = Repo::new()
+            .reads("backend/app/settings.py", &["POSTGRES_SERVER=db", "POSTGRES_USER=u", "POSTGRES_DB=a"])
+            .reads("backend/app/settings.py", &["POSTGRES_ASYNC_PREFIX=postgresql+asyncpg://"])
+            .reads("backend/app/db.py", &["POSTGRES_URI"])
+            .optional("POSTGRES_URI")
+            .bind();
+        assert_eq!(contract.value("POSTGRES_ASYNC_PREFIX"), None);
+        assert_eq!(contract.value("POSTGRES_URI"), None);
+        assert_eq!(contract.value("POSTGRES_SERVER"), Some("${database.host}"));
     }
 
     #[test]

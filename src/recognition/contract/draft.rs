@@ -35,6 +35,11 @@ impl Draft {
             || self.bound.contains_key(&(name.to_string(), None))
     }
 
+    /// True when a rule of that reason bound a variable that the part reads.
+    pub(super) fn has_any(&self, reason: Reason, part: Option<usize>) -> bool {
+        self.bound.iter().any(|((_, of), bound)| *of == part && bound.reason == reason)
+    }
+
     /// Values bound so far by one rule.
     pub(super) fn values(&self, reason: Reason) -> impl Iterator<Item = (&str, &str)> {
         self.bound

@@ -120,6 +120,12 @@ impl Repo {
         self
     }
 
+    /// Makes the variable one that the code does without.
+    pub(super) fn optional(mut self, name: &str) -> Self {
+        self.facts.reads.iter_mut().filter(|read| read.name == name).for_each(|read| read.required = false);
+        self
+    }
+
     pub(super) fn address(mut self, file: &str, text: &str, port: u16, server: Option<bool>) -> Self {
         let text = text.to_string();
         self.facts.addresses.push(FixedAddress { at: spot(file, 6), text, port, origin: false, server });

@@ -74,12 +74,13 @@ fn extended(evidence: &Evidence<'_>, view: &View<'_>, value: &Value<'_>) -> Opti
         added.extend(origins(evidence, local.iter().any(|address| address.host == "127.0.0.1"), slash));
     }
     items = items.iter().map(|item| literal(item)).collect();
+    let before = items.len();
     for item in added {
         if !items.contains(&item) {
             items.push(item);
         }
     }
-    Some(write(&items, form))
+    (items.len() > before).then(|| write(&items, form))
 }
 
 /// The origins of every frontend, under `localhost` and, where wanted, under `127.0.0.1`.
@@ -217,6 +218,13 @@ mod tests {
         let value = |by| Repo::new().read(read(by)).bind().value("CORS_ORIGINS").map(str::to_string);
         assert_eq!(value(Reader::Settings).as_deref(), Some("[\"http://localhost:${ports.frontend}\"]"));
         assert_eq!(value(Reader::Python).as_deref(), Some("http://localhost:${ports.frontend}"));
+    }
+
+    #[test]
+    fn a_product_without_pages_has_nothing_to_add() {
+        let mut repo = Repo::new().reads("backend/app/settings.py", &["CORS_ORIGINS=http://localhost:5173"]);
+        repo.parts.processes.truncate(1);
+        assert_eq!(repo.bind().bindings, []);
     }
 
     #[test]

@@ -18,7 +18,8 @@ impl<'a> PgUrl<'a> {
         let (scheme, after) = value.trim().split_once("://")?;
         let known = ["postgres", "postgresql"].contains(&scheme.split('+').next()?);
         let plain = |c: char| c.is_ascii_alphanumeric() || "+_".contains(c);
-        if !known || !scheme.chars().all(plain) {
+        // `postgresql+asyncpg://` alone is a prefix that code puts before the rest.
+        if !known || after.is_empty() || !scheme.chars().all(plain) {
             return None;
         }
         // A password with an unescaped `/` or `?` in it ends at the last `@`.
@@ -115,6 +116,7 @@ mod tests {
     fn other_schemes_are_no_postgres() {
         assert_eq!(PgUrl::parse("mysql://localhost/x"), None);
         assert_eq!(PgUrl::parse("postgresql"), None);
+        assert_eq!(PgUrl::parse("postgresql+asyncpg://"), None);
         assert_eq!(other_database("sqlite+aiosqlite:///./app.db"), Some("SQLite"));
         assert_eq!(other_database("postgresql://x"), None);
     }

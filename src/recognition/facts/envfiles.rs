@@ -1,6 +1,5 @@
 //! Env files and their committed examples.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::commands::tenants;
@@ -48,9 +47,9 @@ pub(super) fn example(file: &Path, text: &str) -> FileFacts {
 fn parse(file: &Path, text: &str, by: &Giver) -> FileFacts {
     let mut facts = FileFacts::default();
     let source = Source::new(file.display().to_string(), text.to_string());
-    let Ok(read) = dotenv::parse(&source, &mut BTreeMap::new(), &|_| None) else {
+    let Ok(read) = dotenv::parse(&source, &mut dotenv::Known::default(), &|_| None) else {
         // The error would say more, and could quote a secret.
-        facts.limits.push(format!("{} was not read: a quote in it is not closed", file.display()));
+        facts.limits.push(format!("{} was not read: a value in it becomes too long", file.display()));
         return facts;
     };
     let mut lines = text.lines().enumerate();

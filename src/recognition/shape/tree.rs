@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::os::read::{self, Limit};
+
 /// Folders of tools, and environments.
 const SKIPPED: &[&str] = &[
     "node_modules",
@@ -24,7 +26,7 @@ const DEPTH: usize = 4;
 /// How many files are looked at before the search ends: no wait worth noticing, even in a huge repository.
 const MAX_FILES: usize = 20_000;
 /// The largest file whose text is looked at.
-const MAX_BYTES: u64 = 256 << 10;
+const MAX_BYTES: usize = 256 << 10;
 
 /// Files relative to the top, nearest first and then by name.
 pub fn scan(root: &Path) -> Vec<PathBuf> {
@@ -61,9 +63,7 @@ fn is_searched(root: &Path, folder: &Path) -> bool {
 
 /// The text of a file; nothing when it is large, no text or gone.
 pub fn text(root: &Path, file: &Path) -> Option<String> {
-    let path = root.join(file);
-    let small = std::fs::metadata(&path).ok()?.len() <= MAX_BYTES;
-    small.then(|| std::fs::read_to_string(path).ok()).flatten()
+    read::text(&root.join(file), Limit { bytes: MAX_BYTES, ..Limit::SMALL }).ok()
 }
 
 /// The folder of a file: `.` for the top.

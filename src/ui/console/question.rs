@@ -3,12 +3,11 @@
 use std::io::{self, IsTerminal};
 
 use super::Console;
-use crate::os::spawn::standard;
 
 impl Console {
     /// True when somebody can be asked: what is typed comes from a terminal, and what is said goes to one.
     pub fn can_ask(&self) -> bool {
-        [0, 2].iter().all(|stream| standard(*stream).is_terminal())
+        io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Asks, and waits for a line. The end of the input is a no.
