@@ -357,13 +357,12 @@ fn expand(
         } else if let Some(inside) = after.strip_prefix('{') {
             let end = closing(inside).ok_or_else(|| unterminated(template))?;
             let reference = split(&inside[..end]);
+            rest = &inside[end + 1..];
             match (value(reference)?, reference.fallback) {
                 (Some(found), _) => {
-                    let after = &inside[end + 1..];
-                    let query = query_behind(&reference, after);
+                    let query = query_behind(&reference, rest);
                     result.push_str(&Form { scheme: None, query: query.into() }.merged(&found));
-                    rest = &after[if query.is_empty() { 0 } else { query.len() + 1 }..];
-                    continue;
+                    rest = &rest[if query.is_empty() { 0 } else { query.len() + 1 }..];
                 }
                 (None, Some(Fallback::Default(default))) => {
                     result.push_str(&expand(template, default, depth + 1, value)?);
@@ -373,7 +372,6 @@ fn expand(
             if result.len() > MAX_VALUE.max(template.text.len()) {
                 return Err(too_long(template));
             }
-            rest = &inside[end + 1..];
         } else {
             result.push('$');
             rest = after;

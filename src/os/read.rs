@@ -192,14 +192,17 @@ fn whole(path: &Path, most: usize) -> Result<Vec<u8>, ReadError> {
     if bytes.len() > most { Err(ReadError::TooLarge(most)) } else { Ok(bytes) }
 }
 
-/// Named pipes that were read, by device and inode, with their content.
-static PIPES: Mutex<BTreeMap<(u64, u64), Vec<u8>>> = Mutex::new(BTreeMap::new());
+/// Named pipes that were read, with their content.
+static PIPES: Mutex<BTreeMap<PipeKey, Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+/// Device, inode and time of creation: a file system gives the inode of a removed pipe to a new one.
+type PipeKey = (u64, u64, Option<std::time::SystemTime>);
 
 fn piped(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     // Held while it is read: two readers would get a part each.
     let mut known = PIPES.lock().unwrap_or_else(PoisonError::into_inner);
     let meta = std::fs::metadata(path)?;
-    let key = (meta.dev(), meta.ino());
+    let key = (meta.dev(), meta.ino(), meta.created().ok());
     if let Some(bytes) = known.get(&key) {
         return Ok(bytes.clone());
     }

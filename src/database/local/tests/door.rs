@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::super::{cluster, server, state};
 use super::bed::{Bed, connect, number, system, until, wanted};
 use crate::database::Provider;
-use crate::os::fs;
+use crate::os::{fs, net};
 
 #[tokio::test]
 async fn a_stranger_on_the_servers_port_receives_nothing() {
@@ -21,9 +21,12 @@ async fn a_stranger_on_the_servers_port_receives_nothing() {
     let found = server::running(&data).unwrap();
     kill(Pid::from_raw(found.pid.cast_signed()), Signal::SIGKILL).unwrap();
     until("the kill", || server::running(&data).is_none()).await;
-    let stranger = TcpListener::bind(("127.0.0.1", found.port.unwrap())).unwrap();
+    // The processes that the server started hold its port for a moment longer.
+    let port = found.port.unwrap();
+    until("the port", || net::is_free(port)).await;
+    let stranger = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let branch = local.find("dev-main").await.unwrap().unwrap();
-    assert!(!branch.url.contains(&format!(":{}/", found.port.unwrap())), "{}", branch.url);
+    assert!(!branch.url.contains(&format!(":{port}/")), "{}", branch.url);
     assert_eq!(number(&connect(&branch).await, "SELECT 1::bigint").await, 1);
     stranger.set_nonblocking(true).unwrap();
     while let Ok((mut probe, _)) = stranger.accept() {
