@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -192,17 +192,17 @@ fn whole(path: &Path, most: usize) -> Result<Vec<u8>, ReadError> {
     if bytes.len() > most { Err(ReadError::TooLarge(most)) } else { Ok(bytes) }
 }
 
-/// Named pipes that were read, with their content.
-static PIPES: Mutex<BTreeMap<PipeKey, Vec<u8>>> = Mutex::new(BTreeMap::new());
+/// Path, inode and time of birth: the number of an inode is used again for a later pipe.
+type PipeId = (PathBuf, u64, Option<SystemTime>);
 
-/// Device, inode and time of creation: a file system gives the inode of a removed pipe to a new one.
-type PipeKey = (u64, u64, Option<std::time::SystemTime>);
+/// Named pipes that were read, with their content.
+static PIPES: Mutex<BTreeMap<PipeId, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 fn piped(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     // Held while it is read: two readers would get a part each.
     let mut known = PIPES.lock().unwrap_or_else(PoisonError::into_inner);
     let meta = std::fs::metadata(path)?;
-    let key = (meta.dev(), meta.ino(), meta.created().ok());
+    let key = (path.to_path_buf(), meta.ino(), meta.created().ok());
     if let Some(bytes) = known.get(&key) {
         return Ok(bytes.clone());
     }

@@ -204,7 +204,7 @@ fn a_time_limit_is_kept_while_an_old_stack_is_stopping_and_nothing_begins_later(
     running.expect_line(r"\| got INT");
     let ask = |args: &[&str]| sandbox.devrun(&[args, &["--timeout", "1", "--json"]].concat());
     let error = soon(|| refusal(ask(&["up", "-d"]), "timed-out", 88));
-    assert!(error["cause"].as_str().unwrap().ends_with("is still stopping: web"), "{error:#}");
+    assert!(error["cause"].as_str().unwrap().ends_with("is stopping: web"), "{error:#}");
     for args in [&["wait"][..], &["wait", "web"], &["restart", "web"]] {
         soon(|| refusal(ask(args), "not-running", 88));
     }

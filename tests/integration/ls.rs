@@ -222,13 +222,14 @@ fn pretend(sandbox: &Sandbox, number: usize, meeting: Option<Arc<Meeting>>) -> (
     let worktree = sandbox.path().join(format!("w{number:03}"));
     let state = worktree.join(".git/devrun");
     let runtime = sandbox.runtime().join("devrun-worktree");
-    let socket: PathBuf = runtime.join(format!("t{number}.sock"));
-    std::fs::create_dir_all(&runtime).unwrap();
+    let tag = devrun::supervisor::sweep::worktree_tag(&worktree);
+    let socket: PathBuf = runtime.join(format!("{tag}.sock"));
+    devrun::os::fs::make_own_dir(&runtime).unwrap();
     let record = json!({ "version": 1, "pid": std::process::id(), "started": 1, "worktree": worktree,
         "ports": { "web": 3000 + number }, "socket": socket });
     sandbox.write(&state.join("run.json"), &record.to_string());
     let entry = json!({ "version": 1, "worktree": worktree, "state": state, "repo": "r", "branch": "b" });
-    sandbox.write(&runtime.join(format!("t{number}.stack")), &entry.to_string());
+    sandbox.write(&runtime.join(format!("{tag}.stack")), &entry.to_string());
     let lock = File::create(state.join("lock")).unwrap();
     lock.lock().unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
@@ -269,7 +270,8 @@ fn a_hundred_are_asked_side_by_side_and_some_that_hang_hold_up_none() {
     });
     drop(held);
     for number in 0..100 {
-        std::fs::remove_file(sandbox.runtime().join(format!("devrun-worktree/t{number}.sock"))).unwrap();
+        let tag = devrun::supervisor::sweep::worktree_tag(&sandbox.path().join(format!("w{number:03}")));
+        std::fs::remove_file(sandbox.runtime().join(format!("devrun-worktree/{tag}.sock"))).unwrap();
     }
 }
 
