@@ -9,6 +9,7 @@ pub mod contract;
 pub mod facts;
 pub mod parts;
 pub mod shape;
+pub mod yaml;
 
 use std::path::Path;
 
