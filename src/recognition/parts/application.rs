@@ -92,7 +92,8 @@ fn rank(author: &Author) -> usize {
         Author::Shell => 3,
         Author::Dockerfile => 4,
         Author::Compose(_) => 5,
-        Author::Document => 6,
+        Author::Code => 6,
+        Author::Document => 7,
     }
 }
 
@@ -176,7 +177,7 @@ fn best_object(tree: &Tree<'_>, projects: &[Project], project: &Project) -> Opti
         let root = module::root(tree, &project.folder, &module.file);
         let Some(name) = module::name(&module.file, &root) else { continue };
         for object in &module.applications {
-            let is_factory = object.kind == ApplicationKind::Factory;
+            let is_factory = object.kind == ApplicationKind::Factory && !object.needs_arguments;
             if !is_factory && !is_object(tree, &root, object, &module.file) {
                 continue;
             }

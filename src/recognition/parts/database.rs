@@ -1,4 +1,4 @@
-//! Whether a repository reads a Postgres URL or its pieces, whatever tool makes its schema.
+//! Decides whether a repository reads a Postgres URL or its pieces.
 
 use super::node::Package;
 use super::python::Project;

@@ -15,7 +15,7 @@ pub fn part(tree: &Tree<'_>, projects: &[Project], base: u16) -> Option<Part> {
         name: "backend".into(),
         kind: Kind::Backend,
         sources: vec![directory.clone()],
-        run: "python manage.py runserver 127.0.0.1:$PORT".into(),
+        run: "python manage.py runserver $DEVRUN_HOST:$PORT".into(),
         port: PartPort::Binds(base),
         ready: Some("log: Starting development server".into()),
         usual_ports: vec![8000],

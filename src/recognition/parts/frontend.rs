@@ -234,7 +234,7 @@ fn usual_ports(tree: &Tree<'_>, frontend: &Frontend<'_>) -> Vec<u16> {
     }
     let services = tree.facts.services.iter().filter(|service| builds(service, folder));
     ports.extend(services.flat_map(|service| &service.ports).flat_map(|(host, inner)| [*host, *inner]));
-    // What a container publishes says nothing about the server that a person starts by hand.
+    // A container publishes other ports than the server that a person starts by hand.
     if frontend.port.is_none() {
         ports.push(frontend.server.port);
     }

@@ -22,7 +22,7 @@ pub struct Server {
 
 const PORT: &[&str] = &["--port", "-p"];
 const HOST: &[&str] = &["--port", "-p", "--host", "--hostname", "-H", "--strictPort", "--open"];
-const LOOPBACK: &str = "--port $PORT --host 127.0.0.1";
+const LOOPBACK: &str = "--port $PORT --host $DEVRUN_HOST";
 
 const fn server(
     name: &'static str,
@@ -35,9 +35,9 @@ const fn server(
 
 /// Known servers. Sources are their own command lines (`next dev --help`, `vite --help` and so on).
 const SERVERS: &[Server] = &[
-    Server { words: "--port $PORT", ..server("Next.js", "next", &["dev", ""], 3000) },
+    Server { words: "--hostname $DEVRUN_HOST --port $PORT", ..server("Next.js", "next", &["dev", ""], 3000) },
     Server {
-        words: "--port $PORT --strictPort --host 127.0.0.1",
+        words: "--port $PORT --strictPort --host $DEVRUN_HOST",
         ..server("Vite", "vite", &["dev", "serve", ""], 5173)
     },
     server("Nuxt", "nuxt", &["dev", ""], 3000),
@@ -54,13 +54,13 @@ const SERVERS: &[Server] = &[
     Server {
         options: PORT,
         words: "",
-        lead: "BROWSER=none HOST=127.0.0.1 ",
+        lead: "BROWSER=none HOST=$DEVRUN_HOST ",
         ..server("Create React App", "react-scripts", &["start"], 3000)
     },
     Server {
         options: PORT,
         words: "",
-        lead: "BROWSER=none HOST=127.0.0.1 ",
+        lead: "BROWSER=none HOST=$DEVRUN_HOST ",
         ..server("Create React App", "craco", &["start"], 3000)
     },
     server("Vue CLI", "vue-cli-service", &["serve"], 8080),
@@ -121,7 +121,7 @@ impl Server {
         format!("{}{}", self.lead, words.join(" "))
     }
 
-    /// True for a server that shows pages in a browser without being told so.
+    /// True for a server that needs an option to show pages in a browser.
     pub fn needs_web(&self) -> bool {
         self.program == "expo"
     }

@@ -37,6 +37,7 @@ impl Repo {
             kind: kind.clone(),
             includes: Vec::new(),
             hides_schema: false,
+            needs_arguments: false,
         };
         let import = |text: &&str| {
             let (module, names) = text.split_once(':').unwrap_or((text, ""));
@@ -85,7 +86,7 @@ impl Repo {
         self
     }
 
-    /// What is found when every program is available.
+    /// The parts when every program is available.
     fn parts(&self) -> Parts {
         find(self.root.path(), &self.facts, &|_| true)
     }

@@ -31,7 +31,7 @@ const ASIDE: &[&str] = &[
 
 /// A worktree and its facts. Texts are read once.
 pub struct Tree<'a> {
-    /// What was read from it.
+    /// Facts that were read from it.
     pub facts: &'a Facts,
     root: &'a Path,
     files: BTreeSet<&'a Path>,
@@ -66,7 +66,7 @@ impl<'a> Tree<'a> {
         self.facts.files.iter().filter(move |file| is_python(file) && !is_aside(file))
     }
 
-    /// What was read of the Python module `file`.
+    /// The facts of the Python module `file`.
     pub fn module(&self, file: &Path) -> Option<&'a Module> {
         self.facts.modules.iter().find(|module| module.file == file)
     }

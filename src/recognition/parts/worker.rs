@@ -20,7 +20,7 @@ const NO_WORKER: &[&str] =
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
     tool: &'static str,
-    /// What makes it another worker than the others: tool, subcommand, module.
+    /// Distinguishes it from the other workers: tool, subcommand, module.
     key: String,
     name: String,
     directory: PathBuf,

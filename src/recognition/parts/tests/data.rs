@@ -92,7 +92,7 @@ fn drizzle_migrates_with_a_journal_and_pushes_without() {
 #[test]
 fn django_migrates_and_serves_by_manage_py() {
     let repo = Repo::new(&[("requirements.txt", "Django>=5\npsycopg\n"), ("manage.py", "")]);
-    assert_eq!(repo.part("backend").run, "python manage.py runserver 127.0.0.1:$PORT");
+    assert_eq!(repo.part("backend").run, "python manage.py runserver $DEVRUN_HOST:$PORT");
     assert_eq!(repo.parts().migrations.unwrap().run, "python manage.py migrate --noinput");
     assert_eq!(repo.parts().python.as_deref(), Some(Path::new("")));
 }

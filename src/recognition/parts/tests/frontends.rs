@@ -16,22 +16,22 @@ fn run(script: &str, packages: &str) -> String {
 #[test]
 fn every_known_server_is_started_on_its_port_with_the_repository_s_own_words() {
     for (script, wanted) in [
-        ("next dev --turbopack -p 3001", "next dev --turbopack --port $PORT"),
-        ("next", "next dev --port $PORT"),
-        ("vite", "vite --port $PORT --strictPort --host 127.0.0.1"),
-        ("vite dev --port=3000 --host", "vite dev --port $PORT --strictPort --host 127.0.0.1"),
-        ("nuxt dev", "nuxt dev --port $PORT --host 127.0.0.1"),
-        ("astro dev", "astro dev --port $PORT --host 127.0.0.1"),
-        ("remix vite:dev", "remix vite:dev --port $PORT --host 127.0.0.1"),
-        ("react-router dev", "react-router dev --port $PORT --host 127.0.0.1"),
-        ("ng serve --open", "NG_CLI_ANALYTICS=false ng serve --port $PORT --host 127.0.0.1"),
+        ("next dev --turbopack -p 3001", "next dev --turbopack --hostname $DEVRUN_HOST --port $PORT"),
+        ("next", "next dev --hostname $DEVRUN_HOST --port $PORT"),
+        ("vite", "vite --port $PORT --strictPort --host $DEVRUN_HOST"),
+        ("vite dev --port=3000 --host", "vite dev --port $PORT --strictPort --host $DEVRUN_HOST"),
+        ("nuxt dev", "nuxt dev --port $PORT --host $DEVRUN_HOST"),
+        ("astro dev", "astro dev --port $PORT --host $DEVRUN_HOST"),
+        ("remix vite:dev", "remix vite:dev --port $PORT --host $DEVRUN_HOST"),
+        ("react-router dev", "react-router dev --port $PORT --host $DEVRUN_HOST"),
+        ("ng serve --open", "NG_CLI_ANALYTICS=false ng serve --port $PORT --host $DEVRUN_HOST"),
         ("expo start --web", "expo start --web --port $PORT"),
-        ("react-scripts start", "BROWSER=none HOST=127.0.0.1 react-scripts start"),
-        ("NODE_ENV=x cross-env A=b next dev", "NODE_ENV=x cross-env A=b next dev --port $PORT"),
-        ("dotenv -e ../.env -- next dev", "next dev --port $PORT"),
-        ("prisma generate && next dev", "prisma generate && next dev --port $PORT"),
-        ("docker compose up -d && vite", "vite --port $PORT --strictPort --host 127.0.0.1"),
-        ("concurrently \"tsc -w\" \"vite\"", "vite --port $PORT --strictPort --host 127.0.0.1"),
+        ("react-scripts start", "BROWSER=none HOST=$DEVRUN_HOST react-scripts start"),
+        ("NODE_ENV=x cross-env A=b next dev", "NODE_ENV=x cross-env A=b next dev --hostname $DEVRUN_HOST --port $PORT"),
+        ("dotenv -e ../.env -- next dev", "next dev --hostname $DEVRUN_HOST --port $PORT"),
+        ("prisma generate && next dev", "prisma generate && next dev --hostname $DEVRUN_HOST --port $PORT"),
+        ("docker compose up -d && vite", "vite --port $PORT --strictPort --host $DEVRUN_HOST"),
+        ("concurrently \"tsc -w\" \"vite\"", "vite --port $PORT --strictPort --host $DEVRUN_HOST"),
     ] {
         assert_eq!(run(script, ""), wanted, "{script}");
     }
@@ -41,7 +41,7 @@ fn every_known_server_is_started_on_its_port_with_the_repository_s_own_words() {
 fn a_script_that_starts_another_script_is_followed() {
     let json = r#"{ "scripts": { "dev": "npm run start:web", "start:web": "vite --port 4000" } }"#;
     let part = Repo::new(&[("package.json", json)]).part("frontend");
-    assert_eq!(part.run, "vite --port $PORT --strictPort --host 127.0.0.1");
+    assert_eq!(part.run, "vite --port $PORT --strictPort --host $DEVRUN_HOST");
     assert_eq!(part.usual_ports, [4000]);
     let circle = r#"{ "scripts": { "dev": "npm run start", "start": "npm run dev" } }"#;
     assert!(Repo::new(&[("package.json", circle)]).parts().processes.is_empty());
@@ -67,10 +67,10 @@ fn what_builds_tests_or_serves_a_library_is_no_frontend() {
 #[test]
 fn next_without_a_known_script_is_started_by_its_own_server_or_as_usual() {
     let next = r#""next": "16""#;
-    assert_eq!(run("turbo dev", next), "next dev --port $PORT");
+    assert_eq!(run("turbo dev", next), "next dev --hostname $DEVRUN_HOST --port $PORT");
     assert_eq!(run("node server.js", next), "node server.js");
     let bare = r#"{ "dependencies": { "next": "16" } }"#;
-    assert_eq!(Repo::new(&[("frontend/package.json", bare)]).part("frontend").run, "next dev --port $PORT");
+    assert_eq!(Repo::new(&[("frontend/package.json", bare)]).part("frontend").run, "next dev --hostname $DEVRUN_HOST --port $PORT");
 }
 
 #[test]
