@@ -82,11 +82,14 @@ fn dependencies(out: &mut String, parts: &Parts) -> Result {
     Ok(())
 }
 
+/// The scheme of a URL that wants no other form.
+const PLAIN: &str = "postgresql";
+
 /// The scheme of a binding that is the branch database's URL and nothing else.
 fn scheme(binding: &Binding) -> Option<&str> {
     let inner = binding.value.strip_prefix("${database.url")?.strip_suffix('}')?;
     let is_url = binding.process.is_none() && binding.reason == Reason::DatabaseUrl;
-    let scheme = if inner.is_empty() { "postgresql" } else { inner.strip_prefix(':')? };
+    let scheme = if inner.is_empty() { PLAIN } else { inner.strip_prefix(':')? };
     (is_url && !scheme.contains(['$', '{', '}'])).then_some(scheme)
 }
 
@@ -107,6 +110,15 @@ fn database(out: &mut String, parts: &Parts, urls: &[&Binding]) -> Result {
     }
     if urls.is_empty() {
         return Ok(());
+    }
+    if urls.iter().all(|binding| scheme(binding) == Some(PLAIN)) {
+        let names: Vec<&str> = urls.iter().map(|binding| binding.name.as_str()).collect();
+        return writeln!(
+            out,
+            "  url_env: [{}]{}",
+            names.join(", "),
+            comment(urls.first().map(|binding| &binding.at))
+        );
     }
     writeln!(out, "  url_env:")?;
     for binding in urls {
