@@ -58,7 +58,15 @@ pub fn find(place: Place<'_>) -> Found {
         })
     });
     contract.bindings.extend(usual_address(&parts, &contract));
+    contract.bindings.retain(|binding| is_readable(&binding.value));
+    contract.redirects.clear();
     Found { facts, parts, contract }
+}
+
+/// True for values whose names this version's configuration knows; the others are dropped until it does.
+fn is_readable(value: &str) -> bool {
+    let names = value.split("${").skip(1).map(|rest| rest.split('}').next().unwrap_or_default());
+    names.into_iter().all(|name| name.starts_with("ports.") || name == "database.url")
 }
 
 /// The largest file whose text a rule may ask for.

@@ -27,7 +27,10 @@ fn every_known_server_is_started_on_its_port_with_the_repository_s_own_words() {
         ("ng serve --open", "NG_CLI_ANALYTICS=false ng serve --port $PORT --host $DEVRUN_HOST"),
         ("expo start --web", "expo start --web --port $PORT"),
         ("react-scripts start", "BROWSER=none HOST=$DEVRUN_HOST react-scripts start"),
-        ("NODE_ENV=x cross-env A=b next dev", "NODE_ENV=x cross-env A=b next dev --hostname $DEVRUN_HOST --port $PORT"),
+        (
+            "NODE_ENV=x cross-env A=b next dev",
+            "NODE_ENV=x cross-env A=b next dev --hostname $DEVRUN_HOST --port $PORT",
+        ),
         ("dotenv -e ../.env -- next dev", "next dev --hostname $DEVRUN_HOST --port $PORT"),
         ("prisma generate && next dev", "prisma generate && next dev --hostname $DEVRUN_HOST --port $PORT"),
         ("docker compose up -d && vite", "vite --port $PORT --strictPort --host $DEVRUN_HOST"),
@@ -70,7 +73,10 @@ fn next_without_a_known_script_is_started_by_its_own_server_or_as_usual() {
     assert_eq!(run("turbo dev", next), "next dev --hostname $DEVRUN_HOST --port $PORT");
     assert_eq!(run("node server.js", next), "node server.js");
     let bare = r#"{ "dependencies": { "next": "16" } }"#;
-    assert_eq!(Repo::new(&[("frontend/package.json", bare)]).part("frontend").run, "next dev --hostname $DEVRUN_HOST --port $PORT");
+    assert_eq!(
+        Repo::new(&[("frontend/package.json", bare)]).part("frontend").run,
+        "next dev --hostname $DEVRUN_HOST --port $PORT"
+    );
 }
 
 #[test]
