@@ -10,7 +10,7 @@ pub mod facts;
 pub mod parts;
 pub mod yaml;
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::config::Recognised;
@@ -20,16 +20,16 @@ use facts::{Facts, Spot};
 use parts::{Kind, Parts};
 
 /// Where recognition looks.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+#[derive(Clone, Debug)]
+pub struct Place {
     /// Top of the worktree.
-    pub root: &'a Path,
+    pub root: PathBuf,
     /// The main worktree, whose env files stand in for missing ones.
-    pub main_root: Option<&'a Path>,
+    pub main_root: Option<PathBuf>,
     /// The worktree's own state folder, where facts of unchanged files are kept between runs.
-    pub state: Option<&'a Path>,
+    pub state: Option<PathBuf>,
     /// PATH, for the servers that devrun can run beside the product.
-    pub path: Option<&'a OsStr>,
+    pub path: Option<OsString>,
 }
 
 /// The result of each step.
@@ -44,19 +44,14 @@ pub struct Found {
 }
 
 /// Reads the worktree and concludes its parts and their variables.
-pub fn find(place: Place<'_>) -> Found {
-    let facts = facts::read(place.root, place.main_root, place.state);
+pub fn find(place: &Place) -> Found {
+    let facts = facts::read(&place.root, place.main_root.as_deref(), place.state.as_deref());
     let available = |program: &str| {
-        which::which_in_global(program, place.path).is_ok_and(|mut found| found.next().is_some())
+        which::which_in_global(program, place.path.as_ref()).is_ok_and(|mut found| found.next().is_some())
     };
-    let parts = parts::find(place.root, &facts, &available);
-    let mut contract = contract::bind(&facts, &parts, &|file| {
-        crate::os::fs::open_regular(&place.root.join(file)).ok().and_then(|file| {
-            let mut text = String::new();
-            std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_SOURCE), &mut text).ok()?;
-            Some(text)
-        })
-    });
+    let parts = parts::find(&place.root, &facts, &available);
+    let source = |file: &Path| parts::tree::text_inside(&place.root, file);
+    let mut contract = contract::bind(&facts, &parts, &source);
     contract.bindings.extend(usual_address(&parts, &contract));
     contract.bindings.retain(|binding| is_readable(&binding.value));
     contract.redirects.clear();
@@ -69,11 +64,8 @@ fn is_readable(value: &str) -> bool {
     names.into_iter().all(|name| name.starts_with("ports.") || name == "database.url")
 }
 
-/// The largest file whose text a rule may ask for.
-const MAX_SOURCE: u64 = 256 << 10;
-
 /// Returns what the files of the worktree say about how it runs.
-pub fn recognise(place: Place<'_>) -> Recognised {
+pub fn recognise(place: &Place) -> Recognised {
     let Found { facts, parts, contract } = find(place);
     Recognised {
         yaml: yaml::text(&parts, &contract, &facts.tenants),

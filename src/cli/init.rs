@@ -26,7 +26,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
     if args.facts {
-        let found = recognition::find(prepare::place(ctx, &worktree));
+        let found = recognition::find(&prepare::place(ctx, &worktree));
         return super::printed(if as_json {
             console.print_json(&facts::object(&found))
         } else {
@@ -66,7 +66,7 @@ struct Draft {
 
 /// A Procfile is named where nothing else was recognised, as it runs when there is no devrun.yaml.
 fn draft(ctx: &Context, worktree: &Worktree) -> Draft {
-    let recognised = recognise(prepare::place(ctx, worktree));
+    let recognised = recognise(&prepare::place(ctx, worktree));
     if recognised.yaml.is_empty() {
         return match [PROCFILE_DEV, PROCFILE].into_iter().find(|name| worktree.path.join(name).is_file()) {
             Some(name) => Draft {

@@ -14,15 +14,15 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     root
 }
 
-fn place(root: &Path) -> Place<'_> {
-    Place { root, main_root: None, state: None, path: None }
+fn place(root: &Path) -> Place {
+    Place { root: root.into(), main_root: None, state: None, path: None }
 }
 
 fn yaml(files: &[(&str, &str)]) -> String {
     let root = tree(files);
-    let recognised = recognise(place(root.path()));
+    let recognised = recognise(&place(root.path()));
     if !recognised.yaml.is_empty() {
-        config::load(root.path(), None, &|| recognise(place(root.path()))).unwrap();
+        config::load(root.path(), None, &|| recognise(&place(root.path()))).unwrap();
     }
     recognised.yaml
 }
@@ -70,7 +70,7 @@ fn the_reference_shape_is_written_down_as_a_person_would() {
     "#);
     let root = tree(&files);
     assert_eq!(
-        recognise(place(root.path())).remarks,
+        recognise(&place(root.path())).remarks,
         ["Next.js in frontend", "FastAPI in backend (app.main:app)", "Alembic in backend"]
     );
 }
@@ -169,7 +169,7 @@ fn what_only_looks_like_fastapi_is_not() {
 #[test]
 fn a_manifest_without_an_application_is_said_where_nothing_else_is_found_too() {
     let root = tree(&[("requirements.txt", "fastapi\n"), ("main.py", "x = 1\n")]);
-    let error = config::load(root.path(), None, &|| recognise(place(root.path()))).unwrap_err();
+    let error = config::load(root.path(), None, &|| recognise(&place(root.path()))).unwrap_err();
     let why = crate::error::Explain::why(&error).unwrap();
     assert!(why.contains("requirements.txt:1: requirements.txt names fastapi"), "{why}");
 }

@@ -2,15 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::os::fs::open_regular;
+use crate::os::read::{self, Limit};
 use crate::recognition::facts::{Facts, Module, Spot};
 
 /// The largest file whose text is read.
-const MAX_BYTES: u64 = 256 << 10;
+const MAX_BYTES: usize = 256 << 10;
 
 /// Folders whose code is not the product.
 const ASIDE: &[&str] = &[
@@ -74,7 +73,7 @@ impl<'a> Tree<'a> {
     /// The text of a file; nothing when it is large, no text or gone.
     pub fn text(&self, file: &Path) -> Option<Rc<str>> {
         let mut texts = self.texts.borrow_mut();
-        texts.entry(file.into()).or_insert_with(|| read(&self.root.join(file)).map(Rc::from)).clone()
+        texts.entry(file.into()).or_insert_with(|| text_inside(self.root, file).map(Rc::from)).clone()
     }
 
     /// The first line of `file` that holds `word`, as a whole word.
@@ -102,11 +101,10 @@ impl<'a> Tree<'a> {
     }
 }
 
-fn read(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    let file = open_regular(path).ok()?;
-    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text).ok()?;
-    (u64::try_from(read).ok()? <= MAX_BYTES).then_some(text)
+/// The text of a file that lies in the worktree; a link that leads out of it counts as gone.
+pub fn text_inside(root: &Path, file: &Path) -> Option<String> {
+    let bytes = read::inside(&[root], &root.join(file), Limit { bytes: MAX_BYTES, ..Limit::SMALL }).ok()?;
+    String::from_utf8(bytes).ok()
 }
 
 /// The folder of a file; empty for the top.
