@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Recognised;
 use crate::config::model::Notice;
-use contract::{Binding, Contract, Reason};
+use contract::{Binding, Contract, Reason, RemarkKind};
 use facts::{Facts, Spot};
 use parts::{Kind, Parts};
 
@@ -53,15 +53,18 @@ pub fn find(place: &Place) -> Found {
     let source = |file: &Path| parts::tree::text_inside(&place.root, file);
     let mut contract = contract::bind(&facts, &parts, &source);
     contract.bindings.extend(usual_address(&parts, &contract));
-    contract.bindings.retain(|binding| is_readable(&binding.value));
-    contract.redirects.clear();
+    without_redirects(&mut contract);
     Found { facts, parts, contract }
 }
 
-/// True for values whose names this version's configuration knows; the others are dropped until it does.
-fn is_readable(value: &str) -> bool {
-    let names = value.split("${").skip(1).map(|rest| rest.split('}').next().unwrap_or_default());
-    names.into_iter().all(|name| name.starts_with("ports.") || name == "database.url")
+/// Takes out redirections, for which the configuration has no key yet, and says so where the contract promises one.
+fn without_redirects(contract: &mut Contract) {
+    contract.redirects.clear();
+    for remark in contract.remarks.iter_mut().filter(|remark| remark.kind == RemarkKind::Redirected) {
+        remark.kind = RemarkKind::FixedAddress;
+        remark.text =
+            remark.text.replace("connections of Node to it are redirected to", "it does not lead to");
+    }
 }
 
 /// Returns what the files of the worktree say about how it runs.

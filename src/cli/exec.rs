@@ -45,8 +45,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> 
     // From here on nobody is left to write it.
     console.flush();
     if let Some((_databases, stops)) = server {
-        let cmd =
-            Cmd::new(resolved).args(&args.command[1..]).directory(&ctx.cwd).only_env(&vars);
+        let cmd = Cmd::new(resolved).args(&args.command[1..]).directory(&ctx.cwd).only_env(&vars);
         let not_run = |error: &dyn std::fmt::Display| failed(program, &error.to_string(), 126);
         return super::attend::attend(&cmd, stops, &not_run).await;
     }
