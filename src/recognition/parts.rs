@@ -183,8 +183,13 @@ pub fn find(root: &Path, facts: &Facts, available: &dyn Fn(&str) -> bool) -> Par
         parts.left_out.extend(worker::silent(&tree, &projects, &workers));
         parts.processes.extend(workers);
     }
-    let extra = procfile::parts(&facts.commands, &parts.processes, parts.migrations.as_ref(), &mut taken);
-    parts.processes.extend(extra);
+    // A Procfile without packages and database is read by the configuration itself, as foreman reads it.
+    let is_bare =
+        parts.processes.is_empty() && parts.python.is_none() && parts.node.is_none() && !parts.wants_database;
+    if !is_bare {
+        let extra = procfile::parts(&facts.commands, &parts.processes, parts.migrations.as_ref(), &mut taken);
+        parts.processes.extend(extra);
+    }
     parts.left_out.extend(silent(&tree, &projects, &served));
     parts.left_out.extend(beside.iter().map(|served| another(served)));
     if parts.processes.is_empty() {

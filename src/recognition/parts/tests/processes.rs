@@ -135,3 +135,11 @@ fn a_procfile_of_another_shape_has_its_packages_prepared() {
     assert_eq!(names(&parts), ["web"]);
     assert!(parts.python.is_some() && parts.node.is_some());
 }
+
+#[test]
+fn a_procfile_without_packages_and_database_is_left_to_the_configuration() {
+    let parts = Repo::new(&[("Procfile", "web: ./serve")])
+        .command("Procfile", Author::Procfile("web".into()), None, "./serve")
+        .parts();
+    assert_eq!(parts, Parts::default());
+}
