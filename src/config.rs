@@ -16,6 +16,7 @@ pub mod needs;
 pub mod node;
 pub mod process;
 pub mod procfile;
+pub mod programs;
 pub mod resolve;
 pub mod schema;
 pub mod source;

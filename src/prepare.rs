@@ -22,8 +22,9 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::branch::{masked, stop_abandoned_servers, stop_unused_server};
 pub use self::databases::{Databases, client_program, migrate};
-pub use self::ground::{Ground, locate};
+pub use self::ground::{Ground, locate, place};
 pub use self::preview::{Preview, look, preview};
+use crate::config::model::Notice;
 use crate::context::Context;
 use crate::error::Report;
 use crate::plan::{Need, Plan};
@@ -56,6 +57,8 @@ pub struct Work {
     pub gates: UnboundedReceiver<Result<Need, Report>>,
     /// The end of it all.
     pub prepared: Prepared,
+    /// Facts about what was recognised that a person should know once everything is ready.
+    pub notices: Vec<Notice>,
     /// The steps; they are given up when this is dropped.
     pub tasks: Tasks,
 }
@@ -139,7 +142,8 @@ pub async fn start(
         }
     };
     let plan = Arc::new(ground.plan(ctx, branch.as_ref())?);
+    let notices = ground.config.provenance.notices.clone();
     let (done, prepared) = oneshot::channel();
     tasks.spawn(steps::finish(ctx.clone(), ground, plan.clone(), branch, progress, done));
-    Ok(Work { plan, open, gates, prepared, tasks })
+    Ok(Work { plan, open, gates, prepared, notices, tasks })
 }

@@ -229,6 +229,9 @@ pub(super) struct Init {
     /// Print it instead of writing devrun.yaml.
     #[arg(long)]
     pub(super) print: bool,
+    /// Print everything that was found in the repository, with its sources, and the questions that it leaves open.
+    #[arg(long, conflicts_with = "print")]
+    pub(super) facts: bool,
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! `devrun exec -- COMMAND`: one command in the stack's environment, in place of devrun itself. Where the local database server
 //! is down, devrun starts it and stays until the command ends.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 
 use super::args;
+use crate::config::programs;
 use crate::context::Context;
 use crate::error::{Code, Exit, Fault, Report};
 use crate::os::cmd::Cmd;
@@ -26,8 +28,14 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> 
         server = Some((Databases::open(ctx).await?, stops));
         preview = prepare::preview(ctx).await?;
     }
+    let mut vars = preview.plan.env.vars;
     let program = &args.command[0];
-    let path = preview.plan.env.vars.get(OsStr::new("PATH"));
+    let worktree = vars.get(OsStr::new("DEVRUN_WORKTREE")).map(PathBuf::from).unwrap_or_default();
+    let path = vars.get(OsStr::new("PATH")).map(OsString::as_os_str);
+    if let Some(path) = programs::search_path(&worktree, &ctx.cwd, path) {
+        vars.insert("PATH".into(), path);
+    }
+    let path = vars.get(OsStr::new("PATH"));
     if path.is_some_and(|path| is_nowhere(program, path)) {
         return Err(failed(program, "there is no such command on PATH", 127)
             .with_fault(Fault::Environment)
@@ -37,8 +45,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> 
     // From here on nobody is left to write it.
     console.flush();
     if let Some((_databases, stops)) = server {
-        let cmd =
-            Cmd::new(resolved).args(&args.command[1..]).directory(&ctx.cwd).only_env(&preview.plan.env.vars);
+        let cmd = Cmd::new(resolved).args(&args.command[1..]).directory(&ctx.cwd).only_env(&vars);
         let not_run = |error: &dyn std::fmt::Display| failed(program, &error.to_string(), 126);
         return super::attend::attend(&cmd, stops, &not_run).await;
     }
@@ -46,7 +53,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> 
         .args(&args.command[1..])
         .current_dir(&ctx.cwd)
         .env_clear()
-        .envs(&preview.plan.env.vars)
+        .envs(&vars)
         .exec();
     let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
     Err(failed(program, &error.to_string(), status))

@@ -1,5 +1,7 @@
 //! `devrun init`: writes down what runs here without a file, as a devrun.yaml to go on from.
 
+mod facts;
+
 use std::path::Path;
 
 use serde_json::json;
@@ -11,9 +13,10 @@ use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::os::fs;
 use crate::prepare;
-use crate::recognition::recognise;
+use crate::recognition::{self, recognise};
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
+use crate::worktree::Worktree;
 
 pub(super) async fn run(
     ctx: &Context,
@@ -22,7 +25,15 @@ pub(super) async fn run(
     as_json: bool,
 ) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
-    let Draft { text, recognised } = draft(&worktree.path);
+    if args.facts {
+        let found = recognition::find(&prepare::place(ctx, &worktree));
+        return super::printed(if as_json {
+            console.print_json(&facts::object(&found))
+        } else {
+            console.print(&facts::text(&found))
+        });
+    }
+    let Draft { text, recognised } = draft(ctx, &worktree);
     if args.print {
         return super::printed(console.print(&text));
     }
@@ -54,10 +65,10 @@ struct Draft {
 }
 
 /// A Procfile is named where nothing else was recognised, as it runs when there is no devrun.yaml.
-fn draft(root: &Path) -> Draft {
-    let recognised = recognise(root);
+fn draft(ctx: &Context, worktree: &Worktree) -> Draft {
+    let recognised = recognise(&prepare::place(ctx, worktree));
     if recognised.yaml.is_empty() {
-        return match [PROCFILE_DEV, PROCFILE].into_iter().find(|name| root.join(name).is_file()) {
+        return match [PROCFILE_DEV, PROCFILE].into_iter().find(|name| worktree.path.join(name).is_file()) {
             Some(name) => Draft {
                 text: format!("procfile: {name}\nenv_files: [.env]\n"),
                 recognised: vec![name.into()],

@@ -15,7 +15,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
 }
 
 fn object(preview: &Preview) -> Value {
-    let Preview { plan, source, warnings, .. } = preview;
+    let Preview { plan, source, warnings, notices, .. } = preview;
     let urls: Map<_, _> = plan.urls.iter().map(|(name, url)| (name.clone(), json!(url))).collect();
     let environment: Map<_, _> = plan
         .env
@@ -43,6 +43,7 @@ fn object(preview: &Preview) -> Value {
         "processes": plan.processes.iter().map(process).collect::<Vec<_>>(),
         "source": source,
         "warnings": warnings,
+        "notices": notices.iter().map(|notice| json!({ "text": notice.text, "fix": notice.fix })).collect::<Vec<_>>(),
     })
 }
 
@@ -90,7 +91,7 @@ fn probe(probe: &Probe) -> String {
 }
 
 fn table(preview: &Preview) -> String {
-    let Preview { plan, source, warnings, .. } = preview;
+    let Preview { plan, source, warnings, notices, .. } = preview;
     let mut rows = vec![
         ("Project".to_string(), format!("{} ({source})", plan.project)),
         ("Worktree".into(), plan.worktree.path.to_string_lossy().into_owned()),
@@ -103,7 +104,10 @@ fn table(preview: &Preview) -> String {
     }));
     rows.extend(plan.processes.iter().map(|process| (process.name.clone(), describe(plan, process))));
     rows.extend(warnings.iter().map(|warning| ("warning".to_string(), warning.clone())));
-    super::columns(&rows)
+    rows.extend(notices.iter().map(|notice| ("notice".to_string(), notice.text.clone())));
+    let fixes =
+        notices.iter().filter_map(|notice| Some(format!("\n{}\n{}", notice.text, notice.fix.as_ref()?)));
+    [super::columns(&rows)].into_iter().chain(fixes).collect()
 }
 
 fn describe(plan: &Plan, process: &Process) -> String {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args;
+use crate::config::model::Notice;
 use crate::context::{Context, Dirs};
 use crate::control::client::Client;
 use crate::control::desk::Desk;
@@ -218,7 +219,7 @@ impl Run<'_> {
         orders: Orders,
         stops: &mut Stops,
     ) -> Outcome {
-        let Work { plan, open, gates, prepared, tasks } = work;
+        let Work { plan, open, gates, prepared, notices, tasks } = work;
         let own = plan.processes.iter().flat_map(|process| &process.env);
         let own = own.map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
         let all = plan.env.vars.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
@@ -242,7 +243,7 @@ impl Run<'_> {
             }),
         };
         let strict = self.args.strict_isolation.unwrap_or_else(|| is_ci(ctx));
-        let announce = announce(ctx, self.desk, strict, plan, prepared, when_up);
+        let announce = announce(ctx, self.desk, strict, plan, prepared, notices, when_up);
         tokio::pin!(announce);
         let running = run::run(setup, open, gates, orders, stops);
         tokio::pin!(running);
@@ -262,6 +263,7 @@ async fn announce(
     strict: bool,
     plan: Arc<Plan>,
     prepared: prepare::Prepared,
+    notices: Vec<Notice>,
     when_up: tokio::sync::oneshot::Receiver<()>,
 ) {
     let (up, migrated) = tokio::join!(when_up, prepared);
@@ -279,6 +281,9 @@ async fn announce(
                 ctx.events.warn(finding.text());
             }
             ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() });
+            for notice in notices {
+                ctx.events.warn(notice.text);
+            }
         }
         // The run ends for a reason that is told elsewhere.
         _ => std::future::pending().await,

@@ -177,7 +177,8 @@ impl Scope {
         self.variable(name).is_some_and(|value| !value.is_empty())
     }
 
-    fn variable(&self, name: &str) -> Option<&str> {
+    /// The value of `name` in the environment, when it is text.
+    pub fn variable(&self, name: &str) -> Option<&str> {
         self.env.get(std::ffi::OsStr::new(name)).and_then(|value| value.to_str())
     }
 }

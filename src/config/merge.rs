@@ -75,6 +75,9 @@ fn forget_variables(recognised: &mut Node, own: &[String]) {
         && let Some(Value::Map(names)) = child(database, "url_env").map(|node| &mut node.value)
     {
         keep(names);
+        if names.is_empty() {
+            forget(database, &["url_env"]);
+        }
     }
 }
 

@@ -28,6 +28,16 @@ const NODE_TOOLS: &[&str] = &[
     "storybook",
     "tailwindcss",
     "esbuild",
+    "angular",
+    "drizzle-kit",
+    "gatsby",
+    "prisma",
+    "react-router",
+    "react-scripts",
+    "rsbuild",
+    "svelte-kit",
+    "vinxi",
+    "vue-cli-service",
 ];
 const PYTHON_TOOLS: &[&str] = &[
     "uvicorn",
@@ -72,13 +82,30 @@ const DATABASE_CLIENTS: &[&str] = &[
 /// What a process that runs `run` needs, out of what is `configured`. `has_client` tells whether the package.json of its
 /// folder names a database client.
 pub fn infer(run: &Run, configured: &BTreeSet<Need>, has_client: bool) -> BTreeSet<Need> {
-    let wanted: &[Need] = match program(run).as_deref() {
-        Some(name) if NODE_TOOLS.contains(&name) && !has_client => &[Need::Node],
+    let wanted = commands(run).into_iter().flat_map(|words| match program(&words) {
+        Some(name) if NODE_TOOLS.contains(&name) && !has_client => &[Need::Node][..],
         Some(name) if NODE_TOOLS.contains(&name) => &[Need::Node, Need::Database],
         Some(name) if PYTHON_TOOLS.contains(&name) || is_python(name) => &[Need::Python, Need::Database],
         _ => &Need::ALL,
-    };
-    wanted.iter().copied().filter(|need| configured.contains(need)).collect()
+    });
+    wanted.copied().filter(|need| configured.contains(need)).collect()
+}
+
+/// The commands that a shell runs one after the other, each as its words; one without words for anything else.
+fn commands(run: &Run) -> Vec<Vec<&str>> {
+    match run {
+        Run::Argv(argv) => vec![argv.iter().map(String::as_str).collect()],
+        Run::Shell(text) => {
+            let parts: Vec<&str> = text.split("&&").flat_map(|part| part.split([';', '\n'])).collect();
+            let simple = |part: &&str| !part.contains(['&', '|', '`', '(', '"', '\'']) || parts.len() == 1;
+            if !parts.iter().all(simple) || (parts.len() == 1 && text.contains(['&', '|', '`', '('])) {
+                return vec![Vec::new()];
+            }
+            let words = parts.iter().map(|part| part.split_whitespace().collect::<Vec<_>>());
+            let words: Vec<Vec<&str>> = words.filter(|words| !words.is_empty()).collect();
+            if words.is_empty() { vec![Vec::new()] } else { words }
+        }
+    }
 }
 
 /// True when a package.json names a package that talks to a database.
@@ -89,16 +116,10 @@ pub fn names_database_client(package_json: &serde_json::Value) -> bool {
     })
 }
 
-/// The name of the program a command starts with: `VAR=x exec node_modules/.bin/next dev` starts `next`. `None` for
-/// anything a shell makes more of than one command.
-fn program(run: &Run) -> Option<String> {
-    let words: Vec<&str> = match run {
-        Run::Argv(argv) => argv.iter().map(String::as_str).collect(),
-        Run::Shell(text) if text.contains(['&', '|', ';', '`', '(', '\n']) => return None,
-        Run::Shell(text) => text.split_whitespace().collect(),
-    };
-    let first = words.into_iter().find(|word| !(is_assignment(word) || matches!(*word, "exec" | "env")))?;
-    Path::new(first).file_name()?.to_str().map(Into::into)
+/// The name of the program a command starts with: `VAR=x exec node_modules/.bin/next dev` starts `next`.
+fn program<'a>(words: &[&'a str]) -> Option<&'a str> {
+    let first = words.iter().find(|word| !(is_assignment(word) || matches!(**word, "exec" | "env")))?;
+    Path::new(*first).file_name()?.to_str()
 }
 
 fn is_assignment(word: &str) -> bool {
@@ -141,9 +162,17 @@ mod tests {
 
     #[test]
     fn anything_else_waits_for_everything() {
-        for command in ["make dev", "sleep 1 && next dev", "./run.sh", "pythonic"] {
+        for command in ["make dev", "sleep 1 && next dev", "./run.sh", "pythonic", "next dev & uvicorn a:b"] {
             assert_eq!(needs(command, false), ["node", "python", "database"], "{command}");
         }
+    }
+
+    #[test]
+    fn commands_in_a_row_wait_for_what_each_of_them_waits_for() {
+        let both = "PYTHONPATH=. python seed.py && alembic upgrade head";
+        assert_eq!(needs(both, false), ["python", "database"]);
+        assert_eq!(needs("prisma generate; next dev", false), ["node"]);
+        assert_eq!(needs("alembic upgrade head && next dev", false), ["node", "python", "database"]);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The last step: a checked configuration and known names become the values a plan is made of.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::config::error::ConfigError;
 use crate::config::interpolate::{Scope, Template};
 use crate::config::model::{self, Config, Probe, Provider};
+use crate::config::programs;
 use crate::config::values::variable_stem;
 use crate::os::net;
 use crate::plan::{self, PortUse};
@@ -94,6 +96,12 @@ fn one(process: &model::Process, root: &Path, scope: &Scope) -> Result<plan::Pro
         env.insert("LISTEN_FDS".into(), "1".into());
         env.insert("LISTEN_FDNAMES".into(), name.clone());
     }
+    let directory =
+        if process.directory == Path::new(".") { root.into() } else { root.join(&process.directory) };
+    let path = programs::search_path(root, &directory, scope.variable("PATH").map(OsStr::new));
+    if let Some(path) = path.and_then(|path| path.into_string().ok()) {
+        env.insert("PATH".into(), path);
+    }
     let inner = scope.clone().with_variables(&env);
     for (name, template) in process.env.iter().filter(|(_, template)| !template.is_to_come(&inner)) {
         env.insert(name.clone(), template.render(&inner)?);
@@ -102,11 +110,7 @@ fn one(process: &model::Process, root: &Path, scope: &Scope) -> Result<plan::Pro
     Ok(plan::Process {
         name: process.name.clone(),
         run: process.run.clone(),
-        directory: if process.directory == Path::new(".") {
-            root.into()
-        } else {
-            root.join(&process.directory)
-        },
+        directory,
         env,
         port,
         depends_on: process.depends_on.clone(),

@@ -1,7 +1,7 @@
 //! The branch database of a worktree: which provider, which name, made when missing, its schema in step.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::ground::Address;
 use super::{Entrust, Ground, Progress, neon};
 use crate::config::model::Provider as Choice;
-use crate::config::{needs, resolve};
+use crate::config::{needs, programs, resolve};
 use crate::context::Context;
 use crate::database::local::{Local, LocalRequest};
 use crate::database::migrate::{self, MigrateRequest, Migrated};
@@ -297,11 +297,16 @@ pub(super) async fn migrate(
     // The tag of this run, by which the next one finds what a killed one left; processes get tags of their own.
     let tag = ctx.env.get_key_value(OsStr::new("DEVRUN_RUN"));
     vars.extend(tag.map(|(name, value)| (name.clone(), value.clone())));
+    let directory = ground.folder(&migrate.directory);
+    let path = vars.get(OsStr::new("PATH")).map(OsString::as_os_str);
+    if let Some(path) = programs::search_path(&ground.worktree.path, &directory, path) {
+        vars.insert("PATH".into(), path);
+    }
     let request = MigrateRequest {
         branch,
         name: branch.name.clone(),
         command: migrate.run.clone(),
-        directory: ground.folder(&migrate.directory),
+        directory,
         inputs: migrate.inputs.clone(),
         env: vars,
         limit: MIGRATION,

@@ -57,7 +57,7 @@ pub(super) async fn lease(ctx: &Context, worktree: Worktree, options: &Options) 
 
 /// The same for verbs that only look: a lease that exists is taken as it is, whoever is on its ports now.
 pub(super) async fn read(ctx: &Context, worktree: Worktree) -> Result<Ground, Report> {
-    let config = configuration(&worktree).await?;
+    let config = configuration(ctx, &worktree).await?;
     let request = request(&worktree, &config, false);
     let (lease, default) = tokio::join!(ports::look(ctx, &request), default_branch(ctx, &worktree, &config));
     build(ctx, worktree, default?, config, lease?).await
@@ -88,12 +88,23 @@ async fn off_thread<T: Send + 'static>(
     done.unwrap_or_else(|stuck| Err(ConfigError::Unreadable { path, source: stuck.into() }))
 }
 
-async fn configuration(worktree: &Worktree) -> Result<Config, ConfigError> {
-    off_thread(worktree, |root, main| config::load(root, main, &|| recognition::recognise(root))).await
+async fn configuration(ctx: &Context, worktree: &Worktree) -> Result<Config, ConfigError> {
+    let place = place(ctx, worktree);
+    off_thread(worktree, move |root, main| config::load(root, main, &|| recognition::recognise(&place))).await
+}
+
+/// Where recognition looks for what the repository says about itself.
+pub fn place(ctx: &Context, worktree: &Worktree) -> recognition::Place {
+    recognition::Place {
+        root: worktree.path.clone(),
+        main_root: main_root(worktree).filter(|main| *main != worktree.path).map(Path::to_path_buf),
+        state: Some(worktree.state.clone()),
+        path: ctx.env.get(OsStr::new("PATH")).cloned(),
+    }
 }
 
 async fn load(ctx: &Context, worktree: &Worktree) -> Result<Config, Report> {
-    let config = configuration(worktree).await?;
+    let config = configuration(ctx, worktree).await?;
     if !config.provenance.recognised.is_empty() {
         ctx.events.note(config.provenance.summary());
     }

@@ -3,6 +3,7 @@
 use super::Ground;
 use super::branch::{self, Choosing, masked};
 use super::ground::{self, Address};
+use crate::config::model::Notice;
 use crate::context::Context;
 use crate::database::local::Local;
 use crate::database::neon::Neon;
@@ -20,6 +21,8 @@ pub struct Preview {
     pub server_is_down: bool,
     /// What should be looked at one day.
     pub warnings: Vec<String>,
+    /// Facts about what was recognised that a person should know.
+    pub notices: Vec<Notice>,
 }
 
 /// Worktree, configuration and ports, without a run in mind.
@@ -60,5 +63,11 @@ pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
         known.as_ref().map(|(name, url, unpooled)| Address { name, url, unpooled: unpooled.as_deref() });
     let plan = ground.planned(ctx, address, shown)?;
     let provenance = &ground.config.provenance;
-    Ok(Preview { plan, source: provenance.summary(), server_is_down, warnings: provenance.warnings.clone() })
+    Ok(Preview {
+        plan,
+        source: provenance.summary(),
+        server_is_down,
+        warnings: provenance.warnings.clone(),
+        notices: provenance.notices.clone(),
+    })
 }

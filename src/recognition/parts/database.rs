@@ -1,0 +1,57 @@
+//! Decides whether a repository reads a Postgres URL or its pieces.
+
+use super::node::Package;
+use super::python::Project;
+use super::tree::{Tree, is_aside};
+
+/// Packages that speak to Postgres.
+const DRIVERS: &[&str] = &[
+    "asyncpg",
+    "psycopg",
+    "psycopg2",
+    "psycopg2-binary",
+    "pg8000",
+    "aiopg",
+    "databases",
+    "pg",
+    "postgres",
+    "pg-promise",
+    "@neondatabase/serverless",
+    "@vercel/postgres",
+    "slonik",
+];
+
+/// True for a URL of Postgres, whatever its driver.
+fn is_postgres(value: &str) -> bool {
+    let scheme = value.split("://").next().unwrap_or_default();
+    value.contains("://") && matches!(scheme.split('+').next(), Some("postgres" | "postgresql"))
+}
+
+/// True when a part reads a Postgres URL or pieces of one.
+pub fn is_wanted(tree: &Tree<'_>, projects: &[Project], packages: &[Package]) -> bool {
+    let facts = tree.facts;
+    let reads = |name: &str| {
+        facts.reads.iter().any(|read| {
+            !is_aside(&read.at.file)
+                && (read.name.eq_ignore_ascii_case(name)
+                    || read.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name)))
+        })
+    };
+    let given = facts.values.iter().any(|given| is_postgres(&given.value) && reads(&given.name));
+    let default = facts.reads.iter().any(|read| read.default.as_deref().is_some_and(is_postgres));
+    if given || default {
+        return true;
+    }
+    let driver = projects.iter().any(|project| project.names(DRIVERS))
+        || packages.iter().any(|package| package.names(DRIVERS));
+    let pieces = |name: &str| {
+        let name = name.to_ascii_uppercase();
+        name == "DATABASE_URL"
+            || name.starts_with("POSTGRES_")
+            || matches!(
+                name.as_str(),
+                "DB_HOST" | "DB_URL" | "PGHOST" | "DATABASE_HOST" | "SQLALCHEMY_DATABASE_URI"
+            )
+    };
+    driver && facts.reads.iter().any(|read| pieces(&read.name) && !is_aside(&read.at.file))
+}

@@ -1,0 +1,93 @@
+//! Node packages: their scripts, their dependencies, and the folder that holds their lock file.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::tree::{Tree, folder};
+
+const LOCKFILES: &[&str] = &["pnpm-lock.yaml", "package-lock.json", "yarn.lock", "bun.lock", "bun.lockb"];
+
+/// A folder with a package.json.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The package.json.
+    pub manifest: PathBuf,
+    /// Its name, when it has one.
+    pub name: Option<String>,
+    /// Scripts in their order.
+    pub scripts: Vec<(String, String)>,
+    /// Packages that it depends on.
+    pub packages: BTreeSet<String>,
+    /// The location of its Prisma schema, when it says one.
+    pub schema: Option<String>,
+    /// True when it says which folders are packages of a workspace.
+    pub has_workspaces: bool,
+}
+
+impl Package {
+    /// True when it depends on one of these packages.
+    pub fn names(&self, packages: &[&str]) -> bool {
+        packages.iter().any(|name| self.packages.contains(*name))
+    }
+
+    /// The command of a script.
+    pub fn script(&self, name: &str) -> Option<&str> {
+        self.scripts.iter().find(|(other, _)| other == name).map(|(_, command)| command.as_str())
+    }
+}
+
+/// The packages, nearest the top first. A package.json that cannot be read is left out.
+pub fn packages(tree: &Tree<'_>) -> Vec<Package> {
+    let read = |manifest: &PathBuf| {
+        let json: Value = serde_json::from_str(tree.text(manifest)?.trim_start_matches('\u{feff}')).ok()?;
+        let keys = |section: &str| json[section].as_object().into_iter().flat_map(|map| map.keys().cloned());
+        let scripts = json["scripts"].as_object().into_iter().flatten();
+        Some(Package {
+            folder: folder(manifest),
+            manifest: manifest.clone(),
+            name: json["name"].as_str().map(Into::into),
+            scripts: scripts
+                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.into())))
+                .collect(),
+            packages: keys("dependencies")
+                .chain(keys("devDependencies"))
+                .chain(keys("optionalDependencies"))
+                .collect(),
+            schema: json["prisma"]["schema"].as_str().map(Into::into),
+            has_workspaces: !json["workspaces"].is_null(),
+        })
+    };
+    tree.named("package.json").filter_map(read).collect()
+}
+
+/// The folder whose lock file covers `package`: its own, else a workspace's above it.
+pub fn install_folder(tree: &Tree<'_>, packages: &[Package], package: &Path) -> PathBuf {
+    if let Some((folder, _)) = tree.nearest_with(package, LOCKFILES) {
+        return folder;
+    }
+    let is_workspace = |folder: &Path| {
+        tree.has(&folder.join("pnpm-workspace.yaml"))
+            || packages.iter().any(|other| other.folder == folder && other.has_workspaces)
+    };
+    package.ancestors().find(|folder| is_workspace(folder)).unwrap_or(package).into()
+}
+
+/// The folders of the workspace packages that `package` depends on, directly or by others.
+pub fn sources(packages: &[Package], package: &Package) -> Vec<PathBuf> {
+    let mut found = vec![package.folder.clone()];
+    let mut open = vec![package];
+    while let Some(next) = open.pop() {
+        for other in packages {
+            let wanted = other.name.as_ref().is_some_and(|name| next.packages.contains(name));
+            if wanted && !found.contains(&other.folder) {
+                found.push(other.folder.clone());
+                open.push(other);
+            }
+        }
+    }
+    found
+}
