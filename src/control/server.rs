@@ -68,7 +68,8 @@ async fn route(request: Request<Incoming>, desk: &Desk) -> Result<Answer, Report
         (&Method::GET, "/events") => Ok(events(desk)),
         (&Method::POST, "/wait") => {
             let ask = read(request).await?;
-            Ok(json(StatusCode::OK, &desk.wait(&ask.names, limit(&ask)).await?))
+            desk.wait(&ask.names, limit(&ask)).await?;
+            Ok(json(StatusCode::OK, &desk.audited().await))
         }
         (&Method::POST, "/start") => order(request, desk, Order::Start).await,
         (&Method::POST, "/stop") => order(request, desk, Order::Stop).await,
@@ -111,7 +112,8 @@ fn attach(mut request: Request<Incoming>, desk: &Desk) -> Result<Answer, Report>
 
 async fn order(request: Request<Incoming>, desk: &Desk, order: Order) -> Result<Answer, Report> {
     let ask = read(request).await?;
-    Ok(json(StatusCode::OK, &desk.order(order, &ask.names, limit(&ask)).await?))
+    desk.order(order, &ask.names, limit(&ask)).await?;
+    Ok(json(StatusCode::OK, &desk.audited().await))
 }
 
 fn limit(ask: &Ask) -> Duration {

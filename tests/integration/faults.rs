@@ -284,9 +284,9 @@ fn a_configuration_that_cannot_be_read() {
     let main = sandbox.repo();
     std::fs::create_dir(main.join("devrun.yaml")).unwrap();
     insta::assert_snapshot!(failed(&sandbox, &main, 80), @r#"
-    error: cannot read ~/repo/devrun.yaml: is a directory [config-invalid]
+    error: cannot read ~/repo/devrun.yaml: it is a folder [config-invalid]
       fault: the configuration, neither the code nor the environment
-      fix: check owner, mode and encoding (UTF-8) of ~/repo/devrun.yaml
+      fix: put a file in the place of ~/repo/devrun.yaml
     "#);
 }
 

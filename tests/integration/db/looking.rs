@@ -57,7 +57,7 @@ fn migrate_makes_and_migrates_and_the_others_tell_what_there_is() {
         ("origin", "copy"),
         ("parent", "dev-main"),
         ("git_branch", "x"),
-        ("migrations", "up-to-date"),
+        ("migrations", "empty"),
         ("server", "stopped"),
     ] {
         assert_eq!(status[key], value, "{key}: {status:#}");

@@ -29,7 +29,7 @@ fn round(count: usize, with_main: bool) {
         assert_eq!(ended.code, Some(0), "{ended}");
         assert!(!ended.stderr.contains("connection"), "{ended}");
     }
-    assert!(states.iter().all(|state| state == "up-to-date"), "{states:?}");
+    assert!(states.iter().all(|state| state == "empty"), "{states:?}");
     assert!(runs.values().all(|count| *count == 1), "{runs:?}");
 }
 

@@ -78,7 +78,7 @@ fn down_with_nothing_running_says_so() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "Nothing runs in this worktree.\n"), "{ended}");
     let json = sandbox.devrun(&["down", "--json"]).run();
     let answer: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!(answer, serde_json::json!({ "stopped": false, "leftovers": 0 }));
+    assert_eq!(answer, serde_json::json!({ "stopped": false, "leftovers": 0, "killed": [] }));
 }
 
 #[test]
