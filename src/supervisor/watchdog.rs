@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::sweep::{self, Shared};
 
 /// How long a run may take to end beyond the grace periods of its processes.
-pub const MARGIN: Duration = Duration::from_secs(10);
+pub const MARGIN: Duration = Duration::from_secs(30);
 /// How long killing what is below may take.
 const SWEEP: Duration = Duration::from_secs(10);
 

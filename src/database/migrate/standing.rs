@@ -50,11 +50,13 @@ pub async fn standing(
     let client = reach(branch, None, CONNECT).await?;
     let markers = marker::read(&client).await?;
     let own = markers.iter().any(|marker| marker.branch == branch.id);
-    Ok(match fingerprint {
+    let marked = match fingerprint {
         _ if !own => Standing::Unmigrated,
-        _ if effect::is_empty(&client).await? => Standing::Empty,
         None => Standing::Migrated,
         Some(fingerprint) if judge(&markers, branch, &fingerprint) == Verdict::InStep => Standing::UpToDate,
         Some(_) => Standing::Pending,
-    })
+    };
+    // A command that succeeded and left nothing has changed another database, or none.
+    let is_empty = marked == Standing::UpToDate && effect::is_empty(&client).await?;
+    Ok(if is_empty { Standing::Empty } else { marked })
 }
