@@ -24,6 +24,7 @@ use crate::ui::console::Console;
 const LOOK: Duration = Duration::from_secs(90);
 
 /// The report of a devrun that cannot listen for signals.
+#[expect(clippy::needless_pass_by_value, reason = "called by map_err")]
 pub(super) fn deaf(error: std::io::Error) -> Report {
     Report::bug(format!("cannot listen for signals: {error}"))
 }

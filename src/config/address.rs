@@ -1,6 +1,6 @@
 //! A Postgres URL in the forms that programs take: another scheme, more query parameters, or its parts.
 //!
-//! Pure. The URL that a provider gives begins with `postgresql://`; SQLAlchemy, Prisma and others want their own form.
+//! Pure. The URL that a provider gives begins with `postgresql://`; `SQLAlchemy`, Prisma and others want their own form.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -55,7 +55,7 @@ impl Form {
     }
 
     /// `url` in this form. Parameters of libpq that asyncpg does not take are translated when the scheme names it:
-    /// SQLAlchemy hands each one to asyncpg, which refuses `sslmode` and `channel_binding`.
+    /// `SQLAlchemy` hands each one to asyncpg, which refuses `sslmode` and `channel_binding`.
     pub fn apply(&self, url: &str) -> String {
         let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
         let scheme = self.scheme.as_deref().unwrap_or(scheme);

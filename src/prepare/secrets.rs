@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_file_of_something_else_is_left_alone_and_not_shown() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE), "s3cret").unwrap();
+        crate::os::fs::replace(&dir.path().join(FILE), b"s3cret", 0o600).unwrap();
         let error = ensure(dir.path(), &names(["A"])).unwrap_err();
         assert!(!error.to_string().contains("s3cret"), "{error}");
         assert!(error.fix().unwrap().contains("move "));

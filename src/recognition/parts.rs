@@ -191,7 +191,7 @@ pub fn find(root: &Path, facts: &Facts, available: &dyn Fn(&str) -> bool) -> Par
         parts.processes.extend(extra);
     }
     parts.left_out.extend(silent(&tree, &projects, &served));
-    parts.left_out.extend(beside.iter().map(|served| another(served)));
+    parts.left_out.extend(beside.iter().map(another));
     if parts.processes.is_empty() {
         return Parts { left_out: parts.left_out, ..Parts::default() };
     }

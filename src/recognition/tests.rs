@@ -75,6 +75,9 @@ fn the_reference_shape_is_written_down_as_a_person_would() {
     );
 }
 
+/// Files of a repository, the expected command, and the expected folder.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
 #[test]
 fn applications_are_found_as_the_repository_names_them() {
     let object = "from fastapi import FastAPI\n\napp = FastAPI()\n";
@@ -91,7 +94,7 @@ fn applications_are_found_as_the_repository_names_them() {
         makefile("uvicorn --factory app.main:create_app"),
         makefile("uvicorn shop.infrastructure.api.main:app"),
     );
-    let cases: [(&[(&str, &str)], &str, &str); 8] = [
+    let cases: [Case<'_>; 8] = [
         (&[("requirements.txt", requirements), ("api/index.py", object)], "uvicorn api.index:app ", "."),
         (
             &[

@@ -64,10 +64,11 @@ impl Door {
                 Ok(stream) => shake_hands(&config, stream).await,
                 // A server that an older devrun started has none.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(passing)?;
+                    let stream =
+                        TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| passing(&error))?;
                     shake_hands(&config, stream).await
                 }
-                Err(error) => Err(passing(error)),
+                Err(error) => Err(passing(&error)),
             }
         };
         tokio::time::timeout(LIMIT, attempt)
@@ -109,7 +110,7 @@ fn socket_path(folder: &File, data: &Path, port: u16) -> PathBuf {
     base.join(format!(".s.PGSQL.{port}"))
 }
 
-fn passing(error: io::Error) -> Refusal {
+fn passing(error: &io::Error) -> Refusal {
     if error.kind() == io::ErrorKind::PermissionDenied {
         Refusal::Password(error.to_string())
     } else {

@@ -130,17 +130,15 @@ pub(super) fn repository_id(shared: &Path, clusters: &Path) -> Result<String, Lo
     let path = shared.join(ID_FILE);
     for _ in 0..3 {
         match fs::read(&path)? {
-            Some(bytes) => match parse_id(&bytes) {
-                Some(id) => return Ok(id),
-                None => {
-                    let id = remembered(shared, clusters).ok_or_else(|| LocalError::Identity {
-                        path: path.clone(),
-                        clusters: clusters.into(),
-                    })?;
-                    write_id(shared, &id)?;
+            Some(bytes) => {
+                if let Some(id) = parse_id(&bytes) {
                     return Ok(id);
                 }
-            },
+                let id = remembered(shared, clusters)
+                    .ok_or_else(|| LocalError::Identity { path: path.clone(), clusters: clusters.into() })?;
+                write_id(shared, &id)?;
+                return Ok(id);
+            }
             None => publish_first(shared, &path)?,
         }
     }

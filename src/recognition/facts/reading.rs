@@ -272,7 +272,7 @@ mod tests {
         ]);
         let state = tempfile::tempdir().unwrap();
         // Facts of a file that changed just now are not kept.
-        let later = SystemTime::now() + Duration::from_secs(60);
+        let later = SystemTime::now() + Duration::from_mins(1);
         let names = || {
             let facts = read_at(root.path(), None, Some(state.path()), &Limits::default(), later);
             facts

@@ -118,7 +118,7 @@ fn started(tree: &Tree<'_>, projects: &[Project], command: &Command, simple: &Si
     let (place, target) = match simple.program.as_str() {
         "uvicorn" | "hypercorn" | "granian" | "gunicorn" => {
             let words = simple.args.iter().filter(|word| !word.starts_with('-'));
-            let mut target = words.filter_map(|word| Target::parse(word)).next()?;
+            let mut target = words.clone().find_map(|word| Target::parse(word))?;
             target.factory |= simple.has("--factory");
             let inner = simple.option(&["--app-dir", "--chdir"]).map(|inner| hint.join(inner));
             let place = module::find(tree, &target.module, inner.as_deref().unwrap_or(hint))?;
@@ -151,7 +151,7 @@ fn fastapi_cli(
     simple: &Simple,
 ) -> Option<(Place, Target)> {
     let given = simple.args.iter().skip_while(|word| !matches!(word.as_str(), "dev" | "run")).nth(1);
-    let given = given.filter(|word| word.ends_with(".py"));
+    let given = given.filter(|word| Path::new(word).extension().is_some_and(|extension| extension == "py"));
     let file = match given {
         Some(file) => hint.join(file.trim_start_matches("./")),
         None => FASTAPI_CLI.iter().map(|name| hint.join(name)).find(|file| tree.has(file))?,

@@ -41,20 +41,12 @@ pub fn part(tree: &Tree<'_>, served: &Served, name: &str, index: u16) -> Part {
     if served.target.factory {
         run.push_str(" --factory");
     }
-    run.push_str(&format!(" {target}"));
-    if let Some(inner) = app_dir {
-        run.push_str(&format!(" --app-dir {}", quoted(inner)));
-    }
-    run.push_str(" --reload");
-    for folder in reload_dirs(tree, &directory) {
-        run.push_str(&format!(" --reload-dir {folder}"));
-    }
-    run.push_str(&format!(" --fd ${}_FD", crate::config::values::variable_stem(name)));
-    let mut sources = vec![served.project.clone()];
-    if !directory.starts_with(&served.project) {
-        // The import root is above the project: the application's own folder is all that is certainly its code.
-        sources = vec![served.project.clone()];
-    }
+    let app_dir = app_dir.map(|inner| format!(" --app-dir {}", quoted(inner))).unwrap_or_default();
+    let watched: Vec<String> =
+        reload_dirs(tree, &directory).iter().map(|folder| format!(" --reload-dir {folder}")).collect();
+    let descriptor = format!(" --fd ${}_FD", crate::config::values::variable_stem(name));
+    run = [&run, " ", &target, &app_dir, " --reload", &watched.concat(), &descriptor].concat();
+    let sources = vec![served.project.clone()];
     Part {
         name: name.into(),
         kind: Kind::Backend,
@@ -72,7 +64,7 @@ pub fn part(tree: &Tree<'_>, served: &Served, name: &str, index: u16) -> Part {
 
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
-    shlex::try_quote(&text).map_or_else(|_| text.to_string(), |quoted| quoted.into_owned())
+    shlex::try_quote(&text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned)
 }
 
 /// The port is open before the application runs, so it says nothing. `/healthz` answers when there is such a route,

@@ -151,7 +151,9 @@ fn drizzle(tree: &Tree<'_>, package: &Package) -> Option<Migrations> {
         ("drizzle-kit migrate", vec![format!("{out}/*.sql")])
     } else {
         let schema = word(&SCHEMA).unwrap_or_else(|| "**/schema.ts".into());
-        let inner = if tree.has_folder(&package.folder.join(&schema)) && !schema.ends_with(".ts") {
+        let inner = if tree.has_folder(&package.folder.join(&schema))
+            && Path::new(&schema).extension().is_none_or(|extension| extension != "ts")
+        {
             format!("{schema}/**/*.ts")
         } else {
             schema

@@ -37,8 +37,9 @@ pub fn name(file: &Path, root: &Path) -> Option<String> {
     if parts.last().is_some_and(|last| last == "__init__") {
         parts.pop();
     }
-    let fine = !parts.is_empty() && parts.iter().all(|part| crate::config::values::is_variable_name(part));
-    fine.then(|| parts.join("."))
+    let is_importable =
+        !parts.is_empty() && parts.iter().all(|part| crate::config::values::is_variable_name(part));
+    is_importable.then(|| parts.join("."))
 }
 
 /// The folder that the imports of `file` are relative to: the one from which most of its own absolute imports are found;

@@ -89,7 +89,7 @@ fn is_manifest(file: &Path) -> bool {
 fn manifest(tree: &Tree<'_>, file: &Path) -> Option<BTreeSet<String>> {
     let text = tree.text(file)?;
     let name = file.file_name()?.to_str()?;
-    if !name.ends_with(".txt") {
+    if Path::new(name).extension().is_none_or(|extension| extension != "txt") {
         return Some(of_toml(&text.parse().ok()?));
     }
     Some(text.lines().filter_map(requirement).collect())

@@ -133,5 +133,5 @@ pub fn shell(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.into();
     }
-    shlex::try_quote(word).map_or_else(|_| word.into(), |quoted| quoted.into_owned())
+    shlex::try_quote(word).map_or_else(|_| word.into(), std::borrow::Cow::into_owned)
 }

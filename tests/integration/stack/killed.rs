@@ -37,13 +37,13 @@ const MOMENTS: [Moment; 12] = [
     moment(
         "pnpm is fetched",
         Victims::Both,
-        &["cache/devrun-worktree/tools", "repo/node_modules"],
+        &["cache/devrun-worktree/checked-tools", "repo/node_modules"],
         " pnpm@12",
     ),
     moment(
         "uv is fetched",
         Victims::Supervisor,
-        &["cache/devrun-worktree/tools", "repo/backend/.venv"],
+        &["cache/devrun-worktree/checked-tools", "repo/backend/.venv"],
         " uv==",
     ),
     moment("Postgres is fetched", Victims::Both, &[BINARIES], "npm pack "),
