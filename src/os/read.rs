@@ -98,7 +98,7 @@ pub fn file(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     blocking::within(limit.time, move || whole(&path, limit.bytes))?
 }
 
-/// As [`file`]; `None` when it does not exist.
+/// As [`file()`]; `None` when it does not exist.
 pub fn optional(path: &Path, limit: Limit) -> Result<Option<Vec<u8>>, ReadError> {
     match file(path, limit) {
         Err(error) if error.is_missing() => Ok(None),
@@ -106,14 +106,14 @@ pub fn optional(path: &Path, limit: Limit) -> Result<Option<Vec<u8>>, ReadError>
     }
 }
 
-/// As [`file`], and the file must be UTF-8.
+/// As [`file()`], and the file must be UTF-8.
 pub fn text(path: &Path, limit: Limit) -> Result<String, ReadError> {
     let bytes = file(path, limit)?;
     String::from_utf8(bytes)
         .map_err(|_| ReadError::Io(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))
 }
 
-/// As [`file`], and links may lead only to places below one of `roots`.
+/// As [`file()`], and links may lead only to places below one of `roots`.
 pub fn inside(roots: &[&Path], path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     let (path, roots) = (path.to_path_buf(), owned(roots));
     blocking::within(limit.time, move || whole(&resolved(&roots, &path)?, limit.bytes))?
@@ -164,7 +164,7 @@ fn part(path: &Path, bytes: usize, from_end: bool) -> Result<Vec<u8>, ReadError>
     })?
 }
 
-/// Opens `path` as [`file`] does, without a limit on its size.
+/// Opens `path` as [`file()`] does, without a limit on its size.
 pub fn open(path: &Path) -> Result<File, ReadError> {
     let path = path.to_path_buf();
     blocking::within(Limit::SMALL.time, move || opened(&path))?
