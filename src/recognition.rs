@@ -52,7 +52,7 @@ pub fn find(place: &Place) -> Found {
     let parts = parts::find(&place.root, &facts, &available);
     let source = |file: &Path| parts::tree::text_inside(&place.root, file);
     let mut contract = contract::bind(&facts, &parts, &source);
-    contract.bindings.extend(usual_address(&parts, &contract));
+    contract.bindings.extend(usual_address(&facts, &parts));
     without_redirects(&mut contract);
     Found { facts, parts, contract }
 }
@@ -78,17 +78,20 @@ pub fn recognise(place: &Place) -> Recognised {
     }
 }
 
-/// `NEXT_PUBLIC_API_URL`, which devrun gives a Next.js frontend beside a backend, whether or not its code reads it yet.
-fn usual_address(parts: &Parts, contract: &Contract) -> Option<Binding> {
+/// `NEXT_PUBLIC_API_URL`, which devrun gives a Next.js frontend beside a backend whose files never mention it. Where a file
+/// reads it or gives it a value, the contract has decided, and a value of the user stays.
+fn usual_address(facts: &Facts, parts: &Parts) -> Option<Binding> {
     const NAME: &str = "NEXT_PUBLIC_API_URL";
-    let next = parts
-        .processes
-        .iter()
-        .find(|part| part.kind == Kind::Frontend && part.remark.starts_with("Next.js"))?;
+    let is_read = facts.reads.iter().any(|read| read.name == NAME);
+    let is_given = facts.values.iter().any(|given| given.name == NAME);
+    if is_read || is_given {
+        return None;
+    }
+    let is_next = |part: &&parts::Part| part.kind == Kind::Frontend && part.remark.starts_with("Next.js");
+    let next = parts.processes.iter().find(is_next)?;
     let backend = parts.processes.iter().find(|part| part.kind == Kind::Backend)?;
-    let is_bound = contract.bindings.iter().any(|binding| binding.name == NAME);
     let at = next.at.clone().unwrap_or(Spot { file: PathBuf::from("package.json"), line: 1 });
-    (!is_bound).then(|| Binding {
+    Some(Binding {
         name: NAME.into(),
         process: None,
         value: format!("http://localhost:${{ports.{}}}", backend.name),

@@ -30,6 +30,9 @@ const STALE: &[&str] = &[
     "VIRTUAL_ENV",
 ];
 
+/// The variable that drivers and tools read by default.
+const DEFAULT_URL: &str = "DATABASE_URL";
+
 /// What the environment is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
@@ -76,7 +79,12 @@ pub fn compose(inputs: &Inputs<'_>) -> Result<Environment, ConfigError> {
     let sockets: Vec<String> =
         config.ports.keys().map(|port| format!("{}_FD", variable_stem(port))).collect();
     let sockets = sockets.iter().map(String::as_str);
-    for name in STALE.iter().copied().chain(REPOSITORY_VARS).chain(url_env).chain(sockets) {
+    // Drivers and tools read this name by default, so with a branch database it must not lead to another Postgres, also
+    // where `url_env` gives the branch's URL another name.
+    let default_url = vars.get(OsStr::new(DEFAULT_URL)).filter(|value| is_postgres_url(value));
+    let default_url = default_url.and(config.database.as_ref()).map(|_| DEFAULT_URL);
+    for name in STALE.iter().copied().chain(REPOSITORY_VARS).chain(url_env).chain(sockets).chain(default_url)
+    {
         vars.remove(OsStr::new(name));
         origins.remove(name);
     }
@@ -171,6 +179,13 @@ fn computed(config: &Config, scope: &Scope) -> Vec<(String, String)> {
         std::iter::once(("DATABASE_URL_UNPOOLED".to_string(), scope.own(UNPOOLED).map(Into::into)));
     vars.extend(urls.chain(unpooled).chain(own).filter_map(|(name, value)| Some((name, value?))));
     vars
+}
+
+/// True for a URL that a Postgres client accepts, with or without a driver: `postgresql+asyncpg://…`.
+fn is_postgres_url(value: &OsStr) -> bool {
+    let value = value.to_string_lossy();
+    let scheme = value.split_once("://").map(|(scheme, _)| scheme.split('+').next().unwrap_or(scheme));
+    matches!(scheme, Some("postgres" | "postgresql"))
 }
 
 /// What makes tools behave in a pipe, wherever the user has not said otherwise.

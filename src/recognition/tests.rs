@@ -186,3 +186,19 @@ fn a_tenant_url_of_a_document_is_printed_with_this_worktree_s_port() {
         "{text}"
     );
 }
+
+#[test]
+fn an_address_that_the_user_gave_is_never_replaced() {
+    let files = |env: &'static str| {
+        [
+            ("frontend/package.json", NEXT),
+            ("frontend/.env.local", env),
+            ("backend/requirements.txt", "fastapi\n"),
+            ("backend/main.py", APP),
+        ]
+    };
+    let bound = "NEXT_PUBLIC_API_URL: http://localhost:${ports.backend}";
+    assert!(yaml(&files("OTHER=1\n")).contains(bound));
+    let staging = yaml(&files("NEXT_PUBLIC_API_URL=https://staging.example.com\n"));
+    assert!(!staging.contains("NEXT_PUBLIC_API_URL"), "{staging}");
+}

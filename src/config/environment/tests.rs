@@ -263,3 +263,17 @@ fn values_made_of_secrets_are_masked_whatever_their_name() {
         assert_eq!(env.secrets.contains(name), secret, "{name}");
     }
 }
+
+#[test]
+fn another_postgres_never_hides_behind_the_default_name() {
+    let case = |database: &str, url: &str| {
+        let mut case = Case::new(&format!("{database}{BASIC}"));
+        case.inherited = vars([("DATABASE_URL", url)]);
+        case.scope = scope(Some("postgresql://app:x@127.0.0.1:1/dev-b"));
+        case.compose().vars.get(OsStr::new("DATABASE_URL")).cloned()
+    };
+    let own_name = "database: { url_env: [APP_DB] }\n";
+    assert_eq!(case(own_name, "postgresql+asyncpg://u:p@shared/db"), None);
+    assert_eq!(case(own_name, "sqlite:///app.db"), Some("sqlite:///app.db".into()));
+    assert_eq!(case("", "postgres://u:p@shared/db"), Some("postgres://u:p@shared/db".into()));
+}

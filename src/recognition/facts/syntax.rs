@@ -2,8 +2,12 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::path::Path;
 
 use tree_sitter::{Language, Node, Parser, Tree};
+
+use super::Spot;
+use super::file::spot;
 
 /// The grammars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,4 +106,30 @@ pub(super) fn unescape(text: &str) -> String {
         }
     }
     result
+}
+
+/// One parsed file of any language.
+pub(super) struct Parsed<'a> {
+    pub(super) file: &'a Path,
+    pub(super) source: &'a str,
+    /// Every named node, parents before children.
+    pub(super) nodes: Vec<Node<'a>>,
+}
+
+impl<'a> Parsed<'a> {
+    pub(super) fn new(file: &'a Path, source: &'a str, tree: &'a Tree) -> Parsed<'a> {
+        Parsed { file, source, nodes: preorder(tree.root_node()) }
+    }
+
+    pub(super) fn text(&self, node: Node<'_>) -> &'a str {
+        text(node, self.source)
+    }
+
+    pub(super) fn spot(&self, node: Node<'_>) -> Spot {
+        spot(self.file, node.start_position().row)
+    }
+
+    pub(super) fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = Node<'a>> + 's {
+        self.nodes.iter().copied().filter(move |node| node.kind() == kind)
+    }
 }

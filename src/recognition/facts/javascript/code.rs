@@ -1,36 +1,29 @@
 //! One parsed JavaScript file, and what its literals mean.
 
+use std::ops::Deref;
 use std::path::Path;
 
 use tree_sitter::{Node, Tree};
 
-use crate::recognition::facts::file::spot;
-use crate::recognition::facts::syntax::{children, preorder, text, unescape};
-use crate::recognition::facts::{Read, Reader, Spot};
+use crate::recognition::facts::syntax::{Parsed, children, unescape};
+use crate::recognition::facts::{Read, Reader};
 
 /// One parsed file.
 pub(super) struct Code<'a> {
-    pub(super) file: &'a Path,
-    pub(super) source: &'a str,
-    /// Every named node, parents before children.
-    pub(super) nodes: Vec<Node<'a>>,
+    parsed: Parsed<'a>,
+}
+
+impl<'a> Deref for Code<'a> {
+    type Target = Parsed<'a>;
+
+    fn deref(&self) -> &Parsed<'a> {
+        &self.parsed
+    }
 }
 
 impl<'a> Code<'a> {
     pub(super) fn new(file: &'a Path, source: &'a str, tree: &'a Tree) -> Code<'a> {
-        Code { file, source, nodes: preorder(tree.root_node()) }
-    }
-
-    pub(super) fn text(&self, node: Node<'_>) -> &'a str {
-        text(node, self.source)
-    }
-
-    pub(super) fn spot(&self, node: Node<'_>) -> Spot {
-        spot(self.file, node.start_position().row)
-    }
-
-    pub(super) fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = Node<'a>> + 's {
-        self.nodes.iter().copied().filter(move |node| node.kind() == kind)
+        Code { parsed: Parsed::new(file, source, tree) }
     }
 
     /// The text of a string, or of a template without computed parts.

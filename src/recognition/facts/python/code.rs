@@ -1,34 +1,43 @@
 //! One parsed Python file, and what its names and literals mean.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::Path;
 
 use tree_sitter::{Node, Tree};
 
-use crate::recognition::facts::file::spot;
-use crate::recognition::facts::syntax::{children, preorder, text, unescape};
-use crate::recognition::facts::{Import, Spot};
+use crate::recognition::facts::Import;
+use crate::recognition::facts::syntax::{Parsed, children, unescape};
 
 /// How deep a literal or a name is followed.
 const DEPTH: usize = 16;
 
 /// One parsed file.
 pub(super) struct Code<'a> {
-    pub(super) file: &'a Path,
-    pub(super) source: &'a str,
+    parsed: Parsed<'a>,
     pub(super) top: Node<'a>,
-    /// Every named node, parents before children.
-    pub(super) nodes: Vec<Node<'a>>,
     pub(super) imports: Vec<Import>,
     /// Local names and the dotted names that imports gave them.
     names: BTreeMap<String, String>,
 }
 
+impl<'a> Deref for Code<'a> {
+    type Target = Parsed<'a>;
+
+    fn deref(&self) -> &Parsed<'a> {
+        &self.parsed
+    }
+}
+
 impl<'a> Code<'a> {
     pub(super) fn new(file: &'a Path, source: &'a str, tree: &'a Tree) -> Code<'a> {
         let top = tree.root_node();
-        let mut code =
-            Code { file, source, top, nodes: preorder(top), imports: Vec::new(), names: BTreeMap::new() };
+        let mut code = Code {
+            parsed: Parsed::new(file, source, tree),
+            top,
+            imports: Vec::new(),
+            names: BTreeMap::new(),
+        };
         let statements: Vec<Node<'a>> =
             code.of_kind("import_statement").chain(code.of_kind("import_from_statement")).collect();
         for statement in statements {
@@ -66,18 +75,6 @@ impl<'a> Code<'a> {
             }
             self.imports.push(Import { module, names, line: self.spot(statement).line });
         }
-    }
-
-    pub(super) fn text(&self, node: Node<'_>) -> &'a str {
-        text(node, self.source)
-    }
-
-    pub(super) fn spot(&self, node: Node<'_>) -> Spot {
-        spot(self.file, node.start_position().row)
-    }
-
-    pub(super) fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = Node<'a>> + 's {
-        self.nodes.iter().copied().filter(move |node| node.kind() == kind)
     }
 
     /// The text of `a.b.c`, as written; `None` for anything but names and attributes.
