@@ -269,18 +269,21 @@ async fn announce(
     let (up, migrated) = tokio::join!(when_up, prepared);
     match (up, migrated) {
         (Ok(()), Ok(migrated)) => {
-            for finding in preflight::check(&plan).await {
-                ctx.events.warn(finding);
+            if strict {
+                let findings = desk.audit().await;
+                if !findings.is_empty() {
+                    desk.fail(isolation::report(&findings));
+                    return std::future::pending().await;
+                }
             }
-            let findings = desk.audit().await;
-            if strict && !findings.is_empty() {
-                desk.fail(isolation::report(&findings));
-                return std::future::pending().await;
+            // Sent before the remarks are known, because a run may end while they are gathered.
+            ctx.events.send(Event::Ready { plan: plan.clone(), migrated, took: ctx.started.elapsed() });
+            for refusal in preflight::check(&plan).await {
+                ctx.events.warn(refusal);
             }
-            for finding in findings {
+            for finding in desk.audit().await {
                 ctx.events.warn(finding.text());
             }
-            ctx.events.send(Event::Ready { plan, migrated, took: ctx.started.elapsed() });
             for notice in notices {
                 ctx.events.warn(notice.text);
             }

@@ -108,25 +108,31 @@ fn strict_isolation_ends_the_run_and_is_the_default_in_ci() {
 #[test]
 fn a_backend_that_refuses_its_own_page_is_named() {
     let sandbox = Sandbox::new();
-    let first = base();
+    let (_server, port) = stranger(&sandbox);
+    let (first, second) = (base(), base());
     let config = |allowed: &str| {
         format!(
-            "ports: {{ frontend: {first}, backend: {} }}\nprocesses:\n  backend:\n    run: python3 web.py\n    port: backend\n    \
-             env: {{ ALLOWED: \"{allowed}\" }}\n    ready: {{ http: / }}\n  frontend:\n    run: python3 web.py\n    port: frontend\n    \
-             env: {{ NEXT_PUBLIC_API_URL: \"http://localhost:${{ports.backend}}/api\" }}\n    ready: {{ http: / }}\n",
-            base()
+            "ports: {{ frontend: {first}, backend: {second} }}\nprocesses:\n  backend:\n    run: python3 web.py\n    \
+             port: backend\n    env: {{ ALLOWED: \"{allowed}\" }}\n    ready: {{ http: / }}\n  frontend:\n    \
+             run: python3 web.py\n    port: frontend\n    ready: {{ http: / }}\n    \
+             env: {{ NEXT_PUBLIC_API_URL: \"http://localhost:${{ports.backend}}/api\" }}\n  worker:\n    \
+             run: python3 client.py\n    env: {{ TARGET: \"{port}\" }}\n    ready: {{ log: connected }}\n"
         )
     };
-    let main = sandbox.repo_with(&[("devrun.yaml", &config("http://localhost:3000")), ("web.py", WEB)]);
-    let mut up = devrun(&sandbox, &main, &[]).start();
-    up.expect_line(r"backend refuses the page of frontend.*NEXT_PUBLIC_API_URL");
-    up.expect_line(r"Ready in");
-    up.signal_group(nix::sys::signal::Signal::SIGINT);
-    up.wait();
+    let files = [("devrun.yaml", &*config("http://localhost:3000")), ("web.py", WEB), ("client.py", CLIENT)];
+    let main = sandbox.repo_with(&files);
+    let said = || {
+        let mut up = devrun(&sandbox, &main, &[]).start();
+        // The audit comes after the preflight requests.
+        up.expect_line(r"worker is connected to");
+        up.signal_group(nix::sys::signal::Signal::SIGINT);
+        let ended = up.wait();
+        format!("{}{}", ended.stdout, ended.stderr)
+    };
+    let refused = said();
+    assert!(refused.contains("backend refuses the page of frontend"), "{refused}");
+    assert!(refused.contains("NEXT_PUBLIC_API_URL"), "{refused}");
     sandbox.write(&main.join("devrun.yaml"), &config("http://localhost:${ports.frontend}"));
-    let mut up = devrun(&sandbox, &main, &[]).start();
-    up.expect_line(r"Ready in");
-    assert!(!up.stdout().contains("refuses") && !up.stderr().contains("refuses"), "{}", up.stdout());
-    up.signal_group(nix::sys::signal::Signal::SIGINT);
-    up.wait();
+    let allowed = said();
+    assert!(!allowed.contains("refuses"), "{allowed}");
 }

@@ -288,7 +288,7 @@ fn exec_has_the_environment_of_a_process() {
     let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), "env: { A: b }\n"))]);
     sandbox.write(&main.join(".env"), "B=file\n");
     let mut process = environment(&sandbox, &main);
-    for name in ["PORT", "DEVRUN_RUN", "DEVRUN_PROCESS"] {
+    for name in ["PORT", "DEVRUN_HOST", "DEVRUN_RUN", "DEVRUN_PROCESS"] {
         assert!(process.remove(name).is_some(), "{name} belongs to a process alone");
     }
     let ended = fine(devrun(&sandbox, &main, &["exec", "--", "devrun-fixture", "env"]));
@@ -350,8 +350,13 @@ fn exec_ends_as_the_command_does() {
 #[test]
 fn what_devrun_had_to_say_is_said_before_exec_becomes_the_command() {
     let sandbox = Sandbox::new();
-    let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
-    sandbox.write(&main.join(".env"), &"no assignment\n".repeat(5_000));
+    // As many warnings as one file gives.
+    let names: Vec<String> = (0..250).map(|number| format!("env{number}")).collect();
+    let config = format!("{}env_files: [{}]\n", solo(base(), "true"), names.join(", "));
+    let main = sandbox.repo_with(&[("devrun.yaml", &config)]);
+    for name in &names {
+        sandbox.write(&main.join(name), &"no assignment\n".repeat(20));
+    }
     let ended = fine(devrun(&sandbox, &main, &["exec", "devrun-fixture", "err:from the command"]));
     let lines: Vec<&str> = ended.stderr.lines().collect();
     assert_eq!(lines.len(), 5_001);
