@@ -1,14 +1,14 @@
-//! How long the framer takes for a line, without pipes, prefixes and files: `cargo bench --bench framer`.
+//! Measures the time of the framer for a line, without pipes, prefixes and files: `cargo bench --bench framer`.
 
 #![expect(clippy::print_stdout, reason = "what is measured is to be seen")]
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use devrun::supervisor::output::Framer;
+use devrun::testing::supervisor::output::Framer;
 
 const ROUNDS: u32 = 4000;
-/// Lines of 100 bytes in one read, which is as large as a pipe gives.
+/// Number of 100-byte lines in one read of a full pipe.
 const LINES: u32 = 655;
 
 fn main() {

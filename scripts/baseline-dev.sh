@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The script a team writes before it has devrun: what devrun is measured against.
+# A script as teams write it without devrun. The benchmarks compare devrun with it.
 #
 #   baseline-dev.sh [worktree of examples/leadboard, default: here]
 #
 # Needs git, pnpm, uv and psql, and a running Postgres named by PGHOST, PGPORT and PGUSER.
-# stderr gets a line `BASELINE <step> <epoch ms>` at the end of each step, stdout gets
-# `spawned <epoch ms>` when both servers have been started. Ctrl-C stops both.
+# It prints `BASELINE <step> <epoch ms>` on stderr at the end of each step, and `spawned <epoch ms>` on stdout
+# when both servers have been started. Ctrl-C stops both.
 #
-# It is honest to the original, faults included: a busy port is not noticed, a database that exists counts
-# as migrated, and a kill -9 of the script leaves both servers running.
+# It has the usual faults of such scripts: it does not detect a busy port, treats an existing database as
+# migrated, and a kill -9 of the script leaves both servers running.
 set -euo pipefail
 
 export PGHOST="${PGHOST:-127.0.0.1}" PGPORT="${PGPORT:-5432}" PGUSER="${PGUSER:-postgres}"
@@ -22,7 +22,7 @@ root=$(cd "$(git rev-parse --show-toplevel)" && pwd -P)
 cd "$root"
 branch=$(git rev-parse --abbrev-ref HEAD)
 
-# Ports: the worktree's path decides.
+# The ports come from the path of the worktree.
 hash=$(echo "$root" | sha256sum | cut -c1-4)
 slot=$((16#$hash % 100))
 frontend_port=$((3100 + slot))
@@ -30,7 +30,7 @@ backend_port=$((8100 + slot))
 export NEXT_PUBLIC_API_URL="http://localhost:$backend_port"
 stamp ports
 
-# Dependencies, when they are missing.
+# Installs dependencies that are missing.
 if [ ! -d node_modules ]; then
   pnpm install --frozen-lockfile >&2
 fi
@@ -40,7 +40,7 @@ if [ ! -d backend/.venv ]; then
 fi
 stamp python
 
-# A database per branch, copied from the main one; migrated when it is new.
+# Creates a database per branch as a copy of the main one, and migrates it once.
 database="dev-$branch"
 # libpq reads host, port, user and password from the PG* variables.
 export DATABASE_URL="postgresql:///$database"

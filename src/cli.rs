@@ -1,27 +1,48 @@
-//! The command line: what can be asked, and one file for each verb that answers.
+//! The command line: parses the arguments and runs a command. Each command has its own file in this module.
 
 mod agents;
 mod args;
 mod attach;
-mod attend;
+mod caller;
+mod complete;
+mod completions;
+mod confirm;
+mod daily_prune;
+mod database_limit;
 mod db;
 mod detach;
+mod doctor;
 mod down;
+mod end_signals;
 mod env;
 mod events;
 mod exec;
+mod help;
+mod hook;
 mod init;
 mod logs;
 mod ls;
+mod man;
 mod mcp;
-mod order;
+mod new;
+mod open;
 mod plan;
 mod ports;
+mod process_verbs;
+mod prune;
+mod rm;
+mod run_command;
 mod running;
+mod schema;
+mod self_check;
 mod status;
+mod sync;
+mod take_down;
+mod top;
 mod up;
 mod url;
 mod why;
+mod with;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -30,20 +51,25 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::args::{Cli, Verb};
-use self::order::Order;
-use crate::context::{Context, Dirs};
-use crate::error::{Code, Exit, Report};
+use self::process_verbs::ProcessVerb;
+use crate::cleanup::leftovers;
+use crate::context::{Context, Dirs, agent};
+use crate::error::{Code, Exit, Fault, Report};
 use crate::supervisor::keeper::{self, Role};
+use crate::text::Mask;
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
 
-/// Understands `args`, does what they ask and returns the exit code.
+/// Parses `args`, runs the command and returns its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let started = std::time::Instant::now();
+    if let Some(shell) = std::env::var_os(complete::VARIABLE) {
+        return complete::answer(&shell, args);
+    }
     let cli = match Cli::understand(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nobody to tell is no reason to fail otherwise.
+            // The exit code is the same if the message cannot be printed.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { Exit::Usage.status() } else { Exit::Ok.status() });
         }
@@ -58,12 +84,12 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         return early_failure(&report);
     }
     let verb = cli.verb.unwrap_or(Verb::Up(cli.up));
-    // The fork comes before anything that could make a thread.
+    // Only one thread may exist at a fork, so it comes before the runtime.
     let link = match &verb {
         Verb::Up(args) if !args.detach => match keeper::split() {
             Ok(Role::Keeper(keeper)) => {
                 let dirs = Dirs::from_env(&std::env::vars_os().collect());
-                return keeper.watch(&up::shared(&dirs), up::settle);
+                return keeper.watch(&leftovers::shared_servers(&dirs), leftovers::release);
             }
             Ok(Role::Supervisor(link)) => Some(link),
             Err(error) => return early_failure(&Report::bug(format!("cannot fork: {error}"))),
@@ -71,7 +97,8 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         _ => None,
     };
     let env = std::env::vars_os().collect();
-    let console = match Console::new(&env) {
+    let is_short = !cli.verbose && agent::recognise(&env, caller::is_on_terminal()).is_some();
+    let console = match Console::new(&env, is_short) {
         Ok(console) => console,
         Err(error) => return early_failure(&Report::bug(format!("standard streams are unusable: {error}"))),
     };
@@ -88,38 +115,58 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         }
     };
     let json = cli.json;
-    in_runtime(&console.clone(), async move {
+    let mask = Mask::of_variables(&ctx.env);
+    in_runtime(&console.clone(), &mask, async move {
         match (verb, link) {
-            (Verb::Up(args), Some(link)) => up::run(&ctx, &console, &args, json, link).await,
+            (Verb::Up(args), Some(link)) => Box::pin(up::run(&ctx, &console, &args, json, link)).await,
             (Verb::Up(args), None) => detach::run(&ctx, &console, &args, json).await,
+            (Verb::New(args), _) => Box::pin(new::run(&ctx, &console, &args, json)).await,
+            (Verb::Rm(args), _) => Box::pin(rm::run(&ctx, &console, &args, json)).await,
+            (Verb::Sync(args), _) => Box::pin(sync::run(&ctx, &console, &args, json)).await,
+            (Verb::Hook(verb), _) => Box::pin(hook::run(&ctx, &console, &verb, json)).await,
             (Verb::Db(verb), _) => db::run(&ctx, &console, &verb, json).await,
             (Verb::Agents, _) => agents::run(&console),
             (Verb::Mcp, _) => mcp::run(&ctx).await,
             (Verb::Why(args), _) => why::run(&ctx, &console, &args, json).await,
-            (Verb::Ls, _) => ls::run(&ctx, &console, json).await,
+            (Verb::Ls(args), _) if args.watch => Box::pin(top::run(&ctx, &console, args.here, json)).await,
+            (Verb::Ls(args), _) => ls::run(&ctx, &console, &args, json).await,
+            (Verb::Top(args), _) => Box::pin(top::run(&ctx, &console, args.here, json)).await,
+            (Verb::Prune(args), _) => Box::pin(prune::run(&ctx, &console, &args, json)).await,
+            (Verb::Doctor(args), _) => Box::pin(doctor::run(&ctx, &console, &args, json)).await,
             (Verb::Status, _) => status::run(&ctx, &console, json).await,
-            (Verb::Start(args), _) => order::run(&ctx, &console, Order::Start, &args, json).await,
-            (Verb::Stop(args), _) => order::run(&ctx, &console, Order::Stop, &args, json).await,
-            (Verb::Restart(args), _) => order::run(&ctx, &console, Order::Restart, &args, json).await,
-            (Verb::Wait(args), _) => order::run(&ctx, &console, Order::Wait, &args, json).await,
+            (Verb::Start(args), _) => {
+                process_verbs::run(&ctx, &console, ProcessVerb::Start, &args, json).await
+            }
+            (Verb::Stop(args), _) => process_verbs::run(&ctx, &console, ProcessVerb::Stop, &args, json).await,
+            (Verb::Restart(args), _) => {
+                process_verbs::run(&ctx, &console, ProcessVerb::Restart, &args, json).await
+            }
+            (Verb::Wait(args), _) => process_verbs::run(&ctx, &console, ProcessVerb::Wait, &args, json).await,
             (Verb::Attach(args), _) => attach::run(&ctx, &console, &args).await,
             (Verb::Events, _) => events::run(&ctx, &console).await,
             (Verb::Down(args), _) => down::run(&ctx, &console, &args, json).await,
             (Verb::Plan, _) => plan::run(&ctx, &console, json).await,
             (Verb::Env(args), _) => env::run(&ctx, &console, &args, json).await,
-            (Verb::Ports, _) => ports::run(&ctx, &console, json).await,
+            (Verb::Ports(args), _) => ports::run(&ctx, &console, &args, json).await,
             (Verb::Url(args), _) => url::run(&ctx, &console, &args, json).await,
+            (Verb::Open(args), _) => open::run(&ctx, &console, &args, json).await,
             (Verb::Exec(args), _) => exec::run(&ctx, &console, &args).await,
+            (Verb::With(args), _) => Box::pin(with::run(&ctx, &console, &args, json)).await,
             (Verb::Init(args), _) => init::run(&ctx, &console, &args, json).await,
+            (Verb::Help(args), _) => help::run(&ctx, &console, &args, json).await,
+            (Verb::SelfCheck, _) => self_check::run(&ctx, &console, json).await,
+            (Verb::Completions(args), _) => completions::run(&ctx, &console, &args, json),
+            (Verb::Man(args), _) => man::run(&ctx, &console, &args, json),
+            (Verb::Schema(args), _) => schema::run(&ctx, &console, &args, json),
             (Verb::Logs(args), _) => logs::run(&ctx, &console, &args, json).await,
         }
     })
 }
 
-/// How many files any verb may need open at the same time, the runtime's own among them.
+/// How many files a command may need to open at the same time, including those of the runtime.
 const DESCRIPTORS: usize = 24;
 
-/// Tries whether so many can be opened: without this a library panics halfway.
+/// Errors if fewer files can be opened. A library that runs out of them later would panic halfway.
 fn spare_descriptors() -> std::io::Result<()> {
     let stderr = std::io::stderr();
     let spare: std::io::Result<Vec<_>> =
@@ -127,20 +174,22 @@ fn spare_descriptors() -> std::io::Result<()> {
     spare.map(drop)
 }
 
-/// Runs `answer` on this thread: children die with the thread that made them, and this one lives to the end.
-fn in_runtime(console: &Console, answer: impl Future<Output = Result<Exit, Report>>) -> Exit {
+/// Runs `answer` on this thread and returns its exit code. Children are killed when the thread that started them ends
+/// (`PR_SET_PDEATHSIG`), and this thread lives until the process ends.
+fn in_runtime(console: &Console, mask: &Mask, answer: impl Future<Output = Result<Exit, Report>>) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return early_failure(&Report::bug(format!("no runtime: {error}"))),
     };
     let local = tokio::task::LocalSet::new();
     let answered = local.block_on(&runtime, answer);
-    // Tasks of ours may hold commands under way: dropping them ends those.
+    // Tasks may own running commands, which end when the tasks are dropped.
     drop(local);
     runtime.shutdown_background();
     let exit = answered.unwrap_or_else(|report| {
-        console.fail(&report);
-        report.exit
+        let exit = report.exit;
+        console.fail(&mask.report(report));
+        exit
     });
     console.flush();
     exit
@@ -152,7 +201,7 @@ fn make_context(
     console: &Console,
     started: std::time::Instant,
 ) -> Result<Context, Report> {
-    // A folder named in full can be worked in even when the one we stand in was removed under us.
+    // An absolute path works even if the current directory has been deleted.
     let cwd = match directory {
         Some(directory) if directory.is_absolute() => directory.to_path_buf(),
         Some(directory) => working_directory()?.join(directory),
@@ -163,7 +212,9 @@ fn make_context(
             .with_fix("give -C a directory that exists"));
     }
     let dirs = Dirs::from_env(&env);
-    Ok(Context { cwd, dirs, events: console.events(), started, colour: console.style().colour, env })
+    // Masks in all events the secrets that devrun was started with.
+    let events = Mask::of_variables(&env).events(&console.events());
+    Ok(Context { cwd, dirs, events, started, colour: console.style().colour, env })
 }
 
 fn working_directory() -> Result<PathBuf, Report> {
@@ -175,11 +226,11 @@ fn working_directory() -> Result<PathBuf, Report> {
 
 #[expect(clippy::print_stderr, reason = "the console itself could not be made")]
 fn early_failure(report: &Report) -> Exit {
-    eprint!("{}", crate::ui::failure::text(report, crate::ui::style::Style::PLAIN));
+    eprint!("{}", crate::ui::error_text::text(report, crate::ui::style::Style::PLAIN));
     report.exit
 }
 
-/// The answer was printed; that nobody reads it (a closed pipe, as with `head`) is no failure.
+/// Converts the result of printing an answer. A closed pipe, as with `head`, is not an error.
 fn printed(result: std::io::Result<()>) -> Result<Exit, Report> {
     match result {
         Ok(()) => Ok(Exit::Ok),
@@ -188,14 +239,33 @@ fn printed(result: std::io::Result<()>) -> Result<Exit, Report> {
     }
 }
 
-/// Somebody holds the worktree's lock and does not say who he is.
-fn nobody_knows() -> Report {
-    Report::new(Code::AlreadyRunning, "another devrun holds this worktree and does not say which")
-        .with_cause("it is just starting, or has been ending for long")
+/// Returns the path of this program, to start it again.
+fn this_program() -> Result<PathBuf, Report> {
+    std::env::current_exe().map_err(|error| {
+        let report = Report::new(Code::SpawnFailed, format!("devrun cannot find its own program: {error}"))
+            .with_fault(Fault::Environment);
+        if Path::new("/proc/self").exists() {
+            return report.with_fix("reinstall devrun");
+        }
+        report
+            .with_cause("/proc is not mounted here")
+            .with_fix("mount it (`mount -t proc proc /proc`), or run `devrun` in the foreground")
+    })
+}
+
+/// Returns the error for a lock whose holder has written no record.
+fn unknown_lock_holder() -> Report {
+    Report::new(Code::AlreadyRunning, "another devrun keeps this worktree locked")
+        .with_cause("it is still starting, or its shutdown is taking unusually long")
         .with_fix("try again in a moment")
 }
 
-/// Two columns: names padded to the longest, then values. Nothing in them commands a terminal or begins another row.
+/// Returns a URL, and beside it the one under the worktree's own host name.
+fn beside(url: &str, host_url: Option<&str>) -> String {
+    host_url.map_or_else(|| url.to_string(), |host_url| format!("{url}  {host_url}"))
+}
+
+/// Formats two columns: names, padded to the longest, and values. Masks control characters and line breaks.
 fn columns<N: AsRef<str>, V: std::fmt::Display>(rows: &[(N, V)]) -> String {
     use std::fmt::Write;
     let width = rows.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or(0);

@@ -1,29 +1,45 @@
-//! The configuration of a worktree: found, read, checked, and turned into the values a plan is made of.
+//! Finds, reads and checks the configuration of a worktree, and turns it into the values of a plan.
 //!
-//! Knows devrun.yaml, Procfiles, env files and the shapes that need no file. Refuses to act: it reads files and nothing
-//! else, makes no connection, starts no process and never changes its own environment.
+//! Handles devrun.yaml, Procfiles, env files and recognised projects. Only reads files: makes no connection, starts no
+//! process and never changes devrun's own environment.
 
 pub mod address;
 pub mod consistency;
+pub mod env_output;
+pub mod env_template;
 pub mod envfile;
 pub mod environment;
 pub mod error;
+mod excerpt;
 pub mod files;
+pub mod foreign_variables;
+pub mod form;
 pub mod interpolate;
+pub mod json_schema;
+pub mod keys;
+pub mod libpq;
+pub mod loader;
 pub mod merge;
 pub mod model;
+pub mod names;
 pub mod needs;
 pub mod node;
+pub mod other_databases;
+pub mod port_base;
 pub mod process;
 pub mod procfile;
 pub mod programs;
+pub mod provider;
 pub mod resolve;
 pub mod schema;
+pub mod setup;
 pub mod source;
+pub mod urls;
 pub mod values;
+pub mod venvs;
 pub mod yaml;
 
 pub use error::ConfigError;
-pub use files::{Recognised, load};
-pub use interpolate::{Scope, Template};
+pub use files::{Recognised, load, worktree_path};
+pub use interpolate::Scope;
 pub use model::Config;

@@ -1,5 +1,10 @@
-//! What the program was started with: directories, environment, working directory, where events go. Built once,
-//! passed down; nothing below asks the process environment again.
+//! The surroundings of one invocation: directories, environment, working directory, the receiver of events. `main` builds
+//! them once and passes them down; no other module reads the process environment.
+
+pub mod agent;
+pub mod missing_program;
+pub mod missing_settings;
+pub mod variables;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,17 +17,17 @@ use crate::os::fs;
 /// The surroundings of one invocation.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Where devrun was asked to work: `-C DIR` or the working directory.
+    /// The folder to work in: that of `-C DIR`, or the working directory.
     pub cwd: PathBuf,
     /// The environment devrun was started with.
     pub env: BTreeMap<OsString, OsString>,
     /// devrun's own folders.
     pub dirs: Dirs,
-    /// Where to tell things.
+    /// Receives the events.
     pub events: Events,
     /// When devrun started.
     pub started: Instant,
-    /// True when standard output is a terminal that may be coloured: children are told so.
+    /// True if standard output is a terminal that may be coloured. Children get variables that say so.
     pub colour: bool,
 }
 
@@ -47,23 +52,27 @@ const NAME: &str = "devrun-worktree";
 impl Dirs {
     /// By the XDG base directory specification, from `env`; relative values are ignored, as it demands.
     pub fn from_env(env: &BTreeMap<OsString, OsString>) -> Dirs {
-        let absolute =
-            |name: &str| env.get(OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = absolute("HOME")
-            .or_else(|| {
-                nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir)
-            })
-            .unwrap_or_else(|| PathBuf::from("/"));
-        let base =
-            |name: &str, fallback: &str| absolute(name).unwrap_or_else(|| home.join(fallback)).join(NAME);
+        let base = |name: &str, fallback: &str| user_folder(env, name, fallback).join(NAME);
         let state = base("XDG_STATE_HOME", ".local/state");
         Dirs {
             data: base("XDG_DATA_HOME", ".local/share"),
             cache: base("XDG_CACHE_HOME", ".cache"),
-            runtime: runtime(absolute("XDG_RUNTIME_DIR").as_deref(), &in_tmp(), &state),
+            runtime: runtime(absolute(env, "XDG_RUNTIME_DIR").as_deref(), &in_tmp(), &state),
             state,
         }
     }
+}
+
+fn absolute(env: &BTreeMap<OsString, OsString>, name: &str) -> Option<PathBuf> {
+    env.get(OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Returns the folder in the variable `name`, else `fallback` in the user's home.
+pub fn user_folder(env: &BTreeMap<OsString, OsString>, name: &str, fallback: &str) -> PathBuf {
+    let of_account =
+        || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir);
+    let home = || absolute(env, "HOME").or_else(of_account).unwrap_or_else(|| PathBuf::from("/"));
+    absolute(env, name).unwrap_or_else(|| home().join(fallback))
 }
 
 /// The runtime folder of a user without a usable `XDG_RUNTIME_DIR`.

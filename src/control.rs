@@ -1,27 +1,25 @@
-//! One supervisor per worktree, many who ask: the lock that says so, the record of what runs, the socket to ask at.
+//! The control of a running stack: the lock that allows one supervisor per worktree, the record of the run, and the
+//! socket on which the supervisor answers clients.
 //!
-//! Refuses to start or stop processes itself: it tells who may, and hands orders to the supervisor.
+//! This module does not start or stop processes. It passes requests to the supervisor.
 
 pub mod attach;
 pub mod client;
-pub mod desk;
+pub mod events;
 pub mod openapi;
 pub mod overview;
 pub mod protocol;
 pub mod record;
 pub mod registry;
+mod reprobe;
+pub mod routes;
 pub mod server;
 pub mod socket;
+pub mod stack_handle;
+pub mod started_by;
 pub mod status;
-pub mod story;
 
 pub use record::{
-    Claim, Journal, Record, State, Written, claim, is_state_of, last, last_written, look, wait_for_turn,
-    wait_until_free,
+    Claim, FileVersion, Journal, LockHolder, RunRecord, claim, is_state_of, last, last_written, lock_holder,
+    wait_for_turn, wait_until_free,
 };
-
-/// `path`, if it is a file by which a supervisor is found; only the holder of the worktree's lock may remove it.
-pub fn trace(path: &std::path::Path) -> Option<&std::path::Path> {
-    let ending = path.extension()?.to_str()?;
-    matches!(ending, "sock" | "stack").then_some(path)
-}

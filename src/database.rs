@@ -1,107 +1,216 @@
-//! Branch databases: where they come from (providers), what they are called, how they get their schema.
+//! Provides branch databases: the providers that create them, their names, and the migration of their schema.
 //!
-//! Receives values, never configuration. Providers make sure a database exists; `migrate` brings its schema in step and
-//! is the same for all of them.
+//! This module receives values, never the configuration. A provider makes sure that a database exists; `migrate` then
+//! brings its schema up to date, in the same way for every provider.
 
+pub mod alembic_history;
+mod catalogue;
 pub mod connect;
-pub mod heads;
 pub mod local;
 pub mod migrate;
 pub mod names;
 pub mod neon;
+pub mod providers;
+pub mod request;
 mod scram;
 mod tls;
 pub mod undo;
+pub mod variables;
 
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 
+use self::undo::UndoError;
 use crate::error::Report;
 use crate::plan::DatabaseOrigin;
 
-/// A future that a provider returns; all of them run on the program's one thread.
-pub type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T, Report>> + 'a>>;
+/// A future that a provider returns. It is not `Send`: devrun runs all of them on one thread.
+pub type ProviderFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Report>> + 'a>>;
 
-/// Where branch databases come from.
-///
-/// A provider only answers for existence and reachability: it never migrates, and it never touches a database it was
-/// not asked for by name. Whether one may be taken away is decided by [`undo::permit`] before it is asked.
-pub trait Provider {
-    /// Its word in the configuration: `local`, `neon`, …
-    fn name(&self) -> &'static str;
+/// A callback that takes over a claim on a server: a folder that identifies the server, and a lock. Its owner passes
+/// both to [`providers::stop_if_last`] after the last use.
+pub type Entrust<'a> = &'a mut dyn FnMut(PathBuf, OwnedFd) -> Result<(), Report>;
 
-    /// Looks whether a database of this name exists, without making anything.
-    fn find<'a>(&'a self, name: &'a str) -> Step<'a, Option<Branch>>;
-
-    /// Makes sure the branch database exists and can be connected to. Idempotent; safe to run from several devruns at
-    /// once; killed at any moment, the next call heals what was left.
-    fn ensure<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch>;
-
-    /// What is known of the database of this very name, without connecting to it.
-    fn describe<'a>(&'a self, name: &'a str) -> Step<'a, Option<Entry>>;
-
-    /// Every database there is beside the server's own, by name; also those that devrun did not make.
-    fn list(&self) -> Step<'_, Vec<Entry>>;
-
-    /// Makes the database a fresh copy of its parent; sessions in it are ended. Killed at any moment, its name stands for
-    /// what was there before or for the whole copy.
-    fn reset<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch>;
-
-    /// Deletes the database with everything in it; false when there was none.
-    fn delete<'a>(&'a self, name: &'a str) -> Step<'a, bool>;
+/// The reason to open a provider.
+pub enum Purpose<'a> {
+    /// To look at databases that exist, or to change them. If the provider has no server yet, none is created.
+    Look,
+    /// To create the database of a run. Claims on servers go to the callback.
+    Run(Entrust<'a>),
 }
 
-/// The branch database a worktree asks for.
+/// The state of a server that devrun starts and stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// It runs.
+    Running,
+    /// It does not run.
+    Stopped,
+}
+
+impl ServerState {
+    /// Returns the word that `devrun db status` shows.
+    pub const fn word(self) -> &'static str {
+        match self {
+            ServerState::Running => "running",
+            ServerState::Stopped => "stopped",
+        }
+    }
+}
+
+/// The URLs of a branch database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// What it is for, as a person would say it: the git branch, or `detached at <worktree slug>`.
+pub struct Urls {
+    /// As in [`BranchDatabase::url`].
+    pub url: String,
+    /// As in [`BranchDatabase::direct_url`].
+    pub direct_url: String,
+}
+
+/// A source of branch databases, as the configuration of one worktree chooses it; see [`providers::choose`].
+///
+/// A provider creates databases and makes them reachable. It never migrates, and it never changes a database that the
+/// caller did not name. Callers ask [`undo::permit`] before they reset or delete a database.
+///
+/// The methods without a future use only what this machine remembers. Call [`Provider::open`] before the others.
+pub trait Provider {
+    /// Returns the provider's value in the configuration: `local`, `neon`, …
+    fn name(&self) -> &'static str;
+
+    /// Returns a database name that the provider accepts and that is unique to `rendered`.
+    fn safe_name(&self, rendered: &str) -> String {
+        names::safe(rendered)
+    }
+
+    /// Returns true if the application's URL may lead through a pooler.
+    fn has_pooler(&self) -> bool {
+        false
+    }
+
+    /// Returns true if devrun creates and migrates a parent that does not exist.
+    fn makes_parents(&self) -> bool;
+
+    /// Returns true if other clones of the repository, also those on other machines, may keep databases in the same
+    /// place.
+    fn is_shared(&self) -> bool;
+
+    /// Returns the URLs that the database `name` has or will have. `None` if they are not known yet.
+    fn address(&self, name: &str) -> Result<Option<Urls>, Report>;
+
+    /// Returns the state of the server that devrun starts for this provider. `None` if there is no such server.
+    fn server(&self) -> Result<Option<ServerState>, Report> {
+        Ok(None)
+    }
+
+    /// Makes the provider ready for the methods below. Starts its server, if it has one.
+    fn open<'a>(&'a self, purpose: Purpose<'a>) -> ProviderFuture<'a, ()>;
+
+    /// Returns the database `name` if it exists. Creates nothing.
+    fn find<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, Option<BranchDatabase>>;
+
+    /// Makes sure that the branch database exists and accepts connections. Idempotent, and safe to call from several
+    /// devruns at once. If a call is killed at any point, the next call repairs what it left.
+    fn ensure<'a>(&'a self, wanted: &'a WantedDatabase) -> ProviderFuture<'a, BranchDatabase>;
+
+    /// Returns what is known about the database `name`, without connecting to it.
+    fn describe<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, Option<ListedDatabase>>;
+
+    /// Lists every database except the server's own, sorted by name, including databases that devrun did not create.
+    fn list(&self) -> ProviderFuture<'_, Vec<ListedDatabase>>;
+
+    /// Gives the database `from`, which devrun made, the name, label and worktree of `wanted`. Its contents and its id stay. Does
+    /// nothing if the name is taken or `from` no longer exists. Ends no session: errors if there are some and the server needs
+    /// that there are none.
+    fn rename<'a>(&'a self, from: &'a ListedDatabase, wanted: &'a WantedDatabase) -> ProviderFuture<'a, ()>;
+
+    /// Replaces the database by a fresh copy of its parent and ends the sessions in it. If the call is killed, the name
+    /// refers either to the old database or to the complete copy.
+    fn reset<'a>(&'a self, wanted: &'a WantedDatabase) -> ProviderFuture<'a, BranchDatabase>;
+
+    /// Does the same with the last snapshot of the parent, however old it is, and reports its age.
+    fn reset_from_snapshot<'a>(&'a self, wanted: &'a WantedDatabase) -> ProviderFuture<'a, BranchDatabase> {
+        let refused = UndoError::NoSnapshots { provider: self.name(), name: wanted.name.clone() };
+        Box::pin(std::future::ready(Err(refused.into())))
+    }
+
+    /// Makes copies of the database `name` faster that are made while it is in use. Call it after the migrations and
+    /// before programs connect. Has no effect on a database that is not a parent.
+    fn prepare_copies<'a>(&'a self, _name: &'a str) -> ProviderFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Deletes the database with its contents. Returns false if it did not exist.
+    fn delete<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, bool>;
+
+    /// Reports to the service that the database with this id, which existed before, is in use. Nothing waits for it.
+    fn refresh<'a>(&'a self, _id: &'a str) -> ProviderFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Deletes what is remembered of this worktree's database, because its URLs did not work.
+    fn forget(&self) {}
+
+    /// Stops the provider's server if no devrun uses it, for example because all of them were killed.
+    fn stop_unused(&self) -> Result<(), Report> {
+        Ok(())
+    }
+}
+
+/// The branch database that a worktree needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedDatabase {
+    /// The git branch, or `detached at <worktree slug>`, for messages.
     pub label: String,
-    /// Its name, already made safe by `names`.
+    /// The database's name, made safe by `names`.
     pub name: String,
-    /// Name of the parent to copy; equal to `name` on the default branch.
+    /// The name of the parent to copy. Equal to `name` on the default branch.
     pub parent: String,
-    /// Top level of the worktree that asks.
+    /// The top-level folder of the worktree.
     pub worktree: PathBuf,
 }
 
-/// A branch database that exists and answers.
+/// A branch database that exists and accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Branch {
-    /// Names this very database for good: a database that was dropped and made again has another id.
+pub struct BranchDatabase {
+    /// Identifies the database for its whole life: a database that is dropped and created again has another id.
     pub id: String,
-    /// Its name, as a person knows it.
+    /// The name shown to the user.
     pub name: String,
-    /// URL for the application, with the password.
+    /// The URL for the application, including the password.
     pub url: String,
-    /// URL for migrations: never through a pooler.
+    /// The URL for migrations, which never leads through a pooler.
     pub direct_url: String,
-    /// The way that devrun's own connections take; `None` where they take the URL.
-    pub door: Option<local::Door>,
-    /// How it came to be.
+    /// How devrun itself connects to the local server. `None` if it connects with the URL.
+    pub admin_socket: Option<local::AdminSocket>,
+    /// How the database was created.
     pub origin: DatabaseOrigin,
-    /// When it was made by this very call as an exact copy: the id of what it was copied from. A marker of success that
-    /// names this id counts for the copy too.
+    /// The id of the database that this call has just copied, if the copy is exact. A success marker with this id is
+    /// valid for the copy too.
     pub copied_from: Option<String>,
 }
 
-/// A branch database as it is told of.
+/// A branch database, as `devrun db list` shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
-    /// As in [`Branch::id`].
+pub struct ListedDatabase {
+    /// As in [`BranchDatabase::id`].
     pub id: String,
-    /// Its name.
     pub name: String,
-    /// What it was copied from, by name where it still has one.
+    /// The name of the database that it was copied from, if that database still exists.
     pub parent: Option<String>,
-    /// It carries devrun's remark.
+    /// True if it carries devrun's comment.
     pub made_by_devrun: bool,
-    /// The git branch it was made for.
+    /// The git branch that it was created for.
     pub git_branch: Option<String>,
-    /// The worktree it was made in.
+    /// The worktree that it was created in.
     pub worktree: Option<PathBuf>,
-    /// Bytes, as far as the provider knows without effort.
+    /// The branch database that it belongs to, if programs of that worktree created it.
+    pub creator: Option<String>,
+    /// The time of its creation, in seconds since 1970, if it is known.
+    pub created: Option<u64>,
+    /// The size in bytes, if the provider knows it without extra cost.
     pub size: Option<u64>,
-    /// Why it must never be taken away: others work with it.
+    /// The reason why devrun must never reset or delete it, for example that it is the default branch's database.
     pub kept: Option<&'static str>,
 }

@@ -1,56 +1,58 @@
-//! What went wrong, in the form people and agents are told it: a stable code, the exit status of its class,
-//! what happened, why, who holds what we needed, and the one thing to do next.
+//! Describes failures for users and agents: a stable code, the exit status of its class, what happened, why, which
+//! process holds a needed resource, and one next step.
 //!
-//! Rooms keep their own typed errors and implement [`Explain`]; this module turns them into a [`Report`].
-//! It refuses to print (that is `ui`) and to decide (that is whoever returned the error).
+//! Other modules have typed errors that implement [`Explain`]; this module turns them into a [`Report`]. It does not
+//! print (`ui` does) and does not decide how to react (the caller does).
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Exit status of the program, one per failure class. Children's own codes and `128 + signal` pass through
-/// as [`Exit::Child`]; the classes sit at 80 and above, where neither shells nor servers put theirs.
+/// The exit status of devrun. Each class of failures has its own, from 80 on, because neither shells nor servers use that
+/// range. [`Exit::Child`] is the status of a command that devrun ran for the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
-    /// All went well.
+    /// Success.
     Ok,
-    /// A child's own exit code, or `128 + signal` when a signal ended it.
+    /// A child's own exit code, or `128 + signal` if a signal ended it.
     Child(u8),
     /// Ctrl-C: 128 + SIGINT.
     Interrupted,
-    /// The command line could not be understood (clap's own status).
+    /// The command line is invalid (clap's own status).
     Usage,
     /// A bug in devrun (`EX_SOFTWARE`).
     Bug,
-    /// A file or folder of devrun's own could not be read or written (`EX_IOERR`).
+    /// A file or folder of devrun could not be read or written (`EX_IOERR`).
     State,
-    /// devrun.yaml, Procfile or env files.
+    /// devrun.yaml, Procfile or env files are invalid.
     Config,
-    /// git could not be asked or its answer makes no sense.
+    /// git could not be called, or its answer could not be understood.
     Git,
-    /// No ports, or a port held by somebody else.
+    /// There are no free ports, or another process holds a port.
     Ports,
     /// Node or Python dependencies could not be installed.
     Dependencies,
-    /// The branch database could not be reached or made.
+    /// The branch database could not be reached or created.
     Database,
-    /// Migrations failed or must not be run.
+    /// Migrations failed or must not run.
     Migration,
     /// A process never became ready.
     Readiness,
-    /// A process could not be started at all.
+    /// A process could not be started.
     Process,
     /// Another devrun already owns this worktree.
     Busy,
-    /// The worktree was taken away under its stack.
+    /// The worktree was removed while its stack ran.
     Gone,
     /// A process uses a server that is not this worktree's.
     Isolation,
+    /// `devrun doctor` found an error.
+    Problems,
 }
 
 impl Exit {
-    /// The number handed to the operating system.
+    /// Returns the number that the operating system gets.
     pub const fn status(self) -> u8 {
         match self {
             Exit::Ok => 0,
@@ -70,10 +72,11 @@ impl Exit {
             Exit::Busy => 88,
             Exit::Gone => 89,
             Exit::Isolation => 90,
+            Exit::Problems => 91,
         }
     }
 
-    /// The status of something ended by `signal`, as shells report it.
+    /// Returns the status of a program that `signal` ended, as shells report it.
     pub fn from_signal(signal: i32) -> Exit {
         match signal {
             2 => Exit::Interrupted,
@@ -82,13 +85,13 @@ impl Exit {
     }
 }
 
-/// Where to look for what went wrong.
+/// The part that has to be changed or checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fault {
-    /// Something around the code: ports, tools, packages, the database, the disk. Editing the code does not help.
+    /// The environment of the code: ports, tools, packages, the database, the disk. Editing the code does not help.
     Environment,
-    /// What is checked out here.
+    /// The code that is checked out.
     Code,
     /// devrun.yaml, Procfile or env files.
     Configuration,
@@ -97,7 +100,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// As told to people.
+    /// Returns the words for the user.
     pub const fn words(self) -> &'static str {
         match self {
             Fault::Environment => "the environment, not the code",
@@ -110,8 +113,7 @@ impl Fault {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal => $exit:ident $($fault:ident)?),+ $(,)?) => {
-        /// The stable name of a failure. Names are part of the contract with agents: they are added to,
-        /// never changed.
+        /// The name of a failure. Agents rely on the names, so a new version may add names but does not change any.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code { $($(#[$doc])* $variant),+ }
 
@@ -119,22 +121,22 @@ macro_rules! codes {
             /// Every code, in the order of the documentation's table.
             pub const ALL: &'static [Code] = &[$(Code::$variant),+];
 
-            /// The name as printed and documented.
+            /// Returns the name as printed and documented.
             pub const fn name(self) -> &'static str {
                 match self { $(Code::$variant => $name),+ }
             }
 
-            /// The code of this name.
+            /// Returns the code with this name.
             pub fn from_name(name: &str) -> Option<Code> {
                 Code::ALL.iter().copied().find(|code| code.name() == name)
             }
 
-            /// The exit status of the class this code belongs to.
+            /// Returns the exit status of this code's class.
             pub const fn exit(self) -> Exit {
                 match self { $(Code::$variant => Exit::$exit),+ }
             }
 
-            /// Where to look, unless whoever reports it knows better; `None` when nothing is at fault.
+            /// Returns the usual place of the fault; the error may name another one. `None` if nothing is at fault.
             pub const fn fault(self) -> Option<Fault> {
                 match self { $(Code::$variant => codes!(@fault $($fault)?)),+ }
             }
@@ -147,84 +149,113 @@ macro_rules! codes {
 codes! {
     /// A bug in devrun.
     Bug = "bug" => Bug Devrun,
-    /// A file or folder of devrun's own state is unusable.
+    /// A file or folder of devrun's state is unusable.
     State = "state-unusable" => State Environment,
     /// The configuration does not parse or contradicts itself.
     ConfigInvalid = "config-invalid" => Config Configuration,
-    /// No configuration, and the repository has no shape devrun knows.
+    /// There is no configuration, and devrun does not recognise the repository.
     ConfigMissing = "config-missing" => Config Configuration,
     /// A variable that a value needs is not set.
     VariableMissing = "variable-missing" => Config Configuration,
     /// git is not installed.
     GitMissing = "git-missing" => Git Environment,
-    /// git refused or answered nonsense.
+    /// git refused, or its answer could not be understood.
     GitFailed = "git-failed" => Git Environment,
-    /// A port is held by somebody else and `--strict-ports` forbids moving on.
+    /// Another process holds a port, and `--strict-ports` does not allow another slot.
     PortBusy = "port-busy" => Ports Environment,
-    /// Every slot is taken.
+    /// Every slot is in use.
     PortsExhausted = "ports-exhausted" => Ports Environment,
-    /// Somebody else answers on a port that should be ours.
+    /// Another process answers on a port of this worktree.
     PortStolen = "port-stolen" => Ports Environment,
+    /// 127.0.0.1 has no route: the loopback interface is down.
+    LoopbackDown = "loopback-down" => Ports Environment,
     /// A tool that dependencies need (node, pnpm, uv, python) is not installed.
     ToolMissing = "tool-missing" => Dependencies Environment,
     /// The lock file does not match the manifest.
     LockfileStale = "lockfile-stale" => Dependencies Code,
     /// Installing dependencies failed.
     InstallFailed = "install-failed" => Dependencies Environment,
+    /// A step of `setup:` failed.
+    SetupFailed = "setup-failed" => Dependencies Code,
     /// No Postgres binaries could be found or fetched.
     PostgresMissing = "postgres-missing" => Database Environment,
     /// The database server does not start or answer.
     DatabaseUnavailable = "database-unavailable" => Database Environment,
     /// The branch database could not be created.
     DatabaseFailed = "database-failed" => Database Environment,
+    /// The service makes no more branch databases: a limit of the plan is reached.
+    DatabaseLimit = "database-limit" => Database Environment,
     /// There is no branch database of that name.
     DatabaseMissing = "database-missing" => Database,
-    /// A branch database must not be taken away: others work with it, or devrun did not make it.
+    /// A branch database must not be changed: other work depends on it, or devrun did not create it.
     DatabaseKept = "database-kept" => Database,
     /// The migration command failed.
     MigrationFailed = "migration-failed" => Migration Code,
-    /// Several migration heads; merging them is a person's decision.
+    /// There are several migration heads. The user must decide how to merge them.
     MigrationHeads = "migration-heads" => Migration Code,
     /// A process did not become ready in time.
     NotReady = "not-ready" => Readiness Code,
     /// A process could not be started.
     SpawnFailed = "spawn-failed" => Process Configuration,
-    /// A process ended although it should go on.
+    /// A process ended that should keep running.
     ProcessEnded = "process-ended" => Process Code,
     /// A devrun already runs in this worktree.
     AlreadyRunning = "already-running" => Busy,
     /// Nothing runs in this worktree.
     NotRunning = "not-running" => Busy,
-    /// What was asked makes no sense, although the command line parses.
+    /// The command line parses, but the request is invalid.
     Usage = "usage" => Usage,
-    /// What cannot be taken back needs a yes, and there was none.
+    /// An irreversible action needs a confirmation, and there was none.
     NotConfirmed = "not-confirmed" => Usage,
-    /// There is no process of that name.
+    /// There is no process with that name.
     ProcessUnknown = "process-unknown" => Usage,
-    /// The supervisor does not answer, or what was asked took longer than it may.
+    /// The supervisor does not answer, or the request exceeded its time limit.
     TimedOut = "timed-out" => Busy,
+    /// The repository has no worktree with that name or path.
+    WorktreeUnknown = "worktree-unknown" => Usage,
+    /// A worktree is not removed: work would be lost, or it needs an option that was not given.
+    WorktreeKept = "worktree-kept" => Git,
+    /// There are uncommitted changes, or an operation of git is under way.
+    WorktreeDirty = "worktree-dirty" => Git,
+    /// A rebase or merge stopped at a conflict.
+    SyncConflict = "sync-conflict" => Git Code,
+    /// A hook is not edited, because the edit would change the effect of the lines that are not devrun's.
+    HookKept = "hook-kept" => Git,
     /// The worktree was removed, moved or replaced while its stack ran.
     WorktreeGone = "worktree-gone" => Gone Environment,
-    /// A process is connected to a server that is not this worktree's, and `--strict-isolation` forbids it.
+    /// A process is connected to a server of another worktree or environment, and `--strict-isolation` forbids it.
     NotIsolated = "not-isolated" => Isolation Configuration,
+    /// `devrun doctor` found a problem with which `devrun up` fails.
+    ProblemsFound = "problems-found" => Problems,
 }
 
-/// Who holds what we needed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// The process that holds a needed resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Holder {
-    /// Process id, when it could be found.
+    /// Process id, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// Its command line, shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// The worktree it belongs to, when it has one.
+    /// The worktree that it belongs to, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
+    /// True if it belongs to a worktree and no devrun started it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
+    /// For how many seconds it has run, if that is known and of use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<u64>,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Holder { command: None, pid: None, worktree: Some(worktree), .. } = self {
+            // It holds the ports by its lease, with or without a process.
+            return write!(f, "the worktree {worktree}");
+        }
         match (&self.command, self.pid) {
             (Some(command), Some(pid)) => write!(f, "{command} (pid {pid})")?,
             (Some(command), None) => f.write_str(command)?,
@@ -238,29 +269,33 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A typed error of some room, explained. `Display` of the error is one line that says what happened.
+/// A typed error that can be explained. Its `Display` is one line that says what happened.
 pub trait Explain: std::error::Error {
-    /// The stable code.
+    /// Returns the stable code.
     fn code(&self) -> Code;
-    /// Why it happened, when the message alone does not say.
+    /// Returns the cause, if the message alone does not contain it.
     fn why(&self) -> Option<String> {
         None
     }
-    /// The one thing to do next.
+    /// Returns the one thing to do next.
     fn fix(&self) -> Option<String> {
         None
     }
-    /// Who holds what we needed.
+    /// Returns `file:line` of the code to correct first.
+    fn correct(&self) -> Option<String> {
+        None
+    }
+    /// Returns the process that holds a needed resource.
     fn holder(&self) -> Option<Holder> {
         None
     }
-    /// Where to look, when the code alone does not say.
+    /// Returns where the fault lies. The default follows from the error code.
     fn fault(&self) -> Option<Fault> {
         self.code().fault()
     }
 }
 
-/// A failure as it is told: the rendering of any [`Explain`], cheap to clone and to send.
+/// A failure that is ready to be shown, made from any [`Explain`]. Cheap to clone and to send.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Report {
@@ -268,20 +303,24 @@ pub struct Report {
     pub code: Code,
     /// One line: what happened.
     pub message: String,
-    /// Where to look.
+    /// Where the fault lies.
     pub fault: Option<Fault>,
-    /// Why; may have several lines (a tool's own output, for example).
+    /// The cause. May have several lines, for example a tool's output.
     pub cause: Option<String>,
-    /// Who holds what we needed.
+    /// The process that holds a needed resource.
     pub holder: Option<Holder>,
     /// The one thing to do next.
     pub fix: Option<String>,
-    /// The exit status; the code's own unless a child's passes through.
+    /// `file:line` of the code to correct first; the line is left out where it is not known.
+    pub correct: Option<String>,
+    /// The process of the stack that the error is about, if it is about one.
+    pub process: Option<String>,
+    /// The exit status: that of the code, or a child's own.
     pub exit: Exit,
 }
 
 impl Report {
-    /// A report with nothing but its message.
+    /// Returns a report with only a message.
     pub fn new(code: Code, message: impl Into<String>) -> Report {
         Report {
             code,
@@ -290,23 +329,25 @@ impl Report {
             cause: None,
             holder: None,
             fix: None,
+            correct: None,
+            process: None,
             exit: code.exit(),
         }
     }
 
-    /// A bug in devrun: something that cannot happen did.
+    /// Returns a report about a bug in devrun: a state that should be impossible.
     pub fn bug(message: impl Into<String>) -> Report {
         Report::new(Code::Bug, message).with_fix("please report this, with the output of the same command")
     }
 
-    /// Says why.
+    /// Sets the cause.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<String>) -> Report {
         self.cause = Some(cause.into());
         self
     }
 
-    /// Says one thing more about why.
+    /// Appends a line to the cause.
     #[must_use]
     pub fn and_cause(mut self, more: impl AsRef<str>) -> Report {
         let cause = self.cause.get_or_insert_default();
@@ -317,28 +358,43 @@ impl Report {
         self
     }
 
-    /// Says where to look.
+    /// Sets where the fault lies.
     #[must_use]
     pub fn with_fault(mut self, fault: Fault) -> Report {
         self.fault = Some(fault);
         self
     }
 
-    /// Says what to do next.
+    /// Sets the next step.
     #[must_use]
     pub fn with_fix(mut self, fix: impl Into<String>) -> Report {
         self.fix = Some(fix.into());
         self
     }
 
-    /// Says who holds it.
+    /// Names the process that the error is about. The next step is the command that explains its state.
+    #[must_use]
+    pub fn about(mut self, process: &str) -> Report {
+        self.fix = Some(explain(process));
+        self.process = Some(process.into());
+        self
+    }
+
+    /// Names the place in the code to correct first.
+    #[must_use]
+    pub fn with_correct(mut self, place: impl Into<String>) -> Report {
+        self.correct = Some(place.into());
+        self
+    }
+
+    /// Sets the holder of the needed resource.
     #[must_use]
     pub fn with_holder(mut self, holder: Holder) -> Report {
         self.holder = Some(holder);
         self
     }
 
-    /// Ends the program with another status than the code's own.
+    /// Sets another exit status than that of the code.
     #[must_use]
     pub fn with_exit(mut self, exit: Exit) -> Report {
         self.exit = exit;
@@ -346,25 +402,44 @@ impl Report {
     }
 }
 
-/// A [`Report`] as JSON: fields that do not apply are left out.
+/// Returns the command that explains the state of the process `name`.
+pub fn explain(name: &str) -> String {
+    format!("devrun why {name}")
+}
+
+/// The words with which a fix asks for another start. [`off_terminal`] replaces them.
+pub const RERUN: &str = "run `devrun` again";
+
+/// Returns `fix` for a reader without a terminal, where a `devrun` in the foreground would not return to its caller.
+pub fn off_terminal(fix: &str) -> String {
+    fix.replace(RERUN, "run `devrun up -d`")
+}
+
+/// A [`Report`] as JSON. Fields that do not apply are left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
     /// Name of the [`Code`].
     pub code: String,
     /// One line: what happened.
     pub message: String,
-    /// Where to look; left out where nothing is at fault.
+    /// Where the fault lies. Absent if nothing is at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
-    /// Why.
+    /// The cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// Who holds what was needed.
+    /// The process that holds a needed resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
     /// The one thing to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// `file:line` of the code to correct first; the line is left out where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correct: Option<String>,
+    /// The process of the stack that the error is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// The exit status.
     pub exit: u8,
 }
@@ -377,7 +452,9 @@ impl From<&Report> for ErrorBody {
             fault: report.fault,
             cause: report.cause.clone(),
             holder: report.holder.clone(),
-            fix: report.fix.clone(),
+            fix: report.fix.as_deref().map(off_terminal),
+            correct: report.correct.clone(),
+            process: report.process.clone(),
             exit: report.exit.status(),
         }
     }
@@ -385,11 +462,11 @@ impl From<&Report> for ErrorBody {
 
 impl From<ErrorBody> for Report {
     fn from(body: ErrorBody) -> Report {
-        // A newer devrun may know more codes; its words and its status say enough.
+        // A newer devrun may have more codes. Its message and status are enough then.
         let code = Code::from_name(&body.code).unwrap_or(Code::Bug);
         let exit = if code.exit().status() == body.exit { code.exit() } else { Exit::Child(body.exit) };
-        let ErrorBody { message, fault, cause, holder, fix, .. } = body;
-        Report { code, message, fault, cause, holder, fix, exit }
+        let ErrorBody { message, fault, cause, holder, fix, correct, process, .. } = body;
+        Report { code, message, fault, cause, holder, fix, correct, process, exit }
     }
 }
 
@@ -403,6 +480,8 @@ impl<E: Explain> From<E> for Report {
             cause: error.why(),
             holder: error.holder(),
             fix: error.fix(),
+            correct: error.correct(),
+            process: None,
             exit: code.exit(),
         }
     }
@@ -415,24 +494,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_failure_class_has_a_status_of_its_own() {
-        let classes = [
-            Exit::Ok,
-            Exit::Interrupted,
-            Exit::Usage,
-            Exit::Bug,
-            Exit::State,
-            Exit::Config,
-            Exit::Git,
-            Exit::Ports,
-            Exit::Dependencies,
-            Exit::Database,
-            Exit::Migration,
-            Exit::Readiness,
-            Exit::Process,
-            Exit::Busy,
-            Exit::Gone,
-        ];
+    fn every_failure_class_has_a_different_status() {
+        let mut classes: HashSet<Exit> = Code::ALL.iter().map(|code| code.exit()).collect();
+        classes.extend([Exit::Ok, Exit::Interrupted]);
         let statuses: HashSet<u8> = classes.iter().map(|class| class.status()).collect();
         assert_eq!(statuses.len(), classes.len());
     }
@@ -442,6 +506,13 @@ mod tests {
         assert_eq!(Exit::from_signal(2).status(), 130);
         assert_eq!(Exit::from_signal(9).status(), 137);
         assert_eq!(Exit::from_signal(15).status(), 143);
+    }
+
+    #[test]
+    fn an_error_about_a_process_names_it_in_a_field() {
+        let body = ErrorBody::from(&Report::new(Code::NotReady, "web is not ready").about("web"));
+        assert_eq!((body.process.as_deref(), body.fix.as_deref()), (Some("web"), Some("devrun why web")));
+        assert_eq!(Report::from(body).process.as_deref(), Some("web"));
     }
 
     #[test]

@@ -1,94 +1,98 @@
-//! Everything that can be told to a person or a client, as values.
+//! Defines the events that devrun reports to users and clients, as values.
 //!
-//! Whoever does something worth telling sends an [`Event`]; the terminal, the log files, the clients and the tests
-//! are subscribers. Lines of children do not travel here one by one: `supervisor::output` hands them over in batches.
+//! Code that does something worth reporting sends an [`Event`]. The terminal, the log files, the clients and the tests
+//! subscribe. Output lines of children are not events: `supervisor::output` passes them on in batches.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::error::Report;
 use crate::plan::Plan;
 
-/// Something worth telling.
+/// A reported event.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A remark: what was chosen and why. Never a failure.
+    /// Information: a choice and its reason. Never a failure.
     Note(String),
-    /// Something the user should act upon one day.
+    /// A problem that the user should solve at some time.
     Warning(String),
-    /// A step of preparation began to do real work.
+    /// A step of the preparation has started to work.
     StepStarted {
-        /// Which.
+        /// The step.
         step: Step,
-        /// What it does, in a few words (`pnpm install`).
+        /// The work in a few words (`pnpm install`).
         doing: String,
     },
     /// A line of detail from a running step, for terminals.
     StepProgress {
-        /// Which.
+        /// The step.
         step: Step,
         /// The detail.
         detail: String,
     },
-    /// A step is done.
+    /// A step has finished.
     StepDone {
-        /// Which.
+        /// The step.
         step: Step,
-        /// What came of it, in a few words.
+        /// The result in a few words.
         outcome: String,
-        /// False when there was nothing to do.
+        /// False if there was nothing to do.
         worked: bool,
         /// How long it took.
         took: Duration,
     },
-    /// A step failed; the report itself ends the run.
+    /// A step failed. The report that ends the run follows separately.
     StepFailed {
-        /// Which.
+        /// The step.
         step: Step,
     },
-    /// A process came into another state.
+    /// The state of a process has changed.
     Process {
-        /// Its name.
+        /// The process's name.
         name: String,
         /// The new state.
         state: ProcessState,
     },
-    /// A process is not ready yet; told when the answer of its probe changes.
+    /// A process is not ready yet. Sent when the answer of its probe changes.
     NotYet {
-        /// Its name.
+        /// The process's name.
         name: String,
-        /// The answer.
+        /// The probe's answer.
         answer: String,
     },
-    /// Everything that must be ready is.
+    /// Everything that must be ready is ready.
     Ready {
-        /// What is running.
+        /// The running plan.
         plan: Arc<Plan>,
         /// How the branch database got its schema.
         migrated: Option<String>,
-        /// Time since the start of devrun.
+        /// The time since the start of devrun.
         took: Duration,
     },
-    /// The run is being taken down.
+    /// The run is being stopped.
     Stopping {
-        /// Why, in a few words.
+        /// The reason in a few words.
         why: String,
-        /// It is a failure, which a report tells at the end.
+        /// True for a failure, which a report describes at the end.
         failure: bool,
     },
-    /// Still waiting for these processes to end.
+    /// Some processes have still not ended.
     StopWaiting {
-        /// Their names.
+        /// The names of the processes.
         names: Vec<String>,
-        /// Since when.
+        /// The time since they were asked to stop.
         since: Duration,
     },
-    /// Something failed for good.
+    /// A permanent failure.
     Failed(Report),
 }
 
-/// A piece of preparation, as told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A piece of the preparation, as it is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Step {
     /// Node packages.
     Node,
@@ -98,70 +102,109 @@ pub enum Step {
     Database,
     /// Migrations.
     Migrate,
+    /// The steps of `setup:`.
+    Setup,
 }
 
 impl Step {
-    /// Its name in output.
+    /// Returns the name that is printed and used in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Step::Node => "node",
             Step::Python => "python",
             Step::Database => "database",
             Step::Migrate => "migrate",
+            Step::Setup => "setup",
         }
     }
 }
 
-/// What a process is doing.
+/// The state of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessState {
     /// Waiting for these steps and processes.
     Waiting {
-        /// Their names.
+        /// The names of the steps and processes.
         on: Vec<String>,
     },
-    /// Running, not known to be ready.
+    /// Running, but not known to be ready.
     Started {
-        /// Its process id, also its group and session.
+        /// The process id, which is also its group and session.
         pid: u32,
+        /// A time just before its start, in milliseconds since 1970. The state machine has no clock and sets `None`.
+        at: Option<u64>,
     },
     /// Running and ready.
     Ready,
-    /// Running, was ready, and no longer answers.
+    /// Running and was ready, but no longer answers.
     Unready {
         /// The last answer.
         why: String,
     },
-    /// Running, not ready, and silent since it told an error of its code.
+    /// Running, not ready, and silent since it printed an error of its code.
     Stuck {
-        /// The error and its place; `None` when it writes again.
-        said: Option<String>,
+        /// The error; `None` if the process writes again.
+        said: Option<Broken>,
     },
-    /// Ended, to be started again.
+    /// Ended, and will be started again.
     Restarting {
         /// How it ended.
         ended: Ending,
         /// The wait before the next start.
         delay: Duration,
-        /// Which start this will be, counted from 1.
+        /// The number of the next restart, counted from 1.
         attempt: u32,
     },
     /// Asked to stop.
     Stopping,
-    /// Down because somebody asked for it, with how its child ended if it had one.
+    /// Stopped on request, with the end of its process if it had one.
     Stopped(Option<Ending>),
-    /// Ended for good.
+    /// Ended and will not be restarted.
     Ended(Ending),
-    /// Never started, because of this.
+    /// Ended, and may not be restarted again. The other processes keep running.
+    GaveUp {
+        /// How it ended.
+        ended: Ending,
+        /// The number of its restarts.
+        restarts: u32,
+        /// The line of its output with the error. The state machine does not know the output and sets `None`.
+        said: Option<String>,
+    },
+    /// Not started.
     Skipped {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// What [`ProcessState::Stuck`] says, in words.
-pub fn silence(said: Option<&str>) -> String {
-    said.map_or_else(|| "it writes again".into(), |said| format!("silent since it said: {said}"))
+/// An error in the project's own code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The line with the message.
+    pub said: String,
+    /// `file:line` of the code.
+    pub place: String,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.said, self.place)
+    }
+}
+
+/// Returns the text for [`ProcessState::Stuck`].
+pub fn silence(said: Option<&Broken>) -> String {
+    said.map_or_else(
+        || "it has new output since its last error".into(),
+        |said| format!("silent since it said: {said}"),
+    )
+}
+
+/// Returns the text for [`ProcessState::GaveUp`].
+pub fn given_up(ended: Ending, restarts: u32, said: Option<&str>) -> String {
+    let said = said.map(|said| format!("; {said}")).unwrap_or_default();
+    let times = if restarts == 1 { "restart" } else { "restarts" };
+    format!("gave up after {restarts} {times}: it ended with {ended}{said}")
 }
 
 /// How a process ended.
@@ -174,7 +217,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// As a shell reports it: the code, or 128 + signal.
+    /// Returns the status as a shell reports it: the code, or 128 + signal.
     pub fn status(self) -> i32 {
         match self {
             Ending::Code(code) => code,
@@ -182,7 +225,7 @@ impl Ending {
         }
     }
 
-    /// True for exit code 0.
+    /// Returns true for exit code 0.
     pub fn ok(self) -> bool {
         self == Ending::Code(0)
     }
@@ -200,34 +243,34 @@ impl std::fmt::Display for Ending {
     }
 }
 
-/// Where events are sent. Cheap to clone; sending never blocks for long and never fails.
+/// The receiver of events. Cheap to clone. Sending never blocks for long and never fails.
 #[derive(Clone)]
 pub struct Events {
     subscriber: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 impl Events {
-    /// Sends everything to `subscriber`.
+    /// Sends every event to `subscriber`.
     pub fn new(subscriber: impl Fn(Event) + Send + Sync + 'static) -> Events {
         Events { subscriber: Arc::new(subscriber) }
     }
 
-    /// Sends nothing anywhere.
+    /// Discards every event.
     pub fn silent() -> Events {
         Events::new(|_| {})
     }
 
-    /// Tells one event.
+    /// Sends one event.
     pub fn send(&self, event: Event) {
         (self.subscriber)(event);
     }
 
-    /// Tells a remark.
+    /// Sends a note.
     pub fn note(&self, text: impl Into<String>) {
         self.send(Event::Note(text.into()));
     }
 
-    /// Tells a warning.
+    /// Sends a warning.
     pub fn warn(&self, text: impl Into<String>) {
         self.send(Event::Warning(text.into()));
     }

@@ -3,19 +3,24 @@
 //! Reads the sockets of the process trees and judges them; it changes nothing. It sees TCP in this network namespace.
 //! It does not see unix sockets, nor which database a connection chose on a server that several worktrees share.
 
+pub mod host_names;
 mod judge;
 pub mod preflight;
+mod readings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::error::{Code, Holder, Report};
-use crate::os::{proc, tcp};
+use crate::os::proc::{self, Socket};
+use crate::os::tcp;
 use crate::plan::Plan;
-use crate::ports::guard;
+use crate::ports::port_holder;
 
 /// A connection that leaves the worktree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -26,9 +31,9 @@ pub struct Finding {
     pub server: Server,
     /// The other end: `127.0.0.1:5432`.
     pub address: String,
-    /// The process that listens there, as far as it can be seen.
+    /// The process that listens there, if devrun can see it.
     pub holder: Option<String>,
-    /// The variable that the process reads for it, and where: `POSTGRES_SERVER (app/settings.py:14)`.
+    /// The variable that leads the process there, and its place: `POSTGRES_SERVER (app/settings.py:14)`.
     pub reads: Option<String>,
 }
 
@@ -44,7 +49,7 @@ pub enum Server {
     Http,
 }
 
-/// What belongs to the worktree.
+/// The processes, ports and variables of a worktree.
 #[derive(Clone, Debug, Default)]
 pub struct Territory {
     /// Names of the processes, by the process id of their leader.
@@ -53,20 +58,21 @@ pub struct Territory {
     pub ports: BTreeSet<u16>,
     /// True when the branch database is on this machine, so that any other Postgres is a shared one.
     pub local_database: bool,
-    /// Variables that a process reads for a kind of server: process, server, `NAME (file:line)`.
-    pub reads: Vec<(String, Server, String)>,
+    /// Variables that lead the processes to servers.
+    reads: Vec<readings::Reading>,
 }
 
 impl Territory {
-    /// Returns what belongs to the worktree of `plan`; the leaders are not known yet.
+    /// Returns the territory of `plan`, without leaders.
     pub fn of(plan: &Plan) -> Territory {
         let database = plan.database.as_ref().and_then(|database| Url::parse(&database.masked_url).ok());
         let local = database.as_ref().and_then(Url::host_str).is_some_and(is_loopback);
         let port = database.as_ref().filter(|_| local).and_then(Url::port);
         Territory {
             ports: plan.ports.values().copied().chain(port).collect(),
-            // Without a branch database the project's own choice is none of this module's business.
+            // Without a branch database, any Postgres is the project's own choice and no finding.
             local_database: local,
+            reads: readings::of(plan),
             ..Territory::default()
         }
     }
@@ -76,12 +82,63 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// Returns the connections of this process's descendants that leave `territory`, each once and sorted. Empty where the
-/// system lists no sockets.
-pub fn audit(territory: &Territory) -> Vec<Finding> {
+/// The sockets of a stack, judged.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The connections that leave the worktree, each once and sorted.
+    pub findings: Vec<Finding>,
+    /// The TCP addresses on which each process listens. Leaves out processes that listen on none.
+    pub listening: BTreeMap<String, BTreeSet<SocketAddr>>,
+}
+
+/// Reads the sockets of this process's descendants once. Empty on systems that do not list sockets.
+pub fn survey(territory: &Territory) -> Survey {
     let owners = owners(territory);
-    let rows = tcp::rows();
-    judge::judge(territory, &owners, &rows, &|port| guard::holder(port).map(|holder| name(&holder)))
+    let rows =
+        tcp::rows(&[tcp::SocketState::Connected, tcp::SocketState::Connecting, tcp::SocketState::Listening]);
+    let holder = |port| {
+        let listens =
+            |row: &&tcp::TcpSocket| row.state == tcp::SocketState::Listening && row.local.port() == port;
+        let socket = |row: &tcp::TcpSocket| Socket { inode: row.inode, user: row.user };
+        let sockets: Vec<Socket> = rows.iter().filter(listens).map(socket).collect();
+        port_holder::of_sockets(&sockets).map(Listener::from)
+    };
+    let findings = judge::judge(territory, &owners, &rows, &holder);
+    Survey { findings, listening: listening_among(&rows, &owners) }
+}
+
+/// Returns the findings of [`survey`].
+pub fn audit(territory: &Territory) -> Vec<Finding> {
+    survey(territory).findings
+}
+
+/// Returns the addresses of [`survey`], without looking at connections.
+pub fn listening(territory: &Territory) -> BTreeMap<String, BTreeSet<SocketAddr>> {
+    listening_among(&tcp::rows(&[tcp::SocketState::Listening]), &owners(territory))
+}
+
+fn listening_among(
+    rows: &[tcp::TcpSocket],
+    owners: &HashMap<u64, String>,
+) -> BTreeMap<String, BTreeSet<SocketAddr>> {
+    let mut found: BTreeMap<String, BTreeSet<SocketAddr>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.state == tcp::SocketState::Listening) {
+        if let Some(name) = owners.get(&row.inode) {
+            found.entry(name.clone()).or_default().insert(row.local);
+        }
+    }
+    found
+}
+
+/// Returns the TCP addresses on which the descendants of this process below `leader` listen.
+pub fn listening_below(leader: u32) -> BTreeSet<SocketAddr> {
+    let leaders = BTreeMap::from([(leader, String::new())]);
+    listening(&Territory { leaders, ..Territory::default() }).into_values().next().unwrap_or_default()
+}
+
+/// Returns the command line of the process that listens on `port`.
+pub fn command_on(port: u16) -> Option<String> {
+    port_holder::of(port)?.command
 }
 
 /// Maps each socket of the stack's process trees to the name of its process.
@@ -93,26 +150,45 @@ fn owners(territory: &Territory) -> HashMap<u64, String> {
         let leader = std::iter::successors(Some(entry.pid), |pid| parents.get(pid).copied())
             .take(tree.len() + 1)
             .find_map(|pid| territory.leaders.get(&pid))
-            // A child that lost its parent is a child of the supervisor and still in its process's session.
+            // An orphan is reparented to the supervisor, but is still in the session of its process.
             .or_else(|| territory.leaders.get(&entry.session));
         if let Some(name) = leader {
-            owners.extend(proc::sockets_of(entry.pid).map(|inode| (inode, name.clone())));
+            owners.extend(proc::sockets_of(entry.pid).into_iter().map(|inode| (inode, name.clone())));
         }
     }
     owners
 }
 
-/// Names a holder by its program, because a command line may hold secrets.
-fn name(holder: &Holder) -> String {
-    let command = holder.command.as_deref().and_then(|command| command.split_whitespace().next());
-    let program = command.map(|path| path.trim_end_matches(':').rsplit('/').next().unwrap_or(path));
-    let pid = holder.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
-    let worktree = holder.worktree.as_ref().map(|path| format!(", of worktree {path}")).unwrap_or_default();
-    format!("{}{pid}{worktree}", program.unwrap_or("a process of another user"))
+/// The process that listens on a port, named by its program, because a command line may hold secrets.
+#[derive(Clone, Debug, Default)]
+struct Listener {
+    /// The file name of the program, if devrun can see it.
+    program: Option<String>,
+    pid: Option<u32>,
+    worktree: Option<String>,
+}
+
+impl From<Holder> for Listener {
+    fn from(holder: Holder) -> Listener {
+        let command = holder.command.as_deref().and_then(|command| command.split_whitespace().next());
+        let program =
+            command.map(|path| path.trim_end_matches(':').rsplit('/').next().unwrap_or(path).into());
+        Listener { program, pid: holder.pid, worktree: holder.worktree }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.program.as_deref().unwrap_or("a process of another user"))?;
+        if let Some(pid) = self.pid {
+            write!(f, ", pid {pid}")?;
+        }
+        self.worktree.as_ref().map_or(Ok(()), |path| write!(f, ", of worktree {path}"))
+    }
 }
 
 impl Finding {
-    /// Returns the finding as one sentence, with the variable that leads there when it is known.
+    /// Returns the finding as one sentence, with the variable that leads there if it is known.
     pub fn text(&self) -> String {
         let Finding { process, address, holder, reads, server } = self;
         let holder = holder.as_ref().map(|holder| format!(" ({holder})")).unwrap_or_default();
@@ -126,7 +202,7 @@ impl Finding {
     }
 }
 
-/// Returns the error of a run that must be isolated and is not.
+/// Returns the error for a run that must be isolated but is not.
 pub fn report(findings: &[Finding]) -> Report {
     let message = findings.first().map(Finding::text).unwrap_or_default();
     let more: Vec<String> = findings.iter().skip(1).map(Finding::text).collect();

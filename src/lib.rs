@@ -1,26 +1,30 @@
 //! devrun: one command that turns any git worktree into a running, isolated, reachable copy of the product.
 //!
-//! The map, in the order data flows: `cli -> prepare -> plan -> supervisor -> events -> ui`. `docs/ARCHITECTURE.md`
-//! tells the rest.
+//! Data flows in the order `cli -> prepare -> plan -> supervisor -> events -> ui`. `docs/ARCHITECTURE.md` describes the
+//! modules.
 
-pub mod cli;
-pub mod config;
-pub mod context;
-pub mod control;
-pub mod database;
-pub mod deps;
-pub mod error;
-pub mod event;
-pub mod isolation;
-pub mod logs;
-pub mod os;
-pub mod plan;
-pub mod ports;
-pub mod prepare;
-pub mod recognition;
-pub mod supervisor;
-pub mod text;
-pub mod ui;
-pub mod worktree;
+pub(crate) mod cleanup;
+pub(crate) mod cli;
+pub(crate) mod config;
+pub(crate) mod context;
+pub(crate) mod control;
+pub(crate) mod database;
+pub(crate) mod deps;
+mod doctor;
+pub(crate) mod error;
+pub(crate) mod event;
+pub(crate) mod isolation;
+pub(crate) mod logs;
+pub(crate) mod os;
+pub(crate) mod plan;
+pub(crate) mod ports;
+pub(crate) mod prepare;
+pub(crate) mod recognition;
+pub(crate) mod supervisor;
+#[cfg(feature = "fixture")]
+pub mod testing;
+pub(crate) mod text;
+pub(crate) mod ui;
+pub(crate) mod worktree;
 
 pub use cli::run;

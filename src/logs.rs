@@ -1,32 +1,33 @@
-//! What processes print, kept on disk with the time of each line: written while they run, read whether or not they do.
+//! Keeps the output of the processes on disk, with the time of each line. It is written while they run and can be read
+//! at any time.
 //!
-//! Owns the files below `<state>/logs`: `NAME.log`, the one before it `NAME.log.1`, and so on; devrun's own events are in
-//! `devrun.log`. Refuses to know how lines look on a terminal.
+//! This module owns the files below `<state>/logs`: `NAME.log`, the one before it `NAME.log.1`, and so on. devrun's own
+//! events are in `devrun.log`. It does not know how lines look on a terminal.
 
 mod events;
 mod file;
 pub mod query;
-mod stamp;
 pub mod store;
+mod timestamp;
 
 use std::path::{Path, PathBuf};
 
-pub use stamp::Stamp;
+pub use timestamp::Timestamp;
 
-/// The name under which devrun's own events are kept.
+/// The name of the log of devrun's own events.
 pub const OWN: &str = "devrun";
 
-/// The folder of the logs of the worktree whose state folder is `state`.
+/// Returns the folder of the logs of the worktree with the state folder `state`.
 pub fn folder(state: &Path) -> PathBuf {
     state.join("logs")
 }
 
-/// The current file of `name`. A process may be called `devrun` as well.
+/// Returns the path of the current log of `name`. For a process, `name` comes from [`name_of_process`].
 fn current(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
 }
 
-/// The file that was current `age` files ago.
+/// Returns the path of the log that was current `age` rotations ago.
 fn rotated(current: &Path, age: u32) -> PathBuf {
     if age == 0 {
         return current.into();
@@ -36,7 +37,8 @@ fn rotated(current: &Path, age: u32) -> PathBuf {
     name.into()
 }
 
-/// The name that stands for a process of this name here: devrun itself has the plain one.
+/// Returns the log name of a process. A process called `devrun` gets another name, because devrun's own log has that
+/// one.
 pub fn name_of_process(name: &str) -> String {
     if name == OWN { format!("{name}~") } else { name.into() }
 }

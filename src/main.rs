@@ -1,4 +1,4 @@
-//! The binary: hands its arguments to the library and returns its exit code.
+//! The binary: passes its arguments to the library and returns the exit code.
 
 use std::process::ExitCode;
 

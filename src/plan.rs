@@ -1,41 +1,100 @@
-//! The nouns everybody shares: what one worktree's run consists of, fully resolved.
+//! The shared data types: what devrun runs in one worktree, with every value resolved.
 //!
-//! Values only. No behaviour beyond trivial accessors, no I/O, no knowledge of git, YAML, Neon or hashing.
+//! Holds values only: no behaviour beyond trivial accessors, no I/O, no knowledge of git, YAML, Neon or hashing.
+
+mod away_reason;
+mod origin;
+mod setting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything resolved for one worktree. Immutable once made; the supervisor runs it and nothing else.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::away_reason::{Away, Obstacle};
+pub use self::origin::{BoundVariable, Computed, EnvFileWorktree, EnvLine, FileLine, Origin, Reason};
+pub use self::setting::{Section, Sections, Setting};
+
+/// Everything resolved for one worktree. Immutable; the supervisor runs exactly this.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Name of the project, from the configuration or the repository's folder.
     pub project: String,
-    /// The worktree this is for.
-    pub worktree: Place,
-    /// Slot of the lease: every port of the worktree is its base plus this.
+    /// The worktree.
+    pub worktree: PlannedWorktree,
+    /// Slot of the lease. Every port of the worktree is its base plus the slot.
     pub slot: u16,
-    /// Named ports, already shifted by the slot.
+    /// Named ports, with the slot already added.
     pub ports: BTreeMap<String, u16>,
+    /// Why the slot is not the home slot; `None` if it is.
+    pub away: Option<Away>,
     /// The branch database, when there is one.
     pub database: Option<Database>,
-    /// The environment every process starts from, complete: nothing else is inherited.
+    /// The complete environment of every process; a process inherits nothing else.
     pub env: Environment,
     /// The processes, in the order they were written.
     pub processes: Vec<Process>,
     /// Named URLs to print, in the order they were written.
     pub urls: Vec<(String, String)>,
+    /// The URLs of the HTTP servers under the worktree's own host names, by the same names as in `urls`.
+    pub host_urls: Vec<(String, String)>,
+    /// Loopback ports in the repository's code, with the port of this worktree that Node processes reach instead.
+    pub redirects: BTreeMap<u16, u16>,
+    /// Variables that recognition gave their values, without those that the configuration file sets itself.
+    pub bindings: Vec<BoundVariable>,
     /// How much of each process's output is kept.
     pub logs: LogLimits,
 }
 
-/// How much of a process's output is kept on disk.
+impl Plan {
+    /// Returns the URLs of the processes that start by themselves, and the configured ones that lead elsewhere.
+    pub fn started_urls(&self) -> Vec<(String, String)> {
+        let idle = |url: &str| {
+            let port = url::Url::parse(url).ok().and_then(|url| url.port());
+            let mut idle = self.processes.iter().filter(|process| !process.autostart);
+            port.is_some() && idle.any(|process| process.port.as_ref().map(PortUse::port) == port)
+        };
+        self.urls.iter().filter(|(_, url)| !idle(url)).cloned().collect()
+    }
+
+    /// Returns the URL of the server `name` under the worktree's own host name.
+    pub fn host_url(&self, name: &str) -> Option<&str> {
+        let found = self.host_urls.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(&found.1)
+    }
+}
+
+/// The words of a notice on connections that devrun redirects. A notice has them only if a process loads devrun's modules.
+pub const REDIRECTED: &str = "connections of Node to it are redirected";
+
+/// A fact about the stack that the user should know: a part that was left out, an address that no variable changes, a
+/// backend that refuses requests from the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Notice {
+    /// One sentence, with the file and line that it is about.
+    pub text: String,
+    /// Lines of configuration that resolve it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl Notice {
+    /// Returns a notice without a fix.
+    pub fn new(text: String) -> Notice {
+        Notice { text, fix: None }
+    }
+}
+
+/// How much of a process's output devrun keeps on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
-    /// Bytes in one file at most.
+    /// Maximum size of one file, in bytes.
     pub size: u64,
-    /// Files at most, the current one included.
+    /// Maximum number of files, the current one included.
     pub files: u32,
 }
 
@@ -45,129 +104,174 @@ impl Default for LogLimits {
     }
 }
 
-/// Where a run happens.
+/// The worktree that a plan belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct PlannedWorktree {
     /// Physical path of the worktree's top level.
     pub path: PathBuf,
-    /// What is checked out.
-    pub head: Head,
-    /// A short name safe in host names, files and logs.
+    /// The checked-out branch or commit.
+    pub head: Checkout,
+    /// A short name that is safe in host names, file names and logs.
     pub slug: String,
-    /// Folder for this worktree's own state; vanishes with the worktree where git allows it.
+    /// Folder for devrun's state of this worktree: inside git's folder for the worktree if that is writable, so that
+    /// git deletes it with the worktree.
     pub state: PathBuf,
 }
 
-/// What is checked out in a worktree.
+/// The branch or commit that is checked out in a worktree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Head {
-    /// A branch, perhaps without a commit yet. Name without `refs/heads/`; invalid UTF-8 replaced.
+pub enum Checkout {
+    /// The name of a branch without `refs/heads/`, with invalid UTF-8 replaced. The branch may have no commit yet.
     Branch(String),
-    /// A commit without a branch.
+    /// A commit, not a branch.
     Detached,
-    /// Nothing: the folder is not in a git repository.
+    /// The folder is not in a git repository.
     None,
 }
 
-impl Head {
-    /// The branch's name, when there is one.
+impl Checkout {
+    /// Returns the branch's name, if a branch is checked out.
     pub fn branch(&self) -> Option<&str> {
         match self {
-            Head::Branch(name) => Some(name),
-            Head::Detached | Head::None => None,
+            Checkout::Branch(name) => Some(name),
+            Checkout::Detached | Checkout::None => None,
         }
     }
 }
 
-/// An environment, with the names whose values must be masked when shown.
+/// An environment, and the names of the values that must be masked in output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Every variable.
     pub vars: BTreeMap<OsString, OsString>,
-    /// Names devrun itself set (computed or from `env:`/env files), in this map's sense: name → origin.
+    /// Origin of each variable that devrun computed or that `env:` or an env file sets.
     pub origins: BTreeMap<String, Origin>,
-    /// Names whose values hold secrets.
+    /// Names of variables that hold secrets.
     pub secrets: BTreeSet<String>,
+    /// The values of the variables that were read from the login shell. Other variables may contain them.
+    pub shell_values: Vec<OsString>,
+    /// Variables that hold the URL of a Postgres other than the branch database.
+    pub elsewhere: Vec<OtherDatabaseUrl>,
 }
 
-/// Where a variable's value came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// One of `env_files`.
-    File,
-    /// `env:` of devrun.yaml.
-    Config,
-    /// Computed by devrun.
-    Computed,
+/// A variable that holds the URL of a Postgres other than the branch database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherDatabaseUrl {
+    /// The variable.
+    pub name: String,
+    /// The host, or the folder of the socket, that it names.
+    pub host: String,
+    /// The scheme of the URL.
+    pub scheme: String,
 }
 
-/// The branch database, as shown: the URL itself lives in [`Environment`] only.
+/// A variable that devrun removed because it pointed into another worktree of the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignVariable {
+    /// The variable.
+    pub name: String,
+    /// The worktree that it pointed into.
+    pub worktree: PathBuf,
+}
+
+/// The branch database, as shown to the user. The URL with its password is in [`Environment`] only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
-    /// Provider's name: `local`, `neon`, …
+    /// Name of the provider: `local`, `neon`, …
     pub provider: String,
-    /// Name of the database or branch, as a person knows it.
+    /// Name of the database or branch.
     pub name: String,
-    /// How it came to be.
+    /// Whether devrun found it, created it or copied it.
     pub origin: DatabaseOrigin,
     /// The URL with its password masked.
     pub masked_url: String,
 }
 
-/// How a branch database came to be.
+/// Whether a branch database existed, was created or was copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseOrigin {
-    /// It was there.
+    /// It existed already.
     Existing,
-    /// Made now, empty.
+    /// Created now, empty.
     Empty,
-    /// Made now as a copy of this parent.
+    /// Created now as a copy of this parent.
     CopyOf(String),
 }
 
 /// One process of the run.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of devrun.yaml that is on or off")]
 pub struct Process {
     /// Its name: the key in `processes:` or the Procfile.
     pub name: String,
-    /// What to execute.
-    pub run: Run,
+    /// The command to execute.
+    pub run: RunCommand,
     /// Absolute folder to execute it in.
     pub directory: PathBuf,
-    /// Variables on top of the plan's environment (`PORT`, `<NAME>_FD`, the process's own `env:`).
+    /// Variables added to the plan's environment (`PORT`, `<NAME>_FD`, the process's own `env:`).
     pub env: BTreeMap<String, String>,
+    /// Origins of the values in `env`.
+    pub origins: BTreeMap<String, Origin>,
+    /// Names of variables in `env` that hold secrets.
+    pub secrets: BTreeSet<String>,
     /// The port it binds, or that devrun binds for it.
     pub port: Option<PortUse>,
-    /// Processes that must have got somewhere first.
+    /// Processes to wait for, each with the state that it must reach.
     pub depends_on: Vec<(String, Condition)>,
-    /// Preparation that must be done first.
+    /// Preparation that must finish before the process starts.
     pub needs: BTreeSet<Need>,
-    /// How to know that it is ready; without one, started is ready.
+    /// Its readiness probe. Without one, the process is ready as soon as it starts.
     pub ready: Option<Readiness>,
-    /// What to do when it ends.
+    /// Whether to start it again when it ends.
     pub restart: Restart,
-    /// Number of the signal that asks it to stop.
+    /// Number of the signal that stops it.
     pub stop_signal: i32,
-    /// How long it may take before it is killed.
+    /// Time from that signal until it is killed.
     pub stop_grace: Duration,
-    /// Give it a terminal of its own.
+    /// Run it on a pseudo-terminal.
     pub tty: bool,
-    /// Start it with the others.
+    /// Its standard input.
+    pub stdin: Stdin,
+    /// Start it together with the other processes.
     pub autostart: bool,
-    /// Let it be reached from other machines: its host is 0.0.0.0 instead of 127.0.0.1.
+    /// Make it reachable from other machines: `DEVRUN_HOST` is 0.0.0.0 instead of 127.0.0.1.
     pub expose: bool,
+    /// Load devrun's modules into its Node programs. The modules take over the socket and apply the redirects.
+    pub node_preload: bool,
 }
 
-/// What to execute.
+/// The standard input of a process without a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stdin {
+    /// A pipe without data that stays open as long as the process lives. Programs such as watchers exit at end of
+    /// input.
+    #[default]
+    Open,
+    /// `/dev/null`: end of input at once.
+    Null,
+}
+
+/// The command to execute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Run {
-    /// Handed to `/bin/sh -c` as it stands.
+pub enum RunCommand {
+    /// Passed unchanged to `/bin/sh -c`.
     Shell(String),
-    /// Executed directly; never empty.
+    /// A program and its arguments, executed without a shell. Never empty.
     Argv(Vec<String>),
 }
 
-/// How a process comes to its port.
+/// The command as the user would type it.
+impl fmt::Display for RunCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunCommand::Shell(line) => f.write_str(line),
+            RunCommand::Argv(words) => f.write_str(&words.join(" ")),
+        }
+    }
+}
+
+/// How a process gets its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortUse {
     /// The process binds the port itself.
@@ -177,21 +281,19 @@ pub enum PortUse {
         /// Its number.
         port: u16,
     },
-    /// devrun binds and listens before the start and hands the socket over.
+    /// devrun binds the port and listens before the start, and passes the socket to the process.
     Listens {
         /// The port's name.
         name: String,
         /// Its number.
         port: u16,
-        /// The variable that tells the process its descriptor.
+        /// The variable that holds the number of the socket's file descriptor.
         fd_env: String,
-        /// Let Node programs take it by a module that is loaded into them.
-        node: bool,
     },
 }
 
 impl PortUse {
-    /// The port's number, however it is bound.
+    /// Returns the port's number.
     pub fn port(&self) -> u16 {
         match self {
             PortUse::Binds { port, .. } | PortUse::Listens { port, .. } => *port,
@@ -199,8 +301,9 @@ impl PortUse {
     }
 }
 
-/// How far a dependency must have got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The state that a dependency must reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Condition {
     /// Its process exists.
     Started,
@@ -210,55 +313,59 @@ pub enum Condition {
     Completed,
 }
 
-/// A piece of preparation a process may have to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A part of the preparation that a process may have to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Need {
-    /// Node packages installed.
+    /// Node packages are installed.
     Node,
-    /// Python environment in step.
+    /// The Python environment is up to date.
     Python,
-    /// Branch database there and migrated.
+    /// The branch database exists and is migrated.
     Database,
+    /// The steps of `setup:` are done.
+    Setup,
 }
 
 impl Need {
     /// Every need.
-    pub const ALL: [Need; 3] = [Need::Node, Need::Python, Need::Database];
+    pub const ALL: [Need; 4] = [Need::Node, Need::Python, Need::Database, Need::Setup];
 
-    /// The word used in configuration and messages.
+    /// Returns the name used in configuration and messages.
     pub const fn name(self) -> &'static str {
         match self {
             Need::Node => "node",
             Need::Python => "python",
             Need::Database => "database",
+            Need::Setup => "setup",
         }
     }
 }
 
-/// How to know that a process is ready.
+/// The readiness probe of a process.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    /// What to look at.
+    /// The check that must pass.
     pub probe: Probe,
     /// Time between attempts.
     pub interval: Duration,
     /// Time one attempt may take.
     pub timeout: Duration,
-    /// Time until it counts as failed.
+    /// Time from the start after which the process counts as failed.
     pub deadline: Duration,
 }
 
-/// What a readiness probe looks at.
+/// The check of a readiness probe.
 #[derive(Clone, Debug)]
 pub enum Probe {
     /// `GET path` on the process's port at 127.0.0.1.
     Http {
         /// Path, with a leading slash.
         path: String,
-        /// `Host` header; `localhost:<port>` when absent. The port is added when it has none.
+        /// `Host` header; `localhost:<port>` if absent. devrun adds the port to a value without one.
         host: Option<String>,
-        /// The status that counts; any 2xx or 3xx when absent.
-        status: Option<u16>,
+        /// The status that counts.
+        status: Accepted,
         /// Port to ask.
         port: u16,
     },
@@ -267,27 +374,51 @@ pub enum Probe {
         /// Port to ask.
         port: u16,
     },
-    /// A line of its output matches.
+    /// A line of the process's output matches.
     Log(regex::bytes::Regex),
-    /// A command, run like the process itself, ends with status 0.
-    Exec(Run),
+    /// A command ends with status 0. It runs in the folder and environment of the process.
+    Exec(RunCommand),
 }
 
-/// What to do when a process ends.
+/// The HTTP status that makes a process ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accepted {
+    /// Any 2xx or 3xx.
+    #[default]
+    Success,
+    /// Any status below 500: the server answers, even if the page is missing or forbidden.
+    Any,
+    /// This status only.
+    Only(u16),
+}
+
+impl Accepted {
+    /// Returns true if `status` makes the process ready.
+    pub fn takes(self, status: u16) -> bool {
+        match self {
+            Accepted::Success => (200..400).contains(&status),
+            Accepted::Any => status < 500,
+            Accepted::Only(wanted) => status == wanted,
+        }
+    }
+}
+
+/// Whether to start a process again when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restart {
     /// When to start it again.
     pub policy: RestartPolicy,
-    /// How often, before giving up.
+    /// Maximum number of restarts in a row. A process that stays up long enough resets the count.
     pub max: u32,
 }
 
 /// When to start a process again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
-    /// Never: its end is the end of the run.
+    /// Never. Its end ends the run, except status 0 of a process that others wait for to complete.
     No,
-    /// After any end but status 0.
+    /// After every end except with status 0.
     OnFailure,
     /// After every end.
     Always,

@@ -1,11 +1,14 @@
-//! Ports of a worktree: the preferred slot (pure), the machine-wide lease, the guard that looks before we leap.
+//! Manages the ports of a worktree: the preferred slot (pure), the machine-wide lease, and the check whether a port is
+//! free.
 //!
-//! Receives bases and paths, never configuration. Binds nothing and stops nobody: it decides, records and looks.
+//! This module receives bases and paths, never the configuration. It decides, records, inspects and reserves; it stops
+//! no process.
 
 pub mod decide;
-pub mod guard;
 pub mod hash;
 mod lease;
+pub mod port_holder;
+mod reserve;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -14,54 +17,71 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use guard::{Ownership, holder, listener_is_ours};
-pub use lease::{lease, list, look, release};
-pub use table::Row;
+pub use lease::{expected, lease, lease_and_reserve, list, recorded, release, wanted};
+pub use reserve::Reserved;
 
 use crate::error::{Code, Explain, Holder};
 use crate::os::fs::FsError;
+use crate::plan::Away;
+pub use crate::plan::Obstacle;
+use crate::text::quoted;
 
-/// How many slots there are unless the configuration says otherwise.
-pub const DEFAULT_SPAN: u16 = 100;
-
-/// What a worktree asks for.
+/// The parameters of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Physical path of the worktree: the key of its lease, and what the preferred slot is computed from.
+    /// Physical path of the worktree: the key of its lease, from which the preferred slot is computed.
     pub worktree: PathBuf,
-    /// The repository's common git directory, so that leases can be told apart by repository; `None` outside git.
+    /// The repository's common git directory, which groups leases by repository. `None` outside git.
     pub repository: Option<PathBuf>,
-    /// Named bases; each port is its base plus the slot. May be empty: a slot is leased all the same.
+    /// Named bases. Each port is its base plus the slot. May be empty: a slot is leased anyway.
     pub bases: BTreeMap<String, u16>,
-    /// How many slots there are; 0 is taken as 1.
+    /// The number of slots. 0 counts as 1.
     pub span: u16,
-    /// Fail instead of moving on to another slot.
+    /// Fail instead of choosing another slot.
     pub strict: bool,
+    /// When to leave a slot that is not the home slot.
+    pub homing: Homing,
 }
 
-/// The slot and ports a worktree may use from now on, across restarts.
+/// When a worktree leaves its slot for its home slot, which is the slot computed from its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Homing {
+    /// Never, because a process may run on the current ports.
+    Stay,
+    /// If it moved because a process held a port, and the home slot is free now.
+    Return,
+    /// Always. Errors if the home slot is not free.
+    Now,
+}
+
+/// The slot and ports of a worktree, kept across restarts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// The slot.
+    /// The slot of the worktree.
     pub slot: u16,
     /// Named ports: base plus slot.
     pub ports: BTreeMap<String, u16>,
-    /// Why it is not the slot it would have been, when this very call moved it.
+    /// The reason for another slot than the wanted one, if this call changed the slot.
     pub moved: Option<Moved>,
-    /// True when the worktree had this slot before.
+    /// The reason why this is not the home slot; `None` if it is.
+    pub away: Option<Away>,
+    /// The slot that this call left for the home slot.
+    pub left: Option<u16>,
+    /// True if the worktree had this slot before.
     pub reused: bool,
-    /// Ports on which processes of this very worktree still listen: the running stack, or what one left behind.
+    /// Ports on which processes of this worktree still listen: the running stack, or processes that an earlier one
+    /// left.
     pub ours: Vec<(u16, Holder)>,
 }
 
-/// A slot that could not be had.
+/// A slot that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// The slot that was wanted: the one leased before, or the preferred one.
+    /// The wanted slot: the one leased before, or the preferred one.
     pub wanted: u16,
-    /// Its first port that was in the way.
+    /// The first of its ports that could not be used. May be above 65535.
     pub port: u32,
-    /// What was in the way.
+    /// The reason.
     pub obstacle: Obstacle,
 }
 
@@ -71,55 +91,21 @@ impl fmt::Display for Moved {
     }
 }
 
-/// Why a port cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// Another worktree has leased it.
-    Leased(PathBuf),
-    /// Somebody listens on it or holds it otherwise.
-    Busy(Holder),
-    /// Browsers refuse to talk to it.
-    Blocked,
-    /// There is no such port.
-    OutOfRange,
-}
-
-impl Obstacle {
-    /// Who is in the way, if anybody is.
-    pub fn holder(&self) -> Option<Holder> {
-        match self {
-            Obstacle::Leased(path) => {
-                Some(Holder { pid: None, command: None, worktree: Some(path.display().to_string()) })
-            }
-            Obstacle::Busy(holder) => Some(holder.clone()),
-            Obstacle::Blocked | Obstacle::OutOfRange => None,
-        }
-    }
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Obstacle::Leased(path) => write!(f, "is leased by worktree {}", path.display()),
-            Obstacle::Busy(holder) => write!(f, "is held by {holder}"),
-            Obstacle::Blocked => f.write_str("is one that browsers refuse to open"),
-            Obstacle::OutOfRange => f.write_str("does not exist (the highest is 65535)"),
-        }
-    }
-}
-
-/// Why there are no ports.
+/// An error while leasing ports.
 #[derive(Debug, thiserror::Error)]
 pub enum PortsError {
-    /// The wanted slot is not to be had, and moving on is forbidden.
+    /// The wanted slot cannot be used, and strict ports allow no other.
     #[error("{0}")]
     Busy(Moved),
-    /// No slot is to be had.
+    /// The home slot cannot be used, and no other was wanted.
+    #[error("the home slot is not free: {0}")]
+    NotHome(Moved),
+    /// No slot can be used.
     #[error("none of the {span} slots is free")]
     Exhausted {
-        /// How many were tried.
+        /// The number of slots that were tried.
         span: u16,
-        /// What was in the way of each, from the wanted slot on.
+        /// The reason for each slot, starting with the wanted one.
         tried: Vec<Moved>,
     },
     /// The table of leases cannot be read, written or locked.
@@ -127,13 +113,24 @@ pub enum PortsError {
     Table(#[from] FsError),
 }
 
-/// How many holders an error lists.
+/// Returns the command that ends `holder`. `devrun down` ends only processes that devrun started.
+pub fn how_to_end(holder: &Holder) -> String {
+    match (holder, &holder.worktree, holder.pid) {
+        (Holder { by_hand: false, .. }, Some(worktree), Some(pid)) => {
+            format!("stop pid {pid} (`devrun -C {} down`)", quoted(worktree))
+        }
+        (_, _, Some(pid)) => format!("stop pid {pid} (`kill {pid}`)"),
+        (_, _, None) => "stop the holder".into(),
+    }
+}
+
+/// The most holders that an error lists.
 const LISTED: usize = 12;
 
 impl Explain for PortsError {
     fn code(&self) -> Code {
         match self {
-            PortsError::Busy(_) => Code::PortBusy,
+            PortsError::Busy(_) | PortsError::NotHome(_) => Code::PortBusy,
             PortsError::Exhausted { .. } => Code::PortsExhausted,
             PortsError::Table(error) => error.code(),
         }
@@ -141,7 +138,10 @@ impl Explain for PortsError {
 
     fn why(&self) -> Option<String> {
         match self {
-            PortsError::Busy(_) => Some("the port is taken, and strict ports forbid another one".into()),
+            PortsError::Busy(_) => {
+                Some("the port is in use, and strict ports do not allow another one".into())
+            }
+            PortsError::NotHome(_) => None,
             PortsError::Exhausted { tried, .. } => {
                 let mut lines: Vec<String> = Vec::new();
                 for line in tried.iter().map(ToString::to_string) {
@@ -162,14 +162,27 @@ impl Explain for PortsError {
 
     fn fix(&self) -> Option<String> {
         Some(match self {
-            PortsError::Busy(Moved {
-                obstacle: Obstacle::Busy(Holder { pid: Some(pid), worktree, .. }),
-                ..
-            }) => {
-                let down = worktree.as_ref().map(|worktree| format!(" (`devrun -C {worktree} down`)"));
-                format!("stop pid {pid}{}, or run without strict ports", down.unwrap_or_default())
+            PortsError::Busy(Moved { obstacle: Obstacle::OwnServer(_), .. }) => {
+                "`devrun up --replace` ends that server and starts the stack".into()
             }
-            PortsError::Busy(Moved { obstacle: Obstacle::Blocked | Obstacle::OutOfRange, .. }) => {
+            PortsError::NotHome(Moved { obstacle: Obstacle::OwnServer(Holder { pid: Some(pid), .. }), .. }) => {
+                format!("`kill {pid}`, then `devrun ports --move-home`")
+            }
+            PortsError::Busy(Moved { obstacle: Obstacle::Busy(holder), .. }) => {
+                format!("{}, or run without strict ports", how_to_end(holder))
+            }
+            PortsError::NotHome(Moved { obstacle: Obstacle::Busy(holder), .. }) => {
+                format!("{}, then `devrun ports --move-home`", how_to_end(holder))
+            }
+            PortsError::NotHome(Moved { obstacle: Obstacle::Leased(holder), .. }) => {
+                let place = holder.worktree.as_deref().unwrap_or_default();
+                format!(
+                    "keep the present ports; `devrun ports --move-home` helps once the worktree {} is removed",
+                    quoted(place)
+                )
+            }
+            PortsError::Busy(Moved { obstacle: Obstacle::Blocked | Obstacle::OutOfRange, .. })
+            | PortsError::NotHome(_) => {
                 "choose another base under `ports:`".into()
             }
             PortsError::Busy(_) => "stop the holder, or run without strict ports".into(),
@@ -182,7 +195,7 @@ impl Explain for PortsError {
 
     fn holder(&self) -> Option<Holder> {
         match self {
-            PortsError::Busy(moved) => moved.obstacle.holder(),
+            PortsError::Busy(moved) | PortsError::NotHome(moved) => moved.obstacle.holder().cloned(),
             PortsError::Exhausted { .. } | PortsError::Table(_) => None,
         }
     }

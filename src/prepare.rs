@@ -1,69 +1,110 @@
-//! The one place where worktree, configuration, ports, dependencies and database meet: makes the plan and runs the steps.
+//! Prepares a run: combines worktree, configuration, ports, dependencies and database into a plan, and runs the steps.
 //!
-//! Decides the order of work and nothing about processes: it ends where the supervisor begins.
+//! Decides the order of the steps. Starts no process of the run; that is the supervisor's part.
 
 mod branch;
+mod database_names;
+mod database_record;
 mod databases;
-mod ground;
-mod neon;
+mod env_out;
+pub mod files;
+mod former_database;
+mod given_variables;
+mod host_label;
+mod included_files;
+mod login_shell;
+mod migration_heads;
 mod preview;
+mod ready_database;
+mod refresh;
+mod resolved_worktree;
+mod run_inputs;
 mod secrets;
+mod setup;
 mod steps;
 mod tools;
+mod variables;
 
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
-pub use self::branch::{masked, stop_abandoned_servers, stop_unused_server};
-pub use self::databases::{Databases, client_program, migrate};
-pub use self::ground::{Ground, locate, place};
-pub use self::preview::{Preview, look, preview};
-use crate::config::model::Notice;
+pub use self::branch::stop_abandoned_servers;
+pub use self::database_names::DETACHED;
+pub use self::database_record::recorded_database;
+pub use self::databases::{Databases, migrate};
+pub use self::env_out::{WrittenFiles, env_out_variables};
+pub use self::files::Files;
+pub use self::included_files::copy_included_files;
+pub use self::migration_heads::{MigrationHeads, migration_heads};
+pub use self::preview::{Preview, preview, preview_without_lease, resolve_without_starting};
+use self::ready_database::ReadyDatabase;
+pub use self::refresh::{DoneStep, Refreshed, refresh};
+pub use self::resolved_worktree::{
+    ResolvedWorktree, configuration, env_file_names, locate, move_home, recognition_paths, started_by_hand,
+    worktree_path,
+};
+pub use self::run_inputs::RunInputs;
+pub use self::steps::install_packages;
 use crate::context::Context;
-use crate::error::Report;
-use crate::plan::{Need, Plan};
+use crate::database::Entrust;
+use crate::error::{Code, Report};
+use crate::os::blocking;
+use crate::plan::{Need, Notice, Plan};
+use crate::ports::Reserved;
 use crate::text::Mask;
 use crate::worktree::Worktree;
 
-/// What the user chose for this run.
+/// The user's options for this run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Fail instead of moving to other ports.
+    /// Fail if a port is taken, instead of moving to other ports.
     pub strict_ports: bool,
-    /// Work in the default, a protected or the parent branch of a provider, where the configuration names it literally.
+    /// Allow work in a provider's default, protected or parent branch, if the configuration names that branch
+    /// literally.
     pub allow_parent: bool,
 }
 
-/// Takes something that must be settled after the run, however it ends: the folder of a database cluster, and the claim on
-/// its server.
-pub type Entrust<'a> = &'a mut dyn FnMut(PathBuf, OwnedFd) -> Result<(), Report>;
+/// The conditions under which the branch database is used.
+#[derive(Clone, Copy, Debug)]
+struct DatabaseConditions {
+    /// As in [`Options`].
+    allow_parent: bool,
+    /// True if a stack of this worktree runs, so that its database keeps the name that it has.
+    beside_stack: bool,
+}
 
-/// Resolves when every step is done, with how the schema came to be. An error means that a step failed.
+/// Resolves when every step is done, with a few words on the migrations. An error means that a step failed.
 pub type Prepared = oneshot::Receiver<Option<String>>;
 
-/// Preparation under way, far enough that processes may start.
+/// A running preparation, far enough that processes may start.
 pub struct Work {
-    /// What to run.
+    /// The plan for the supervisor.
     pub plan: Arc<Plan>,
-    /// What is done already, or was never to be done.
+    /// The ports that no other program can take before the processes start.
+    pub reserved: Reserved,
+    /// Needs that are met already, or that the configuration does not have.
     pub open: Vec<Need>,
-    /// The rest, as it gets done; an error ends the run.
+    /// Receives each of the other needs when it is met; an error ends the run.
     pub gates: UnboundedReceiver<Result<Need, Report>>,
-    /// The end of it all.
+    /// True if the configuration asks for a daily prune.
+    pub prunes_daily: bool,
+    /// The files that the plan is made from.
+    pub inputs: RunInputs,
+    /// Resolves when all steps are done.
     pub prepared: Prepared,
-    /// Facts about what was recognised that a person should know once everything is ready.
+    /// The env files that are read in place of missing ones. The user has seen them as notes.
+    pub env_files: Vec<Notice>,
+    /// Facts about the recognised parts, to show once everything is ready.
     pub notices: Vec<Notice>,
-    /// The steps; they are given up when this is dropped.
+    /// The steps. Dropping this aborts them.
     pub tasks: Tasks,
 }
 
-/// Steps under way on this thread; dropping ends them and the commands they run.
+/// Steps that run on this thread. Dropping this aborts them and the commands they run.
 #[derive(Debug, Default)]
 pub struct Tasks {
     handles: Vec<tokio::task::AbortHandle>,
@@ -81,7 +122,7 @@ impl Drop for Tasks {
     }
 }
 
-/// Who tells and who asks which needs are met. Cheap to clone.
+/// Records which needs are met, and lets steps wait for them. Cheap to clone.
 #[derive(Clone)]
 struct Progress {
     mask: Mask,
@@ -94,7 +135,7 @@ impl Progress {
         self.met.send_modify(|met| {
             met.insert(need);
         });
-        // Nobody listens when the run is over.
+        // The receiver is gone when the run is over.
         let _ = self.gates.send(Ok(need));
     }
 
@@ -105,45 +146,85 @@ impl Progress {
     /// Waits until every one of `needs` is met.
     async fn until(&self, needs: &BTreeSet<Need>) {
         let mut met = self.met.subscribe();
-        // The sender lives as long as we do, so this cannot fail.
+        // `self` keeps the sender alive, so this cannot fail.
         let _ = met.wait_for(|met| needs.is_subset(met)).await;
     }
 }
 
-/// Prepares `worktree` for a run. Returns as soon as the environment is complete, that is when the branch database exists;
-/// the other steps go on.
+/// Prepares `worktree` for a run. Returns as soon as the environment is complete, that is, when the branch database
+/// exists; the other steps continue in [`Work::tasks`].
 pub async fn start(
     ctx: &Context,
     worktree: Worktree,
     options: &Options,
     entrust: Entrust<'_>,
 ) -> Result<Work, Report> {
-    let ground = Rc::new(ground::lease(ctx, worktree, options).await?);
-    let mask = ground.mask(ctx);
-    let ctx = &Context { events: mask.events(&ctx.events), ..ctx.clone() };
+    Box::pin(included_files::copy_once(ctx, &worktree)).await;
+    let (resolved, reserved) = resolved_worktree::lease(ctx, worktree, options).await?;
+    let inputs = {
+        let (ctx, resolved) = (ctx.clone(), resolved.clone());
+        let read = blocking::run(resolved_worktree::READING, move || RunInputs::of(&ctx, &resolved)).await;
+        read.map_err(|stuck| {
+            Report::new(Code::ConfigInvalid, format!("the configuration cannot be read: {stuck}"))
+        })?
+    };
+    let prunes_daily = resolved.config.prunes_daily;
+    let conditions = DatabaseConditions { allow_parent: options.allow_parent, beside_stack: false };
+    let begun = begin(ctx, Rc::new(resolved), conditions, entrust).await?;
+    let PreparationSteps { plan, open, gates, prepared, env_files, notices, tasks } = begun;
+    Ok(Work { plan, reserved, open, gates, prunes_daily, inputs, prepared, env_files, notices, tasks })
+}
+
+/// The steps of a preparation, which run until this value is dropped. The fields are as in [`Work`].
+struct PreparationSteps {
+    plan: Arc<Plan>,
+    open: Vec<Need>,
+    gates: UnboundedReceiver<Result<Need, Report>>,
+    prepared: Prepared,
+    env_files: Vec<Notice>,
+    notices: Vec<Notice>,
+    tasks: Tasks,
+}
+
+/// Starts all steps for `resolved`. Returns as soon as the branch database exists.
+async fn begin(
+    ctx: &Context,
+    resolved: Rc<ResolvedWorktree>,
+    conditions: DatabaseConditions,
+    entrust: Entrust<'_>,
+) -> Result<PreparationSteps, Report> {
+    let mask = resolved.mask();
+    let ctx = &resolved.discreet(ctx);
     let (sender, mut gates) = unbounded_channel();
-    let configured = ground.config.configured();
+    let configured = resolved.config.configured();
     let mut open: Vec<Need> = Need::ALL.into_iter().filter(|need| !configured.contains(need)).collect();
     let progress =
         Progress { mask, gates: sender, met: Rc::new(watch::Sender::new(open.iter().copied().collect())) };
     let mut tasks = Tasks::default();
     for need in [Need::Node, Need::Python] {
         if configured.contains(&need) {
-            tasks.spawn(steps::install(ctx.clone(), ground.clone(), need, progress.clone()));
+            tasks.spawn(steps::install(ctx.clone(), resolved.clone(), need, progress.clone()));
         }
     }
-    let ensuring = branch::ensure(ctx, ground.clone(), progress.clone(), options.allow_parent, entrust);
+    let ensuring = branch::ensure(ctx, resolved.clone(), progress.clone(), conditions, entrust);
     tokio::pin!(ensuring);
     let branch = loop {
         tokio::select! {
             biased;
-            branch = &mut ensuring => break branch?,
+            branch = &mut ensuring => break branch.map_err(|report| progress.mask.report(report))?,
             Some(gate) = gates.recv() => open.push(gate?),
         }
     };
-    let plan = Arc::new(ground.plan(ctx, branch.as_ref())?);
-    let notices = ground.config.provenance.notices.clone();
+    let plan = Arc::new(resolved.plan(ctx, branch.as_ref())?);
+    let address = branch.as_ref().map(ReadyDatabase::address);
+    let written = Box::pin(env_out::write(ctx, &resolved, &plan, address)).await;
+    let written = written.map_err(|report| progress.mask.report(report))?;
+    let (env_files, mut notices) = (resolved.env_file_notices(), resolved.notices(&plan));
+    notices.extend(written);
+    if configured.contains(&Need::Setup) {
+        tasks.spawn(setup::run(ctx.clone(), resolved.clone(), plan.clone(), progress.clone()));
+    }
     let (done, prepared) = oneshot::channel();
-    tasks.spawn(steps::finish(ctx.clone(), ground, plan.clone(), branch, progress, done));
-    Ok(Work { plan, open, gates, prepared, notices, tasks })
+    tasks.spawn(steps::finish(ctx.clone(), resolved, plan.clone(), branch, progress, done));
+    Ok(PreparationSteps { plan, open, gates, prepared, env_files, notices, tasks })
 }

@@ -1,8 +1,8 @@
-//! Reads what a repository says about itself and writes the devrun.yaml that it would have.
+//! Reads a repository and writes a devrun.yaml for it.
 //!
-//! Three pure steps follow one reading: `facts` reads files, `parts` finds the processes, and `contract` binds each
-//! variable that names the shared copy of the product to this worktree's ports and database. The result is configuration
-//! text, so `devrun init` shows exactly what runs. This module reads files and never executes anything from the
+//! Works in steps: `facts` reads the files, `parts` finds the processes, `contract` binds each variable that leads to
+//! the shared copy of the product to this worktree's ports and database, and `yaml` writes the result. The result is
+//! configuration text, so `devrun init` shows exactly what runs. Reads files, and never executes anything from the
 //! repository.
 
 pub mod contract;
@@ -14,27 +14,27 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::config::Recognised;
-use crate::config::model::Notice;
-use contract::{Binding, Contract, Reason, RemarkKind};
-use facts::{Facts, Spot};
-use parts::{Kind, Parts};
+use crate::plan::{self, Notice};
+use contract::{Binding, Contract, Reason, Remark, RemarkKind};
+use facts::{Facts, FileLine};
+use parts::{Framework, PartKind, Parts};
 
-/// Where recognition looks.
+/// The folders and the PATH that recognition works with.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct RecognitionPaths {
     /// Top of the worktree.
     pub root: PathBuf,
-    /// The main worktree, whose env files stand in for missing ones.
+    /// The main worktree; its env files are read where this worktree has none.
     pub main_root: Option<PathBuf>,
-    /// The worktree's own state folder, where facts of unchanged files are kept between runs.
+    /// The worktree's state folder, which keeps facts of unchanged files between runs.
     pub state: Option<PathBuf>,
-    /// PATH, for the servers that devrun can run beside the product.
+    /// PATH, to find servers such as Redis that devrun can run beside the product.
     pub path: Option<OsString>,
 }
 
 /// The result of each step.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct Recognition {
     /// Facts that the files state.
     pub facts: Facts,
     /// The processes.
@@ -43,58 +43,60 @@ pub struct Found {
     pub contract: Contract,
 }
 
-/// Reads the worktree and concludes its parts and their variables.
-pub fn find(place: &Place) -> Found {
+/// Reads the worktree, and derives its parts and their variables.
+pub fn find(place: &RecognitionPaths) -> Recognition {
     let facts = facts::read(&place.root, place.main_root.as_deref(), place.state.as_deref());
     let available = |program: &str| {
         which::which_in_global(program, place.path.as_ref()).is_ok_and(|mut found| found.next().is_some())
     };
-    let parts = parts::find(&place.root, &facts, &available);
+    let mut parts = parts::find(&place.root, &facts, &available);
     let source = |file: &Path| parts::tree::text_inside(&place.root, file);
     let mut contract = contract::bind(&facts, &parts, &source);
-    contract.bindings.extend(usual_address(&facts, &parts));
-    without_redirects(&mut contract);
-    Found { facts, parts, contract }
-}
-
-/// Takes out redirections, for which the configuration has no key yet, and says so where the contract promises one.
-fn without_redirects(contract: &mut Contract) {
-    contract.redirects.clear();
-    for remark in contract.remarks.iter_mut().filter(|remark| remark.kind == RemarkKind::Redirected) {
-        remark.kind = RemarkKind::FixedAddress;
-        remark.text =
-            remark.text.replace("connections of Node to it are redirected to", "it does not lead to");
+    contract.bindings.extend(usual_address(&facts, &parts, &contract));
+    if let Some(other) = &contract.other_database {
+        parts.without_postgres(other);
     }
+    Recognition { facts, parts, contract }
 }
 
-/// Returns what the files of the worktree say about how it runs.
-pub fn recognise(place: &Place) -> Recognised {
-    let Found { facts, parts, contract } = find(place);
+/// Recognises the worktree and returns the result as configuration text.
+pub fn recognise(place: &RecognitionPaths) -> Recognised {
+    let Recognition { facts, parts, contract } = find(place);
     Recognised {
         yaml: yaml::text(&parts, &contract, &facts.tenants),
         remarks: remarks(&parts),
         notices: notices(&parts, &contract),
         searched: searched(&parts),
+        bindings: contract.bindings.into_iter().map(bound).collect(),
     }
 }
 
-/// `NEXT_PUBLIC_API_URL`, which devrun gives a Next.js frontend beside a backend whose files never mention it. Where a file
-/// reads it or gives it a value, the contract has decided, and a value of the user stays.
-fn usual_address(facts: &Facts, parts: &Parts) -> Option<Binding> {
+/// Returns the facts of a binding without its value, which the configuration text has.
+fn bound(binding: Binding) -> plan::BoundVariable {
+    let Binding { name, process, value: _, reason, at, read_at } = binding;
+    plan::BoundVariable { name, process, reason, source: at, read: read_at }
+}
+
+/// Returns a binding of `NEXT_PUBLIC_API_URL` to the backend, for a Next.js frontend in a repository that does not say
+/// how the frontend finds the backend. `None` if any file or code names the variable or another rule covers the
+/// address.
+fn usual_address(facts: &Facts, parts: &Parts, contract: &Contract) -> Option<Binding> {
     const NAME: &str = "NEXT_PUBLIC_API_URL";
     let is_read = facts.reads.iter().any(|read| read.name == NAME);
     let is_given = facts.values.iter().any(|given| given.name == NAME);
-    if is_read || is_given {
+    let next = parts.processes.iter().find(|part| part.framework == Framework::NextJs)?;
+    let backend = parts.processes.iter().find(|part| part.kind == PartKind::Backend)?;
+    let address = format!("${{ports.{}}}", backend.name);
+    let is_bound = contract.bindings.iter().any(|binding| binding.value.contains(&address));
+    let is_redirected = contract.redirects.iter().any(|(_, part, _)| *part == backend.name);
+    if is_read || is_given || is_bound || is_redirected {
         return None;
     }
-    let is_next = |part: &&parts::Part| part.kind == Kind::Frontend && part.remark.starts_with("Next.js");
-    let next = parts.processes.iter().find(is_next)?;
-    let backend = parts.processes.iter().find(|part| part.kind == Kind::Backend)?;
-    let at = next.at.clone().unwrap_or(Spot { file: PathBuf::from("package.json"), line: 1 });
+    let at = next.at.clone().unwrap_or(FileLine { file: PathBuf::from("package.json"), line: 1 });
     Some(Binding {
         name: NAME.into(),
         process: None,
-        value: format!("http://localhost:${{ports.{}}}", backend.name),
+        value: format!("http://localhost:{address}"),
         reason: Reason::OwnAddress,
         at,
         read_at: None,
@@ -102,7 +104,7 @@ fn usual_address(facts: &Facts, parts: &Parts) -> Option<Binding> {
 }
 
 fn remarks(parts: &Parts) -> Vec<String> {
-    let is_front = |part: &&parts::Part| part.kind == Kind::Frontend;
+    let is_front = |part: &&parts::Part| part.kind == PartKind::Frontend;
     let front = parts.processes.iter().filter(is_front);
     let rest = parts.processes.iter().filter(|part| !is_front(part));
     let mut remarks: Vec<String> = front.chain(rest).map(|part| part.remark.clone()).collect();
@@ -114,16 +116,50 @@ fn remarks(parts: &Parts) -> Vec<String> {
 fn notices(parts: &Parts, contract: &Contract) -> Vec<Notice> {
     let left_out = parts.left_out.iter().map(|left| Notice {
         text: format!("{}:{}: {}", left.at.file.display(), left.at.line, left.why),
-        fix: Some(left.lines.clone()),
+        fix: Some(left.lines.clone()).filter(|lines| !lines.is_empty()),
     });
-    let remarks = contract.remarks.iter().map(|remark| Notice {
-        text: format!("{}:{}: {}", remark.at.file.display(), remark.at.line, remark.text),
-        fix: remark.fix.clone(),
-    });
-    left_out.chain(remarks).collect()
+    let same = |a: &Remark, b: &Remark| (a.kind, &a.at.file, &a.text) == (b.kind, &b.at.file, &b.text);
+    let is_key = |remark: &Remark| matches!(remark.kind, RemarkKind::RequiredKey | RemarkKind::OptionalKey);
+    let (keys, others): (Vec<Remark>, Vec<Remark>) = contract.remarks.iter().cloned().partition(is_key);
+    let remarks = others.chunk_by(same).map(notice);
+    let keys = keys.chunk_by(|a, b| a.kind == b.kind).map(missing);
+    left_out.chain(keys).chain(remarks).collect()
 }
 
-/// Returns where recognition looked, for a repository in which it found no process.
+/// Returns one notice that lists all missing values of one kind that only the user has.
+fn missing(remarks: &[Remark]) -> Notice {
+    let [first, _, ..] = remarks else { return notice(remarks) };
+    let effect = match first.kind {
+        RemarkKind::RequiredKey => "the code fails without them",
+        _ => "the features that read them do not work without them",
+    };
+    let lines = remarks.iter().filter_map(|Remark { at, fix, .. }| {
+        Some(format!("{}  # read at {}:{}", fix.as_ref()?, at.file.display(), at.line))
+    });
+    Notice {
+        text: format!("{} values that only you have are not set; {effect}", remarks.len()),
+        fix: Some(lines.collect::<Vec<_>>().join("\n")),
+    }
+}
+
+/// Returns one notice for remarks that differ only in their lines.
+fn notice(remarks: &[Remark]) -> Notice {
+    let lines: Vec<String> = remarks.iter().map(|remark| remark.at.line.to_string()).collect();
+    let fixes: Vec<String> = remarks
+        .iter()
+        .filter_map(|remark| match (remarks.len(), &remark.fix) {
+            (1, fix) => fix.clone(),
+            (_, fix) => Some(format!("line {}: {}", remark.at.line, fix.as_ref()?)),
+        })
+        .collect();
+    let Remark { at, text, .. } = &remarks[0];
+    Notice {
+        text: format!("{}:{}: {text}", at.file.display(), lines.join(",")),
+        fix: Some(fixes.join("\n")).filter(|fixes| !fixes.is_empty()),
+    }
+}
+
+/// Returns where recognition looked, or why it left parts out, for a repository in which it found no process.
 fn searched(parts: &Parts) -> String {
     if parts.left_out.is_empty() {
         return "looked for an application in scripts, Makefile, Dockerfile, compose file and README, for `FastAPI(…)` \

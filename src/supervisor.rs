@@ -1,19 +1,21 @@
-//! Runs a plan: starts its processes when their time has come, watches, restarts and stops them, and leaves nothing.
+//! Runs a plan: starts its processes in order, watches, restarts and stops them, and leaves none running at the end.
 //!
-//! Knows a [`crate::plan::Plan`] and nothing of git, YAML, databases or port hashing. What happens is decided by a pure
-//! state machine (`machine`); `run` carries its decisions out.
+//! Uses a [`crate::plan::Plan`] and knows nothing about git, YAML, databases or the choice of ports. A pure state
+//! machine (`state_machine`) decides what happens; `run` carries its decisions out.
 
 pub mod backoff;
-pub mod diagnosis;
 pub mod group;
-pub mod handover;
+pub mod inherited_sockets;
 pub mod keeper;
-pub mod machine;
 pub mod output;
+mod preload;
+pub mod process_binding;
 pub mod readiness;
 pub mod removal;
 pub mod run;
-pub mod signals;
+pub mod state_machine;
+pub mod stop_requests;
 pub mod sweep;
 pub mod terminals;
 pub mod watchdog;
+pub mod wrong_port;

@@ -1,32 +1,54 @@
-//! Text that is not devrun's own on its way to people: secrets are taken out, what a terminal would obey is masked, paths
-//! become words of a shell.
+//! Makes text from other sources safe to show: masks secrets, masks control characters of terminals, and quotes words
+//! for a shell.
 //!
 //! Pure.
 
+pub mod busy_port;
+mod command;
+pub mod diagnosis;
+pub mod duration;
+pub mod env_block;
 mod mask;
+pub mod reload;
 mod terminal;
+pub mod traceback;
 
-use std::path::Path;
+use std::ffi::OsStr;
 
+pub use self::command::hide_in_command;
 pub use self::mask::{Mask, hide_in_urls, is_secret};
-pub use self::terminal::{escaped, harmless, plain};
+pub use self::terminal::{escaped, harmless, may_leave_line, plain, push_within_line};
 
-/// Returns `path` as a POSIX shell reads it back, for commands that people copy.
-pub fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    // Only a NUL byte cannot be quoted, and no path holds one.
+/// Returns `word`, a path or a name, quoted for a POSIX shell, for commands that the user copies.
+pub fn quoted(word: impl AsRef<OsStr>) -> String {
+    let text = word.as_ref().to_string_lossy();
+    // Only a NUL byte cannot be quoted, and no word of a command contains one.
     shlex::try_quote(&text).map_or_else(|_| text.to_string(), Into::into)
+}
+
+/// Returns `bytes` as lower-case hexadecimal digits.
+pub fn hex(bytes: impl AsRef<[u8]>) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
+    bytes.as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
-    fn paths_are_quoted_only_where_a_shell_needs_it() {
+    fn every_byte_has_two_digits() {
+        assert_eq!(hex([0x00, 0x0a, 0xff]), "000aff");
+        assert_eq!(hex([]), "");
+    }
+
+    #[test]
+    fn words_are_quoted_only_where_a_shell_needs_it() {
         assert_eq!(quoted(Path::new("/w/a-b_c.d")), "/w/a-b_c.d");
-        for path in ["/w/my app", "/w/$(x)", "/w/it's", "/w/a\nb", "/w/;rm"] {
-            assert_eq!(shlex::split(&quoted(Path::new(path))), Some(vec![path.to_string()]), "{path}");
+        for path in ["/w/my app", "/w/$(x)", "/w/it's", "/w/a\nb", "/w/;rm", "", "it's \"so\" `x`"] {
+            assert_eq!(shlex::split(&quoted(path)), Some(vec![path.to_string()]), "{path}");
         }
     }
 }

@@ -1,9 +1,13 @@
-//! What people see. Reads plans, events and errors; decides nothing; the only room that writes to the terminal.
+//! Shows plans, events and errors to the user. The only module that writes to the terminal.
 
+mod bottom_line;
 pub mod console;
-pub mod failure;
-pub mod lines;
-mod outlet;
+pub mod error_text;
+pub mod full_screen;
+pub mod notice;
+pub mod prefixes;
 mod screen;
+mod shared_stream;
+mod status_line;
 pub mod style;
 pub mod summary;

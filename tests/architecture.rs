@@ -1,17 +1,29 @@
-//! Keeps the floor plan true: who imports whom, how long files are, that each says what it is for, and that the map in
-//! `docs/ARCHITECTURE.md` names exactly the rooms there are.
+//! Checks the imports between modules, the length of files, their module comments, that `docs/ARCHITECTURE.md` names every
+//! module, that only `database` names a concrete provider, that names have one meaning, that modules do not import in
+//! circles, that comments and documents stay readable, and that their links lead somewhere.
 
-#![expect(clippy::unwrap_used, reason = "a test says by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "architecture/circles.rs"]
+mod circles;
+#[path = "architecture/links.rs"]
+mod links;
+#[path = "architecture/names.rs"]
+mod names;
+#[path = "architecture/prose.rs"]
+mod prose;
+#[path = "architecture/providers.rs"]
+mod providers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// No file may be longer: beyond this nobody holds it in mind.
+/// The largest number of lines of a file.
 const LONGEST: usize = 600;
 
-/// What each room may import beside the base, itself and the outside. The base imports nothing but the base.
+/// The modules that each module may import in addition to the base, itself and other crates. The base imports only the base.
 const BASE: [&str; 6] = ["plan", "event", "error", "os", "context", "text"];
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("worktree", &[]),
     ("config", &["worktree"]),
     ("recognition", &["worktree", "config"]),
@@ -22,13 +34,18 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("prepare", &["worktree", "config", "recognition", "ports", "deps", "database"]),
     ("isolation", &["ports"]),
     ("control", &["supervisor", "isolation"]),
-    // The lines of processes reach the terminal through the supervisor's `Sink`.
+    // The output of processes reaches the terminal through the supervisor's `Sink`.
     ("ui", &["supervisor"]),
-    // Lines on their way from the supervisor are written down, likewise through its `Sink`.
+    // The output of processes reaches the log files through the supervisor's `Sink` too.
     ("logs", &["supervisor"]),
+    ("testing", &["control", "database", "isolation", "logs", "recognition", "supervisor", "ui"]),
+    ("cleanup", &["worktree", "ports", "database", "supervisor", "control", "prepare"]),
+    ("doctor", &["cleanup", "worktree", "config", "recognition", "ports", "deps", "database", "prepare"]),
     (
         "cli",
         &[
+            "cleanup",
+            "doctor",
             "worktree",
             "config",
             "recognition",
@@ -68,7 +85,7 @@ fn room(path: &Path) -> String {
     first.trim_end_matches(".rs").to_string()
 }
 
-/// Rooms named by `crate::room` anywhere in the code, tests included.
+/// Returns the modules named by `crate::module` anywhere in the code, including tests.
 fn imports(text: &str) -> BTreeSet<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     let mut found = BTreeSet::new();
@@ -86,7 +103,7 @@ fn imports(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn rooms_import_only_what_the_floor_plan_allows() {
+fn modules_import_only_allowed_modules() {
     let allowed: BTreeMap<&str, &[&str]> = ROOMS.into_iter().collect();
     let mut offences = Vec::new();
     for (path, text) in sources() {
@@ -97,7 +114,7 @@ fn rooms_import_only_what_the_floor_plan_allows() {
         let beside = if BASE.contains(&room.as_str()) {
             &[]
         } else {
-            *allowed.get(room.as_str()).unwrap_or_else(|| panic!("{room} is not on the floor plan"))
+            *allowed.get(room.as_str()).unwrap_or_else(|| panic!("{room} is missing in `ROOMS`"))
         };
         for import in imports(&text) {
             let fine = import == room || BASE.contains(&import.as_str()) || beside.contains(&import.as_str());
@@ -110,14 +127,14 @@ fn rooms_import_only_what_the_floor_plan_allows() {
 }
 
 #[test]
-fn files_are_short_and_say_what_they_are_for() {
+fn files_are_short_and_have_a_module_comment() {
     let mut offences = Vec::new();
     for (path, text) in sources() {
         if text.lines().count() > LONGEST {
             offences.push(format!("{} is longer than {LONGEST} lines", path.display()));
         }
         if !text.starts_with("//! ") {
-            offences.push(format!("{} does not open with what it is for", path.display()));
+            offences.push(format!("{} does not begin with a module comment", path.display()));
         }
     }
     assert!(offences.is_empty(), "{offences:#?}");
@@ -135,15 +152,15 @@ fn unsafe_code_stays_in_one_file() {
     assert_eq!(with, [Path::new("os/spawn.rs")]);
 }
 
-/// The code of a file without its tests.
+/// Returns the code of a file without the module of tests at its end. `mod tests;` is only a declaration, and code follows it.
 fn without_tests(text: &str) -> &str {
-    let end = ["#[cfg(test)]", "#[cfg(all(test"].iter().filter_map(|mark| text.find(mark)).min();
+    let end = ["#[cfg(test)]\nmod tests {", "#[cfg(all(test"].iter().filter_map(|mark| text.find(mark)).min();
     &text[..end.unwrap_or(text.len())]
 }
 
 #[test]
-fn files_are_read_through_one_door() {
-    /// Ways to open a file by its path; a named pipe, a device or a huge file in its place would hang devrun or fill its memory.
+fn files_are_read_through_os_read() {
+    /// Calls that open a file by its path. A named pipe, a device or a huge file in its place would hang devrun or fill its memory.
     const FORBIDDEN: [&str; 8] = [
         "std::fs::read(",
         "std::fs::read_to_string(",
@@ -154,16 +171,17 @@ fn files_are_read_through_one_door() {
         "OpenOptions::new()",
         "File::options()",
     ];
-    const ALLOWED: [(&str, &str); 9] = [
-        ("os/read.rs", "the door itself"),
-        ("os/fs.rs", "lock files, and a folder that is brought to the disk"),
+    const ALLOWED: [(&str, &str); 10] = [
+        ("os/read.rs", "implements the limits"),
+        ("os/fs.rs", "lock files, and the sync of a folder"),
+        ("os/cgroup.rs", "the control groups of the kernel"),
         ("os/proc.rs", "the process table"),
         ("os/usage.rs", "the process table"),
         ("os/tcp.rs", "the kernel's table of sockets"),
-        ("database/local/door.rs", "a handle of the server's own folder, whose owner is checked"),
+        ("database/local/admin_socket.rs", "opens the server's folder and checks its owner"),
         ("logs/file.rs", "appends to devrun's own logs"),
         ("database/local/server.rs", "appends to the server's log"),
-        ("deps/stage.rs", "tests only"),
+        ("deps/test_env.rs", "tests only"),
     ];
     let mut offences = Vec::new();
     for (path, text) in sources() {
@@ -186,10 +204,29 @@ fn files_are_read_through_one_door() {
 }
 
 #[test]
-fn the_map_names_the_rooms_there_are() {
+fn architecture_page_names_every_module() {
     let map =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md")).unwrap();
     let rooms: BTreeSet<String> = sources().iter().map(|(path, _)| room(path)).collect();
     let missing: Vec<&String> = rooms.iter().filter(|room| !map.contains(&format!("`{room}"))).collect();
-    assert!(missing.is_empty(), "docs/ARCHITECTURE.md does not speak of {missing:?}");
+    assert!(missing.is_empty(), "docs/ARCHITECTURE.md does not name {missing:?}");
+}
+
+#[test]
+fn hints_name_the_next_start_by_a_constant() {
+    // `error::off_terminal` replaces exactly the words of `RERUN` by the command for the background.
+    let joined = regex::Regex::new(r"\\\n\s*").unwrap();
+    let mut offences = Vec::new();
+    for (path, text) in sources() {
+        if path == Path::new("error.rs") || path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = joined.replace_all(without_tests(&text), "");
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            if line.contains("devrun again") || line.contains("devrun` again") {
+                offences.push(format!("{}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    assert!(offences.is_empty(), "write `{{RERUN}}`: {offences:#?}");
 }

@@ -1,4 +1,4 @@
-//! `devrun agents`: what a coding agent has to know, as one pastes it into AGENTS.md or CLAUDE.md.
+//! `devrun agents`: prints the manual for coding agents.
 
 use crate::error::{Exit, Report};
 use crate::ui::console::Console;

@@ -1,28 +1,42 @@
-//! What the command line understands, and the help it gives.
+//! Defines the command line and its help.
 
+mod cleanup;
 mod db;
+mod doctor;
+mod help;
+mod hook;
+mod worktrees;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-pub(super) use self::db::{Db, Named, Psql, Undo, Url as DbUrl};
+pub(super) use self::cleanup::{Ls, Prune, Top, YOUNG};
+pub(super) use self::db::{CopiedState, Db, DbUrlArgs, Named, Psql, Reset, Undo};
+pub(super) use self::doctor::Doctor;
+pub(super) use self::help::{CompletedShell, Completions, HelpArgs, ManArgs, SchemaArgs};
+pub(super) use self::hook::{Hook, HookInstall, HookPostCheckout, HookPrepare, HookWorktreeRemove};
+pub(super) use self::worktrees::{New, Rm, SyncArgs};
+use crate::text::duration;
 
 /// Turns this git worktree into a running, isolated copy of the product.
 ///
 /// Without a verb, `devrun` means `devrun up`: ports of this worktree's own, dependencies installed, a Postgres branch
 /// database of its own with migrations done, every process started, the URLs printed. Ctrl-C takes all of it down.
 #[derive(Debug, Parser)]
-#[command(name = "devrun", version, max_term_width = 100)]
+#[command(name = "devrun", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
 Files:    devrun.yaml, else Procfile, else the shape of the repository (Next.js, FastAPI, Alembic).
 Exit:     0 fine; a child's own code; 128+signal (130 Ctrl-C); 2 usage; 80 config; 81 git; 82 ports;
-          83 dependencies; 84 database; 85 migration; 86 readiness; 87 process; 88 busy; 74 state; 70 bug.
+          83 dependencies; 84 database; 85 migration; 86 readiness; 87 process; 88 busy; 89 worktree gone;
+          90 not isolated; 91 problems found; 74 state; 70 bug.
 Examples: devrun                         everything up, here
           devrun -C ../feature-x         the same for another worktree
           eval \"$(devrun env --reveal)\"  its environment in this shell
-          devrun exec -- pytest          a command in its environment")]
+          devrun exec -- pytest          a command in its environment
+          devrun with -- pytest          the same, with the stack up until it ends
+          devrun prune --dry-run         what deleted worktrees and branches left behind")]
 pub(super) struct Cli {
     /// Work in DIR instead of the current directory.
     #[arg(short = 'C', value_name = "DIR", global = true)]
@@ -30,6 +44,9 @@ pub(super) struct Cli {
     /// Print answers and errors as JSON on standard output.
     #[arg(long, global = true)]
     pub(super) json: bool,
+    /// Print everything, also when a coding agent runs devrun: its output is short otherwise. `DEVRUN_AGENT=0` does the same.
+    #[arg(long, global = true)]
+    pub(super) verbose: bool,
     #[command(flatten)]
     pub(super) up: Up,
     #[command(subcommand)]
@@ -37,7 +54,7 @@ pub(super) struct Cli {
 }
 
 impl Cli {
-    /// Understands `args`. Options of `up` stand before a verb only when that verb is left out.
+    /// Parses `args`. Errors if options of `up` stand before another command.
     pub(super) fn understand(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let cli = Cli::try_parse_from(args)?;
         if cli.verb.is_some() && cli.up != Up::default() {
@@ -58,42 +75,71 @@ pub(super) enum Verb {
     #[command(visible_alias = "ps")]
     Status,
     /// Say what a process is waiting for or why it ended, its last lines, and the one command that would help.
-    Why(Why),
-    /// Show every stack of yours on this machine, wherever you stand.
-    Ls,
+    Why(WhyArgs),
+    /// Show all stacks that you run on this machine, from any folder.
+    Ls(Ls),
+    /// Watch all stacks on this machine; open, restart, stop them and follow their logs with a key.
+    Top(Top),
+    /// Remove what worktrees, branches and killed runs left behind: processes, ports, records, branch databases.
+    Prune(Prune),
+    /// Show what would go wrong here and how to prevent it: tools, packages, ports, databases, ignored files, limits.
+    Doctor(Doctor),
     /// Start processes that are down (all, without a name); return when they are ready.
-    Start(Order),
+    Start(ProcessArgs),
     /// Stop processes and leave the others running; return when they are gone.
-    Stop(Order),
+    Stop(ProcessArgs),
     /// Stop processes and start them again; return when they are ready.
-    Restart(Order),
+    Restart(ProcessArgs),
     /// Wait until the stack, or the processes that are named, are ready.
-    Wait(Order),
+    Wait(ProcessArgs),
     /// Type into the terminal of a process (`tty: true`) and see what it shows; Ctrl-] leaves.
     Attach(Attach),
     /// Print everything that happens, a line of JSON each, until the stack ends.
     Events,
     /// Show everything that `up` would run, without running it.
     Plan,
-    /// Print the environment of the stack.
-    Env(Env),
+    /// Print the environment of the stack, or where each of its variables comes from.
+    Env(EnvArgs),
     /// Print this worktree's ports.
-    Ports,
+    Ports(PortsArgs),
     /// Print what the processes wrote, whether or not they run.
     Logs(Logs),
     /// Print the stack's URLs, or one of them.
-    Url(Url),
+    Url(UrlArgs),
+    /// Open the tenant's page of the running stack, or the URL that is named, in the browser.
+    Open(Open),
     /// Run a command in the stack's environment (its database, its ports, its .venv on PATH).
     Exec(Exec),
+    /// Bring the stack up, run a command as `exec` does, and take the stack down if it did not run before.
+    With(With),
+    /// Make a worktree and its branch, or find the one that exists; print its path.
+    New(New),
+    /// Throw a worktree away: its stack, database, folder and branch. Says so first, and refuses unsaved work.
+    Rm(Rm),
+    /// Rebase this branch onto its upstream or the default branch; then update packages, setup steps and the database.
+    Sync(SyncArgs),
     /// Look at the branch database, migrate it, start it over.
     #[command(subcommand)]
     Db(Db),
+    /// Prepare worktrees that git and agents make: git's post-checkout, `WorktreeCreate` and `WorktreeRemove` of Claude Code.
+    #[command(subcommand)]
+    Hook(Hook),
     /// Serve up, down, status, logs, restart and why to an agent, as MCP on standard input and output.
     Mcp,
-    /// Print what a coding agent has to know, to paste into AGENTS.md or CLAUDE.md.
+    /// Print the manual for coding agents; `devrun init --agents` writes a block that points to it.
     Agents,
-    /// Write down what devrun recognises here as a devrun.yaml.
+    /// Write down what devrun recognises here as a devrun.yaml; with --agents, add devrun to the files of coding agents.
     Init(Init),
+    /// Print the help of a verb or a page of the documentation; without a name, list the pages.
+    Help(HelpArgs),
+    /// Print what this devrun is, where its files are, and what it can and cannot promise on this machine.
+    SelfCheck,
+    /// Print or install the script that completes command lines in a shell, with the names of processes, URLs, branches.
+    Completions(Completions),
+    /// Write the manual pages: one for each verb, and devrun.yaml(5).
+    Man(ManArgs),
+    /// Print the JSON Schema of devrun.yaml, for editors.
+    Schema(SchemaArgs),
 }
 
 #[derive(Debug, PartialEq, Eq, Args)]
@@ -105,9 +151,21 @@ pub(super) struct Up {
     /// With -d: return as soon as it has begun.
     #[arg(long, requires = "detach")]
     pub(super) no_wait: bool,
-    /// With -d: seconds to wait until everything is ready.
-    #[arg(long, value_name = "SECONDS", default_value_t = LONG, value_parser = seconds())]
+    /// With -d: time to wait until everything is ready.
+    #[arg(long, value_name = "TIME", default_value_t = LONG, value_parser = seconds)]
     pub(super) timeout: u64,
+    /// With -d: end the stack when the process PID has ended, after a grace period.
+    #[arg(long, value_name = "PID", requires = "detach", conflicts_with = "with_parent")]
+    pub(super) with_pid: Option<u32>,
+    /// With -d: the same for the process that calls devrun. That is often a shell which ends at once.
+    #[arg(long, requires = "detach")]
+    pub(super) with_parent: bool,
+    /// With --with-pid or --with-parent: the time between the end of the process and the end of the stack.
+    #[arg(long, value_name = "TIME", requires = "detach", default_value_t = GRACE, value_parser = seconds)]
+    pub(super) grace: u64,
+    /// The caller of the devrun that started this one in the background, as JSON.
+    #[arg(long, value_name = "JSON", hide = true, conflicts_with = "detach")]
+    pub(super) caller: Option<String>,
     /// Fail when a port of this worktree is busy, instead of moving to other ports.
     #[arg(long)]
     pub(super) strict_ports: bool,
@@ -117,6 +175,15 @@ pub(super) struct Up {
     /// Work in the default, a protected or the parent branch on Neon, where `database.branch` names it literally.
     #[arg(long)]
     pub(super) allow_parent: bool,
+    /// End servers of this worktree that were started by hand and hold its ports, after asking.
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// With --replace: do not ask.
+    #[arg(short, long, requires = "replace")]
+    pub(super) yes: bool,
+    /// Keep no status line at the bottom of the terminal.
+    #[arg(long, conflicts_with = "detach")]
+    pub(super) no_status: bool,
 }
 
 impl Default for Up {
@@ -125,18 +192,40 @@ impl Default for Up {
             detach: false,
             no_wait: false,
             timeout: LONG,
+            with_pid: None,
+            with_parent: false,
+            grace: GRACE,
+            caller: None,
             strict_ports: false,
             strict_isolation: None,
             allow_parent: false,
+            replace: false,
+            yes: false,
+            no_status: false,
         }
     }
 }
 
-/// As long as a first start may take that has to fetch everything, in seconds.
+/// The default timeout in seconds: a first start may have to download everything.
 const LONG: u64 = 600;
 
-fn seconds() -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(1..=86_400)
+/// The default grace period in seconds, after the end of the process that a stack is bound to.
+const GRACE: u64 = 30;
+
+/// Parses a time on the command line: `90` seconds, `90s`, `2m`. Errors if it is less than a second or more than a day.
+fn seconds(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok();
+    let seconds = number.or_else(|| Some(duration::parse(text)?.as_secs()));
+    seconds
+        .filter(|seconds| (1..=86_400).contains(seconds))
+        .ok_or_else(|| "takes seconds or a duration such as 90s or 2m, up to 24h".into())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PortsArgs {
+    /// Move back to the home slot first; an error when its ports are not free.
+    #[arg(long)]
+    pub(super) move_home: bool,
 }
 
 #[derive(Debug, Args)]
@@ -146,31 +235,44 @@ pub(super) struct Attach {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Order {
+pub(super) struct ProcessArgs {
     /// Names of processes; all when there is none.
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
-    /// Seconds to wait until it is done.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = seconds())]
+    /// Time to wait until it is done: 90, 90s, 2m.
+    #[arg(long, value_name = "TIME", default_value_t = 120, value_parser = seconds)]
     pub(super) timeout: u64,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Why {
+pub(super) struct WhyArgs {
     /// Name of a process; without it, the first that is not fine.
     #[arg(value_name = "NAME")]
     pub(super) name: Option<String>,
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(super) struct Down {
-    /// Seconds to wait for the end; then a devrun that does not answer is killed.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = seconds())]
+    /// Time to wait for the end; then a devrun that does not answer is killed.
+    #[arg(long, value_name = "TIME", default_value_t = 30, value_parser = seconds)]
     pub(super) timeout: u64,
+    /// Take down the stacks of all worktrees of this repository.
+    #[arg(long, conflicts_with = "strays")]
+    pub(super) all: bool,
+    /// Take down the stacks that this session of an agent or terminal started, in all repositories.
+    #[arg(long, conflicts_with_all = ["strays", "all"])]
+    pub(super) mine: bool,
+    /// End the servers in this worktree that devrun does not supervise, after asking.
+    #[arg(long)]
+    pub(super) strays: bool,
+    /// With --strays: do not ask.
+    #[arg(short, long, requires = "strays")]
+    pub(super) yes: bool,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Env {
+pub(super) struct EnvArgs {
     /// How to print it: for `eval` in a shell, as a dotenv file, or as a JSON object.
     #[arg(long, value_enum, default_value_t = Format::Shell)]
     pub(super) format: Format,
@@ -180,6 +282,16 @@ pub(super) struct Env {
     /// Print the inherited variables too, not only those devrun adds or changes.
     #[arg(long)]
     pub(super) all: bool,
+    /// Print where the value of each variable comes from, why devrun set it, for which process it holds, and which other
+    /// values do not count.
+    #[arg(long, conflicts_with = "format")]
+    pub(super) explain: bool,
+    /// Print the environment of this process: what every process gets, and its own variables.
+    #[arg(long, value_name = "NAME")]
+    pub(super) process: Option<String>,
+    /// With --explain: these variables only.
+    #[arg(value_name = "VARIABLE", requires = "explain")]
+    pub(super) names: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -193,9 +305,22 @@ pub(super) enum Format {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Url {
+pub(super) struct UrlArgs {
     /// Which one, by its printed name; upper and lower case alike.
     pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Open {
+    /// Which URL, by its printed name; upper and lower case alike.
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Start Chromium or Chrome with a profile of this worktree, so that logins of two worktrees never replace each other.
+    #[arg(long, conflicts_with = "print")]
+    pub(super) browser_profile: bool,
+    /// Only print the URL.
+    #[arg(long)]
+    pub(super) print: bool,
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +350,23 @@ pub(super) struct Exec {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct With {
+    /// Make the branch database a copy of its parent first. Everything in it is lost.
+    #[arg(long)]
+    pub(super) fresh: bool,
+    /// Write what the processes print during the command to DIR, a file for each.
+    #[arg(long, value_name = "DIR")]
+    pub(super) logs: Option<PathBuf>,
+    /// Time to wait until the stack is ready: 90, 90s, 2m.
+    #[arg(long, value_name = "TIME", default_value_t = LONG, value_parser = seconds)]
+    pub(super) timeout: u64,
+    /// The command and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(super) struct Init {
     /// Print it instead of writing devrun.yaml.
     #[arg(long)]
@@ -232,6 +374,19 @@ pub(super) struct Init {
     /// Print everything that was found in the repository, with its sources, and the questions that it leaves open.
     #[arg(long, conflicts_with = "print")]
     pub(super) facts: bool,
+    /// Instead, add devrun to the files of the coding agents that are used here: hooks, scripts for worktrees, an MCP server, and a
+    /// block in AGENTS.md. Shows the changes first, and asks.
+    #[arg(long, conflicts_with_all = ["print", "facts"])]
+    pub(super) agents: bool,
+    /// With --agents: the files of all agents, whether or not they are used.
+    #[arg(long, requires = "agents")]
+    pub(super) all: bool,
+    /// With --agents: remove what it added.
+    #[arg(long, requires = "agents", conflicts_with = "all")]
+    pub(super) remove: bool,
+    /// With --agents: write without asking.
+    #[arg(short, long, requires = "agents")]
+    pub(super) yes: bool,
 }
 
 #[cfg(test)]
@@ -258,7 +413,7 @@ mod tests {
     fn options_of_all_verbs_may_stand_on_either_side_of_the_verb() {
         for args in [["devrun", "ports", "--json", "-C", "/x"], ["devrun", "-C", "/x", "--json", "ports"]] {
             let cli = understand(&args).unwrap();
-            assert!(cli.json && cli.directory.is_some() && matches!(cli.verb, Some(Verb::Ports)));
+            assert!(cli.json && cli.directory.is_some() && matches!(cli.verb, Some(Verb::Ports(_))));
         }
     }
 

@@ -1,6 +1,5 @@
-//! `devrun attach NAME`: types into the terminal of a process (`tty: true`) and shows what it shows. Ctrl-] leaves.
+//! `devrun attach NAME`: connects this terminal to the terminal of a process (`tty: true`). Ctrl-] leaves.
 
-use std::future::Future;
 use std::io::{IsTerminal, Read, Write};
 use std::time::Duration;
 
@@ -11,25 +10,25 @@ use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::args;
+use super::{args, end_signals};
 use crate::context::Context;
-use crate::control::attach::{Piece, send};
+use crate::control::attach::{ClientMessage, send};
 use crate::control::client::Client;
 use crate::error::{Code, Exit, Report};
 use crate::ui::console::Console;
 
-/// Ctrl-]: ends the attachment and not the process, as in telnet.
+/// Ctrl-]: ends the attachment but not the process, as in telnet.
 const LEAVE: u8 = 0x1d;
-/// How long the terminal must show nothing, once nothing more will be typed, until this ends.
+/// How long the process must print nothing after the end of the input until the command ends.
 const LINGER: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Attach) -> Result<Exit, Report> {
     let found = super::running::find(ctx).await?;
     let stream = Client::new(found.socket()?).attach(&args.name).await?;
     let mut sizes = signal(SignalKind::window_change()).map_err(|error| lost(&error))?;
-    // From before the terminal is changed: whoever ends this must leave it as it was.
-    let asked = asked_to_end().map_err(|error| lost(&error))?;
-    let _raw = Raw::enter();
+    // Installed before the terminal is changed, because a signal must not end devrun before the terminal is restored.
+    let asked = end_signals::first().map_err(|error| lost(&error))?;
+    let _raw = RawMode::enter();
     if std::io::stdin().is_terminal() {
         ctx.events.note(format!("attached to {}; Ctrl-] leaves", args.name));
         console.flush();
@@ -40,7 +39,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Attach) -
     }
 }
 
-/// Passes on what is typed and shown, to the end of either.
+/// Passes on input and output until one of them ends.
 async fn talk(stream: TokioIo<Upgraded>, sizes: &mut Signal) -> Result<Exit, Report> {
     let (mut from, mut to) = tokio::io::split(stream);
     let mut typed = typed();
@@ -59,11 +58,11 @@ async fn talk(stream: TokioIo<Upgraded>, sizes: &mut Signal) -> Result<Exit, Rep
             bytes = typed.recv(), if typing => match bytes {
                 Some(bytes) => match bytes.iter().position(|byte| *byte == LEAVE) {
                     Some(at) => {
-                        // What was typed before leaving was meant.
-                        let _ = send(&mut to, &Piece::Typed(bytes[..at].to_vec())).await;
+                        // The input before Ctrl-] still goes to the process.
+                        let _ = send(&mut to, &ClientMessage::Typed(bytes[..at].to_vec())).await;
                         return Ok(Exit::Ok);
                     }
-                    None => send(&mut to, &Piece::Typed(bytes)).await.map_err(|error| lost(&error))?,
+                    None => send(&mut to, &ClientMessage::Typed(bytes)).await.map_err(|error| lost(&error))?,
                 },
                 None => typing = false,
             },
@@ -74,8 +73,8 @@ async fn talk(stream: TokioIo<Upgraded>, sizes: &mut Signal) -> Result<Exit, Rep
     }
 }
 
-/// As it comes: it commands the terminal, which is what it is for. Beside this thread: a terminal that was halted (Ctrl-S)
-/// takes nothing, and signals must be heard.
+/// Prints `bytes` unchanged, because they control the terminal. Runs on another thread: a terminal halted with Ctrl-S
+/// blocks the write, and signals must still be handled.
 async fn show(bytes: Vec<u8>) -> std::io::Result<()> {
     let write = move || {
         let mut out = std::io::stdout().lock();
@@ -86,27 +85,10 @@ async fn show(bytes: Vec<u8>) -> std::io::Result<()> {
 }
 
 fn lost(error: &std::io::Error) -> Report {
-    Report::new(Code::NotRunning, format!("the attachment broke off: {error}"))
+    Report::new(Code::NotRunning, format!("the connection to the supervisor was lost: {error}"))
 }
 
-/// Resolves when a signal asks this program to end, with the status that says so.
-fn asked_to_end() -> std::io::Result<impl Future<Output = Exit>> {
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut terms = signal(SignalKind::terminate())?;
-    let mut hangups = signal(SignalKind::hangup())?;
-    let mut quits = signal(SignalKind::quit())?;
-    Ok(async move {
-        let kind = tokio::select! {
-            _ = interrupts.recv() => SignalKind::interrupt(),
-            _ = terms.recv() => SignalKind::terminate(),
-            _ = hangups.recv() => SignalKind::hangup(),
-            _ = quits.recv() => SignalKind::quit(),
-        };
-        Exit::from_signal(kind.as_raw_value())
-    })
-}
-
-/// What is typed, read by a thread: reading a terminal cannot be given up half-way.
+/// Returns the input of the user. A thread reads it, because a read from a terminal cannot be cancelled.
 fn typed() -> UnboundedReceiver<Vec<u8>> {
     let (sender, receiver) = unbounded_channel();
     std::thread::spawn(move || {
@@ -120,32 +102,32 @@ fn typed() -> UnboundedReceiver<Vec<u8>> {
     receiver
 }
 
-fn size() -> Option<Piece> {
-    tcgetwinsize(std::io::stdout()).ok().map(|size| Piece::Size(size.ws_row, size.ws_col))
+fn size() -> Option<ClientMessage> {
+    tcgetwinsize(std::io::stdout()).ok().map(|size| ClientMessage::Size(size.ws_row, size.ws_col))
 }
 
-/// The terminal hands over each key as it is, until this is dropped.
-struct Raw {
+/// Sets the terminal to raw mode until it is dropped.
+struct RawMode {
     before: Option<Termios>,
 }
 
-impl Raw {
-    fn enter() -> Raw {
+impl RawMode {
+    fn enter() -> RawMode {
         let before = tcgetattr(std::io::stdin()).ok();
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
-            // A terminal that cannot is typed into line by line.
+            // If this fails, the terminal sends its input line by line.
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &raw);
         }
-        Raw { before }
+        RawMode { before }
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawMode {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
-            // At once: one that was halted would be waited for, for ever.
+            // `Now`, because a terminal halted with Ctrl-S would block any call that waits for its output.
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
         }
     }

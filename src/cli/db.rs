@@ -1,13 +1,15 @@
-//! `devrun db`: the branch database outside a run. A Ctrl-C leaves nothing half-done: what is dropped gives its claims back.
+//! `devrun db`: works on the branch database outside a run. A Ctrl-C drops the work in progress, which releases its
+//! locks.
 
 mod delete;
-mod errand;
+mod heads;
 mod list;
+pub(super) mod maintenance;
 mod migrate;
 mod psql;
-mod reset;
+pub(super) mod reset;
 mod status;
-mod undo;
+mod undo_checks;
 mod url;
 
 use std::path::Path;
@@ -16,23 +18,26 @@ use std::time::Duration;
 use super::args::Db;
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
-use crate::supervisor::machine::Outcome;
-use crate::supervisor::signals::Stops;
+use crate::supervisor::state_machine::Outcome;
+use crate::supervisor::stop_requests::StopRequests;
 use crate::ui::console::Console;
 
-/// How long a verb that only looks may take: a little more than one call of a busy provider.
-const LOOK: Duration = Duration::from_secs(90);
+/// How long a command that changes nothing may take: a little more than one call to a busy provider.
+const QUERY_LIMIT: Duration = Duration::from_secs(90);
 
-/// The report of a devrun that cannot listen for signals.
+/// Returns the error for signal handlers that cannot be installed.
 #[expect(clippy::needless_pass_by_value, reason = "called by map_err")]
 pub(super) fn deaf(error: std::io::Error) -> Report {
     Report::bug(format!("cannot listen for signals: {error}"))
 }
 
 pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bool) -> Result<Exit, Report> {
-    let mut stops = Stops::listen(None).map_err(deaf)?;
+    let mut stops = StopRequests::listen(None).map_err(deaf)?;
     if let Db::Psql(args) = verb {
         return psql::run(ctx, console, args, stops).await;
+    }
+    if matches!(verb, Db::Heads) {
+        return heads::run(ctx, console, as_json, stops).await;
     }
     let answer = async {
         match verb {
@@ -42,7 +47,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bo
             Db::Reset(args) => reset::run(ctx, console, args, as_json).await,
             Db::Delete(args) => delete::run(ctx, console, args, as_json).await,
             Db::Migrate => migrate::run(ctx, console, as_json).await,
-            Db::Psql(_) => Ok(Exit::Ok),
+            Db::Psql(_) | Db::Heads => Ok(Exit::Ok),
         }
     };
     tokio::select! {
@@ -52,22 +57,22 @@ pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bo
     }
 }
 
-/// Who only looks does not wait for ever, whatever others are doing.
+/// Limits the time of a command that changes nothing, even while other commands hold the database.
 async fn in_time(look: impl Future<Output = Result<Exit, Report>>) -> Result<Exit, Report> {
     let late = |_| {
-        let message = format!("the database did not tell within {} s", LOOK.as_secs());
+        let message = format!("the database did not answer within {} s", QUERY_LIMIT.as_secs());
         Report::new(Code::TimedOut, message).with_fix("try again in a moment")
     };
-    tokio::time::timeout(LOOK, look).await.map_err(late)?
+    tokio::time::timeout(QUERY_LIMIT, look).await.map_err(late)?
 }
 
-/// A folder of another time or machine, for people.
-fn place(folder: &Path) -> String {
+/// Formats the path of a folder, and marks it if it does not exist any more.
+fn folder_text(folder: &Path) -> String {
     let gone = if folder.is_dir() { "" } else { " (gone)" };
     format!("{}{gone}", folder.display())
 }
 
-/// Bytes in the largest unit that says enough.
+/// Formats a number of bytes in the largest unit that is precise enough.
 fn size(bytes: u64) -> String {
     match bytes {
         0..10_000_000 => format!("{:.1} MB", f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)) / 1e6),

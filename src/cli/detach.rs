@@ -1,6 +1,7 @@
-//! `devrun up -d`: the stack in the background. Starts a devrun that stays, or finds the one that runs, and returns when
-//! everything is ready.
+//! `devrun up -d`: runs the stack in the background. Starts another devrun, or finds the one that runs, and returns
+//! when the stack is ready. `devrun with` and `devrun new --up` use the same steps.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -8,22 +9,28 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::args;
+use super::caller::{self, Caller};
+use super::up::replace;
 use crate::context::Context;
 use crate::control::client::Client;
 use crate::control::protocol::Ask;
-use crate::control::{self, Record, State};
+use crate::control::status::{BoundTo, Status};
+use crate::control::{self, LockHolder, RunRecord};
 use crate::error::{Code, Exit, Report};
 use crate::os::cmd::{Cmd, Detached};
 use crate::os::deadline::Deadline;
 use crate::os::{fs, read};
 use crate::prepare;
+use crate::supervisor::process_binding::ProcessBinding;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
 
-/// How long somebody who holds the worktree may take to say who he is.
-const OTHERS: Duration = Duration::from_secs(30);
-/// The least that one that was just started gets until it can be asked, however little time there is.
+/// How long the holder of the worktree's lock may take to write its record.
+const RECORD_LIMIT: Duration = Duration::from_secs(30);
+/// The least time that a new devrun gets until its socket answers, however short the timeout is.
 const START: Duration = Duration::from_secs(5);
+/// How long a supervisor may take to answer with the notices of a start that failed.
+const NOTICES: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(5);
 
 pub(super) async fn run(
@@ -33,45 +40,124 @@ pub(super) async fn run(
     as_json: bool,
 ) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
+    let started = StartedStack::default();
+    let status = bring_up(ctx, console, args, as_json, &worktree, &started).await?;
+    super::status::show_after(ctx, console, status, as_json)
+}
+
+/// The stack that a call of [`bring_up`] has started itself.
+#[derive(Debug, Default)]
+pub(super) struct StartedStack {
+    keeper: Cell<Option<u32>>,
+}
+
+impl StartedStack {
+    /// Returns the process id in the record of that stack. `None` if another devrun had started the stack before.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.keeper.get()
+    }
+}
+
+/// Starts the stack of `worktree` in the background, or finds the one that runs. Waits until it is ready, unless
+/// `--no-wait` was given, and returns its status. Sets `started` as soon as another devrun runs in the background; if this
+/// future is dropped before that devrun has a socket, it is sent SIGTERM.
+pub(super) async fn bring_up(
+    ctx: &Context,
+    console: &Console,
+    args: &args::Up,
+    as_json: bool,
+    worktree: &Worktree,
+    started: &StartedStack,
+) -> Result<Status, Report> {
     let deadline = Deadline::within(Duration::from_secs(args.timeout));
+    let pid =
+        args.with_pid.or_else(|| args.with_parent.then(|| nix::unistd::getppid().as_raw().cast_unsigned()));
+    let binding = pid.map(|pid| caller::binding(pid, args.grace)).transpose()?;
     let record = loop {
-        match control::look(&worktree.state, deadline.left().min(OTHERS)).await? {
-            State::Running(record) if record.is_passing() => {
-                give_way(ctx, &worktree, &record, deadline).await?;
+        match control::lock_holder(&worktree.state, deadline.left().min(RECORD_LIMIT)).await? {
+            LockHolder::Running(record) if record.is_passing() => {
+                give_way(ctx, worktree, &record, deadline).await?;
             }
-            State::Running(record) => {
+            LockHolder::Running(record) => {
                 ctx.events.note(format!("already running (pid {})", record.pid));
+                bind_again(ctx, &record, binding.as_ref()).await?;
                 break record;
             }
-            State::Unknown => return Err(super::nobody_knows()),
-            State::Free => break begin(ctx, args, &worktree, deadline).await?,
+            LockHolder::Unknown => return Err(super::unknown_lock_holder()),
+            LockHolder::Free => {
+                if args.replace {
+                    replace::run(ctx, console, worktree, args.yes, as_json).await?;
+                }
+                let caller = Caller::of(ctx, std::process::id()).bound_to(binding.clone());
+                break begin(ctx, args, &caller, worktree, deadline, started).await?;
+            }
         }
     };
     let client = Client::new(record.socket()?);
-    let status = if args.no_wait {
-        client.status().await?
-    } else {
-        match client.post("/wait", &Ask::within(Vec::new(), deadline.left())).await {
-            Ok(status) => status,
-            Err(report) => return Err(super::running::reason(&worktree, report, deadline.left()).await),
+    if args.no_wait {
+        return client.status().await;
+    }
+    match client.post("/wait", &Ask::within(Vec::new(), deadline.left())).await {
+        Ok(status) => Ok(status),
+        Err(report) => {
+            let report = super::running::reason(worktree, report, deadline.left()).await;
+            let known = client.known_within(NOTICES).await.ok();
+            let status = known.or_else(|| control::last(&worktree.state));
+            super::up::tell(ctx, status.map(|status| status.notices).unwrap_or_default());
+            Err(report)
         }
-    };
-    super::status::show(console, &status, as_json)
+    }
 }
 
-/// Time is up, and nothing was started, nor will be.
+/// Binds the stack of `record`, which runs already, to another process if it is this session's or its process is gone. Without
+/// `binding`, a stack whose process is gone is bound to none, because it would end while it is used.
+async fn bind_again(
+    ctx: &Context,
+    record: &RunRecord,
+    binding: Option<&ProcessBinding>,
+) -> Result<(), Report> {
+    if binding.is_some() && record.is_elsewhere() {
+        let message = "the stack runs in another pid namespace, where the process has another id";
+        return Err(Report::new(Code::Usage, message).with_fix("devrun up -d"));
+    }
+    // A stack that does not answer is reported by the wait that follows.
+    let Ok(socket) = record.socket() else { return Ok(()) };
+    let Ok(status) = Client::new(socket).known_within(NOTICES).await else { return Ok(()) };
+    let gone = status.bound_to.as_ref().filter(|bound| bound.ends_at.is_some());
+    let is_own = || {
+        let caller = Caller::of(ctx, std::process::id());
+        record.session.as_ref().is_some_and(|session| caller.is_same_session(session))
+    };
+    match (binding, gone) {
+        (Some(binding), gone) if gone.is_some() || is_own() => {
+            Client::new(socket).bind(Some(binding.clone())).await?;
+        }
+        (Some(binding), _) => {
+            let pid = binding.process.pid;
+            ctx.events.note(format!("another session started the stack: it is not bound to process {pid}"));
+        }
+        (None, Some(BoundTo { name, pid, .. })) => {
+            Client::new(socket).bind(None).await?;
+            ctx.events.note(format!("{name} (pid {pid}) is gone; the stack is no longer bound to it"));
+        }
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+/// Returns the error for a timeout before a stack was started.
 fn late(deadline: Deadline, cause: String) -> Report {
     Report::new(Code::TimedOut, format!("nothing was started within {} s", deadline.limit.as_secs()))
         .with_cause(cause)
         .with_fix("devrun up -d, with a longer --timeout")
 }
 
-/// Waits until the one that stands in the way is gone. Nothing is started before that: whoever gives up leaves nothing behind
-/// that would start a stack when nobody waits for it any more.
+/// Waits until the stack or task that holds the lock has ended. Starts nothing before that, so that after a timeout no
+/// stack starts later by itself. Errors if `deadline` passes first.
 async fn give_way(
     ctx: &Context,
     worktree: &Worktree,
-    record: &Record,
+    record: &RunRecord,
     deadline: Deadline,
 ) -> Result<(), Report> {
     let doing = record.doing();
@@ -84,68 +170,96 @@ async fn give_way(
     Err(late(deadline, format!("{doing}{names}")))
 }
 
-/// Starts the one that stays and waits until it, or another that was quicker, can be asked.
+/// Starts a devrun in the background and waits until it, or another that was faster, has a socket. Returns its record.
+/// Errors if it ends or takes too long.
 async fn begin(
     ctx: &Context,
     args: &args::Up,
+    caller: &Caller,
     worktree: &Worktree,
     deadline: Deadline,
-) -> Result<Record, Report> {
+    started: &StartedStack,
+) -> Result<RunRecord, Report> {
     fs::make_private_dir(&worktree.state)?;
     let log = worktree.state.join("up.log");
     let unusable = |source| fs::FsError::Io { action: "write", path: log.clone(), source };
     let err = File::create(&log).map_err(unusable)?;
-    let this = std::env::current_exe().map_err(|error| Report::bug(format!("where is devrun? {error}")))?;
+    let this = super::this_program()?;
     let cmd = Cmd::new(this)
         .arg("up")
         .args(args.strict_ports.then_some("--strict-ports"))
         .args(args.strict_isolation.map(|strict| format!("--strict-isolation={strict}")))
         .args(args.allow_parent.then_some("--allow-parent"))
+        .arg("--caller")
+        .arg(serde_json::to_string(caller).unwrap_or_default())
         .directory(&worktree.path)
         .only_env(&ctx.env);
     let before = control::last_written(&worktree.state);
     let child = cmd.detach(std::process::Stdio::null(), err).map_err(|error| {
         Report::new(Code::SpawnFailed, format!("devrun could not be started in the background: {error}"))
     })?;
+    started.keeper.set(Some(child.pid));
+    let mut starting = StartingDevrun(Some(child));
     let (start, enough) = (Instant::now(), deadline.left().max(START));
     loop {
-        // Asked first: one that ends between the two is seen in the next round.
+        let Some(child) = &starting.0 else {
+            return Err(Report::bug("the devrun in the background is lost"));
+        };
+        // Read before the lock: a devrun that ends in between is seen in the next round.
         let over = child.ended.is_finished();
-        let state = control::look(&worktree.state, Duration::ZERO).await?;
+        let state = control::lock_holder(&worktree.state, Duration::ZERO).await?;
         let is_late = start.elapsed() >= enough;
         match state {
-            State::Running(record) if !record.is_passing() && record.socket.is_some() => return Ok(record),
-            State::Free if over => return Err(failed(worktree, before, &log, child).await),
-            State::Unknown if over && (is_late || start.elapsed() >= OTHERS) => {
-                return Err(super::nobody_knows());
+            LockHolder::Running(record) if !record.is_passing() && record.socket.is_some() => {
+                if record.pid != child.pid {
+                    started.keeper.set(None);
+                }
+                starting.0 = None;
+                return Ok(record);
+            }
+            LockHolder::Free if over => {
+                let Some(child) = starting.0.take() else { continue };
+                return Err(failed(worktree, before, &log, child).await);
+            }
+            LockHolder::Unknown if over && (is_late || start.elapsed() >= RECORD_LIMIT) => {
+                return Err(super::unknown_lock_holder());
             }
             _ if !is_late => tokio::time::sleep(POLL).await,
-            State::Running(record) if record.pid == child.pid => {
+            LockHolder::Running(record) if record.pid == child.pid => {
+                // A second signal would mean "kill now".
+                starting.0 = None;
                 let message = "the stack that was started is being taken down";
                 return Err(Report::new(Code::NotRunning, message).with_fix("devrun why"));
             }
-            _ => {
-                // It would start when nobody waits for it any more.
-                if !over {
-                    let _ = kill(Pid::from_raw(child.pid.cast_signed()), Signal::SIGTERM);
-                }
-                return Err(late(deadline, "the devrun in the background did not begin in time".into()));
-            }
+            // Dropping `starting` ends the devrun, or the stack would start after the command has failed.
+            _ => return Err(late(deadline, "the devrun in the background did not start in time".into())),
         }
     }
 }
 
-/// Returns why the devrun in the background ended. `before` is when the record of an earlier run was written: one that
-/// ended before it held the worktree wrote none, and then its own words count.
+/// A devrun in the background that has no socket yet. Dropping this value sends it SIGTERM unless it has ended.
+struct StartingDevrun(Option<Detached>);
+
+impl Drop for StartingDevrun {
+    fn drop(&mut self) {
+        if let Some(child) = self.0.take().filter(|child| !child.ended.is_finished()) {
+            let _ = kill(Pid::from_raw(child.pid.cast_signed()), Signal::SIGTERM);
+        }
+    }
+}
+
+/// Returns why the devrun in the background ended. `before` is the version of the final status before it started. If
+/// the status is still that one, the new devrun wrote none and the error comes from its output.
 async fn failed(
     worktree: &Worktree,
-    before: Option<control::Written>,
+    before: Option<control::FileVersion>,
     log: &std::path::Path,
     child: Detached,
 ) -> Report {
     let is_new = control::last_written(&worktree.state) != before;
-    if let Some(error) = control::last(&worktree.state).filter(|_| is_new).and_then(|last| last.error) {
-        return error.into();
+    let last = control::last(&worktree.state).filter(|_| is_new);
+    if let Some(error) = last.as_ref().and_then(Status::end) {
+        return error.clone().into();
     }
     let ending =
         child.ended.await.map_or_else(|_| "in an unknown way".into(), |ending| format!("with {ending}"));

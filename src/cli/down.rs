@@ -1,4 +1,8 @@
-//! `devrun down`: ends this worktree's stack, whoever started it, and returns when nothing of it is left.
+//! `devrun down`: ends this worktree's stack, in the foreground or not, and returns when all its processes are gone.
+
+mod all;
+mod mine;
+mod strays;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,23 +13,24 @@ use serde_json::json;
 
 use super::args;
 use super::running;
+use crate::cleanup::leftovers;
 use crate::context::Context;
+use crate::control::client::Client;
 use crate::control::record::Supervisor;
-use crate::control::{self, Claim, Record, State, registry, socket};
+use crate::control::{self, LockHolder, RunRecord};
 use crate::error::{Code, Exit, Report};
 use crate::os::deadline::Deadline;
 use crate::os::fs::{FsError, Lock, LockKind};
 use crate::os::{net, proc, spawn};
-use crate::ports::guard;
+use crate::ports::port_holder;
 use crate::prepare;
-use crate::supervisor::sweep;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
 
-/// How long is waited in silence.
+/// How long the command waits before it prints a note.
 const SILENCE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(10);
-/// How long a killed devrun may take to go: its keeper kills what is left first, for at most 10 s.
+/// How long devrun may take to end after SIGKILL: its keeper kills the remaining processes first, for at most 10 s.
 const LEAVING: Duration = Duration::from_secs(12);
 
 pub(super) async fn run(
@@ -34,12 +39,61 @@ pub(super) async fn run(
     args: &args::Down,
     as_json: bool,
 ) -> Result<Exit, Report> {
+    if args.all {
+        return all::run(ctx, console, args, as_json).await;
+    }
+    if args.mine {
+        return mine::run(ctx, console, args, as_json).await;
+    }
+    if args.strays {
+        return strays::run(ctx, console, args, as_json).await;
+    }
     let worktree = prepare::locate(ctx).await?;
-    let deadline = Deadline::within(Duration::from_secs(args.timeout));
+    let stopped = take_down(ctx, &worktree, args.timeout).await?;
+    super::printed(if as_json {
+        let Stopped { has_run, leftovers, killed } = stopped;
+        console.print_json(&json!({ "stopped": has_run, "leftovers": leftovers, "killed": killed }))
+    } else {
+        console.print(&stopped.text())
+    })
+}
+
+/// The result of [`take_down`].
+struct Stopped {
+    /// True if a stack ran.
+    has_run: bool,
+    /// The number of processes of an earlier run that were killed.
+    leftovers: usize,
+    /// The ids of the devrun processes that had to be killed.
+    killed: Vec<u32>,
+}
+
+impl Stopped {
+    /// Returns true if there was nothing to do.
+    fn is_nothing(&self) -> bool {
+        !self.has_run && self.leftovers == 0
+    }
+
+    /// Returns a line for people.
+    fn text(&self) -> String {
+        match (self.has_run, self.leftovers) {
+            (true, _) if !self.killed.is_empty() => "Killed.\n".to_string(),
+            (true, _) => "Stopped.\n".to_string(),
+            (false, 0) => "Nothing runs in this worktree.\n".to_string(),
+            (false, 1) => "Ended 1 process that an earlier run left behind.\n".to_string(),
+            (false, left) => format!("Ended {left} processes that an earlier run left behind.\n"),
+        }
+    }
+}
+
+/// Ends the stack of `worktree` within `timeout` seconds, and removes what an earlier run left. Returns when the processes
+/// are gone and the ports are free.
+async fn take_down(ctx: &Context, worktree: &Worktree, timeout: u64) -> Result<Stopped, Report> {
+    let deadline = Deadline::within(Duration::from_secs(timeout));
     let mut killed = Vec::new();
-    let stopped = match control::look(&worktree.state, deadline.left()).await? {
-        // It is over by itself in a moment, and half of it would be worse.
-        State::Running(Record { errand: Some(doing), pid, .. }) => {
+    let stopped = match control::lock_holder(&worktree.state, deadline.left()).await? {
+        // The task ends soon by itself, and stopping it halfway would do harm.
+        LockHolder::Running(RunRecord { task: Some(doing), pid, .. }) => {
             if !control::wait_until_free(&worktree.state, deadline.left()).await? {
                 let message = format!("another devrun did not end within {} s", deadline.limit.as_secs());
                 return Err(Report::new(Code::TimedOut, message)
@@ -48,7 +102,7 @@ pub(super) async fn run(
             }
             false
         }
-        State::Running(record) => {
+        LockHolder::Running(record) => {
             let ended = tokio::select! {
                 ended = end(&worktree.state, &record, deadline) => ended?,
                 never = tell(ctx, &record) => match never {},
@@ -56,7 +110,7 @@ pub(super) async fn run(
             if !ended {
                 match running::still_there(&record).await {
                     Some(names) if !names.is_empty() => return Err(late(&record, &names, deadline.limit)),
-                    // It does not answer, or has nothing left to wait for.
+                    // The supervisor does not answer, or all its processes have ended.
                     _ => killed = kill_both(ctx, &worktree.state, &record, deadline.limit).await?,
                 }
             }
@@ -64,46 +118,20 @@ pub(super) async fn run(
             ports_free(&worktree.state, &record, ports).await?;
             true
         }
-        State::Unknown => return Err(super::nobody_knows()),
-        State::Free => false,
+        LockHolder::Unknown => return Err(super::unknown_lock_holder()),
+        LockHolder::Free => false,
     };
-    let left = match control::claim(&worktree.state)? {
-        Some(claim) => clean_up(ctx, &worktree, &claim)?,
+    let leftovers = match control::claim(&worktree.state)? {
+        Some(claim) => leftovers::end_run(ctx, worktree, &claim)?,
         None => 0,
     };
-    let text = match (stopped, left) {
-        (true, _) if !killed.is_empty() => "Killed.\n".to_string(),
-        (true, _) => "Stopped.\n".to_string(),
-        (false, 0) => "Nothing runs in this worktree.\n".to_string(),
-        (false, left) => format!("Ended {left} processes that an earlier run left behind.\n"),
-    };
-    let printed = if as_json {
-        console.print_json(&json!({ "stopped": stopped, "leftovers": left, "killed": killed }))
-    } else {
-        console.print(&text)
-    };
-    super::printed(printed)
+    Ok(Stopped { has_run: stopped, leftovers, killed })
 }
 
-/// Ends what a supervisor and a keeper left that were both killed: only its tag betrays it. Says how many processes that were.
-pub(super) fn clean_up(ctx: &Context, worktree: &Worktree, claim: &Claim) -> Result<usize, Report> {
-    if !claim.unclean {
-        return Ok(0);
-    }
-    let tag = sweep::worktree_tag(&worktree.path);
-    let left = sweep::kill_leftovers(&tag);
-    for trace in [socket::path(&ctx.dirs, &tag), registry::file(&ctx.dirs, &tag)] {
-        // Nobody finds anything by it any more.
-        let _ = std::fs::remove_file(trace);
-    }
-    prepare::stop_unused_server(ctx, worktree)?;
-    claim.clear();
-    Ok(left)
-}
-
-/// Ends the stack that `known` tells of; false when it is still there after `deadline`.
-async fn end(state: &Path, known: &Record, deadline: Deadline) -> Result<bool, FsError> {
-    // One after the other, until it says that it is ending: a second signal would mean "now".
+/// Ends the stack of `known`. Returns false if it still runs at `deadline`.
+async fn end(state: &Path, known: &RunRecord, deadline: Deadline) -> Result<bool, FsError> {
+    // Holds a lock until the stack is marked as ending: a second `down` would send a second signal, which means "kill
+    // now".
     let turn = match Lock::take(&state.join("down.lock"), LockKind::Exclusive, deadline.left()).await {
         Ok(turn) => turn,
         Err(FsError::Locked { .. }) => return Ok(false),
@@ -111,16 +139,16 @@ async fn end(state: &Path, known: &Record, deadline: Deadline) -> Result<bool, F
     };
     let mut asked = false;
     loop {
-        match control::look(state, Duration::ZERO).await? {
-            State::Running(record) if record.pid == known.pid && !asked => {
-                ask(&record);
+        match control::lock_holder(state, Duration::ZERO).await? {
+            LockHolder::Running(record) if record.pid == known.pid && !asked => {
+                ask(&record).await;
                 asked = true;
                 if record.ending {
                     break;
                 }
             }
-            State::Running(record) if record.pid == known.pid && !record.ending => {}
-            State::Unknown => {}
+            LockHolder::Running(record) if record.pid == known.pid && !record.ending => {}
+            LockHolder::Unknown => {}
             _ => break,
         }
         if deadline.left().is_zero() {
@@ -132,9 +160,17 @@ async fn end(state: &Path, known: &Record, deadline: Deadline) -> Result<bool, F
     control::wait_for_turn(state, known.pid, deadline.left()).await
 }
 
-/// Asks it to end, unless it is at it. One that was stopped (Ctrl-Z) must go on to do so.
-fn ask(record: &Record) {
-    // The keeper's id may be another's by now.
+/// Sends SIGTERM, unless the stack is already ending, and SIGCONT, because a stopped process (Ctrl-Z) cannot end. Asks a stack in
+/// another pid namespace through its socket, because its process ids name other processes here.
+async fn ask(record: &RunRecord) {
+    if record.is_elsewhere() {
+        if let Some(socket) = &record.socket {
+            // The caller waits for the end in any case.
+            let _ = Client::new(socket).down().await;
+        }
+        return;
+    }
+    // The keeper may be gone, and another process may have its id.
     let target = if record.is_current() {
         record.pid
     } else {
@@ -150,14 +186,20 @@ fn ask(record: &Record) {
     let _ = kill(target, Signal::SIGCONT);
 }
 
-/// Kills the supervisor, whose end makes the keeper kill everything else, and the keeper when that does not end it. Returns
-/// the ids of what was killed, and says them.
+/// Kills the supervisor, after which the keeper kills the remaining processes. Kills the keeper too if that is not
+/// enough. Returns the ids of the killed processes. Errors if the stack still does not end.
 async fn kill_both(
     ctx: &Context,
     state: &Path,
-    record: &Record,
+    record: &RunRecord,
     limit: Duration,
 ) -> Result<Vec<u32>, Report> {
+    if let Some(namespace) = record.namespace.as_ref().filter(|_| record.is_elsewhere()) {
+        let message = format!("the stack did not end within {} s", limit.as_secs());
+        return Err(Report::new(Code::TimedOut, message)
+            .with_cause(format!("it runs in another pid namespace ({namespace}), a container or sandbox"))
+            .with_fix("run `devrun down` in there, or end the container"));
+    }
     let mut killed = Vec::new();
     let supervisor = record.supervisor.filter(Supervisor::lives).map(|found| (found.pid, found.born));
     let keeper = record.is_current().then_some((record.pid, record.born));
@@ -185,8 +227,8 @@ async fn kill_both(
     Ok(killed)
 }
 
-/// Says once who is awaited, when it takes long.
-async fn tell(ctx: &Context, record: &Record) -> std::convert::Infallible {
+/// After a second, prints once what the command still waits for. Never returns.
+async fn tell(ctx: &Context, record: &RunRecord) -> std::convert::Infallible {
     let start = Instant::now();
     tokio::time::sleep(SILENCE).await;
     let there = running::still_there(record).await;
@@ -195,29 +237,32 @@ async fn tell(ctx: &Context, record: &Record) -> std::convert::Infallible {
         _ => format!("devrun (pid {})", record.pid),
     };
     let since = start.elapsed().as_secs_f64();
-    ctx.events.note(format!("waiting for {who} to end since {since:.0} s"));
-    if there.is_some_and(|names| names.is_empty()) && record.is_current() {
-        // It waits for somebody to read its output: there is nothing left that a second signal could cut short.
+    ctx.events.note(format!("still waiting for {who} to end ({since:.0} s)"));
+    if there.is_some_and(|names| names.is_empty()) && record.is_current() && !record.is_elsewhere() {
+        // The supervisor waits until its output is read, and no process is left that a second signal could cut short.
         let _ = kill(Pid::from_raw(record.pid.cast_signed()), Signal::SIGTERM);
     }
     std::future::pending().await
 }
 
-/// The report on a stack whose processes `names` still end. Killed alone, the supervisor leaves the rest to the keeper.
-fn late(record: &Record, names: &[String], limit: Duration) -> Report {
+/// Returns the error for a stack whose processes `names` have not ended in time. It names the supervisor, because its
+/// keeper kills the rest once it is gone.
+fn late(record: &RunRecord, names: &[String], limit: Duration) -> Report {
     let pid = record.supervisor.map_or(record.pid, |supervisor| supervisor.pid);
+    let place = record.namespace.as_ref().filter(|_| record.is_elsewhere());
+    let place = place.map_or_else(String::new, |namespace| format!(" in the pid namespace {namespace}"));
     Report::new(Code::TimedOut, format!("the stack did not end within {} s", limit.as_secs()))
         .with_cause(format!("still there: {}", names.join(", ")))
         .with_fix(format!(
-            "kill -9 {pid} ends everything at once; `devrun down --timeout SECONDS` waits longer"
+            "kill -9 {pid}{place} ends everything at once; `devrun down --timeout SECONDS` waits longer"
         ))
 }
 
-/// Waits until nobody holds the ports that the stack of `record` had, or the next stack begins.
-async fn ports_free(state: &Path, record: &Record, deadline: Deadline) -> Result<(), Report> {
+/// Waits until the ports of `record` are free, or the next stack has started. Errors at `deadline`.
+async fn ports_free(state: &Path, record: &RunRecord, deadline: Deadline) -> Result<(), Report> {
     loop {
         let Some(port) = record.ports.values().find(|port| !net::is_free(**port)) else { return Ok(()) };
-        if !matches!(control::look(state, Duration::ZERO).await?, State::Free) {
+        if !matches!(control::lock_holder(state, Duration::ZERO).await?, LockHolder::Free) {
             return Ok(());
         }
         if deadline.left().is_zero() {
@@ -225,7 +270,7 @@ async fn ports_free(state: &Path, record: &Record, deadline: Deadline) -> Result
                 Code::PortBusy,
                 format!("port {port} is still held after everything was stopped"),
             );
-            return Err(match guard::holder(*port) {
+            return Err(match port_holder::of(*port) {
                 Some(holder) => report.with_holder(holder),
                 None => report,
             });

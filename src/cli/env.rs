@@ -1,4 +1,6 @@
-//! `devrun env`: the environment of the stack, for shells, dotenv files and programs. Secrets are masked unless asked for.
+//! `devrun env`: prints the environment of the stack for shells, dotenv files and programs. Masks secrets by default.
+
+mod explain;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -7,35 +9,75 @@ use std::os::unix::ffi::OsStrExt;
 use serde_json::{Map, json};
 
 use super::args::{self, Format};
-use crate::config::values::is_variable_name;
-use crate::context::{Context, WITHHELD};
-use crate::error::{Exit, Report};
-use crate::plan::Environment;
+use crate::config::envfile::quote::dotenv_quoted;
+use crate::config::names::is_variable_name;
+use crate::context::Context;
+use crate::error::{Code, Exit, Report};
+use crate::plan::{Environment, Process};
 use crate::prepare;
 use crate::ui::console::Console;
 
-/// What stands in for a secret.
+/// The text that replaces a secret.
 const MASK: &str = "********";
 
 pub(super) async fn run(
     ctx: &Context,
     console: &Console,
-    args: &args::Env,
+    args: &args::EnvArgs,
     as_json: bool,
 ) -> Result<Exit, Report> {
-    let env = prepare::preview(ctx).await?.plan.env;
+    let preview = prepare::preview(ctx).await?;
+    let process = args.process.as_deref().map(|name| find(&preview.plan.processes, name)).transpose()?;
+    if args.explain {
+        let known = explain::ExplainInput::of(&preview, args.reveal);
+        let mut explanations = explain::explain(&known, &args.names, args.all);
+        if let Some(process) = process {
+            explanations = explain::of_process(explanations, &process.name);
+        }
+        return super::printed(if as_json {
+            console.print_json(&json!({ "variables": explanations }))
+        } else {
+            console.print(&explain::text(&explanations))
+        });
+    }
+    let env =
+        process.map_or_else(|| preview.plan.env.clone(), |process| of_process(&preview.plan.env, process));
+    let withheld: Vec<&str> = preview.resolved.config.withheld().collect();
     let shown = shown(&env, args.reveal, args.all);
     let text = match if as_json { Format::Json } else { args.format } {
         Format::Json => json_object(&shown),
-        Format::Shell => [forgotten(&ctx.env, &env), lines(&shown, "export ", shell_quoted)].concat(),
+        Format::Shell => {
+            [forgotten(&ctx.env, &env, &withheld), lines(&shown, "export ", shell_quoted)].concat()
+        }
         Format::Dotenv => lines(&shown, "", dotenv_quoted),
     };
     super::printed(console.print(&text))
 }
 
+/// Returns the process of that name.
+fn find<'a>(processes: &'a [Process], name: &str) -> Result<&'a Process, Report> {
+    processes.iter().find(|process| process.name == name).ok_or_else(|| {
+        let known: Vec<&str> = processes.iter().map(|process| process.name.as_str()).collect();
+        Report::new(Code::Usage, format!("there is no process named {name}"))
+            .with_fix(format!("one of: {}", known.join(", ")))
+    })
+}
+
+/// Returns the environment of one process: the common one, and its own variables over it.
+fn of_process(common: &Environment, process: &Process) -> Environment {
+    let mut env = common.clone();
+    for (name, value) in &process.env {
+        env.vars.insert(name.into(), value.into());
+        env.secrets.remove(name);
+    }
+    env.origins.extend(process.origins.clone());
+    env.secrets.extend(process.secrets.iter().cloned());
+    env
+}
+
 type Shown<'a> = Vec<(&'a str, &'a OsStr)>;
 
-/// What devrun adds or changes, or all there is, with secrets masked unless they are to be revealed.
+/// Returns the variables that devrun adds or changes, or all of them. Masks secrets unless `reveal` is set.
 fn shown(env: &Environment, reveal: bool, all: bool) -> Shown<'_> {
     env.vars
         .iter()
@@ -53,7 +95,7 @@ fn json_object(shown: &Shown<'_>) -> Vec<u8> {
     format!("{:#}\n", json!(object)).into_bytes()
 }
 
-/// A line each. Names that only programs can give a variable (bash's exported functions) are no names to a shell.
+/// Formats a line for each variable. Leaves out names that a shell cannot assign, such as bash's exported functions.
 fn lines(shown: &Shown<'_>, lead: &str, quoted: impl Fn(&OsStr) -> Vec<u8>) -> Vec<u8> {
     let named = shown.iter().filter(|(name, _)| is_variable_name(name));
     named
@@ -61,16 +103,17 @@ fn lines(shown: &Shown<'_>, lead: &str, quoted: impl Fn(&OsStr) -> Vec<u8>) -> V
         .collect()
 }
 
-/// What a shell has that the stack must not see: another worktree's database, port, virtual environment.
-fn forgotten(inherited: &BTreeMap<OsString, OsString>, env: &Environment) -> Vec<u8> {
+/// Returns `unset` commands for the variables of a shell that the stack must not see, such as another worktree's
+/// database, port or virtual environment.
+fn forgotten(inherited: &BTreeMap<OsString, OsString>, env: &Environment, withheld: &[&str]) -> Vec<u8> {
     let gone = inherited.keys().filter(|name| !env.vars.contains_key(*name)).filter_map(|name| name.to_str());
-    // The next devrun in that shell needs what the processes do not get.
-    gone.filter(|name| is_variable_name(name) && !WITHHELD.contains(name))
+    // The next devrun in that shell needs the variables that devrun withholds from processes.
+    gone.filter(|name| is_variable_name(name) && !withheld.contains(name))
         .flat_map(|name| format!("unset {name}\n").into_bytes())
         .collect()
 }
 
-/// Single quotes protect everything but themselves.
+/// Quotes `value` for a shell: single quotes protect all characters but themselves.
 fn shell_quoted(value: &OsStr) -> Vec<u8> {
     let mut quoted = vec![b'\''];
     for byte in value.as_bytes() {
@@ -83,30 +126,9 @@ fn shell_quoted(value: &OsStr) -> Vec<u8> {
     quoted
 }
 
-/// Single quotes where every reader of such files takes them literally, shells included; else double quotes with the
-/// escapes of our own reader, which most have.
-fn dotenv_quoted(value: &OsStr) -> Vec<u8> {
-    let text = value.to_string_lossy();
-    let literal = !text.contains(['\'', '\r']) && !text.contains(r"\\") && !text.ends_with('\\');
-    if literal {
-        return [b"'", value.as_bytes(), b"'"].concat();
-    }
-    let escaped = text
-        .replace('\\', r"\\")
-        .replace('"', r#"\""#)
-        .replace('\n', r"\n")
-        .replace('\r', r"\r")
-        .replace("${", r"\${");
-    format!("\"{escaped}\"").into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::config::envfile::dotenv;
-    use crate::config::source::Source;
     use crate::plan::Origin;
 
     fn sample() -> Environment {
@@ -114,8 +136,9 @@ mod tests {
             vars: [("A", "it's"), ("TOKEN", "x\"$y"), ("PATH", "/bin"), ("BASH_FUNC_x%%", "() { :; }")]
                 .map(|(k, v)| (k.into(), v.into()))
                 .into(),
-            origins: [("A", Origin::Config), ("TOKEN", Origin::File)].map(|(k, o)| (k.to_string(), o)).into(),
+            origins: ["A", "TOKEN"].map(|name| (name.to_string(), Origin::Recognised)).into(),
             secrets: ["TOKEN".to_string()].into(),
+            ..Environment::default()
         }
     }
 
@@ -141,20 +164,16 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_forgets_what_the_stack_does_not_have() {
-        let inherited = [("PORT", "1"), ("PATH", "/bin"), ("NEON_API_KEY", "napi_x"), ("no name", "x")]
-            .map(|(k, v)| (k.into(), v.into()));
-        assert_eq!(text(forgotten(&inherited.into(), &sample())), "unset PORT\n");
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_as_dotenv_is_read_back(value in "([a-z '\"`\\\\$\\{\\}#\r\n=]|\\PC){0,30}") {
-            let file = format!("NAME={}\nNEXT=1\n", text(dotenv_quoted(OsStr::new(&value))));
-            let outer = |_: &str| Some("not this".to_string());
-            let read = dotenv::parse(&Source::new(".env", file), &mut dotenv::Known::default(), &outer).unwrap();
-            let wanted = vec![("NAME".to_string(), value), ("NEXT".to_string(), "1".to_string())];
-            prop_assert_eq!(read.vars, wanted);
-        }
+    fn shell_unsets_variables_that_the_stack_lacks() {
+        let inherited = [
+            ("PORT", "1"),
+            ("PATH", "/bin"),
+            ("NEON_API_KEY", "napi_x"),
+            ("ADMIN_URL", "x"),
+            ("no name", "x"),
+        ]
+        .map(|(k, v)| (k.into(), v.into()));
+        let withheld = ["NEON_API_KEY", "ADMIN_URL"];
+        assert_eq!(text(forgotten(&inherited.into(), &sample(), &withheld)), "unset PORT\n");
     }
 }

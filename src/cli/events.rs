@@ -1,4 +1,4 @@
-//! `devrun events`: everything that happens in the stack, a line of JSON each, until it ends.
+//! `devrun events`: prints every event of the stack as a line of JSON until it ends.
 
 use http_body_util::BodyExt;
 
@@ -10,7 +10,7 @@ use crate::ui::console::Console;
 pub(super) async fn run(ctx: &Context, console: &Console) -> Result<Exit, Report> {
     let found = super::running::find(ctx).await?;
     let mut body = Client::new(found.socket()?).events().await?;
-    // It is a stream: its end is the end of the stack, or of whoever reads us.
+    // The stream ends with the stack, or when the output is closed.
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(data) = frame.into_data() else { continue };
         if console.print(&data).is_err() {

@@ -1,62 +1,90 @@
-//! `devrun exec -- COMMAND`: one command in the stack's environment, in place of devrun itself. Where the local database server
-//! is down, devrun starts it and stays until the command ends.
+//! `devrun exec -- COMMAND`: replaces devrun with a command in the stack's environment. If the local database server is
+//! down, devrun starts it and stays until the command ends.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use super::args;
-use crate::config::programs;
 use crate::context::Context;
 use crate::error::{Code, Exit, Fault, Report};
 use crate::os::cmd::Cmd;
+use crate::plan::RunCommand;
 use crate::prepare::{self, Databases};
-use crate::supervisor::signals::Stops;
+use crate::supervisor::stop_requests::StopRequests;
 use crate::ui::console::Console;
+
+/// A command with the environment of the stack.
+pub(super) struct StackCommand {
+    program: PathBuf,
+    vars: BTreeMap<OsString, OsString>,
+    /// The server that was started for this command, and the requests to stop.
+    server: Option<(Databases, StopRequests)>,
+}
+
+impl StackCommand {
+    /// Finds the program of `command` and makes its environment. Starts the local database server if it is down. Errors
+    /// with status 127 if there is no such program.
+    pub(super) async fn resolve(ctx: &Context, command: &[OsString]) -> Result<StackCommand, Report> {
+        let mut preview = prepare::preview(ctx).await?;
+        let mut server = None;
+        if preview.server_is_down {
+            // While the server is down, a process of another user may listen on its port, so no client may connect
+            // before the start.
+            let stops = StopRequests::listen(None).map_err(super::db::deaf)?;
+            server = Some((Databases::open(ctx).await?, stops));
+            preview = prepare::preview(ctx).await?;
+        }
+        let words = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let given = preview.resolved.given_in(&preview.plan.env, &ctx.cwd, &RunCommand::Argv(words));
+        let mut vars = preview.plan.env.vars;
+        vars.extend(given.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let program = &command[0];
+        preview.resolved.add_programs(&ctx.cwd, &mut vars)?;
+        let path = vars.get(OsStr::new("PATH"));
+        if path.is_some_and(|path| is_nowhere(program, path)) {
+            return Err(failed(program, "there is no such command on PATH", 127)
+                .with_fault(Fault::Environment)
+                .with_fix("check its name, or add it to this worktree's packages and run `devrun up -d`"));
+        }
+        let resolved = which::which_in(program, path, &ctx.cwd).unwrap_or_else(|_| program.into());
+        Ok(StackCommand { program: resolved, vars, server })
+    }
+
+    /// Runs the command on the terminal and returns its exit status.
+    pub(super) async fn run_to_end(
+        &self,
+        ctx: &Context,
+        command: &[OsString],
+        stops: StopRequests,
+    ) -> Result<Exit, Report> {
+        let cmd = Cmd::new(&self.program).args(&command[1..]).directory(&ctx.cwd).only_env(&self.vars);
+        let not_run = |error: &dyn std::fmt::Display| failed(&command[0], &error.to_string(), 126);
+        super::run_command::run_in_foreground(&cmd, stops, &not_run).await
+    }
+}
 
 #[expect(
     clippy::disallowed_methods,
     reason = "becomes the command instead of running it: nothing is left to bound"
 )]
 pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> Result<Exit, Report> {
-    let mut preview = prepare::preview(ctx).await?;
-    let mut server = None;
-    if preview.server_is_down {
-        // Another user's process may listen on its port by now: no client is sent there.
-        let stops = Stops::listen(None).map_err(super::db::deaf)?;
-        server = Some((Databases::open(ctx).await?, stops));
-        preview = prepare::preview(ctx).await?;
-    }
-    let mut vars = preview.plan.env.vars;
-    let program = &args.command[0];
-    let worktree = vars.get(OsStr::new("DEVRUN_WORKTREE")).map(PathBuf::from).unwrap_or_default();
-    let path = vars.get(OsStr::new("PATH")).map(OsString::as_os_str);
-    if let Some(path) = programs::search_path(&worktree, &ctx.cwd, path) {
-        vars.insert("PATH".into(), path);
-    }
-    let path = vars.get(OsStr::new("PATH"));
-    if path.is_some_and(|path| is_nowhere(program, path)) {
-        return Err(failed(program, "there is no such command on PATH", 127)
-            .with_fault(Fault::Environment)
-            .with_fix("check its name, or add it to this worktree's packages and run `devrun up -d`"));
-    }
-    let resolved = which::which_in(program, path, &ctx.cwd).unwrap_or_else(|_| program.into());
-    // From here on nobody is left to write it.
+    let mut command = StackCommand::resolve(ctx, &args.command).await?;
+    // After `exec`, no thread is left that could write the output.
     console.flush();
-    if let Some((_databases, stops)) = server {
-        let cmd = Cmd::new(resolved).args(&args.command[1..]).directory(&ctx.cwd).only_env(&vars);
-        let not_run = |error: &dyn std::fmt::Display| failed(program, &error.to_string(), 126);
-        return super::attend::attend(&cmd, stops, &not_run).await;
+    if let Some((_databases, stops)) = command.server.take() {
+        return command.run_to_end(ctx, &args.command, stops).await;
     }
-    let error = std::process::Command::new(resolved)
+    let error = std::process::Command::new(command.program)
         .args(&args.command[1..])
         .current_dir(&ctx.cwd)
         .env_clear()
-        .envs(&vars)
+        .envs(&command.vars)
         .exec();
     let status = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-    Err(failed(program, &error.to_string(), status))
+    Err(failed(&args.command[0], &error.to_string(), status))
 }
 
 fn failed(program: &OsStr, why: &str, status: u8) -> Report {
@@ -64,8 +92,8 @@ fn failed(program: &OsStr, why: &str, status: u8) -> Report {
         .with_exit(Exit::Child(status))
 }
 
-/// True when no folder of `path` has a `program`. The system's own answer is another one when a folder cannot be read:
-/// permission denied, as if the program were there.
+/// Returns true if no folder of `path` has a `program`. `exec` itself fails with "permission denied" if a folder cannot
+/// be read, even if the program is nowhere.
 fn is_nowhere(program: &OsStr, path: &OsStr) -> bool {
     !program.as_bytes().contains(&b'/')
         && !std::env::split_paths(path).any(|folder| folder.join(program).is_file())

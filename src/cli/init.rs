@@ -1,12 +1,14 @@
-//! `devrun init`: writes down what runs here without a file, as a devrun.yaml to go on from.
+//! `devrun init`: writes a devrun.yaml with what recognition finds, as a file to start from.
 
+mod agent_files;
+mod essential;
 mod facts;
 
 use std::path::Path;
 
 use serde_json::json;
 
-use super::args;
+use super::{args, schema};
 use crate::config::error::SMALLEST;
 use crate::config::files::{self, FILE, MISNAMED, PROCFILE, PROCFILE_DEV};
 use crate::context::Context;
@@ -24,16 +26,20 @@ pub(super) async fn run(
     args: &args::Init,
     as_json: bool,
 ) -> Result<Exit, Report> {
+    if args.agents {
+        return agent_files::run(ctx, console, args, as_json).await;
+    }
     let worktree = prepare::locate(ctx).await?;
     if args.facts {
-        let found = recognition::find(&prepare::place(ctx, &worktree));
+        let found = recognition::find(&prepare::recognition_paths(ctx, &worktree));
         return super::printed(if as_json {
             console.print_json(&facts::object(&found))
         } else {
             console.print(&facts::text(&found))
         });
     }
-    let Draft { text, recognised } = draft(ctx, &worktree);
+    let GeneratedConfig { text, recognised } = draft(ctx, &worktree);
+    let text = format!("{}{text}", schema::editor_line(&ctx.dirs));
     if args.print {
         return super::printed(console.print(&text));
     }
@@ -46,6 +52,9 @@ pub(super) async fn run(
         return Err(files::misnamed().into());
     }
     fs::replace(&path, text.as_bytes(), 0o644)?;
+    if let Err(report) = schema::install(ctx) {
+        ctx.events.warn(format!("editors cannot check {FILE}: {}", report.message));
+    }
     if as_json {
         let value = json!({ "path": path.to_string_lossy(), "recognised": recognised });
         return super::printed(console.print_json(&value));
@@ -58,28 +67,29 @@ pub(super) async fn run(
     super::printed(console.print(&format!("Wrote {path}. {remark}\n")))
 }
 
-/// A devrun.yaml, and what it was made from.
-struct Draft {
+/// The text of a devrun.yaml, and the names of what it was made from.
+struct GeneratedConfig {
     text: String,
     recognised: Vec<String>,
 }
 
-/// A Procfile is named where nothing else was recognised, as it runs when there is no devrun.yaml.
-fn draft(ctx: &Context, worktree: &Worktree) -> Draft {
-    let recognised = recognise(&prepare::place(ctx, worktree));
+/// Drafts a devrun.yaml. It names a Procfile only if nothing else was recognised, because devrun runs a Procfile only
+/// then.
+fn draft(ctx: &Context, worktree: &Worktree) -> GeneratedConfig {
+    let recognised = recognise(&prepare::recognition_paths(ctx, worktree));
     if recognised.yaml.is_empty() {
         return match [PROCFILE_DEV, PROCFILE].into_iter().find(|name| worktree.path.join(name).is_file()) {
-            Some(name) => Draft {
+            Some(name) => GeneratedConfig {
                 text: format!("procfile: {name}\nenv_files: [.env]\n"),
                 recognised: vec![name.into()],
             },
-            None => Draft { text: SMALLEST.into(), recognised: Vec::new() },
+            None => GeneratedConfig { text: SMALLEST.into(), recognised: Vec::new() },
         };
     }
-    Draft { text: recognised.yaml, recognised: recognised.remarks }
+    GeneratedConfig { text: recognised.yaml, recognised: recognised.remarks }
 }
 
-/// Also for a link that leads nowhere: it was put there for a reason.
+/// Returns true if `path` exists, even as a broken link, which must not be overwritten.
 fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }

@@ -1,4 +1,4 @@
-//! `devrun logs`: what the processes of this worktree wrote, and what they go on to write.
+//! `devrun logs`: prints the output of this worktree's processes, and follows it on request.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,22 +9,22 @@ use serde_json::json;
 use super::args;
 use crate::context::Context;
 use crate::control::client::Client;
-use crate::control::{self, State};
+use crate::control::{self, LockHolder};
 use crate::error::{Code, Exit, Report};
-use crate::logs::query::{self, Filter, Told};
-use crate::logs::{self, Stamp};
+use crate::logs::query::{self, Filter, ProcessLine};
+use crate::logs::{self, Timestamp};
 use crate::prepare;
 use crate::ui::console::Console;
-use crate::ui::lines::Prefixes;
+use crate::ui::prefixes::Prefixes;
 
-/// Lines that are shown when nothing is said about how many.
+/// How many lines are printed by default.
 const SHOWN: usize = 200;
-/// Time between two looks at what is new.
+/// Time between two checks for new lines.
 const POLL: Duration = Duration::from_millis(50);
-/// How long a supervisor may take to say what it runs.
+/// How long a supervisor may take to list its processes.
 const PROMPT: Duration = Duration::from_millis(500);
-/// Looks without anything new between two at whether the stack still runs.
-const QUIET: u32 = 5;
+/// How many checks without new lines come before each check that the stack still runs.
+const IDLE_CHECKS: u32 = 5;
 
 pub(super) async fn run(
     ctx: &Context,
@@ -52,7 +52,7 @@ pub(super) async fn run(
     let mut page = Page::new(console, &names, as_json);
     let mut printed = page.print(&told);
     if told.is_empty() && !known.is_empty() && !args.follow {
-        ctx.events.note("no such lines: `devrun why` tells what runs, `devrun logs devrun` what devrun did");
+        ctx.events.note("no line matches; `devrun why` shows the state of the processes, `devrun logs devrun` shows what devrun did");
     }
     let mut quiet = 0;
     while running && printed.is_ok() {
@@ -63,8 +63,8 @@ pub(super) async fn run(
             continue;
         }
         quiet += 1;
-        if quiet % QUIET == 0 && !runs(&worktree.state).await? {
-            // What was written between the last look and the end.
+        if quiet % IDLE_CHECKS == 0 && !runs(&worktree.state).await? {
+            // Lines may have been written between the last read and the end of the stack.
             let told = follow.more().map_err(unreadable)?;
             printed = page.print(&told);
             break;
@@ -74,35 +74,38 @@ pub(super) async fn run(
     super::printed(printed)
 }
 
-/// The processes that run here: one that has just begun has written nothing yet.
+/// Returns the names of the processes that run here. A process that has just started has written nothing yet.
 async fn expected(state: &Path) -> Vec<String> {
-    let Ok(State::Running(record)) = control::look(state, Duration::ZERO).await else { return Vec::new() };
+    let Ok(LockHolder::Running(record)) = control::lock_holder(state, Duration::ZERO).await else {
+        return Vec::new();
+    };
     let Ok(socket) = record.socket() else { return Vec::new() };
-    let status = Client::new(socket).status_within(PROMPT).await.unwrap_or_default();
+    let status = Client::new(socket).known_within(PROMPT).await.unwrap_or_default();
     let processes = status.processes.iter().map(|process| logs::name_of_process(&process.name));
     processes.chain([logs::OWN.to_string()]).collect()
 }
 
 async fn runs(state: &Path) -> Result<bool, Report> {
-    Ok(!matches!(control::look(state, Duration::ZERO).await?, State::Free))
+    Ok(!matches!(control::lock_holder(state, Duration::ZERO).await?, LockHolder::Free))
 }
 
 fn filter(args: &args::Logs) -> Result<Filter, Report> {
     let since = args.since.as_deref().map(|text| {
-        Stamp::understand(text, SystemTime::now()).ok_or_else(|| {
+        Timestamp::understand(text, SystemTime::now()).ok_or_else(|| {
             Report::new(Code::Usage, format!("--since does not understand `{text}`"))
                 .with_fix("90s, 5m, 2h, 1d, or a time as in 2026-01-31T12:00:00Z")
         })
     });
     let grep = args.grep.as_deref().map(|text| {
         Regex::new(text).map_err(|error| {
-            Report::new(Code::Usage, "--grep is no regular expression").with_cause(error.to_string())
+            Report::new(Code::Usage, "the pattern of --grep is not a valid regular expression")
+                .with_cause(error.to_string())
         })
     });
     Ok(Filter { since: since.transpose()?, grep: grep.transpose()? })
 }
 
-/// Those that were asked for, or all.
+/// Returns the names in `known` that are in `asked`, or all if `asked` is empty. Errors if a name is unknown.
 fn chosen(known: &[String], asked: &[String]) -> Result<Vec<String>, Report> {
     if asked.is_empty() {
         return Ok(known.to_vec());
@@ -116,11 +119,11 @@ fn chosen(known: &[String], asked: &[String]) -> Result<Vec<String>, Report> {
             Report::new(Code::ProcessUnknown, format!("there are no logs of {unknown}")).with_fix(fix)
         );
     }
-    // In the order of the list, each once.
+    // Keeps the order of `known` and drops duplicates.
     Ok(known.iter().filter(|name| asked.contains(name)).cloned().collect())
 }
 
-/// Where lines are printed.
+/// Prints lines with the prefix of their process, or as JSON.
 struct Page<'a> {
     console: &'a Console,
     names: &'a [String],
@@ -137,7 +140,7 @@ impl Page<'_> {
         Page { console, names, prefixes, as_json, text: Vec::new(), buffer: Vec::new() }
     }
 
-    fn print(&mut self, told: &[Told]) -> std::io::Result<()> {
+    fn print(&mut self, told: &[ProcessLine]) -> std::io::Result<()> {
         for part in told.chunks(1000) {
             self.text.clear();
             for told in part {
@@ -148,7 +151,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn add(&mut self, Told { process, line }: &Told) -> std::io::Result<()> {
+    fn add(&mut self, ProcessLine { process, line }: &ProcessLine) -> std::io::Result<()> {
         let Page { text, buffer, .. } = self;
         if self.as_json {
             let mut object = json!({
@@ -163,7 +166,10 @@ impl Page<'_> {
             text.push(b'\n');
             return Ok(());
         }
-        let mut whole = line.text.clone();
+        // Lines of processes are printed as they were written. Lines of devrun get a time.
+        let is_timed = self.names[*process] == logs::OWN && !line.continued;
+        let mut whole = if is_timed { format!("{} ", line.time.as_str()).into_bytes() } else { Vec::new() };
+        whole.extend_from_slice(&line.text);
         whole.push(b'\n');
         self.prefixes.write(buffer, *process, &whole, line.continued, |piece| {
             text.extend_from_slice(piece);

@@ -1,7 +1,7 @@
-//! `devrun mcp`: a server of the Model Context Protocol on standard input and output, for agents that speak it.
+//! `devrun mcp`: a server of the Model Context Protocol (MCP) on standard input and output.
 //!
-//! Each tool is a verb: this same program, run with `--json`, so that tools and command line cannot differ. Refuses to run
-//! commands of the caller's, and listens on no network.
+//! Each tool runs this program with `--json`, so tools and command line cannot differ. The server runs no commands of
+//! the client and listens on no network.
 
 mod tools;
 
@@ -15,12 +15,12 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 
-use self::tools::Call;
+use self::tools::CommandLine;
 use crate::context::Context;
 use crate::error::{Code, ErrorBody, Exit, Report};
 use crate::os::cmd::{Cmd, Output};
 
-/// More than what a verb was given itself: it says better what took so long.
+/// Extra time beyond the timeout of the command itself, whose own error says what took so long.
 const SLACK: Duration = Duration::from_mins(1);
 
 const INSTRUCTIONS: &str = "\
@@ -30,26 +30,26 @@ ends it. In an error, `fault` tells whether to look at the code or at the enviro
 in a shell runs a command with the stack's environment.";
 
 pub(super) async fn run(ctx: &Context) -> Result<Exit, Report> {
-    let failed = |error: String| Report::new(Code::State, format!("the conversation broke off: {error}"));
-    let this = std::env::current_exe().map_err(|error| Report::bug(format!("where is devrun? {error}")))?;
-    let server = Server { ctx: ctx.clone(), this };
+    let failed = |error: String| Report::new(Code::State, format!("the MCP connection failed: {error}"));
+    let this = super::this_program()?;
+    let server = McpServer { ctx: ctx.clone(), this };
     match rmcp::serve_server(server, rmcp::transport::stdio_pipes()).await {
         Ok(service) => {
             service.waiting().await.map_err(|error| failed(error.to_string()))?;
             Ok(Exit::Ok)
         }
-        // Whoever started us went away before he said anything.
+        // The client closed the connection before it sent anything.
         Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(Exit::Ok),
         Err(error) => Err(failed(error.to_string())),
     }
 }
 
-struct Server {
+struct McpServer {
     ctx: Context,
     this: std::path::PathBuf,
 }
 
-impl ServerHandler for Server {
+impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(Implementation::new("devrun", env!("CARGO_PKG_VERSION")))
@@ -80,8 +80,8 @@ impl ServerHandler for Server {
     }
 }
 
-impl Server {
-    async fn answer(&self, call: &Call) -> CallToolResult {
+impl McpServer {
+    async fn answer(&self, call: &CommandLine) -> CallToolResult {
         let cmd = Cmd::new(&self.this)
             .args(&call.words)
             .directory(&self.ctx.cwd)
@@ -94,7 +94,7 @@ impl Server {
     }
 }
 
-/// What a verb answered: its JSON, or its `many` lines of JSON.
+/// Converts the output of a command: one JSON object, or with `many` a line of JSON for each item.
 fn understood(output: &Output, many: bool) -> CallToolResult {
     let value = if many && output.ending.ok() {
         lines(&output.stdout)

@@ -1,21 +1,47 @@
-//! `devrun plan`: everything `up` would run, without running it. Secrets are masked.
+//! `devrun plan`: prints everything that `up` would run, without running it. Masks secrets.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
+use crate::config::model::SetupStep;
 use crate::context::Context;
 use crate::error::{Exit, Report};
-use crate::plan::{Condition, Head, Plan, PortUse, Probe, Process, RestartPolicy, Run};
+use crate::event::{Event, Events};
+use crate::plan::{Checkout, Plan, PortUse, Probe, Process, RunCommand};
 use crate::prepare::{self, Preview};
+use crate::text::Mask;
 use crate::ui::console::Console;
+use crate::ui::notice;
+use crate::ui::style::Style;
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
-    let preview = prepare::preview(ctx).await?;
-    let text = if as_json { format!("{:#}\n", object(&preview)) } else { table(&preview) };
+    let (held, quiet) = without_notes(ctx);
+    let found = prepare::preview(&quiet).await;
+    // A sentence that is also a notice of the plan is printed once.
+    let notices = found.as_ref().map_or(&[][..], |preview| &preview.notices);
+    let notes = std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
+    for note in notes.into_iter().filter(|note| !notices.iter().any(|notice| notice.text == *note)) {
+        ctx.events.note(note);
+    }
+    let preview = found?;
+    let text = if as_json { format!("{:#}\n", object(&preview)) } else { table(&preview, console.style()) };
     super::printed(console.print(&text))
 }
 
+/// Returns `ctx` with events that hold notes back, and the notes.
+fn without_notes(ctx: &Context) -> (Arc<Mutex<Vec<String>>>, Context) {
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let (notes, events) = (held.clone(), ctx.events.clone());
+    let events = Events::new(move |event| match event {
+        Event::Note(text) => notes.lock().unwrap_or_else(PoisonError::into_inner).push(text),
+        other => events.send(other),
+    });
+    (held, Context { events, ..ctx.clone() })
+}
+
 fn object(preview: &Preview) -> Value {
-    let Preview { plan, source, warnings, notices, .. } = preview;
+    let Preview { plan, resolved, source, warnings, notices, .. } = preview;
     let urls: Map<_, _> = plan.urls.iter().map(|(name, url)| (name.clone(), json!(url))).collect();
     let environment: Map<_, _> = plan
         .env
@@ -35,46 +61,42 @@ fn object(preview: &Preview) -> Value {
         "slug": plan.worktree.slug,
         "slot": plan.slot,
         "ports": plan.ports,
+        "redirects": plan.redirects.iter().map(|(from, to)| (from.to_string(), json!(to))).collect::<Map<_, _>>(),
         "urls": urls,
+        "host_urls": plan.host_urls.iter().map(|(name, url)| (name.clone(), json!(url))).collect::<Map<_, _>>(),
         "database": plan.database.as_ref().map(|database| json!({
             "provider": database.provider, "name": database.name, "url": database.masked_url,
         })),
         "env": environment,
-        "processes": plan.processes.iter().map(process).collect::<Vec<_>>(),
+        "bindings": plan.bindings,
+        "setup": resolved.config.setup.iter().map(|step| json!({
+            "name": step.name, "run": step.run.to_string(), "directory": step.directory, "inputs": step.inputs,
+        })).collect::<Vec<_>>(),
+        "processes": plan.processes.iter().map(|one| process(one, &Mask::of_plan(plan))).collect::<Vec<_>>(),
         "source": source,
         "warnings": warnings,
-        "notices": notices.iter().map(|notice| json!({ "text": notice.text, "fix": notice.fix })).collect::<Vec<_>>(),
+        "notices": notices,
     })
 }
 
-fn process(process: &Process) -> Value {
+fn process(process: &Process, mask: &Mask) -> Value {
     let depends: Map<_, _> =
-        process.depends_on.iter().map(|(name, condition)| (name.clone(), json!(word(*condition)))).collect();
+        process.depends_on.iter().map(|(name, condition)| (name.clone(), json!(condition))).collect();
     json!({
         "name": process.name,
-        "run": match &process.run { Run::Shell(line) => json!(line), Run::Argv(words) => json!(words) },
+        "run": match &process.run { RunCommand::Shell(line) => json!(line), RunCommand::Argv(words) => json!(words) },
         "directory": process.directory.to_string_lossy(),
         "port": process.port.as_ref().map(PortUse::port),
         "listens": matches!(process.port, Some(PortUse::Listens { .. })),
-        "needs": process.needs.iter().map(|need| need.name()).collect::<Vec<_>>(),
+        "needs": process.needs,
         "depends_on": depends,
-        "ready": process.ready.as_ref().map(|ready| probe(&ready.probe)),
-        "restart": match process.restart.policy {
-            RestartPolicy::No => "no",
-            RestartPolicy::OnFailure => "on-failure",
-            RestartPolicy::Always => "always",
-        },
+        "ready": process.ready.as_ref().map(|ready| mask.apply(&probe(&ready.probe))),
+        "restart": process.restart.policy,
+        "stdin": process.stdin,
         "autostart": process.autostart,
         "expose": process.expose,
+        "node_preload": process.node_preload,
     })
-}
-
-fn word(condition: Condition) -> &'static str {
-    match condition {
-        Condition::Started => "started",
-        Condition::Ready => "ready",
-        Condition::Completed => "completed",
-    }
 }
 
 fn probe(probe: &Probe) -> String {
@@ -85,36 +107,42 @@ fn probe(probe: &Probe) -> String {
         }
         Probe::Tcp { port } => format!("tcp {port}"),
         Probe::Log(pattern) => format!("log {pattern}"),
-        Probe::Exec(Run::Shell(line)) => format!("exec {line}"),
-        Probe::Exec(Run::Argv(words)) => format!("exec {}", words.join(" ")),
+        Probe::Exec(run) => format!("exec {run}"),
     }
 }
 
-fn table(preview: &Preview) -> String {
-    let Preview { plan, source, warnings, notices, .. } = preview;
+fn table(preview: &Preview, style: Style) -> String {
+    let Preview { plan, resolved, source, warnings, notices, .. } = preview;
     let mut rows = vec![
         ("Project".to_string(), format!("{} ({source})", plan.project)),
         ("Worktree".into(), plan.worktree.path.to_string_lossy().into_owned()),
         ("Branch".into(), branch(plan)),
         ("Slot".into(), plan.slot.to_string()),
     ];
-    rows.extend(plan.urls.clone());
+    rows.extend(plan.started_urls());
     rows.extend(plan.database.iter().map(|database| {
         ("Database".to_string(), format!("{} ({}) {}", database.name, database.provider, database.masked_url))
     }));
+    let step = |step: &SetupStep| {
+        let folder = match step.directory.to_string_lossy() {
+            folder if folder.is_empty() || folder == "." => String::new(),
+            folder => format!("; in {folder}"),
+        };
+        let when = if step.inputs.is_empty() { "at every start".into() } else { step.inputs.join(", ") };
+        ("Setup".to_string(), format!("{}: {}{folder}; {when}", step.name, first_line(&step.run.to_string())))
+    };
+    rows.extend(resolved.config.setup.iter().map(step));
     rows.extend(plan.processes.iter().map(|process| (process.name.clone(), describe(plan, process))));
+    rows.extend(plan.redirects.iter().map(|(from, to)| {
+        ("Redirect".to_string(), format!("connections of Node to port {from} go to {to}"))
+    }));
     rows.extend(warnings.iter().map(|warning| ("warning".to_string(), warning.clone())));
-    rows.extend(notices.iter().map(|notice| ("notice".to_string(), notice.text.clone())));
-    let fixes =
-        notices.iter().filter_map(|notice| Some(format!("\n{}\n{}", notice.text, notice.fix.as_ref()?)));
-    [super::columns(&rows)].into_iter().chain(fixes).collect()
+    let notices = notices.iter().map(|notice| format!("\n{}", notice::text(notice, style)));
+    [super::columns(&rows)].into_iter().chain(notices).collect()
 }
 
 fn describe(plan: &Plan, process: &Process) -> String {
-    let run = match &process.run {
-        Run::Shell(script) => first_line(script),
-        Run::Argv(words) => words.join(" "),
-    };
+    let run = first_line(&process.run.to_string());
     let directory = process.directory.strip_prefix(&plan.worktree.path).unwrap_or(&process.directory);
     let mut parts = vec![run];
     if !directory.as_os_str().is_empty() {
@@ -129,10 +157,13 @@ fn describe(plan: &Plan, process: &Process) -> String {
         let needs: Vec<&str> = process.needs.iter().map(|need| need.name()).collect();
         parts.push(format!("after {}", needs.join(", ")));
     }
+    if !process.autostart {
+        parts.push("autostart: false".into());
+    }
     parts.join("; ")
 }
 
-/// A script's first line, marked when there are more.
+/// Returns the first line of a script, with an ellipsis if there are more.
 fn first_line(script: &str) -> String {
     match script.trim().split_once('\n') {
         Some((first, _)) => format!("{} \u{2026}", first.trim_end()),
@@ -142,8 +173,8 @@ fn first_line(script: &str) -> String {
 
 fn branch(plan: &Plan) -> String {
     match &plan.worktree.head {
-        Head::Branch(name) => name.clone(),
-        Head::Detached => "detached HEAD".into(),
-        Head::None => "not in git".into(),
+        Checkout::Branch(name) => name.clone(),
+        Checkout::Detached => "detached HEAD".into(),
+        Checkout::None => "not in git".into(),
     }
 }

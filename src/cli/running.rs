@@ -1,4 +1,4 @@
-//! The supervisor of this worktree, found for those who ask it something.
+//! Finds the supervisor of this worktree for the commands that query it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,61 +6,67 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::control::client::Client;
 use crate::control::status::Status;
-use crate::control::{self, Record, State};
+use crate::control::{self, LockHolder, RunRecord};
 use crate::error::{Code, Report};
 use crate::prepare;
 use crate::worktree::Worktree;
 
-/// How long one that is just coming or going is waited for.
-const OTHERS: Duration = Duration::from_secs(5);
+/// How long a supervisor that is starting may take to write its record.
+const RECORD_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the end of a stack is waited for, to learn its reason: processes may have been given long to stop.
+/// How long to wait for the end of a stack to learn its reason: its processes may have long grace periods.
 const END: Duration = Duration::from_secs(30);
 
-/// How long one that is ending may take to say what it is waiting for.
+/// How long a supervisor that is ending may take to list its processes.
 const WORD: Duration = Duration::from_millis(500);
 
-/// A worktree, and who runs in it.
-pub(super) struct Found {
+/// A worktree, and the record of the stack that runs in it.
+pub(super) struct RunningStack {
     pub(super) worktree: Worktree,
-    pub(super) record: Option<Record>,
+    pub(super) record: Option<RunRecord>,
 }
 
-/// Looks who runs here.
-pub(super) async fn find(ctx: &Context) -> Result<Found, Report> {
-    find_within(ctx, OTHERS).await
+/// Finds the stack of this worktree. Errors if the holder of the lock writes no record in time.
+pub(super) async fn find(ctx: &Context) -> Result<RunningStack, Report> {
+    find_within(ctx, RECORD_LIMIT).await
 }
 
-/// The same for those who have `limit` at most.
-pub(super) async fn find_within(ctx: &Context, limit: Duration) -> Result<Found, Report> {
+/// Works like [`find`], but waits at most `limit`.
+pub(super) async fn find_within(ctx: &Context, limit: Duration) -> Result<RunningStack, Report> {
     let worktree = prepare::locate(ctx).await?;
-    let record = match control::look(&worktree.state, limit.min(OTHERS)).await? {
-        State::Running(record) if record.errand.is_some() => None,
-        State::Running(record) => Some(record),
-        State::Unknown => return Err(super::nobody_knows()),
-        State::Free => None,
+    let record = match control::lock_holder(&worktree.state, limit.min(RECORD_LIMIT)).await? {
+        LockHolder::Running(record) if record.task.is_some() => None,
+        LockHolder::Running(record) => Some(record),
+        LockHolder::Unknown => return Err(super::unknown_lock_holder()),
+        LockHolder::Free => None,
     };
-    Ok(Found { worktree, record })
+    Ok(RunningStack { worktree, record })
 }
 
-impl Found {
-    /// The socket to ask at; an error when nothing runs.
+impl RunningStack {
+    /// Returns the path of the supervisor's socket. Errors if nothing runs.
     pub(super) fn socket(&self) -> Result<&Path, Report> {
         let Some(record) = &self.record else { return Err(self.nothing_runs()) };
         record.socket()
     }
 
-    /// What the stack does, or how it last ended.
+    /// Returns the status of the stack, or the final status of the last run.
     pub(super) async fn status(&self) -> Result<Status, Report> {
-        if self.record.is_none() {
+        let Some(record) = &self.record else {
             let worktree = &self.worktree;
             let branch = worktree.git.as_ref().and_then(|git| git.branch());
             let never = || Status::stopped(&worktree.path, branch, &worktree.slug);
             return Ok(control::last(&worktree.state).unwrap_or_else(never));
-        }
-        match Client::new(self.socket()?).status().await {
-            // It ended between the two questions.
+        };
+        match Client::new(record.socket()?).status().await {
+            Ok(mut status) if record.is_elsewhere() => {
+                status.namespace.clone_from(&record.namespace);
+                Ok(status)
+            }
+            // The stack ended after the record was read.
             Err(report) if report.code == Code::NotRunning => {
+                // The supervisor removes its socket before it writes the final status and releases the lock.
+                let _ = control::wait_until_free(&self.worktree.state, RECORD_LIMIT).await;
                 control::last(&self.worktree.state).ok_or(report)
             }
             answer => answer,
@@ -69,28 +75,29 @@ impl Found {
 
     fn nothing_runs(&self) -> Report {
         let report = Report::new(Code::NotRunning, "nothing runs in this worktree").with_fix("devrun up -d");
-        match control::last(&self.worktree.state).and_then(|last| last.error) {
+        match control::last(&self.worktree.state).as_ref().and_then(Status::end) {
             Some(error) => report.with_cause(format!("the last run ended: {}", error.message)),
             None => report,
         }
     }
 }
 
-/// Names of the processes that the stack of `record` still has; `None` when it does not say.
-pub(super) async fn still_there(record: &Record) -> Option<Vec<String>> {
-    let status = Client::new(record.socket.as_deref()?).status_within(WORD).await.ok()?;
+/// Returns the names of the processes of `record` that still run; `None` if the supervisor does not answer.
+pub(super) async fn still_there(record: &RunRecord) -> Option<Vec<String>> {
+    let status = Client::new(record.socket.as_deref()?).known_within(WORD).await.ok()?;
     let alive = status.processes.into_iter().filter(|process| process.pid.is_some());
     Some(alive.map(|process| process.name).collect())
 }
 
-/// Why the stack ended while it was waited for, when that is what `report` means: the end of one process is that of all.
-/// Waits for its end as long as `left` allows.
+/// Returns why the stack ended, if `report` says that a process or the stack is gone: the end of one process may end
+/// the whole stack. Waits up to `left`, but at most 30 s, for its end. Returns `report` if the stack has not ended or
+/// left no reason.
 pub(super) async fn reason(worktree: &Worktree, report: Report, left: Duration) -> Report {
     if !matches!(report.code, Code::NotRunning | Code::ProcessEnded)
         || !control::wait_until_free(&worktree.state, left.min(END)).await.is_ok_and(|free| free)
     {
         return report;
     }
-    // Written before the lock is released.
-    control::last(&worktree.state).and_then(|last| last.error).map_or(report, Into::into)
+    // The supervisor writes it before it releases the lock.
+    control::last(&worktree.state).as_ref().and_then(Status::end).map_or(report, |end| end.clone().into())
 }

@@ -1,11 +1,14 @@
-//! `devrun status` (or `ps`): what the stack of this worktree is doing.
+//! `devrun status` (or `ps`): prints the status of this worktree's stack.
+
+mod short;
 
 use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
 use crate::context::Context;
-use crate::control::status::{ProcessStatus, State, Status};
+use crate::control::status::{BoundTo, EndedBy, ProcessStatus, State, Status, Word};
 use crate::error::{Exit, Report};
 use crate::ui::console::Console;
 use crate::ui::style::{Style, harmless};
@@ -15,16 +18,35 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
     show(console, &status, as_json)
 }
 
-/// Prints `status` for people, or as the JSON that every verb prints.
+/// Prints `status` as text, in short for a coding agent, or as JSON.
 pub(super) fn show(console: &Console, status: &Status, as_json: bool) -> Result<Exit, Report> {
     super::printed(if as_json {
         console.print_json(&json!(status))
+    } else if console.is_short() {
+        console.print(&short::text(status))
     } else {
         console.print(&text(status, console.style()))
     })
 }
 
-/// At most a screenful: the stack, its URLs, a line for each process.
+/// Does the same after a verb that changes the stack or waits for it. Warns of changed inputs on standard error, where scripts that
+/// discard the status still show it.
+pub(super) fn show_after(
+    ctx: &Context,
+    console: &Console,
+    mut status: Status,
+    as_json: bool,
+) -> Result<Exit, Report> {
+    if !as_json
+        && !console.is_short()
+        && let Some(changed) = status.changed.take()
+    {
+        ctx.events.warn(format!("{}: {}", changed.notice().text, changed.fix));
+    }
+    show(console, &status, as_json)
+}
+
+/// Formats `status` on at most one screen: the stack, its URLs, a line for each process.
 fn text(status: &Status, style: Style) -> String {
     let branch =
         status.branch.as_deref().map(|branch| format!(" on {}", harmless(branch))).unwrap_or_default();
@@ -32,9 +54,18 @@ fn text(status: &Status, style: Style) -> String {
         ("Worktree".to_string(), format!("{}{branch}", harmless(&status.worktree))),
         ("State".into(), state(status)),
     ];
-    rows.extend(
-        status.urls.iter().map(|(name, url)| (name.clone(), url.as_str().unwrap_or_default().into())),
-    );
+    let started_by = status.started_by.iter().filter(|_| !status.state.is_over());
+    rows.extend(started_by.map(|by| ("Started by".into(), harmless(&by.to_string()))));
+    let bound = status.bound_to.iter().filter(|_| !status.state.is_over());
+    rows.extend(bound.map(|bound| ("Bound to".into(), bound_to(bound))));
+    if let Some(namespace) = &status.namespace {
+        let about = format!("{}: a container or sandbox, with process ids of its own", harmless(namespace));
+        rows.push(("Namespace".into(), about));
+    }
+    rows.extend(status.urls.iter().map(|(name, url)| {
+        let host = status.host_urls.get(name).and_then(|url| url.as_str());
+        (name.clone(), super::beside(url.as_str().unwrap_or_default(), host))
+    }));
     rows.extend(
         status
             .database
@@ -43,11 +74,12 @@ fn text(status: &Status, style: Style) -> String {
     );
     rows.extend(
         status
-            .steps
-            .iter()
-            .filter(|step| step.state != "done")
-            .map(|step| (step.name.clone(), format!("{} {}", step.state, step.detail))),
+            .open_steps()
+            .map(|step| (step.name.name().into(), format!("{} {}", step.state.word(), step.detail))),
     );
+    if let (Some(away), Some(slot)) = (&status.away, status.slot) {
+        rows.push(("Ports".into(), format!("slot {slot}, {}", harmless(&away.to_string()))));
+    }
     let mut out = super::columns(&rows);
     if !status.processes.is_empty() {
         out.push('\n');
@@ -59,15 +91,47 @@ fn text(status: &Status, style: Style) -> String {
             let _ = writeln!(out, "{}: {}", style.warn("not isolated"), harmless(&finding.text()));
         }
     }
-    if let Some(error) = &status.error {
-        let _ = write!(out, "\n{}", crate::ui::failure::text(&error.clone().into(), style));
+    if !status.notices.is_empty() {
+        out.push('\n');
+        for notice in &status.notices {
+            out.push_str(&crate::ui::notice::text(notice, style));
+        }
+    }
+    if let Some(changed) = &status.changed {
+        let _ = write!(out, "\n{}", crate::ui::notice::text(&changed.notice(), style));
+    }
+    if let Some(error) = status.end() {
+        let _ = write!(out, "\n{}", crate::ui::error_text::text(&error.clone().into(), style));
     }
     out
 }
 
+/// Returns the process that the stack is bound to, and when the stack ends.
+fn bound_to(bound: &BoundTo) -> String {
+    let BoundTo { name, pid, grace_seconds, ends_at } = bound;
+    let name = harmless(name);
+    match ends_at {
+        None => format!("{name} (pid {pid}); the stack ends {grace_seconds} s after it"),
+        Some(at) => {
+            format!("{name} (pid {pid}), which is gone; the stack ends in {} s", at.saturating_sub(now()))
+        }
+    }
+}
+
+/// Returns the time in seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 fn state(status: &Status) -> String {
     match status.state {
-        State::Stopped => "stopped: nothing runs here".into(),
+        State::Stopped => match (&status.ended_by, &status.bound_to) {
+            (Some(EndedBy { error, .. }), _) => format!("stopped: {}", harmless(&error.message)),
+            (None, Some(BoundTo { name, pid, ends_at: Some(_), .. })) => {
+                format!("stopped: {} (pid {pid}), which the stack was bound to, is gone", harmless(name))
+            }
+            (None, _) => "stopped: nothing runs here".into(),
+        },
         State::Failed => "failed: nothing runs here any more".into(),
         other => other.word().into(),
     }
@@ -79,15 +143,25 @@ fn processes(processes: &[ProcessStatus]) -> Vec<(String, String)> {
         .map(|process| {
             let mut parts = vec![match (process.pid, process.ready) {
                 (Some(_), true) => "ready".to_string(),
-                (Some(_), false) if process.state.text() == "running" => "not ready".into(),
+                (Some(_), false) if process.state == Word::Running => "not ready".into(),
                 _ => process.state.text().into(),
             }];
             parts.extend(process.pid.map(|pid| format!("pid {pid}")));
+            if !process.exposed.is_empty() {
+                let exposed: Vec<String> = process.exposed.iter().map(u16::to_string).collect();
+                parts.push(format!("reachable from outside on {}", exposed.join(", ")));
+            }
+            let reason = process.reason.as_ref().map(|reason| harmless(first_line(reason)));
+            if process.state == Word::Failed {
+                // The reason contains the number of restarts and the exit code.
+                return (process.name.clone(), format!("failed: {}", reason.unwrap_or_default()));
+            }
             if process.restarts > 0 {
-                parts.push(format!("{} restarts", process.restarts));
+                let times = if process.restarts == 1 { "restart" } else { "restarts" };
+                parts.push(format!("{} {times}", process.restarts));
             }
             parts.extend(process.exit.map(|exit| format!("last exit {exit}")));
-            parts.extend(process.reason.as_ref().map(|reason| first_line(reason).to_string()));
+            parts.extend(reason);
             (process.name.clone(), parts.join(", "))
         })
         .collect()

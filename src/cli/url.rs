@@ -1,4 +1,4 @@
-//! `devrun url [NAME]`: where the stack is, or will be.
+//! `devrun url [NAME]`: prints the URLs of the stack, whether it runs or not.
 
 use serde_json::{Map, json};
 
@@ -11,17 +11,19 @@ use crate::ui::console::Console;
 pub(super) async fn run(
     ctx: &Context,
     console: &Console,
-    args: &args::Url,
+    args: &args::UrlArgs,
     as_json: bool,
 ) -> Result<Exit, Report> {
     let plan = prepare::preview(ctx).await?.plan;
-    let urls = plan.urls;
+    let urls = &plan.urls;
     let Some(name) = &args.name else {
         if as_json {
-            let object: Map<_, _> = urls.into_iter().map(|(name, url)| (name, json!(url))).collect();
+            let object: Map<_, _> = urls.iter().map(|(name, url)| (name.clone(), json!(url))).collect();
             return super::printed(console.print_json(&json!(object)));
         }
-        return super::printed(console.print(&super::columns(&urls)));
+        let rows: Vec<_> =
+            urls.iter().map(|(name, url)| (name, super::beside(url, plan.host_url(name)))).collect();
+        return super::printed(console.print(&super::columns(&rows)));
     };
     let Some((found, url)) = urls.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
         let known: Vec<&str> = urls.iter().map(|(name, _)| name.as_str()).collect();

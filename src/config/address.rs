@@ -1,61 +1,61 @@
-//! A Postgres URL in the forms that programs take: another scheme, more query parameters, or its parts.
+//! Converts a Postgres URL to the forms that programs accept: another scheme, more query parameters, or its parts.
 //!
-//! Pure. The URL that a provider gives begins with `postgresql://`; `SQLAlchemy`, Prisma and others want their own form.
+//! Pure. Providers give URLs that begin with `postgresql://`; `SQLAlchemy`, Prisma and others need their own form.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-/// How a program wants the URL: nothing set means as the provider gives it.
+/// The form in which a program accepts the URL. The default leaves the URL as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Form {
+pub struct UrlForm {
     /// The scheme, such as `postgresql+asyncpg`.
     pub scheme: Option<String>,
-    /// Query parameters that are added, or replace those of the same name: `schema=public`.
+    /// Query parameters to add, such as `schema=public`. They replace parameters of the same name.
     pub query: String,
 }
 
 /// The parts of a Postgres URL, percent-decoded.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Parts {
+pub struct UrlParts {
     /// Name or address of the server, or the folder of its socket. Without brackets around IPv6.
     pub host: String,
-    /// Its port; 5432 when the URL has none.
+    /// Its port; 5432 if the URL has none.
     pub port: String,
     /// The role.
     pub user: String,
-    /// Its password; empty when the URL has none.
+    /// Its password; empty if the URL has none.
     pub password: String,
-    /// The database; the role's name when the URL has none, as with libpq.
+    /// The database; the role's name if the URL has none, as with libpq.
     pub name: String,
 }
 
-/// Never the password.
-impl std::fmt::Debug for Parts {
+/// Never prints the password.
+impl std::fmt::Debug for UrlParts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Parts({}:{}/{})", self.host, self.port, self.name)
     }
 }
 
-impl Form {
-    /// Reads `SCHEME`, `SCHEME?QUERY` or `?QUERY`; `None` when the scheme is not one of Postgres or the query holds
-    /// something else than parameters.
-    pub fn read(text: &str) -> Option<Form> {
+impl UrlForm {
+    /// Parses `SCHEME`, `SCHEME?QUERY` or `?QUERY`. Returns `None` if the scheme is not one of Postgres or the query
+    /// contains other characters than parameters may have.
+    pub fn read(text: &str) -> Option<UrlForm> {
         let (scheme, query) = text.split_once('?').unwrap_or((text, ""));
         let known = scheme.is_empty() || is_scheme(scheme);
         let plain = query.chars().all(is_query_char);
-        (known && plain && !text.is_empty()).then(|| Form {
+        (known && plain && !text.is_empty()).then(|| UrlForm {
             scheme: Some(scheme.to_string()).filter(|scheme| !scheme.is_empty()),
             query: query.into(),
         })
     }
 
-    /// `url` in this form; `url` itself when the form changes nothing.
+    /// Returns `url` in this form; `url` itself if the form changes nothing.
     pub fn merged(&self, url: &str) -> String {
-        if *self == Form::default() { url.into() } else { self.apply(url) }
+        if *self == UrlForm::default() { url.into() } else { self.apply(url) }
     }
 
-    /// `url` in this form. Parameters of libpq that asyncpg does not take are translated when the scheme names it:
-    /// `SQLAlchemy` hands each one to asyncpg, which refuses `sslmode` and `channel_binding`.
+    /// Returns `url` in this form. For a scheme with `+asyncpg`, translates libpq's parameters: `SQLAlchemy` passes
+    /// each one to asyncpg, which refuses `sslmode` and `channel_binding`.
     pub fn apply(&self, url: &str) -> String {
         let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
         let scheme = self.scheme.as_deref().unwrap_or(scheme);
@@ -85,12 +85,12 @@ impl Form {
     }
 }
 
-/// True for a character of a query that ends at quotes, blanks, commas and `$`.
+/// Returns true for a character that belongs to a query. Quotes, blanks, commas and `$` end it.
 pub fn is_query_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_=&%.+-:/~@".contains(c)
 }
 
-/// True for `postgres`, `postgresql` and either with a driver behind a `+`.
+/// Returns true for `postgres` and `postgresql`, with or without a driver after a `+`.
 pub fn is_scheme(scheme: &str) -> bool {
     let (base, driver) = scheme.split_once('+').map_or((scheme, None), |(base, driver)| (base, Some(driver)));
     matches!(base, "postgres" | "postgresql")
@@ -103,21 +103,22 @@ fn parameters(query: &str) -> impl Iterator<Item = &str> {
     query.split('&').filter(|parameter| !parameter.is_empty())
 }
 
-/// The value of a query parameter of `url`, decoded.
+/// Returns the decoded value of a query parameter of `url`; the last one if there are several.
 pub fn parameter(url: &str, name: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     url.query_pairs().filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
 }
 
-/// The parts of `url`; `None` when it is not a Postgres URL. Query parameters win, as with libpq.
-pub fn parts(url: &str) -> Option<Parts> {
+/// Returns the parts of `url`; `None` if it is not a Postgres URL. Query parameters override the rest of the URL, as
+/// with libpq.
+pub fn parts(url: &str) -> Option<UrlParts> {
     let parsed = Url::parse(url).ok().filter(|parsed| is_scheme(parsed.scheme()))?;
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let query = |name: &str| parameter(url, name).filter(|value| !value.is_empty());
     let host = decoded(parsed.host_str().unwrap_or_default());
     let user = query("user").unwrap_or_else(|| decoded(parsed.username()));
     let name = decoded(parsed.path().trim_start_matches('/'));
-    Some(Parts {
+    Some(UrlParts {
         host: query("host").unwrap_or_else(|| host.trim_matches(['[', ']']).to_string()),
         port: query("port").unwrap_or_else(|| parsed.port().unwrap_or(5432).to_string()),
         password: query("password").unwrap_or_else(|| decoded(parsed.password().unwrap_or_default())),
@@ -141,7 +142,7 @@ mod tests {
             (neon, "postgresql+asyncpg?ssl=disable", "postgresql+asyncpg://u:p@h/d?ssl=disable"),
             (neon, "postgresql", neon),
         ] {
-            assert_eq!(Form::read(form).unwrap().apply(url), wanted, "{form}");
+            assert_eq!(UrlForm::read(form).unwrap().apply(url), wanted, "{form}");
         }
     }
 
@@ -150,7 +151,7 @@ mod tests {
         for bad in
             ["", "mysql", "postgresql+", "postgresql+a b", "postgresql?a b", "-x", "postgresql+asyncpg?a=\"b"]
         {
-            assert_eq!(Form::read(bad), None, "{bad}");
+            assert_eq!(UrlForm::read(bad), None, "{bad}");
         }
     }
 

@@ -1,24 +1,25 @@
-//! Checks that need the whole configuration: names that must exist, ports that must not be shared, no circles.
+//! Checks that need the whole configuration: references to names, ports that two processes share, dependency cycles.
 //!
-//! Also settles the defaults that depend on other parts: what to wait for, what to prepare first.
+//! Also sets the defaults that depend on other parts: the condition of a dependency, and the preparation that a process
+//! needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::config::error::ConfigError;
-use crate::config::model::{Config, Probe, Process, Ready};
+use crate::config::model::{Config, ProbeConfig, ProcessConfig, Ready};
 use crate::config::node::nearest;
-use crate::config::process::{Dependency, Draft};
-use crate::config::source::At;
+use crate::config::process::{Dependency, UncheckedProcess};
+use crate::config::source::ConfigPosition;
 use crate::config::{environment, needs};
 use crate::plan::{Condition, Need};
 
-/// Completes `config` with `processes`, or says what contradicts itself. `top` is the place of the configuration as a
-/// whole; `has_client` tells of a folder whether its package.json names a database client.
-pub fn settle(
+/// Completes `config` with `processes`, or returns the first contradiction as an error. `top` is the place of the whole
+/// configuration; `has_client` returns whether the package.json of a folder names a database client.
+pub fn complete(
     mut config: Config,
-    processes: Vec<Draft>,
-    top: &At,
+    processes: Vec<UncheckedProcess>,
+    top: &ConfigPosition,
     has_client: &dyn Fn(&Path) -> bool,
 ) -> Result<Config, ConfigError> {
     if processes.is_empty() {
@@ -28,6 +29,9 @@ pub fn settle(
     let probed: BTreeMap<String, bool> =
         processes.iter().map(|draft| (draft.process.name.clone(), draft.process.ready.is_some())).collect();
     let configured = config.configured();
+    for (needs, at) in config.setup.iter().filter_map(|step| step.needs.as_ref()) {
+        check_needs(needs.clone(), at, &configured)?;
+    }
     for draft in processes {
         let mut process = draft.process;
         process.depends_on = draft
@@ -45,21 +49,38 @@ pub fn settle(
     let written = config.env.iter().chain(config.processes.iter().flat_map(|process| &process.env));
     environment::refuse_computed(&config, written)?;
     check_templates(&config)?;
+    check_outputs(&config)?;
     Ok(config)
 }
 
-fn check_ports(config: &Config, processes: &[Draft]) -> Result<(), ConfigError> {
+/// Returns an error if an entry of `env_out` names a process that does not exist.
+fn check_outputs(config: &Config) -> Result<(), ConfigError> {
+    let known: Vec<&str> = config.processes.iter().map(|process| process.name.as_str()).collect();
+    let mut named = config.env_out.iter().filter_map(|output| output.process.as_ref());
+    match named.find(|(name, _)| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some((name, at)) => {
+            let message = format!("there is no process `{name}`{}", meant(name, &known));
+            Err(ConfigError::invalid(at, message).with_fix(format!("known processes: {}", list(&known))))
+        }
+    }
+}
+
+fn check_ports(config: &Config, processes: &[UncheckedProcess]) -> Result<(), ConfigError> {
     let known: Vec<&str> = config.ports.keys().map(String::as_str).collect();
+    let must_exist = |name: &str, at: &ConfigPosition| {
+        if config.ports.contains_key(name) {
+            return Ok(());
+        }
+        let message = format!("there is no port `{name}`{}", meant(name, &known));
+        let fix = format!("known ports: {}; new ones go to `ports:` with their base", list(&known));
+        Err(ConfigError::invalid(at, message).with_fix(fix))
+    };
+    config.redirects.values().try_for_each(|redirect| must_exist(&redirect.port, &redirect.at))?;
     let mut users: BTreeMap<&str, &str> = BTreeMap::new();
     for process in processes.iter().map(|draft| &draft.process) {
         let Some(port) = &process.port else { continue };
-        if !config.ports.contains_key(&port.name) {
-            let message = format!("there is no port `{}`{}", port.name, meant(&port.name, &known));
-            return Err(ConfigError::invalid(&port.at, message).with_fix(format!(
-                "known ports: {}; new ones go to `ports:` with their base",
-                list(&known)
-            )));
-        }
+        must_exist(&port.name, &port.at)?;
         if let Some(other) = users.insert(&port.name, &process.name) {
             let message = format!("the port `{}` is already that of `{other}`", port.name);
             return Err(ConfigError::invalid(&port.at, message)
@@ -70,7 +91,7 @@ fn check_ports(config: &Config, processes: &[Draft]) -> Result<(), ConfigError> 
 }
 
 fn settle_dependency(
-    process: &Process,
+    process: &ProcessConfig,
     dependency: &Dependency,
     probed: &BTreeMap<String, bool>,
 ) -> Result<(String, Condition), ConfigError> {
@@ -96,40 +117,44 @@ fn settle_dependency(
 
 fn check_needs(
     needs: BTreeSet<Need>,
-    at: &At,
+    at: &ConfigPosition,
     configured: &BTreeSet<Need>,
 ) -> Result<BTreeSet<Need>, ConfigError> {
     match needs.difference(configured).next() {
         None => Ok(needs),
         Some(need) => {
-            let section = if *need == Need::Database { "database" } else { "dependencies" };
+            let section = match need {
+                Need::Database => "database",
+                Need::Setup => "setup",
+                Need::Node | Need::Python => "dependencies",
+            };
             Err(ConfigError::invalid(
                 at,
                 format!("needs {}, which this configuration does not have", need.name()),
             )
-            .with_fix(format!("say what it is under `{section}:`")))
+            .with_fix(format!("configure it under `{section}:`, or remove it from `needs`")))
         }
     }
 }
 
-/// Follows each process's dependencies; meeting one on the way to itself is a circle.
-fn check_circles(processes: &[Process]) -> Result<(), ConfigError> {
-    let by_name: BTreeMap<&str, &Process> =
+/// Returns an error if a process depends on itself, directly or through others.
+fn check_circles(processes: &[ProcessConfig]) -> Result<(), ConfigError> {
+    let by_name: BTreeMap<&str, &ProcessConfig> =
         processes.iter().map(|process| (process.name.as_str(), process)).collect();
     let mut done = BTreeSet::new();
     processes.iter().try_for_each(|process| walk(process, &by_name, &mut Vec::new(), &mut done))
 }
 
 fn walk<'a>(
-    process: &'a Process,
-    by_name: &BTreeMap<&str, &'a Process>,
+    process: &'a ProcessConfig,
+    by_name: &BTreeMap<&str, &'a ProcessConfig>,
     way: &mut Vec<&'a str>,
     done: &mut BTreeSet<&'a str>,
 ) -> Result<(), ConfigError> {
     if let Some(start) = way.iter().position(|name| *name == process.name) {
         let mut circle: Vec<&str> = way[start..].to_vec();
         circle.push(&process.name);
-        let at = At { key: format!("{}.depends_on", process.at.key), ..process.at.clone() };
+        let at = ConfigPosition { key: format!("{}.depends_on", process.at.key), ..process.at.clone() };
         return Err(ConfigError::invalid(&at, format!("waits for itself: {}", circle.join(" -> "))));
     }
     if done.contains(process.name.as_str()) {
@@ -146,30 +171,19 @@ fn walk<'a>(
     Ok(())
 }
 
-/// Templates that could never be rendered are refused now, not when their part is reached.
+/// Refuses templates that can never be rendered, before anything is started.
 fn check_templates(config: &Config) -> Result<(), ConfigError> {
     let mut templates: Vec<_> = config.env.iter().chain(&config.urls).map(|(_, template)| template).collect();
     for process in &config.processes {
         templates.extend(process.env.iter().map(|(_, template)| template));
-        if let Some(Ready { probe: Probe::Http { path, host, .. }, .. }) = &process.ready {
+        if let Some(Ready { probe: ProbeConfig::Http { path, host, .. }, .. }) = &process.ready {
             templates.push(path);
             templates.extend(host);
         }
     }
     if let Some(database) = &config.database {
-        let neon = &database.neon;
         templates.push(&database.branch);
-        let optional = [
-            &database.parent,
-            &database.url,
-            &database.docker_image,
-            &database.local.bin,
-            &neon.project_id,
-            &neon.parent,
-            &neon.database,
-            &neon.role,
-        ];
-        templates.extend(optional.into_iter().flatten());
+        templates.extend(database.parent.iter().chain(database.settings.templates()));
     }
     templates.into_iter().try_for_each(|template| template.check(&config.ports))
 }

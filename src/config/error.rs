@@ -1,62 +1,65 @@
-//! What can be wrong with a configuration, with the place where it is wrong.
+//! Errors in a configuration, with the place of each.
 
 use std::path::{Path, PathBuf};
 
-use crate::config::source::At;
+use crate::config::source::ConfigPosition;
 use crate::error::{Code, Explain};
 use crate::os::read::ReadError;
+use crate::text::quoted;
 
-/// The smallest devrun.yaml that works, shown where there is none.
+/// The smallest devrun.yaml that works, shown in errors about a missing or empty one.
 pub const SMALLEST: &str = "ports: { web: 3000 }\nprocesses:\n  web:\n    run: npm run dev\n    port: web\n";
 
-/// What can be wrong with a configuration.
+/// An error in a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// There is none, and nothing was recognised.
-    #[error("{} has no devrun.yaml and no Procfile, and its shape is none that devrun knows", root.display())]
+    /// There is no configuration, and nothing was recognised.
+    #[error("{} has no devrun.yaml and no Procfile, and devrun does not recognise how to run it", root.display())]
     Missing {
         /// Top level of the worktree.
         root: PathBuf,
-        /// What was looked for and what was found of it.
+        /// Where recognition looked, or why it left parts out.
         found: String,
     },
-    /// Something in it is wrong.
+    /// The configuration is invalid.
     #[error("{at}: {message}")]
     Invalid {
-        /// Where.
-        at: At,
-        /// What.
+        /// Place of the error.
+        at: ConfigPosition,
+        /// Description of the error.
         message: String,
-        /// What to do about it.
+        /// How to fix it.
         fix: Option<String>,
     },
     /// A value needs an environment variable that is not set.
     #[error("{at}: {name} is not set{}", message.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
     Variable {
-        /// Where it is needed.
-        at: At,
-        /// Its name.
+        /// Place of the value.
+        at: ConfigPosition,
         name: String,
-        /// What its author says about it (`${NAME:?message}`).
+        /// The message from `${NAME:?message}`.
         message: Option<String>,
     },
-    /// A file is there and cannot be read.
+    /// A folder must be on PATH, but its name contains a `:`.
+    #[error("{} cannot be on PATH: its name contains a `:`", folder.display())]
+    NotOnPath { folder: PathBuf },
+    /// A file exists but cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: ReadError,
     },
 }
 
 impl ConfigError {
-    /// Something at `at` is wrong.
-    pub fn invalid(at: &At, message: impl Into<String>) -> ConfigError {
+    /// Returns an error about the value at `at`.
+    pub fn invalid(at: &ConfigPosition, message: impl Into<String>) -> ConfigError {
         ConfigError::Invalid { at: at.clone(), message: message.into(), fix: None }
     }
 
-    /// The same, with what to do about it.
+    /// Returns the error with a fix. Only [`ConfigError::Invalid`] takes one.
     #[must_use]
     pub fn with_fix(self, text: impl Into<String>) -> ConfigError {
         match self {
@@ -73,7 +76,9 @@ impl Explain for ConfigError {
         match self {
             ConfigError::Missing { .. } => Code::ConfigMissing,
             ConfigError::Variable { .. } => Code::VariableMissing,
-            ConfigError::Invalid { .. } | ConfigError::Unreadable { .. } => Code::ConfigInvalid,
+            ConfigError::Invalid { .. } | ConfigError::NotOnPath { .. } | ConfigError::Unreadable { .. } => {
+                Code::ConfigInvalid
+            }
         }
     }
 
@@ -82,6 +87,9 @@ impl Explain for ConfigError {
             ConfigError::Missing { found, .. } => Some(found.clone()),
             ConfigError::Invalid { at, .. } | ConfigError::Variable { at, .. } => {
                 at.shown_line().map(|line| format!("{} | {line}", at.line))
+            }
+            ConfigError::NotOnPath { .. } => {
+                Some("`:` separates the folders in PATH; without this folder, processes would run other programs with the same names".into())
             }
             ConfigError::Unreadable { .. } => None,
         }
@@ -96,13 +104,16 @@ impl Explain for ConfigError {
             ConfigError::Variable { name, .. } => Some(format!(
                 "set {name} in .env or in the shell, or give it a default: ${{{name}:-default}}"
             )),
+            ConfigError::NotOnPath { .. } => {
+                Some("give the folder a name without `:`; `git worktree move` renames a worktree".into())
+            }
             ConfigError::Unreadable { path, source } => Some(unreadable_fix(path, source)),
         }
     }
 }
 
 fn unreadable_fix(path: &Path, error: &ReadError) -> String {
-    let path = path.display();
+    let path = quoted(path);
     match error {
         ReadError::Silent(_) => format!(
             "start the program that writes to {path} (1Password, for example), or leave the file out of `env_files`"

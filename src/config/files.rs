@@ -1,44 +1,54 @@
-//! Finds the configuration of a worktree: devrun.yaml, what was recognised, or a Procfile.
+//! Finds the configuration of a worktree: devrun.yaml, the recognised project, or a Procfile.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::envfile::EnvFilePlaces;
 use crate::config::error::ConfigError;
-use crate::config::model::{Config, Notice, PortRef, SLOTS};
-use crate::config::process::{Dependency, Draft};
-use crate::config::source::{At, Source};
-use crate::config::{consistency, envfile, merge, needs, procfile, schema, yaml};
+use crate::config::interpolate::Template;
+use crate::config::model::{Config, PortRef};
+use crate::config::port_base::SLOTS;
+use crate::config::process::{Dependency, UncheckedProcess};
+use crate::config::source::{ConfigPosition, Source};
+use crate::config::{consistency, envfile, keys, merge, needs, procfile, schema, yaml};
 use crate::os::read::{self, Limit, ReadError};
+use crate::plan::{BoundVariable, Notice};
+use crate::text::quoted;
 
-/// What the file is called.
+/// Name of the configuration file.
 pub const FILE: &str = "devrun.yaml";
-/// What it is not called, though many such files are.
+/// A common misspelling of [`FILE`], which devrun reports instead of reading.
 pub const MISNAMED: &str = "devrun.yml";
-/// What a Procfile is called.
+/// Name of a Procfile.
 pub const PROCFILE: &str = "Procfile";
-/// What the Procfile for development is called; it comes before the other one.
+/// Name of the Procfile for development, which takes precedence over [`PROCFILE`].
 pub const PROCFILE_DEV: &str = "Procfile.dev";
 
-/// The entry of a Procfile that runs once, before the others.
+/// The Procfile entry that runs once, before the others.
 pub const RELEASE: &str = "release";
 
-/// What was recognised of a repository, in the form of a configuration file.
+/// Name of the YAML that recognition writes, as shown in errors.
+const RECOGNISED: &str = "what devrun recognised";
+
+/// The parts of a repository that devrun recognised, in the form of a configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recognised {
-    /// The text of the devrun.yaml; empty when nothing was recognised.
+    /// The text of a devrun.yaml; empty when nothing was recognised.
     pub yaml: String,
     /// One remark for each part: `Next.js in frontend`.
     pub remarks: Vec<String>,
-    /// Facts that a person should know: parts that were left out, addresses that no variable changes.
+    /// Facts that the user should know: parts that were left out, addresses that no variable changes.
     pub notices: Vec<Notice>,
-    /// What was looked for, when nothing was recognised.
+    /// Where recognition looked, or why it left parts out; shown when nothing was recognised.
     pub searched: String,
+    /// Variables to which the text gives values.
+    pub bindings: Vec<BoundVariable>,
 }
 
-/// Loads the configuration of the worktree at `root`; `main_root` is the main worktree, whose env files stand in for
-/// missing ones. Calls `recognise` at most once, and only when no file says everything.
+/// Loads the configuration of the worktree at `root`. `main_root` is the main worktree; its env files are read where
+/// this worktree has none. Calls `recognise` at most once, and not at all if devrun.yaml describes every process.
 pub fn load(
     root: &Path,
     main_root: Option<&Path>,
@@ -64,7 +74,16 @@ pub fn load(
     Ok(config)
 }
 
-/// The Procfile that runs without any configuration.
+/// Returns the template of the path of new worktrees in the devrun.yaml of the worktree at `root`, without checking the other
+/// keys. `None` if there is no file or the key is absent.
+pub fn worktree_path(root: &Path, main_root: Option<&Path>) -> Result<Option<Template>, ConfigError> {
+    let Some(source) = read(root, main_root, Path::new(FILE))? else { return Ok(None) };
+    let node = yaml::parse(&source)?;
+    let written = node.entries()?.iter().find(|entry| entry.name == keys::WORKTREES);
+    written.map_or(Ok(None), |entry| schema::worktree_path(&entry.value))
+}
+
+/// Returns the Procfile to run when there is no other configuration.
 fn procfile(root: &Path, main_root: Option<&Path>) -> Result<Option<Arc<Source>>, ConfigError> {
     match read(root, main_root, Path::new(PROCFILE_DEV))? {
         Some(source) => Ok(Some(source)),
@@ -72,14 +91,15 @@ fn procfile(root: &Path, main_root: Option<&Path>) -> Result<Option<Arc<Source>>
     }
 }
 
-/// The error of a configuration whose name is [`MISNAMED`].
+/// Returns the error for a configuration file that is called [`MISNAMED`].
 pub fn misnamed() -> ConfigError {
     let source = Source::new(MISNAMED, "");
-    ConfigError::invalid(&At::file(&source), format!("is not read: the name is {FILE}"))
+    ConfigError::invalid(&ConfigPosition::file(&source), format!("is not read: the name is {FILE}"))
         .with_fix(format!("run `git mv {MISNAMED} {FILE}`"))
 }
 
-/// The text of a file of the worktree; `None` when it is not there. A link may lead to a file in the main worktree.
+/// Returns the text of a file of the worktree; `None` if it does not exist. A symbolic link may lead into the main
+/// worktree.
 fn read(root: &Path, main_root: Option<&Path>, name: &Path) -> Result<Option<Arc<Source>>, ConfigError> {
     let path = root.join(name);
     let unreadable = |source| ConfigError::Unreadable { path: path.clone(), source };
@@ -88,7 +108,7 @@ fn read(root: &Path, main_root: Option<&Path>, name: &Path) -> Result<Option<Arc
     let limit = Limit { bytes: yaml::MAX_BYTES, ..Limit::SMALL };
     let bytes = match read::inside(&roots, &path, limit) {
         Ok(bytes) => bytes,
-        // A link that leads nowhere was meant to be the configuration.
+        // A dangling link is an error: the user meant it to be the configuration.
         Err(error) if error.is_missing() => {
             return match path.symlink_metadata() {
                 Ok(_) => Err(failed(ErrorKind::NotFound, "it leads to a file that is not there".into())),
@@ -98,8 +118,8 @@ fn read(root: &Path, main_root: Option<&Path>, name: &Path) -> Result<Option<Arc
         Err(ReadError::TooLarge(_)) => {
             let source = Source::new(name.display().to_string(), "");
             let most = yaml::MAX_BYTES >> 10;
-            let message = format!("is larger than {most} KiB, which no configuration needs");
-            return Err(ConfigError::invalid(&At::file(&source), message));
+            let message = format!("is larger than {most} KiB, the limit");
+            return Err(ConfigError::invalid(&ConfigPosition::file(&source), message));
         }
         Err(error) => return Err(unreadable(error)),
     };
@@ -118,29 +138,32 @@ fn from_yaml(
 ) -> Result<Config, ConfigError> {
     let mut node = yaml::parse(source)?;
     let mut recognised = Recognised::default();
+    let mut added = Source::new(RECOGNISED, "");
     if merge::wants_recognition(&node)? {
         recognised = recognise();
+        recognised.notices.retain(|notice| !merge::is_answered(notice, &node));
         if recognised.yaml.is_empty() && merge::names_no_process(&node) {
-            // A file that is wrong is told so before anything that it lacks.
+            // Errors in the file come before the error about missing processes.
             schema::read(&node)?;
             return Err(ConfigError::invalid(
-                &At::file(source),
+                &ConfigPosition::file(source),
                 "has no `processes`, and nothing was recognised",
             )
             .with_fix("write `processes:`, or name a Procfile with `procfile:`"));
         }
-        let text = Source::new("what devrun recognised", recognised.yaml.clone());
+        added = Source::new(RECOGNISED, recognised.yaml.clone());
         if !recognised.yaml.is_empty() {
-            merge::complete(&mut node, yaml::parse(&text)?);
+            merge::complete(&mut node, yaml::parse(&added)?);
         }
     }
     let draft = schema::read(&node)?;
     let mut config = draft.config;
     config.provenance.files.push(source.name.clone());
+    config.provenance.added = recognised.yaml;
     config.provenance.recognised = recognised.remarks;
     config.provenance.notices = recognised.notices;
     if root.join(MISNAMED).exists() {
-        config.provenance.warnings.push(format!("{MISNAMED} is ignored: {FILE} is there"));
+        config.provenance.warnings.push(format!("{MISNAMED} is ignored because {FILE} exists"));
     }
     let mut processes = draft.processes;
     if let Some((path, at)) = draft.procfile {
@@ -150,7 +173,29 @@ fn from_yaml(
         let base = procfile_base(&config.env_files, root, main_root)?;
         processes = add_procfile(&mut config, &source, base)?;
     }
-    consistency::settle(config, processes, &At::file(source), &|folder| has_client(root, folder))
+    let config = consistency::complete(config, processes, &ConfigPosition::file(source), &|folder| {
+        has_client(root, folder)
+    })?;
+    Ok(bound(config, recognised.bindings, &added))
+}
+
+/// Adds the bindings with values from `text`. For the other variables, the file has its own value.
+fn bound(mut config: Config, bindings: Vec<BoundVariable>, text: &Arc<Source>) -> Config {
+    let is_added = |at: &ConfigPosition| Arc::ptr_eq(&at.source, text);
+    let of_process = |name: &str| config.processes.iter().find(|process| process.name == name);
+    let is_used = |binding: &BoundVariable| {
+        let env = match &binding.process {
+            None => Some(&config.env),
+            Some(process) => of_process(process).map(|process| &process.env),
+        };
+        let mut env = env.into_iter().flatten();
+        let mut urls = config.url_env().iter().filter(|_| binding.process.is_none());
+        env.any(|(name, template)| *name == binding.name && is_added(&template.at))
+            || urls.any(|url| url.name == binding.name && is_added(&url.at))
+    };
+    let bindings = bindings.into_iter().filter(is_used).collect();
+    config.provenance.bindings = bindings;
+    config
 }
 
 fn from_procfile(root: &Path, main_root: Option<&Path>, source: &Arc<Source>) -> Result<Config, ConfigError> {
@@ -159,11 +204,11 @@ fn from_procfile(root: &Path, main_root: Option<&Path>, source: &Arc<Source>) ->
     let base = procfile_base(&config.env_files, root, main_root)?;
     let mut processes = add_procfile(&mut config, source, base)?;
     release_first(&mut processes);
-    consistency::settle(config, processes, &At::file(source), &|_| false)
+    consistency::complete(config, processes, &ConfigPosition::file(source), &|_| false)
 }
 
-/// Makes `release`, which a deployment runs before it starts the others, a job that the others wait for.
-fn release_first(drafts: &mut [Draft]) {
+/// Makes every other process wait for `release`, which a deployment runs to completion before it starts the others.
+fn release_first(drafts: &mut [UncheckedProcess]) {
     let Some(at) =
         drafts.iter().find(|draft| draft.process.name == RELEASE).map(|draft| draft.process.at.clone())
     else {
@@ -178,16 +223,21 @@ fn release_first(drafts: &mut [Draft]) {
     }
 }
 
-/// The port base of a Procfile's first process: PORT of the env files, as with foreman, where the system leaves it free.
+/// Returns the port base of a Procfile's first process: `PORT` of the env files, as with foreman, unless it is below
+/// 1024, where a port needs privileges.
 fn procfile_base(env_files: &[PathBuf], root: &Path, main_root: Option<&Path>) -> Result<u16, ConfigError> {
-    let files = envfile::load(env_files, root, main_root, &BTreeMap::new())?;
+    let files = envfile::load(env_files, EnvFilePlaces::own_and_main(root, main_root), &BTreeMap::new())?;
     let written = files.iter().flat_map(|file| &file.vars).rfind(|(name, _)| name == "PORT");
     let base = written.and_then(|(_, value)| value.parse().ok()).filter(|base| *base >= 1024);
     Ok(base.unwrap_or(procfile::FIRST_PORT))
 }
 
-/// Adds the processes of a Procfile: each gets a port of its name, 100 after the one before, as with foreman.
-fn add_procfile(config: &mut Config, source: &Arc<Source>, base: u16) -> Result<Vec<Draft>, ConfigError> {
+/// Reads the processes of a Procfile. Each gets a port with its name, 100 above the one before, as with foreman.
+fn add_procfile(
+    config: &mut Config,
+    source: &Arc<Source>,
+    base: u16,
+) -> Result<Vec<UncheckedProcess>, ConfigError> {
     let read = procfile::parse(source)?;
     config.provenance.files.push(source.name.clone());
     config.provenance.warnings.extend(read.warnings);
@@ -208,26 +258,28 @@ fn add_procfile(config: &mut Config, source: &Arc<Source>, base: u16) -> Result<
         process.port = Some(PortRef {
             name: process.name.clone(),
             listens: false,
-            node: true,
             asked: serves,
             at: process.at.clone(),
         });
-        drafts.push(Draft::alone(process));
+        drafts.push(UncheckedProcess::alone(process));
     }
     Ok(drafts)
 }
 
-fn mentions_port(run: &crate::plan::Run) -> bool {
-    matches!(run, crate::plan::Run::Shell(text) if text.contains("$PORT") || text.contains("${PORT"))
+fn mentions_port(run: &crate::plan::RunCommand) -> bool {
+    matches!(run, crate::plan::RunCommand::Shell(text) if text.contains("$PORT") || text.contains("${PORT"))
 }
 
 fn from_recognised(root: &Path, recognised: Recognised) -> Result<Config, ConfigError> {
-    let source = Source::new("what devrun recognised", recognised.yaml);
+    let source = Source::new(RECOGNISED, recognised.yaml);
     let draft = schema::read(&yaml::parse(&source)?)?;
     let mut config = draft.config;
+    config.provenance.added = source.text().into();
     config.provenance.recognised = recognised.remarks;
     config.provenance.notices = recognised.notices;
-    consistency::settle(config, draft.processes, &At::file(&source), &|folder| has_client(root, folder))
+    let at = ConfigPosition::file(&source);
+    let config = consistency::complete(config, draft.processes, &at, &|folder| has_client(root, folder))?;
+    Ok(bound(config, recognised.bindings, &source))
 }
 
 fn empty() -> Config {
@@ -236,11 +288,16 @@ fn empty() -> Config {
         ports: BTreeMap::new(),
         env_files: schema::default_env_files(),
         env: Vec::new(),
+        env_out: Vec::new(),
+        shell_env: Vec::new(),
         dependencies: crate::config::model::Dependencies::default(),
+        setup: Vec::new(),
         database: None,
         processes: Vec::new(),
         urls: Vec::new(),
+        redirects: BTreeMap::new(),
         logs: crate::plan::LogLimits::default(),
+        prunes_daily: false,
         provenance: crate::config::model::Provenance::default(),
     }
 }
@@ -252,27 +309,26 @@ fn has_client(root: &Path, folder: &Path) -> bool {
         .is_some_and(|package| needs::names_database_client(&package))
 }
 
-/// Folders that must be there before anything is run in them.
+/// Checks that each folder in which devrun runs something exists and is inside the worktree.
 fn check_folders(root: &Path, config: &Config) -> Result<(), ConfigError> {
     let processes = config.processes.iter().map(|process| {
-        (At { key: format!("{}.directory", process.at.key), ..process.at.clone() }, process.directory.clone())
-    });
-    let file = config.processes.first().map(|process| At::file(&process.at.source));
-    let elsewhere: [(&str, Option<&PathBuf>); 3] = [
-        ("dependencies.node.directory", config.dependencies.node.as_ref()),
-        ("dependencies.python.directory", config.dependencies.python.as_ref()),
         (
-            "database.migrate.directory",
-            config
-                .database
-                .as_ref()
-                .and_then(|database| database.migrate.as_ref())
-                .map(|migrate| &migrate.directory),
-        ),
+            ConfigPosition { key: format!("{}.directory", process.at.key), ..process.at.clone() },
+            process.directory.clone(),
+        )
+    });
+    let file = config.processes.first().map(|process| ConfigPosition::file(&process.at.source));
+    let migrate = config.database.as_ref().and_then(|database| database.migrate.as_ref());
+    let elsewhere = [
+        ("dependencies.node.directory", config.dependencies.node.iter().collect::<Vec<_>>()),
+        ("dependencies.python.directory", config.dependencies.python.iter().collect()),
+        ("setup.directory", config.setup.iter().map(|step| &step.directory).collect()),
+        ("database.migrate.directory", migrate.map(|migrate| &migrate.directory).into_iter().collect()),
     ];
     let elsewhere = elsewhere
         .into_iter()
-        .filter_map(|(key, folder)| Some((At { key: key.into(), ..file.clone()? }, folder?.clone())));
+        .flat_map(|(key, folders)| folders.into_iter().map(move |folder| (key, folder.clone())))
+        .filter_map(|(key, folder)| Some((ConfigPosition { key: key.into(), ..file.clone()? }, folder)));
     for (at, folder) in processes.chain(elsewhere) {
         let shown = folder.display();
         let path = root.join(&folder);
@@ -281,7 +337,8 @@ fn check_folders(root: &Path, config: &Config) -> Result<(), ConfigError> {
             Err(ReadError::Outside(real)) => {
                 let message = format!("`{shown}` leads out of the worktree, to {}", real.display());
                 return Err(ConfigError::invalid(&at, message).with_fix(format!(
-                    "put the folder itself in the place of the link {shown}, or name one inside the worktree"
+                    "put the folder itself in the place of the link {}, or name one inside the worktree",
+                    quoted(&folder)
                 )));
             }
             Err(error) if !error.is_missing() => {

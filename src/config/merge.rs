@@ -1,23 +1,24 @@
-//! Lays the configuration that a person wrote over what was recognised, key by key.
+//! Merges the configuration that the user wrote with the recognised one, key by key. The user's values win.
 //!
-//! Pure: trees in, trees out. A file whose processes all have a `run` says everything and is not completed, unless its
-//! `recognise: true` says otherwise.
+//! Pure. A file in which every process has a `run` is complete, so nothing is merged, unless it has `recognise: true`.
 
+mod answered;
+
+pub use self::answered::is_answered;
 use crate::config::error::ConfigError;
-use crate::config::node::{Entry, Node, Value};
+use crate::config::keys;
+use crate::config::node::{KeyValue, Node, Value};
 
-/// The key that forces recognition on or off.
-pub const RECOGNISE: &str = "recognise";
-
-/// Keys of a process of which one excludes the others.
-const EXCLUSIVE: &[&[&str]] = &[&["port", "listen", "node_preload"]];
+/// Keys of a process that exclude each other.
+const PORT: &[&str] = &["port", "listen"];
 /// Keys of `ready` that belong to one kind of probe.
 const PROBE: &[&str] = &["http", "tcp", "log", "exec", "status", "host"];
 
-/// True when what was recognised belongs to this file: it says so with `recognise:`, or it does not say how each of its
-/// processes runs.
+/// Returns true if the recognised configuration must be merged: the file has `recognise: true`, or it does not say how
+/// each of its processes runs. Errors if `recognise:` is not a boolean, or a process is `false` or nothing.
 pub fn wants_recognition(file: &Node) -> Result<bool, ConfigError> {
-    if let Some(forced) = get(file, RECOGNISE).filter(|forced| forced.value != Value::Null) {
+    processes(file).iter().try_for_each(refuse_no_command)?;
+    if let Some(forced) = get(file, keys::RECOGNISE).filter(|forced| forced.value != Value::Null) {
         return forced.boolean();
     }
     if get(file, "procfile").is_some() {
@@ -26,16 +27,31 @@ pub fn wants_recognition(file: &Node) -> Result<bool, ConfigError> {
     Ok(names_no_process(file) || !processes(file).iter().all(|process| runs(&process.value)))
 }
 
-/// True when the file has no process at all.
+/// Errors if a process is `false` or nothing: the first would run the program `false`, and the last would keep the recognised
+/// process, while the user more likely wants neither.
+fn refuse_no_command(process: &KeyValue) -> Result<(), ConfigError> {
+    let written = match &process.value.value {
+        Value::Null => "nothing",
+        Value::Text(text) if text == "false" => text,
+        _ => return Ok(()),
+    };
+    let name = &process.name;
+    Err(process.value.error(format!("needs a command, not {written}")).with_fix(format!(
+        "`{name}: {{ autostart: false }}` leaves the process out; `{name}: {{ run: COMMAND }}` starts one"
+    )))
+}
+
+/// Returns true if the file has no process and no Procfile.
 pub fn names_no_process(file: &Node) -> bool {
     get(file, "procfile").is_none() && processes(file).is_empty()
 }
 
-fn processes(file: &Node) -> &[Entry] {
+fn processes(file: &Node) -> &[KeyValue] {
     get(file, "processes").map_or(&[], entries)
 }
 
-/// True for the short form, for a process with `run`, and for what is no process: that is an error of the file itself.
+/// Returns true for the short form, for a process with `run`, and for any value that is not a process: that is an error
+/// of the file itself.
 fn runs(process: &Node) -> bool {
     match &process.value {
         Value::Null => false,
@@ -44,12 +60,22 @@ fn runs(process: &Node) -> bool {
     }
 }
 
-/// Adds to `file` what only `recognised` has. Texts and lists of the file replace those that were recognised; mappings
-/// are merged. A variable that the file sets at the top is not set for a single process by recognition.
+/// Adds the keys that only `recognised` has to `file`. Texts and lists of the file replace recognised ones; mappings
+/// are merged. If the file sets a variable at the top level, recognition does not set it for a single process.
 pub fn complete(file: &mut Node, mut recognised: Node) {
     let own: Vec<String> =
         get(file, "env").map_or(&[][..], entries).iter().map(|entry| entry.name.clone()).collect();
     forget_variables(&mut recognised, &own);
+    let migrate = get(file, "database").and_then(|database| get(database, "migrate"));
+    if let (Some(written), Some(known)) =
+        (migrate, child(&mut recognised, "database").and_then(|database| child(database, "migrate")))
+    {
+        if get(written, "sql").is_some() {
+            forget(known, &["run", "inputs"]);
+        } else if get(written, "run").is_some() || get(written, "inputs").is_some() {
+            forget(known, &["sql"]);
+        }
+    }
     let written = get(file, "processes").map_or(&[][..], entries);
     for process in written {
         let Some(known) = child(&mut recognised, "processes").and_then(|all| child(all, &process.name))
@@ -61,9 +87,9 @@ pub fn complete(file: &mut Node, mut recognised: Node) {
     add(file, recognised);
 }
 
-/// Takes out of `recognised` the variables that the file names itself.
+/// Removes the variables that the file sets from `recognised`.
 fn forget_variables(recognised: &mut Node, own: &[String]) {
-    let keep = |entries: &mut Vec<Entry>| entries.retain(|entry| !own.contains(&entry.name));
+    let keep = |entries: &mut Vec<KeyValue>| entries.retain(|entry| !own.contains(&entry.name));
     if let Some(Value::Map(processes)) = child(recognised, "processes").map(|node| &mut node.value) {
         for process in processes {
             if let Some(Value::Map(env)) = child(&mut process.value, "env").map(|node| &mut node.value) {
@@ -81,14 +107,10 @@ fn forget_variables(recognised: &mut Node, own: &[String]) {
     }
 }
 
-/// Takes out of a recognised process the keys that contradict the written ones.
+/// Removes the keys that contradict the written ones from a recognised process.
 fn give_way(recognised: &mut Node, written: &Node) {
-    let Value::Map(entries) = &written.value else { return };
-    let has = |names: &[&str]| entries.iter().any(|entry| names.contains(&entry.name.as_str()));
-    for group in EXCLUSIVE {
-        if has(&group[..2]) {
-            forget(recognised, group);
-        }
+    if PORT.iter().any(|key| get(written, key).is_some()) {
+        forget(recognised, PORT);
     }
     let asks = get(written, "ready").is_some_and(|ready| PROBE.iter().any(|key| get(ready, key).is_some()));
     if asks && let Some(ready) = child(recognised, "ready") {
@@ -134,7 +156,7 @@ fn add(node: &mut Node, other: Node) {
     }
 }
 
-fn entries(node: &Node) -> &[Entry] {
+fn entries(node: &Node) -> &[KeyValue] {
     match &node.value {
         Value::Map(entries) => entries,
         _ => &[],

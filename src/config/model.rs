@@ -1,90 +1,107 @@
-//! The checked configuration: what the rest of devrun sees, whatever file it came from.
+//! The checked configuration, in the same form for devrun.yaml, Procfiles and recognised projects.
 //!
-//! Values only. Anything a person may write with `${…}` stays a [`Template`] with its place until the names it uses are
-//! known.
+//! Holds values only. A value in which the user may write `${…}` stays a [`Template`], with its place, until the names
+//! that it uses are known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::address::Form;
+use crate::config::address::UrlForm;
+use crate::config::env_output::{EnvOutput, NamePattern};
 use crate::config::interpolate::Template;
-use crate::config::source::At;
-use crate::plan::{Condition, LogLimits, Need, Restart, Run};
+use crate::config::provider::{ProviderChoice, ProviderSettings};
+use crate::config::source::ConfigPosition;
+use crate::context::WITHHELD;
+use crate::plan::{Accepted, BoundVariable, Condition, LogLimits, Need, Notice, Restart, RunCommand, Stdin};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Name of the project, when the file says one.
+    /// Name of the project, if the file sets one.
     pub name: Option<String>,
-    /// Base of every named port, at least [`SLOTS`] apart from each other; the slot is added.
+    /// Base of every named port. Bases are at least [`SLOTS`](crate::config::port_base::SLOTS) apart; the slot is added to each.
     pub ports: BTreeMap<String, u16>,
     /// Env files relative to a worktree, weakest first.
     pub env_files: Vec<PathBuf>,
     /// Variables for every process, in the order written.
     pub env: Vec<(String, Template)>,
-    /// Whose packages to install.
+    /// Files that devrun writes for programs that it does not start, in the order written.
+    pub env_out: Vec<EnvOutput>,
+    /// Variables to read from the login shell.
+    pub shell_env: Vec<NamePattern>,
+    /// The folders in which to install packages.
     pub dependencies: Dependencies,
-    /// The branch database; `None` when there is none to have.
-    pub database: Option<Database>,
+    /// Steps that make files which the product needs, in the order written.
+    pub setup: Vec<SetupStep>,
+    /// The branch database; `None` if the configuration asks for none.
+    pub database: Option<DatabaseConfig>,
     /// Processes in the order written, at least one.
-    pub processes: Vec<Process>,
+    pub processes: Vec<ProcessConfig>,
     /// Named URLs to print, in the order written.
     pub urls: Vec<(String, Template)>,
+    /// Loopback ports in the repository's code, with the port that Node programs reach instead.
+    pub redirects: BTreeMap<u16, Redirect>,
     /// How much of each process's output is kept.
     pub logs: LogLimits,
-    /// Where all this came from.
+    /// Prune in the background of a start, at most once a day.
+    pub prunes_daily: bool,
+    /// The files and the recognised parts that this configuration came from.
     pub provenance: Provenance,
 }
 
-/// How many slots there are: bases must be this far apart, or two worktrees could meet on one port.
-pub const SLOTS: u16 = 100;
-
 impl Config {
-    /// The preparation that this configuration knows at all.
+    /// Returns the kinds of preparation that this configuration asks for.
     pub fn configured(&self) -> BTreeSet<Need> {
-        let node = self.dependencies.node.is_some().then_some(Need::Node);
-        let python = self.dependencies.python.is_some().then_some(Need::Python);
+        let node = (!self.dependencies.node.is_empty()).then_some(Need::Node);
+        let python = (!self.dependencies.python.is_empty()).then_some(Need::Python);
         let database = self.database.is_some().then_some(Need::Database);
-        [node, python, database].into_iter().flatten().collect()
+        let setup = (!self.setup.is_empty()).then_some(Need::Setup);
+        [node, python, database, setup].into_iter().flatten().collect()
     }
 
-    /// The variables that hold the branch database's URL; empty without a database.
+    /// Returns the variables that hold the branch database's URL; empty without a database.
     pub fn url_env(&self) -> &[UrlVariable] {
         self.database.as_ref().map_or(&[], |database| &database.url_env)
     }
 
-    /// Every template of `env:`, at the top and of the processes.
+    /// Returns the variables that only devrun itself reads: [`WITHHELD`], and secrets that the database provider names.
+    pub fn withheld(&self) -> impl Iterator<Item = &str> {
+        let named = self.database.iter().flat_map(|database| database.settings.variables(database.provider));
+        WITHHELD.into_iter().chain(named)
+    }
+
+    /// Iterates over every template of `env:`, at the top level and in the processes.
     pub fn variables(&self) -> impl Iterator<Item = &(String, Template)> {
         self.env.iter().chain(self.processes.iter().flat_map(|process| &process.env))
     }
 }
 
-/// Where a configuration came from, for people who wonder.
+/// Where a configuration came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provenance {
-    /// Files read, by the names people know them by: `devrun.yaml`, `Procfile`.
+    /// Names of the files that were read, such as `devrun.yaml` and `Procfile`.
     pub files: Vec<String>,
-    /// What was recognised rather than written, one remark each; empty when all of it was written.
+    /// One remark for each part that was recognised; empty when the user wrote all of it.
     pub recognised: Vec<String>,
-    /// What should be looked at one day: ignored lines, ignored files.
+    /// Warnings that stop nothing: ignored lines, ignored files.
     pub warnings: Vec<String>,
-    /// Facts about what was recognised that a person should know.
+    /// Facts about the recognised parts that the user should know.
     pub notices: Vec<Notice>,
-}
-
-/// A fact about what was recognised that a person should know: a part that was left out, an address that no variable
-/// changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// One sentence, with the file and line that it is about.
-    pub text: String,
-    /// Lines to write.
-    pub fix: Option<String>,
+    /// The YAML that recognition adds to the files; empty when it adds nothing.
+    pub added: String,
+    /// Variables that recognition gave their values, without those that the file sets itself.
+    pub bindings: Vec<BoundVariable>,
 }
 
 impl Provenance {
-    /// One line: `devrun.yaml`, or `recognised: Next.js in frontend, FastAPI in backend (app.main:app)`.
+    /// Returns the binding that gives the variable its value for `process`; without `process`, the binding for every
+    /// process.
+    pub fn binding(&self, name: &str, process: Option<&str>) -> Option<&BoundVariable> {
+        self.bindings.iter().find(|one| one.name == name && one.process.as_deref() == process)
+    }
+
+    /// Returns one line: `devrun.yaml`, or `recognised: Next.js in frontend, FastAPI in backend (app.main:app)`.
     pub fn summary(&self) -> String {
         let mut parts = Vec::new();
         if !self.files.is_empty() {
@@ -97,202 +114,146 @@ impl Provenance {
     }
 }
 
-/// Whose packages to install: folders relative to the worktree.
+/// Folders with packages to install, relative to the worktree. The first folder of each kind is the main one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dependencies {
-    /// Where the lock file of the Node packages is.
-    pub node: Option<PathBuf>,
-    /// Where the Python project is.
-    pub python: Option<PathBuf>,
+    /// Folders with the lock files of Node packages.
+    pub node: Vec<PathBuf>,
+    /// Folders of Python projects.
+    pub python: Vec<PathBuf>,
+}
+
+/// A step that runs when its inputs changed, before the processes start.
+#[derive(Clone, Debug)]
+pub struct SetupStep {
+    pub name: String,
+    pub run: RunCommand,
+    /// The folder to run it in, relative to the worktree.
+    pub directory: PathBuf,
+    /// Globs relative to `directory`. Without any, the step runs at every start.
+    pub inputs: Vec<String>,
+    /// The preparation to wait for, if the step names any, and where.
+    pub needs: Option<(BTreeSet<Need>, ConfigPosition)>,
 }
 
 /// The branch database a configuration asks for.
 #[derive(Clone, Debug)]
-pub struct Database {
-    /// Who makes it. Never [`Provider::None`]: then there is no database at all.
-    pub provider: Provider,
+pub struct DatabaseConfig {
+    /// The provider that makes it. Never [`ProviderChoice::None`]: `Config::database` is `None` in that case.
+    pub provider: ProviderChoice,
     /// Its name.
     pub branch: Template,
-    /// What it is a copy of; the provider's default when absent.
+    /// The database that it is a copy of; the provider's default if absent.
     pub parent: Option<Template>,
-    /// Variables that get its URL; never empty.
+    /// Variables that hold its URL; never empty.
     pub url_env: Vec<UrlVariable>,
-    /// How its schema is brought in step.
+    /// How to migrate its schema.
     pub migrate: Option<Migrate>,
-    /// Settings of the provider `local`.
-    pub local: Local,
-    /// Settings of the provider `neon`.
-    pub neon: Neon,
-    /// Image of the provider `docker`.
-    pub docker_image: Option<Template>,
-    /// URL of the provider `url`; the first of `url_env` in the environment when absent.
-    pub url: Option<Template>,
-    /// What the provider `command` runs; present exactly with it.
-    pub command: Option<Command>,
+    /// Settings of the providers.
+    pub settings: ProviderSettings,
 }
 
-/// A variable that gets the branch database's URL.
+/// A variable that holds the branch database's URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlVariable {
-    /// Its name.
     pub name: String,
     /// The form of the URL in it.
-    pub form: Form,
+    pub form: UrlForm,
+    /// Where it is written.
+    pub at: ConfigPosition,
 }
 
-/// Who makes branch databases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Provider {
-    /// Neon when its key and project are there, else local.
-    Auto,
-    /// A server of devrun's own on this machine.
-    Local,
-    /// Neon branches.
-    Neon,
-    /// A container.
-    Docker,
-    /// A database that is there already.
-    Url,
-    /// A command of the project's.
-    Command,
-    /// Nobody: no database.
-    None,
-}
-
-impl Provider {
-    /// Every provider, by its word.
-    pub const WORDS: [(&'static str, Provider); 7] = [
-        ("auto", Provider::Auto),
-        ("local", Provider::Local),
-        ("neon", Provider::Neon),
-        ("docker", Provider::Docker),
-        ("url", Provider::Url),
-        ("command", Provider::Command),
-        ("none", Provider::None),
-    ];
-
-    /// Its word.
-    pub fn word(self) -> &'static str {
-        Provider::WORDS.iter().find(|(_, provider)| *provider == self).map_or("?", |(word, _)| word)
-    }
-}
-
-/// How a schema is brought in step.
+/// How to migrate a schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migrate {
-    /// What to run.
-    pub run: Run,
-    /// Where, relative to the worktree.
+    /// The command that migrates.
+    pub run: RunCommand,
+    /// The folder to run it in, relative to the worktree.
     pub directory: PathBuf,
-    /// Globs relative to `directory`: the files whose change means there is something to do.
+    /// Globs relative to `directory`. A change of a file that matches means that the migrations must run.
     pub inputs: Vec<String>,
+    /// True when `inputs` are SQL files. `run` is then psql, which applies each file once.
+    pub is_sql: bool,
 }
 
-/// Settings of the provider `local`.
-#[derive(Clone, Debug, Default)]
-pub struct Local {
-    /// Folder of the server's programs (`initdb`, `postgres`, …).
-    pub bin: Option<Template>,
-}
-
-/// Settings of the provider `neon`.
-#[derive(Clone, Debug, Default)]
-pub struct Neon {
-    /// Project; `NEON_PROJECT_ID` of the environment when absent.
-    pub project_id: Option<Template>,
-    /// Parent branch, where `database.parent` says nothing.
-    pub parent: Option<Template>,
-    /// Database on the branch.
-    pub database: Option<Template>,
-    /// Role to connect as.
-    pub role: Option<Template>,
-    /// Give the application the pooled URL.
-    pub pooled: Option<bool>,
-    /// Copy the parent's schema without its rows.
-    pub schema_only: Option<bool>,
-    /// How long until Neon removes the branch by itself.
-    pub expires_in: Option<Duration>,
-    /// Idle time until its compute sleeps.
-    pub suspend_timeout: Option<Duration>,
-    /// Least and most compute units of its compute.
-    pub compute_units: Option<(f64, f64)>,
-}
-
-/// What the provider `command` runs. The branch's name is in `DEVRUN_DATABASE`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// Makes sure the database exists and prints its URL on the last line.
-    pub ensure: Run,
-    /// Removes it.
-    pub drop: Option<Run>,
-}
-
-/// One process.
 #[derive(Clone, Debug)]
-pub struct Process {
-    /// Its name.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of devrun.yaml that is on or off")]
+pub struct ProcessConfig {
     pub name: String,
     /// Where it is written.
-    pub at: At,
-    /// What to execute; nothing in it is replaced.
-    pub run: Run,
-    /// Where, relative to the worktree.
+    pub at: ConfigPosition,
+    /// The command, exactly as written: `${…}` is not replaced in it.
+    pub run: RunCommand,
+    /// The folder to run it in, relative to the worktree.
     pub directory: PathBuf,
-    /// Variables of its own, in the order written.
+    /// Env files for this process only, relative to the top of the worktree, weakest first.
+    pub env_files: Vec<PathBuf>,
+    /// Variables for this process only, in the order written.
     pub env: Vec<(String, Template)>,
     /// The port it uses; no two processes have the same.
     pub port: Option<PortRef>,
-    /// Processes that must have got somewhere first: all known, never in a circle.
+    /// Processes to wait for, each with the state that it must reach. All of them exist, and there is no cycle.
     pub depends_on: Vec<(String, Condition)>,
-    /// Preparation that must be done first.
+    /// Preparation that must finish before the process starts.
     pub needs: BTreeSet<Need>,
-    /// How to know that it is ready.
+    /// Its readiness probe.
     pub ready: Option<Ready>,
-    /// What to do when it ends.
+    /// Whether to start it again when it ends.
     pub restart: Restart,
-    /// Number of the signal that asks it to stop.
+    /// Number of the signal that stops it.
     pub stop_signal: i32,
-    /// How long it may take before it is killed.
+    /// Time from that signal until it is killed.
     pub stop_grace: Duration,
-    /// Give it a terminal of its own.
+    /// Run it on a pseudo-terminal.
     pub tty: bool,
-    /// Start it with the others.
+    /// Its standard input.
+    pub stdin: Stdin,
+    /// Start it together with the other processes.
     pub autostart: bool,
-    /// Let it be reached from other machines: its host is 0.0.0.0 instead of 127.0.0.1.
+    /// Make it reachable from other machines: `DEVRUN_HOST` is 0.0.0.0 instead of 127.0.0.1.
     pub expose: bool,
+    /// Load devrun's modules into its Node programs. The modules take over the socket and apply the redirects.
+    pub node_preload: bool,
 }
 
-/// The port a process uses.
+/// The target of connections to a port that is hard-coded in the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// A name among `ports`.
+    pub port: String,
+    /// Where it is written.
+    pub at: ConfigPosition,
+}
+
+/// The port of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortRef {
     /// Its name among `ports`.
     pub name: String,
-    /// True when devrun binds it and hands it over (`listen`).
+    /// True when devrun binds it and passes the socket to the process (`listen`).
     pub listens: bool,
-    /// True when Node programs are made to take what is handed over.
-    pub node: bool,
-    /// False when a Procfile's process got it without asking: whether it binds it is not known.
+    /// False when devrun gave a port to a Procfile's process that does not ask for one; it may not bind it.
     pub asked: bool,
     /// Where it is written.
-    pub at: At,
+    pub at: ConfigPosition,
 }
 
-/// How to know that a process is ready.
+/// The readiness probe of a process.
 #[derive(Clone, Debug)]
 pub struct Ready {
-    /// What to look at.
-    pub probe: Probe,
+    /// The check that must pass.
+    pub probe: ProbeConfig,
     /// Time between attempts.
     pub interval: Duration,
     /// Time one attempt may take.
     pub timeout: Duration,
-    /// Time until it counts as failed.
+    /// Time from the start after which the process counts as failed.
     pub deadline: Duration,
 }
 
-/// What a readiness probe looks at, before ports are known.
+/// The check of a readiness probe, before ports are known.
 #[derive(Clone, Debug)]
-pub enum Probe {
+pub enum ProbeConfig {
     /// `GET path` on the process's port.
     Http {
         /// Path, with a leading slash.
@@ -300,12 +261,12 @@ pub enum Probe {
         /// `Host` header.
         host: Option<Template>,
         /// The status that counts.
-        status: Option<u16>,
+        status: Accepted,
     },
     /// The process's port accepts a connection.
     Tcp,
-    /// A line of its output matches.
+    /// A line of the process's output matches.
     Log(regex::bytes::Regex),
     /// A command ends with status 0.
-    Exec(Run),
+    Exec(RunCommand),
 }

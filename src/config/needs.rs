@@ -1,9 +1,10 @@
-//! What a process needs prepared when it does not say so itself: a guess from its command, on the safe side.
+//! Guesses from its command which preparation a process needs, if it has no `needs:`. Guesses too much rather than too
+//! little.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::plan::{Need, Run};
+use crate::plan::{Need, RunCommand};
 
 const NODE_TOOLS: &[&str] = &[
     "next",
@@ -79,23 +80,24 @@ const DATABASE_CLIENTS: &[&str] = &[
     "mysql2",
 ];
 
-/// What a process that runs `run` needs, out of what is `configured`. `has_client` tells whether the package.json of its
-/// folder names a database client.
-pub fn infer(run: &Run, configured: &BTreeSet<Need>, has_client: bool) -> BTreeSet<Need> {
+/// Returns the needs, among those `configured`, of a process that runs `run`. `has_client` is true if the package.json
+/// of its folder names a database client.
+pub fn infer(run: &RunCommand, configured: &BTreeSet<Need>, has_client: bool) -> BTreeSet<Need> {
     let wanted = commands(run).into_iter().flat_map(|words| match program(&words) {
-        Some(name) if NODE_TOOLS.contains(&name) && !has_client => &[Need::Node][..],
-        Some(name) if NODE_TOOLS.contains(&name) => &[Need::Node, Need::Database],
-        Some(name) if PYTHON_TOOLS.contains(&name) || is_python(name) => &[Need::Python, Need::Database],
+        Some(name) if NODE_TOOLS.contains(&name) && !has_client => &[Need::Node, Need::Setup][..],
+        Some(name) if NODE_TOOLS.contains(&name) => &[Need::Node, Need::Database, Need::Setup],
+        Some(name) if is_python_tool(name) => &[Need::Python, Need::Database, Need::Setup],
         _ => &Need::ALL,
     });
     wanted.copied().filter(|need| configured.contains(need)).collect()
 }
 
-/// The commands that a shell runs one after the other, each as its words; one without words for anything else.
-fn commands(run: &Run) -> Vec<Vec<&str>> {
+/// Splits a command into the commands that a shell runs one after the other, each as its words. Returns one command
+/// without words for text that is not that simple.
+fn commands(run: &RunCommand) -> Vec<Vec<&str>> {
     match run {
-        Run::Argv(argv) => vec![argv.iter().map(String::as_str).collect()],
-        Run::Shell(text) => {
+        RunCommand::Argv(argv) => vec![argv.iter().map(String::as_str).collect()],
+        RunCommand::Shell(text) => {
             let parts: Vec<&str> = text.split("&&").flat_map(|part| part.split([';', '\n'])).collect();
             let simple = |part: &&str| !part.contains(['&', '|', '`', '(', '"', '\'']) || parts.len() == 1;
             if !parts.iter().all(simple) || (parts.len() == 1 && text.contains(['&', '|', '`', '('])) {
@@ -108,7 +110,7 @@ fn commands(run: &Run) -> Vec<Vec<&str>> {
     }
 }
 
-/// True when a package.json names a package that talks to a database.
+/// Returns true if a package.json names a package that talks to a database.
 pub fn names_database_client(package_json: &serde_json::Value) -> bool {
     ["dependencies", "devDependencies", "optionalDependencies"].iter().any(|section| {
         let packages = package_json.get(section).and_then(serde_json::Value::as_object);
@@ -116,14 +118,27 @@ pub fn names_database_client(package_json: &serde_json::Value) -> bool {
     })
 }
 
-/// The name of the program a command starts with: `VAR=x exec node_modules/.bin/next dev` starts `next`.
+/// Returns the name of the program that a command starts: `next` for `VAR=x exec node_modules/.bin/next dev`.
 fn program<'a>(words: &[&'a str]) -> Option<&'a str> {
     let first = words.iter().find(|word| !(is_assignment(word) || matches!(**word, "exec" | "env")))?;
     Path::new(*first).file_name()?.to_str()
 }
 
+/// Returns the program of a command that runs only one program.
+pub fn first_program(run: &RunCommand) -> Option<&str> {
+    match &commands(run)[..] {
+        [words] => program(words),
+        _ => None,
+    }
+}
+
+/// Returns true for the name of a Python interpreter or of a tool written in Python.
+pub fn is_python_tool(name: &str) -> bool {
+    PYTHON_TOOLS.contains(&name) || is_python(name)
+}
+
 fn is_assignment(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(name, _)| crate::config::values::is_variable_name(name))
+    word.split_once('=').is_some_and(|(name, _)| crate::config::names::is_variable_name(name))
 }
 
 fn is_python(name: &str) -> bool {
@@ -135,7 +150,8 @@ mod tests {
     use super::*;
 
     fn needs(command: &str, has_client: bool) -> Vec<&'static str> {
-        infer(&Run::Shell(command.into()), &Need::ALL.into(), has_client)
+        let configured = [Need::Node, Need::Python, Need::Database].into();
+        infer(&RunCommand::Shell(command.into()), &configured, has_client)
             .iter()
             .map(|need| need.name())
             .collect()
@@ -168,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_in_a_row_wait_for_what_each_of_them_waits_for() {
+    fn chained_commands_wait_for_the_needs_of_each() {
         let both = "PYTHONPATH=. python seed.py && alembic upgrade head";
         assert_eq!(needs(both, false), ["python", "database"]);
         assert_eq!(needs("prisma generate; next dev", false), ["node"]);
@@ -176,8 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_configured_is_not_needed() {
-        assert!(infer(&Run::Argv(vec!["make".into()]), &BTreeSet::new(), true).is_empty());
+    fn every_command_waits_for_generated_files() {
+        for command in ["next dev", "uvicorn app:app", "make dev"] {
+            let needs = infer(&RunCommand::Shell(command.into()), &[Need::Setup].into(), false);
+            assert_eq!(needs, [Need::Setup].into(), "{command}");
+        }
+    }
+
+    #[test]
+    fn unconfigured_steps_are_not_needed() {
+        assert!(infer(&RunCommand::Argv(vec!["make".into()]), &BTreeSet::new(), true).is_empty());
     }
 
     #[test]

@@ -1,45 +1,43 @@
-//! A configuration text as a tree of positioned values, and the reading of typed values out of it.
+//! A configuration as a tree of values with positions, and methods that read typed values.
 //!
-//! Knows how to say that a value is not what a key takes; which keys there are is `schema`'s to know.
+//! Reports values of the wrong type. `schema` knows which keys exist.
 
 use crate::config::error::ConfigError;
-use crate::config::source::At;
+use crate::config::form::TableForm;
+use crate::config::source::ConfigPosition;
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Where it was written; the key path names it.
-    pub at: At,
-    /// What was written.
+    /// Its place, which includes the key path.
+    pub at: ConfigPosition,
     pub value: Value,
 }
 
-/// What was written. Numbers and booleans stay the text they are: the key decides what a text means.
+/// A value as written. Numbers and booleans stay text, because their meaning depends on the key.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing, `~` or `null`.
+    /// An absent value, `~` or `null`.
     Null,
     /// A scalar, without its quotes.
     Text(String),
-    /// A list.
     List(Vec<Node>),
     /// Keys and values in the order they were written; no key twice.
-    Map(Vec<Entry>),
+    Map(Vec<KeyValue>),
 }
 
 /// A key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct KeyValue {
     /// The key.
     pub name: String,
-    /// Where the key stands; the path includes it.
-    pub at: At,
-    /// Its value.
+    /// Place of the key; the key path includes it.
+    pub at: ConfigPosition,
     pub value: Node,
 }
 
 impl Value {
-    /// What it is, in a person's words.
+    /// Returns the kind of value, in words for an error message.
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Null => "nothing",
@@ -50,7 +48,7 @@ impl Value {
     }
 }
 
-/// Shapes only: a text may be a secret.
+/// Prints the structure only: a text may be a secret.
 impl std::fmt::Debug for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -62,7 +60,7 @@ impl std::fmt::Debug for Value {
 }
 
 impl Node {
-    /// An error about this value.
+    /// Returns an error about this value.
     pub fn error(&self, message: impl Into<String>) -> ConfigError {
         ConfigError::invalid(&self.at, message)
     }
@@ -71,7 +69,7 @@ impl Node {
         self.error(format!("takes {what}, not {}", self.value.kind()))
     }
 
-    /// A single value, as text.
+    /// Returns a single value as text.
     pub fn text(&self) -> Result<&str, ConfigError> {
         match &self.value {
             Value::Text(text) => Ok(text),
@@ -79,7 +77,7 @@ impl Node {
         }
     }
 
-    /// A single value that is not empty.
+    /// Returns a single value without surrounding blanks; an empty one is an error.
     pub fn word(&self) -> Result<&str, ConfigError> {
         match self.text()?.trim() {
             "" => Err(self.error("must not be empty")),
@@ -87,7 +85,7 @@ impl Node {
         }
     }
 
-    /// A number within `range`.
+    /// Returns a number within `range`.
     pub fn number(&self, range: std::ops::RangeInclusive<u32>) -> Result<u32, ConfigError> {
         let text = self.word()?;
         text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
@@ -95,7 +93,7 @@ impl Node {
         })
     }
 
-    /// A boolean, in YAML 1.1's words too.
+    /// Returns a boolean. Accepts the words of YAML 1.1 too.
     pub fn boolean(&self) -> Result<bool, ConfigError> {
         match self.word()?.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" => Ok(true),
@@ -104,7 +102,7 @@ impl Node {
         }
     }
 
-    /// The items of a list; a single value counts as a list of one, nothing as an empty list.
+    /// Returns the items of a list. A single value counts as a list of one, an absent value as an empty list.
     pub fn items(&self) -> Result<Vec<&Node>, ConfigError> {
         match &self.value {
             Value::Null => Ok(Vec::new()),
@@ -114,8 +112,8 @@ impl Node {
         }
     }
 
-    /// The entries of a mapping; nothing counts as an empty one.
-    pub fn entries(&self) -> Result<&[Entry], ConfigError> {
+    /// Returns the entries of a mapping. An absent value counts as an empty mapping.
+    pub fn entries(&self) -> Result<&[KeyValue], ConfigError> {
         match &self.value {
             Value::Null => Ok(&[]),
             Value::Map(entries) => Ok(entries),
@@ -123,23 +121,16 @@ impl Node {
         }
     }
 
-    /// The mapping's entries when all its keys are among `known`; else an error that lists them.
-    pub fn table(&self, known: &[&str]) -> Result<Table<'_>, ConfigError> {
-        self.table_where(known, |_| false)
-    }
-
-    /// The same; keys that begin with `x-` are left to their readers, as in compose files.
-    pub fn table_with_extensions(&self, known: &[&str]) -> Result<Table<'_>, ConfigError> {
-        self.table_where(known, |name| name.starts_with("x-"))
-    }
-
-    fn table_where(&self, known: &[&str], other: impl Fn(&str) -> bool) -> Result<Table<'_>, ConfigError> {
+    /// Returns the mapping if `form` has all its keys; else an error that lists the known keys.
+    pub fn table(&self, form: &TableForm) -> Result<Mapping<'_>, ConfigError> {
         let entries = self.entries()?;
-        let strange = |entry: &&Entry| !known.contains(&entry.name.as_str()) && !other(&entry.name);
+        let known = form.names();
+        let is_extension = |name: &str| form.has_extensions && name.starts_with("x-");
+        let strange = |entry: &&KeyValue| !known.contains(&entry.name.as_str()) && !is_extension(&entry.name);
         match entries.iter().find(strange) {
-            None => Ok(Table { node: self, entries }),
+            None => Ok(Mapping { node: self, entries }),
             Some(entry) => {
-                let near = nearest(&entry.name, known).map(|name| format!("; did you mean `{name}`?"));
+                let near = nearest(&entry.name, &known).map(|name| format!("; did you mean `{name}`?"));
                 Err(ConfigError::invalid(
                     &entry.at,
                     format!("there is no such key here{}", near.unwrap_or_default()),
@@ -150,27 +141,32 @@ impl Node {
     }
 }
 
-/// A mapping whose keys were checked.
+/// A mapping with checked keys.
 #[derive(Clone, Copy, Debug)]
-pub struct Table<'a> {
+pub struct Mapping<'a> {
     /// The mapping itself, for errors about it as a whole.
     pub node: &'a Node,
-    entries: &'a [Entry],
+    entries: &'a [KeyValue],
 }
 
-impl<'a> Table<'a> {
-    /// The value of `key`, when it is there and not null.
+impl<'a> Mapping<'a> {
+    /// Returns the value of `key`, unless it is absent or null.
     pub fn get(&self, key: &str) -> Option<&'a Node> {
         let entry = self.entries.iter().find(|entry| entry.name == key)?;
         (entry.value.value != Value::Null).then_some(&entry.value)
     }
 
-    /// The value of `key`; an error without it.
+    /// Returns true if `key` exists and its value is null.
+    pub fn is_null(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name == key && entry.value.value == Value::Null)
+    }
+
+    /// Returns the value of `key`; an error if it is absent or null.
     pub fn need(&self, key: &str) -> Result<&'a Node, ConfigError> {
         self.get(key).ok_or_else(|| self.node.error(format!("needs `{key}`")))
     }
 
-    /// `read` applied to the value of `key`, when it is there.
+    /// Applies `read` to the value of `key`, unless it is absent or null.
     pub fn map<T>(
         &self,
         key: &str,
@@ -180,24 +176,8 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The known name a person most likely meant: at most two letters away.
+/// Returns the known name that is most similar to `name`, at most two edits away.
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let best = known.iter().map(|candidate| (distance(name, candidate), *candidate)).min()?;
+    let best = known.iter().map(|candidate| (strsim::levenshtein(name, candidate), *candidate)).min()?;
     (best.0 <= 2 && best.0 < name.len()).then_some(best.1)
-}
-
-/// Levenshtein's distance.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, r) in right.iter().enumerate() {
-            let replaced = corner + usize::from(l != *r);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
 }

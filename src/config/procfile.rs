@@ -1,53 +1,53 @@
-//! Procfiles, as foreman reads them: one `name: command` per line.
+//! Parses Procfiles as foreman does: one `name: command` per line.
 //!
-//! Where its peers differ: the space after the colon may be missing (foreman, honcho), a name written twice is an error
-//! (overmind, hivemind), comments may be indented (goreman), and lines that are no entry are ignored as in foreman, but
-//! told. Commands go to the shell as they stand.
+//! Where similar tools differ: the space after the colon is optional (foreman, honcho), a duplicate name is an error
+//! (overmind, hivemind), and comments may be indented (goreman). A line that is not an entry is ignored as in foreman,
+//! but with a warning. Commands are passed to the shell unchanged.
 
 use std::sync::Arc;
 
 use crate::config::error::ConfigError;
-use crate::config::model::Process;
-use crate::config::source::{At, Source};
-use crate::config::values::is_name;
-use crate::plan::Run;
+use crate::config::model::ProcessConfig;
+use crate::config::names::is_name;
+use crate::config::source::{ConfigPosition, Source};
+use crate::plan::RunCommand;
 
-/// Port base of the first process; foreman's.
+/// Port base of the first process, as in foreman.
 pub const FIRST_PORT: u16 = 5000;
 
-/// What a Procfile says.
+/// The content of a Procfile.
 #[derive(Debug)]
 pub struct Procfile {
-    /// Its processes in their order, without ports; at least one.
-    pub processes: Vec<Process>,
-    /// A remark for each line that was ignored and is neither blank nor a comment.
+    /// Its processes in order, without ports; at least one.
+    pub processes: Vec<ProcessConfig>,
+    /// A warning for each ignored line that is neither blank nor a comment.
     pub warnings: Vec<String>,
 }
 
-/// Reads a Procfile.
+/// Parses a Procfile. Fails on a duplicate name, and if there is no process.
 pub fn parse(source: &Arc<Source>) -> Result<Procfile, ConfigError> {
     let text = source.text().strip_prefix('\u{feff}').unwrap_or(source.text());
-    let mut processes: Vec<Process> = Vec::new();
+    let mut processes: Vec<ProcessConfig> = Vec::new();
     let mut warnings = Vec::new();
     for (line, number) in text.lines().zip(1_u32..) {
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
         let Some((name, command)) = entry(line) else {
-            let ignored = At::line(source, number);
+            let ignored = ConfigPosition::line(source, number);
             warnings.push(format!("{}:{} is ignored: it is no `name: command`", ignored.source.name, number));
             continue;
         };
-        let at = At { key: name.into(), ..At::line(source, number) };
+        let at = ConfigPosition { key: name.into(), ..ConfigPosition::line(source, number) };
         if processes.iter().any(|process| process.name == name) {
             return Err(
                 ConfigError::invalid(&at, "is written twice").with_fix("give one of the two another name")
             );
         }
-        processes.push(Process::plain(name, &at, Run::Shell(command.into())));
+        processes.push(ProcessConfig::plain(name, &at, RunCommand::Shell(command.into())));
     }
     if processes.is_empty() {
-        return Err(ConfigError::invalid(&At::file(source), "has no processes")
+        return Err(ConfigError::invalid(&ConfigPosition::file(source), "has no processes")
             .with_fix("write one per line, such as `web: npm run dev`"));
     }
     Ok(Procfile { processes, warnings })
@@ -71,7 +71,7 @@ mod tests {
     }
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        let shell = |run| if let Run::Shell(command) = run { command } else { unreachable!() };
+        let shell = |run| if let RunCommand::Shell(command) = run { command } else { unreachable!() };
         read(text).unwrap().processes.into_iter().map(|process| (process.name, shell(process.run))).collect()
     }
 
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_entry_are_ignored_and_told() {
+    fn lines_without_an_entry_are_ignored_with_a_warning() {
         let read = read("web: a\nnonsense\n+foo: b\nü: c\nempty:\n").unwrap();
         assert_eq!(read.processes.len(), 1);
         assert_eq!(read.warnings.len(), 4);

@@ -1,28 +1,42 @@
-//! Where the programs of Node packages are found: `node_modules/.bin` of a folder and of all above it in the worktree.
+//! Finds the programs of Node packages: `node_modules/.bin` of a folder and of its parents in the worktree.
 //!
-//! The package managers do the same for scripts, so a command needs no path: npm and pnpm put the folders of all
-//! ancestors on PATH, whichever of them holds the program in a workspace.
+//! npm and pnpm put the same folders on PATH for scripts, regardless of which folder of a workspace contains the
+//! program. So a command of devrun.yaml needs no path either.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// Returns `path` with the program folders of `folder` and its parents up to `root` in front, nearest first. Folders
-/// without a package.json are left out; `None` when none is left.
-pub fn search_path(root: &Path, folder: &Path, path: Option<&OsStr>) -> Option<OsString> {
+use crate::config::error::ConfigError;
+
+/// Returns `path` with the program folders of `folder` and its parents up to `root` in front, nearest first. Leaves out
+/// folders without a package.json; returns `None` if none is left.
+pub fn search_path(
+    root: &Path,
+    folder: &Path,
+    path: Option<&OsStr>,
+) -> Result<Option<OsString>, ConfigError> {
     let standard = OsStr::new("/usr/local/bin:/usr/bin:/bin");
     let own: Vec<PathBuf> = folder
         .ancestors()
         .take_while(|ancestor| ancestor.starts_with(root))
         .filter(|ancestor| ancestor.join("package.json").is_file())
         .map(|ancestor| ancestor.join("node_modules/.bin"))
-        // A folder with a colon in its name cannot be on any PATH.
-        .filter(|bin| std::env::join_paths([bin]).is_ok())
         .collect();
     if own.is_empty() {
-        return None;
+        return Ok(None);
     }
     let rest = std::env::split_paths(path.unwrap_or(standard)).filter(|folder| !own.contains(folder));
-    std::env::join_paths(own.iter().cloned().chain(rest)).ok()
+    join(own.iter().cloned().chain(rest)).map(Some)
+}
+
+/// Joins `folders` to a PATH. Fails if the name of a folder contains a `:`, because without that folder another program
+/// of the same name would run.
+pub fn join(folders: impl Iterator<Item = PathBuf>) -> Result<OsString, ConfigError> {
+    let folders: Vec<PathBuf> = folders.collect();
+    std::env::join_paths(&folders).map_err(|_| {
+        let holds = |folder: &&PathBuf| std::env::join_paths([*folder]).is_err();
+        ConfigError::NotOnPath { folder: folders.iter().find(holds).cloned().unwrap_or_default() }
+    })
 }
 
 #[cfg(test)]
@@ -37,11 +51,11 @@ mod tests {
             crate::os::fs::replace(&root.join(folder).join("package.json"), b"{}", 0o600).unwrap();
         }
         let bin = |folder: &str| root.join(folder).join("node_modules/.bin").display().to_string();
-        let found = search_path(root, &root.join("apps/web"), Some(OsStr::new("/bin"))).unwrap();
+        let found = search_path(root, &root.join("apps/web"), Some(OsStr::new("/bin"))).unwrap().unwrap();
         assert_eq!(found, format!("{}:{}:/bin", bin("apps/web"), bin("")).as_str());
-        let again = search_path(root, &root.join("apps/web"), Some(&found)).unwrap();
+        let again = search_path(root, &root.join("apps/web"), Some(&found)).unwrap().unwrap();
         assert_eq!(again, found, "no folder is there twice");
-        let python = search_path(root, &root.join("backend"), None).unwrap();
+        let python = search_path(root, &root.join("backend"), None).unwrap().unwrap();
         assert_eq!(python, format!("{}:/usr/local/bin:/usr/bin:/bin", bin("")).as_str());
     }
 
@@ -50,7 +64,20 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         crate::os::fs::replace(&outer.path().join("package.json"), b"{}", 0o600).unwrap();
         let root = outer.path().join("worktree");
-        assert_eq!(search_path(&root, &root.join("backend"), Some(OsStr::new("/bin"))), None);
-        assert_eq!(search_path(&root, outer.path(), Some(OsStr::new("/bin"))), None);
+        assert_eq!(search_path(&root, &root.join("backend"), Some(OsStr::new("/bin"))).unwrap(), None);
+        assert_eq!(search_path(&root, outer.path(), Some(OsStr::new("/bin"))).unwrap(), None);
+    }
+
+    #[test]
+    fn a_folder_that_no_path_can_hold_is_an_error() {
+        let outer = tempfile::tempdir().unwrap();
+        let root = outer.path().join("with:colon");
+        crate::os::fs::replace(&root.join("package.json"), b"{}", 0o600).unwrap();
+        let error = search_path(&root, &root, Some(OsStr::new("/bin"))).unwrap_err();
+        let shown = root.join("node_modules/.bin");
+        assert_eq!(
+            error.to_string(),
+            format!("{} cannot be on PATH: its name contains a `:`", shown.display())
+        );
     }
 }

@@ -1,110 +1,121 @@
-//! The last step: a checked configuration and known names become the values a plan is made of.
+//! Turns a checked configuration and the values of names into the values of a plan.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::Path;
 
 use crate::config::error::ConfigError;
 use crate::config::interpolate::{Scope, Template};
-use crate::config::model::{self, Config, Probe, Provider};
-use crate::config::programs;
-use crate::config::values::variable_stem;
+use crate::config::model::{self, Config, ProbeConfig};
+use crate::config::names::variable_stem;
+use crate::config::provider::{self, ProviderChoice};
+use crate::config::venvs::Venvs;
+use crate::config::{environment, programs};
+use crate::context::variables;
 use crate::os::net;
-use crate::plan::{self, PortUse};
+use crate::plan::{self, Computed, EnvLine, Origin, PortUse, Sections};
+use crate::text::is_secret;
 
-/// The first descriptor a process inherits besides the standard three; systemd's convention.
+/// The first file descriptor after the standard three, by systemd's convention (`sd_listen_fds`).
 const FIRST_FD: &str = "3";
-/// The variable that tells a process which address to bind.
-const HOST: &str = "DEVRUN_HOST";
 
-/// The branch database a worktree asks for, in plain values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Database {
-    /// Who makes it.
-    pub provider: Provider,
-    /// Its name as written; making it safe is the provider's part.
+/// The branch database of a worktree's configuration, with templates rendered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedDatabase {
+    /// The provider that makes it.
+    pub provider: ProviderChoice,
+    /// Its name as configured; the provider makes it a valid database name.
     pub branch: String,
-    /// What it is a copy of, when that is said.
+    /// The database to copy, if the configuration names one.
     pub parent: Option<String>,
-    /// Folder of a local server's programs.
-    pub local_bin: Option<PathBuf>,
-    /// Image of a container.
-    pub docker_image: Option<String>,
-    /// URL of a database that is there already; holds a password.
-    pub url: Option<Secret>,
-    /// Neon project.
-    pub neon_project: Option<String>,
-    /// Database on a Neon branch.
-    pub neon_database: Option<String>,
-    /// Role on a Neon branch.
-    pub neon_role: Option<String>,
+    /// The settings that count for the provider.
+    pub settings: Sections,
 }
 
-/// Text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// Renders what the chosen provider may use. With `auto`, Neon settings whose variables are not set count as absent.
-pub fn database(database: &model::Database, scope: &Scope) -> Result<Database, ConfigError> {
-    let render = |wanted: bool, template: &Option<Template>| match template {
-        Some(template) if wanted => match template.render(scope) {
-            Ok(text) if text.is_empty() => Ok(None),
-            Err(ConfigError::Variable { .. }) if database.provider == Provider::Auto => Ok(None),
-            other => other.map(Some),
-        },
-        _ => Ok(None),
+/// Renders the settings that the chosen provider may use. With `auto`, a setting counts as absent if it needs a
+/// variable that is not set.
+pub fn database(database: &model::DatabaseConfig, scope: &Scope) -> Result<ResolvedDatabase, ConfigError> {
+    let render = |template: &Template| match template.render(scope) {
+        Ok(text) if text.is_empty() => Ok(None),
+        Err(ConfigError::Variable { .. }) if database.provider == ProviderChoice::Auto => Ok(None),
+        other => other.map(Some),
     };
-    let is = |providers: &[Provider]| providers.contains(&database.provider);
-    let neon = is(&[Provider::Auto, Provider::Neon]);
-    let parent = match render(true, &database.parent)? {
-        None => render(neon, &database.neon.parent)?,
-        parent => parent,
-    };
-    Ok(Database {
-        provider: database.provider,
-        branch: database.branch.render(scope)?,
-        parent,
-        local_bin: render(is(&[Provider::Auto, Provider::Local]), &database.local.bin)?.map(PathBuf::from),
-        docker_image: render(is(&[Provider::Docker]), &database.docker_image)?,
-        url: render(is(&[Provider::Url]), &database.url)?.map(Secret),
-        neon_project: render(neon, &database.neon.project_id)?,
-        neon_database: render(neon, &database.neon.database)?,
-        neon_role: render(neon, &database.neon.role)?,
-    })
+    let parent = database.parent.as_ref().map_or(Ok(None), render)?;
+    let branch = database.branch.render(scope)?;
+    let settings = database.settings.render(database.provider, render)?;
+    let parent = parent.or_else(|| provider::parent(&settings));
+    Ok(ResolvedDatabase { provider: database.provider, branch, parent, settings })
 }
 
-/// The processes. `scope` must know the ports and hold the environment that `environment::compose` made.
-pub fn processes(config: &Config, root: &Path, scope: &Scope) -> Result<Vec<plan::Process>, ConfigError> {
-    config.processes.iter().map(|process| one(process, root, scope)).collect()
+/// Returns the variables that env files give a process, each with its line.
+pub type EnvFileValues<'a> = &'a dyn Fn(&model::ProcessConfig) -> BTreeMap<String, (String, Option<EnvLine>)>;
+
+/// Resolves the processes. `scope` must know the ports and hold the environment from `environment::compose`; `given`
+/// returns the variables that env files add. `venvs` are the virtual environments; `scope` already uses the main one.
+pub fn processes(
+    config: &Config,
+    root: &Path,
+    scope: &Scope,
+    given: EnvFileValues<'_>,
+    venvs: &Venvs,
+) -> Result<Vec<plan::Process>, ConfigError> {
+    config.processes.iter().map(|process| one(config, process, root, scope, given(process), venvs)).collect()
 }
 
-fn one(process: &model::Process, root: &Path, scope: &Scope) -> Result<plan::Process, ConfigError> {
+fn one(
+    config: &Config,
+    process: &model::ProcessConfig,
+    root: &Path,
+    scope: &Scope,
+    given: BTreeMap<String, (String, Option<EnvLine>)>,
+    venvs: &Venvs,
+) -> Result<plan::Process, ConfigError> {
     let port = process.port.as_ref().map(|port| port_use(port, scope)).transpose()?;
-    let mut env: BTreeMap<String, String> = BTreeMap::new();
+    let mut names: Vec<String> = given.keys().cloned().collect();
+    let mut origins = BTreeMap::new();
+    let mut env = BTreeMap::new();
+    for (name, (value, line)) in given {
+        origins.extend(line.map(|line| (name.clone(), Origin::File(line))));
+        env.insert(name, value);
+    }
+    let mut set = |name: &str, value: String, kind| {
+        origins.insert(name.into(), Origin::Computed(kind));
+        env.insert(name.into(), value);
+    };
     if let Some(port) = &port {
-        env.insert("PORT".into(), port.port().to_string());
-        env.insert(HOST.into(), net::server_address(process.expose).to_string());
+        set("PORT", port.port().to_string(), Computed::ProcessPort);
+        set(variables::HOST, net::server_address(process.expose).to_string(), Computed::Host);
     }
     if let Some(PortUse::Listens { name, fd_env, .. }) = &port {
-        env.insert(fd_env.clone(), FIRST_FD.into());
-        env.insert("LISTEN_FDS".into(), "1".into());
-        env.insert("LISTEN_FDNAMES".into(), name.clone());
+        set(fd_env, FIRST_FD.into(), Computed::Socket);
+        set("LISTEN_FDS", "1".into(), Computed::Socket);
+        set("LISTEN_FDNAMES", name.clone(), Computed::Socket);
     }
     let directory =
         if process.directory == Path::new(".") { root.into() } else { root.join(&process.directory) };
-    let path = programs::search_path(root, &directory, scope.variable("PATH").map(OsStr::new));
-    if let Some(path) = path.and_then(|path| path.into_string().ok()) {
-        env.insert("PATH".into(), path);
+    let mut path = scope.variable("PATH").map(OsString::from);
+    let mut is_own = false;
+    if let Some(venv) = venvs.own(&directory) {
+        path = Some(venvs.search_path(path.as_ref(), venv)?);
+        is_own = true;
+        set("VIRTUAL_ENV", venv.to_string_lossy().into_owned(), Computed::VirtualEnv);
+    }
+    let searched = programs::search_path(root, &directory, path.as_deref())?;
+    if let Some(path) = searched.or(path.filter(|_| is_own)).and_then(|path| path.into_string().ok()) {
+        set("PATH", path, Computed::SearchPath);
     }
     let inner = scope.clone().with_variables(&env);
+    let mut secrets = BTreeSet::new();
     for (name, template) in process.env.iter().filter(|(_, template)| !template.is_to_come(&inner)) {
         env.insert(name.clone(), template.render(&inner)?);
+        origins.insert(name.clone(), environment::origin(config, Some(&process.name), name, template));
+        secrets.extend(template.holds_secret(&inner).then(|| name.clone()));
+    }
+    secrets.extend(env.iter().filter(|(name, value)| is_secret(name, value)).map(|(name, _)| name.clone()));
+    names.extend(process.env.iter().map(|(name, _)| name.clone()));
+    if let Some(common) = scope.variable(variables::VARIABLES).filter(|_| !names.is_empty()) {
+        env.insert(variables::VARIABLES.into(), format!("{common} {}", names.join(" ")));
+        origins.insert(variables::VARIABLES.into(), Origin::Computed(Computed::Variables));
     }
     let number = port.as_ref().map(PortUse::port);
     Ok(plan::Process {
@@ -112,6 +123,8 @@ fn one(process: &model::Process, root: &Path, scope: &Scope) -> Result<plan::Pro
         run: process.run.clone(),
         directory,
         env,
+        origins,
+        secrets,
         port,
         depends_on: process.depends_on.clone(),
         needs: process.needs.clone(),
@@ -120,8 +133,10 @@ fn one(process: &model::Process, root: &Path, scope: &Scope) -> Result<plan::Pro
         stop_signal: process.stop_signal,
         stop_grace: process.stop_grace,
         tty: process.tty,
+        stdin: process.stdin,
         autostart: process.autostart,
         expose: process.expose,
+        node_preload: process.node_preload,
     })
 }
 
@@ -132,59 +147,39 @@ fn port_use(port: &model::PortRef, scope: &Scope) -> Result<PortUse, ConfigError
     let name = port.name.clone();
     Ok(if port.listens {
         let fd_env = format!("{}_FD", variable_stem(&name));
-        PortUse::Listens { name, port: number, fd_env, node: port.node }
+        PortUse::Listens { name, port: number, fd_env }
     } else {
         PortUse::Binds { name, port: number }
     })
 }
 
 fn readiness(
-    process: &model::Process,
+    process: &model::ProcessConfig,
     ready: &model::Ready,
     port: Option<u16>,
     scope: &Scope,
 ) -> Result<plan::Readiness, ConfigError> {
     let port = || port.ok_or_else(|| ConfigError::invalid(&process.at, "has a probe that needs a port"));
     let probe = match &ready.probe {
-        Probe::Http { path, host, status } => plan::Probe::Http {
+        ProbeConfig::Http { path, host, status } => plan::Probe::Http {
             path: path.render(scope)?,
             host: host.as_ref().map(|host| host.render(scope)).transpose()?,
             status: *status,
             port: port()?,
         },
-        Probe::Tcp => plan::Probe::Tcp { port: port()? },
-        Probe::Log(pattern) => plan::Probe::Log(pattern.clone()),
-        Probe::Exec(run) => plan::Probe::Exec(run.clone()),
+        ProbeConfig::Tcp => plan::Probe::Tcp { port: port()? },
+        ProbeConfig::Log(pattern) => plan::Probe::Log(pattern.clone()),
+        ProbeConfig::Exec(run) => plan::Probe::Exec(run.clone()),
     };
     Ok(plan::Readiness { probe, interval: ready.interval, timeout: ready.timeout, deadline: ready.deadline })
 }
 
-/// The URLs to print: one per process that serves its port to people, then the configured ones. A configured one of the
-/// same name, whatever its case, takes the other's place.
-pub fn urls(config: &Config, scope: &Scope) -> Result<Vec<(String, String)>, ConfigError> {
-    let mut urls: Vec<(String, String)> = Vec::new();
-    for process in &config.processes {
-        let Some(port) = process.port.as_ref().filter(|port| port.asked) else { continue };
-        let other_protocol = matches!(process.ready, Some(model::Ready { probe: Probe::Tcp, .. }));
-        if let Some(number) = scope.port(&port.name).filter(|_| !other_protocol) {
-            urls.push((title(&port.name), format!("http://localhost:{number}")));
-        }
-    }
-    // The page people open comes before what it calls.
-    urls.sort_by_key(|(name, _)| !matches!(name.as_str(), "Frontend" | "Web"));
-    for (name, template) in config.urls.iter().filter(|(_, template)| !template.is_to_come(scope)) {
-        let url = template.render(scope)?;
-        match urls.iter_mut().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            Some(same) => *same = (name.clone(), url),
-            None => urls.push((name.clone(), url)),
-        }
-    }
-    Ok(urls)
-}
-
-fn title(name: &str) -> String {
-    let mut chars = name.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+/// Returns the port of this worktree for each port in `redirects:`. Leaves out a port that a process of this worktree
+/// listens on.
+pub fn redirects(config: &Config, scope: &Scope) -> BTreeMap<u16, u16> {
+    let own = |port: u16| config.ports.keys().any(|name| scope.port(name) == Some(port));
+    let others = config.redirects.iter().filter(|(from, _)| !own(**from));
+    others.filter_map(|(from, redirect)| Some((*from, scope.port(&redirect.port)?))).collect()
 }
 
 #[cfg(test)]

@@ -1,118 +1,87 @@
-//! The keys of devrun.yaml: from nodes to the checked model.
+//! Reads the keys of devrun.yaml from nodes into the model.
 //!
-//! Knows each key's form, default and place. Checks that need several parts at once are in `consistency`; processes have
-//! a file of their own.
+//! Knows each key's type, default and place. `consistency` has the checks that need several parts at once; `process`
+//! reads the processes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::address::Form;
+use crate::config::address::UrlForm;
 use crate::config::error::ConfigError;
 use crate::config::model::{
-    Command, Config, Database, Dependencies, Local, Migrate, Neon, Provenance, Provider, SLOTS, UrlVariable,
+    Config, DatabaseConfig, Dependencies, Migrate, Provenance, Redirect, UrlVariable,
 };
-use crate::config::node::{Entry, Node, Value};
-use crate::config::source::At;
-use crate::config::{interpolate::Template, merge, process, values};
-use crate::plan::LogLimits;
+use crate::config::node::{KeyValue, Node, Value};
+use crate::config::port_base::{HIGHEST, LOWEST, SLOTS};
+use crate::config::provider::{ProviderChoice, ProviderSettings};
+use crate::config::source::ConfigPosition;
+use crate::config::{env_output, interpolate::Template, keys, names, process, setup, values};
+use crate::plan::{LogLimits, RunCommand};
 
-const TOP: &[&str] = &[
-    "name",
-    "ports",
-    "env_files",
-    "env",
-    "dependencies",
-    "database",
-    "processes",
-    "procfile",
-    "urls",
-    "logs",
-    merge::RECOGNISE,
-];
-const LOGS: &[&str] = &["size", "files"];
-const DATABASE: &[&str] =
-    &["provider", "branch", "parent", "url_env", "migrate", "local", "neon", "docker", "url", "command"];
-const NEON: &[&str] = &[
-    "project_id",
-    "parent",
-    "database",
-    "role",
-    "pooled",
-    "schema_only",
-    "expires_in",
-    "suspend_timeout",
-    "compute_units",
-];
-
-/// Every key there is, wherever it stands; names that people choose are not among them.
+/// Iterates over all keys of devrun.yaml, at every level, without the names that users choose.
+#[cfg(test)]
 pub fn keys() -> impl Iterator<Item = &'static str> {
-    const REST: &[&str] = &["node", "python", "run", "inputs", "bin", "image", "ensure", "drop"];
-    [TOP, LOGS, DATABASE, NEON, REST, process::KEYS, process::READY].into_iter().flatten().copied()
+    let mut open = vec![&keys::TOP];
+    let mut found = Vec::new();
+    while let Some(table) = open.pop() {
+        found.extend(table.names());
+        open.extend(table.keys().flat_map(|key| key.form.tables()));
+    }
+    found.into_iter()
 }
 
-/// The lowest base of a port: below are the system's.
-const LOWEST: u16 = 1024;
-/// The highest: the last slot still fits.
-const HIGHEST: u16 = u16::MAX - SLOTS;
-
-/// What a file says, before other files and cross checks are looked at.
+/// The content of a file, before other files are read and cross-checked.
 #[derive(Debug)]
-pub struct Draft {
-    /// The configuration as far as this file says it, without the processes.
+pub struct UncheckedConfig {
+    /// The configuration in this file, without the processes.
     pub config: Config,
-    /// The processes it says; perhaps none.
-    pub processes: Vec<process::Draft>,
-    /// The Procfile it names, and where it names it.
-    pub procfile: Option<(PathBuf, At)>,
+    /// The processes in this file; may be empty.
+    pub processes: Vec<process::UncheckedProcess>,
+    /// The Procfile that it names, and the place of the name.
+    pub procfile: Option<(PathBuf, ConfigPosition)>,
 }
 
 /// Reads the top level.
-pub fn read(node: &Node) -> Result<Draft, ConfigError> {
-    let top = node.table_with_extensions(TOP)?;
+pub fn read(node: &Node) -> Result<UncheckedConfig, ConfigError> {
+    let top = node.table(&keys::TOP)?;
     let ports = top.map("ports", ports)?.unwrap_or_default();
-    let processes: Vec<process::Draft> = top
-        .map("processes", |written| named(written)?.iter().map(process::read).collect())?
+    let processes: Vec<process::UncheckedProcess> = top
+        .map("processes", |written| values::named(written)?.iter().map(process::read).collect())?
         .unwrap_or_default();
     let procfile = top.map("procfile", |path| Ok((values::inner_path(path)?, path.at.clone())))?;
     if let (Some((_, at)), false) = (&procfile, processes.is_empty()) {
         return Err(ConfigError::invalid(at, "processes are written here and in a Procfile")
             .with_fix("keep `processes` or `procfile`, not both"));
     }
+    top.map(keys::WORKTREES, worktree_path)?;
     let config = Config {
         name: top.map("name", |name| name.word().map(Into::into))?,
         ports,
-        env_files: top.map("env_files", env_files)?.unwrap_or_else(default_env_files),
-        env: top.map("env", environment)?.unwrap_or_default(),
+        env_files: top.map("env_files", values::env_files)?.unwrap_or_else(default_env_files),
+        env: top.map("env", values::environment)?.unwrap_or_default(),
+        env_out: top.map("env_out", env_output::read)?.unwrap_or_default(),
+        shell_env: top.map("shell_env", env_output::shell_env)?.unwrap_or_default(),
         dependencies: top.map("dependencies", dependencies)?.unwrap_or_default(),
+        setup: top.map("setup", setup::read)?.unwrap_or_default(),
         database: top.map("database", database)?.flatten(),
         processes: Vec::new(),
+        redirects: top.map("redirects", redirects)?.unwrap_or_default(),
         urls: top.map("urls", urls)?.unwrap_or_default(),
         logs: top.map("logs", logs)?.unwrap_or_default(),
+        prunes_daily: top.map("prune", prunes_daily)?.unwrap_or_default(),
         provenance: Provenance::default(),
     };
-    Ok(Draft { config, processes, procfile })
+    Ok(UncheckedConfig { config, processes, procfile })
 }
 
-/// The env files of a configuration that names none.
+/// Returns the env files of a configuration that names none.
 pub fn default_env_files() -> Vec<PathBuf> {
     vec![".env".into(), ".env.local".into()]
 }
 
-/// Entries whose keys are names of processes or ports.
-fn named(node: &Node) -> Result<&[Entry], ConfigError> {
-    let entries = node.entries()?;
-    match entries.iter().find(|entry| !values::is_name(&entry.name)) {
-        None => Ok(entries),
-        Some(entry) => Err(ConfigError::invalid(
-            &entry.at,
-            "is no name: letters, digits, `_` and `-`, at most 40 of them",
-        )),
-    }
-}
-
 fn ports(node: &Node) -> Result<BTreeMap<String, u16>, ConfigError> {
-    let mut known: Vec<(&Entry, u16)> = Vec::new();
-    for entry in named(node)? {
+    let mut known: Vec<(&KeyValue, u16)> = Vec::new();
+    for entry in values::named(node)? {
         if !entry.name.starts_with(|c: char| c.is_ascii_alphabetic()) {
             return Err(ConfigError::invalid(
                 &entry.at,
@@ -120,7 +89,7 @@ fn ports(node: &Node) -> Result<BTreeMap<String, u16>, ConfigError> {
             ));
         }
         let base = entry.value.number(LOWEST.into()..=HIGHEST.into())?;
-        let base = u16::try_from(base).map_err(|_| entry.value.error("is no port"))?;
+        let base = u16::try_from(base).map_err(|_| entry.value.error("is not a port number"))?;
         for (other, taken) in &known {
             if base.abs_diff(*taken) < SLOTS {
                 let message = format!(
@@ -131,7 +100,7 @@ fn ports(node: &Node) -> Result<BTreeMap<String, u16>, ConfigError> {
                 return Err(ConfigError::invalid(&entry.value.at, message)
                     .with_fix(format!("choose bases at least {SLOTS} apart")));
             }
-            if values::variable_stem(&other.name) == values::variable_stem(&entry.name) {
+            if names::variable_stem(&other.name) == names::variable_stem(&entry.name) {
                 let message =
                     format!("`{}` and `{}` would share one variable's name", entry.name, other.name);
                 return Err(ConfigError::invalid(&entry.at, message));
@@ -142,8 +111,39 @@ fn ports(node: &Node) -> Result<BTreeMap<String, u16>, ConfigError> {
     Ok(known.into_iter().map(|(entry, base)| (entry.name.clone(), base)).collect())
 }
 
+/// Reads the mapping from ports that are hard-coded in the repository to named ports.
+fn redirects(node: &Node) -> Result<BTreeMap<u16, Redirect>, ConfigError> {
+    node.entries()?
+        .iter()
+        .map(|entry| {
+            let from = entry.name.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+                ConfigError::invalid(&entry.at, format!("`{}` is not a port number", entry.name))
+                    .with_fix("write the port in the code, then a name of `ports:`, as in `8000: backend`")
+            })?;
+            Ok((from, Redirect { port: entry.value.word()?.into(), at: entry.value.at.clone() }))
+        })
+        .collect()
+}
+
+/// Reads `worktrees` and returns the template of the path of a new worktree.
+pub fn worktree_path(node: &Node) -> Result<Option<Template>, ConfigError> {
+    let table = node.table(&keys::WORKTREES_TABLE)?;
+    let template = table.map("path", values::filled_template)?;
+    if let Some(template) = &template {
+        template.check_with(&["repo", "name"])?;
+        if !template.names().iter().any(|name| name == "name") {
+            return Err(ConfigError::invalid(
+                &template.at,
+                "must contain `${name}`, or all worktrees have one path",
+            )
+            .with_fix("such as `../${repo}.worktrees/${name}` or `.claude/worktrees/${name}`"));
+        }
+    }
+    Ok(template)
+}
+
 fn logs(node: &Node) -> Result<LogLimits, ConfigError> {
-    let table = node.table(LOGS)?;
+    let table = node.table(&keys::LOGS)?;
     let usual = LogLimits::default();
     Ok(LogLimits {
         size: table.map("size", values::size)?.unwrap_or(usual.size),
@@ -151,28 +151,14 @@ fn logs(node: &Node) -> Result<LogLimits, ConfigError> {
     })
 }
 
-fn env_files(node: &Node) -> Result<Vec<PathBuf>, ConfigError> {
-    node.items()?.into_iter().map(values::inner_path).collect()
-}
-
-/// A map of variables.
-pub fn environment(node: &Node) -> Result<Vec<(String, Template)>, ConfigError> {
-    node.entries()?
-        .iter()
-        .map(|entry| {
-            if let Some((name, _)) = entry.name.split_once('=') {
-                // Perhaps a secret, in the form of an env file.
-                let at = At { key: format!("{}.{name}", node.at.key), ..entry.at.clone() };
-                return Err(ConfigError::invalid(&at, "holds a `=`, which no environment variable may")
-                    .with_fix(format!("write `{name}: value`")));
-            }
-            if !values::is_variable_name(&entry.name) {
-                return Err(ConfigError::invalid(&entry.at, "is no name for an environment variable"));
-            }
-            let template = values::template(&entry.value)?;
-            Ok((entry.name.clone(), template))
-        })
-        .collect()
+fn prunes_daily(node: &Node) -> Result<bool, ConfigError> {
+    let table = node.table(&keys::PRUNE)?;
+    let auto = table.map("auto", |auto| match auto.word()? {
+        "daily" => Ok(true),
+        "off" | "no" | "false" => Ok(false),
+        _ => Err(auto.error("takes daily or off")),
+    })?;
+    Ok(auto.unwrap_or_default())
 }
 
 fn urls(node: &Node) -> Result<Vec<(String, Template)>, ConfigError> {
@@ -183,33 +169,28 @@ fn urls(node: &Node) -> Result<Vec<(String, Template)>, ConfigError> {
 }
 
 fn dependencies(node: &Node) -> Result<Dependencies, ConfigError> {
-    let table = node.table(&["node", "python"])?;
-    let directory = |part: &Node| part.table(&["directory"])?.map("directory", values::inner_path);
-    let read = |key| -> Result<Option<PathBuf>, ConfigError> {
-        table.map(key, |part| Ok(directory(part)?.unwrap_or_else(|| ".".into())))
+    let table = node.table(&keys::DEPENDENCIES)?;
+    let folders = |list: &Node| -> Result<Vec<PathBuf>, ConfigError> {
+        list.items()?.into_iter().map(values::inner_path).collect()
+    };
+    let directory = |part: &Node| part.table(&keys::LANGUAGE)?.map("directory", folders);
+    let read = |key| -> Result<Vec<PathBuf>, ConfigError> {
+        let found = table.map(key, |part| {
+            let folders = directory(part)?.filter(|folders| !folders.is_empty());
+            Ok(folders.unwrap_or_else(|| vec![".".into()]))
+        });
+        Ok(found?.unwrap_or_default())
     };
     Ok(Dependencies { node: read("node")?, python: read("python")? })
 }
 
-fn provider(node: &Node) -> Result<Provider, ConfigError> {
-    let word = node.word()?;
-    Provider::WORDS.iter().find(|(name, _)| *name == word).map(|(_, provider)| *provider).ok_or_else(|| {
-        let words: Vec<_> = Provider::WORDS.iter().map(|(name, _)| *name).collect();
-        node.error(format!("there is no provider `{word}`")).with_fix(format!("known: {}", words.join(", ")))
-    })
-}
-
-fn database(node: &Node) -> Result<Option<Database>, ConfigError> {
-    let table = node.table(DATABASE)?;
-    let provider = table.map("provider", provider)?.unwrap_or(Provider::Auto);
-    let url_env = table
-        .map("url_env", url_env)?
-        .unwrap_or_else(|| vec![UrlVariable { name: "DATABASE_URL".into(), form: Form::default() }]);
-    let command = table.map("command", command)?;
-    if provider == Provider::Command && command.is_none() {
-        return Err(node.error("the provider `command` needs `command: { ensure: … }`"));
-    }
-    let database = Database {
+fn database(node: &Node) -> Result<Option<DatabaseConfig>, ConfigError> {
+    let table = node.table(&keys::DATABASE)?;
+    let provider = table.map("provider", ProviderChoice::read)?.unwrap_or(ProviderChoice::Auto);
+    let url_env = table.map("url_env", url_env)?.unwrap_or_else(|| {
+        vec![UrlVariable { name: "DATABASE_URL".into(), form: UrlForm::default(), at: node.at.clone() }]
+    });
+    let database = DatabaseConfig {
         provider,
         branch: table
             .map("branch", values::filled_template)?
@@ -217,40 +198,39 @@ fn database(node: &Node) -> Result<Option<Database>, ConfigError> {
         parent: table.map("parent", values::filled_template)?,
         url_env,
         migrate: table.map("migrate", migrate)?,
-        local: table.map("local", local)?.unwrap_or_default(),
-        neon: table.map("neon", neon)?.unwrap_or_default(),
-        docker_image: table
-            .map("docker", |part| part.table(&["image"])?.map("image", values::filled_template))?
-            .flatten(),
-        url: table.map("url", values::filled_template)?,
-        command,
+        settings: ProviderSettings::read(&table)?,
     };
-    Ok((provider != Provider::None).then_some(database))
+    let is_url = |name: &str| database.url_env.iter().any(|variable| variable.name == name);
+    if let Some(name) = database.settings.variables(provider).find(|name| is_url(name)) {
+        let message = format!("{name} is in `url_env` too, so processes get another value than devrun reads");
+        return Err(node.error(message).with_fix("give the URL that devrun reads a name of its own"));
+    }
+    Ok((provider != ProviderChoice::None).then_some(database))
 }
 
-/// A list of variables, or a mapping from each to the form of the URL in it.
+/// Reads a list of variables, or a mapping from each to the form of the URL in it.
 fn url_env(node: &Node) -> Result<Vec<UrlVariable>, ConfigError> {
-    let named = |name: &str, form: Form, wrong: &dyn Fn() -> ConfigError| match name {
-        name if values::is_variable_name(name) => Ok(UrlVariable { name: name.into(), form }),
+    let named = |name: &str, form: UrlForm, at: &ConfigPosition, wrong: &dyn Fn() -> ConfigError| match name {
+        name if names::is_variable_name(name) => Ok(UrlVariable { name: name.into(), form, at: at.clone() }),
         _ => Err(wrong()),
     };
-    let message = "is no name for an environment variable";
+    let message = "is not a valid name for an environment variable";
     let variables: Vec<UrlVariable> = if let Value::Map(entries) = &node.value {
-        let read = |entry: &Entry| {
+        let read = |entry: &KeyValue| {
             let form =
-                if entry.value.value == Value::Null { Form::default() } else { url_form(&entry.value)? };
-            named(&entry.name, form, &|| ConfigError::invalid(&entry.at, message))
+                if entry.value.value == Value::Null { UrlForm::default() } else { url_form(&entry.value)? };
+            named(&entry.name, form, &entry.at, &|| ConfigError::invalid(&entry.at, message))
         };
         entries.iter().map(read).collect::<Result<_, _>>()?
     } else {
-        let read = |item: &Node| named(item.word()?, Form::default(), &|| item.error(message));
+        let read = |item: &Node| named(item.word()?, UrlForm::default(), &item.at, &|| item.error(message));
         node.items()?.into_iter().map(read).collect::<Result<_, _>>()?
     };
     if variables.is_empty() { Err(node.error("must name at least one variable")) } else { Ok(variables) }
 }
 
-fn url_form(node: &Node) -> Result<Form, ConfigError> {
-    Form::read(node.word()?).ok_or_else(|| {
+fn url_form(node: &Node) -> Result<UrlForm, ConfigError> {
+    UrlForm::read(node.word()?).ok_or_else(|| {
         node.error("takes the scheme of a Postgres URL").with_fix(
             "such as `postgresql+asyncpg`, `postgresql+psycopg`, or `postgresql?schema=public` with parameters",
         )
@@ -258,51 +238,21 @@ fn url_form(node: &Node) -> Result<Form, ConfigError> {
 }
 
 fn migrate(node: &Node) -> Result<Migrate, ConfigError> {
-    let table = node.table(&["run", "directory", "inputs"])?;
-    let inputs = table.map("inputs", |inputs| {
-        inputs
-            .items()?
-            .into_iter()
-            .map(|item| {
-                let pattern = item.word()?;
-                glob::Pattern::new(pattern)
-                    .map_err(|error| item.error(format!("is no pattern: {}", error.msg)))?;
-                if pattern.starts_with('/') {
-                    return Err(item.error("must be relative to `directory`"));
-                }
-                Ok(pattern.to_string())
-            })
-            .collect::<Result<Vec<_>, _>>()
-    })?;
+    let table = node.table(&keys::MIGRATE)?;
+    let sql = table.map("sql", values::patterns)?;
+    if let Some(other) = ["run", "inputs"].into_iter().find(|key| sql.is_some() && table.get(key).is_some()) {
+        return Err(node.error(format!("takes either `sql` or `{other}`")));
+    }
+    let (run, is_sql) = match sql {
+        Some(_) => (RunCommand::Argv(vec!["psql".into()]), true),
+        None => (values::run(table.need("run")?)?, false),
+    };
     Ok(Migrate {
-        run: values::run(table.need("run")?)?,
+        run,
         directory: table.map("directory", values::inner_path)?.unwrap_or_else(|| ".".into()),
-        inputs: inputs.unwrap_or_default(),
+        inputs: sql.or(table.map("inputs", values::patterns)?).unwrap_or_default(),
+        is_sql,
     })
-}
-
-fn local(node: &Node) -> Result<Local, ConfigError> {
-    Ok(Local { bin: node.table(&["bin"])?.map("bin", values::filled_template)? })
-}
-
-fn neon(node: &Node) -> Result<Neon, ConfigError> {
-    let table = node.table(NEON)?;
-    Ok(Neon {
-        project_id: table.map("project_id", values::filled_template)?,
-        parent: table.map("parent", values::filled_template)?,
-        database: table.map("database", values::filled_template)?,
-        role: table.map("role", values::filled_template)?,
-        pooled: table.map("pooled", Node::boolean)?,
-        schema_only: table.map("schema_only", Node::boolean)?,
-        expires_in: table.map("expires_in", values::positive_duration)?,
-        suspend_timeout: table.map("suspend_timeout", values::duration)?,
-        compute_units: table.map("compute_units", values::compute_units)?,
-    })
-}
-
-fn command(node: &Node) -> Result<Command, ConfigError> {
-    let table = node.table(&["ensure", "drop"])?;
-    Ok(Command { ensure: values::run(table.need("ensure")?)?, drop: table.map("drop", values::run)? })
 }
 
 #[cfg(test)]

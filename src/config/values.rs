@@ -1,5 +1,6 @@
-//! Typed values out of nodes: durations, signals, commands, folders, names.
+//! Reads typed values from nodes: durations, signals, commands, folders, names.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,39 +9,28 @@ use nix::sys::signal::Signal;
 
 use crate::config::error::ConfigError;
 use crate::config::interpolate::Template;
-use crate::config::node::{Node, Value};
-use crate::plan::Run;
+use crate::config::names;
+use crate::config::node::{KeyValue, Node, Value};
+use crate::config::source::ConfigPosition;
+use crate::plan::{Need, RunCommand};
+use crate::text::duration as durations;
 
-/// A duration: `250ms`, `5s`, `2m`, `1h`, `7d`.
+/// Reads a duration: `250ms`, `5s`, `2m`, `1h`, `7d`.
 pub fn duration(node: &Node) -> Result<Duration, ConfigError> {
     let text = node.word()?;
-    parse_duration(text)
+    durations::parse(text)
         .ok_or_else(|| node.error(format!("takes a duration such as 250ms, 5s or 2m, not `{text}`")))
 }
 
-/// A duration that is not zero.
+/// Reads a duration that is not zero.
 pub fn positive_duration(node: &Node) -> Result<Duration, ConfigError> {
     match duration(node)? {
-        Duration::ZERO => Err(node.error("must be longer than nothing")),
+        Duration::ZERO => Err(node.error("must be longer than 0")),
         other => Ok(other),
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        "h" => number.checked_mul(3_600).map(Duration::from_secs),
-        "d" => number.checked_mul(86_400).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-/// A size of a file, at least 1 MiB: `10MiB`, `1GiB`.
+/// Reads a file size in bytes, at least 1 MiB: `10MiB`, `1GiB`.
 pub fn size(node: &Node) -> Result<u64, ConfigError> {
     const UNITS: [(&str, u32); 2] = [("MiB", 20), ("GiB", 30)];
     let text = node.word()?;
@@ -52,7 +42,7 @@ pub fn size(node: &Node) -> Result<u64, ConfigError> {
     size.ok_or_else(|| node.error(format!("takes a size such as 10MiB or 1GiB, not `{text}`")))
 }
 
-/// The size of a compute at Neon: `1`, or `0.25-2` when it may grow. Neon's least is 0.25.
+/// Reads the size of a Neon compute, in compute units: `1`, or `0.25-2` for a range. Neon's minimum is 0.25.
 pub fn compute_units(node: &Node) -> Result<(f64, f64), ConfigError> {
     let text = node.word()?;
     parse_compute_units(text).ok_or_else(|| {
@@ -70,7 +60,7 @@ fn parse_compute_units(text: &str) -> Option<(f64, f64)> {
     (least <= most).then_some((least, most))
 }
 
-/// A signal by name, with or without `SIG`: its number.
+/// Reads the name of a signal, with or without `SIG`, and returns its number.
 pub fn signal(node: &Node) -> Result<i32, ConfigError> {
     let text = node.word()?;
     let upper = text.to_ascii_uppercase();
@@ -81,8 +71,8 @@ pub fn signal(node: &Node) -> Result<i32, ConfigError> {
     })
 }
 
-/// What to execute: text for the shell, or a list that is executed as it stands.
-pub fn run(node: &Node) -> Result<Run, ConfigError> {
+/// Reads a command: text for the shell, or a list that is executed without a shell.
+pub fn run(node: &Node) -> Result<RunCommand, ConfigError> {
     match &node.value {
         Value::List(items) if items.is_empty() => Err(node.error("must not be empty")),
         Value::List(items) => {
@@ -92,21 +82,21 @@ pub fn run(node: &Node) -> Result<Run, ConfigError> {
                 return Err(node.error("must begin with a program"));
             }
             no_nul(node, &argv.concat())?;
-            Ok(Run::Argv(argv))
+            Ok(RunCommand::Argv(argv))
         }
         _ => {
             let text = node.word()?;
             no_nul(node, text)?;
-            Ok(Run::Shell(text.into()))
+            Ok(RunCommand::Shell(text.into()))
         }
     }
 }
 
 fn no_nul(node: &Node, text: &str) -> Result<(), ConfigError> {
-    if text.contains('\0') { Err(node.error("must not hold a NUL character")) } else { Ok(()) }
+    if text.contains('\0') { Err(node.error("must not contain a NUL character")) } else { Ok(()) }
 }
 
-/// A path inside the worktree, relative to its top, without `..` and needless parts.
+/// Reads a path inside the worktree, relative to its top. Removes `.` and `..`; a path that leads outside is an error.
 pub fn inner_path(node: &Node) -> Result<PathBuf, ConfigError> {
     let text = node.word()?;
     no_nul(node, text)?;
@@ -131,7 +121,38 @@ pub fn inner_path(node: &Node) -> Result<PathBuf, ConfigError> {
     Ok(if inner.as_os_str().is_empty() { PathBuf::from(".") } else { inner })
 }
 
-/// A value that may hold `${…}`; nothing is the empty text.
+/// Reads a list of files of the worktree.
+pub fn env_files(node: &Node) -> Result<Vec<PathBuf>, ConfigError> {
+    node.items()?.into_iter().map(inner_path).collect()
+}
+
+/// Reads a mapping from variables to templates.
+pub fn environment(node: &Node) -> Result<Vec<(String, Template)>, ConfigError> {
+    node.entries()?
+        .iter()
+        .map(|entry| {
+            if let Some((name, _)) = entry.name.split_once('=') {
+                // `NAME=value`, as in an env file: the value may be a secret, so the error names only the key.
+                let at = ConfigPosition { key: format!("{}.{name}", node.at.key), ..entry.at.clone() };
+                return Err(ConfigError::invalid(
+                    &at,
+                    "contains a `=`, which the name of an environment variable cannot",
+                )
+                .with_fix(format!("write `{name}: value`")));
+            }
+            if !names::is_variable_name(&entry.name) {
+                return Err(ConfigError::invalid(
+                    &entry.at,
+                    "is not a valid name for an environment variable",
+                ));
+            }
+            let template = template(&entry.value)?;
+            Ok((entry.name.clone(), template))
+        })
+        .collect()
+}
+
+/// Reads a value that may contain `${…}`; an absent value is the empty text.
 pub fn template(node: &Node) -> Result<Template, ConfigError> {
     let text = match &node.value {
         Value::Null => "",
@@ -141,54 +162,55 @@ pub fn template(node: &Node) -> Result<Template, ConfigError> {
     Ok(Template::new(text, &node.at))
 }
 
-/// A value that may hold `${…}` and is not empty.
+/// Reads a value that may contain `${…}` and is not empty.
 pub fn filled_template(node: &Node) -> Result<Template, ConfigError> {
     node.word()?;
     template(node)
 }
 
-/// True for a name that shells and every language accept for a variable.
-pub fn is_variable_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+/// Returns the entries of a mapping from names of processes or ports; an invalid name is an error.
+pub fn named(node: &Node) -> Result<&[KeyValue], ConfigError> {
+    let entries = node.entries()?;
+    match entries.iter().find(|entry| !names::is_name(&entry.name)) {
+        None => Ok(entries),
+        Some(entry) => Err(ConfigError::invalid(
+            &entry.at,
+            "is not a valid name: use at most 40 letters, digits, `_` and `-`",
+        )),
+    }
 }
 
-/// True for a name that processes and ports may have.
-pub fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 40
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+/// Reads glob patterns relative to `directory`.
+pub fn patterns(node: &Node) -> Result<Vec<String>, ConfigError> {
+    let pattern = |item: &Node| {
+        let pattern = item.word()?;
+        glob::Pattern::new(pattern)
+            .map_err(|error| item.error(format!("is not a valid glob: {}", error.msg)))?;
+        if pattern.starts_with('/') {
+            return Err(item.error("must be relative to `directory`"));
+        }
+        Ok(pattern.to_string())
+    };
+    node.items()?.into_iter().map(pattern).collect()
 }
 
-/// `name` as the stem of a variable's name: upper case, anything strange a `_`.
-pub fn variable_stem(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+/// Reads a list of preparations.
+pub fn needs(node: &Node) -> Result<BTreeSet<Need>, ConfigError> {
+    node.items()?
+        .into_iter()
+        .map(|item| {
+            let word = item.word()?;
+            Need::ALL.into_iter().find(|need| need.name() == word).ok_or_else(|| {
+                item.error(format!("there is no preparation `{word}`"))
+                    .with_fix("known: node, python, database, setup")
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_a_unit() {
-        let cases = [
-            ("250ms", Some(250)),
-            ("5s", Some(5_000)),
-            ("2m", Some(120_000)),
-            ("7d", Some(604_800_000)),
-            ("5", None),
-            ("s", None),
-            ("", None),
-            ("-5s", None),
-            ("1.5s", None),
-            ("5 s", None),
-            ("99999999999999999999s", None),
-            ("18446744073709551615d", None),
-        ];
-        for (text, millis) in cases {
-            assert_eq!(parse_duration(text), millis.map(Duration::from_millis), "{text}");
-        }
-    }
 
     #[test]
     fn compute_units_are_a_number_or_a_range() {
@@ -205,11 +227,5 @@ mod tests {
         ] {
             assert_eq!(parse_compute_units(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn stems_are_upper_case() {
-        assert_eq!(variable_stem("api-v2"), "API_V2");
-        assert_eq!(variable_stem("-foo_bar"), "_FOO_BAR");
     }
 }

@@ -1,7 +1,7 @@
-//! YAML text into positioned nodes. The only file that names the YAML crate.
+//! Parses YAML text into nodes with positions. The only file that uses the YAML crate.
 //!
-//! Knows nothing of devrun's keys. Limits what a text may cost before and while it is read, and never lets the crate
-//! quote the text: its snippets show neighbouring lines, which may be secrets.
+//! Knows none of devrun's keys. Limits the cost of a text before and while it is parsed. Never lets the crate quote the
+//! text: its snippets show neighbouring lines, which may be secrets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
 use crate::config::error::{ConfigError, SMALLEST};
-use crate::config::node::{Entry, Node, Value};
-use crate::config::source::{At, Source};
+use crate::config::node::{KeyValue, Node, Value};
+use crate::config::source::{ConfigPosition, Source};
 
-/// The largest file that is looked at.
+/// Maximum size of a file, in bytes.
 pub const MAX_BYTES: usize = 256 << 10;
 
-/// Reads one document whose top level is a mapping.
+/// Parses one document; its top level must be a mapping.
 pub fn parse(source: &Arc<Source>) -> Result<Node, ConfigError> {
-    let top = At::file(source);
+    let top = ConfigPosition::file(source);
     if source.text().len() > MAX_BYTES {
-        let message = format!("is larger than {} KiB, which no configuration needs", MAX_BYTES >> 10);
+        let message = format!("is larger than {} KiB, the limit", MAX_BYTES >> 10);
         return Err(ConfigError::invalid(&top, message));
     }
     if source.text().lines().all(|line| matches!(line.trim(), "" | "---") || line.trim().starts_with('#')) {
@@ -28,15 +28,24 @@ pub fn parse(source: &Arc<Source>) -> Result<Node, ConfigError> {
             .with_fix(format!("this is the smallest that works:\n\n{SMALLEST}")));
     }
     let text = source.text().strip_prefix('\u{feff}').unwrap_or(source.text());
-    let raw: Spot =
+    let raw: SpannedNode =
         serde_saphyr::from_str_with_options(text, options()).map_err(|error| explain(source, &error))?;
-    let node = settle(source, text, raw, String::new())?;
+    let node = convert(source, text, raw, String::new())?;
     match node.value {
         Value::Map(_) => Ok(node),
         other => {
             Err(ConfigError::invalid(&node.at, format!("must be keys and values, not {}", other.kind())))
         }
     }
+}
+
+/// Returns the document as editors read it: numbers and booleans have their types. `None` if it is not valid.
+#[cfg(test)]
+pub fn json(text: &str) -> Option<serde_json::Value> {
+    // `yes` and `No` are text for editors, which read YAML 1.2.
+    let mut options = options();
+    options.strict_booleans = true;
+    serde_saphyr::from_str_with_options(text, options).ok()
 }
 
 fn options() -> serde_saphyr::Options {
@@ -55,20 +64,20 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-type Spot = Spanned<Raw>;
+type SpannedNode = Spanned<RawNode>;
 
-/// What the crate hands over, before plain scalars are replaced by their own text.
-enum Raw {
+/// A value as the crate returns it, before plain scalars are replaced by their text in the file.
+enum RawNode {
     Null,
-    /// A number or boolean: what counts is how it was written (`1.10`, `no`).
+    /// A number or boolean. Its text in the file counts, not its value (`1.10`, `no`).
     Plain,
     Text(String),
-    List(Vec<Spot>),
-    Map(Vec<(Spot, Spot)>),
+    List(Vec<SpannedNode>),
+    Map(Vec<(SpannedNode, SpannedNode)>),
 }
 
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Raw, D::Error> {
+impl<'de> Deserialize<'de> for RawNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawNode, D::Error> {
         deserializer.deserialize_any(RawVisitor)
     }
 }
@@ -76,95 +85,95 @@ impl<'de> Deserialize<'de> for Raw {
 struct RawVisitor;
 
 impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
+    type Value = RawNode;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_unit<E>(self) -> Result<RawNode, E> {
+        Ok(RawNode::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_bool<E>(self, _: bool) -> Result<RawNode, E> {
+        Ok(RawNode::Plain)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_i64<E>(self, _: i64) -> Result<RawNode, E> {
+        Ok(RawNode::Plain)
     }
 
-    fn visit_i128<E>(self, _: i128) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_i128<E>(self, _: i128) -> Result<RawNode, E> {
+        Ok(RawNode::Plain)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_u64<E>(self, _: u64) -> Result<RawNode, E> {
+        Ok(RawNode::Plain)
     }
 
-    fn visit_u128<E>(self, _: u128) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_u128<E>(self, _: u128) -> Result<RawNode, E> {
+        Ok(RawNode::Plain)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_f64<E>(self, _: f64) -> Result<RawNode, E> {
+        Ok(RawNode::Plain)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(text.into()))
+    fn visit_str<E>(self, text: &str) -> Result<RawNode, E> {
+        Ok(RawNode::Text(text.into()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<RawNode, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = access.next_element()? {
             items.push(item);
         }
-        Ok(Raw::List(items))
+        Ok(RawNode::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<RawNode, A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = access.next_entry()? {
             entries.push(entry);
         }
-        Ok(Raw::Map(entries))
+        Ok(RawNode::Map(entries))
     }
 }
 
-fn settle(source: &Arc<Source>, text: &str, spot: Spot, key: String) -> Result<Node, ConfigError> {
-    let at = place(source, &spot.referenced, key);
+fn convert(source: &Arc<Source>, text: &str, spot: SpannedNode, key: String) -> Result<Node, ConfigError> {
+    let at = position(source, &spot.referenced, key);
     let value = match spot.value {
-        Raw::Null => Value::Null,
-        Raw::Text(text) => Value::Text(text),
-        Raw::Plain => Value::Text(written(text, &spot.defined).ok_or_else(|| {
+        RawNode::Null => Value::Null,
+        RawNode::Text(text) => Value::Text(text),
+        RawNode::Plain => Value::Text(written(text, &spot.defined).ok_or_else(|| {
             ConfigError::invalid(&at, "cannot be read").with_fix("put the value in quotes")
         })?),
-        Raw::List(items) => Value::List(
+        RawNode::List(items) => Value::List(
             items
                 .into_iter()
                 .enumerate()
-                .map(|(index, item)| settle(source, text, item, format!("{}[{index}]", at.key)))
+                .map(|(index, item)| convert(source, text, item, format!("{}[{index}]", at.key)))
                 .collect::<Result<_, _>>()?,
         ),
-        Raw::Map(entries) => {
-            let mut settled: Vec<Entry> = Vec::new();
+        RawNode::Map(entries) => {
+            let mut settled: Vec<KeyValue> = Vec::new();
             for (name, value) in entries {
-                let name = settle(source, text, name, at.key.clone())?;
+                let name = convert(source, text, name, at.key.clone())?;
                 let Value::Text(written) = name.value else {
                     let message = format!("a key must be text, not {}", name.value.kind());
                     return Err(ConfigError::invalid(&name.at, message));
                 };
                 let path = if at.key.is_empty() { written.clone() } else { format!("{}.{written}", at.key) };
-                let mut value = settle(source, text, value, path.clone())?;
-                let at = At { key: path, ..name.at };
-                // An absent value has no place of its own.
+                let mut value = convert(source, text, value, path.clone())?;
+                let at = ConfigPosition { key: path, ..name.at };
+                // The crate gives an absent value no useful position.
                 if matches!(value.value, Value::Null) {
                     value.at = at.clone();
                 }
                 if settled.iter().any(|entry| entry.name == written) {
                     return Err(duplicate(&at));
                 }
-                settled.push(Entry { name: written, at, value });
+                settled.push(KeyValue { name: written, at, value });
             }
             Value::Map(settled)
         }
@@ -172,15 +181,15 @@ fn settle(source: &Arc<Source>, text: &str, spot: Spot, key: String) -> Result<N
     Ok(Node { at, value })
 }
 
-/// A plain scalar as it stands in the text.
+/// Returns a plain scalar as it is written in the text.
 fn written(text: &str, location: &Location) -> Option<String> {
     let start = usize::try_from(location.span().byte_offset()?).ok()?;
     let length = usize::try_from(location.span().byte_len()?).ok()?;
     text.get(start..start.checked_add(length)?).map(|scalar| scalar.trim().to_string())
 }
 
-fn place(source: &Arc<Source>, location: &Location, key: String) -> At {
-    At {
+fn position(source: &Arc<Source>, location: &Location, key: String) -> ConfigPosition {
+    ConfigPosition {
         source: Arc::clone(source),
         line: u32::try_from(location.line()).unwrap_or(0),
         column: u32::try_from(location.column()).unwrap_or(0),
@@ -188,19 +197,20 @@ fn place(source: &Arc<Source>, location: &Location, key: String) -> At {
     }
 }
 
-fn duplicate(at: &At) -> ConfigError {
+fn duplicate(at: &ConfigPosition) -> ConfigError {
     ConfigError::invalid(at, "is written twice").with_fix("keep one of the two")
 }
 
 fn explain(source: &Arc<Source>, error: &serde_saphyr::Error) -> ConfigError {
     use serde_saphyr::Error as E;
-    let mut at =
-        error.location().map_or_else(|| At::file(source), |found| place(source, &found, String::new()));
+    let mut at = error
+        .location()
+        .map_or_else(|| ConfigPosition::file(source), |found| position(source, &found, String::new()));
     match error {
         E::DuplicateMappingKey { key, .. } => {
             at.key = path_by_indent(source.text(), at.line, at.column);
             match key {
-                // In flow style the lines tell only what the mapping is in.
+                // In flow style, the indentation leads only to the mapping, not to the key.
                 Some(key) if at.key.rsplit('.').next() != Some(key) => {
                     ConfigError::invalid(&at, format!("`{key}` is written twice"))
                         .with_fix("keep one of the two")
@@ -208,17 +218,20 @@ fn explain(source: &Arc<Source>, error: &serde_saphyr::Error) -> ConfigError {
                 _ => duplicate(&at),
             }
         }
-        E::MultipleDocuments { .. } => ConfigError::invalid(&at, "holds more than one document")
-            .with_fix("keep what stands before the second `---`"),
+        E::MultipleDocuments { .. } => {
+            ConfigError::invalid(&at, "holds more than one document").with_fix("keep only one document")
+        }
         E::Budget { .. } | E::AliasError { .. } if is_budget(error) => {
             ConfigError::invalid(&at, "is too large or too deeply nested, or repeats its anchors too often")
-                .with_fix("a configuration needs far less; write the repeated parts out or leave them away")
+                .with_fix(
+                    "a configuration needs far less; remove the anchors, or write the repeated parts out",
+                )
         }
         other => {
             at.key = path_by_indent(source.text(), at.line, at.column);
             let message = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
             let first = message.lines().next().unwrap_or("cannot be read");
-            // The place is told already.
+            // The error shows the place already.
             let first = first.split(" at line ").next().unwrap_or(first);
             ConfigError::invalid(&at, format!("is not valid YAML: {first}"))
         }
@@ -233,7 +246,7 @@ fn is_budget(error: &serde_saphyr::Error) -> bool {
     }
 }
 
-/// The key path a place in block style belongs to, by indentation alone: for texts that are no YAML yet.
+/// Returns the key path of a place in block style, computed from indentation alone, because the text is not valid YAML.
 fn path_by_indent(text: &str, line: u32, column: u32) -> String {
     let Ok(count) = usize::try_from(line) else { return String::new() };
     let mut limit = usize::try_from(column).unwrap_or(0).max(1);

@@ -1,4 +1,4 @@
-//! Asks a running supervisor through its socket. Every call has a limit; a supervisor that hangs is an error, not a wait.
+//! A client of a running supervisor's socket. Every call has a time limit and errors if the supervisor does not answer.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,53 +8,68 @@ use hyper::body::{Bytes, Incoming};
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::protocol::{Ask, Failure, PREFIX};
+use super::protocol::{Ask, Bind, Failure, PREFIX};
 use super::socket;
 use super::status::Status;
 use crate::error::{Code, Report};
+use crate::supervisor::process_binding::ProcessBinding;
 
-/// How long a supervisor may take for what it knows already.
-const PROMPT: Duration = Duration::from_secs(5);
-/// More than what was asked for: the supervisor itself says when that is over.
-const SLACK: Duration = Duration::from_secs(2);
+/// How long a supervisor may take for an answer that it has, or that takes one round of probes.
+const PROMPT: Duration = Duration::from_secs(8);
+/// Extra time for a call with its own timeout: the supervisor reports the timeout itself, and may probe its processes
+/// once more before that.
+const SLACK: Duration = Duration::from_secs(3);
 
-/// A supervisor that may be asked.
+/// A client of one supervisor.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
     socket: &'a Path,
 }
 
 impl<'a> Client<'a> {
-    /// Of the supervisor that listens at `socket`.
+    /// Returns a client of the supervisor that listens at `socket`.
     pub fn new(socket: &'a Path) -> Client<'a> {
         Client { socket }
     }
 
-    /// What the stack is doing.
+    /// Returns the current status. The supervisor probes its processes for it.
     pub async fn status(&self) -> Result<Status, Report> {
-        self.status_within(PROMPT).await
+        self.call(Method::GET, "/status", None, PROMPT).await
     }
 
-    /// The same, for those who ask many.
-    pub async fn status_within(&self, limit: Duration) -> Result<Status, Report> {
-        self.call(Method::GET, "/status", None, limit).await
+    /// Returns the status that the supervisor knows, without new probes; for callers that ask many stacks or have
+    /// little time. Errors after `limit`.
+    pub async fn known_within(&self, limit: Duration) -> Result<Status, Report> {
+        self.call(Method::GET, "/status?known=true", None, limit).await
     }
 
-    /// Posts `ask` to `verb` and waits as long as it says.
+    /// Asks the supervisor to take the stack down, without waiting for the end.
+    pub async fn down(&self) -> Result<Status, Report> {
+        self.call(Method::POST, "/down", None, PROMPT).await
+    }
+
+    /// Posts `ask` to the path `verb` and returns the status that answers it. Errors a little after the timeout in
+    /// `ask`.
     pub async fn post(&self, verb: &str, ask: &Ask) -> Result<Status, Report> {
-        self.call(Method::POST, verb, Some(ask), Duration::from_millis(ask.timeout_ms) + SLACK).await
+        self.call(Method::POST, verb, Some(json(ask)), ask.limit() + SLACK).await
     }
 
-    /// Every event as it is told, as lines of JSON: the body to read from.
+    /// Binds the stack to a process, or to none.
+    pub async fn bind(&self, binding: Option<ProcessBinding>) -> Result<Status, Report> {
+        self.call(Method::POST, "/bind", Some(json(&Bind { binding })), PROMPT).await
+    }
+
+    /// Returns a body that receives every event from now on as a line of JSON.
     pub async fn events(&self) -> Result<Incoming, Report> {
         let answer = tokio::time::timeout(PROMPT, self.send(Method::GET, "/events", None));
         Ok(answer.await.map_err(|_| silent(PROMPT))??.into_body())
     }
 
-    /// The terminal of process `name`: see [`super::attach`].
+    /// Connects to the terminal of process `name`; [`super::attach`] describes the protocol.
     pub async fn attach(&self, name: &str) -> Result<TokioIo<Upgraded>, Report> {
         let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
         let talk = async {
@@ -73,11 +88,11 @@ impl<'a> Client<'a> {
         &self,
         method: Method,
         verb: &str,
-        ask: Option<&Ask>,
+        body: Option<Vec<u8>>,
         limit: Duration,
     ) -> Result<T, Report> {
         let talk = async {
-            let answer = self.send(method, verb, ask).await?;
+            let answer = self.send(method, verb, body).await?;
             let fine = answer.status().is_success();
             let body = answer.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
             if fine {
@@ -94,7 +109,7 @@ impl<'a> Client<'a> {
         &self,
         method: Method,
         verb: &str,
-        ask: Option<&Ask>,
+        body: Option<Vec<u8>>,
     ) -> Result<Response<Incoming>, Report> {
         let stream = UnixStream::connect(self.socket).await.map_err(|error| gone(&error))?;
         if !socket::is_trusted(&stream) {
@@ -106,9 +121,9 @@ impl<'a> Client<'a> {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;
-        // Ends with the answer's body.
+        // The task ends when the body has been read.
         tokio::task::spawn_local(connection.with_upgrades());
-        let body = ask.map(|ask| serde_json::to_vec(ask).unwrap_or_default()).unwrap_or_default();
+        let body = body.unwrap_or_default();
         let request = Request::builder()
             .method(method)
             .uri(format!("{PREFIX}{verb}"))
@@ -116,26 +131,30 @@ impl<'a> Client<'a> {
             .header(hyper::header::UPGRADE, super::attach::PROTOCOL)
             .header(hyper::header::CONNECTION, "upgrade")
             .body(Full::new(Bytes::from(body)))
-            .map_err(|error| Report::bug(format!("a request that cannot be sent: {error}")))?;
+            .map_err(|error| Report::bug(format!("the request cannot be built: {error}")))?;
         sender.send_request(request).await.map_err(|error| broken(&error))
     }
 }
 
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
 fn gone(error: &std::io::Error) -> Report {
     Report::new(Code::NotRunning, format!("the supervisor of this worktree cannot be reached: {error}"))
-        .with_cause("it is just coming or going, or its socket was removed")
-        .with_fix("devrun ps")
+        .with_cause("it is just starting or exiting, or its socket was removed and cannot be made again")
+        .with_fix("try again in a moment; `devrun down` ends it in any case")
 }
 
 fn broken(error: &hyper::Error) -> Report {
-    Report::new(Code::NotRunning, format!("the supervisor of this worktree broke off: {error}"))
-        .with_cause("it ended meanwhile")
+    Report::new(Code::NotRunning, format!("the supervisor of this worktree closed the connection: {error}"))
+        .with_cause("it has probably just exited")
         .with_fix("devrun ps")
 }
 
 fn strange(error: &serde_json::Error) -> Report {
     Report::new(Code::State, format!("the supervisor's answer cannot be understood: {error}"))
-        .with_cause("it is another version of devrun")
+        .with_cause("the running devrun is another version")
         .with_fix("devrun down && devrun up")
 }
 

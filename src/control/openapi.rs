@@ -1,22 +1,24 @@
-//! What may be asked at the socket, as an `OpenAPI` 3.1 document made from the very types and routes that are served.
+//! The `OpenAPI` 3.1 document of the socket, generated from the types and routes that the server uses.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::protocol::{Ask, Failure, PREFIX, ROUTES, Route, Shape};
+use super::events::EventMessage;
+use super::protocol::{Ask, Bind, Failure, PREFIX};
+use super::routes::{Handler, ROUTES, Route};
 use super::status::Status;
 
-/// The whole document.
+/// Returns the document.
 pub fn document() -> Value {
     let mut schemas = SchemaSettings::draft2020_12()
         .with(|settings| settings.definitions_path = "/components/schemas".into())
         .into_generator();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in &ROUTES {
         let operation = operation(route, &mut schemas);
         let path = paths.entry(format!("{PREFIX}{}", route.path)).or_insert_with(|| json!({}));
-        path[route.method.to_ascii_lowercase()] = operation;
+        path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
     let components = schemas.take_definitions(true);
     json!({
@@ -33,11 +35,13 @@ pub fn document() -> Value {
 }
 
 fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
-    let answer = match route.answer {
-        Shape::Status => content("application/json", &schema::<Status>(schemas)),
-        Shape::Events => content("application/x-ndjson", &json!({ "type": "object", "required": ["event"] })),
-        Shape::Terminal => content("application/octet-stream", &json!({})),
-        Shape::Document => content("application/json", &json!({ "type": "object" })),
+    let answer = match route.handler {
+        Handler::Query(_) | Handler::Ask(_) | Handler::Bind(_) => {
+            content("application/json", &schema::<Status>(schemas))
+        }
+        Handler::Events => content("application/x-ndjson", &schema::<EventMessage>(schemas)),
+        Handler::Terminal => content("application/octet-stream", &json!({})),
+        Handler::Document => content("application/json", &json!({ "type": "object" })),
     };
     let mut operation = json!({
         "operationId": route.path.trim_start_matches('/').split(['/', '.']).next(),
@@ -50,13 +54,17 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
             },
         },
     });
-    if route.answer == Shape::Terminal {
+    if matches!(route.handler, Handler::Terminal) {
         operation["parameters"] =
             json!([{ "name": "name", "in": "path", "required": true, "schema": { "type": "string" } }]);
     }
-    if route.asks {
-        operation["requestBody"] =
-            json!({ "required": true, "content": content("application/json", &schema::<Ask>(schemas)) });
+    let body = match route.handler {
+        Handler::Ask(_) => Some(schema::<Ask>(schemas)),
+        Handler::Bind(_) => Some(schema::<Bind>(schemas)),
+        _ => None,
+    };
+    if let Some(body) = body {
+        operation["requestBody"] = json!({ "required": true, "content": content("application/json", &body) });
     }
     operation
 }
@@ -74,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_that_is_kept_is_the_one_that_is_served() {
+    fn committed_document_equals_the_served_document() {
         let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
         let text = format!("{:#}\n", document());
         if std::env::var_os("DEVRUN_BLESS").is_some() {

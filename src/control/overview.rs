@@ -1,7 +1,7 @@
-//! Every stack of this user at once: each lock and socket asked side by side, the process table read once.
+//! Lists all stacks of this user. Queries their locks and sockets in parallel and reads the process table once.
 //!
-//! One that does not answer is said to be silent and holds up nobody. Refuses to end anything: of what was killed and whose
-//! worktree is gone it only says so.
+//! A supervisor that does not answer in time is listed as `silent`. This module ends nothing; it only lists stacks that
+//! were killed and whose worktree is gone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -10,16 +10,41 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::client::Client;
-use super::registry::{self, Entry};
-use super::status::Status;
-use super::{Record, State, look, socket};
+use super::registry::{self, StackEntry};
+use super::started_by::StartedBy;
+use super::status::{self, Status};
+use super::{LockHolder, RunRecord, lock_holder, socket};
 use crate::context::Dirs;
 use crate::os::usage::{self, Usage};
 
 /// How long a supervisor may take to answer.
 const LIMIT: Duration = Duration::from_millis(250);
 
-/// One stack.
+/// The state of a stack in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StackState {
+    /// The supervisor does not answer.
+    Silent,
+    /// The supervisor was killed before it cleaned up.
+    Stale,
+    /// The state that the supervisor answered.
+    #[serde(untagged)]
+    Answered(status::State),
+}
+
+impl StackState {
+    /// Returns the word that is printed and used in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            StackState::Silent => "silent",
+            StackState::Stale => "stale",
+            StackState::Answered(state) => state.word(),
+        }
+    }
+}
+
+/// One stack in the list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stack {
     /// The repository's short name.
@@ -28,58 +53,67 @@ pub struct Stack {
     pub worktree: String,
     /// The branch that was checked out at the start.
     pub branch: Option<String>,
-    /// As in `devrun status`; or `silent` (its supervisor does not answer), `stale` (it was killed, nothing is cleaned up).
-    pub state: String,
+    /// The state of the stack.
+    pub state: StackState,
+    /// The program that started it; absent if that is unknown.
+    pub started_by: Option<StartedBy>,
     /// Named ports.
     pub ports: BTreeMap<String, u16>,
     /// The first of its URLs.
     pub url: Option<String>,
-    /// The process that answers for it.
+    /// The problem that a user should look at first, in one line.
+    pub problem: Option<String>,
+    /// The process to signal: the keeper.
     pub pid: Option<u32>,
     /// Seconds since its start.
     pub age_seconds: Option<u64>,
-    /// How many processes belong to it.
+    /// The number of its processes, keeper and supervisor included.
     pub processes: usize,
-    /// Resident memory of all its processes, in bytes; pages they share are counted in each.
+    /// Resident memory of all its processes, in bytes. A page that several processes share is counted for each.
     pub memory_bytes: u64,
-    /// Processor time of all its processes that live.
+    /// Processor time that its living processes have used, in seconds.
     pub cpu_seconds: f64,
-    /// The same in percent of one processor, as a mean since the start.
+    /// Average use of the processor since the start, in percent of one core.
     pub cpu_percent: f64,
 }
 
-/// Every stack there is an entry of.
+/// All stacks that have an entry in the registry.
 #[derive(Debug, Default)]
 pub struct Overview {
-    /// Those that run, or wait for somebody to clean up.
+    /// Stacks that run or were killed and need to be cleaned up.
     pub stacks: Vec<Stack>,
-    /// Those that nobody runs and whose worktree is gone: nobody will come by there to clean up.
-    pub forsaken: Vec<Entry>,
+    /// Stacks without a supervisor whose worktree is gone. No command will run in that worktree again and clean up.
+    pub forsaken: Vec<StackEntry>,
 }
 
-/// What was learned of one entry.
-enum Found {
+/// The state of the stack of one entry.
+enum EntryState {
     Gone,
     Forsaken,
     Stale,
-    Runs(Box<(Option<Record>, Option<Status>)>),
+    Runs(Box<(Option<RunRecord>, Option<Status>)>),
 }
 
-/// Looks at every entry there is. Must run in a `LocalSet`.
-pub async fn read(dirs: &Dirs) -> Overview {
-    let asked: Vec<_> = registry::entries(dirs)
+/// Queries the stack of every entry that `wanted` accepts, and that of `own`, the entry of this worktree, whose file may
+/// have been removed. Must run in a `LocalSet`.
+pub async fn read(dirs: &Dirs, own: Option<StackEntry>, wanted: impl Fn(&StackEntry) -> bool) -> Overview {
+    let mut entries = registry::entries(dirs);
+    let own = own.filter(|own| entries.iter().all(|entry| entry.worktree != own.worktree));
+    entries.extend(own);
+    entries.retain(wanted);
+    let asked: Vec<_> = entries
         .into_iter()
         .map(|entry| {
             let socket = registry::socket(dirs, &entry);
             tokio::task::spawn_local(async move { (ask(&entry, &socket).await, entry) })
         })
         .collect();
-    // Read while they answer.
-    let table = Table::read();
+    // The supervisors answer while this reads the table.
+    let table = ProcessTree::read();
     let mut overview = Overview::default();
     for answer in asked {
         match answer.await {
-            Ok((Found::Forsaken, entry)) => overview.forsaken.push(entry),
+            Ok((EntryState::Forsaken, entry)) => overview.forsaken.push(entry),
             Ok((found, entry)) => overview.stacks.extend(row(entry, found, &table)),
             Err(_) => {}
         }
@@ -87,36 +121,43 @@ pub async fn read(dirs: &Dirs) -> Overview {
     overview
 }
 
-async fn ask(entry: &Entry, socket: &Path) -> Found {
-    let record = match look(&entry.state, Duration::ZERO).await {
-        // A state folder that is not this worktree's has nothing to say about it.
-        Ok(State::Running(record)) if !record.is_of(&entry.worktree) => return Found::Gone,
-        Ok(State::Running(record)) => Some(record),
-        // It ended meanwhile.
-        Ok(State::Free) if !entry.file.exists() => return Found::Gone,
-        Ok(State::Free) | Err(_) if !entry.worktree.is_dir() => {
-            // git removes the lock with the worktree, and then it is free while its holder still takes everything down.
-            return if socket::is_deserted(socket).await { Found::Forsaken } else { Found::Gone };
+async fn ask(entry: &StackEntry, socket: &Path) -> EntryState {
+    let record = match lock_holder(&entry.state, Duration::ZERO).await {
+        // The record is of another worktree, so it describes another stack.
+        Ok(LockHolder::Running(record)) if !record.is_of(&entry.worktree) => return EntryState::Gone,
+        // It holds the worktree for a moment, without a stack.
+        Ok(LockHolder::Running(record)) if record.task.is_some() && !entry.file.exists() => {
+            return EntryState::Gone;
         }
-        Ok(State::Free) => return Found::Stale,
-        Ok(State::Unknown) | Err(_) => None,
+        Ok(LockHolder::Running(record)) => Some(record),
+        // The stack ended and removed its entry.
+        Ok(LockHolder::Free) if !entry.file.exists() => return EntryState::Gone,
+        Ok(LockHolder::Free) | Err(_) if !entry.worktree.is_dir() => {
+            // git deletes the lock with the worktree. The lock is free then, although its holder may still be stopping
+            // the stack.
+            return if socket::is_deserted(socket).await { EntryState::Forsaken } else { EntryState::Gone };
+        }
+        Ok(LockHolder::Free) => return EntryState::Stale,
+        Ok(LockHolder::Unknown) | Err(_) => None,
     };
     let socket = record.as_ref().and_then(|record| record.socket.clone());
     let status = match socket {
-        Some(socket) => Client::new(&socket).status_within(LIMIT).await.ok(),
+        Some(socket) => Client::new(&socket).known_within(LIMIT).await.ok(),
         None => None,
     };
-    Found::Runs(Box::new((record, status)))
+    EntryState::Runs(Box::new((record, status)))
 }
 
-fn row(entry: Entry, found: Found, table: &Table) -> Option<Stack> {
+fn row(entry: StackEntry, found: EntryState, table: &ProcessTree) -> Option<Stack> {
     let mut stack = Stack {
         repo: entry.repo,
         worktree: entry.worktree.to_string_lossy().into_owned(),
         branch: entry.branch,
-        state: "stale".into(),
+        state: StackState::Stale,
+        started_by: None,
         ports: BTreeMap::new(),
         url: None,
+        problem: None,
         pid: None,
         age_seconds: None,
         processes: 0,
@@ -125,14 +166,17 @@ fn row(entry: Entry, found: Found, table: &Table) -> Option<Stack> {
         cpu_percent: 0.0,
     };
     let (record, status) = match found {
-        Found::Gone | Found::Forsaken => return None,
-        Found::Stale => return Some(stack),
-        Found::Runs(known) => *known,
+        EntryState::Gone | EntryState::Forsaken => return None,
+        EntryState::Stale => return Some(stack),
+        EntryState::Runs(known) => *known,
     };
-    stack.state = status.as_ref().map_or("silent", |status| status.state.word()).into();
+    stack.problem = status.as_ref().and_then(Status::problem);
+    stack.state = status.map_or(StackState::Silent, |status| StackState::Answered(status.state));
     if let Some(record) = record {
-        let (usage, processes) = table.below(record.pid);
+        let (usage, processes) =
+            if record.is_elsewhere() { Default::default() } else { table.below(record.pid) };
         let age = now().saturating_sub(record.started);
+        stack.started_by = record.started_by;
         stack.pid = Some(record.pid);
         stack.age_seconds = Some(age);
         stack.processes = processes;
@@ -149,25 +193,25 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// To one decimal.
+/// Returns `cpu` in percent of `age` seconds, rounded to one decimal.
 fn percent(cpu: Duration, age: u64) -> f64 {
     let share = cpu.as_secs_f64() / Duration::from_secs(age.max(1)).as_secs_f64() * 100.0;
     (share * 10.0).round() / 10.0
 }
 
-/// The process table by parents.
-struct Table {
+/// The process table, indexed by parent.
+struct ProcessTree {
     children: HashMap<u32, Vec<(u32, Usage)>>,
     own: HashMap<u32, Usage>,
 }
 
-impl Table {
-    fn read() -> Table {
-        Table::new(usage::table().into_iter().map(|(entry, usage)| (entry.pid, entry.parent, usage)))
+impl ProcessTree {
+    fn read() -> ProcessTree {
+        ProcessTree::new(usage::table().into_iter().map(|(entry, usage)| (entry.pid, entry.parent, usage)))
     }
 
-    fn new(rows: impl Iterator<Item = (u32, u32, Usage)>) -> Table {
-        let mut table = Table { children: HashMap::new(), own: HashMap::new() };
+    fn new(rows: impl Iterator<Item = (u32, u32, Usage)>) -> ProcessTree {
+        let mut table = ProcessTree { children: HashMap::new(), own: HashMap::new() };
         for (pid, parent, usage) in rows {
             table.children.entry(parent).or_default().push((pid, usage));
             table.own.insert(pid, usage);
@@ -175,7 +219,7 @@ impl Table {
         table
     }
 
-    /// What `root` and everything below it use, and how many they are.
+    /// Returns the sum of the usage of `root` and its descendants, and their number.
     fn below(&self, root: u32) -> (Usage, usize) {
         let Some(own) = self.own.get(&root) else { return (Usage::default(), 0) };
         let (mut sum, mut count, mut open) = (*own, 1, vec![root]);
@@ -195,16 +239,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_state_of_a_stack_is_one_word_in_json() {
+        for (state, word) in [
+            (StackState::Silent, "silent"),
+            (StackState::Stale, "stale"),
+            (StackState::Answered(status::State::Ready), "ready"),
+        ] {
+            assert_eq!((serde_json::json!(state), state.word()), (word.into(), word));
+        }
+    }
+
+    #[test]
     fn a_stack_uses_what_all_its_processes_use() {
         let used = |memory| Usage { memory, cpu: Duration::from_secs(memory) };
         let rows = [(10, 1, used(1)), (11, 10, used(2)), (12, 11, used(4)), (20, 1, used(8))];
-        let table = Table::new(rows.into_iter());
+        let table = ProcessTree::new(rows.into_iter());
         assert_eq!(table.below(10), (used(7), 3));
         assert_eq!(table.below(99), (Usage::default(), 0));
     }
 
     #[test]
-    fn processor_time_is_told_as_a_share_of_one_processor() {
+    fn processor_time_is_a_share_of_one_processor() {
         assert!((percent(Duration::from_millis(1234), 10) - 12.3).abs() < 1e-9);
         assert!(percent(Duration::ZERO, 0).abs() < 1e-9);
     }

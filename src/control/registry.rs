@@ -1,7 +1,7 @@
-//! Which stacks of this user there are: a small file for each in the runtime folder, written by its supervisor and removed
-//! at its end.
+//! The registry of this user's stacks: a small file for each in the runtime folder, which its supervisor writes and
+//! removes at the end.
 //!
-//! It only says where to look. Whether somebody runs there is told by the lock of that worktree, as always.
+//! An entry only gives the paths of a stack. Only the lock of that worktree shows whether a stack runs there.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,13 +17,12 @@ use crate::supervisor::sweep;
 
 const VERSION: u32 = 1;
 const ENDING: &str = ".stack";
-/// Paths are bytes and JSON is text: what is not plain is written as `%XX`.
+/// Paths are bytes and JSON is text, so control characters, `%` and bytes that are not ASCII are written as `%XX`.
 const ODD: &AsciiSet = &CONTROLS.add(b'%');
 
-/// One stack, as far as it has to be known to look at it.
+/// One stack, with the paths needed to query it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The worktree.
+pub struct StackEntry {
     pub worktree: PathBuf,
     /// Its state folder.
     pub state: PathBuf,
@@ -31,13 +30,15 @@ pub struct Entry {
     pub repo: String,
     /// The branch that was checked out at the start.
     pub branch: Option<String>,
-    /// The file it was read from.
+    /// The control groups of its processes, kept here because the record may be deleted with the worktree.
+    pub groups: Vec<PathBuf>,
+    /// The path of the entry itself.
     pub file: PathBuf,
 }
 
-/// The file's layout.
+/// The layout of an entry in JSON.
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct EntryFile {
     version: u32,
     worktree: String,
     state: String,
@@ -45,9 +46,11 @@ struct Written {
     repo: String,
     #[serde(default)]
     branch: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
 }
 
-/// An entry that is there for as long as the value lives.
+/// Deletes the entry when it is dropped.
 #[derive(Debug)]
 pub struct Registered {
     file: PathBuf,
@@ -55,73 +58,72 @@ pub struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        // One that stays is known as stale: nobody holds the worktree's lock.
+        // An entry that stays is recognised as stale, because the worktree's lock is free.
         let _ = std::fs::remove_file(&self.file);
     }
 }
 
-/// Where the entry of the worktree with this tag lies.
+/// Returns the path of the entry of the worktree with this tag.
 pub fn file(dirs: &Dirs, tag: &str) -> PathBuf {
     dirs.runtime.join(format!("{tag}{ENDING}"))
 }
 
-/// True for the path of an entry.
+/// Returns true if `path` has the file extension of an entry.
 fn is_entry(path: &Path) -> bool {
     path.extension() == Some(OsStr::new(&ENDING[1..]))
 }
 
-/// Writes `entry` down; to be called by the one who holds the worktree's lock.
-pub fn enter(entry: &Entry) -> Result<Registered, FsError> {
+/// Writes `entry` to its file. The caller must hold the worktree's lock. Errors if the file cannot be written.
+pub fn enter(entry: &StackEntry) -> Result<Registered, FsError> {
+    write(entry)?;
+    Ok(Registered { file: entry.file.clone() })
+}
+
+/// Writes `entry`. The caller holds the worktree's lock.
+pub fn write(entry: &StackEntry) -> Result<(), FsError> {
     fs::make_own_dir(entry.file.parent().unwrap_or(Path::new("/")))?;
     let text = |path: &Path| percent_encode(path.as_os_str().as_bytes(), ODD).to_string();
-    let written = Written {
+    let written = EntryFile {
         version: VERSION,
         worktree: text(&entry.worktree),
         state: text(&entry.state),
         repo: entry.repo.clone(),
         branch: entry.branch.clone(),
+        groups: entry.groups.iter().map(|path| text(path)).collect(),
     };
-    fs::replace_for_now(&entry.file, &serde_json::to_vec_pretty(&written).unwrap_or_default(), 0o600)?;
-    Ok(Registered { file: entry.file.clone() })
+    fs::replace_for_now(&entry.file, &serde_json::to_vec_pretty(&written).unwrap_or_default(), 0o600)
 }
 
-/// Where the socket of an entry's stack lies.
-pub fn socket(dirs: &Dirs, entry: &Entry) -> PathBuf {
+/// Returns the path of the socket of an entry's stack.
+pub fn socket(dirs: &Dirs, entry: &StackEntry) -> PathBuf {
     socket::path(dirs, &entry.file.file_stem().unwrap_or_default().to_string_lossy())
 }
 
-/// Removes the entry and the socket of a stack that is gone for good.
-pub fn forget(dirs: &Dirs, entry: &Entry) {
-    for trace in [&socket(dirs, entry), &entry.file] {
-        // What cannot be removed is looked at again next time.
-        let _ = std::fs::remove_file(trace);
-    }
-}
-
-/// Every entry that can be read, in the order of the worktrees. A folder that other users can change has none, nor does a
-/// file of another user count.
-pub fn entries(dirs: &Dirs) -> Vec<Entry> {
+/// Returns every readable entry, sorted by worktree. Ignores files of other users, and the whole folder if another user
+/// can access it.
+pub fn entries(dirs: &Dirs) -> Vec<StackEntry> {
     if !fs::is_own_dir(&dirs.runtime, 0o077) {
         return Vec::new();
     }
     let files = std::fs::read_dir(&dirs.runtime).into_iter().flatten().flatten().map(|file| file.path());
-    let mut found: Vec<Entry> = files.filter(|path| is_entry(path)).filter_map(read).collect();
+    let mut found: Vec<StackEntry> = files.filter(|path| is_entry(path)).filter_map(read).collect();
     found.sort_by(|one, other| one.worktree.cmp(&other.worktree));
     found
 }
 
-fn read(file: PathBuf) -> Option<Entry> {
+fn read(file: PathBuf) -> Option<StackEntry> {
     if !fs::is_own_file(&file) {
         return None;
     }
-    let Written { worktree, state, repo, branch, .. } =
+    let EntryFile { worktree, state, repo, branch, groups, .. } =
         serde_json::from_slice(&fs::read(&file).ok()??).ok()?;
     let path = |text: &str| {
         let bytes: Vec<u8> = percent_decode_str(text).collect();
         PathBuf::from(std::ffi::OsString::from_vec(bytes))
     };
-    let entry = Entry { worktree: path(&worktree), state: path(&state), repo, branch, file };
-    // Its name is made from the worktree's path: another one is not of our making.
+    let groups = groups.iter().map(|text| path(text)).collect();
+    let entry = StackEntry { worktree: path(&worktree), state: path(&state), repo, branch, groups, file };
+    // devrun derives the file name from the worktree's path, so an entry with another name is forged or misplaced.
     let tag = sweep::worktree_tag(&entry.worktree);
     (entry.file.file_stem() == Some(OsStr::new(&tag))).then_some(entry)
 }
@@ -143,11 +145,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dirs = dirs(dir.path());
         let odd = PathBuf::from(OsStr::from_bytes(b"/w/100%\xff\nx"));
-        let entry = Entry {
+        let entry = StackEntry {
             state: odd.join(".git/devrun"),
             worktree: odd.clone(),
             repo: "shop".into(),
             branch: None,
+            groups: vec!["/sys/fs/cgroup/a b".into()],
             file: file(&dirs, &sweep::worktree_tag(&odd)),
         };
         let held = enter(&entry).unwrap();
@@ -163,10 +166,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dirs = dirs(dir.path());
         let worktree = PathBuf::from("/w");
-        let entry = Entry {
+        let entry = StackEntry {
             state: "/w/.git/devrun".into(),
             repo: "shop".into(),
             branch: None,
+            groups: Vec::new(),
             file: file(&dirs, &sweep::worktree_tag(&worktree)),
             worktree,
         };
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_passed_over() {
+    fn files_that_are_not_entries_are_skipped() {
         let dir = tempfile::tempdir().unwrap();
         let dirs = dirs(dir.path());
         assert_eq!(entries(&dirs), []);

@@ -1,7 +1,7 @@
-//! Answers on the socket of a worktree: HTTP/1.1 with JSON bodies.
+//! The server on the socket of a worktree: HTTP/1.1 with JSON bodies.
 //!
-//! Runs beside the supervisor on its thread, so nothing here may take long or block. Refuses peers of other users, bodies
-//! over 64 KiB and paths it does not know; says so in the form every failure has.
+//! It runs on the thread of the supervisor, so nothing here may block. It drops connections of other users, and answers
+//! bodies over 64 KiB, unknown paths and wrong methods with an error.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,96 +11,111 @@ use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::HeaderValue;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::desk::{Desk, Order};
-use super::protocol::{Ask, Failure, PREFIX};
-use super::{attach, desk, openapi, socket, story};
-use crate::error::{Code, Report};
+use super::events::EventMessage;
+use super::protocol::Failure;
+use super::routes::{self, Handler, Match, Route};
+use super::stack_handle::StackHandle;
+use super::{attach, openapi, socket, stack_handle};
+use crate::error::{Code, RERUN, Report};
 
 /// The largest body of a request, in bytes.
 const LARGEST: usize = 64 << 10;
-/// How long a client may take to send its request.
+/// How long a client may take to send its headers, and then its body.
 const SLOWEST: Duration = Duration::from_secs(5);
 
-type Answer = Response<BoxBody<Bytes, Infallible>>;
+type HttpResponse = Response<BoxBody<Bytes, Infallible>>;
 
-/// Serves `desk` at `listener` until dropped. Must run in a `LocalSet`.
-pub async fn serve(listener: UnixListener, desk: Desk) {
+/// Serves `stack` on `listener` until the future is dropped. Must run in a `LocalSet`.
+pub async fn serve(listener: UnixListener, stack: StackHandle) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) if socket::is_trusted(&stream) => {
-                let desk = desk.clone();
-                tokio::task::spawn_local(async move { converse(stream, desk).await });
+                let stack = stack.clone();
+                tokio::task::spawn_local(async move { converse(stream, stack).await });
             }
             Ok(_) => {}
-            // Out of descriptors, for example: somebody may give some back.
+            // The process may be out of file descriptors; another task may close some.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
-async fn converse(stream: UnixStream, desk: Desk) {
-    let _attendance = desk.attend();
+async fn converse(stream: UnixStream, stack: StackHandle) {
+    let _attendance = stack.open_connection();
     let answer = service_fn(move |request| {
-        let desk = desk.clone();
-        async move { Ok::<_, Infallible>(route(request, &desk).await.unwrap_or_else(|report| refusal(&report))) }
+        let stack = stack.clone();
+        async move { Ok::<_, Infallible>(respond_to(request, &stack).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(SLOWEST)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
-    // A client that went away needs no answer.
+    // The client may have disconnected.
     let _ = connection.await;
 }
 
-async fn route(request: Request<Incoming>, desk: &Desk) -> Result<Answer, Report> {
+async fn respond_to(request: Request<Incoming>, stack: &StackHandle) -> HttpResponse {
     let path = request.uri().path().to_string();
-    let verb = path.strip_prefix(PREFIX).unwrap_or_default();
-    match (request.method(), verb) {
-        (&Method::GET, "/status") => Ok(json(StatusCode::OK, &desk.audited().await)),
-        (&Method::GET, "/openapi.json") => Ok(json(StatusCode::OK, &openapi::document())),
-        (&Method::GET, "/events") => Ok(events(desk)),
-        (&Method::POST, "/wait") => {
-            let ask = read(request).await?;
-            desk.wait(&ask.names, limit(&ask)).await?;
-            Ok(json(StatusCode::OK, &desk.audited().await))
+    let no_route = || Failure {
+        error: (&Report::new(Code::Usage, format!("there is no {} {path}", request.method()))).into(),
+    };
+    match routes::find(request.method(), &path) {
+        Match::Route(route, name) => {
+            let answer = handle(route, name, request, stack).await;
+            answer.unwrap_or_else(|report| refusal(&report))
         }
-        (&Method::POST, "/start") => order(request, desk, Order::Start).await,
-        (&Method::POST, "/stop") => order(request, desk, Order::Stop).await,
-        (&Method::POST, "/restart") => order(request, desk, Order::Restart).await,
-        (&Method::POST, "/down") => {
-            desk.down();
-            Ok(json(StatusCode::ACCEPTED, &desk.status()))
+        Match::OtherMethod(allowed) => {
+            let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, &no_route());
+            if let Ok(allowed) = HeaderValue::from_str(allowed.as_str()) {
+                answer.headers_mut().insert(hyper::header::ALLOW, allowed);
+            }
+            answer
         }
-        (&Method::GET, path) if path.starts_with("/attach/") => attach(request, desk),
-        (method, _) => Err(Report::new(Code::Usage, format!("there is no {method} {path}"))),
+        Match::Unknown => json(StatusCode::NOT_FOUND, &no_route()),
     }
 }
 
-/// Hands the connection over to whoever is to be attached, once this answer is sent.
-fn attach(mut request: Request<Incoming>, desk: &Desk) -> Result<Answer, Report> {
-    let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+async fn handle(
+    route: &Route,
+    name: &str,
+    request: Request<Incoming>,
+    stack: &StackHandle,
+) -> Result<HttpResponse, Report> {
+    let success = StatusCode::from_u16(route.success).unwrap_or_default();
+    Ok(match route.handler {
+        Handler::Query(look) => json(success, &look(stack, request.uri().query()).await?),
+        Handler::Ask(ask) => json(success, &ask(stack, read(request).await?).await?),
+        Handler::Bind(bind) => json(success, &bind(stack, read(request).await?)),
+        Handler::Events => events(stack),
+        Handler::Document => json(success, &openapi::document()),
+        Handler::Terminal => attach(request, stack, name)?,
+    })
+}
+
+/// Answers with an upgrade of the connection to the terminal of a process, and serves the terminal once the upgrade is
+/// done.
+fn attach(mut request: Request<Incoming>, stack: &StackHandle, name: &str) -> Result<HttpResponse, Report> {
     let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
-    let status = desk.status();
+    let status = stack.status();
     if status.process(&name).is_none() {
-        return Err(desk::unknown(&status, &name));
+        return Err(stack_handle::unknown(&status, &name));
     }
-    if !desk.terminals().has(&name) {
+    if !stack.terminals().has(&name) {
         return Err(Report::new(Code::ProcessUnknown, format!("{name} has no terminal to attach to"))
-            .with_fix(format!(
-                "write `tty: true` at processes.{name} in devrun.yaml, then run devrun again"
-            )));
+            .with_fix(format!("write `tty: true` at processes.{name} in devrun.yaml, then {RERUN}")));
     }
-    let desk = desk.clone();
+    let stack = stack.clone();
     tokio::task::spawn_local(async move {
         if let Ok(upgraded) = hyper::upgrade::on(&mut request).await {
-            attach::serve(upgraded, &desk, &name).await;
+            attach::serve(upgraded, &stack, &name).await;
         }
     });
     let mut answer = respond(StatusCode::SWITCHING_PROTOCOLS, "text/plain", Full::default().boxed());
@@ -110,17 +125,7 @@ fn attach(mut request: Request<Incoming>, desk: &Desk) -> Result<Answer, Report>
     Ok(answer)
 }
 
-async fn order(request: Request<Incoming>, desk: &Desk, order: Order) -> Result<Answer, Report> {
-    let ask = read(request).await?;
-    desk.order(order, &ask.names, limit(&ask)).await?;
-    Ok(json(StatusCode::OK, &desk.audited().await))
-}
-
-fn limit(ask: &Ask) -> Duration {
-    Duration::from_millis(ask.timeout_ms)
-}
-
-async fn read(request: Request<Incoming>) -> Result<Ask, Report> {
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Report> {
     let unusable = |why: String| Report::new(Code::Usage, format!("the request cannot be understood: {why}"));
     let body = Limited::new(request.into_body(), LARGEST);
     let body = tokio::time::timeout(SLOWEST, body.collect())
@@ -130,10 +135,10 @@ async fn read(request: Request<Incoming>) -> Result<Ask, Report> {
     serde_json::from_slice(&body.to_bytes()).map_err(|error| unusable(error.to_string()))
 }
 
-/// One line of JSON per event; what the stack is doing comes first.
-fn events(desk: &Desk) -> Answer {
-    let told = desk.events();
-    let first = story::status(&desk.status());
+/// Returns a stream with a line of JSON for the current status, then one for each event.
+fn events(stack: &StackHandle) -> HttpResponse {
+    let told = stack.events();
+    let first = EventMessage::Status { status: Box::new(stack.status()) };
     let lines = futures_util::stream::unfold((Some(first), told), |(first, mut told)| async move {
         if let Some(first) = first {
             return Some((Ok(line(&first)), (None, told)));
@@ -141,13 +146,13 @@ fn events(desk: &Desk) -> Answer {
         loop {
             match told.recv().await {
                 Ok(Some(event)) => {
-                    if let Some(message) = story::event(&event) {
+                    if let Some(message) = EventMessage::of(&event) {
                         return Some((Ok(line(&message)), (None, told)));
                     }
                 }
                 Ok(None) | Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(missed)) => {
-                    return Some((Ok(line(&story::missed(missed))), (None, told)));
+                Err(RecvError::Lagged(count)) => {
+                    return Some((Ok(line(&EventMessage::Missed { count })), (None, told)));
                 }
             }
         }
@@ -156,11 +161,13 @@ fn events(desk: &Desk) -> Answer {
     respond(StatusCode::OK, "application/x-ndjson", body)
 }
 
-fn line(message: &serde_json::Value) -> Frame<Bytes> {
-    Frame::data(Bytes::from(format!("{message}\n")))
+fn line(message: &EventMessage) -> Frame<Bytes> {
+    let mut line = serde_json::to_vec(message).unwrap_or_default();
+    line.push(b'\n');
+    Frame::data(Bytes::from(line))
 }
 
-fn refusal(report: &Report) -> Answer {
+fn refusal(report: &Report) -> HttpResponse {
     let status = match report.code {
         Code::Usage => StatusCode::BAD_REQUEST,
         Code::ProcessUnknown => StatusCode::NOT_FOUND,
@@ -170,12 +177,12 @@ fn refusal(report: &Report) -> Answer {
     json(status, &Failure { error: report.into() })
 }
 
-fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     let bytes = serde_json::to_vec(body).unwrap_or_default();
     respond(status, "application/json", Full::new(Bytes::from(bytes)).boxed())
 }
 
-fn respond(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {
+fn respond(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infallible>) -> HttpResponse {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static(kind));

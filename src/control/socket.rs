@@ -1,7 +1,7 @@
-//! The unix socket of a worktree: where it lies, who may use it.
+//! The unix socket of a worktree: its path and its access control.
 //!
-//! In a folder of this user's alone, readable by this user alone, and each peer's uid is asked of the kernel. Paths stay
-//! below 104 bytes, which is what macOS takes.
+//! The socket lies in a folder that only this user can read, and the uid of each peer is taken from the kernel. Paths
+//! stay below 104 bytes, the limit of macOS.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -12,10 +12,10 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::context::{Dirs, in_tmp};
 use crate::os::fs::{self, FsError};
 
-/// The longest path of a socket that every system takes, without the zero at its end.
+/// The longest socket path that every system accepts, in bytes without the final zero.
 const LONGEST: usize = 103;
 
-/// Where the socket of the worktree with this tag lies.
+/// Returns the path of the socket of the worktree with this tag. Uses `/tmp` if the usual path is too long.
 pub fn path(dirs: &Dirs, tag: &str) -> PathBuf {
     let name = format!("{tag}.sock");
     let usual = dirs.runtime.join(&name);
@@ -25,29 +25,33 @@ pub fn path(dirs: &Dirs, tag: &str) -> PathBuf {
     in_tmp().join(name)
 }
 
-/// Listens at `path`; to be called by the one who holds the worktree's lock, so what is there is stale.
+/// Listens at `path` after deleting any socket there. The caller must hold the worktree's lock, so that an old socket
+/// is stale.
 pub fn listen(path: &Path) -> Result<UnixListener, FsError> {
     let failed = |source| FsError::Io { action: "listen at", path: path.into(), source };
     fs::make_own_dir(path.parent().unwrap_or(Path::new("/")))?;
-    let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    // The kernel refuses connections between bind(2) and listen(2), so the path leads to the socket only afterwards.
+    let new = path.with_extension("new");
+    let _ = std::fs::remove_file(&new);
+    let listener = UnixListener::bind(&new).map_err(failed)?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)?;
     Ok(listener)
 }
 
-/// True when nobody listens at `path`, which the kernel says: one that hangs still does.
+/// Returns true if no process listens at `path`. A process that hangs still listens.
 pub async fn is_deserted(path: &Path) -> bool {
     let deserted = [ErrorKind::ConnectionRefused, ErrorKind::NotFound];
     UnixStream::connect(path).await.is_err_and(|error| deserted.contains(&error.kind()))
 }
 
-/// True when the other side is this user, or root.
+/// Returns true if the peer is this user or root.
 pub fn is_trusted(stream: &UnixStream) -> bool {
     let me = nix::unistd::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| may_ask(peer.uid(), me))
 }
 
-/// True when the user `peer` may ask a supervisor of the user `me`.
+/// Returns true if the user `peer` may use a supervisor of the user `me`.
 fn may_ask(peer: u32, me: u32) -> bool {
     peer == me || peer == 0
 }
@@ -63,7 +67,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_is_deserted_once_nobody_holds_it() {
+    async fn socket_without_a_listener_is_deserted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("own/x.sock");
         assert!(is_deserted(&path).await);

@@ -1,6 +1,6 @@
-//! devrun's own connections to Postgres: from a URL as applications write it, within a time limit.
+//! Opens devrun's own connections to Postgres, from the URLs that applications use and within a time limit.
 //!
-//! Waits for a server that is still starting. Refuses to show a password: errors name host, port and database only.
+//! Waits for a server that is still starting. Errors name host, port and database, never the password.
 
 use std::fmt::Write as _;
 use std::io;
@@ -12,14 +12,15 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls, Socket};
 
-use super::Branch;
-use super::local::Refusal;
+use super::BranchDatabase;
+use super::local::ConnectFailure;
 use super::scram::{Proof, ScramOnly};
 use super::tls::PostgresTls;
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, RERUN};
 use crate::os::deadline::Deadline;
 
-/// Connection parameters that the driver understands; ORMs put many more into the same URL.
+/// Connection parameters that the driver understands. ORMs add many others to the same URL, which the driver would
+/// reject.
 const PARAMETERS: [&str; 10] = [
     "application_name",
     "channel_binding",
@@ -33,30 +34,30 @@ const PARAMETERS: [&str; 10] = [
     "user",
 ];
 
-/// Why there is no connection.
+/// An error while connecting.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL makes no sense.
+    /// The URL is invalid.
     #[error("the database URL cannot be used: {0}")]
     Url(String),
-    /// Nobody answers, or somebody who never became ready.
+    /// No server answered, or the server did not become ready in time.
     #[error("no database server answers at {place} within {} s", waited.as_secs())]
     Unreachable {
         /// Host, port and database.
         place: String,
-        /// How long we tried.
+        /// The time limit that has passed.
         waited: Duration,
-        /// The last answer.
+        /// The last error.
         reason: String,
     },
-    /// The server answers and says no.
+    /// The server answered and refused the connection.
     #[error("the database server refuses {place}: {reason}")]
     Refused {
         /// Host, port and database.
         place: String,
-        /// In its own words.
+        /// The reason, in the server's words.
         reason: String,
-        /// The server's code for it, when it got that far.
+        /// The server's SQLSTATE, if it sent one.
         state: Option<SqlState>,
     },
 }
@@ -79,32 +80,38 @@ impl Explain for ConnectError {
     fn fix(&self) -> Option<String> {
         Some(match self {
             ConnectError::Url(_) => "write it as postgresql://user:password@host:port/database".into(),
-            ConnectError::Unreachable { .. } => "start the database \
-                 server or correct its address, then run `devrun` again"
-                .into(),
-            ConnectError::Refused { .. } => "check user, password and \
-                 database name in the URL, then run `devrun` again"
-                .into(),
+            ConnectError::Unreachable { .. } => format!(
+                "start the database \
+                 server or correct its address, then {RERUN}"
+            ),
+            ConnectError::Refused { .. } => format!(
+                "check user, password and \
+                 database name in the URL, then {RERUN}"
+            ),
         })
     }
 }
 
-/// Connects to `url`, trying again for `limit` while nobody answers or the server is still starting. The connection is
-/// served by a task of the current runtime and ends with the client. Encrypted where the URL demands it: then the server's
-/// certificate is checked, which is more than `sslmode=require` means to libpq.
+/// Connects to `url`. While no server answers, or the server is still starting, tries again until `limit` has passed. A
+/// task of the current runtime serves the connection and ends with the client. If the URL demands encryption, the
+/// server's certificate is checked, which is stricter than `sslmode=require` in libpq.
 pub async fn connect(url: &str, limit: Duration) -> Result<Client, ConnectError> {
     let config = parse(url)?;
     if config.get_ssl_mode() != SslMode::Require {
         return connect_plain(&config, limit).await;
     }
-    let refused = |reason| ConnectError::Refused { place: place(&config), reason, state: None };
+    let refused = |reason| ConnectError::Refused { place: server_text(&config), reason, state: None };
     connect_with(&config, PostgresTls::new().map_err(refused)?, limit).await
 }
 
-/// Connects to the database of `branch` directly: through the local server's own door, else by its URL. `dbname` names another
-/// database of the same server; only a branch with a door has one.
-pub async fn reach(branch: &Branch, dbname: Option<&str>, limit: Duration) -> Result<Client, ConnectError> {
-    let Some(door) = &branch.door else { return connect(&branch.direct_url, limit).await };
+/// Connects to the database of `branch` without a pooler: through the local server's socket if it has a `door`,
+/// otherwise by URL. `dbname` selects another database of the same server and is used only for a branch with a `door`.
+pub async fn reach(
+    branch: &BranchDatabase,
+    dbname: Option<&str>,
+    limit: Duration,
+) -> Result<Client, ConnectError> {
+    let Some(door) = &branch.admin_socket else { return connect(&branch.direct_url, limit).await };
     let mut config = parse(&branch.direct_url)?;
     if let Some(dbname) = dbname {
         config.dbname(dbname);
@@ -113,20 +120,20 @@ pub async fn reach(branch: &Branch, dbname: Option<&str>, limit: Duration) -> Re
     loop {
         let reason = match door.open(&config).await {
             Ok(client) => return Ok(client),
-            Err(Refusal::Password(reason) | Refusal::Final(reason)) => {
-                return Err(ConnectError::Refused { place: place(&config), reason, state: None });
+            Err(ConnectFailure::Password(reason) | ConnectFailure::Final(reason)) => {
+                return Err(ConnectError::Refused { place: server_text(&config), reason, state: None });
             }
-            Err(Refusal::NotNow(reason)) => reason,
+            Err(ConnectFailure::NotNow(reason)) => reason,
         };
         let left = deadline.left();
         if left.is_zero() {
-            return Err(ConnectError::Unreachable { place: place(&config), waited: limit, reason });
+            return Err(ConnectError::Unreachable { place: server_text(&config), waited: limit, reason });
         }
         tokio::time::sleep(Duration::from_millis(20).min(left)).await;
     }
 }
 
-/// As [`connect`], without encryption. A password never leaves in clear text, nor as an MD5 hash.
+/// Connects like [`connect`], without encryption. The password is never sent in clear text or as an MD5 hash.
 async fn connect_plain(config: &Config, limit: Duration) -> Result<Client, ConnectError> {
     let (Some(Host::Tcp(host)), [] | [_]) = (config.get_hosts().first(), &config.get_hosts()[1..]) else {
         return connect_with(config, NoTls, limit).await;
@@ -152,7 +159,7 @@ async fn connect_plain(config: &Config, limit: Duration) -> Result<Client, Conne
     repeat(config, limit, dial).await
 }
 
-/// As [`connect`], for a parsed URL and a way to encrypt.
+/// Connects like [`connect`], with a parsed URL and a given kind of encryption.
 pub async fn connect_with<T>(config: &Config, tls: T, limit: Duration) -> Result<Client, ConnectError>
 where
     T: MakeTlsConnect<Socket> + Clone,
@@ -171,9 +178,9 @@ where
     repeat(config, limit, dial).await
 }
 
-/// An attempt that failed.
+/// A failed attempt to connect.
 struct Attempt {
-    /// The same attempt may succeed in a moment.
+    /// True if another attempt may succeed in a moment.
     passing: bool,
     reason: String,
     state: Option<SqlState>,
@@ -185,7 +192,7 @@ impl Attempt {
     }
 }
 
-/// Repeats `dial` until it succeeds, fails for good, or `limit` has passed.
+/// Repeats `dial` until it succeeds, fails permanently, or `limit` has passed.
 async fn repeat(
     config: &Config,
     limit: Duration,
@@ -194,14 +201,14 @@ async fn repeat(
     let deadline = Deadline::within(limit);
     let mut pause = Duration::from_millis(10);
     let unreachable =
-        |reason: String| ConnectError::Unreachable { place: place(config), waited: limit, reason };
+        |reason: String| ConnectError::Unreachable { place: server_text(config), waited: limit, reason };
     let mut last = "no answer in time".to_string();
     loop {
         match tokio::time::timeout(deadline.left(), dial()).await {
             Ok(Ok(client)) => return Ok(client),
             Ok(Err(Attempt { passing: true, reason, .. })) => last = reason,
             Ok(Err(Attempt { reason, state, .. })) => {
-                return Err(ConnectError::Refused { place: place(config), reason, state });
+                return Err(ConnectError::Refused { place: server_text(config), reason, state });
             }
             Err(_) => return Err(unreachable(last)),
         }
@@ -214,14 +221,14 @@ async fn repeat(
     }
 }
 
-/// Lets the kernel probe an idle connection often enough that a router does not forget it.
+/// Turns on TCP keep-alive, so that a router does not drop an idle connection.
 fn keep_alive(stream: &TcpStream) {
-    // A connection without it works as well, until a router forgets it.
+    // Best effort: a connection without keep-alive works too, until a router drops it.
     let _ = nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::KeepAlive, &true);
 }
 
-/// Reads a URL as `SQLAlchemy`, Prisma or libpq have it: a driver in the scheme and parameters of theirs are left out.
-/// Kept alive often enough that a router does not forget a connection that waits for a long migration.
+/// Parses a URL in the style of `SQLAlchemy`, Prisma or libpq: ignores a driver in the scheme and parameters of other
+/// libraries. Sets keep-alive, so that a router does not drop the connection while it waits for a long migration.
 pub fn parse(url: &str) -> Result<Config, ConnectError> {
     let unusable = |reason: &str| ConnectError::Url(reason.to_string());
     let (scheme, rest) = url.split_once("://").ok_or_else(|| unusable("it has no scheme"))?;
@@ -252,7 +259,7 @@ fn parameter(pair: &str) -> Option<String> {
     }
 }
 
-/// True when the same attempt may succeed in a moment.
+/// Returns true if another attempt may succeed in a moment.
 fn is_passing(error: &tokio_postgres::Error) -> bool {
     if let Some(state) = error.code() {
         return [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS].contains(state)
@@ -264,18 +271,19 @@ fn is_passing(error: &tokio_postgres::Error) -> bool {
 
 fn is_passing_io(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
-    // Not found: the socket file of a local server that has not made it yet.
+    // `NotFound`: a local server that is starting has not created its socket file yet.
     matches!(error.kind(), ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof)
 }
 
-/// What Neon's proxy says while the compute behind it wakes, for lack of a code of its own.
+/// Returns true for the messages that Neon's proxy sends while the compute behind it starts. They have no SQLSTATE of
+/// their own.
 fn is_waking(message: &str) -> bool {
     ["Couldn't connect to compute node", "Control plane request failed"]
         .iter()
         .any(|known| message.starts_with(known))
 }
 
-/// The driver's error with its cause, on one line; the server's own words when it spoke.
+/// Returns the message of the server, or the driver's error with its causes on one line.
 pub(super) fn in_words(error: &tokio_postgres::Error) -> String {
     if let Some(server) = error.as_db_error() {
         return server.message().to_string();
@@ -292,8 +300,8 @@ pub(super) fn in_words(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// Host, port and database of `config`, for messages.
-fn place(config: &Config) -> String {
+/// Returns host, port and database of `config`, for messages.
+fn server_text(config: &Config) -> String {
     let host = match config.get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),
         Some(Host::Unix(path)) => path.display().to_string(),
@@ -318,15 +326,15 @@ mod tests {
         let url = "postgresql+psycopg://me:p%40ss@db.example:6543/app\
                    ?schema=public&sslmode=verify-full&pgbouncer=true";
         let config = parse(url).unwrap();
-        assert_eq!(place(&config), "db.example:6543/app");
+        assert_eq!(server_text(&config), "db.example:6543/app");
         assert_eq!(config.get_password(), Some(b"p@ss".as_slice()));
         assert_eq!(config.get_ssl_mode(), tokio_postgres::config::SslMode::Require);
         let socket = parse("postgresql:///app?host=/run/pg&port=5433").unwrap();
-        assert_eq!(place(&socket), "/run/pg:5433/app");
+        assert_eq!(server_text(&socket), "/run/pg:5433/app");
     }
 
     #[test]
-    fn what_is_no_postgres_url_is_refused() {
+    fn urls_of_other_databases_are_refused() {
         for url in ["", "sqlite:///x.db", "host=localhost password=secret", "mysql://u:secret@h/d"] {
             let error = parse(url).unwrap_err();
             assert!(matches!(error, ConnectError::Url(_)));
@@ -345,14 +353,14 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_refused_connection_is_tried_again_until_the_limit() {
-        // Bound, so that nobody else takes the port, but not listening.
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_connection_is_retried_until_the_limit() {
+        // Bound, so that no other process takes the port, but not listening.
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let port = socket.local_addr().unwrap().port();
-        let limit = Duration::from_millis(150);
-        let start = std::time::Instant::now();
+        let limit = Duration::from_secs(20);
+        let start = tokio::time::Instant::now();
         let url = format!("postgresql://me:Xsecret5@127.0.0.1:{port}/app");
         let error = connect(&url, limit).await.unwrap_err();
         assert!(start.elapsed() >= limit, "gave up early");
@@ -383,12 +391,12 @@ mod tests {
         assert!(!String::from_utf8_lossy(&server.await.unwrap()).contains("Xsecret5"));
     }
 
-    #[tokio::test]
-    async fn a_server_that_accepts_and_says_nothing_is_not_waited_for_for_ever() {
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_accepts_and_sends_nothing_ends_in_an_error_at_the_limit() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let url = format!("postgresql://me@127.0.0.1:{port}/app");
-        let error = connect(&url, Duration::from_millis(50)).await.unwrap_err();
+        let error = connect(&url, Duration::from_secs(20)).await.unwrap_err();
         assert!(matches!(error, ConnectError::Unreachable { .. }));
     }
 }

@@ -1,22 +1,28 @@
-//! The `local` provider: one Postgres cluster per repository, made and started when needed, stopped by its last user.
+//! The `local` provider: one Postgres cluster per repository, created and started on demand and stopped by its last
+//! user.
 //!
-//! Owns binaries, the cluster's folder, its server and the databases in it. Needs no account, no container and no
-//! Postgres on the machine. Refuses to listen anywhere but on 127.0.0.1 and to let anybody in without a password.
+//! This module owns the server's programs, the cluster's folder, the server and its databases. It needs no account, no
+//! container and no installed Postgres. The server listens on 127.0.0.1 only and requires a password.
 
+mod abandoned;
 mod account;
+mod admin_socket;
 mod binaries;
 mod branches;
-mod catalogue;
 mod cluster;
-mod door;
+mod copying;
 mod error;
 mod fetch;
 mod packages;
+mod postmaster;
+mod program_databases;
+mod provider;
+mod reset_and_delete;
+mod search;
 mod server;
 mod state;
 #[cfg(test)]
 mod tests;
-mod undo;
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -26,20 +32,24 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+pub use self::abandoned::AbandonedCluster;
 pub use self::account::cluster_folders;
-pub use self::branches::{MAINTENANCE, migration_key};
-pub use self::door::{Door, Refusal};
+use self::admin_socket::SocketFolder;
+pub use self::admin_socket::{AdminSocket, ConnectFailure};
+pub use self::branches::migration_key;
 pub use self::error::LocalError;
-pub use self::server::CLUSTER_VARIABLE;
+pub(super) use self::provider::LocalProvider;
 
 use self::account::{Account, Home};
 use self::binaries::Search;
-use self::branches::{Found, Made};
-use self::cluster::{Cluster, Settings};
-use self::server::Silence;
-use self::state::{Kinship, State};
+use self::branches::DatabaseSource;
+use self::cluster::{ADMIN, Cluster, ClusterSettings};
+use self::copying::{Copier, CopySource, CopyState};
+use self::server::NoAnswer;
+use self::state::{ClusterState, RepositoryMatch};
+use super::catalogue::{self, CatalogueError, MAINTENANCE, ServerDatabase};
 use super::undo::UndoError;
-use super::{Branch, Entry, Provider, Step, Wanted};
+use super::{BranchDatabase, Entrust, ListedDatabase, WantedDatabase};
 use crate::context::Context;
 use crate::error::Report;
 use crate::event::{Event, Step as Preparation};
@@ -47,45 +57,42 @@ use crate::os::fs::{self, Lock, LockKind};
 use crate::os::net;
 use crate::plan::DatabaseOrigin;
 
-/// How long another devrun may take to fetch, make and start a server.
+/// The time limit for another devrun to download Postgres, create the cluster and start the server.
 const START_TURN: Duration = Duration::from_mins(7);
-/// How long the last user of a server may take to stop it.
+/// The time limit for the last user of a server to stop it.
 const STOP_TURN: Duration = Duration::from_secs(20);
 
-/// Whose cluster, and where its programs may come from.
+/// The repository whose cluster is used, and where its programs may come from.
 #[derive(Clone, Debug)]
 pub struct LocalRequest {
-    /// The repository's shared folder: `<git-common-dir>/devrun` or what stands in for it.
+    /// The repository's shared folder: `<git-common-dir>/devrun`, or the folder that replaces it.
     pub shared: PathBuf,
-    /// Owner of the repository: as root, the server runs as this user.
+    /// Owner of the repository. If devrun runs as root, the server runs as this user.
     pub owner_uid: u32,
-    /// Folder with `postgres` and `initdb`, where the user names one.
+    /// A folder with `postgres` and `initdb` that the user has configured.
     pub bin: Option<PathBuf>,
-    /// The programs that started the cluster last are used, not those that the setting names now.
+    /// True if the data need not survive a power failure (`durability: fast`). The devrun that starts the server decides.
+    pub fast: bool,
+    /// True for verbs that only read: they use the programs that last started the cluster instead of `bin`.
     pub looks: bool,
-    /// The repository's npm configuration, if it has one: its registry and proxy count for the download.
-    pub npmrc: Option<PathBuf>,
 }
 
-/// Takes a cluster's folder and a handle on the claim to its server, to call [`stop_if_last`] with in the end.
-pub type Entrust<'a> = &'a mut dyn FnMut(PathBuf, OwnedFd) -> Result<(), Report>;
-
-/// A claim on the repository's cluster, whose server runs.
+/// A claim on the repository's cluster, with a running server. Every devrun that uses the server holds one.
 #[derive(Debug)]
 pub struct Local {
     ctx: Context,
     request: LocalRequest,
     home: Home,
     cluster: Cluster,
-    state: RefCell<State>,
+    state: RefCell<ClusterState>,
     users: RefCell<Option<Lock>>,
     client: RefCell<Option<Rc<Client>>>,
 }
 
 impl Local {
-    /// Claims the repository's cluster; finds binaries, makes the cluster and starts the server as far as needed.
-    /// The claim goes to `entrust`, before a server is started, for whoever calls [`stop_if_last`] however this process
-    /// ends; without one it is given back when this value is dropped.
+    /// Claims the repository's cluster. If needed, finds or downloads Postgres, creates the cluster and starts the
+    /// server. Passes the claim to `entrust` before a server is started; its receiver calls [`stop_if_last`] even if
+    /// this process is killed. Without `entrust` the claim is released when this value is dropped.
     pub async fn open(
         ctx: &Context,
         request: LocalRequest,
@@ -94,63 +101,44 @@ impl Local {
         Local::claim_cluster(ctx, request, entrust).await
     }
 
-    /// The URL that the database `name` has or will have, without starting anything; `None` while the repository has no
-    /// cluster.
+    /// Returns the URL that the database `name` has or will have, without starting anything. Returns `None` if the
+    /// repository has no cluster.
     pub fn address(ctx: &Context, request: &LocalRequest, name: &str) -> Result<Option<String>, Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
         let clusters = account.home(&ctx.dirs).clusters;
         let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(None) };
         let cluster = Cluster::known(&clusters, &id, account);
-        Ok(State::load(&cluster.state())?.map(|state| state.url(name)))
+        Ok(ClusterState::load(&cluster.state())?.map(|state| state.url(name)))
     }
 
-    /// Whether the repository has a cluster, also one whose state was lost.
+    /// Returns true if the repository has a cluster, even if the cluster's state file was lost.
     pub fn is_made(ctx: &Context, request: &LocalRequest) -> Result<bool, Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
         let clusters = account.home(&ctx.dirs).clusters;
         let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(false) };
         let cluster = Cluster::known(&clusters, &id, account);
-        Ok(State::load(&cluster.state())?.is_some() || cluster.made_by()?.is_some())
+        Ok(ClusterState::load(&cluster.state())?.is_some() || cluster.made_by()?.is_some())
     }
 
-    /// Stops every server of this user whose repository is gone and which no devrun uses. Returns the repositories.
-    pub fn stop_abandoned(ctx: &Context) -> Vec<String> {
-        let mut stopped = Vec::new();
-        for clusters in account::all_clusters(&ctx.dirs) {
-            for (id, state) in state::each(&clusters) {
-                let folder = clusters.join(&id);
-                let data = cluster::data(&folder);
-                if server::running(&data).is_none() || !state::is_abandoned(&id, &state) {
-                    continue;
-                }
-                if let Ok(Some(alone)) = Lock::try_take(&folder.join("users.lock"), LockKind::Exclusive) {
-                    server::stop(&data);
-                    drop(alone);
-                    stopped.push(state.shared);
-                }
-            }
-        }
-        stopped
-    }
-
-    /// Whether the repository's server runs, without starting it.
+    /// Returns true if the repository's server runs. Does not start it.
     pub fn is_running(ctx: &Context, request: &LocalRequest) -> Result<bool, Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
         let clusters = account.home(&ctx.dirs).clusters;
         let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(false) };
         let cluster = Cluster::known(&clusters, &id, account);
-        Ok(server::running(&cluster.data()).is_some())
+        Ok(postmaster::running(&cluster.data()).is_some())
     }
 
-    /// A client program such as `psql`: the user's own, else one that came with a server; `None` where there is none.
+    /// Returns the path of a client program such as `psql`: the one on PATH, or else one that came with a server.
+    /// `None` if there is none.
     pub fn program(ctx: &Context, request: &LocalRequest, name: &str) -> Option<PathBuf> {
         ctx.which(name).or_else(|| {
             let home = Account::choose(ctx, request.owner_uid).ok().map(|account| account.home(&ctx.dirs));
-            binaries::program(home.as_ref(), request.bin.as_deref(), name)
+            search::program(home.as_ref(), request.bin.as_deref(), name)
         })
     }
 
-    /// Stops the repository's server if it runs for nobody: every devrun that would have was killed.
+    /// Stops the repository's server if no devrun uses it any more, for example because all of them were killed.
     pub fn stop_unused(ctx: &Context, request: &LocalRequest) -> Result<(), Report> {
         let account = Account::choose(ctx, request.owner_uid)?;
         let clusters = account.home(&ctx.dirs).clusters;
@@ -166,7 +154,7 @@ impl Local {
         Ok(())
     }
 
-    /// Gives the claim back, and stops the server if it was the last.
+    /// Releases the claim, and stops the server if this was the last one.
     pub fn release(&self) {
         self.client.replace(None);
         if let Some(Ok(claim)) = self.users.replace(None).map(|lock| lock.share()) {
@@ -174,7 +162,8 @@ impl Local {
         }
     }
 
-    /// The cluster's folder.
+    /// Returns the cluster's folder.
+    #[cfg(test)]
     pub fn folder(&self) -> &Path {
         &self.cluster.folder
     }
@@ -188,20 +177,22 @@ impl Local {
         request.shared = request.shared.canonicalize().map_err(LocalError::io("look at", &request.shared))?;
         let account = Account::choose(ctx, request.owner_uid)?;
         let home = account.home(&ctx.dirs);
-        // Before another step makes these folders for ourselves alone.
+        // Created here, because another step would make these folders accessible to us only, not to the server's
+        // account.
         account.make_dir(&home.clusters)?;
         account.make_dir(&home.binaries)?;
         loop {
             let id = state::repository_id(&request.shared, &home.clusters)?;
             let cluster = Cluster::at(&home.clusters, &id, account)?;
             let _turn = Lock::take(&cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
-            // While we waited, somebody may have found that this repository is a copy.
+            // While we waited for the lock, another devrun may have given this repository a new id, because it is a
+            // copy.
             if state::repository_id(&request.shared, &home.clusters)? != id {
                 continue;
             }
-            let known = State::load(&cluster.state())?;
+            let known = ClusterState::load(&cluster.state())?;
             let kinship = known.as_ref().map(|known| state::kinship(&id, &request.shared, &known.shared));
-            if kinship == Some(Kinship::Copy) {
+            if kinship == Some(RepositoryMatch::Copy) {
                 state::renew_id(&request.shared)?;
                 ctx.events.note(format!(
                     "{} is a copy of {}: it gets a database server of its own",
@@ -214,13 +205,14 @@ impl Local {
             let unknown = known.is_none();
             let mut state = match known {
                 Some(known) => known,
-                None => State::new(&id, &request.shared)?,
+                None => ClusterState::new(&id, &request.shared)?,
             };
-            if unknown || kinship == Some(Kinship::Moved) {
+            if unknown || kinship == Some(RepositoryMatch::Moved) {
                 state.shared = request.shared.to_string_lossy().into_owned();
                 state.save(&cluster.state())?;
             }
-            // Before a server is started somebody knows that it is to be stopped.
+            // Pass the claim on before starting the server, so that the server is stopped even if this process is
+            // killed.
             let users = match entrust.take() {
                 Some(entrust) => {
                     entrust(cluster.folder.clone(), users.share()?)?;
@@ -237,12 +229,12 @@ impl Local {
         }
     }
 
-    /// Makes the server run; the caller holds the start lock.
+    /// Makes the server run. The caller holds the start lock.
     async fn bring_up(&self) -> Result<Client, LocalError> {
         let cluster = &self.cluster;
         let data = cluster.data();
         let made_by = cluster.made_by()?;
-        if let Some(found) = server::running(&data)
+        if let Some(found) = postmaster::running(&data)
             && let Some(client) = self.join(found.port).await?
         {
             return Ok(client);
@@ -250,18 +242,12 @@ impl Local {
         server::clear_away(&data).await?;
         let recorded = server::programs(&data);
         let setting = if self.request.looks { recorded.as_deref() } else { self.request.bin.as_deref() };
-        let search = Search {
-            ctx: &self.ctx,
-            account: cluster.account,
-            home: &self.home,
-            setting,
-            npmrc: self.request.npmrc.as_deref(),
-        };
+        let search = Search { ctx: &self.ctx, account: cluster.account, home: &self.home, setting };
         let binaries = search.find(made_by, &cluster.folder).await?;
         let state = self.state.borrow().clone();
         let state = match (made_by, state.renewed()?) {
             (Some(_), Some(renewed)) => {
-                // Killed between the two, the next start does both again.
+                // If devrun is killed between the next two steps, the next start repeats both.
                 cluster.set_passwords(&binaries, &data, &renewed).await?;
                 renewed.save(&cluster.state())?;
                 self.state.replace(renewed.clone());
@@ -271,34 +257,35 @@ impl Local {
         };
         if made_by.is_none() {
             self.progress(format!("making a Postgres {} cluster", binaries.major));
-            // A killed devrun's initdb may have left a process that still writes there.
+            // The `initdb` of a killed devrun may have left a process that still writes there.
             server::clear_away(&cluster.half_made()).await?;
             cluster.init(&binaries, &state).await?;
         }
         let client = self.start(&binaries).await?;
-        if made_by.is_none() && !self.is_disposable() {
-            cluster.settle();
+        cluster::permit_databases(&client).await?;
+        if made_by.is_none() && !self.request.fast {
+            cluster.sync_in_background();
         }
         Ok(client)
     }
 
-    /// Joins a server that already runs, or is just being started by a devrun that was killed since. `None` when it
-    /// ends meanwhile or had to be stopped.
+    /// Connects to a server that runs already, or that a killed devrun has just started. Returns `None` if the server
+    /// ends during the attempt or had to be stopped.
     async fn join(&self, port: Option<u16>) -> Result<Option<Client>, LocalError> {
         let data = self.cluster.data();
         if let Some(port) = port {
             self.use_port(port)?;
         }
         let state = self.state.borrow().clone();
-        match server::wait_ready(&self.cluster, &state, || server::running(&data).is_some()).await {
+        match server::wait_ready(&self.cluster, &state, || postmaster::running(&data).is_some()).await {
             Ok(client) => Ok(Some(client)),
-            Err(Silence::Ended) => Ok(None),
-            // What we remember was lost or is another's: the start will set the passwords anew.
-            Err(Silence::Refuses(_)) => {
+            Err(NoAnswer::Ended) => Ok(None),
+            // Our state was lost or belongs to another cluster. The next start sets the passwords again.
+            Err(NoAnswer::Refuses(_)) => {
                 server::stop(&data);
                 Ok(None)
             }
-            Err(Silence::TimedOut(said)) => {
+            Err(NoAnswer::TimedOut(said)) => {
                 Err(self.not_started(format!("it runs but does not answer: {said}")))
             }
         }
@@ -315,11 +302,11 @@ impl Local {
                 holder: server::holder(wish),
             })?;
             self.use_port(port)?;
-            cluster.configure(Settings {
+            cluster.configure(ClusterSettings {
                 major: binaries.major,
                 port,
                 no_shared_memory: cluster::lacks_shared_memory(),
-                disposable: self.is_disposable(),
+                disposable: self.request.fast,
             })?;
             let process = server::start(cluster, binaries)?;
             let state = self.state.borrow().clone();
@@ -329,26 +316,21 @@ impl Local {
             };
             server::stop(&cluster.data());
             match silence {
-                // Somebody took the port between our look and the server's.
-                Silence::Ended | Silence::Refuses(_) if attempt < TRIES && !net::is_free(port) => {
+                // Another process took the port after we had found it free.
+                NoAnswer::Ended | NoAnswer::Refuses(_) if attempt < TRIES && !net::is_free(port) => {
                     wish = state::next_port(port);
                 }
-                Silence::Refuses(_) if attempt < TRIES => {
+                NoAnswer::Refuses(_) if attempt < TRIES => {
                     cluster.set_passwords(binaries, &cluster.data(), &state).await?;
                 }
-                Silence::Ended => return Err(self.not_started("it ended at once".into())),
-                Silence::Refuses(said) => return Err(self.not_started(format!("it refuses devrun: {said}"))),
-                Silence::TimedOut(said) => {
+                NoAnswer::Ended => return Err(self.not_started("it ended at once".into())),
+                NoAnswer::Refuses(said) => return Err(self.not_started(format!("it refuses devrun: {said}"))),
+                NoAnswer::TimedOut(said) => {
                     return Err(self.not_started(format!("it does not answer: {said}")));
                 }
             }
         }
         Err(self.not_started("no port stays free".into()))
-    }
-
-    /// On a CI machine nothing needs to survive a power cut.
-    fn is_disposable(&self) -> bool {
-        self.ctx.var("CI").is_some_and(|ci| !matches!(ci, "" | "false" | "0"))
     }
 
     fn use_port(&self, port: u16) -> Result<(), LocalError> {
@@ -369,10 +351,10 @@ impl Local {
         self.ctx.events.send(Event::StepProgress { step: Preparation::Database, detail });
     }
 
-    /// The connection of this invocation; made again, with the server if need be, when it is gone.
+    /// Returns the connection of this devrun. Connects again if it was lost, and starts the server if needed.
     async fn client(&self) -> Result<Rc<Client>, LocalError> {
         let kept = self.client.borrow().clone();
-        // A session may answer for an instant after its server was killed.
+        // A session may look open for a moment after its server was killed.
         if let Some(client) = kept.filter(|client| !client.is_closed() && self.runs()) {
             return Ok(client);
         }
@@ -381,8 +363,8 @@ impl Local {
             client
         } else {
             let _turn = Lock::take(&self.cluster.start_lock(), LockKind::Exclusive, START_TURN).await?;
-            // Another devrun may have been here since.
-            if let Some(known) = State::load(&self.cluster.state())? {
+            // Another devrun may have changed the state while we waited for the lock.
+            if let Some(known) = ClusterState::load(&self.cluster.state())? {
                 self.state.replace(known);
             }
             self.bring_up().await?
@@ -393,124 +375,193 @@ impl Local {
     }
 
     fn runs(&self) -> bool {
-        server::running(&self.cluster.data()).is_some()
+        postmaster::running(&self.cluster.data()).is_some()
     }
 
-    /// Looks for `name`. That the server was killed is often noticed by the first question only, hence the second.
-    async fn look(&self, name: &str) -> Result<Option<Found>, LocalError> {
+    /// Returns the database `name`, if it exists. Asks twice, because often only the first query shows that the server
+    /// was killed.
+    async fn find_database(&self, name: &str) -> Result<Option<ServerDatabase>, LocalError> {
         let client = self.client().await?;
-        if let Ok(found) = branches::look(&client, name).await {
+        if let Ok(found) = catalogue::find(&client, name).await {
             return Ok(found);
         }
         self.client.replace(None);
-        branches::look(&*self.client().await?, name).await
+        Ok(catalogue::find(&*self.client().await?, name).await?)
     }
 
-    async fn make(&self, wanted: &Wanted) -> Result<(Found, Made), LocalError> {
+    async fn make(&self, wanted: &WantedDatabase) -> Result<(ServerDatabase, DatabaseSource), LocalError> {
+        let (maker, watcher) = self.makers().await?;
+        branches::make(&self.copier(&maker, &watcher), wanted).await
+    }
+
+    /// Opens a separate connection for a database that is being created. Closing it releases the makers' lock, also
+    /// after an error. The second connection is the one of this devrun.
+    async fn makers(&self) -> Result<(Client, Rc<Client>), LocalError> {
         let watcher = self.client().await?;
-        branches::make(&self.maker().await?, &watcher, wanted, &self.ctx.events).await
+        Ok((self.session_in(MAINTENANCE).await?, watcher))
     }
 
-    /// A connection of its own: closing it gives the makers' lock back, however this ends.
-    async fn maker(&self) -> Result<Client, LocalError> {
+    fn copier<'a>(&'a self, maker: &'a Client, watcher: &'a Client) -> Copier<'a> {
+        Copier { local: self, maker, watcher, events: &self.ctx.events }
+    }
+
+    /// Opens a session of devrun's superuser in `database`.
+    async fn session_in(&self, database: &str) -> Result<Client, LocalError> {
         let state = self.state.borrow().clone();
-        server::connect(&self.cluster, &state).await.map_err(|refusal| LocalError::Sql {
-            doing: "connect to the local server".into(),
-            reason: match refusal {
-                Refusal::Password(said) | Refusal::NotNow(said) | Refusal::Final(said) => said,
-            },
+        server::connect_to(&self.cluster, &state, database).await.map_err(|refusal| {
+            let reason = match refusal {
+                ConnectFailure::Password(said)
+                | ConnectFailure::NotNow(said)
+                | ConnectFailure::Final(said) => said,
+            };
+            CatalogueError::with("connect to the local server", reason).into()
         })
+    }
+
+    /// Returns the access for programs that connect as devrun's superuser.
+    fn client_access(&self) -> Result<ClientAccess, LocalError> {
+        let state = self.state.borrow();
+        let folder = self.cluster.admin_socket().open_folder()?;
+        // Without this, an event trigger runs that was restored before the materialized views are filled.
+        let options = format!("-c session_replication_role=replica{}", server::newer_settings(&self.cluster));
+        let env = vec![
+            ("PGHOST", folder.path().to_string_lossy().into_owned()),
+            ("PGPORT", state.port.to_string()),
+            ("PGUSER", ADMIN.into()),
+            ("PGPASSWORD", state.admin_password.clone()),
+            ("PGAPPNAME", format!("devrun (pid {})", std::process::id())),
+            ("PGOPTIONS", options),
+        ];
+        Ok(ClientAccess { env, _folder: folder })
     }
 
     fn branch(
         &self,
         name: &str,
-        found: Found,
+        found: ServerDatabase,
         origin: DatabaseOrigin,
         copied_from: Option<String>,
-    ) -> Branch {
+    ) -> BranchDatabase {
         let state = self.state.borrow();
         let url = state.url(name);
-        let door = Some(self.cluster.door());
-        Branch { id: found.id, name: name.into(), direct_url: url.clone(), url, door, origin, copied_from }
+        let door = Some(self.cluster.admin_socket());
+        BranchDatabase {
+            id: found.id,
+            name: name.into(),
+            direct_url: url.clone(),
+            url,
+            admin_socket: door,
+            origin,
+            copied_from,
+        }
     }
 }
 
-impl Provider for Local {
-    fn name(&self) -> &'static str {
-        "local"
+impl Local {
+    /// See [`Provider::find`](super::Provider::find).
+    pub async fn find(&self, name: &str) -> Result<Option<BranchDatabase>, Report> {
+        let found = self.find_database(name).await?;
+        Ok(found.map(|found| self.branch(name, found, DatabaseOrigin::Existing, None)))
     }
 
-    fn find<'a>(&'a self, name: &'a str) -> Step<'a, Option<Branch>> {
-        Box::pin(async move {
-            let found = self.look(name).await?;
-            Ok(found.map(|found| self.branch(name, found, DatabaseOrigin::Existing, None)))
-        })
-    }
-
-    fn ensure<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch> {
-        Box::pin(async move {
-            let name = &wanted.name;
-            if let Some(found) = self.look(name).await? {
-                return Ok(self.branch(name, found, DatabaseOrigin::Existing, None));
+    /// See [`Provider::ensure`](super::Provider::ensure).
+    pub async fn ensure(&self, wanted: &WantedDatabase) -> Result<BranchDatabase, Report> {
+        let name = &wanted.name;
+        if let Some(found) = self.find_database(name).await? {
+            return Ok(self.branch(name, found, DatabaseOrigin::Existing, None));
+        }
+        let (found, made) = self.make(wanted).await?;
+        Ok(match made {
+            DatabaseSource::Existing => self.branch(name, found, DatabaseOrigin::Existing, None),
+            DatabaseSource::Empty => self.branch(name, found, DatabaseOrigin::Empty, None),
+            DatabaseSource::CopyOf(id) => {
+                self.branch(name, found, DatabaseOrigin::CopyOf(wanted.parent.clone()), Some(id))
             }
-            let (found, made) = self.make(wanted).await?;
-            Ok(match made {
-                Made::Existing => self.branch(name, found, DatabaseOrigin::Existing, None),
-                Made::Empty => self.branch(name, found, DatabaseOrigin::Empty, None),
-                Made::CopyOf(id) => {
-                    self.branch(name, found, DatabaseOrigin::CopyOf(wanted.parent.clone()), Some(id))
-                }
-            })
         })
     }
 
-    fn describe<'a>(&'a self, name: &'a str) -> Step<'a, Option<Entry>> {
-        Box::pin(async move {
-            let found = catalogue::entries(&*self.client().await?, Some(name)).await?;
-            Ok(found.into_iter().next())
-        })
+    /// See [`Provider::describe`](super::Provider::describe).
+    pub async fn describe(&self, name: &str) -> Result<Option<ListedDatabase>, Report> {
+        let client = self.client().await?;
+        program_databases::claim(&client, &self.cluster.log()).await?;
+        let found = catalogue::entries(&client, Some(name)).await?;
+        Ok(found.into_iter().next())
     }
 
-    fn list(&self) -> Step<'_, Vec<Entry>> {
-        Box::pin(async move { Ok(catalogue::entries(&*self.client().await?, None).await?) })
+    /// See [`Provider::list`](super::Provider::list).
+    pub async fn list(&self) -> Result<Vec<ListedDatabase>, Report> {
+        let client = self.client().await?;
+        program_databases::claim(&client, &self.cluster.log()).await?;
+        Ok(catalogue::entries(&client, None).await?)
     }
 
-    fn reset<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch> {
-        Box::pin(async move {
-            let (name, parent) = (&wanted.name, &wanted.parent);
-            if parent == name {
-                return Err(UndoError::Orphan(name.clone()).into());
-            }
-            let watcher = self.client().await?;
-            let (made, copied) =
-                undo::reset(&self.maker().await?, &watcher, wanted, &self.ctx.events).await?;
-            Ok(self.branch(name, made, DatabaseOrigin::CopyOf(parent.clone()), Some(copied)))
-        })
+    /// See [`Provider::rename`](super::Provider::rename).
+    pub async fn rename(&self, from: &ListedDatabase, wanted: &WantedDatabase) -> Result<(), Report> {
+        // Starts the server if needed.
+        self.client().await?;
+        let (maker, _) = self.makers().await?;
+        catalogue::take_turn(&maker, &self.ctx.events).await?;
+        Ok(catalogue::rename(&maker, from, wanted).await?)
     }
 
-    fn delete<'a>(&'a self, name: &'a str) -> Step<'a, bool> {
-        Box::pin(async move {
-            // Makes the server run if need be.
-            self.client().await?;
-            Ok(undo::delete(&self.maker().await?, name, &self.ctx.events).await?)
-        })
+    /// See [`Provider::reset`](super::Provider::reset).
+    async fn reset(&self, wanted: &WantedDatabase, state: CopyState) -> Result<BranchDatabase, Report> {
+        let (name, parent) = (&wanted.name, &wanted.parent);
+        if parent == name {
+            return Err(UndoError::Orphan(name.clone()).into());
+        }
+        let (maker, watcher) = self.makers().await?;
+        let (made, copied) = reset_and_delete::reset(&self.copier(&maker, &watcher), wanted, state).await?;
+        Ok(self.branch(name, made, DatabaseOrigin::CopyOf(parent.clone()), Some(copied)))
+    }
+
+    /// See [`Provider::prepare_copies`](super::Provider::prepare_copies).
+    pub async fn prepare_copies(&self, name: &str) -> Result<(), Report> {
+        let Some(database) = self.find_database(name).await? else { return Ok(()) };
+        let (maker, watcher) = self.makers().await?;
+        catalogue::take_turn(&maker, &self.ctx.events).await?;
+        let source = CopySource { name, database: &database };
+        Ok(self.copier(&maker, &watcher).refresh_snapshot(&source).await?)
+    }
+
+    /// See [`Provider::delete`](super::Provider::delete).
+    pub async fn delete(&self, name: &str) -> Result<bool, Report> {
+        let (maker, watcher) = self.makers().await?;
+        program_databases::claim(&watcher, &self.cluster.log()).await?;
+        Ok(reset_and_delete::delete(&maker, name, &self.ctx.events).await?)
     }
 }
 
-/// Also when opening failed or was interrupted half-way: a server without users is not left running.
+/// How a program connects: its variables, and the open folder that they name.
+struct ClientAccess {
+    env: Vec<(&'static str, String)>,
+    _folder: SocketFolder,
+}
+
+/// Also runs when `open` failed or was cancelled, so that no server without users is left running.
 impl Drop for Local {
     fn drop(&mut self) {
         self.release();
     }
 }
 
-/// Gives a claim back and stops the server if nobody else has one. For the process that outlives a devrun: needs no
-/// runtime, takes at most some seconds. Newcomers wait until it is done and start the server again.
+/// Returns the path of a program of Postgres in the folder of a package of this system.
+pub(super) fn installed_program(name: &str) -> Option<PathBuf> {
+    search::program(None, None, name)
+}
+
+/// Returns the package, with its version, whose server devrun downloads for new clusters on this platform.
+pub(super) fn downloadable_server() -> Option<String> {
+    packages::package(packages::PREFERRED).map(packages::PinnedPackage::spec)
+}
+
+/// Releases a claim, and stops the server if no other devrun has one. For the process that outlives devrun: needs no
+/// runtime and takes a limited time. A devrun that starts during the stop waits, then starts the server again.
 pub fn stop_if_last(claim: OwnedFd, cluster: &Path) {
     if let Some(alone) = fs::upgrade_if_last(claim) {
         server::stop(&cluster::data(cluster));
-        // Said aloud because other handles on this very claim may still be open.
+        // Unlock explicitly: other descriptors of the same lock may still be open, so closing this one would not
+        // release it.
         let _ = alone.unlock();
     }
 }

@@ -1,74 +1,95 @@
-//! Brings the schema of a branch database in step with the migration files, once, however many devruns ask for it.
+//! Brings the schema of a branch database up to date with the migration files, once, however many devruns ask for it.
 //!
-//! A branch that exists may hold a half-run migration, so success is a fact of its own: a marker in the branch database,
-//! which names the branch and what was run, written after success only. When it matches, nothing is run. Refuses to
-//! know what a migration is: the command is the user's, on the direct connection, under an advisory lock.
+//! A database may exist with a half-finished migration, so success is recorded separately: a marker in the branch
+//! database names the branch and a fingerprint of command and files, and is written only after success. If the marker
+//! matches, the command does not run. The command is the user's; it runs on the direct connection under an advisory
+//! lock.
 
+mod address;
+mod advice;
 mod effect;
-mod failure;
-mod inputs;
+mod error;
+mod failure_cause;
+mod lock;
 mod marker;
+mod migration_files;
 mod python;
-mod reason;
-mod standing;
-mod traceback;
-mod turn;
+mod schema_change;
+mod several_heads;
+mod sql;
+mod status;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::failure::{MigrateError, Trouble};
-use self::inputs::Inputs;
+pub use self::error::MigrateError;
+#[cfg(feature = "fixture")]
+pub use self::failure_cause::FailureCause;
+use self::lock::MigrationLock;
 use self::marker::Marker;
-pub use self::standing::{Standing, standing};
-use self::turn::Turn;
+use self::migration_files::MigrationFiles;
+use self::schema_change::SchemaChange;
+pub use self::status::{SchemaState, alembic_history, schema_state};
 use crate::context::Context;
-use crate::database::Branch;
-use crate::database::heads::{self, History};
+use crate::database::BranchDatabase;
+use crate::database::alembic_history::{self, History};
 use crate::event::{Event, Step};
 use crate::os::cmd::Cmd;
-use crate::plan::{DatabaseOrigin, Run};
-use crate::text::Mask;
+use crate::plan::{DatabaseOrigin, RunCommand};
+use crate::text::{Mask, traceback};
 
-/// The provider has just said that the database answers; it may only be slow.
+/// The provider has just connected to the database, so it may be slow but not absent.
 const CONNECT: Duration = Duration::from_secs(20);
-/// How much of a failed command's output is shown.
+/// How many lines of a failed command's output are shown.
 const TAIL_LINES: usize = 200;
 
-/// What is to be in step.
+/// The migration to run.
 #[derive(Clone, Debug)]
 pub struct MigrateRequest<'a> {
-    /// The database.
-    pub branch: &'a Branch,
-    /// Its name in messages.
+    /// The database to migrate.
+    pub branch: &'a BranchDatabase,
+    /// The database's name in messages.
     pub name: String,
     /// The user's command.
-    pub command: Run,
-    /// Absolute folder to run it in.
+    pub command: RunCommand,
+    /// psql, if the inputs are files of SQL that it applies once each instead of the command. The environment says where it
+    /// connects.
+    pub psql: Option<PathBuf>,
+    /// The worktree.
+    pub root: PathBuf,
+    /// The absolute path of the folder to run it in.
     pub directory: PathBuf,
-    /// Globs relative to `directory`: the files whose change means that the command must run again.
+    /// Globs relative to `directory`. If one of the files changes, the command must run again.
     pub inputs: Vec<String>,
-    /// The command's whole environment, with the database's direct URL under the names the project uses.
+    /// The command's whole environment. It has the direct URL of the database under the names that the project uses.
     pub env: BTreeMap<OsString, OsString>,
-    /// How long the command may take, and how long another devrun that migrates is waited for.
+    /// The variable with the database's URL that fixes name.
+    pub variable: String,
+    /// The `file:line` with the URL of another database that the command certainly uses.
+    pub elsewhere: Option<String>,
+    /// The `file:line` with the URL of another database that the command may use.
+    pub suspect: Option<String>,
+    /// True if devrun installs packages for the command.
+    pub has_packages: bool,
+    /// The time limit of the command, and the time limit of the wait for another devrun that migrates.
     pub limit: Duration,
 }
 
-/// What came of it.
+/// The result of a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migrated {
-    /// In a few words.
+    /// A few words for the user.
     pub outcome: String,
-    /// False when the command did not have to run.
+    /// False if the command did not have to run.
     pub worked: bool,
 }
 
 impl MigrateRequest<'_> {
-    /// Returns the mask that hides the database's secrets.
+    /// Returns the mask that hides the database's secrets and those of the command's environment.
     fn mask(&self) -> Mask {
-        Mask::of_urls([&*self.branch.url, &*self.branch.direct_url])
+        Mask::of_urls([&*self.branch.url, &*self.branch.direct_url]).and(Mask::of_variables(&self.env))
     }
 }
 
@@ -78,17 +99,18 @@ impl Migrated {
     }
 }
 
-/// Makes sure the command has succeeded on this very database with the files as they are. Costs one connection and one
-/// query when it has. Killed at any moment, the next call runs the command again.
+/// Makes sure that the command has succeeded on this database with the current files. If it already has, this costs one
+/// connection and one query. If a call is killed at any point, the next call runs the command again.
 pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migrated, MigrateError> {
-    let inputs = Inputs::gather(&request.directory, &request.inputs).await?;
+    let inputs = MigrationFiles::gather(&request.directory, &request.inputs).await?;
     let fingerprint = inputs.fingerprint(&request.command);
-    let (markers, client) = turn::first_look(request).await?;
+    let (markers, client) =
+        lock::in_session(request.branch, CONNECT.min(request.limit), marker::read).await?;
     if judge(&markers, request.branch, &fingerprint) == Verdict::InStep {
         return Ok(Migrated::idle("up to date"));
     }
-    let turn = Turn::take(ctx, request, client).await?;
-    // The holder we waited for may have done it.
+    let turn = MigrationLock::take(ctx, request, client).await?;
+    // Read again: the devrun that held the lock may have migrated in the meantime.
     let markers = marker::read(&*turn.client(request).await?).await?;
     let done = match judge(&markers, request.branch, &fingerprint) {
         Verdict::InStep => return Ok(Migrated::idle("migrated by another devrun just now")),
@@ -101,23 +123,29 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
             Migrated { outcome: "migrated".into(), worked: true }
         }
     };
-    let command = request.mask().apply(&text(&request.command));
+    let command = request.mask().apply(&request.command.to_string());
     marker::write(&*turn.client(request).await?, &request.branch.id, &fingerprint, &command).await?;
     Ok(done)
 }
 
-/// What the markers in a database say about it.
+/// Returns the revisions that Alembic recorded in `branch`; none if they cannot be read.
+pub async fn revisions(branch: &BranchDatabase) -> Vec<String> {
+    let read = lock::in_session(branch, CONNECT, effect::revisions).await;
+    read.ok().and_then(|(revisions, _)| revisions).unwrap_or_default()
+}
+
+/// The meaning of the markers in a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     /// The command succeeded here with the same files.
     InStep,
-    /// It succeeded in the database this one was copied from.
+    /// The command succeeded in the database that this one was copied from.
     Copied,
-    /// It has to run.
+    /// The command has to run.
     Stale,
 }
 
-fn judge(markers: &[Marker], branch: &Branch, fingerprint: &str) -> Verdict {
+fn judge(markers: &[Marker], branch: &BranchDatabase, fingerprint: &str) -> Verdict {
     let names = |id: &str| markers.iter().any(|m| m.branch == id && m.fingerprint == fingerprint);
     if names(&branch.id) {
         Verdict::InStep
@@ -128,18 +156,32 @@ fn judge(markers: &[Marker], branch: &Branch, fingerprint: &str) -> Verdict {
     }
 }
 
-/// Runs the command. The marker is gone before it begins, so that nothing but success is ever marked.
+/// Runs the command. Deletes the marker first, so that a failed run never counts as a success.
 async fn run(
     ctx: &Context,
     request: &MigrateRequest<'_>,
-    turn: &Turn,
-    inputs: &Inputs,
+    turn: &MigrationLock,
+    inputs: &MigrationFiles,
 ) -> Result<(), MigrateError> {
+    if let Some(line) = &request.elsewhere {
+        return Err(MigrateError::Refused {
+            name: request.name.clone(),
+            command: request.mask().apply(&request.command.to_string()),
+            line: line.clone(),
+            variable: request.variable.clone(),
+        });
+    }
+    if let Some(line) = &request.suspect {
+        ctx.events.warn(format!(
+            "{line} has the URL of a Postgres: if the migration uses it, it changes that database instead of {}",
+            request.name
+        ));
+    }
     let history = History::read(inputs.files());
-    if let Some(prefix) = heads::upgrades_to_head(&request.command)
+    if let Some(prefix) = alembic_history::upgrades_to_head(&request.command)
         && history.is_certain()
     {
-        failure::forbid_heads(request, &prefix, &history)?;
+        several_heads::forbid(request, &prefix, &history)?;
     }
     if inputs.files().next().is_none() && !request.inputs.is_empty() {
         let globs = request.inputs.join(", ");
@@ -150,7 +192,14 @@ async fn run(
     }
     marker::clear(&*turn.client(request).await?).await?;
     let mask = request.mask();
-    let doing = mask.apply(&text(&request.command));
+    let commands = match &request.psql {
+        None => vec![Cmd::of(&request.command)],
+        Some(psql) => {
+            let due = sql::due(ctx, request, inputs, &*turn.client(request).await?).await?;
+            due.iter().map(|due| sql::command(psql, due)).collect()
+        }
+    };
+    let doing = mask.apply(&request.command.to_string());
     ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
     let mut tail = VecDeque::new();
     let mut on_line = |line: &str| {
@@ -161,28 +210,30 @@ async fn run(
         tail.push_back(detail.clone());
         ctx.events.send(Event::StepProgress { step: Step::Migrate, detail });
     };
-    let command = match &request.command {
-        Run::Shell(line) => Cmd::shell(line),
-        Run::Argv(words) => Cmd::new(words.first().map_or("", String::as_str)).args(words.iter().skip(1)),
-    };
     let mut env = request.env.clone();
     env.extend(python::path(request).map(|path| ("PYTHONPATH".into(), path)));
-    let ended =
-        command.only_env(&env).directory(&request.directory).limit(request.limit).watched(&mut on_line).await;
-    match ended {
-        Ok(_) => effect::check(request, &*turn.client(request).await?, &history).await,
-        Err(error) => {
-            let tail = traceback::condense(&Vec::from(tail).join("\n"));
-            Err(failure::explain(request, &mask, &history, &error, tail))
+    let before = effect::snapshot(&*turn.client(request).await?).await?;
+    let mut failed = None;
+    for command in commands {
+        let command = command.only_env(&env).directory(&request.directory).limit(request.limit);
+        failed = command.watched(&mut on_line).await.err();
+        if failed.is_some() {
+            break;
         }
     }
-}
-
-/// The command as a person would type it.
-fn text(command: &Run) -> String {
-    match command {
-        Run::Shell(line) => line.clone(),
-        Run::Argv(words) => words.join(" "),
+    match failed {
+        None => effect::check(request, &*turn.client(request).await?, &history).await,
+        Some(error) => {
+            let tail = traceback::condense(&Vec::from(tail).join("\n"));
+            let after = match turn.client(request).await {
+                Ok(client) => effect::snapshot(&client).await.ok(),
+                Err(_) => None,
+            };
+            let by_revision = alembic_history::upgrades_to_head(&request.command).is_some();
+            let left =
+                after.map(|after| SchemaChange::between(&before, after, by_revision)).unwrap_or_default();
+            Err(error::explain(request, &mask, &history, &error, tail, &left))
+        }
     }
 }
 

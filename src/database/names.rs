@@ -1,39 +1,41 @@
-//! What databases are called. Pure: text in, text out.
+//! Builds database names. Pure: text in, text out.
 //!
-//! A name must mean one branch only: Postgres cuts names at 63 bytes without an error, so two long branches would share
-//! a database; and it must need no quoting in URLs and configuration files. Refuses to look whether a name is in use.
+//! A name must belong to one branch only. Postgres cuts names at 63 bytes without an error, so two long branch names
+//! could share a database. A name must also need no quoting in URLs and configuration files. This module does not check
+//! whether a name is in use.
 
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
-/// Longest part of a name that comes from the branch: with `-` and eight digits it stays under 63 bytes.
+use crate::text::hex;
+
+/// The most bytes of a name that come from the branch. With `-` and eight digits the name stays under 63 bytes.
 const LONGEST: usize = 52;
-/// What devrun's own databases begin with; no branch can get such a name.
+/// The prefix of devrun's own databases. No branch gets a name with this prefix.
 pub const RESERVED_PREFIX: &str = "_devrun";
-/// Databases every server has.
+/// The beginning of the value of `${branch}` in a worktree with a detached HEAD.
+const DETACHED: &str = "detached-";
+/// Databases that every server has.
 const SYSTEM: [&str; 3] = ["postgres", "template0", "template1"];
 
-/// The name for `branch` behind `prefix` (`dev-`).
-pub fn name_for(prefix: &str, branch: &str) -> String {
-    safe(&format!("{prefix}{branch}"))
+/// Returns the value of `${branch}` in a worktree on `branch`. A branch that is called like the value of a worktree with a
+/// detached HEAD gets eight digits of its hash, so that it never shares a database with that worktree.
+pub fn branch(branch: &str) -> String {
+    let looks_detached = branch.starts_with(DETACHED) && looks_hashed(branch);
+    if looks_detached { format!("{branch}-{}", digits_of(branch)) } else { branch.into() }
 }
 
-/// The name for a worktree whose HEAD is on no branch. `path_hash` are eight hex digits of the hash of its path (more
-/// are cut, anything else is hashed); no branch can get such a name.
+/// Returns the value of `${branch}` in a worktree with a detached HEAD. `path_hash` is the hash of the worktree's path in
+/// hex digits, of which the first eight are used. [`branch`] never returns this value.
 pub fn detached(worktree_slug: &str, path_hash: &str) -> String {
-    let hash = match path_hash.get(..8) {
-        Some(digits) if is_hex(digits) => digits.to_string(),
-        _ => digits_of(path_hash),
-    };
-    let slug = slugged(worktree_slug);
-    let slug = cut(&slug, LONGEST - "dev-detached-".len());
-    format!("dev-detached-{slug}-{hash}")
+    format!("{DETACHED}{worktree_slug}-{path_hash:.8}")
 }
 
-/// A database name that stands for `rendered` and for nothing else: at most 63 bytes of `[a-z0-9_-]`.
+/// Returns a database name that is unique to `rendered`: at most 63 bytes of `[a-z0-9_-]`.
 ///
-/// What is already safe stays as it is. Anything else is made safe and gets eight digits of the hash of its original
-/// bytes; so does what merely looks as if it had such digits, and what the server or devrun needs for itself.
+/// A text that is already safe is returned unchanged. Any other text is made safe and gets eight hex digits of the hash
+/// of its original bytes. The same happens to a text that already ends like such a hash, and to names that the server
+/// or devrun reserves.
 pub fn safe(rendered: &str) -> String {
     let slug = slugged(rendered);
     let plain = slug == rendered
@@ -50,7 +52,8 @@ pub fn safe(rendered: &str) -> String {
     format!("{body}-{}", digits_of(rendered))
 }
 
-/// Composed, lower case where ASCII knows case, and one `-` for every run of anything but `[a-z0-9_]`.
+/// Returns `text` in Unicode form C, with ASCII letters in lower case and one `-` for every run of other characters
+/// than `[a-z0-9_]`.
 fn slugged(text: &str) -> String {
     let mut slug = String::with_capacity(text.len());
     for c in text.nfc().map(|c| c.to_ascii_lowercase()) {
@@ -63,22 +66,20 @@ fn slugged(text: &str) -> String {
     slug
 }
 
-/// At most `limit` bytes of a slug, without a dash at the end.
+/// Returns at most `limit` bytes of `slug`, without a dash at the end.
 fn cut(slug: &str, limit: usize) -> &str {
     slug[..slug.len().min(limit)].trim_end_matches('-')
 }
 
-fn looks_hashed(slug: &str) -> bool {
-    slug.len() >= 9 && is_hex(&slug[slug.len() - 8..]) && slug.as_bytes()[slug.len() - 9] == b'-'
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+/// Returns true if `text` ends with a dash and eight hex digits.
+fn looks_hashed(text: &str) -> bool {
+    let Some(dash) = text.len().checked_sub(9) else { return false };
+    let (body, digits) = text.as_bytes().split_at(dash + 1);
+    body[dash] == b'-' && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn digits_of(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    format!("{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
+    hex(&Sha256::digest(text.as_bytes())[..4])
 }
 
 #[cfg(test)]
@@ -94,12 +95,11 @@ mod tests {
         for name in ["dev-login", "dev-main", "dev-fix_42", "dev-a-b-c", "dev-detached-head"] {
             assert_eq!(safe(name), name);
         }
-        assert_eq!(name_for("dev-", "login"), "dev-login");
     }
 
     #[test]
-    fn what_cannot_be_literal_carries_its_hash() {
-        assert_eq!(name_for("dev-", "feature/x"), format!("dev-feature-x-{}", digits_of("dev-feature/x")));
+    fn texts_that_cannot_be_literal_carry_their_hash() {
+        assert_eq!(safe("dev-feature/x"), format!("dev-feature-x-{}", digits_of("dev-feature/x")));
         assert!(safe("dev-100%").starts_with("dev-100-"));
         assert!(safe("dev-login-0123abcd").starts_with("dev-login-0123abcd-"));
         assert!(safe("").starts_with("db-"));
@@ -127,12 +127,12 @@ mod tests {
             &format!("{long}y"),
             &long[..79],
         ];
-        let names: HashSet<String> = branches.iter().map(|branch| name_for("dev-", branch)).collect();
+        let names: HashSet<String> = branches.iter().map(|branch| safe(&format!("dev-{branch}"))).collect();
         assert_eq!(names.len(), branches.len());
     }
 
     #[test]
-    fn nobody_gets_a_name_that_the_server_or_devrun_needs() {
+    fn names_that_the_server_or_devrun_needs_are_not_given_to_branches() {
         for taken in ["postgres", "template0", "template1", "_devrun", "_devrun-tmp-1", "_Devrun"] {
             let name = safe(taken);
             assert_ne!(name, taken.to_ascii_lowercase());
@@ -141,21 +141,27 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_cannot_take_a_detached_worktrees_name() {
-        let name = detached("My Tree/2", "0123abcdef");
-        assert_eq!(name, "dev-detached-my-tree-2-0123abcd");
-        assert_ne!(safe(&name), name);
-        assert_ne!(detached("t", "/a"), detached("t", "/b"));
-        assert!(detached(&"s".repeat(99), "0123abcd").len() <= 63);
+    fn a_branch_called_like_a_detached_worktree_has_its_own_database() {
+        let own = detached("t", "0123abcdef");
+        assert_eq!(own, "detached-t-0123abcd");
+        assert_ne!(branch(&own), own);
+        // Neither does a branch that is called like the value for that branch.
+        assert_ne!(branch(&branch(&own)), branch(&own));
+        assert_ne!(safe(&format!("dev-{}", branch(&own))), safe(&format!("dev-{own}")));
+        for plain in
+            ["feature/x", "detached", "detached-head", "detached-\u{e9}0123abc", "x-detached-t-0123abcd"]
+        {
+            assert_eq!(branch(plain), plain);
+        }
     }
 
-    fn branch() -> impl Strategy<Value = String> {
+    fn branches() -> impl Strategy<Value = String> {
         prop_oneof!["[a-zA-Z/_.-]{0,12}", "[a-c/-]{40,70}", "\\PC{0,30}", "dev-[a-f0-9]{8}(-[0-9a-f]{8})?"]
     }
 
     proptest! {
         #[test]
-        fn every_name_is_short_and_needs_no_quoting(text in branch()) {
+        fn every_name_is_short_and_needs_no_quoting(text in branches()) {
             let name = safe(&text);
             prop_assert!(!name.is_empty() && name.len() <= 63);
             prop_assert!(name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')));
@@ -163,7 +169,7 @@ mod tests {
         }
 
         #[test]
-        fn a_name_that_was_literal_stays_so(text in branch()) {
+        fn a_name_that_was_literal_stays_so(text in branches()) {
             let name = safe(&text);
             if name == text {
                 prop_assert_eq!(safe(&name), name);
@@ -173,7 +179,7 @@ mod tests {
         }
 
         #[test]
-        fn different_texts_have_different_names(texts in prop::collection::hash_set(branch(), 2..40)) {
+        fn different_texts_have_different_names(texts in prop::collection::hash_set(branches(), 2..40)) {
             let mut seen = HashMap::new();
             for text in texts {
                 if let Some(other) = seen.insert(safe(&text), text.clone()) {

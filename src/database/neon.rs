@@ -1,8 +1,9 @@
-//! The `neon` provider: a branch of a Neon project per git branch, made exactly once, never the parent.
+//! The `neon` provider: one branch of a Neon project per git branch, created exactly once, and never the parent itself.
 //!
-//! Owns the talk with Neon's API and what a worktree remembers of its branch. The service decides: its branch ids say which
-//! database is meant, its unique names say who made it. The key is read and sent, and stays out of everything else. Refuses
-//! the default branch, protected ones and the one that is copied, unless it is told to by name.
+//! This module talks to Neon's API and stores what a worktree remembers of its branch. The service is the authority: a
+//! branch id identifies the database, and because names are unique, the service shows who created a branch. The API key
+//! is sent to the service and appears nowhere else. The default branch, protected branches and the copied branch are
+//! refused unless the user names and allows them.
 
 mod api;
 mod create;
@@ -11,10 +12,12 @@ mod guard;
 mod http;
 mod names;
 mod project;
+mod provider;
+mod proxy;
+mod readiness;
 mod record;
-mod settle;
-mod undo;
-mod verdict;
+mod reset_and_delete;
+mod retry;
 mod wire;
 
 use std::cell::Cell;
@@ -24,26 +27,27 @@ use std::time::{Duration, SystemTime};
 use hyper::header::HeaderValue;
 
 pub use self::api::Pace;
-pub use self::error::{NeonError, Refusal};
+pub use self::error::NeonError;
 pub use self::names::fit;
 pub use self::project::linked;
+pub(super) use self::provider::{NeonProvider, chosen};
 
 use self::api::Api;
-use self::create::Made;
-use self::error::Failure;
-use self::http::{Base, Link};
-use self::record::Record;
-use self::settle::Compute;
-use super::{Branch, Entry, Provider, Step, Wanted};
+use self::create::CreateResult;
+use self::error::CallFailure;
+use self::http::{Base, HttpConnection};
+use self::readiness::Compute;
+use self::record::BranchRecord;
+use super::{BranchDatabase, ListedDatabase, WantedDatabase};
 use crate::context::Context;
 use crate::error::Report;
 use crate::event::{Event, Step as Preparation};
 use crate::plan::DatabaseOrigin;
 
-/// Where the API is unless `NEON_API_HOST` says something else.
+/// The address of the API, unless `NEON_API_HOST` sets another one.
 const HOST: &str = "https://console.neon.tech/api/v2";
 
-/// The key, and where it was found. Never printed.
+/// The API key and where it was found. `Debug` does not print the key.
 #[derive(Clone)]
 pub struct Key {
     header: HeaderValue,
@@ -51,12 +55,15 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key `secret`, which was found in `origin` (`NEON_API_KEY in .env`).
+    /// Returns the key `secret`, which was found in `origin` (`NEON_API_KEY in .env`). Errors if it contains characters
+    /// that an HTTP header cannot have.
     pub fn new(secret: &str, origin: impl Into<String>) -> Result<Key, NeonError> {
         let origin = origin.into();
-        let mut header = HeaderValue::from_str(&format!("Bearer {}", secret.trim())).map_err(|_| {
-            NeonError::Missing { what: "a key of printable characters", fix: format!("look at {origin}") }
-        })?;
+        let mut header =
+            HeaderValue::from_str(&format!("Bearer {}", secret.trim())).map_err(|_| NeonError::Missing {
+                what: "a key of printable ASCII characters",
+                fix: format!("correct {origin}"),
+            })?;
         header.set_sensitive(true);
         Ok(Key { header, origin })
     }
@@ -74,83 +81,85 @@ impl std::fmt::Debug for Key {
 
 /// A project, and where its id was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Project {
-    /// Its id.
+pub struct NeonProject {
     pub id: String,
     /// `NEON_PROJECT_ID in .env`.
     pub origin: String,
 }
 
-/// Whether a branch that others work with may be used: the default branch, a protected one, the one that is copied.
+/// Whether devrun may use a branch that other work depends on: the default branch, a protected one, or the one that is
+/// copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// No: its name is computed, so nobody has said that very branch.
+    /// No: the branch's name is computed, so the user has not chosen this branch explicitly.
     No,
-    /// Not yet: the configuration names it literally, but the user has not allowed it.
+    /// Not yet: the configuration names the branch literally, but the user has not allowed it.
     Named,
-    /// Yes: named and allowed.
+    /// Yes: the user has named and allowed it.
     Yes,
 }
 
 impl Grant {
-    /// What becomes of it when the user allows it.
+    /// Returns the grant after the user has allowed it.
     #[must_use]
     pub fn allowed(self) -> Grant {
         if self == Grant::Named { Grant::Yes } else { self }
     }
 }
 
-/// What is wanted of which project.
+/// The parameters of the provider.
 #[derive(Clone, Debug)]
 pub struct NeonRequest {
-    /// Address of the API, where it is not Neon's own.
+    /// Address of the API, if it is not Neon's own.
     pub host: Option<String>,
-    /// The key.
+    /// The API key.
     pub key: Key,
-    /// The project.
-    pub project: Project,
+    /// The project to create branches in.
+    pub project: NeonProject,
     /// Name or id of the branch to copy; the project's default branch when absent.
     pub parent: Option<String>,
-    /// Database on the branch; its only one when absent.
+    /// Database on the branch. If absent, the branch must have exactly one.
     pub database: Option<String>,
     /// Role to connect as; the database's owner when absent.
     pub role: Option<String>,
-    /// Give the application the pooled URL.
+    /// True if the application gets the pooled URL.
     pub pooled: bool,
-    /// Copy the schema without rows.
+    /// True if only the schema is copied, without rows.
     pub schema_only: bool,
-    /// How long a branch lives after it was last used.
+    /// How long a branch lives after its last use.
     pub expires_in: Option<Duration>,
-    /// Idle time until its compute sleeps.
+    /// Idle time until its compute is suspended.
     pub suspend_timeout: Option<Duration>,
-    /// Least and most compute units of its compute.
+    /// Minimum and maximum compute units.
     pub compute_units: Option<(f64, f64)>,
     /// The repository, for the branch's annotation.
     pub repository: String,
     /// The worktree's own state folder.
     pub state: PathBuf,
-    /// Whether a branch that others work with may be used.
+    /// Whether devrun may use a branch that other work depends on.
     pub grant: Grant,
-    /// How long things may take.
+    /// Time limits.
     pub pace: Pace,
 }
 
-/// A Neon project that branch databases come from.
+/// A Neon project in which devrun creates branch databases.
 #[derive(Debug)]
 pub struct Neon {
     ctx: Context,
     request: NeonRequest,
     api: Api,
-    /// Whether the branch that was taken up may expire: one that others work with never does.
+    /// False if the current branch never expires, because other work depends on it.
     expires: Cell<bool>,
 }
 
 impl Neon {
-    /// Gets ready to ask; asks nothing.
+    /// Prepares the provider. Sends no request. Errors if the address of the API is invalid.
     pub fn open(ctx: &Context, request: NeonRequest) -> Result<Neon, Report> {
         let base = Base::parse(request.host.as_deref().unwrap_or(HOST)).map_err(NeonError::Host)?;
+        let link = HttpConnection::new(base, request.key.clone(), &ctx.env, request.pace.answer)
+            .map_err(NeonError::Proxy)?;
         let api = Api {
-            link: Link::new(base, request.key.clone(), request.pace.answer),
+            link,
             project: request.project.clone(),
             pace: request.pace,
             events: ctx.events.clone(),
@@ -159,27 +168,26 @@ impl Neon {
         Ok(Neon { ctx: ctx.clone(), request, api, expires: Cell::new(true) })
     }
 
-    /// What this worktree remembers: the URLs, pooled and direct, that the branch `name` had when it was last used. Asks nobody.
+    /// Returns the URLs, pooled and direct, that the branch `name` had at its last use in this worktree. Sends no
+    /// request.
     pub fn address(request: &NeonRequest, name: &str) -> Result<Option<(String, String)>, Report> {
-        let record = Record::load(&request.state, &wish(request))?.filter(|record| record.name == name);
+        let record = BranchRecord::load(&request.state, &wish(request))?.filter(|record| record.name == name);
         Ok(record.map(|record| (record.url, record.direct_url)))
     }
 
-    /// Forgets what is remembered in `state`: its URLs did not work.
+    /// Deletes the record in `state`, because its URLs did not work.
     pub fn forget(state: &Path) {
-        Record::forget(state);
+        BranchRecord::forget(state);
     }
 
-    /// Moves the day on which the branch `id`, just taken up, expires, if it is to expire at all: the default branch, a
-    /// protected one and the one that is copied never are. A refusal is a warning: the branch works.
+    /// Moves the expiry date of the branch `id`, which was just taken up. The default branch, a protected one and the
+    /// copied one never expire. A failure is only a warning, because the branch works.
     pub async fn refresh(&self, id: &str) {
         let Some(at) = self.expiry(SystemTime::now()).filter(|_| self.expires.get()) else { return };
         if let Err(failure) = self.api.expire(id, &at).await {
-            let error = self.told(failure, "set when the branch expires");
+            let error = self.explain(failure, "set when the branch expires");
             let why = crate::error::Explain::why(&error).unwrap_or_default();
-            self.ctx
-                .events
-                .warn(format!("the Neon branch keeps the day on which it expires: {error}: {why}"));
+            self.ctx.events.warn(format!("the Neon branch keeps its old expiry date: {error}: {why}"));
         }
     }
 
@@ -188,18 +196,18 @@ impl Neon {
         Compute { suspend_timeout, compute_units }
     }
 
-    fn told(&self, failure: Failure, doing: &str) -> NeonError {
-        let Project { id, origin } = &self.request.project;
-        failure.told(doing, &self.api.link.key().origin, &format!("{id}, from {origin}"))
+    fn explain(&self, failure: CallFailure, doing: &str) -> NeonError {
+        let NeonProject { id, origin } = &self.request.project;
+        failure.into_error(doing, &self.api.link.key().origin, &format!("{id}, from {origin}"))
     }
 
-    async fn look(&self, name: &str) -> Result<Option<wire::Branch>, NeonError> {
+    async fn find_branch(&self, name: &str) -> Result<Option<wire::NeonBranch>, NeonError> {
         let doing = format!("look for the branch {name}");
-        self.api.branch_named(name).await.map_err(|failure| self.told(failure, &doing))
+        self.api.branch_named(name).await.map_err(|failure| self.explain(failure, &doing))
     }
 
-    /// Refuses a branch that others work with.
-    fn guard(&self, branch: &wire::Branch) -> Result<(), NeonError> {
+    /// Errors if other work depends on the branch and the user has not allowed its use.
+    fn guard(&self, branch: &wire::NeonBranch) -> Result<(), NeonError> {
         let NeonRequest { grant, parent, .. } = &self.request;
         match guard::what(branch, parent.as_deref()) {
             Some(what) if *grant != Grant::Yes => {
@@ -210,12 +218,13 @@ impl Neon {
         }
     }
 
-    async fn ensure_branch(&self, wanted: &Wanted) -> Result<Branch, Report> {
+    /// See [`Provider::ensure`](super::Provider::ensure).
+    pub async fn ensure(&self, wanted: &WantedDatabase) -> Result<BranchDatabase, Report> {
         let name = &wanted.name;
         if guard::is_nobodys(name) {
             return Err(NeonError::Name(name.clone()).into());
         }
-        if let Some(found) = self.look(name).await? {
+        if let Some(found) = self.find_branch(name).await? {
             return self.existing(found).await;
         }
         if self.request.parent.as_ref() == Some(name) {
@@ -224,40 +233,40 @@ impl Neon {
         let doing = format!("creating the Neon branch {name}");
         self.ctx.events.send(Event::StepStarted { step: Preparation::Database, doing });
         let created = match self.create(wanted).await? {
-            Made::Found(found) => return self.existing(found).await,
-            Made::ByUs(created) => created,
+            CreateResult::Found(found) => return self.existing(found).await,
+            CreateResult::ByUs(created) => created,
         };
         let branch = created.branch;
         self.guard(&branch)?;
         let doing = format!("finish the branch {name}");
         let finished = self.api.finish(&branch, created.operations).await;
-        finished.map_err(|failure| self.told(failure, &doing))?;
+        finished.map_err(|failure| self.explain(failure, &doing))?;
         let (url, direct_url) = self.urls(&branch, created.databases).await?;
         self.remember(&branch, &url, &direct_url)?;
         let parent = self.request.parent.clone().unwrap_or_else(|| "the default branch".into());
-        Ok(Branch {
+        Ok(BranchDatabase {
             id: branch.id,
             name: branch.name,
             url,
             direct_url,
-            door: None,
+            admin_socket: None,
             origin: DatabaseOrigin::CopyOf(parent),
-            // Without the parent's rows its marker is not there either.
+            // Without the parent's rows the copy has no success marker.
             copied_from: branch.parent_id.filter(|_| !self.request.schema_only),
         })
     }
 
-    /// A branch that is there: as remembered, else made usable and asked for its URLs.
-    async fn existing(&self, found: wire::Branch) -> Result<Branch, Report> {
+    /// Returns an existing branch. Uses the remembered URLs, or else makes the branch usable and requests its URLs.
+    async fn existing(&self, found: wire::NeonBranch) -> Result<BranchDatabase, Report> {
         self.guard(&found)?;
         self.expires.set(guard::what(&found, self.request.parent.as_deref()).is_none());
-        let remembered = Record::load(&self.request.state, &wish(&self.request))?;
+        let remembered = BranchRecord::load(&self.request.state, &wish(&self.request))?;
         let (url, direct_url) = match remembered.filter(|record| record.branch == found.id) {
             Some(record) if found.is_settled() => (record.url, record.direct_url),
             _ => {
                 let doing = format!("take up the branch {}", found.name);
                 let taken = self.api.take_up(found.clone(), &self.compute()).await;
-                let branch = taken.map_err(|failure| self.told(failure, &doing))?;
+                let branch = taken.map_err(|failure| self.explain(failure, &doing))?;
                 self.guard(&branch)?;
                 let (url, direct_url) = self.urls(&branch, Vec::new()).await?;
                 self.remember(&branch, &url, &direct_url)?;
@@ -267,23 +276,24 @@ impl Neon {
         Ok(reached(found, url, direct_url))
     }
 
-    /// The URLs of a branch that is there: as remembered, else asked for.
-    async fn addresses(&self, branch: &wire::Branch) -> Result<(String, String), Report> {
-        let remembered = Record::load(&self.request.state, &wish(&self.request))?;
+    /// Returns the URLs of an existing branch: remembered, or else requested.
+    async fn addresses(&self, branch: &wire::NeonBranch) -> Result<(String, String), Report> {
+        let remembered = BranchRecord::load(&self.request.state, &wish(&self.request))?;
         match remembered.filter(|record| record.branch == branch.id && branch.is_settled()) {
             Some(record) => Ok((record.url, record.direct_url)),
             None => Ok(self.urls(branch, Vec::new()).await?),
         }
     }
 
-    /// The URL for the application and the direct one. `known` are the branch's databases when they were told already.
+    /// Requests the URL for the application and the direct URL. `known` has the branch's databases, if an answer
+    /// already contained them.
     async fn urls(
         &self,
-        branch: &wire::Branch,
-        known: Vec<wire::Database>,
+        branch: &wire::NeonBranch,
+        known: Vec<wire::NeonDatabase>,
     ) -> Result<(String, String), NeonError> {
         let doing = "get the branch's URL";
-        let told = |failure| self.told(failure, doing);
+        let told = |failure| self.explain(failure, doing);
         let (database, role) = match (&self.request.database, &self.request.role) {
             (Some(database), Some(role)) => (database.clone(), role.clone()),
             (database, role) => {
@@ -302,18 +312,18 @@ impl Neon {
         Ok((url, direct))
     }
 
-    fn remember(&self, branch: &wire::Branch, url: &str, direct_url: &str) -> Result<(), Report> {
-        let record = Record::new(wish(&self.request), &branch.id, &branch.name, url, direct_url);
+    fn remember(&self, branch: &wire::NeonBranch, url: &str, direct_url: &str) -> Result<(), Report> {
+        let record = BranchRecord::new(wish(&self.request), &branch.id, &branch.name, url, direct_url);
         Ok(record.save(&self.request.state)?)
     }
 }
 
-/// The database that is meant.
+/// Returns the database with the wanted name, or the only one. Errors if there is no such choice.
 fn which(
-    branch: &wire::Branch,
-    all: Vec<wire::Database>,
+    branch: &wire::NeonBranch,
+    all: Vec<wire::NeonDatabase>,
     wanted: Option<&str>,
-) -> Result<wire::Database, NeonError> {
+) -> Result<wire::NeonDatabase, NeonError> {
     let found = all.iter().map(|database| database.name.clone()).collect();
     let mut fitting = all.into_iter().filter(|database| wanted.is_none_or(|name| name == database.name));
     match (fitting.next(), fitting.next()) {
@@ -322,7 +332,7 @@ fn which(
     }
 }
 
-/// Everything that changes which URLs are right for a branch.
+/// Returns everything that determines the URLs of a branch.
 fn wish(request: &NeonRequest) -> Vec<String> {
     let or_none = |text: &Option<String>| text.clone().unwrap_or_default();
     vec![
@@ -334,43 +344,31 @@ fn wish(request: &NeonRequest) -> Vec<String> {
     ]
 }
 
-/// A branch that was there before.
-fn reached(found: wire::Branch, url: String, direct_url: String) -> Branch {
+/// Returns a branch that existed before this run.
+fn reached(found: wire::NeonBranch, url: String, direct_url: String) -> BranchDatabase {
     let (id, name) = (found.id, found.name);
-    Branch { id, name, url, direct_url, door: None, origin: DatabaseOrigin::Existing, copied_from: None }
+    BranchDatabase {
+        id,
+        name,
+        url,
+        direct_url,
+        admin_socket: None,
+        origin: DatabaseOrigin::Existing,
+        copied_from: None,
+    }
 }
 
-impl Provider for Neon {
-    fn name(&self) -> &'static str {
-        "neon"
+impl Neon {
+    /// See [`Provider::find`](super::Provider::find).
+    pub async fn find(&self, name: &str) -> Result<Option<BranchDatabase>, Report> {
+        let Some(found) = self.find_branch(name).await? else { return Ok(None) };
+        self.guard(&found)?;
+        let (url, direct_url) = self.addresses(&found).await?;
+        Ok(Some(reached(found, url, direct_url)))
     }
 
-    fn find<'a>(&'a self, name: &'a str) -> Step<'a, Option<Branch>> {
-        Box::pin(async move {
-            let Some(found) = self.look(name).await? else { return Ok(None) };
-            self.guard(&found)?;
-            let (url, direct_url) = self.addresses(&found).await?;
-            Ok(Some(reached(found, url, direct_url)))
-        })
-    }
-
-    fn ensure<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch> {
-        Box::pin(self.ensure_branch(wanted))
-    }
-
-    fn describe<'a>(&'a self, name: &'a str) -> Step<'a, Option<Entry>> {
-        Box::pin(async move { Ok(self.entry(name).await?.map(|(_, entry)| entry)) })
-    }
-
-    fn list(&self) -> Step<'_, Vec<Entry>> {
-        Box::pin(async move { Ok(self.entries().await?) })
-    }
-
-    fn reset<'a>(&'a self, wanted: &'a Wanted) -> Step<'a, Branch> {
-        Box::pin(self.reset_branch(wanted))
-    }
-
-    fn delete<'a>(&'a self, name: &'a str) -> Step<'a, bool> {
-        Box::pin(self.delete_branch(name))
+    /// See [`Provider::describe`](super::Provider::describe).
+    pub async fn describe(&self, name: &str) -> Result<Option<ListedDatabase>, Report> {
+        Ok(self.entry(name).await?.map(|(_, entry)| entry))
     }
 }

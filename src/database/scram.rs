@@ -1,7 +1,7 @@
-//! The first answer of a Postgres server, judged before the driver acts on it.
+//! Checks the first answer of a Postgres server before the driver acts on it.
 //!
-//! The driver sends the password in clear text, or as an MD5 hash, when the server asks for it. Only SCRAM-SHA-256 keeps the
-//! password from a false server and proves that the server knows it.
+//! The driver sends the password in clear text, or as an MD5 hash, if the server asks for it. Only SCRAM-SHA-256 hides
+//! the password from a false server and proves that the server knows it.
 
 use std::io;
 use std::pin::Pin;
@@ -9,16 +9,16 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Whether a server that asks for no password is accepted.
+/// Whether the server must prove that it knows the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
     /// The server must prove that it knows the password.
     Required,
-    /// A server that lets us in without a password gets none.
+    /// A server that asks for no password is accepted; it receives none.
     Optional,
 }
 
-/// A stream that ends with `PermissionDenied` when the server asks for the password in a form that gives it away.
+/// A stream whose reads fail with `PermissionDenied` if the server asks for the password in an unsafe form.
 pub(super) struct ScramOnly<S> {
     inner: S,
     proof: Proof,
@@ -32,8 +32,9 @@ impl<S> ScramOnly<S> {
     }
 }
 
-/// Judges the bytes that a server has sent so far; `None` until they are enough. The layout is that of
-/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>: a tag, a length, the kind of authentication.
+/// Checks the bytes that the server has sent so far. Returns `None` if more bytes are needed. The layout is described
+/// in <https://www.postgresql.org/docs/current/protocol-message-formats.html>: a tag, a length, the kind of
+/// authentication.
 fn judge(seen: &[u8], proof: Proof) -> Option<Result<(), &'static str>> {
     const SASL: u32 = 10;
     match seen.first()? {
@@ -62,7 +63,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ScramOnly<S> {
         if !self.accepted {
             self.seen.extend_from_slice(&buf.filled()[before..]);
             match judge(&self.seen, self.proof) {
-                // The driver waits for the whole message, as this does.
+                // The driver waits for the whole message too.
                 None => {}
                 Some(Ok(())) => {
                     self.accepted = true;

@@ -1,7 +1,7 @@
-//! TLS for everything `database` talks to over the network: a provider's API, and Postgres with channel binding.
+//! Provides TLS for the network connections of `database`: the API of a provider, and Postgres with channel binding.
 //!
-//! Certificates are always checked, against the platform's roots or the file in `SSL_CERT_FILE`; there is no switch to leave
-//! that out.
+//! Certificates are always checked, against the platform's root certificates or those in the file `SSL_CERT_FILE`. No
+//! option disables the check.
 
 use std::future::Future;
 use std::io;
@@ -18,7 +18,8 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// The way to encrypt, read once per run: the roots are many. An error is one line for people.
+/// Returns the TLS connector. It is built once per process, because there are many root certificates to read. The error
+/// is one line for the user.
 pub(super) fn connector() -> Result<TlsConnector, String> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     CONFIG.get_or_init(config).clone().map(TlsConnector::from)
@@ -47,7 +48,7 @@ fn config() -> Result<Arc<ClientConfig>, String> {
 pub(super) struct PostgresTls(TlsConnector);
 
 impl PostgresTls {
-    /// By the roots of this machine.
+    /// Uses the root certificates of this machine.
     pub(super) fn new() -> Result<PostgresTls, String> {
         connector().map(PostgresTls)
     }
@@ -67,7 +68,7 @@ where
     }
 }
 
-/// A handshake with one server, to come.
+/// A TLS handshake that has not started yet.
 pub(super) struct Handshake {
     connector: TlsConnector,
     name: ServerName<'static>,
@@ -123,8 +124,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
     }
 }
 
-/// The hash of a certificate that binds a login to it: RFC 5929 section 4.1, by the hash of the certificate's own signature,
-/// SHA-256 in place of MD5 and SHA-1. `None` where the RFC defines none.
+/// Returns the certificate hash that binds a login to the connection (`tls-server-end-point`, RFC 5929 section 4.1). It
+/// uses the hash function of the certificate's signature, but SHA-256 in place of MD5 and SHA-1. Returns `None` for
+/// signatures for which the RFC defines no hash.
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     const SEQUENCE: u8 = 0x30;
     const OID: u8 = 0x06;
@@ -145,7 +147,7 @@ fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The first element of DER: tag, content, and what follows.
+/// Reads the first DER element. Returns its tag, its content and the bytes after it.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = der.split_first_chunk::<2>()?;
     let (length, rest) = if first < 0x80 {

@@ -1,22 +1,24 @@
-//! Which databases may be taken away: those that devrun made and nobody else works with. Pure.
+//! Decides which databases devrun may reset or delete. Pure.
 //!
-//! A database that somebody else made must be named in full; the default branch's, a protected one and the one that others
-//! are copied from are never touched, whatever is said.
+//! Databases that devrun created may be changed, unless other work depends on them. A database that devrun did not
+//! create must be named in full. The default branch's database, a protected one and a parent of other databases are
+//! never changed.
 
-use super::Entry;
+use super::ListedDatabase;
 use crate::error::{Code, Explain};
+use crate::text::quoted;
 
-/// What is to be done to a database.
+/// An operation that destroys the contents of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undoing {
-    /// Made a copy of its parent again.
+    /// Replace the database by a new copy of its parent.
     Reset,
-    /// Deleted.
+    /// Delete the database.
     Delete,
 }
 
 impl Undoing {
-    /// The verb.
+    /// Returns the verb of the command line.
     pub const fn word(self) -> &'static str {
         match self {
             Undoing::Reset => "reset",
@@ -25,31 +27,39 @@ impl Undoing {
     }
 }
 
-/// Why it is not done.
+/// The reason why a database is not reset or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UndoError {
-    /// There is none.
+    /// The database does not exist.
     #[error("there is no branch database {0:?}")]
     Missing(String),
-    /// Others work with it.
+    /// Other work depends on it.
     #[error("{name} is {what}: devrun does not {} it", doing.word())]
     Kept {
-        /// Its name.
+        /// The database's name.
         name: String,
-        /// Default, protected or parent.
+        /// The kind of database: default, protected or parent.
         what: &'static str,
-        /// What was asked for.
+        /// The requested operation.
         doing: Undoing,
     },
-    /// It carries no remark of devrun's.
+    /// It does not carry devrun's comment.
     #[error("{name} was not made by devrun")]
     Foreign {
-        /// Its name.
+        /// The database's name.
         name: String,
-        /// What was asked for.
+        /// The requested operation.
         doing: Undoing,
     },
-    /// It is nobody's copy.
+    /// The provider keeps no snapshots of parents.
+    #[error("the provider {provider} keeps no snapshots")]
+    NoSnapshots {
+        /// The provider.
+        provider: &'static str,
+        /// The database to reset.
+        name: String,
+    },
+    /// It was not copied from a parent.
     #[error("{0} has no parent to be copied from again")]
     Orphan(String),
 }
@@ -59,39 +69,56 @@ impl Explain for UndoError {
         match self {
             UndoError::Missing(_) => Code::DatabaseMissing,
             UndoError::Kept { .. } | UndoError::Foreign { .. } | UndoError::Orphan(_) => Code::DatabaseKept,
+            UndoError::NoSnapshots { .. } => Code::DatabaseFailed,
         }
     }
 
     fn why(&self) -> Option<String> {
         match self {
             UndoError::Kept { .. } => {
-                Some("others work with it, and what is gone cannot be brought back".into())
+                Some("other work depends on it, and deleted data cannot be restored".into())
             }
             UndoError::Foreign { .. } => {
-                Some("what somebody else made is only touched when it is named in full".into())
+                Some("devrun changes a database that it did not create only if its full name is given".into())
             }
-            UndoError::Missing(_) | UndoError::Orphan(_) => None,
+            UndoError::Missing(_) | UndoError::Orphan(_) | UndoError::NoSnapshots { .. } => None,
         }
     }
 
     fn fix(&self) -> Option<String> {
         Some(match self {
             UndoError::Missing(_) => {
-                "`devrun db list` shows those there are; `devrun up -d` makes this worktree's".into()
+                "`devrun db list` lists the databases that exist; `devrun up -d` creates the one of this worktree".into()
             }
+            UndoError::Kept { name, doing: Undoing::Reset, .. } => format!(
+                "to empty it: devrun down, then {}; the next `devrun` migrates it (see docs/database.md)",
+                empty_command(name)
+            ),
             UndoError::Kept { .. } => {
                 "if you must, do it with the tools of its server: see docs/database.md".into()
             }
             UndoError::Foreign { name, doing } => {
-                format!("if you mean it: devrun db {} {name}", doing.word())
+                format!("if you mean it: devrun db {} {}", doing.word(), quoted(name))
             }
-            UndoError::Orphan(name) => format!("devrun db delete {name}; the next `devrun` makes it anew"),
+            UndoError::NoSnapshots { name, .. } => format!("devrun db reset {}", quoted(name)),
+            UndoError::Orphan(name) => {
+                format!("devrun db delete {}; the next `devrun` creates it again", quoted(name))
+            }
         })
     }
 }
 
-/// Says whether `entry` may be taken away. `named` is true when the user wrote its whole name.
-pub fn permit(entry: &Entry, doing: Undoing, named: bool) -> Result<(), UndoError> {
+/// Returns the command that empties the database `name`, with devrun's records of its migrations. The next run migrates it from
+/// the start.
+pub fn empty_command(name: &str) -> String {
+    format!(
+        "devrun db psql {} -- -c 'drop schema if exists public, _devrun cascade' -c 'create schema public'",
+        quoted(name)
+    )
+}
+
+/// Returns an error if `entry` must not be reset or deleted. `named` is true if the user wrote its full name.
+pub fn permit(entry: &ListedDatabase, doing: Undoing, named: bool) -> Result<(), UndoError> {
     let name = entry.name.clone();
     if let Some(what) = entry.kept {
         return Err(UndoError::Kept { name, what, doing });
@@ -107,10 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ours_may_go_a_strangers_only_by_name_and_a_parent_never() {
-        let entry =
-            |made_by_devrun, kept| Entry { name: "x".into(), made_by_devrun, kept, ..Entry::default() };
-        let may = |entry: &Entry, named| permit(entry, Undoing::Delete, named);
+    fn own_databases_may_go_foreign_ones_only_by_name_and_parents_never() {
+        let entry = |made_by_devrun, kept| ListedDatabase {
+            name: "x".into(),
+            made_by_devrun,
+            kept,
+            ..ListedDatabase::default()
+        };
+        let may = |entry: &ListedDatabase, named| permit(entry, Undoing::Delete, named);
         assert_eq!(may(&entry(true, None), false), Ok(()));
         assert!(matches!(may(&entry(false, None), false), Err(UndoError::Foreign { .. })));
         assert_eq!(may(&entry(false, None), true), Ok(()));

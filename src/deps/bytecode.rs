@@ -1,14 +1,14 @@
-//! Compiled Python for a new environment, taken over from another worktree's: without it the first start compiles
-//! hundreds of modules.
+//! Takes compiled Python files over from another worktree's environment. Without them the first start compiles hundreds
+//! of modules.
 //!
-//! A `.pyc` names size and modification time of its source and nothing else, so it fits wherever the source is the
-//! very same file: uv links both environments' modules to one file in its cache. Where they are copies, nothing
-//! happens. Python replaces a `.pyc` and never edits one, so a shared one stays as it is.
+//! A `.pyc` identifies its source by size and modification time only, so it is valid wherever the source is the same
+//! file: uv links the modules of both environments to one file in its cache. If the sources are copies, nothing is
+//! taken over. Python replaces a `.pyc` and never edits it, so a shared one does not change.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Links what `venv` lacks from the first of `siblings` that has something to give. Returns how many files that were.
+/// Links the files that `venv` lacks from the first of `siblings` that has any. Returns the number of linked files.
 pub(crate) async fn adopt(venv: &Path, siblings: &[PathBuf]) -> usize {
     for sibling in siblings.iter().filter(|sibling| *sibling != venv) {
         let mut linked = 0;
@@ -16,7 +16,7 @@ pub(crate) async fn adopt(venv: &Path, siblings: &[PathBuf]) -> usize {
         while let Some(folder) = open.pop() {
             let Some(step) = adopt_folder(venv, sibling, &folder, &mut open) else { break };
             linked += step;
-            // Thousands of small calls: the other steps must get on meanwhile.
+            // Thousands of small calls on this thread: let the other steps run in between.
             tokio::task::yield_now().await;
         }
         if linked > 0 {
@@ -26,7 +26,7 @@ pub(crate) async fn adopt(venv: &Path, siblings: &[PathBuf]) -> usize {
     0
 }
 
-/// One folder; `None` when links cannot be made at all (another disk, a full one).
+/// Links the files of one folder. Returns `None` if links cannot be made, for example on another or a full disk.
 fn adopt_folder(venv: &Path, sibling: &Path, folder: &Path, open: &mut Vec<PathBuf>) -> Option<usize> {
     for entry in std::fs::read_dir(venv.join(folder)).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name() != "__pycache__" {
@@ -37,7 +37,7 @@ fn adopt_folder(venv: &Path, sibling: &Path, folder: &Path, open: &mut Vec<PathB
     let mut linked = 0;
     for entry in std::fs::read_dir(theirs.join("__pycache__")).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        // `module.cpython-311.pyc`, perhaps with `.opt-1` before the end.
+        // `module.cpython-311.pyc`, or `module.cpython-311.opt-1.pyc`.
         let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".pyc")) else { continue };
         let module = stem.split('.').next().unwrap_or(stem);
         let source = format!("{module}.py");
@@ -50,7 +50,7 @@ fn adopt_folder(venv: &Path, sibling: &Path, folder: &Path, open: &mut Vec<PathB
         }
         match std::fs::hard_link(entry.path(), &target) {
             Ok(()) => linked += 1,
-            // Replaced or removed by its owner at this moment.
+            // The sibling's Python replaced or removed the file at this moment.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) => return None,
         }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_has_the_very_same_source_is_taken_over() {
+    async fn only_bytecode_with_the_same_source_file_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
         let (mine, theirs) = (dir.path().join("a"), dir.path().join("b"));
         let shared = module(&theirs, "shared", true);
@@ -97,6 +97,6 @@ mod tests {
         assert_eq!(adopt(&mine, &siblings).await, 1);
         assert!(same_file(&pyc(&mine, "shared"), &pyc(&theirs, "shared")));
         assert!(!pyc(&mine, "copied").exists() && !pyc(&mine, "gone").exists());
-        assert_eq!(adopt(&mine, &siblings).await, 0, "what is there stays");
+        assert_eq!(adopt(&mine, &siblings).await, 0, "existing files stay");
     }
 }

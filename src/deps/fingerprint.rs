@@ -1,6 +1,7 @@
-//! What an install was made from: contents of files, identity of tools, settings. Runs nothing.
+//! Records what an install was made from: contents of files, identity of tools, settings. Starts no process.
 //!
-//! Contents decide; size, modification time and inode only spare the hashing where they did not change.
+//! The contents decide. Size, modification time and inode only avoid hashing a file again that has not changed. Of a file above
+//! 64 MiB, size and modification time decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
@@ -11,26 +12,27 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::os::read::{self, Limit};
+use crate::os::read::{self, Limit, ReadError};
+use crate::text::hex;
 
-/// Coarsest clock of a file system: a file changed this shortly before it was looked at may change again and show
-/// the same time, so its contents are read again.
+/// The coarsest clock of a file system. A file that changed less than this before it was read may change again without
+/// a new modification time, so its contents are read again.
 const TICK: Duration = Duration::from_secs(2);
 
-/// What an install depends on.
+/// The inputs of an install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs {
-    /// Where the files are.
+pub struct InstallInputs {
+    /// The folder that contains the files.
     pub root: PathBuf,
-    /// Their paths below `root`. One that does not exist counts as missing, which is a fact too.
+    /// Paths of files below `root`. A file that does not exist is recorded as missing.
     pub files: BTreeSet<PathBuf>,
-    /// Executables, told apart by resolved path, size and modification time.
+    /// Executables, identified by resolved path, size and modification time.
     pub tools: Vec<PathBuf>,
-    /// Choices that lead to another result: manager, arguments.
+    /// Choices that change the result: manager, arguments.
     pub settings: Vec<String>,
 }
 
-/// One file as it was.
+/// The recorded state of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Fact {
     size: u64,
@@ -40,31 +42,32 @@ struct Fact {
     sha256: String,
 }
 
-/// [`Inputs`] as they were at one moment.
+/// The state of [`InstallInputs`] at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Nanoseconds since 1970.
+    /// The time of the snapshot, in nanoseconds since 1970.
     taken: i64,
     files: BTreeMap<String, Option<Fact>>,
     identity: String,
 }
 
 impl Snapshot {
-    /// Looks at `inputs`; contents that `known` vouches for are not read. Returns how many were read, too.
-    pub fn take(inputs: &Inputs, known: Option<&Snapshot>) -> (Snapshot, usize) {
+    /// Records the state of `inputs`. Does not read files whose size, time and inode equal those in `known`. Returns
+    /// the number of files read too.
+    pub fn take(inputs: &InstallInputs, known: Option<&Snapshot>) -> (Snapshot, usize) {
         let taken = nanoseconds(SystemTime::now());
         let mut read = 0;
         let files = inputs.files.iter().map(|file| {
             let name = file.to_string_lossy().into_owned();
             let old = known.and_then(|known| Some((known.taken, known.files.get(&name)?.as_ref()?)));
-            let fact = look(&inputs.root.join(file), old, &mut read);
+            let fact = fact(&inputs.root.join(file), old, &mut read);
             (name, fact)
         });
         let files = files.collect();
         (Snapshot { taken, files, identity: identity(inputs) }, read)
     }
 
-    /// A hash of everything that counts.
+    /// Returns a hash of everything that counts.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         field(&mut hash, self.identity.as_bytes());
@@ -72,10 +75,10 @@ impl Snapshot {
             field(&mut hash, name.as_bytes());
             field(&mut hash, fact.as_ref().map_or("missing", |fact| fact.sha256.as_str()).as_bytes());
         }
-        hex(hash)
+        hex(hash.finalize())
     }
 
-    /// The same, with the files taken over from `later` that did not exist here: the install itself wrote them.
+    /// Returns this snapshot with the files of `later` that did not exist before: the install has written them.
     #[must_use]
     pub fn with_new_files(mut self, later: &Snapshot) -> Snapshot {
         for (name, fact) in &mut self.files {
@@ -87,7 +90,7 @@ impl Snapshot {
     }
 }
 
-fn look(path: &Path, old: Option<(i64, &Fact)>, count: &mut usize) -> Option<Fact> {
+fn fact(path: &Path, old: Option<(i64, &Fact)>, count: &mut usize) -> Option<Fact> {
     let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let modified = meta.modified().map_or(0, nanoseconds);
     let (size, inode) = (meta.len(), meta.ino());
@@ -99,11 +102,16 @@ fn look(path: &Path, old: Option<(i64, &Fact)>, count: &mut usize) -> Option<Fac
         }
     }
     *count += 1;
-    let bytes = read::file(path, Limit::LARGE).ok()?;
-    Some(Fact { size, modified, inode, sha256: hex(Sha256::new().chain_update(bytes)) })
+    let sha256 = match read::file(path, Limit::LARGE) {
+        Ok(bytes) => hex(Sha256::digest(bytes)),
+        // Reading it at every start would take too long.
+        Err(ReadError::TooLarge(_)) => format!("{size} bytes of {modified}"),
+        Err(_) => return None,
+    };
+    Some(Fact { size, modified, inode, sha256 })
 }
 
-fn identity(inputs: &Inputs) -> String {
+fn identity(inputs: &InstallInputs) -> String {
     let mut hash = Sha256::new();
     for setting in &inputs.settings {
         field(&mut hash, setting.as_bytes());
@@ -116,20 +124,13 @@ fn identity(inputs: &Inputs) -> String {
             field(&mut hash, &meta.modified().map_or(0, nanoseconds).to_le_bytes());
         }
     }
-    hex(hash)
+    hex(hash.finalize())
 }
 
-/// Length first, so that two fields never read like one.
+/// Hashes the length first, so that two fields never look like one.
 fn field(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_le_bytes());
     hash.update(bytes);
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
-        text
-    })
 }
 
 fn nanoseconds(time: SystemTime) -> i64 {
@@ -143,8 +144,12 @@ mod tests {
     use super::*;
     use crate::os::fs::replace;
 
-    fn inputs(root: &Path, files: &[&str]) -> Inputs {
-        Inputs { root: root.into(), files: files.iter().map(PathBuf::from).collect(), ..Inputs::default() }
+    fn inputs(root: &Path, files: &[&str]) -> InstallInputs {
+        InstallInputs {
+            root: root.into(),
+            files: files.iter().map(PathBuf::from).collect(),
+            ..InstallInputs::default()
+        }
     }
 
     fn age(path: &Path) {
@@ -165,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn touched_but_equal_is_equal_and_changed_is_not() {
+    fn a_touched_file_counts_as_equal_and_a_changed_one_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");
         replace(&file, b"1", 0o600).unwrap();
@@ -192,12 +197,32 @@ mod tests {
     }
 
     #[test]
-    fn another_tool_or_setting_is_another_install() {
+    fn a_large_file_is_known_by_size_and_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large");
+        let file = std::fs::File::create(&path).unwrap();
+        let inputs = inputs(dir.path(), &["large"]);
+        let digest = |size: u64, time: u64| {
+            file.set_len(size).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(time)).unwrap();
+            Snapshot::take(&inputs, None).0.digest()
+        };
+        let size = Limit::LARGE.bytes as u64 + 1;
+        let first = digest(size, 1);
+        assert_eq!(first, digest(size, 1));
+        assert_ne!(first, digest(size, 2));
+        assert_ne!(first, digest(size + 1, 1));
+        std::fs::remove_file(&path).unwrap();
+        assert_ne!(first, Snapshot::take(&inputs, None).0.digest());
+    }
+
+    #[test]
+    fn another_tool_or_setting_changes_the_digest() {
         let dir = tempfile::tempdir().unwrap();
         let tool = dir.path().join("node");
         replace(&tool, b"1", 0o700).unwrap();
         let with = |tools: &[&Path], settings: &[&str]| {
-            let inputs = Inputs {
+            let inputs = InstallInputs {
                 tools: tools.iter().map(PathBuf::from).collect(),
                 settings: settings.iter().map(ToString::to_string).collect(),
                 ..inputs(dir.path(), &[])
@@ -213,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_install_wrote_itself_counts_as_its_input() {
+    fn files_that_the_install_wrote_count_as_inputs() {
         let dir = tempfile::tempdir().unwrap();
         let inputs = inputs(dir.path(), &["lock", "package.json"]);
         let (before, _) = Snapshot::take(&inputs, None);

@@ -1,62 +1,68 @@
-//! Node packages of a worktree: its own `node_modules`, made by the project's own package manager from the lock file.
+//! Installs the Node packages of a worktree: its own `node_modules`, created by the project's package manager from the
+//! lock file.
 //!
-//! Refuses linked `node_modules` and the global virtual store (Turbopack starts with neither), and never rewrites a
-//! lock file that exists.
+//! Refuses a linked `node_modules` and disables the global virtual store, because Turbopack does not start with either.
+//! Never rewrites an existing lock file.
 
 mod command;
+mod engine;
+mod lockfile;
 mod manager;
+mod members;
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::context::Context;
-use crate::deps::fingerprint::{Inputs, Snapshot};
-use crate::deps::stamp::Record;
+use crate::deps::failure_cause::{Cause, InstallFiles};
+use crate::deps::fingerprint::InstallInputs;
+use crate::deps::install_record::RecordFiles;
 use crate::deps::tool::{self, NpmTool};
-use crate::deps::{DepsError, Done, Env, find, off_thread, refuse_odd, typed};
+use crate::deps::{DepsError, Done, ToolEnv, find, levels, off_thread, refuse_odd, snapshot, typed};
+use crate::error::RERUN;
 use crate::event::{Event, Step};
-use crate::os::cmd::Cmd;
+use crate::os::cmd::{Cmd, CmdError};
+use crate::os::fs;
+use crate::os::read::{self, Limit};
 
-use self::manager::{Choice, Manager};
+pub(crate) use self::manager::decide as choose_manager;
+pub(crate) use self::manager::{Manager, ManagerChoice};
 
-/// How long an install may take.
+/// The time limit of an install.
 const LIMIT: Duration = Duration::from_mins(15);
-/// How deep manifests are looked for below the worktree: `apps/web/package.json`.
-const DEPTH: usize = 2;
 
-/// Which packages, where.
+/// The packages to install.
 #[derive(Clone, Debug)]
 pub struct NodeRequest {
-    /// Top level of the worktree: nothing above it is looked at.
+    /// Top level of the worktree. Folders above it are ignored.
     pub worktree: PathBuf,
-    /// Absolute folder whose packages are wanted, inside the worktree.
+    /// Absolute path of the folder whose packages are wanted, inside the worktree.
     pub directory: PathBuf,
     /// The worktree's state folder.
     pub state: PathBuf,
-    /// The environment to run the package manager with, complete.
-    pub env: Env,
+    /// The complete environment of the package manager.
+    pub env: ToolEnv,
 }
 
-/// What was found out without running anything.
-struct Situation {
-    choice: Choice,
-    inputs: Inputs,
+/// The facts that were found without starting a process.
+struct NodeFindings {
+    choice: ManagerChoice,
+    inputs: InstallInputs,
     node: Option<PathBuf>,
     installed: Option<PathBuf>,
     /// Folders with a manifest.
     members: Vec<PathBuf>,
 }
 
-/// Makes sure that the packages of `request` are installed. Costs milliseconds and runs nothing when they are.
+/// Makes sure that the packages of `request` are installed. If they are, this takes milliseconds and starts no process.
 pub async fn ensure(ctx: &Context, request: &NodeRequest) -> Result<Done, DepsError> {
     let (_, record, done) = survey(request).await?;
     if let Some(done) = done {
         return Ok(done);
     }
     let _lock = record.lock(ctx, Step::Node).await?;
-    // The holder of the lock may have installed them.
+    // Another devrun may have installed them while we waited for the lock.
     let (situation, record, done) = survey(request).await?;
     match done {
         Some(done) => Ok(done),
@@ -64,70 +70,49 @@ pub async fn ensure(ctx: &Context, request: &NodeRequest) -> Result<Done, DepsEr
     }
 }
 
-/// Looks at the files of `request` off this thread, and whether the last install still fits them.
-async fn survey(request: &NodeRequest) -> Result<(Situation, Record, Option<Done>), DepsError> {
+/// Reads the files of `request` on another thread, and checks whether the last install is still valid.
+async fn survey(request: &NodeRequest) -> Result<(NodeFindings, RecordFiles, Option<Done>), DepsError> {
     let (folder, request) = (request.directory.clone(), request.clone());
     off_thread(&folder, move || {
         if !request.directory.join("package.json").is_file() {
             return Err(DepsError::NoManifest { directory: request.directory, wanted: "package.json" });
         }
-        let situation = look(&request);
+        let situation = inspect(&request);
         refuse_odd(situation.inputs.files.iter().map(|file| request.worktree.join(file)))?;
         let root = &situation.choice.root;
         for folder in [&request.directory, root] {
             refuse_link(&folder.join("node_modules"))?;
         }
         let relative = request.directory.strip_prefix(&request.worktree).unwrap_or(&request.directory);
-        let record = Record::new(&request.state, Step::Node, relative);
+        let record = RecordFiles::new(&request.state, Step::Node, relative);
         let done = record.fresh(root, &situation.inputs)?;
         Ok((situation, record, done))
     })
     .await?
 }
 
-fn look(request: &NodeRequest) -> Situation {
+fn inspect(request: &NodeRequest) -> NodeFindings {
     let choice = manager::decide(&request.directory, &request.worktree);
-    let members = members(&request.worktree);
+    let members = members::find(&request.worktree, &choice.root);
     let node = find(&request.env, "node");
     let installed = find(&request.env, choice.manager.program());
-    // As with a lock file: that one was missing is known from the files, and the install may have written it.
-    let locked = Choice { lockfile: Some(PathBuf::new()), ..choice.clone() };
-    let settings =
+    // The arguments must not depend on whether a lock file exists: `inputs.files` records that already, and the install
+    // may have written the file.
+    let locked = ManagerChoice { lockfile: Some(PathBuf::new()), ..choice.clone() };
+    let mut settings =
         vec![format!("{} {:?}", choice.manager.program(), choice.pin), command::arguments(&locked).join(" ")];
+    settings.extend(command::settings(&command::environment(&request.env)));
     let below = |path: &Path| path.strip_prefix(&request.worktree).unwrap_or(path).to_path_buf();
     let mut files: BTreeSet<PathBuf> =
         members.iter().map(|member| below(&member.join("package.json"))).collect();
     for folder in [&request.worktree, &choice.root, &request.directory] {
         files.extend(command::SETTINGS_FILES.iter().map(|name| below(&folder.join(name))));
     }
+    files.extend(members.iter().flat_map(|member| members::local(member)).map(|file| below(&file)));
     files.extend(command::lockfiles(choice.manager).map(|name| below(&choice.root.join(name))));
     let tools = node.iter().chain(&installed).cloned().collect();
-    let inputs = Inputs { root: request.worktree.clone(), files, tools, settings };
-    Situation { choice, inputs, node, installed, members }
-}
-
-/// Folders with a `package.json`: what a workspace can consist of, found without understanding its globs.
-fn members(worktree: &Path) -> Vec<PathBuf> {
-    let skipped = |name: &OsStr| {
-        let name = name.to_string_lossy();
-        name.starts_with('.') || ["node_modules", "dist", "build", "out", "target", "venv"].contains(&&*name)
-    };
-    let mut found = Vec::new();
-    let mut open = vec![(worktree.to_path_buf(), 0)];
-    while let Some((folder, depth)) = open.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            // A folder with `.git` of its own is another worktree or repository.
-            if is_folder && depth < DEPTH && !skipped(&name) && !entry.path().join(".git").exists() {
-                open.push((entry.path(), depth + 1));
-            } else if name == "package.json" {
-                found.push(folder.clone());
-            }
-        }
-    }
-    found.sort();
-    found
+    let inputs = InstallInputs { root: request.worktree.clone(), files, tools, settings };
+    NodeFindings { choice, inputs, node, installed, members }
 }
 
 fn refuse_link(path: &Path) -> Result<(), DepsError> {
@@ -140,20 +125,23 @@ fn refuse_link(path: &Path) -> Result<(), DepsError> {
 async fn install(
     ctx: &Context,
     request: &NodeRequest,
-    situation: &Situation,
-    record: &Record,
+    situation: &NodeFindings,
+    record: &RecordFiles,
 ) -> Result<Done, DepsError> {
-    let Situation { choice, inputs, node, installed, members } = situation;
+    let NodeFindings { choice, inputs, node, installed, members } = situation;
     let (root, program) = (&choice.root, choice.manager.program());
     if node.is_none() && choice.manager != Manager::Bun {
         return Err(node_missing());
     }
-    let known = record.read()?.filter(|stamp| stamp.target == root.to_string_lossy());
-    let ours = known.map_or(!root.join("node_modules").exists(), |stamp| stamp.ours);
+    let known = record.read()?.filter(|last| last.target == root.to_string_lossy());
+    let ours = known.map_or(!root.join("node_modules").exists(), |last| last.ours);
     record.begin(root, ours)?;
-    let (before, _) = Snapshot::take(inputs, None);
+    let before = snapshot(inputs).await?;
     let doing = format!("{program} {}", command::arguments(choice)[0]);
     ctx.events.send(Event::StepStarted { step: Step::Node, doing });
+    if let Some(remark) = &choice.remark {
+        ctx.events.note(remark);
+    }
     if choice.lockfile.is_none() {
         ctx.events.note(format!(
             "{} has no lock file: {program} chooses versions now and writes one",
@@ -162,35 +150,28 @@ async fn install(
     }
 
     let mut env = command::environment(&request.env);
-    let (tool, fetched) = tool(ctx, &env, choice, installed.as_deref()).await?;
+    let (tool, fetched) = tool(ctx, &env, choice, installed.as_deref(), &request.worktree).await?;
     command::append_path(&mut env, fetched.as_deref());
     let mut arguments = command::arguments(choice);
     if ours && choice.manager == Manager::Pnpm {
-        // Without a terminal pnpm refuses to replace node_modules of another layout, unless told that it may.
+        // Without a terminal pnpm refuses to replace a `node_modules` of another layout, unless this setting allows it.
         arguments.push("--config.confirmModulesPurge=false".into());
+    }
+    if choice.manager == Manager::YarnClassic {
+        // Two installs at once damage its cache, which all worktrees share.
+        fs::make_private_dir(&ctx.dirs.cache)?;
+        arguments.extend(["--mutex".into(), format!("file:{}", ctx.dirs.cache.join("yarn.lock").display())]);
     }
     let shown = if fetched.is_none() { program.into() } else { tool.display().to_string() };
     let by_hand = typed(root, &format!("{shown} {}", arguments.join(" ")));
     let cmd = Cmd::new(&tool).args(&arguments).only_env(&env).directory(root).limit(LIMIT);
-    let mut told = command::Told::default();
+    let mut told = command::InstallOutput::default();
     let mut hear = |line: &str| {
         told.hear(line);
         ctx.events.send(Event::StepProgress { step: Step::Node, detail: line.into() });
     };
-    let output = match cmd.watched(&mut hear).await {
-        Ok(output) => output,
-        Err(error) => {
-            let lockfile = choice.lockfile.clone().filter(|_| command::is_stale(&error));
-            return Err(match lockfile {
-                Some(lockfile) => DepsError::LockfileStale {
-                    lockfile,
-                    said: error.tail(12).unwrap_or_default(),
-                    run: typed(root, &format!("{shown} install")),
-                },
-                None => DepsError::failed(&error, by_hand),
-            });
-        }
-    };
+    let ended = cmd.watched(&mut hear).await;
+    let output = ended.map_err(|error| failure(request, situation, &error, &shown, by_hand))?;
     if let Some(ignored) = command::ignored_builds(&output) {
         ctx.events.warn(format!(
             "build scripts were not run: {ignored}; decide with `{}`",
@@ -198,7 +179,7 @@ async fn install(
         ));
     }
 
-    let (after, _) = Snapshot::take(inputs, None);
+    let after = snapshot(inputs).await?;
     let marks = choice.manager.marks().iter().map(|mark| root.join(mark));
     let folders = members.iter().filter(|member| member.starts_with(root)).map(|m| m.join("node_modules"));
     let evidence: Vec<PathBuf> = marks.chain(folders).collect();
@@ -207,12 +188,46 @@ async fn install(
     Ok(Done { worked: true, outcome: told.outcome(program, version.as_deref()), fetched })
 }
 
-/// The program to run, and its folder where it had to be fetched.
+/// Returns the error for a failed install. `shown` is the program as the user would type it.
+fn failure(
+    request: &NodeRequest,
+    situation: &NodeFindings,
+    error: &CmdError,
+    shown: &str,
+    by_hand: String,
+) -> DepsError {
+    let choice = &situation.choice;
+    if let Some(unfit) = engine::unfit(error, choice.manager.program(), situation.node.as_deref()) {
+        return unfit;
+    }
+    if let Some(lockfile) = choice.lockfile.clone().filter(|_| command::is_stale(error)) {
+        let run = typed(&choice.root, &format!("{shown} install"));
+        return DepsError::LockfileStale { lockfile, said: error.tail(12).unwrap_or_default(), run };
+    }
+    let files = read_by(request, situation);
+    let folders = [request.directory.as_path(), choice.root.as_path()];
+    let evidence = InstallFiles { files: &files, folders: &folders, worktree: &request.worktree };
+    DepsError::failed(error, by_hand, &evidence)
+}
+
+/// Returns the files that the install read. The manifest of `request` comes first.
+fn read_by(request: &NodeRequest, situation: &NodeFindings) -> Vec<PathBuf> {
+    let own = [&request.directory, &situation.choice.root].map(|folder| folder.join("package.json"));
+    let all = situation.inputs.files.iter().map(|file| request.worktree.join(file));
+    let mut files: Vec<PathBuf> = own.into_iter().collect();
+    files.dedup();
+    let rest: Vec<PathBuf> = all.filter(|file| !files.contains(file)).collect();
+    files.extend(rest);
+    files
+}
+
+/// Returns the program to run, and its folder if devrun downloaded it.
 async fn tool(
     ctx: &Context,
-    env: &Env,
-    choice: &Choice,
+    env: &ToolEnv,
+    choice: &ManagerChoice,
     installed: Option<&Path>,
+    worktree: &Path,
 ) -> Result<(PathBuf, Option<PathBuf>), DepsError> {
     let (manager, program) = (choice.manager, choice.manager.program());
     let why = match installed {
@@ -225,37 +240,62 @@ async fn tool(
     };
     let version = choice.pin.as_deref().unwrap_or(choice.fallback);
     let wanted = NpmTool { program, package: manager.package(), version, pin: choice.hash.as_ref() };
-    let fetched = tool::fetch_from_npm(ctx, &wanted, &why).await?;
+    let fetched = tool::fetch_from_npm(ctx, &wanted, &why).await;
+    let fetched = fetched.map_err(|error| of_pin(error, choice, worktree))?;
     let folder = fetched.parent().map(Into::into);
     Ok((fetched, folder))
 }
 
-/// Why the installed manager will not do; `None` when it will. Only asked where a major version is wanted.
-async fn unfit(env: &Env, choice: &Choice, path: &Path) -> Option<String> {
+/// Returns the error for a package manager that cannot be fetched: if the registry does not have the version that the manifest
+/// pins, the manifest is wrong.
+fn of_pin(error: DepsError, choice: &ManagerChoice, worktree: &Path) -> DepsError {
+    let DepsError::ToolMissing { tool, why, .. } = &error else { return error };
+    let is_absent =
+        ["ETARGET", "notarget", "No matching version found"].iter().any(|sign| why.contains(sign));
+    let Some(pin) = choice.pin.as_ref().filter(|_| is_absent) else { return error };
+    let package = format!("{}@{pin}", choice.manager.package());
+    let at = levels(&choice.root, worktree).find_map(|level| {
+        let file = level.join("package.json");
+        let text = read::text(&file, Limit::SMALL).ok()?;
+        let row = text.lines().position(|line| line.contains(&format!("@{pin}")))?;
+        Some(format!("{}:{}", file.strip_prefix(worktree).unwrap_or(&file).display(), row + 1))
+    });
+    DepsError::InstallFailed {
+        what: format!("{tool} cannot be fetched"),
+        said: Some(why.clone()),
+        run: String::new(),
+        cause: Some(Cause::NoVersion { package, at }),
+    }
+}
+
+/// Returns the reason why the installed manager is not suitable, or `None` if it is. Starts the manager only if a
+/// certain major version is wanted.
+async fn unfit(env: &ToolEnv, choice: &ManagerChoice, path: &Path) -> Option<String> {
     let program = choice.manager.program();
     let wanted = match choice.manager {
         Manager::Npm => return None,
         Manager::YarnClassic => "1",
         Manager::Yarn | Manager::Pnpm | Manager::Bun => manager::major(choice.pin.as_deref()?),
     };
-    // pnpm asked inside the project would fetch the pinned version itself; yarn must be, it may come with the project.
+    // Inside the project pnpm would download the pinned version itself. yarn must be asked there, because it may be
+    // part of the project.
     let directory = if choice.manager == Manager::Pnpm { Path::new("/") } else { &choice.root };
     let asked = Cmd::new(path).arg("--version").only_env(env).directory(directory).ok().await;
     let version = asked.map_or_else(|error| error.to_string(), |output| output.text());
     let fits = manager::major(&version) == wanted;
     (!fits).then(|| match &choice.pin {
         Some(pin) => format!("the project pins {program} {pin}, installed is {version}"),
-        None => format!("the lock file is of {program} {wanted}, installed is {version}"),
+        None => format!("the lock file is for {program} {wanted}, installed is {version}"),
     })
 }
 
 fn node_missing() -> DepsError {
     DepsError::ToolMissing {
         tool: "node".into(),
-        why: "there is no `node` on PATH, and the packages are for it".into(),
-        fix: "install Node.js 20 or later (https://nodejs.org/en/download, or `nvm install --lts`), then run devrun \
-              again"
-            .into(),
+        why: "there is no `node` on PATH, and the packages need it".into(),
+        fix: format!(
+            "install Node.js 20 or later (https://nodejs.org/en/download, or `nvm install --lts`), then {RERUN}"
+        ),
     }
 }
 
@@ -263,7 +303,7 @@ fn npm_missing() -> DepsError {
     DepsError::ToolMissing {
         tool: "npm".into(),
         why: "there is no `npm` on PATH; it normally comes with Node.js".into(),
-        fix: "install npm (Debian and Ubuntu: apt install npm), then run devrun again".into(),
+        fix: format!("install npm (Debian and Ubuntu: apt install npm), then {RERUN}"),
     }
 }
 

@@ -1,122 +1,137 @@
-//! The Python environment of a worktree: a real `.venv` of its own, by uv, or by poetry or pip where the project or the
-//! user's settings need them.
+//! Creates the Python environment of a worktree: a real `.venv`, made by uv, or by Poetry, PDM or pip if the project or
+//! the user's settings need them.
 //!
-//! Refuses a linked `.venv` and makes one anew that was moved or copied here: its scripts run another checkout's code.
+//! Refuses a linked `.venv`. Recreates one that was moved or copied here, because its scripts run the code of another
+//! checkout.
 
+mod installer;
 mod interpreter;
+mod lock;
+mod referenced_files;
 mod venv;
-mod way;
+mod version;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::context::Context;
-use crate::deps::fingerprint::{Inputs, Snapshot};
-use crate::deps::stamp::Record;
-use crate::deps::{DepsError, Done, Env, bytecode, find, levels, off_thread, refuse_odd, tool, typed};
+use crate::deps::failure_cause::InstallFiles;
+use crate::deps::fingerprint::InstallInputs;
+use crate::deps::install_record::RecordFiles;
+use crate::deps::tool::PythonTool;
+use crate::deps::{
+    DepsError, Done, ToolEnv, bytecode, find, levels, off_thread, refuse_odd, snapshot, tool, typed,
+};
 use crate::error::Explain;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::os::fs::FsError;
 
+use self::installer::{Installer, InstallerChoice};
+use self::lock::Difference;
 use self::venv::{Action, Venv};
-use self::way::{Choice, Way};
 
-/// How long an install may take.
+/// The time limit of an install.
 const LIMIT: Duration = Duration::from_mins(15);
-/// How long uv may think about whether the lock file still fits; it asks the network only when it seems not to.
+/// The time limit of uv's check of the lock file. uv uses the network only if the lock file seems out of date.
 const CHECK: Duration = Duration::from_secs(20);
 
-/// Which environment, where.
+/// The environment to create.
 #[derive(Clone, Debug)]
 pub struct PythonRequest {
-    /// Top level of the worktree: nothing above it is looked at.
+    /// Top level of the worktree. Folders above it are ignored.
     pub worktree: PathBuf,
-    /// Absolute folder of the Python project, inside the worktree.
+    /// Absolute path of the Python project's folder, inside the worktree.
     pub directory: PathBuf,
     /// The worktree's state folder.
     pub state: PathBuf,
-    /// The environment to run the tools with, complete.
-    pub env: Env,
-    /// The environments of the repository's other worktrees at the same place: compiled bytecode is shared with one
-    /// that has the very same packages.
+    /// The complete environment of the tools.
+    pub env: ToolEnv,
+    /// The environments of the repository's other worktrees at the same place. Compiled bytecode is shared with one
+    /// that has the same packages.
     pub siblings: Vec<PathBuf>,
 }
 
-/// What was found out without running anything.
-struct Situation {
-    choice: Choice,
-    inputs: Inputs,
-    /// uv, where the user has it and the project can be installed with it.
+/// The facts that were found without starting a process.
+struct PythonFindings {
+    choice: InstallerChoice,
+    inputs: InstallInputs,
+    /// uv, if the user has it and it can install the project.
     uv: Option<PathBuf>,
-    env: Env,
+    env: ToolEnv,
     venv: PathBuf,
 }
 
-/// Makes sure that the environment of `request` is there and complete. Costs milliseconds and runs nothing when it is.
+/// Makes sure that the environment of `request` exists and is complete. If it is, this takes milliseconds and starts no
+/// process.
 pub async fn ensure(ctx: &Context, request: &PythonRequest) -> Result<Done, DepsError> {
     let (_, record, done) = survey(request).await?;
     if let Some(done) = done {
         return Ok(done);
     }
     let _lock = record.lock(ctx, Step::Python).await?;
-    // The holder of the lock may have made it.
-    let (situation, record, done) = survey(request).await?;
-    match done {
-        Some(done) => Ok(done),
-        None => install(ctx, request, &situation, &record).await,
+    // Another devrun may have created it while we waited for the lock.
+    let (mut situation, record, done) = survey(request).await?;
+    if let Some(done) = done {
+        return Ok(done);
     }
+    interpreter::add_version_managers(&mut situation.env);
+    install(ctx, request, &situation, &record).await
 }
 
-/// Looks at the files of `request` off this thread, and whether the last install still fits them.
-async fn survey(request: &PythonRequest) -> Result<(Situation, Record, Option<Done>), DepsError> {
+/// Reads the files of `request` on another thread, and checks whether the last install is still valid.
+async fn survey(request: &PythonRequest) -> Result<(PythonFindings, RecordFiles, Option<Done>), DepsError> {
     let (folder, request) = (request.directory.clone(), request.clone());
     off_thread(&folder, move || {
-        let situation = look(&request)?;
+        let situation = inspect(&request)?;
         let own = situation.inputs.files.iter().map(|file| request.worktree.join(file));
-        // uv looks for a workspace in every folder above, too.
+        // uv also searches all folders above for a workspace.
         let above = levels(&request.directory, &request.worktree)
             .flat_map(|level| ["pyproject.toml", "uv.toml"].map(|name| level.join(name)));
         refuse_odd(own.chain(above))?;
         let relative = request.directory.strip_prefix(&request.worktree).unwrap_or(&request.directory);
-        let record = Record::new(&request.state, Step::Python, relative);
+        let record = RecordFiles::new(&request.state, Step::Python, relative);
         let done = fresh(&record, &situation)?;
         Ok((situation, record, done))
     })
     .await?
 }
 
-/// Where the environment of the project in `directory` is or will be: beside it, or at the root of its uv workspace,
-/// never outside `worktree`. Looks at files only.
+/// Returns the path of the environment for the project in `directory`: beside the project or at the root of its uv
+/// workspace, never outside `worktree`. Only reads files.
 pub fn venv(directory: &Path, worktree: &Path) -> PathBuf {
-    let home = way::decide(directory, worktree).map(|choice| choice.home);
+    let home = installer::decide(directory, worktree).map(|choice| choice.home);
     home.as_deref().unwrap_or(directory).join(".venv")
 }
 
-fn look(request: &PythonRequest) -> Result<Situation, DepsError> {
+fn inspect(request: &PythonRequest) -> Result<PythonFindings, DepsError> {
     let (directory, worktree) = (&request.directory, &request.worktree);
-    let Some(choice) = way::decide(directory, worktree) else {
+    let Some(choice) = installer::decide(directory, worktree) else {
         let wanted = "uv.lock, requirements.txt or pyproject.toml";
         return Err(DepsError::NoManifest { directory: directory.clone(), wanted });
     };
-    let env = way::environment(&request.env);
-    let uv = find(&env, "uv").filter(|_| choice.way != Way::Poetry);
+    let env = installer::environment(&request.env);
+    let uv = find(&env, "uv");
     let tool = match choice.way {
-        Way::Poetry => find(&env, "poetry"),
-        Way::Requirements(_) => uv.clone().or_else(|| find(&env, "python3")),
-        Way::UvLock | Way::Pyproject => uv.clone(),
+        Installer::Poetry => find(&env, "poetry"),
+        Installer::Pdm => find(&env, "pdm"),
+        Installer::Requirements(_) => uv.clone().or_else(|| find(&env, "python3")),
+        Installer::UvLock | Installer::Pyproject => uv.clone(),
     };
-    let inputs = Inputs {
+    let mut settings =
+        vec![format!("{:?} {}", choice.way, uv.is_none() && installer::pip_has_an_index(&env))];
+    settings.extend(installer::settings(&env));
+    let inputs = InstallInputs {
         root: worktree.clone(),
-        files: way::files(&choice, directory, worktree),
+        files: installer::files(&choice, directory, worktree),
         tools: tool.into_iter().collect(),
-        settings: vec![format!("{:?} {}", choice.way, uv.is_none() && way::pip_has_an_index(&env))],
+        settings,
     };
     let venv = choice.home.join(".venv");
-    Ok(Situation { choice, inputs, uv, env, venv })
+    Ok(PythonFindings { choice, inputs, uv, env, venv })
 }
 
-fn fresh(record: &Record, situation: &Situation) -> Result<Option<Done>, DepsError> {
+fn fresh(record: &RecordFiles, situation: &PythonFindings) -> Result<Option<Done>, DepsError> {
     match venv::inspect(&situation.venv)? {
         Venv::Whole => record.fresh(&situation.venv, &situation.inputs),
         _ => Ok(None),
@@ -126,39 +141,51 @@ fn fresh(record: &Record, situation: &Situation) -> Result<Option<Done>, DepsErr
 async fn install(
     ctx: &Context,
     request: &PythonRequest,
-    situation: &Situation,
-    record: &Record,
+    situation: &PythonFindings,
+    record: &RecordFiles,
 ) -> Result<Done, DepsError> {
-    let Situation { choice, inputs, env, venv, .. } = situation;
-    let known = record.read()?.filter(|stamp| stamp.target == venv.to_string_lossy());
+    let PythonFindings { choice, inputs, env, venv, .. } = situation;
+    let known = record.read()?.filter(|last| last.target == venv.to_string_lossy());
     let action = venv::decide(&venv::inspect(venv)?, known.as_ref(), venv)?;
-    let ours = !matches!(action, Action::Update { .. }) || known.is_some_and(|stamp| stamp.ours);
-    // The tool first: a missing one must not cost the user an environment that works.
+    let ours = !matches!(action, Action::Update { .. }) || known.is_some_and(|last| last.ours);
+    // Find the tool first: a missing tool must not cost the user a working environment.
     let (tool, fetched) = tool(ctx, situation).await?;
-    let mut run = Run { ctx, env, directory: &request.directory, packages: None };
-    let (before, _) = Snapshot::take(inputs, None);
+    let list = match &choice.way {
+        Installer::Requirements(list) => list.clone(),
+        _ => request.directory.join("pyproject.toml"),
+    };
+    let mut files = vec![list.clone()];
+    files.extend(inputs.files.iter().map(|file| request.worktree.join(file)).filter(|file| *file != list));
+    let folders = [request.directory.as_path(), choice.home.as_path()];
+    let evidence = InstallFiles { files: &files, folders: &folders, worktree: &request.worktree };
+    let (directory, worktree) = (&request.directory, &request.worktree);
+    let mut run = CommandRunner { ctx, env, directory, worktree, evidence, packages: None };
+    let before = snapshot(inputs).await?;
     record.begin(venv, ours)?;
     let distrust = action == Action::Update { distrust: true };
     if let Action::Remake(why) = &action {
-        ctx.events.note(format!("{} is made anew: {why}", venv.display()));
+        ctx.events.note(format!("{} is recreated: {why}", venv.display()));
         std::fs::remove_dir_all(venv).map_err(|source| {
             DepsError::from(FsError::Io { action: "remove", path: venv.clone(), source })
         })?;
     }
     let make = !matches!(action, Action::Update { .. });
-    let list = match &choice.way {
-        Way::Requirements(list) => list.clone(),
-        _ => request.directory.join("pyproject.toml"),
-    };
     let name = match tool {
-        Tool::Poetry(poetry) => run.poetry(&poetry).await?,
+        Tool::Poetry(poetry) => {
+            run.own_venv(situation, make).await?;
+            run.poetry(&poetry, venv, choice.home.join("poetry.lock").is_file()).await?
+        }
+        Tool::Pdm(pdm) => {
+            run.own_venv(situation, make).await?;
+            run.pdm(&pdm, venv).await?
+        }
         Tool::Pip => run.pip_install(venv, make, &list, distrust).await?,
-        Tool::Uv(uv) if choice.way == Way::UvLock => run.uv_sync(&uv, &choice.home, distrust).await?,
+        Tool::Uv(uv) if choice.way == Installer::UvLock => run.uv_sync(&uv, &choice.home, distrust).await?,
         Tool::Uv(uv) => run.uv_install(&uv, venv, make, &list, distrust).await?,
     };
     let outcome = run.outcome(name);
     bytecode::adopt(venv, &request.siblings).await;
-    let (after, _) = Snapshot::take(inputs, None);
+    let after = snapshot(inputs).await?;
     record.finish(
         venv,
         ours,
@@ -169,31 +196,40 @@ async fn install(
     Ok(Done { worked: true, outcome, fetched })
 }
 
-/// What installs.
+/// The tool that installs.
 enum Tool {
     Uv(PathBuf),
     Pip,
     Poetry(PathBuf),
+    Pdm(PathBuf),
 }
 
-/// The tool to use, and its folder where it had to be fetched.
-async fn tool(ctx: &Context, situation: &Situation) -> Result<(Tool, Option<PathBuf>), DepsError> {
+/// Returns the tool to use, and its folder if devrun downloaded it.
+async fn tool(ctx: &Context, situation: &PythonFindings) -> Result<(Tool, Option<PathBuf>), DepsError> {
     let why = match (&situation.choice.way, &situation.uv) {
-        (Way::Poetry, _) => return Ok((Tool::Poetry(poetry(&situation.env)?), None)),
+        (Installer::Poetry, _) => {
+            let (poetry, folder) = python_tool(ctx, situation, &tool::POETRY).await?;
+            return Ok((Tool::Poetry(poetry), folder));
+        }
+        (Installer::Pdm, _) => {
+            let (pdm, folder) = python_tool(ctx, situation, &tool::PDM).await?;
+            return Ok((Tool::Pdm(pdm), folder));
+        }
         (_, Some(uv)) => return Ok((Tool::Uv(uv.clone()), None)),
-        (Way::Requirements(_), None) => return Ok((uv_or_pip(ctx, &situation.env).await, None)),
-        (Way::UvLock, None) => "the project has a uv.lock and uv is not installed",
-        (Way::Pyproject, None) => "the project has nothing but pyproject.toml and uv is not installed",
+        (Installer::Requirements(_), None) => return Ok((uv_or_pip(ctx, &situation.env).await, None)),
+        (Installer::UvLock, None) => "the project has a uv.lock and uv is not installed",
+        (Installer::Pyproject, None) => "the project has nothing but pyproject.toml and uv is not installed",
     };
     let uv = tool::fetch_uv(ctx, why).await?;
     let folder = uv.parent().map(Into::into);
     Ok((Tool::Uv(uv), folder))
 }
 
-/// For a requirements file: uv, fetched if need be, because pip takes tens of seconds for what uv links in one; pip
-/// where its settings name an index, which uv does not read and must not replace by the public one.
-async fn uv_or_pip(ctx: &Context, env: &Env) -> Tool {
-    if way::pip_has_an_index(env) {
+/// Returns the tool for a requirements file. It is uv, downloaded if needed, because pip takes tens of seconds for what
+/// uv links in one. It is pip if pip's settings name a package index: uv does not read them, and must not use the
+/// public index instead.
+async fn uv_or_pip(ctx: &Context, env: &ToolEnv) -> Tool {
+    if installer::pip_has_an_index(env) {
         return Tool::Pip;
     }
     match tool::fetch_uv(ctx, "uv is not installed, and pip is slow").await {
@@ -207,37 +243,117 @@ async fn uv_or_pip(ctx: &Context, env: &Env) -> Tool {
     }
 }
 
-fn poetry(env: &Env) -> Result<PathBuf, DepsError> {
-    find(env, "poetry").ok_or_else(|| DepsError::ToolMissing {
-        tool: "poetry".into(),
-        why: "the project has a poetry.lock".into(),
-        fix: "install poetry (https://python-poetry.org/docs/#installation), then run devrun again".into(),
-    })
+/// Returns the user's own Poetry or PDM, or else one from devrun's cache and its folder.
+async fn python_tool(
+    ctx: &Context,
+    situation: &PythonFindings,
+    wanted: &PythonTool,
+) -> Result<(PathBuf, Option<PathBuf>), DepsError> {
+    if let Some(own) = find(&situation.env, wanted.program) {
+        return Ok((own, None));
+    }
+    let why = format!("the project uses {0}, and {0} is not installed", wanted.program);
+    let fetched = tool::fetch_python_tool(ctx, wanted, &why).await?;
+    let folder = fetched.parent().map(Into::into);
+    Ok((fetched, folder))
 }
 
-/// The commands of one install.
-struct Run<'a> {
+/// Runs the commands of one install.
+struct CommandRunner<'a> {
     ctx: &'a Context,
-    env: &'a Env,
+    env: &'a ToolEnv,
     directory: &'a Path,
+    worktree: &'a Path,
+    evidence: InstallFiles<'a>,
     packages: Option<usize>,
 }
 
-impl Run<'_> {
+impl CommandRunner<'_> {
     async fn uv_sync(&mut self, uv: &Path, home: &Path, distrust: bool) -> Result<&'static str, DepsError> {
+        self.check_lock(uv, home).await?;
         let again = distrust.then_some("--reinstall");
+        // `--frozen` although the lock file was checked: with a mirror of the package index uv would refuse every lock
+        // file.
         self.go("uv sync", &Cmd::new(uv).args(["sync", "--frozen", "--no-progress"]).args(again)).await?;
-        let check = Cmd::new(uv).args(["lock", "--check"]).limit(CHECK);
-        let checked = check.only_env(self.env).directory(self.directory).ok().await;
-        if checked.is_err_and(|error| error.tail(20).is_some_and(|said| said.contains("needs to be updated")))
-        {
-            // Only said: with a mirror of the package index uv says so of every lock file.
-            let lock = home.join("uv.lock");
-            let shown = find(self.env, "uv").map_or_else(|| uv.display().to_string(), |_| "uv".into());
-            let run = typed(self.directory, &format!("{shown} lock"));
-            self.ctx.events.warn(format!("{} does not match pyproject.toml: {run}", lock.display()));
-        }
         Ok("uv")
+    }
+
+    /// Errors if uv.lock does not match its manifests.
+    async fn check_lock(&self, uv: &Path, home: &Path) -> Result<(), DepsError> {
+        let check = Cmd::new(uv).args(["lock", "--check"]).limit(CHECK);
+        let Err(error) = check.only_env(self.env).directory(self.directory).ok().await else { return Ok(()) };
+        let lockfile = home.join("uv.lock");
+        let differs = lock::difference(home, &lockfile);
+        let is_refused = error.tail(20).is_some_and(|said| said.contains("needs to be updated"));
+        let shown = find(self.env, "uv").map_or_else(|| uv.display().to_string(), |_| "uv".into());
+        let run = typed(self.directory, &format!("{shown} lock"));
+        let stale =
+            |said| Err(DepsError::LockfileStale { lockfile: lockfile.clone(), said, run: run.clone() });
+        match differs {
+            Some(Difference::Missing(said)) => stale(said),
+            Some(Difference::Surplus(said)) => {
+                self.ctx.events.warn(format!("{said}: {run}"));
+                Ok(())
+            }
+            None if is_refused
+                && !installer::uv_has_an_index(self.env)
+                && lock::wants_other_versions(home, &lockfile) =>
+            {
+                stale(error.tail(12).unwrap_or_default())
+            }
+            None if is_refused => {
+                let shown = lockfile.display();
+                self.ctx
+                    .events
+                    .warn(format!("{shown} does not match its manifests exactly; to update it: {run}"));
+                Ok(())
+            }
+            // The check failed for another reason, such as no network. The names of the packages match, so continue.
+            None => Ok(()),
+        }
+    }
+
+    /// Creates `.venv` with the Python version that the project states. uv downloads that version if the machine lacks
+    /// it.
+    async fn make_venv(&mut self, uv: &Path, venv: &Path) -> Result<(), DepsError> {
+        let (directory, worktree) = (self.directory.to_path_buf(), self.worktree.to_path_buf());
+        let stated = off_thread(self.directory, move || version::stated(&directory, &worktree)).await?;
+        let bare = Cmd::new(uv).args(["venv", "--no-progress"]);
+        if let Some(stated) = &stated {
+            let wanted = bare.clone().args(["--python", &stated.request]).arg(venv);
+            match self.go("uv venv", &wanted).await {
+                Err(error) if stated.is_wish => {
+                    let said = error.why().and_then(|why| why.lines().last().map(Into::into));
+                    self.ctx.events.warn(format!(
+                        "{} names Python {}, which this machine lacks: {}; another version is used",
+                        stated.file,
+                        stated.request,
+                        said.unwrap_or_else(|| error.to_string())
+                    ));
+                }
+                ended => return ended,
+            }
+        }
+        let undecided = !self.directory.join("pyproject.toml").exists()
+            && !self.directory.ancestors().any(|level| level.join(".python-version").exists());
+        let at_least = if undecided { &["--python", ">=3.11"][..] } else { &[] };
+        self.go("uv venv", &bare.args(at_least).arg(venv)).await
+    }
+
+    /// Creates the environment that Poetry or PDM will use, if there is none. Without it they would use the Python that
+    /// they run with.
+    async fn own_venv(&mut self, situation: &PythonFindings, make: bool) -> Result<(), DepsError> {
+        if !make {
+            return Ok(());
+        }
+        let uv = match &situation.uv {
+            Some(uv) => uv.clone(),
+            None => {
+                tool::fetch_uv(self.ctx, "uv is not installed, and is needed to create the environment")
+                    .await?
+            }
+        };
+        self.make_venv(&uv, &situation.venv).await
     }
 
     async fn uv_install(
@@ -249,11 +365,7 @@ impl Run<'_> {
         distrust: bool,
     ) -> Result<&'static str, DepsError> {
         if make {
-            let undecided = !self.directory.join("pyproject.toml").exists()
-                && !self.directory.ancestors().any(|level| level.join(".python-version").exists());
-            let at_least = if undecided { &["--python", ">=3.11"][..] } else { &[] };
-            self.go("uv venv", &Cmd::new(uv).args(["venv", "--no-progress"]).args(at_least).arg(venv))
-                .await?;
+            self.make_venv(uv, venv).await?;
         }
         let install =
             Cmd::new(uv).args(["pip", "install", "--no-progress", "--python"]).arg(venv.join("bin/python"));
@@ -281,12 +393,68 @@ impl Run<'_> {
         Ok("pip")
     }
 
-    async fn poetry(&mut self, poetry: &Path) -> Result<&'static str, DepsError> {
-        self.go("poetry install", &Cmd::new(poetry).args(["install", "--no-interaction"])).await?;
+    /// Installs with Poetry: as locked, or only the dependencies if there is no lock file, which Poetry then writes.
+    async fn poetry(
+        &mut self,
+        poetry: &Path,
+        venv: &Path,
+        is_locked: bool,
+    ) -> Result<&'static str, DepsError> {
+        let install = Cmd::new(poetry).args(["install", "--no-interaction"]);
+        let alone = install.clone().arg("--no-root");
+        if !is_locked {
+            self.ctx.events.note(format!(
+                "{} has no lock file: poetry chooses versions now and writes one",
+                self.directory.display()
+            ));
+            self.go_in(venv, "poetry install", &alone).await?;
+            return Ok("poetry");
+        }
+        match self.go_in(venv, "poetry install", &install).await {
+            // Many applications use Poetry only for their dependencies, without declaring that.
+            Err(DepsError::InstallFailed { said: Some(said), .. })
+                if said.contains("current project could not be installed") =>
+            {
+                let note = "the project itself cannot be installed, so only its dependencies are";
+                self.ctx.events.note(format!(
+                    "{note}; set `package-mode = false` in pyproject.toml to skip this attempt"
+                ));
+                self.go_in(venv, "poetry install", &alone).await?;
+            }
+            ended => ended?,
+        }
         Ok("poetry")
     }
 
+    /// Installs with PDM, as locked.
+    async fn pdm(&mut self, pdm: &Path, venv: &Path) -> Result<&'static str, DepsError> {
+        let saved = self.directory.join(".pdm-python");
+        let was_saved = saved.exists();
+        if let Some(said) = lock::missing_in_pdm(self.directory) {
+            let shown = find(self.env, "pdm").map_or_else(|| pdm.display().to_string(), |_| "pdm".into());
+            let run = typed(self.directory, &format!("{shown} lock"));
+            return Err(DepsError::LockfileStale { lockfile: self.directory.join("pdm.lock"), said, run });
+        }
+        let install = Cmd::new(pdm).args(["install", "--frozen-lockfile"]);
+        let ended = self.go_in(venv, "pdm install", &install).await;
+        if !was_saved {
+            let _ = std::fs::remove_file(&saved);
+        }
+        ended.map(|()| "pdm")
+    }
+
+    /// Runs a command like [`CommandRunner::go`], with `venv` as the active environment.
+    async fn go_in(&mut self, venv: &Path, doing: &str, cmd: &Cmd) -> Result<(), DepsError> {
+        let mut env = self.env.clone();
+        env.insert("VIRTUAL_ENV".into(), venv.into());
+        self.run(doing, cmd, &env).await
+    }
+
     async fn go(&mut self, doing: &str, cmd: &Cmd) -> Result<(), DepsError> {
+        self.run(doing, cmd, self.env).await
+    }
+
+    async fn run(&mut self, doing: &str, cmd: &Cmd, env: &ToolEnv) -> Result<(), DepsError> {
         let step = Step::Python;
         self.ctx.events.send(Event::StepStarted { step, doing: doing.into() });
         let mut packages = self.packages;
@@ -295,24 +463,26 @@ impl Run<'_> {
             self.ctx.events.send(Event::StepProgress { step, detail: line.into() });
         };
         let by_hand = typed(self.directory, &cmd.to_string());
-        let cmd = cmd.clone().only_env(self.env).directory(self.directory).limit(LIMIT);
+        let program = cmd.to_string().split(' ').next().unwrap_or_default().to_string();
+        let cmd = cmd.clone().only_env(env).directory(self.directory).limit(LIMIT);
         let ended = cmd.watched(&mut hear).await;
         self.packages = packages;
-        ended.map(drop).map_err(|error| self.failed(&error, by_hand))
+        ended.map(drop).map_err(|error| self.failed(&error, by_hand, &program))
     }
 
-    fn failed(&self, error: &CmdError, by_hand: String) -> DepsError {
-        match error.tail(12) {
+    fn failed(&self, error: &CmdError, by_hand: String, program: &str) -> DepsError {
+        let shown = |name: &str| find(self.env, name).map_or_else(|| program.into(), |_| name.to_string());
+        match error.tails(12) {
             Some(said) if said.contains("poetry.lock was last generated") => DepsError::LockfileStale {
                 lockfile: self.directory.join("poetry.lock"),
                 said,
-                run: typed(self.directory, "poetry lock"),
+                run: typed(self.directory, &format!("{} lock", shown("poetry"))),
             },
-            _ => DepsError::failed(error, by_hand),
+            _ => DepsError::failed(error, by_hand, &self.evidence),
         }
     }
 
-    /// `uv, 34 packages`, with what is known.
+    /// Returns `uv, 34 packages`, or less if the number is unknown.
     fn outcome(&self, tool: &str) -> String {
         match self.packages {
             None => tool.into(),
@@ -322,7 +492,7 @@ impl Run<'_> {
     }
 }
 
-/// How many packages a line of uv's or pip's output says were installed.
+/// Returns the number of installed packages that a line of uv's or pip's output reports.
 fn count(line: &str) -> Option<usize> {
     if let Some(names) = line.strip_prefix("Successfully installed ") {
         return Some(names.split_whitespace().count());

@@ -1,64 +1,68 @@
-//! Package managers that the user lacks, fetched into devrun's own cache with what every Node or Python comes with
-//! (npm, pip). The system and the user's folders stay as they are.
+//! Downloads missing package managers into devrun's cache, with the tools that every Node or Python includes (npm,
+//! pip). The system and the user's folders are not changed.
 //!
-//! All repositories share the cache, so none may decide what is in it: a tool is fetched with the user's own settings, no
-//! script of a package is run, and the hash that is compiled in or pinned by the manifest is checked.
+//! All repositories share the cache, so no repository may influence its contents: a tool is downloaded with the user's
+//! own settings, no script of a package runs, and the hash that is compiled in or pinned by the manifest is checked.
 //!
-//! A tool appears in the cache whole or not at all: it is built beside its place under a lock, then renamed.
+//! A tool appears in the cache completely or not at all: it is built in another folder under a lock, then renamed.
 
 mod hash;
+mod index;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::context::Context;
-use crate::deps::{DepsError, Env};
+use crate::deps::{DepsError, ToolEnv};
+use crate::error::RERUN;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError, NPM_MARKS};
 use crate::os::fs::{self, FsError, Lock, LockKind};
 use crate::os::read::Limit;
+use crate::text::quoted;
 
 pub(crate) use self::hash::Pin;
+pub(crate) use self::index::{PDM, POETRY, PythonTool, fetch_python_tool};
 
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// A tool as npm delivers it.
+/// A tool that is an npm package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NpmTool<'a> {
-    /// The program and its name here.
+    /// The program, which is also the tool's name.
     pub program: &'static str,
-    /// The npm package that holds it.
+    /// The npm package that contains it.
     pub package: &'static str,
-    /// Exact version.
+    /// The exact version.
     pub version: &'a str,
-    /// Hash that the manifest demands.
+    /// The hash that the manifest pins.
     pub pin: Option<&'a Pin>,
 }
 
-/// No package manager is larger.
+/// The largest package manager that is read.
 const LARGEST: Limit = Limit::mebibytes(256);
 
-/// Version of uv that is fetched when there is none.
+/// The version of uv that is downloaded.
 const UV: &str = "0.13.8";
 
-/// Returns the program of `tool`; fetches it with the user's npm when it is not in the cache.
+/// Returns the program of `tool`. Downloads it with the user's npm if it is not in the cache.
 pub(crate) async fn fetch_from_npm(
     ctx: &Context,
     tool: &NpmTool<'_>,
     why: &str,
 ) -> Result<PathBuf, DepsError> {
     let NpmTool { program, package, version, pin } = *tool;
-    // Content that was checked against a pin and content that was not never share a folder.
+    // A package that was checked against a pin and one that was not are never in the same folder.
     let checked = pin.map(|pin| format!("+{}", pin.label())).unwrap_or_default();
     let below = Path::new("node_modules/.bin").join(program);
-    let place = Place::new(ctx, program, &format!("{version}{checked}"), below);
+    let place = ToolFolder::new(ctx, program, &format!("{version}{checked}"), below);
     if let Some(found) = place.found() {
         return Ok(found);
     }
     let missing = |why: String| DepsError::ToolMissing {
         tool: format!("{program} {version}"),
         why,
-        fix: format!("npm install --global {package}@{version}, then run devrun again"),
+        fix: format!("npm install --global {}, then {RERUN}", quoted(format!("{package}@{version}"))),
     };
     let Some(npm) = ctx.which("npm") else {
         return Err(missing(format!("{why}, and there is no npm to fetch it with")));
@@ -69,13 +73,14 @@ pub(crate) async fn fetch_from_npm(
     }
     tell(ctx, Step::Node, &format!("{program} {version}"), why);
     let build = place.workshop()?;
-    // With this file npm takes the folder for a project and looks no further up for another, nor for its .npmrc.
+    // With this file npm takes the folder for a project, so it does not search the parent folders for another one and
+    // its .npmrc.
     fs::replace(&build.path().join("package.json"), b"{}", 0o600)?;
     let pack = Cmd::new(&npm)
         .args(["pack", "--json", "--ignore-scripts", "--loglevel=error", "--pack-destination"])
         .arg(build.path())
         .arg(format!("{package}@{version}"));
-    run(ctx, &pack, build.path()).await.map_err(|error| missing(told(why, &error)))?;
+    run(ctx, &pack, build.path()).await.map_err(|error| missing(failure_text(why, &error)))?;
     let tarball =
         tarball(build.path()).ok_or_else(|| missing(format!("{why}, and npm pack left no tarball")))?;
     let bytes = read(&tarball)?;
@@ -83,7 +88,7 @@ pub(crate) async fn fetch_from_npm(
     if is_default.is_some_and(|wanted| wanted != hash::integrity(&bytes)) {
         return Err(altered(tool, "devrun expects"));
     }
-    // corepack hashes the tarball, but of yarn 2 and later the one script in it.
+    // corepack pins the hash of the tarball, but for yarn 2 and later the hash of the script in it.
     let script = package == "@yarnpkg/cli-dist";
     if pin.is_some_and(|pin| !script && !pin.matches(&bytes)) {
         return Err(altered(tool, "package.json pins in `packageManager`"));
@@ -93,7 +98,7 @@ pub(crate) async fn fetch_from_npm(
         .args(["--no-update-notifier", "--loglevel=error", "--prefix"])
         .arg(build.path())
         .arg(&tarball);
-    run(ctx, &install, build.path()).await.map_err(|error| missing(told(why, &error)))?;
+    run(ctx, &install, build.path()).await.map_err(|error| missing(failure_text(why, &error)))?;
     if let Some(pin) = pin.filter(|_| script) {
         let yarn = build.path().join("node_modules/@yarnpkg/cli-dist/bin/yarn.js");
         if !pin.matches(&read(&yarn)?) {
@@ -105,10 +110,10 @@ pub(crate) async fn fetch_from_npm(
     }
     let lacks = || missing(format!("{why}, and the package {package} does not have it"));
     use_native(build.path(), program).map_err(|_| lacks())?;
-    place.settle(build).ok_or_else(lacks)
+    place.move_into_cache(build).ok_or_else(lacks)
 }
 
-/// The registry sent something else than was asked for.
+/// Returns the error for a package whose hash is wrong.
 fn altered(tool: &NpmTool<'_>, by: &str) -> DepsError {
     let NpmTool { program, package, version, .. } = *tool;
     DepsError::ToolMissing {
@@ -136,8 +141,8 @@ fn read(path: &Path) -> Result<Vec<u8>, FsError> {
     })
 }
 
-/// Returns true when every installed package for which a hash is compiled in has that hash, by npm's own record of what
-/// it checked. Text is compared whole: a record with two hashes would be met by either.
+/// Returns true if npm has recorded the expected hash for every installed package whose hash is compiled into devrun. A record
+/// may contain two hashes, of which npm accepts either, so the whole text must be equal.
 fn parts_match(build: &Path) -> bool {
     let record = read(&build.join("node_modules/.package-lock.json")).ok();
     let record: Option<serde_json::Value> = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -151,7 +156,7 @@ fn parts_match(build: &Path) -> bool {
     })
 }
 
-/// Puts the program for this machine where the package's install script, which is not run, would put it.
+/// Installs the program for this machine as the package's install script would do. The script itself does not run.
 fn use_native(build: &Path, program: &str) -> std::io::Result<()> {
     let (scope, begins, inside) = match program {
         "pnpm" => ("@pnpm", "exe.", "pnpm"),
@@ -165,7 +170,7 @@ fn use_native(build: &Path, program: &str) -> std::io::Result<()> {
         .map(|entry| entry.path().join(inside))
         .filter(|path| path.is_file())
         .collect();
-    // Where npm installed both, the one for glibc comes first.
+    // If npm installed the builds for glibc and musl, the one for glibc sorts first.
     found.sort();
     let Some(native) = found.first() else { return Ok(()) };
     let target = build.join("node_modules/.bin").join(program).canonicalize()?;
@@ -173,17 +178,16 @@ fn use_native(build: &Path, program: &str) -> std::io::Result<()> {
     std::fs::hard_link(native, &target)
 }
 
-/// Returns uv; fetches it with the user's Python when it is not in the cache.
+/// Returns uv. Downloads it with the user's Python if it is not in the cache.
 pub(crate) async fn fetch_uv(ctx: &Context, why: &str) -> Result<PathBuf, DepsError> {
-    let place = Place::new(ctx, "uv", UV, PathBuf::from("bin/uv"));
+    let place = ToolFolder::new(ctx, "uv", UV, PathBuf::from("bin/uv"));
     if let Some(found) = place.found() {
         return Ok(found);
     }
     let missing = |why: String| DepsError::ToolMissing {
         tool: "uv".into(),
         why,
-        fix: "install uv (https://docs.astral.sh/uv/getting-started/installation/), then run devrun again"
-            .into(),
+        fix: format!("install uv (https://docs.astral.sh/uv/getting-started/installation/), then {RERUN}"),
     };
     let Some(python) = ctx.which("python3") else {
         return Err(missing(format!("{why}, and there is no python3 to fetch it with")));
@@ -207,7 +211,7 @@ pub(crate) async fn fetch_uv(ctx: &Context, why: &str) -> Result<PathBuf, DepsEr
     let direct = pip(Cmd::new(&python).args(["-m", "pip"])).arg("--target").arg(build.path());
     let mut ended = run(ctx, &direct, build.path()).await;
     if ended.is_err() {
-        // Debian's python3 has no pip of its own, and an older pip refuses to touch a managed Python.
+        // Debian's python3 has no pip, and an older pip refuses to change a managed Python.
         let make = Cmd::new(&python).args(["-m", "venv", "--clear"]).arg(build.path());
         ended = run(ctx, &make, build.path()).await;
         if ended.is_ok() {
@@ -215,9 +219,9 @@ pub(crate) async fn fetch_uv(ctx: &Context, why: &str) -> Result<PathBuf, DepsEr
             ended = run(ctx, &pip(Cmd::new(build.path().join("bin/pip"))), build.path()).await;
         }
     }
-    ended.map_err(|error| missing(told(why, &error)))?;
+    ended.map_err(|error| missing(failure_text(why, &error)))?;
     place
-        .settle(build)
+        .move_into_cache(build)
         .ok_or_else(|| missing(format!("{why}, and its package has no program for this machine")))
 }
 
@@ -226,35 +230,35 @@ fn tell(ctx: &Context, step: Step, what: &str, why: &str) {
     ctx.events.send(Event::StepProgress { step, detail: format!("fetching {what}") });
 }
 
-fn told(why: &str, error: &CmdError) -> String {
+fn failure_text(why: &str, error: &CmdError) -> String {
     let said = error.marked(&NPM_MARKS, 4).or_else(|| error.tail(12));
     let said = said.map(|tail| format!("\n{tail}")).unwrap_or_default();
     format!("{why}, and it could not be fetched: {error}{said}")
 }
 
-/// Runs `cmd` with the environment devrun was started with: no env file of a repository counts.
+/// Runs `cmd` with the environment that devrun was started with, without the variables of a repository's env files.
 async fn run(ctx: &Context, cmd: &Cmd, directory: &Path) -> Result<(), CmdError> {
-    let mut env: Env = ctx.passed_on().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut env: ToolEnv = ctx.passed_on().map(|(name, value)| (name.clone(), value.clone())).collect();
     for name in ["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"] {
         env.remove(std::ffi::OsStr::new(name));
     }
     cmd.clone().only_env(&env).directory(directory).limit(LIMIT).ok().await.map(drop)
 }
 
-/// One version of one tool in the cache.
-struct Place {
+/// The place of one version of a tool in the cache.
+struct ToolFolder {
     folder: PathBuf,
     home: PathBuf,
     name: String,
     program: PathBuf,
 }
 
-impl Place {
-    fn new(ctx: &Context, program: &str, version: &str, below: PathBuf) -> Place {
-        // Older versions of devrun checked nothing and used `tools`.
+impl ToolFolder {
+    fn new(ctx: &Context, program: &str, version: &str, below: PathBuf) -> ToolFolder {
+        // Older versions of devrun used `tools` and did not check hashes.
         let folder = ctx.dirs.cache.join("checked-tools");
         let name = format!("{program}-{version}");
-        Place { home: folder.join(&name), folder, name, program: below }
+        ToolFolder { home: folder.join(&name), folder, name, program: below }
     }
 
     fn found(&self) -> Option<PathBuf> {
@@ -266,7 +270,8 @@ impl Place {
             .await?)
     }
 
-    /// An empty folder beside the place; removed unless it is settled. What killed builds left goes first.
+    /// Creates an empty folder beside the place; it is removed unless it is settled. First removes the folders of
+    /// killed builds.
     fn workshop(&self) -> Result<tempfile::TempDir, DepsError> {
         fs::make_private_dir(&self.folder)?;
         let prefix = format!(".{}.", self.name);
@@ -279,8 +284,8 @@ impl Place {
         made.map_err(|source| FsError::Io { action: "create", path: self.folder.clone(), source }.into())
     }
 
-    /// Moves a finished build to its place; `None` when it lacks the program or cannot be moved.
-    fn settle(&self, build: tempfile::TempDir) -> Option<PathBuf> {
+    /// Moves a finished build to its place. Returns `None` if it lacks the program or cannot be moved.
+    fn move_into_cache(&self, build: tempfile::TempDir) -> Option<PathBuf> {
         if !build.path().join(&self.program).is_file() {
             return None;
         }

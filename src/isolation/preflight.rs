@@ -1,4 +1,5 @@
-//! Asks each backend, as the browser would, whether the page of a frontend may call it.
+//! Checks whether each backend accepts requests from the page of a frontend, with the same request that a browser
+//! sends.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,11 +10,12 @@ use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, 
 use hyper_util::rt::TokioIo;
 use url::Url;
 
-use crate::plan::{Plan, Process};
+use super::readings;
+use crate::plan::{Notice, Plan, Process};
 
-/// The time that one request may take.
+/// Maximum duration of one request.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Beginnings of variables that frameworks build into code for the browser.
+/// Prefixes of variables that frameworks build into code for the browser.
 const PUBLIC: [&str; 7] =
     ["NEXT_PUBLIC_", "VITE_", "PUBLIC_", "NUXT_PUBLIC_", "REACT_APP_", "EXPO_PUBLIC_", "GATSBY_"];
 
@@ -29,14 +31,14 @@ struct Call {
     path: String,
 }
 
-/// Sends a preflight request for each page that calls a backend of `plan`, and returns a sentence for each refusal.
-pub async fn check(plan: &Plan) -> Vec<String> {
+/// Sends a preflight request for each page that calls a backend of `plan`, and returns a notice for each refusal.
+pub async fn check(plan: &Plan) -> Vec<Notice> {
     let calls = calls(plan);
     let mut refused = Vec::new();
     for call in &calls {
-        // A backend that does not answer at all is the readiness probe's business.
+        // A backend that does not answer is left to its readiness probe.
         if let Ok(Ok(false)) = tokio::time::timeout(LIMIT, is_allowed(call)).await {
-            refused.push(sentence(call));
+            refused.push(Notice::new(sentence(call)));
         }
     }
     refused
@@ -61,8 +63,13 @@ fn calls(plan: &Plan) -> Vec<Call> {
     for process in &plan.processes {
         let Some(page) = own(process) else { continue };
         let own = process.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        // A variable for every process concerns the pages, and a backend is no page of another's.
-        let shared = shared.iter().copied().filter(|_| page.0 == "frontend" || page.0 == "web");
+        // A variable for every process is meant for the page whose code reads it. A backend has it too, but is not the page of
+        // another backend.
+        let is_usual = page.0 == "frontend" || page.0 == "web";
+        let shared = shared
+            .iter()
+            .copied()
+            .filter(|(variable, _)| readings::reads(plan, variable, process).unwrap_or(is_usual));
         for (variable, value) in own.filter(|(name, _)| is_public(name)).chain(shared) {
             let Some((port, path)) = address(value) else { continue };
             let backend = servers.iter().find(|(name, other)| *other == port && *name != page.0);
@@ -89,7 +96,7 @@ fn address(value: &str) -> Option<(u16, String)> {
     here.then(|| Some((url.port()?, url.path().to_string()))).flatten()
 }
 
-/// True when the backend's answer to a preflight request names the page's origin or all origins.
+/// Returns true if the backend's answer to a preflight request has an `Access-Control-Allow-Origin` header.
 async fn is_allowed(call: &Call) -> Result<bool, Box<dyn std::error::Error>> {
     let stream =
         tokio::net::TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, call.backend.1))).await?;

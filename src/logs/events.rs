@@ -1,12 +1,12 @@
-//! devrun's own events as lines of `devrun.log`. Secrets are taken out of events on their way here. Pure.
+//! Formats devrun's own events as lines of `devrun.log`. Secrets are removed before events get here. Pure.
 
 use std::fmt::Write;
 
 use crate::error::Report;
-use crate::event::{Event, ProcessState, silence};
+use crate::event::{Event, ProcessState, given_up, silence};
 use crate::text::harmless;
 
-/// Whole lines, each with its newline; `None` for what only moves on a terminal.
+/// Returns the lines of an event, each with its newline, or `None` for events that only animate a terminal.
 pub(super) fn text(event: &Event) -> Option<String> {
     let line = match event {
         Event::Note(text) => format!("note: {text}"),
@@ -20,12 +20,13 @@ pub(super) fn text(event: &Event) -> Option<String> {
         Event::NotYet { name, answer } => format!("{name}: not ready: {answer}"),
         Event::Process { name, state } => format!("{name}: {}", doing(state)),
         Event::Ready { plan, took, .. } => {
-            let urls: Vec<String> = plan.urls.iter().map(|(name, url)| format!("{name} {url}")).collect();
+            let urls: Vec<String> =
+                plan.started_urls().iter().map(|(name, url)| format!("{name} {url}")).collect();
             format!("ready in {:.1} s: {}", took.as_secs_f64(), urls.join(", "))
         }
         Event::Stopping { why, .. } => format!("stopping: {why}"),
         Event::StopWaiting { names, since } => {
-            format!("waiting for {} to end since {:.0} s", names.join(", "), since.as_secs_f64())
+            format!("still waiting for {} to end ({:.0} s)", names.join(", "), since.as_secs_f64())
         }
         Event::Failed(report) => failure(report),
     };
@@ -39,16 +40,17 @@ pub(super) fn text(event: &Event) -> Option<String> {
 fn doing(state: &ProcessState) -> String {
     match state {
         ProcessState::Waiting { on } => format!("waits for {}", on.join(", ")),
-        ProcessState::Started { pid } => format!("started, pid {pid}"),
+        ProcessState::Started { pid, .. } => format!("started, pid {pid}"),
         ProcessState::Ready => "ready".into(),
         ProcessState::Unready { why } => format!("no longer answers: {why}"),
-        ProcessState::Stuck { said } => format!("not ready: {}", silence(said.as_deref())),
+        ProcessState::Stuck { said } => format!("not ready: {}", silence(said.as_ref())),
         ProcessState::Restarting { ended, delay, attempt } => {
-            format!("ended with {ended}; start {attempt} again in {:.1} s", delay.as_secs_f64())
+            format!("ended with {ended}; restart {attempt} in {:.1} s", delay.as_secs_f64())
         }
         ProcessState::Stopping => "asked to stop".into(),
         ProcessState::Stopped(_) => "stopped".into(),
         ProcessState::Ended(ending) => format!("ended with {ending}"),
+        ProcessState::GaveUp { ended, restarts, said } => given_up(*ended, *restarts, said.as_deref()),
         ProcessState::Skipped { why } => format!("not started: {why}"),
     }
 }
@@ -71,7 +73,7 @@ mod tests {
     use crate::event::Ending;
 
     #[test]
-    fn states_and_failures_are_written_down() {
+    fn states_and_failures_are_logged() {
         let state = ProcessState::Ended(Ending::Code(3));
         let ended = Event::Process { name: "web".into(), state };
         assert_eq!(text(&ended).unwrap(), "web: ended with exit code 3\n");

@@ -1,4 +1,4 @@
-//! The files of one process: appended to, turned over when they are full.
+//! Writes the log files of one process. Appends to the current file and rotates it when it is full.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::rotated;
 use crate::plan::LogLimits;
 
-/// The current file of one process, open for writing.
+/// The current log file of one process, open for writing.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
@@ -18,12 +18,12 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens it, or makes it, for us alone.
+    /// Opens the file, or creates it so that only we can read it.
     pub(super) fn open(path: PathBuf, limits: LogLimits) -> io::Result<LogFile> {
         let mut file = make(&path)?;
         let mut size = file.metadata()?.len();
         if size > 0 {
-            // Whoever wrote it last may have been killed within a line.
+            // A devrun that was killed may have left a partial line.
             let mut last = [0];
             file.seek(SeekFrom::End(-1))?;
             if file.read(&mut last)? == 1 && last != *b"\n" {
@@ -31,7 +31,7 @@ impl LogFile {
                 size += 1;
             }
         }
-        // More were kept once.
+        // Remove files of an earlier configuration that kept more.
         let mut age = limits.files;
         while std::fs::remove_file(rotated(&path, age)).is_ok() {
             age += 1;
@@ -39,14 +39,14 @@ impl LogFile {
         Ok(LogFile { path, file, size, limits })
     }
 
-    /// Adds whole lines. When they cannot be written none of them is there.
+    /// Appends whole lines. On a write error the file is truncated, so no partial line stays.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let length = lines.len() as u64;
         if self.size > 0 && self.size + length > self.limits.size {
             self.turn_over()?;
         }
         if let Err(error) = self.file.write_all(lines) {
-            // A part of a line is worse than none.
+            // Best effort: the write error is returned anyway.
             let _ = self.file.set_len(self.size);
             return Err(error);
         }
@@ -55,7 +55,7 @@ impl LogFile {
     }
 
     fn turn_over(&mut self) -> io::Result<()> {
-        // Removed first: some file systems write a file out at once when it takes the place of another.
+        // Remove the oldest file first: some file systems flush a file to disk at once when it replaces another.
         let mut turned = match std::fs::remove_file(rotated(&self.path, self.limits.files - 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -70,7 +70,7 @@ impl LogFile {
         match turned.and_then(|()| make(&self.path)) {
             Ok(file) => self.file = file,
             Err(error) => {
-                // Nothing may grow without bounds, whatever happens to the folder.
+                // Empty the file instead, because a log must not grow without limit if rotation fails.
                 self.file.set_len(0)?;
                 self.size = 0;
                 return Err(error);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn full_files_are_turned_over_and_the_oldest_goes() {
+    fn full_files_are_rotated_and_the_oldest_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.log");
         let mut file = LogFile::open(path.clone(), limits(10)).unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_files_are_kept_when_fewer_are_wanted() {
+    fn a_lower_limit_removes_files_of_earlier_runs() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.log");
         let write = |files, lines: &[&str]| {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_run_goes_on_where_a_killed_one_stopped() {
+    fn a_later_run_continues_after_a_partial_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.log");
         LogFile::open(path.clone(), limits(100)).unwrap().append(b"whole\nha").unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_gone_is_an_error_and_nothing_grows() {
+    fn a_removed_folder_is_an_error_and_the_file_does_not_grow() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/web.log");
         std::fs::create_dir(path.parent().unwrap()).unwrap();

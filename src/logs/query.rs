@@ -1,7 +1,7 @@
-//! Reads what was written down: the last lines of some processes, and what comes after them.
+//! Reads the logs: the last lines of some processes, and the lines that are written later.
 //!
-//! Files are read from their ends, so that the last lines of a large log are as quick as those of a small one. Refuses to
-//! wait and to print.
+//! Files are read from their ends, so the last lines of a large log are found as quickly as those of a small one. This
+//! module does not wait and does not print.
 
 mod follow;
 mod last;
@@ -12,46 +12,44 @@ use std::path::Path;
 
 use regex::bytes::Regex;
 
-use super::{OWN, Stamp, current, name_of_process};
+use super::{OWN, Timestamp, current, name_of_process};
 pub use follow::Follow;
 
-/// One stored line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// When it was read.
-    pub time: Stamp,
-    /// It is the rest of the line before it.
+pub struct StoredLine {
+    /// The time at which devrun read the line.
+    pub time: Timestamp,
+    /// True if this is the rest of the line before it.
     pub continued: bool,
-    /// As the process wrote it, without a newline; bytes, as it need not be text.
+    /// The text as the process wrote it, without the newline. It need not be UTF-8.
     pub text: Vec<u8>,
 }
 
 /// A line of one of several processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Its place among the names that were asked for.
+pub struct ProcessLine {
+    /// Index into the names that were requested.
     pub process: usize,
-    /// What it said.
-    pub line: Line,
+    pub line: StoredLine,
 }
 
-/// Which lines are wanted.
+/// Selects lines.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// No older ones.
-    pub since: Option<Stamp>,
-    /// Only those that match.
+    /// Only lines of this time or later.
+    pub since: Option<Timestamp>,
+    /// Only lines that match.
     pub grep: Option<Regex>,
 }
 
 impl Filter {
-    fn wants(&self, line: &Line) -> bool {
+    fn wants(&self, line: &StoredLine) -> bool {
         self.since.is_none_or(|since| line.time >= since)
             && self.grep.as_ref().is_none_or(|grep| grep.is_match(&line.text))
     }
 }
 
-/// The names there is something of below `folder`: processes in the order of their names, devrun's own events last.
+/// Returns the names of the logs below `folder`: processes sorted by name, then devrun's own events.
 pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -67,19 +65,21 @@ pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(found.into_iter().chain(own.then(|| OWN.to_string())).collect())
 }
 
-/// The last `count` lines of process `name` below `folder`; none when there is nothing of it.
-pub fn tail(folder: &Path, name: &str, count: usize) -> io::Result<Vec<Line>> {
-    last::lines(&current(folder, &name_of_process(name)), &Filter::default(), Some(count))
-        .map(|(lines, _)| lines)
+/// Returns the last `count` lines of the process `name` below `folder` that are not older than `since`; none if it has
+/// no log.
+pub fn tail_since(folder: &Path, name: &str, since: Timestamp, count: usize) -> io::Result<Vec<StoredLine>> {
+    let filter = Filter { since: Some(since), ..Filter::default() };
+    last::lines(&current(folder, &name_of_process(name)), &filter, Some(count)).map(|(lines, _)| lines)
 }
 
-/// The last `count` lines of all of `names` (as [`names`] gives them) together, by time; and what follows them.
+/// Returns the last `count` lines of all `names` (as [`names`] returns them) together, sorted by time, and a [`Follow`]
+/// for later lines.
 pub fn read(
     folder: &Path,
     names: &[String],
     filter: &Filter,
     count: Option<usize>,
-) -> io::Result<(Vec<Told>, Follow)> {
+) -> io::Result<(Vec<ProcessLine>, Follow)> {
     let mut follow = Follow::new(filter);
     let mut all = Vec::new();
     for name in names {
@@ -94,30 +94,33 @@ pub fn read(
     Ok((merged, follow))
 }
 
-/// By time; those of one process in their order, those of one moment in the order of the processes.
-fn merge(all: Vec<Vec<Line>>) -> Vec<Told> {
-    let mut merged: Vec<Told> = Vec::with_capacity(all.iter().map(Vec::len).sum());
+/// Sorts by time. The lines of one process keep their order; lines with equal times are sorted by process.
+fn merge(all: Vec<Vec<StoredLine>>) -> Vec<ProcessLine> {
+    let mut merged: Vec<ProcessLine> = Vec::with_capacity(all.iter().map(Vec::len).sum());
     for (process, lines) in all.into_iter().enumerate() {
-        // A clock that was set back must not put the lines of one process into another order.
+        // If the clock was set back, later lines get the latest time so far, so that their order stays.
         let mut latest = None;
         for line in lines {
             latest = latest.max(Some(line.time));
-            merged.push(Told { process, line: Line { time: latest.unwrap_or(line.time), ..line } });
+            merged.push(ProcessLine {
+                process,
+                line: StoredLine { time: latest.unwrap_or(line.time), ..line },
+            });
         }
     }
     merged.sort_by_key(|told| told.line.time);
     merged
 }
 
-/// Understands one stored line, without its newline; `None` for one of which only a part was written.
-fn parse(bytes: &[u8]) -> Option<Line> {
-    let time = Stamp::read(bytes)?;
-    let continued = match bytes.get(Stamp::LENGTH)? {
+/// Parses one stored line, without its newline. Returns `None` for a line that was only partly written.
+fn parse(bytes: &[u8]) -> Option<StoredLine> {
+    let time = Timestamp::read(bytes)?;
+    let continued = match bytes.get(Timestamp::LENGTH)? {
         b' ' => false,
         b'+' => true,
         _ => return None,
     };
-    Some(Line { time, continued, text: bytes[Stamp::LENGTH + 1..].to_vec() })
+    Some(StoredLine { time, continued, text: bytes[Timestamp::LENGTH + 1..].to_vec() })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Writes lines down, on a thread of its own: whoever hands them over waits only when the disk is much slower than they come.
+//! Writes lines to the logs, on a separate thread. A process's output is delayed only if the disk is much slower than
+//! the output.
 //!
-//! One time for each batch that was read, no allocation per line. What cannot be written is said once and then let go: the
-//! stack matters more than its log.
+//! Lines that were read together share one time, and no line needs an allocation. The first write error is reported;
+//! after that, lines that cannot be written are dropped, because the stack matters more than its log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,27 +11,27 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::file::LogFile;
-use super::stamp::{self, Stamp};
+use super::timestamp::{self, Timestamp};
 use super::{OWN, current, events, name_of_process};
 use crate::event::Event;
 use crate::os::fs;
 use crate::plan::LogLimits;
-use crate::supervisor::output::{Gauge, Sink};
+use crate::supervisor::output::{Backpressure, Sink};
 
-/// What may wait to be written.
+/// The most bytes that wait to be written.
 const ROOM: usize = 1 << 20;
-/// What is written at once.
+/// The bytes of one write.
 const PIECE: usize = 512 << 10;
-/// How long those who hand lines over, and the end, wait for a disk that does not take them.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a caller, or the end of devrun, waits for a disk that accepts no data.
+const DISK_LIMIT: Duration = Duration::from_secs(2);
 
-/// Handle on the thread that writes. Dropping it writes what is left.
+/// The writing thread. Dropping this value writes the remaining lines.
 pub struct Store {
     queue: Arc<Queue>,
     ended: Receiver<()>,
 }
 
-/// What waits to be written.
+/// The data that wait to be written.
 struct Queue {
     batch: Mutex<Batch>,
     filled: Condvar,
@@ -41,10 +42,10 @@ struct Queue {
 struct Batch {
     bytes: Vec<u8>,
     items: Vec<Item>,
-    /// Files to be opened, in the order of their numbers.
+    /// Files to open, in the order of their numbers.
     names: Vec<(String, LogLimits)>,
     known: usize,
-    /// The disk does not take anything: what does not fit in is let go.
+    /// True if the disk accepts no data. Lines that do not fit in are dropped.
     hung: bool,
     over: bool,
 }
@@ -54,13 +55,13 @@ struct Item {
     file: usize,
     length: usize,
     continued: bool,
-    /// Since 1970.
+    /// Milliseconds since 1970.
     millis: u64,
 }
 
 impl Store {
-    /// Begins to write below `folder`, which is made. `complain` is called at most once, with why not everything is
-    /// written down; from the thread that writes.
+    /// Starts to write below `folder`, which is created. The writing thread calls `complain` at most once, with the
+    /// reason why a line could not be written.
     pub fn open(folder: &Path, complain: impl FnOnce(String) + Send + 'static) -> Store {
         let queue =
             Arc::new(Queue { batch: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() });
@@ -73,7 +74,7 @@ impl Store {
             lines: Vec::new(),
         };
         let (ending, ended) = channel();
-        // Without a thread nothing is written, and nothing waits.
+        // Without the thread nothing is written and no caller waits.
         let started = std::thread::Builder::new().name("logs".into()).spawn(move || {
             writer.work();
             let _ = ending.send(());
@@ -84,15 +85,15 @@ impl Store {
         Store { queue, ended }
     }
 
-    /// A sink that writes down the lines of processes with these `names` on their way to `sink`.
+    /// Returns a sink that logs the lines of processes with these `names` and passes them on to `sink`.
     pub fn before<S: Sink>(&self, names: &[&str], limits: LogLimits, sink: S) -> impl Sink + use<S> {
         let files = names.iter().map(|name| self.queue.add(name_of_process(name), limits)).collect();
-        // Files are there before their first line: whoever follows finds them.
+        // Create the files before their first line, so that a reader that follows them finds them.
         self.queue.filled.notify_one();
         Tee { queue: self.queue.clone(), files, sink }
     }
 
-    /// Something that writes down events; it outlives the store and then does nothing.
+    /// Returns a function that logs events. It may outlive the store and then does nothing.
     pub fn listener(&self) -> impl Fn(&Event) + Send + Sync + 'static {
         let queue = self.queue.clone();
         move |event| {
@@ -107,7 +108,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.queue.lock().over = true;
         self.queue.filled.notify_one();
-        let _ = self.ended.recv_timeout(PATIENCE);
+        let _ = self.ended.recv_timeout(DISK_LIMIT);
     }
 }
 
@@ -123,8 +124,8 @@ impl<S: Sink> Sink for Tee<S> {
         self.sink.lines(process, chunk, continued)
     }
 
-    fn gauge(&self) -> Gauge {
-        self.sink.gauge()
+    fn backpressure(&self) -> Backpressure {
+        self.sink.backpressure()
     }
 }
 
@@ -133,7 +134,7 @@ impl Queue {
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the file for `name`.
+    /// Registers the file `name` and returns its number.
     fn add(&self, name: String, limits: LogLimits) -> usize {
         let mut batch = self.lock();
         batch.names.push((name, limits));
@@ -142,13 +143,13 @@ impl Queue {
     }
 
     fn push(&self, file: usize, chunk: &[u8], continued: bool, may_wait: bool) {
-        let millis = stamp::millis(SystemTime::now());
+        let millis = timestamp::millis(SystemTime::now());
         let mut batch = self.lock();
         let is_full = |batch: &Batch| !batch.items.is_empty() && batch.bytes.len() + chunk.len() > ROOM;
         if may_wait && is_full(&batch) && !batch.hung && !batch.over {
             batch = self
                 .emptied
-                .wait_timeout_while(batch, PATIENCE, |batch| is_full(batch))
+                .wait_timeout_while(batch, DISK_LIMIT, |batch| is_full(batch))
                 .map_or_else(|poisoned| poisoned.into_inner().0, |(batch, _)| batch);
             batch.hung = is_full(&batch);
         }
@@ -164,7 +165,8 @@ impl Queue {
         }
     }
 
-    /// Exchanges `batch`, which is done with, for what waits; false when nothing ever will.
+    /// Clears `done`, which was written, and exchanges it for the waiting data. Waits for data if there are none.
+    /// Returns false at the end.
     fn exchange(&self, done: &mut Batch) -> bool {
         done.bytes.clear();
         done.bytes.shrink_to(ROOM);
@@ -183,13 +185,13 @@ impl Queue {
     }
 }
 
-/// The thread's side.
+/// The part that runs on the writing thread.
 struct Writer {
     queue: Arc<Queue>,
     folder: PathBuf,
     files: Vec<Option<LogFile>>,
     complain: Option<Box<dyn FnOnce(String) + Send>>,
-    /// Lines with their times, to be written at once.
+    /// Formatted lines for the next write.
     lines: Vec<u8>,
 }
 
@@ -207,19 +209,19 @@ impl Writer {
             }
             self.write(&batch);
             if batch.hung {
-                self.complain("the disk took nothing for a while");
+                self.complain("the disk accepted no data for some time");
             }
         }
     }
 
-    /// One file after the other: few large writes cost less than many small ones.
+    /// Writes one file after the other, because few large writes cost less than many small ones.
     fn write(&mut self, batch: &Batch) {
         for file in 0..self.files.len() {
             if self.files[file].is_none() {
                 continue;
             }
             let mut rest = batch.bytes.as_slice();
-            let (mut millis, mut stamp) = (0, Stamp::at(0));
+            let (mut millis, mut timestamp) = (0, Timestamp::at(0));
             for item in &batch.items {
                 let (chunk, after) = rest.split_at(item.length);
                 rest = after;
@@ -227,23 +229,23 @@ impl Writer {
                     continue;
                 }
                 if item.millis != millis {
-                    (millis, stamp) = (item.millis, Stamp::at(item.millis));
+                    (millis, timestamp) = (item.millis, Timestamp::at(item.millis));
                 }
-                self.add(item, &stamp, chunk);
+                self.add(item, &timestamp, chunk);
             }
             self.flush(file);
         }
     }
 
-    fn add(&mut self, item: &Item, stamp: &Stamp, chunk: &[u8]) {
+    fn add(&mut self, item: &Item, timestamp: &Timestamp, chunk: &[u8]) {
         let mut start = 0;
-        let mut prefix = [0; Stamp::LENGTH + 1];
-        prefix[..Stamp::LENGTH].copy_from_slice(stamp.as_bytes());
-        prefix[Stamp::LENGTH] = if item.continued { b'+' } else { b' ' };
+        let mut prefix = [0; Timestamp::LENGTH + 1];
+        prefix[..Timestamp::LENGTH].copy_from_slice(timestamp.as_bytes());
+        prefix[Timestamp::LENGTH] = if item.continued { b'+' } else { b' ' };
         for end in memchr::memchr_iter(b'\n', chunk) {
             self.lines.extend_from_slice(&prefix);
             self.lines.extend_from_slice(&chunk[start..=end]);
-            prefix[Stamp::LENGTH] = b' ';
+            prefix[Timestamp::LENGTH] = b' ';
             start = end + 1;
             if self.lines.len() >= PIECE {
                 self.flush(item.file);

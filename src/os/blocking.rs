@@ -1,8 +1,8 @@
-//! System calls that may block for ever (a dead network mount, a pipe without a writer), kept off the thread that calls.
+//! Runs system calls that may block forever (a dead network mount, a pipe without a writer) on other threads.
 //!
-//! Work runs on a small pool of threads. When its time is up, the caller goes on and the thread is given up: it ends
-//! with its call, if that ever returns. Refuses further work once too many threads hang. Work must start no process:
-//! children die with the thread that started them.
+//! Work runs on a small pool of threads. When its time limit passes, the caller continues and the thread is abandoned:
+//! it ends with its call, if that ever returns. Further work is refused once too many threads hang. Work must not start
+//! a process, because children die with the thread that started them.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -13,10 +13,10 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// At most this many pieces of work run at the same time; those that hang count.
+/// The most pieces of work that run at the same time, including those that hang.
 const MOST: usize = 64;
 
-/// Threads that wait for work, kept for the next caller.
+/// Threads that wait for work.
 static IDLE: Mutex<Vec<Sender<Job>>> = Mutex::new(Vec::new());
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -25,15 +25,15 @@ thread_local! {
 }
 
 type Job = Box<dyn FnOnce() + Send>;
-type Answer<T> = Result<T, Box<dyn Any + Send>>;
+type JobResult<T> = Result<T, Box<dyn Any + Send>>;
 
-/// The work did not end in time, or no thread could take it.
+/// The work did not end in time, or no thread could run it.
 #[derive(Debug, thiserror::Error)]
 pub enum Stuck {
-    /// It still runs.
+    /// The work still runs.
     #[error("it took longer than {} s", .0.as_secs_f32())]
     TimedOut(Duration),
-    /// Earlier work hangs, or the system gives no thread.
+    /// Earlier work hangs, or the system has no thread left.
     #[error("no thread is free for it: {0}")]
     NoThread(io::Error),
 }
@@ -47,8 +47,8 @@ impl From<Stuck> for io::Error {
     }
 }
 
-/// Runs `work` on another thread and blocks this one for at most `limit`. Called on such a thread, it runs `work` at
-/// once: the limit of the outer call holds.
+/// Runs `work` on another thread and waits at most `limit`. If called on such a thread, runs `work` directly: the limit
+/// of the outer call applies. Errors if the limit passes or no thread is available.
 pub fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -65,7 +65,7 @@ pub fn within<T: Send + 'static>(
     }
 }
 
-/// As [`within`], for async code: other tasks of this thread go on.
+/// Runs `work` like [`within`], for async code: other tasks of this thread continue.
 pub async fn run<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -79,15 +79,16 @@ pub async fn run<T: Send + 'static>(
     }
 }
 
-/// Keeps the thread for the next caller and returns what the work returned; its panic becomes the caller's.
-fn finished<T>(worker: Sender<Job>, answer: Answer<T>) -> T {
+/// Keeps the thread for the next caller and returns the result of the work. A panic of the work continues in the
+/// caller.
+fn finished<T>(worker: Sender<Job>, answer: JobResult<T>) -> T {
     IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
     answer.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Hands `job` to an idle thread, or to a new one.
+/// Passes `job` to an idle thread, or to a new one.
 fn submit(job: impl FnOnce() + Send + 'static) -> Result<Sender<Job>, Stuck> {
-    let place = Place::take().ok_or_else(|| {
+    let place = WorkerSlot::take().ok_or_else(|| {
         Stuck::NoThread(io::Error::new(io::ErrorKind::TimedOut, format!("{MOST} earlier calls still hang")))
     })?;
     let job: Job = Box::new(move || {
@@ -114,17 +115,17 @@ fn start() -> io::Result<Sender<Job>> {
     Ok(sender)
 }
 
-/// One of the [`MOST`] places; given back when the work has ended, in time or not.
-struct Place;
+/// One of the [`MOST`] places. It is released when the work has ended, in time or not.
+struct WorkerSlot;
 
-impl Place {
-    fn take() -> Option<Place> {
+impl WorkerSlot {
+    fn take() -> Option<WorkerSlot> {
         let more = |running| (running < MOST).then_some(running + 1);
-        RUNNING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Place)
+        RUNNING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| WorkerSlot)
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkerSlot {
     fn drop(&mut self) {
         RUNNING.fetch_sub(1, Ordering::Relaxed);
     }
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_that_hangs_is_given_up_and_the_next_runs() {
+    fn hanging_work_is_abandoned_and_the_next_runs() {
         let (release, held) = channel::<()>();
         let stuck = within(Duration::from_millis(20), move || held.recv());
         assert!(matches!(stuck, Err(Stuck::TimedOut(_))));
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_work_stays_on_the_thread_of_the_outer() {
+    fn nested_work_runs_on_the_thread_of_the_outer_work() {
         let id = || std::thread::current().id();
         let (outer, inner) =
             within(Duration::from_mins(1), move || (id(), within(Duration::ZERO, id).unwrap())).unwrap();
@@ -153,10 +154,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tasks_go_on_while_work_hangs() {
+    async fn tasks_continue_while_work_hangs() {
         let (release, held) = channel::<()>();
         let work = run(Duration::from_mins(1), move || held.recv().is_err());
-        // Polled beside the work, on the same thread: only this ends it.
+        // Runs beside the work on the same thread, and only this ends the work.
         let other = async { drop(release) };
         assert!(tokio::join!(work, other).0.unwrap());
     }

@@ -1,9 +1,9 @@
-//! Every subprocess of preparation: git, package managers, migrations, database servers' tools.
+//! Runs the subprocesses of the preparation: git, package managers, migrations, tools of database servers.
 //!
-//! Owns bounds: each runs in a session of its own (a Ctrl-C never reaches it directly), has a time limit, stdin is
-//! empty unless given, and its whole group is killed when it is not waited for to the end; [`Cmd::foreground`] alone gives
-//! all that up. Refuses shells except through [`Cmd::shell`], which is for command lines the user wrote.
-//! Must be used from the thread that lives as long as the program: children die with the thread that made them.
+//! Each command runs in a new session (Ctrl-C never reaches it directly) and has a time limit. Its stdin is empty
+//! unless given. Its whole process group is killed if the caller stops waiting for it. Only [`Cmd::foreground`] does
+//! none of that. No shell is used except by [`Cmd::shell`], for command lines that the user wrote. Call this module
+//! from a thread that lives as long as the program, because children die with the thread that started them.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -17,17 +17,19 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
 use crate::event::Ending;
+use crate::os::cgroup;
 use crate::os::spawn::{self, Isolation};
+use crate::plan::RunCommand;
 
-/// How long output is still read after the command ended, when something it left behind holds the pipe open.
+/// How long output is read after the command has ended, if a process that it left holds the pipe open.
 const DRAIN: Duration = Duration::from_millis(200);
-/// How much of each stream is kept; the rest is dropped from the front.
+/// How many bytes of each stream are kept. Older ones are dropped.
 const KEEP: usize = 4 << 20;
 
-/// How npm marks the lines in which it says what went wrong; the reason is in the first of them, not in the last.
+/// The prefixes of npm's error lines. The cause is in the first of these lines, not in the last.
 pub const NPM_MARKS: [&str; 2] = ["npm error ", "npm ERR! "];
 
-/// A command to run. Values are passed as they are, never through a shell.
+/// A command to run. Arguments are passed unchanged, without a shell.
 #[derive(Clone, Debug)]
 pub struct Cmd {
     program: OsString,
@@ -38,9 +40,10 @@ pub struct Cmd {
     stdin: Option<Vec<u8>>,
     limit: Duration,
     user: Option<(u32, u32)>,
+    leaves_nothing: bool,
 }
 
-/// What came of a command that ran to its end.
+/// The result of a command that ran to its end.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// How it ended.
@@ -57,7 +60,7 @@ impl Output {
         String::from_utf8_lossy(&self.stdout).trim_end().to_string()
     }
 
-    /// The last lines a person should see: standard error, or standard output when that is empty.
+    /// Returns the last lines for the user: of standard error, or of standard output if that is empty.
     pub fn tail(&self, lines: usize) -> String {
         let stream =
             if self.stderr.iter().all(u8::is_ascii_whitespace) { &self.stdout } else { &self.stderr };
@@ -67,40 +70,47 @@ impl Output {
     }
 }
 
-/// Why a command gave no useful result.
+/// The reason why a command has no usable result.
 #[derive(Debug, thiserror::Error)]
 pub enum CmdError {
-    /// No such program.
+    /// The program does not exist.
     #[error("`{0}` is not installed or not on PATH")]
     NotFound(String),
-    /// It could not be started.
+    /// The command could not be started.
     #[error("cannot start `{program}`: {source}")]
     Spawn {
-        /// What.
         program: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// It took too long and was killed.
+    /// The command exceeded its time limit and was killed.
     #[error("`{command}` did not end within {} s and was stopped", limit.as_secs())]
     TimedOut {
         /// The whole command.
         command: String,
-        /// Its limit.
+        /// The time limit.
         limit: Duration,
     },
-    /// It ended with another status than 0.
+    /// The command ended with another status than 0.
     #[error("`{command}` ended with {}", output.ending)]
     Failed {
         /// The whole command.
         command: String,
-        /// What it printed.
         output: Box<Output>,
     },
 }
 
 impl CmdError {
-    /// The last lines the command printed, if it got that far.
+    /// Returns true if the program does not exist, or if a shell did not find a command.
+    pub fn is_missing_program(&self) -> bool {
+        match self {
+            CmdError::NotFound(_) | CmdError::Spawn { .. } => true,
+            CmdError::Failed { output, .. } => output.ending == Ending::Code(127),
+            CmdError::TimedOut { .. } => false,
+        }
+    }
+
+    /// Returns the last lines of the output, if the command failed.
     pub fn tail(&self, lines: usize) -> Option<String> {
         match self {
             CmdError::Failed { output, .. } => Some(output.tail(lines)).filter(|tail| !tail.is_empty()),
@@ -108,7 +118,25 @@ impl CmdError {
         }
     }
 
-    /// The first lines of standard error that begin with one of `marks`, without it; indented ones are left out.
+    /// Returns the last `lines` lines of each stream, standard output first, because tools differ in which stream has
+    /// the cause.
+    pub fn tails(&self, lines: usize) -> Option<String> {
+        let CmdError::Failed { output, .. } = self else { return None };
+        let tail = |stream: &[u8]| {
+            let text = String::from_utf8_lossy(stream);
+            let all: Vec<String> =
+                text.lines().filter(|line| !line.trim().is_empty()).map(Into::into).collect();
+            all[all.len().saturating_sub(lines)..].to_vec()
+        };
+        let (mut all, errors) = (tail(&output.stdout), tail(&output.stderr));
+        // Some tools write the same line to both streams.
+        all.retain(|line| !errors.contains(line));
+        all.extend(errors);
+        Some(all.join("\n")).filter(|text| !text.is_empty())
+    }
+
+    /// Returns the first lines of standard error that begin with one of `marks`, without the mark. Leaves out indented
+    /// lines.
     pub fn marked(&self, marks: &[&str], lines: usize) -> Option<String> {
         let CmdError::Failed { output, .. } = self else { return None };
         let text = String::from_utf8_lossy(&output.stderr);
@@ -126,7 +154,7 @@ impl fmt::Display for Cmd {
 }
 
 impl Cmd {
-    /// Runs `program`, found on the PATH of the environment it is given.
+    /// Runs `program`, which is searched on the PATH of the command's environment.
     pub fn new(program: impl AsRef<OsStr>) -> Cmd {
         Cmd {
             program: program.as_ref().into(),
@@ -137,12 +165,23 @@ impl Cmd {
             stdin: None,
             limit: Duration::from_mins(1),
             user: None,
+            leaves_nothing: false,
         }
     }
 
-    /// A command line the user wrote, for `/bin/sh -c`.
+    /// Runs a command line that the user wrote, with `/bin/sh -c`.
     pub fn shell(line: &str) -> Cmd {
         Cmd::new("/bin/sh").args(["-c", line])
+    }
+
+    /// Runs a command of the configuration.
+    pub fn of(run: &RunCommand) -> Cmd {
+        match run {
+            RunCommand::Shell(line) => Cmd::shell(line),
+            RunCommand::Argv(words) => {
+                Cmd::new(words.first().map_or("", String::as_str)).args(words.iter().skip(1))
+            }
+        }
     }
 
     /// Adds one argument.
@@ -159,7 +198,7 @@ impl Cmd {
         self
     }
 
-    /// Runs it in `directory`.
+    /// Sets the working directory.
     #[must_use]
     pub fn directory(mut self, directory: impl AsRef<Path>) -> Cmd {
         self.directory = Some(directory.as_ref().into());
@@ -180,7 +219,7 @@ impl Cmd {
         self
     }
 
-    /// Starts from nothing instead of our own environment; comes before any [`Cmd::env`].
+    /// Replaces the environment. Call it before [`Cmd::env`].
     #[must_use]
     pub fn only_env<K: AsRef<OsStr>, V: AsRef<OsStr>>(
         mut self,
@@ -191,38 +230,45 @@ impl Cmd {
         self
     }
 
-    /// Writes `bytes` to its standard input, then closes it.
+    /// Writes `bytes` to the command's standard input, then closes it.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Cmd {
         self.stdin = Some(bytes.into());
         self
     }
 
-    /// Kills it after `limit` (60 s unless said).
+    /// Sets the time limit, after which the command is killed. The default is 60 s.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Cmd {
         self.limit = limit;
         self
     }
 
-    /// Runs it as another user (needs root).
+    /// Runs the command as another user, which needs root.
     #[must_use]
     pub fn user(mut self, uid: u32, gid: u32) -> Cmd {
         self.user = Some((uid, gid));
         self
     }
 
-    /// Runs it to its end, whatever its status.
+    /// Kills the command's process group also after a normal end, for commands that may start background processes.
+    #[must_use]
+    pub fn leaving_nothing(mut self) -> Cmd {
+        self.leaves_nothing = true;
+        self
+    }
+
+    /// Runs the command to its end. Any status is a success.
     pub async fn output(&self) -> Result<Output, CmdError> {
         self.run(&mut |_| {}).await
     }
 
-    /// Runs it to its end; any status but 0 is an error.
+    /// Runs the command to its end. Errors if the status is not 0.
     pub async fn ok(&self) -> Result<Output, CmdError> {
         self.checked(self.output().await?)
     }
 
-    /// As [`Cmd::ok`], and shows each line of both streams to `on_line` as it comes.
+    /// Runs the command like [`Cmd::ok`], and passes each line of both streams to `on_line` as it is read.
     pub async fn watched(&self, on_line: &mut (dyn FnMut(&str) + Send)) -> Result<Output, CmdError> {
         let output = self.run(on_line).await?;
         self.checked(output)
@@ -248,12 +294,13 @@ impl Cmd {
         }
     }
 
-    /// Starts it as a server that outlives us: in a session of its own, without input, its streams to `out` and `err`, no
-    /// time limit. It is reaped while we live and becomes init's child afterwards.
+    /// Starts a server that outlives us: in a new session, without input, with its streams connected to `out` and
+    /// `err`, without a time limit. It is reaped while we live and becomes a child of init afterwards.
     pub fn detach(&self, out: impl Into<Stdio>, err: impl Into<Stdio>) -> Result<Detached, CmdError> {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(out).stderr(err);
-        spawn::isolate(&mut command, Isolation::default());
+        // It must not end with the processes of the run that it is started in.
+        spawn::isolate(&mut command, Isolation { group: cgroup::way_out(), ..Isolation::default() });
         let mut child =
             tokio::process::Command::from(command).spawn().map_err(|source| self.not_started(source))?;
         let pid = child.id().unwrap_or_default();
@@ -266,10 +313,17 @@ impl Cmd {
         Ok(Detached { pid, ended })
     }
 
-    /// Starts it in our place on the terminal: our streams, our session and group, no time limit. The keys of the terminal reach
-    /// it, and us too.
+    /// Starts the command on the terminal with our streams, session and group, and without a time limit. Keys such as
+    /// Ctrl-C signal both the command and us.
     pub fn foreground(&self) -> Result<Child, CmdError> {
         tokio::process::Command::from(self.command()).spawn().map_err(|source| self.not_started(source))
+    }
+
+    /// Starts the command as [`Cmd::foreground`] does, with `input` as its standard input.
+    pub fn foreground_reading(&self, input: std::fs::File) -> Result<Child, CmdError> {
+        let mut command = self.command();
+        command.stdin(input);
+        tokio::process::Command::from(command).spawn().map_err(|source| self.not_started(source))
     }
 
     fn spawn(&self) -> Result<Running, CmdError> {
@@ -281,7 +335,7 @@ impl Cmd {
             tokio::process::Command::from(command).spawn().map_err(|source| self.not_started(source))?;
         let pid = child.id().unwrap_or_default();
         spawn::await_pid(pid);
-        Ok(Running { child, pid, ended: false })
+        Ok(Running { child, pid, ended: false, leaves_nothing: self.leaves_nothing })
     }
 
     fn not_started(&self, source: std::io::Error) -> CmdError {
@@ -294,8 +348,8 @@ impl Cmd {
         }
     }
 
-    /// Program, arguments, folder, environment and user; neither streams nor isolation.
-    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    /// Returns program, arguments, folder, environment and user, without streams and isolation.
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts commands")]
     fn command(&self) -> std::process::Command {
         use std::os::unix::process::CommandExt;
         let mut command = std::process::Command::new(&self.program);
@@ -322,29 +376,34 @@ impl Cmd {
 /// A server that outlives us.
 #[derive(Debug)]
 pub struct Detached {
-    /// Its process id, also its group and session.
+    /// Its process id, which is also its group and session.
     pub pid: u32,
-    /// Ends when it ends; dropping it changes nothing.
+    /// Finishes when the server ends. Dropping it does not stop the server.
     pub ended: tokio::task::JoinHandle<Ending>,
 }
 
-/// A command under way; its whole group dies with this value unless it ended.
+/// A running command. Dropping this value kills its whole group unless it has ended.
 struct Running {
     child: Child,
     pid: u32,
     ended: bool,
+    leaves_nothing: bool,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
-            let _ = killpg(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
+            self.kill_group();
         }
         spawn::forget_pid(self.pid);
     }
 }
 
 impl Running {
+    fn kill_group(&self) {
+        let _ = killpg(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
+    }
+
     async fn finish(
         &mut self,
         stdin: Option<Vec<u8>>,
@@ -356,7 +415,7 @@ impl Running {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let feed = async move {
             if let (Some(mut pipe), Some(bytes)) = (in_pipe, stdin) {
-                // A command that does not read its input is free to do so.
+                // Best effort: a command need not read its input.
                 let _ = pipe.write_all(&bytes).await;
             }
         };
@@ -378,6 +437,10 @@ impl Running {
                 status = self.child.wait() => (status?, false),
             };
             self.ended = true;
+            if self.leaves_nothing {
+                // At once: the id stays that of the group only as long as the group has members.
+                self.kill_group();
+            }
             if !read_all {
                 let _ = tokio::time::timeout(DRAIN, io).await;
             }
@@ -387,7 +450,7 @@ impl Running {
     }
 }
 
-/// Translates the standard library's answer.
+/// Converts an exit status.
 pub fn ending(status: std::process::ExitStatus) -> Ending {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
@@ -435,10 +498,13 @@ mod tests {
         assert_eq!(output.ending, Ending::Code(3));
         assert_eq!(output.text(), "out");
         assert_eq!(output.tail(5), "err");
+        let error =
+            Cmd::shell("echo one; echo two; echo both; echo both >&2; exit 3").ok().await.unwrap_err();
+        assert_eq!(error.tails(2).as_deref(), Some("two\nboth"));
     }
 
     #[tokio::test]
-    async fn the_reason_is_found_where_it_comes_first() {
+    async fn the_cause_is_found_in_the_first_marked_lines() {
         let said =
             "npm warn old\nnpm error code E1\nnpm error     at x\nnpm error no route\nnpm error }\nlog";
         let error = Cmd::new("/bin/sh").args(["-c", "echo \"$0\" >&2; exit 1", said]).ok().await.unwrap_err();
@@ -460,10 +526,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_background_child_that_holds_the_pipe_does_not_hold_us() {
+    async fn a_background_child_that_holds_the_pipe_does_not_delay_the_result() {
         let output =
             Cmd::shell("sleep 30 & echo done").limit(Duration::from_secs(20)).output().await.unwrap();
         assert_eq!(output.text(), "done");
+    }
+
+    #[tokio::test]
+    async fn a_background_child_is_killed_if_nothing_may_be_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (closed, is_closed) = tokio::sync::oneshot::channel();
+        // The pipe is open as long as the background process lives.
+        let reader = pipe.clone();
+        std::thread::spawn(move || {
+            let mut pipe = std::fs::File::open(reader).unwrap();
+            closed.send(std::io::copy(&mut pipe, &mut std::io::sink()).unwrap()).unwrap();
+        });
+        let line = "exec 3>pipe; sleep 1000 >/dev/null 2>&1 &";
+        Cmd::shell(line).directory(dir.path()).leaving_nothing().ok().await.unwrap();
+        let closed = tokio::time::timeout(Duration::from_secs(20), is_closed).await;
+        closed.expect("the background process ended").unwrap();
     }
 
     #[tokio::test]
@@ -473,14 +557,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_shown_as_they_come() {
+    async fn lines_are_passed_on_as_they_are_read() {
         let mut seen = Vec::new();
         Cmd::shell("echo one; echo two").watched(&mut |line| seen.push(line.to_string())).await.unwrap();
         assert_eq!(seen, ["one", "two"]);
     }
 
     #[tokio::test]
-    async fn a_detached_command_has_a_session_of_its_own_and_writes_to_its_log() {
+    async fn a_detached_command_has_a_separate_session_and_writes_to_its_log() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let open = || std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
@@ -494,7 +578,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn our_environment_can_be_left_out() {
+    async fn the_environment_can_be_replaced() {
         let output = Cmd::new("/usr/bin/env").only_env([("A", "1")]).env("B", "2").output().await.unwrap();
         assert_eq!(output.text(), "A=1\nB=2");
     }

@@ -1,6 +1,8 @@
-//! One time limit that several waits in a row share. It does not wait itself.
+//! A time limit that several waits in a row share. It does not wait itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A time limit and the moment it counts from.
 #[derive(Clone, Copy, Debug)]

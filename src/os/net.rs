@@ -1,9 +1,9 @@
-//! Loopback TCP: is a port free, can it be ours, who listens on it.
+//! Handles loopback TCP ports: checks whether one is free, reserves it, and listens on it.
 //!
-//! The probe rule is measured, not guessed: `localhost` may mean either family, and a listener on one address does not
-//! always hinder a bind on another, so each is tried.
+//! The check is based on measurements: `localhost` may mean either address family, and a listener on one address does
+//! not always prevent a bind on another, so every address is tried.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use nix::sys::socket::{
 
 use super::proc;
 
-/// The addresses a server of a worktree may sit on.
+/// The addresses that a server of a worktree may use.
 const ADDRESSES: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
     IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -22,22 +22,29 @@ const ADDRESSES: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::UNSPECIFIED),
 ];
 
-/// True when no process answers on `port` and no socket is bound to it on any local address.
+/// Returns true if no process answers on `port` and no socket is bound to it on any local address.
 pub fn is_free(port: u16) -> bool {
-    // A connection that was forwarded or belongs to another user is seen by connecting, not always by binding.
+    // A port that is forwarded or belongs to another user is found by connecting, but not always by binding.
     let answered = ADDRESSES[..2].iter().any(|address| {
         TcpStream::connect_timeout(&SocketAddr::new(*address, port), Duration::from_millis(200)).is_ok()
     });
     !answered && ADDRESSES.iter().all(|address| can_bind(*address, port))
 }
 
-/// True unless the address is in use; a family this machine lacks is no obstacle.
+/// Returns true unless the address is in use. An address family that this machine lacks counts as not in use.
 fn can_bind(address: IpAddr, port: u16) -> bool {
     let in_use =
         |reuse| matches!(bound(address, port, reuse), Err(nix::Error::EADDRINUSE | nix::Error::EACCES));
-    // `SO_REUSEADDR` hides a socket that another user has bound and does not listen on yet. Without it, a closed connection's
-    // TIME_WAIT refuses the address too, for a minute: then the process table's list of connections tells the two apart.
+    // With `SO_REUSEADDR`, a socket that another user has bound without listening stays unnoticed. Without it, a closed
+    // connection in TIME_WAIT makes the address unusable for a minute. The kernel's list of connections shows which of
+    // the two it is.
     !in_use(false) || (proc::has_connections(port) != Some(false) && !in_use(true))
+}
+
+/// Binds `port` of `address` without listening, until the value is dropped. While it is bound, no other process
+/// can listen there: the kernel lets a second socket bind only if both have `SO_REUSEADDR`, and this one does not.
+pub fn reserve(address: IpAddr, port: u16) -> std::io::Result<OwnedFd> {
+    Ok(bound(address, port, false)?)
 }
 
 fn bound(address: IpAddr, port: u16, reuse: bool) -> nix::Result<OwnedFd> {
@@ -67,12 +74,20 @@ fn new_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Returns the address that a server of a worktree binds: every IPv4 interface when it is exposed, else loopback.
+/// Returns the address that a server of a worktree binds: all IPv4 interfaces if it is exposed, else loopback.
 pub fn server_address(exposed: bool) -> IpAddr {
     IpAddr::V4(if exposed { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST })
 }
 
-/// Binds `port` of `address` and listens, with a backlog that lets clients wait while the server boots.
+/// Returns an error if 127.0.0.1 has no route, as in a network namespace whose loopback interface is down: a server can bind
+/// there, and no client reaches it. Sends nothing.
+pub fn check_loopback() -> std::io::Result<()> {
+    let local = Ipv4Addr::LOCALHOST;
+    // Any port does: connecting a UDP socket only looks the route up.
+    UdpSocket::bind((local, 0))?.connect((local, 9))
+}
+
+/// Binds `port` of `address` and listens. The backlog lets clients wait while the server starts.
 pub fn listen_on(address: IpAddr, port: u16) -> std::io::Result<TcpListener> {
     let fd = bound(address, port, true)?;
     listen(&fd, Backlog::new(1024)?)?;
@@ -95,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_port_that_does_not_listen_is_taken() {
+    fn a_bound_port_that_does_not_listen_is_busy() {
         for reuse in [true, false] {
             let fd = bound(IpAddr::V4(Ipv4Addr::LOCALHOST), 0, reuse).unwrap();
             let address: SockaddrIn =
@@ -120,7 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_connect_before_anybody_accepts() {
+    fn a_reserved_port_refuses_other_listeners() {
+        let server = listen_on(server_address(false), 0).unwrap();
+        let port = server.local_addr().unwrap().port();
+        let Ok(reserved) = reserve(Ipv6Addr::LOCALHOST.into(), port) else { return };
+        assert!(bound(Ipv6Addr::LOCALHOST.into(), port, true).is_err());
+        assert!(TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_err());
+        assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_err(), "it does not listen");
+        drop(reserved);
+        assert!(TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok());
+    }
+
+    #[test]
+    fn a_client_may_connect_before_the_server_accepts() {
         let listener = listen_on(server_address(false), 0).unwrap();
         let address = listener.local_addr().unwrap();
         assert!(TcpStream::connect(address).is_ok());

@@ -1,8 +1,8 @@
-//! Reads files that a repository or another user may have put there.
+//! Reads files that a repository or another user may have created.
 //!
-//! Only regular files, up to a size, within a time, on a thread that may block ([`super::blocking`]). A device or a named
-//! pipe is not even opened: opening alone can have an effect on the other end. Only [`inside_or_pipe`] reads a pipe.
-//! `tests/architecture.rs` forbids other ways to read a file by its path.
+//! Reads only regular files, up to a size and within a time limit, on a thread that may block ([`super::blocking`]). A
+//! device or a named pipe is not even opened, because opening it can have an effect on the other end. Only
+//! [`inside_or_pipe`] reads a pipe. `tests/architecture.rs` forbids other ways to read a file by its path.
 
 use std::collections::BTreeMap;
 use std::fs::{File, FileType, OpenOptions};
@@ -19,12 +19,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::blocking::{self, Stuck};
 use super::deadline::Deadline;
 
-/// How much of a file is accepted, and how long reading it may take.
+/// The limits of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// A larger file is an error.
+    /// The maximum size in bytes. A larger file is an error.
     pub bytes: usize,
-    /// Reading for longer is an error.
     pub time: Duration,
 }
 
@@ -40,22 +39,21 @@ impl Limit {
     }
 }
 
-/// A file was not read.
+/// The reason why a file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It is a folder.
     #[error("it is a folder")]
     Folder,
-    /// It is neither a file nor a folder; holds the kind with its article.
+    /// It is neither a file nor a folder. The value is its kind, with an article.
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
     /// It is larger than the limit.
     #[error("it is larger than {} MiB", .0 >> 20)]
     TooLarge(usize),
-    /// It is a named pipe, and its writer did not write all in time.
+    /// It is a named pipe, and its writer did not write everything in time.
     #[error("it is a named pipe, and no program wrote all of it within {} s", .0.as_secs_f32())]
     Silent(Duration),
-    /// Links lead out of the folders that it must lie in.
+    /// Links lead out of the folders that must contain it.
     #[error("it leads out of the worktree, to {}", .0.display())]
     Outside(PathBuf),
     /// The disk or the network did not answer in time.
@@ -67,7 +65,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Returns true when there is no such file. A folder of that name is something else.
+    /// Returns true if no such file exists. A folder of that name does not count as missing.
     pub fn is_missing(&self) -> bool {
         matches!(self, ReadError::Io(error) if is_missing(error))
     }
@@ -92,13 +90,13 @@ impl From<ReadError> for io::Error {
     }
 }
 
-/// Reads `path`, following links wherever they lead.
+/// Reads `path`. Follows links to any place.
 pub fn file(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     let path = path.to_path_buf();
     blocking::within(limit.time, move || whole(&path, limit.bytes))?
 }
 
-/// As [`file()`]; `None` when it does not exist.
+/// Reads `path` like [`file()`]. Returns `None` if it does not exist.
 pub fn optional(path: &Path, limit: Limit) -> Result<Option<Vec<u8>>, ReadError> {
     match file(path, limit) {
         Err(error) if error.is_missing() => Ok(None),
@@ -106,24 +104,36 @@ pub fn optional(path: &Path, limit: Limit) -> Result<Option<Vec<u8>>, ReadError>
     }
 }
 
-/// As [`file()`], and the file must be UTF-8.
+/// Reads `path` like [`file()`]. Errors if it is neither UTF-8 nor UTF-16 with a byte order mark.
 pub fn text(path: &Path, limit: Limit) -> Result<String, ReadError> {
-    let bytes = file(path, limit)?;
-    String::from_utf8(bytes)
-        .map_err(|_| ReadError::Io(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))
+    decoded(file(path, limit)?)
+        .ok_or_else(|| ReadError::Io(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))
 }
 
-/// As [`file()`], and links may lead only to places below one of `roots`.
+/// Returns `bytes` as text if they are UTF-8, or UTF-16 with a byte order mark, which the PowerShell of Windows writes.
+pub fn decoded(bytes: Vec<u8>) -> Option<String> {
+    let pairs = |number: fn([u8; 2]) -> u16| -> Option<String> {
+        let units = bytes.get(2..)?.chunks_exact(2);
+        String::from_utf16(&units.map(|pair| number([pair[0], pair[1]])).collect::<Vec<u16>>()).ok()
+    };
+    match bytes.as_slice() {
+        [0xff, 0xfe, ..] => pairs(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => pairs(u16::from_be_bytes),
+        _ => String::from_utf8(bytes).ok(),
+    }
+}
+
+/// Reads `path` like [`file()`]. Errors if links lead out of `roots`.
 pub fn inside(roots: &[&Path], path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     let (path, roots) = (path.to_path_buf(), owned(roots));
     blocking::within(limit.time, move || whole(&resolved(&roots, &path)?, limit.bytes))?
 }
 
-/// As [`inside`], and a named pipe is read until its writers close it. Its content is kept: a second read of the same
-/// pipe by this process returns the same bytes, as its writer may write only once.
+/// Reads `path` like [`inside`], and also a named pipe, until its writers close it. The content is kept: reading the
+/// same pipe again in this process returns the same bytes, because its writer may write only once.
 pub fn inside_or_pipe(roots: &[&Path], path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     let (path, roots) = (path.to_path_buf(), owned(roots));
-    // The pipe has the whole time for itself, so the thread gets more.
+    // The pipe may use the whole time limit, so the thread gets more time.
     blocking::within(limit.time + Limit::SMALL.time, move || {
         let path = resolved(&roots, &path)?;
         if std::fs::metadata(&path)?.file_type().is_fifo() {
@@ -134,18 +144,18 @@ pub fn inside_or_pipe(roots: &[&Path], path: &Path, limit: Limit) -> Result<Vec<
     })?
 }
 
-/// Returns the physical path of `path` when it lies below one of `roots`, all links followed.
+/// Returns the physical path of `path` with all links followed. Errors if it is not below one of `roots`.
 pub fn resolve_inside(roots: &[&Path], path: &Path) -> Result<PathBuf, ReadError> {
     let (path, roots) = (path.to_path_buf(), owned(roots));
     blocking::within(Limit::SMALL.time, move || resolved(&roots, &path))?
 }
 
-/// Reads the first `bytes` bytes of `path`, or all when it has fewer.
+/// Reads the first `bytes` bytes of `path`, or the whole file if it is shorter.
 pub fn head(path: &Path, bytes: usize) -> Result<Vec<u8>, ReadError> {
     part(path, bytes, false)
 }
 
-/// Reads the last `bytes` bytes of `path`, or all when it has fewer.
+/// Reads the last `bytes` bytes of `path`, or the whole file if it is shorter.
 pub fn tail(path: &Path, bytes: usize) -> Result<Vec<u8>, ReadError> {
     part(path, bytes, true)
 }
@@ -164,7 +174,7 @@ fn part(path: &Path, bytes: usize, from_end: bool) -> Result<Vec<u8>, ReadError>
     })?
 }
 
-/// Opens `path` as [`file()`] does, without a limit on its size.
+/// Opens `path` like [`file()`], without a limit on its size.
 pub fn open(path: &Path) -> Result<File, ReadError> {
     let path = path.to_path_buf();
     blocking::within(Limit::SMALL.time, move || opened(&path))?
@@ -187,19 +197,19 @@ fn whole(path: &Path, most: usize) -> Result<Vec<u8>, ReadError> {
         return Err(ReadError::TooLarge(most));
     }
     let mut bytes = Vec::with_capacity(size);
-    // One byte more than is accepted: the file may grow while it is read.
+    // Read one byte more than the limit, because the file may grow during the read.
     file.take(most as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > most { Err(ReadError::TooLarge(most)) } else { Ok(bytes) }
 }
 
-/// Path, inode and time of birth: the number of an inode is used again for a later pipe.
+/// Path, inode and creation time. The inode alone is not enough, because a later pipe may reuse it.
 type PipeId = (PathBuf, u64, Option<SystemTime>);
 
-/// Named pipes that were read, with their content.
+/// Contents of named pipes that were read.
 static PIPES: Mutex<BTreeMap<PipeId, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 fn piped(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
-    // Held while it is read: two readers would get a part each.
+    // Locked during the read: two readers of a pipe would get a part each.
     let mut known = PIPES.lock().unwrap_or_else(PoisonError::into_inner);
     let meta = std::fs::metadata(path)?;
     let key = (path.to_path_buf(), meta.ino(), meta.created().ok());
@@ -214,7 +224,8 @@ fn piped(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
     loop {
         let left = PollTimeout::try_from(deadline.left()).unwrap_or(PollTimeout::ZERO);
-        // Before the first writer there is nothing to wait for but its bytes: only then is the end an end.
+        // Before the first writer opens the pipe, a read returns 0 like at the end. poll(2) waits until there are bytes
+        // or a writer has closed.
         match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], left) {
             Ok(0) => return Err(ReadError::Silent(limit.time)),
             Err(nix::errno::Errno::EINTR) => continue,
@@ -243,7 +254,7 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
 fn opened(path: &Path) -> Result<File, ReadError> {
     regular(std::fs::metadata(path)?.file_type())?;
     let file = open_without_waiting(path)?;
-    // Asked again of what was opened: another may have taken its place since.
+    // Check the opened file too: it may have been replaced after the first check.
     regular(file.metadata()?.file_type())?;
     Ok(file)
 }
@@ -272,6 +283,17 @@ mod tests {
     use crate::os::fs::replace;
 
     #[test]
+    fn a_byte_order_mark_makes_utf_16_text() {
+        let units: Vec<u16> = "fastapi é\r\n".encode_utf16().collect();
+        let little = [vec![0xff, 0xfe], units.iter().flat_map(|unit| unit.to_le_bytes()).collect()].concat();
+        let big = [vec![0xfe, 0xff], units.iter().flat_map(|unit| unit.to_be_bytes()).collect()].concat();
+        assert_eq!(decoded(little).as_deref(), Some("fastapi é\r\n"));
+        assert_eq!(decoded(big).as_deref(), Some("fastapi é\r\n"));
+        assert_eq!(decoded(b"fastapi".to_vec()).as_deref(), Some("fastapi"));
+        assert_eq!(decoded(vec![0x66, 0xe9]), None);
+    }
+
+    #[test]
     fn devices_pipes_sockets_and_folders_are_refused_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
@@ -285,18 +307,18 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_pipe_was_not_opened() {
+    fn a_refused_pipe_is_not_opened() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
         assert!(file(&pipe, Limit::SMALL).is_err());
-        // A writer that does not wait is refused as long as no reader has it open.
+        // Opening the writing end without blocking fails while no reader has the pipe open.
         let writer = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe);
         assert_eq!(writer.unwrap_err().raw_os_error(), Some(libc::ENXIO));
     }
 
     #[test]
-    fn a_file_is_read_up_to_the_limit_and_not_beyond() {
+    fn a_file_above_the_size_limit_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         let limit = Limit { bytes: 4, ..Limit::SMALL };
@@ -308,15 +330,15 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_file_that_claims_to_be_empty_has_a_limit_too() {
-        // Files of /proc have size 0 and content.
+    fn the_limit_holds_for_a_file_that_claims_to_be_empty() {
+        // Files in /proc have size 0 and content.
         let limit = Limit { bytes: 1, ..Limit::SMALL };
         let read = file(Path::new("/proc/self/status"), limit);
         assert!(matches!(read, Err(ReadError::TooLarge(1))), "{read:?}");
     }
 
     #[test]
-    fn both_ends_of_a_file_are_read_alone() {
+    fn the_start_and_the_end_of_a_file_can_be_read_separately() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         replace(&path, b"abc", 0o600).unwrap();
@@ -356,19 +378,19 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_no_program_fills_is_given_up() {
+    fn a_pipe_that_no_program_fills_is_an_error_at_the_limit() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
         let limit = Limit { time: Duration::from_millis(20), ..Limit::SMALL };
         assert!(matches!(inside_or_pipe(&[dir.path()], &pipe, limit), Err(ReadError::Silent(_))));
-        // One that is open and never closed, too.
+        // The same for a pipe that is open for writing and never closed.
         let _writer = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
         assert!(matches!(inside_or_pipe(&[dir.path()], &pipe, limit), Err(ReadError::Silent(_))));
     }
 
     #[test]
-    fn links_lead_no_further_than_the_roots() {
+    fn links_must_not_lead_out_of_the_roots() {
         let dir = tempfile::tempdir().unwrap();
         let (root, other) = (dir.path().join("root"), dir.path().join("root-other"));
         replace(&root.join("file"), b"in", 0o600).unwrap();

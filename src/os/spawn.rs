@@ -1,7 +1,8 @@
-//! Where a child comes to life: the only file with `unsafe`, because fork(2) and what happens between fork and exec
-//! cannot be said otherwise.
+//! Prepares new child processes. The only file with `unsafe`, because fork(2) and the code between fork and exec need
+//! it.
 //!
-//! Owns what a child inherits (session, signals, descriptors, parent-death signal). Refuses to wait for it.
+//! This module controls what a child inherits (session, signals, descriptors, parent-death signal). It does not wait
+//! for children.
 
 #![expect(unsafe_code, reason = "fork(2) and pre_exec are unsafe by nature; see each SAFETY note")]
 
@@ -18,48 +19,50 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::{ForkResult, Pid};
 
-/// Process ids that somebody waits for; whoever reaps strays must leave these alone.
+/// Ids of processes whose owner waits for them. The code that reaps orphans must leave them alone.
 static AWAITED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
-/// Marks `pid` as waited for by its owner.
+/// Records that the owner of `pid` waits for it.
 pub fn await_pid(pid: u32) {
     AWAITED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(pid);
 }
 
-/// The owner of `pid` has reaped it.
+/// Records that the owner of `pid` has reaped it.
 pub fn forget_pid(pid: u32) {
     AWAITED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&pid);
 }
 
-/// True while the owner of `pid` is waiting for it.
+/// Returns true while the owner of `pid` waits for it.
 pub fn is_awaited(pid: u32) -> bool {
     AWAITED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&pid)
 }
 
-/// What a child gets beyond program, arguments and environment.
+/// The properties of a child besides program, arguments and environment.
 #[derive(Debug, Default)]
 pub struct Isolation {
-    /// Kill it when the thread that spawned it ends (Linux). The spawning thread must live as long as the program.
+    /// Kill the child when the thread that started it ends (Linux). That thread must live as long as the program.
     pub die_with_us: bool,
-    /// Descriptors handed over, from 3 upwards in this order; everything else is closed on exec.
+    /// Descriptors for the child, numbered from 3 in this order. All others are closed on exec.
     pub descriptors: Vec<OwnedFd>,
-    /// Make this descriptor the controlling terminal (0, 1 and 2 must be set to it by the caller).
+    /// Make descriptor 0 the controlling terminal. The caller must connect 0, 1 and 2 to it.
     pub terminal: bool,
-    /// Tell the child its own id in `LISTEN_PID`, without which most readers of `LISTEN_FDS` take nothing. The command's
-    /// environment must have been cleared: what was set on it is all the child gets.
+    /// Set `LISTEN_PID` to the child's own id, because most programs ignore `LISTEN_FDS` without it. The command's
+    /// environment must have been cleared: the child gets only the variables that were set on it.
     pub listen_pid: bool,
+    /// The list of a control group that it writes itself to, see [`super::cgroup::way_out`]. A refusal changes nothing.
+    pub group: Option<OwnedFd>,
 }
 
-/// First descriptor number of [`Isolation::descriptors`] in the child, as systemd's `LISTEN_FDS` has it.
+/// The number of the first of [`Isolation::descriptors`] in the child, as in systemd's `LISTEN_FDS`.
 pub const FIRST_DESCRIPTOR: RawFd = 3;
 
-/// Arranges that the child starts in a session and group of its own, with default signals, an empty mask and no
-/// descriptor but 0, 1, 2 and those handed over.
+/// Makes the child start in a new session and group, with default signal handlers, an empty signal mask, and no
+/// descriptors except 0, 1, 2 and the given ones.
 pub fn isolate(command: &mut Command, isolation: Isolation) {
     let parent = Pid::this();
     let mut image = if isolation.listen_pid { Image::of(command) } else { None };
     // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed. It makes
-    // system calls alone (setsid, prctl, sigaction, sigprocmask, fcntl, dup2, ioctl, close_range, getpid, execve),
+    // system calls alone (setsid, prctl, write, sigaction, sigprocmask, fcntl, dup2, ioctl, close_range, getpid, execve),
     // allocates nothing, takes no lock, and touches memory that was owned before the fork.
     unsafe {
         command.pre_exec(move || {
@@ -72,13 +75,13 @@ pub fn isolate(command: &mut Command, isolation: Isolation) {
     }
 }
 
-/// A command as execve(2) takes it, made before the fork because nothing may be allocated after it. The standard library
-/// fixes a child's environment before the child has an id; this is the same with one variable filled in late.
+/// The arguments of execve(2), prepared before the fork because nothing may be allocated after it. The standard library
+/// fixes the environment before the child has an id. This is the same, except that one variable is filled in later.
 struct Image {
     program: CString,
     /// `LISTEN_PID=`, digits, a zero byte.
     own: Vec<u8>,
-    /// Addresses into what is kept in `_kept`, and into `own`; the last is null.
+    /// Addresses of the strings in `_kept` and of `own`. The last one is null.
     argv: Vec<usize>,
     envp: Vec<usize>,
     _kept: Vec<CString>,
@@ -87,7 +90,8 @@ struct Image {
 impl Image {
     const OWN: &'static [u8] = b"LISTEN_PID=";
 
-    /// `None` when it is not found or holds a zero byte: then the ordinary way says what is wrong.
+    /// Returns `None` if the program is not found or a string contains a zero byte. The standard library then reports
+    /// the error.
     fn of(command: &Command) -> Option<Image> {
         let text = |text: &OsStr| CString::new(text.as_bytes()).ok();
         let variables: Vec<_> = command.get_envs().filter_map(|(name, value)| Some((name, value?))).collect();
@@ -115,7 +119,7 @@ impl Image {
         Some(Image { program: text(&found)?, own, argv: addresses, envp, _kept: kept })
     }
 
-    /// Returns only when it cannot be executed, and leaves it to the caller to find out why.
+    /// Executes the program. Returns only on failure, and leaves the error to the caller.
     fn become_it(&mut self) {
         let mut number = Pid::this().as_raw().unsigned_abs();
         let mut digits = [0; 10];
@@ -141,10 +145,13 @@ fn in_child(parent: Pid, isolation: &Isolation) -> io::Result<()> {
     if isolation.die_with_us {
         die_with(parent)?;
     }
+    if let Some(list) = &isolation.group {
+        let _ = nix::unistd::write(list, b"0");
+    }
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // A child must find every disposition as if nobody had touched it; these two nobody can.
+    // Reset all signal handlers that the child would inherit. SIGKILL and SIGSTOP cannot be changed.
     for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: SIG_DFL installs no handler of ours.
+        // SAFETY: SIG_DFL installs no handler function.
         unsafe { sigaction(signal, &default)? };
     }
     SigSet::empty().thread_set_mask()?;
@@ -160,13 +167,14 @@ fn in_child(parent: Pid, isolation: &Isolation) -> io::Result<()> {
     hand_over(&isolation.descriptors)
 }
 
-/// Has this process continued when its parent dies: one that was stopped together with it must learn of that end.
+/// Makes the kernel send SIGCONT to this process when its parent dies. If both were stopped, this process must notice
+/// the parent's end.
 #[cfg(target_os = "linux")]
 pub fn wake_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGCONT)?)
 }
 
-/// Has this process continued when its parent dies; only Linux does that.
+/// Does nothing: only Linux has a parent-death signal.
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unnecessary_wraps, reason = "same shape as on Linux")]
 pub fn wake_with_parent() -> io::Result<()> {
@@ -176,7 +184,7 @@ pub fn wake_with_parent() -> io::Result<()> {
 #[cfg(target_os = "linux")]
 fn die_with(parent: Pid) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-    // The parent may have died before the line above: then nobody will ever send that signal.
+    // The parent may have died before the call above. Then the signal would never arrive.
     if nix::unistd::getppid() == parent {
         Ok(())
     } else {
@@ -190,7 +198,7 @@ fn die_with(_parent: Pid) -> io::Result<()> {
     Ok(())
 }
 
-/// Descriptors devrun itself was started with may lack the close-on-exec flag.
+/// Sets the close-on-exec flag on all other descriptors. The ones that devrun itself inherited may lack it.
 fn close_rest_on_exec() {
     #[cfg(target_os = "linux")]
     // SAFETY: sets a flag on descriptors and touches no memory. Kernels before 5.11 refuse it, which leaves what
@@ -205,7 +213,7 @@ fn close_rest_on_exec() {
     }
 }
 
-/// Puts `descriptors` at 3, 4, … without the close-on-exec flag. A source may sit where a target goes, so all are
+/// Puts `descriptors` at 3, 4, … without the close-on-exec flag. A source may have the number of a target, so all are
 /// first moved above the targets.
 fn hand_over(descriptors: &[OwnedFd]) -> io::Result<()> {
     use nix::fcntl::{FcntlArg, fcntl};
@@ -218,7 +226,7 @@ fn hand_over(descriptors: &[OwnedFd]) -> io::Result<()> {
         *slot = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(FIRST_DESCRIPTOR + 32))?;
     }
     for (target, source) in (FIRST_DESCRIPTOR..).zip(&moved[..descriptors.len()]) {
-        // SAFETY: dup2 on numbers we hold; the target belongs to nobody in this process image after exec.
+        // SAFETY: dup2 works on descriptor numbers and touches no memory.
         if unsafe { nix::libc::dup2(*source, target) } < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -226,16 +234,23 @@ fn hand_over(descriptors: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends `signal` to the process that has the id `pid`, if `is_it` holds while the process is pinned: an id that passes to
-/// another process meanwhile hits nobody. True when it was sent.
+/// Returns a descriptor that refers to the process `pid`, also after its end, and that can be read from its end on. Returns `None`
+/// if there is no such process, on kernels before 5.3, in sandboxes that forbid the call, or without a free descriptor.
+#[cfg(target_os = "linux")]
+pub fn pidfd(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: takes numbers and touches no memory.
+    let pinned = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
+    let pinned = RawFd::try_from(pinned).ok().filter(|pinned| *pinned >= 0)?;
+    // SAFETY: the kernel has just created it for us, and no other value owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(pinned) })
+}
+
+/// Sends `signal` to the process `pid` if `is_it` returns true while a pidfd refers to the process. So the signal
+/// cannot reach a later process with the same id. Returns true if it was sent.
 pub fn signal_exactly(pid: u32, signal: Signal, is_it: impl FnOnce() -> bool) -> bool {
     #[cfg(target_os = "linux")]
     {
-        // SAFETY: takes numbers and touches no memory.
-        let pinned = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
-        if let Some(pinned) = RawFd::try_from(pinned).ok().filter(|pinned| *pinned >= 0) {
-            // SAFETY: the kernel has just made it for us, nobody else owns it.
-            let pinned = unsafe { OwnedFd::from_raw_fd(pinned) };
+        if let Some(pinned) = pidfd(pid) {
             let nothing = std::ptr::null::<nix::libc::siginfo_t>();
             // SAFETY: without details the signal is as kill(2) sends it, and no memory is read.
             return is_it()
@@ -253,53 +268,62 @@ pub fn signal_exactly(pid: u32, signal: Signal, is_it: impl FnOnce() -> bool) ->
         if nix::errno::Errno::last() == nix::errno::Errno::ESRCH {
             return false;
         }
-        // Kernels before 5.3, sandboxes that forbid it, no descriptor left.
+        // Reached on kernels before 5.3, in sandboxes that forbid the call, or without a free descriptor.
     }
     is_it() && nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal).is_ok()
 }
 
-/// Undoes an ignored `SIGCHLD`, which is inherited: under it the kernel reaps children itself and nobody learns of their
-/// ends.
+/// Sets SIGCHLD to its default. devrun may have inherited an ignored SIGCHLD, with which the kernel reaps children
+/// itself and their exit status is lost.
 pub fn hear_of_children() -> io::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: SIG_DFL installs no handler of ours.
+    // SAFETY: SIG_DFL installs no handler function.
     unsafe { sigaction(Signal::SIGCHLD, &default)? };
     Ok(())
 }
 
+/// Returns true if this process ignores `signal`. A program that `nohup` has started ignores SIGHUP from the beginning.
+pub fn is_ignored(signal: Signal) -> bool {
+    let mut found = std::mem::MaybeUninit::<nix::libc::sigaction>::uninit();
+    // SAFETY: with a null pointer for the new action nothing is changed, and the old one is written to our memory.
+    let done = unsafe { nix::libc::sigaction(signal as i32, std::ptr::null(), found.as_mut_ptr()) };
+    // SAFETY: the call above has succeeded, so it has written the whole value.
+    done == 0 && unsafe { found.assume_init() }.sa_sigaction == nix::libc::SIG_IGN
+}
+
 /// Which side of a fork this is.
 #[derive(Clone, Copy, Debug)]
-pub enum Side {
+pub enum ForkSide {
     /// The original process; holds the child's id.
     Parent(Pid),
     /// The new process.
     Child,
 }
 
-/// Forks the whole program. An error while another thread exists: a lock that it holds would stay locked in the child.
-pub fn fork() -> io::Result<Side> {
+/// Forks the program. Errors if another thread exists, because a lock that it holds would stay locked in the child.
+pub fn fork() -> io::Result<ForkSide> {
     if !is_single_threaded() {
         return Err(io::Error::other("other threads run already"));
     }
     // SAFETY: this is the only thread, and only it could start another. So no lock is held by a thread that the child lacks.
     match unsafe { nix::unistd::fork() }? {
-        ForkResult::Parent { child } => Ok(Side::Parent(child)),
-        ForkResult::Child => Ok(Side::Child),
+        ForkResult::Parent { child } => Ok(ForkSide::Parent(child)),
+        ForkResult::Child => Ok(ForkSide::Child),
     }
 }
 
-/// Returns true when this process has one thread. False, too, where that cannot be known.
+/// Returns true if this process has one thread. Returns false if that is unknown.
 #[cfg(target_os = "linux")]
 fn is_single_threaded() -> bool {
     // SAFETY: takes a number and touches no memory. In a process with one thread it does nothing; in another it is EINVAL.
     if unsafe { nix::libc::unshare(nix::libc::CLONE_THREAD) } == 0 {
         return true;
     }
-    // Some sandboxes forbid that call.
+    // Some sandboxes forbid unshare(2).
     std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }
 
-/// Returns true when this process never had a second thread.
+/// Returns true if this process never had a second thread.
 #[cfg(target_os = "macos")]
 fn is_single_threaded() -> bool {
     unsafe extern "C" {
@@ -315,7 +339,7 @@ fn is_single_threaded() -> bool {
     false
 }
 
-/// Receives bytes from `socket`, and at most one descriptor that was sent with them. Returns how many bytes came.
+/// Receives bytes from `socket`, and at most one descriptor that was sent with them. Returns the number of bytes.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; 1]);
     let mut parts = [io::IoSliceMut::new(buffer)];
@@ -325,7 +349,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = part {
             for number in numbers {
-                // SAFETY: the kernel has just made it for us, and the message that names it is read only here.
+                // SAFETY: the kernel has just created it for us, and the message that contains its number is read only here.
                 received = Some(unsafe { OwnedFd::from_raw_fd(number) });
             }
         }
@@ -333,12 +357,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
     Ok((message.bytes, received))
 }
 
-/// The number of an owned descriptor, for messages.
-pub fn number(fd: &OwnedFd) -> RawFd {
-    fd.as_raw_fd()
-}
-
-/// How many bytes wait in a pipe for its reader; `None` where the kernel does not say.
+/// Returns how many bytes of a pipe are unread, or `None` if the kernel does not show it.
 pub fn unread(pipe: BorrowedFd<'_>) -> Option<i32> {
     let mut count: nix::libc::c_int = 0;
     // SAFETY: FIONREAD writes one int, which is ours.
@@ -356,8 +375,8 @@ mod tests {
     }
 
     #[test]
-    fn a_program_with_more_threads_is_not_forked() {
-        // The test runner has a thread beside this one; another makes it sure.
+    fn a_program_with_several_threads_is_not_forked() {
+        // The test runner has another thread already; this one makes sure.
         let (release, held) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || held.recv());
         assert!(fork().is_err());
@@ -366,19 +385,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_process_that_was_meant_gets_the_signal() {
+    fn a_signal_reaches_only_the_intended_process() {
         let mut child = sleeper().unwrap();
         assert!(!signal_exactly(child.id(), Signal::SIGKILL, || false));
         assert!(child.try_wait().unwrap().is_none());
         assert!(signal_exactly(child.id(), Signal::SIGKILL, || true));
         child.wait().unwrap();
-        // Its id belongs to nobody now.
+        // The id belongs to no process now.
         assert!(!signal_exactly(child.id(), Signal::SIGKILL, || true));
     }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a child to look at")]
-    fn a_child_learns_its_own_id() {
+    fn a_child_gets_its_own_id() {
         for program in ["sh", "/bin/sh"] {
             let mut command = Command::new(program);
             command.args(["-c", "echo $LISTEN_PID $$ $A; env -i printenv"]).current_dir("/").env_clear();
@@ -394,7 +413,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a child that cannot be")]
-    fn what_cannot_be_executed_is_an_error_as_ever() {
+    fn a_missing_program_is_an_error() {
         for program in ["no-such-program", "/no/such/program"] {
             let mut command = Command::new(program);
             command.current_dir("/").env_clear();

@@ -1,18 +1,18 @@
-//! What processes use: memory and processor time, with the whole table read in one go. Linux reads `/proc`; elsewhere
-//! there is nothing.
+//! Reads the memory and processor time of processes, for the whole table at once. Linux has `/proc`; on other systems
+//! the result is empty.
 
 use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::proc::{self, Entry};
+use super::proc::{self, ProcessEntry};
 
-/// What one process uses.
+/// The resources that one process uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Memory that is resident, in bytes; pages that several processes share are counted in each.
+    /// Resident memory in bytes. Pages that several processes share are counted in each.
     pub memory: u64,
-    /// Processor time since its start, its own and the system's for it.
+    /// Processor time since its start, in user and kernel mode.
     pub cpu: Duration,
 }
 
@@ -23,12 +23,10 @@ impl std::ops::AddAssign for Usage {
     }
 }
 
-/// Every process that can be seen, with what it uses.
-pub fn table() -> Vec<(Entry, Usage)> {
+/// Returns all visible processes with their usage.
+pub fn table() -> Vec<(ProcessEntry, Usage)> {
     let (page, ticks) = (system(SysconfVar::PAGE_SIZE, 4096), system(SysconfVar::CLK_TCK, 100));
-    let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = folders.filter_map(|folder| folder.file_name().to_str()?.parse::<u32>().ok());
-    let stats = pids.filter_map(|pid| std::fs::read(format!("/proc/{pid}/stat")).ok());
+    let stats = proc::ids().filter_map(|pid| std::fs::read(proc::at(pid, "stat")?).ok());
     stats.filter_map(|stat| Some((proc::parse_stat(&stat)?, parse(&stat, page, ticks)?))).collect()
 }
 
@@ -37,7 +35,8 @@ fn system(name: SysconfVar, usual: u64) -> u64 {
     known.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0).unwrap_or(usual)
 }
 
-/// proc(5): after the name, `utime` and `stime` are the 12th and 13th field, `rss` in pages the 22nd.
+/// Parses a line of `/proc/PID/stat`. By proc(5), `utime` and `stime` are the 12th and 13th field after the name, `rss`
+/// in pages the 22nd.
 fn parse(stat: &[u8], page: u64, ticks: u64) -> Option<Usage> {
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let rest: Vec<&str> =
@@ -59,7 +58,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn we_use_memory() {
+    fn this_process_uses_memory() {
         let (_, usage) = table().into_iter().find(|(entry, _)| entry.pid == std::process::id()).unwrap();
         assert!(usage.memory > 100_000, "{usage:?}");
     }

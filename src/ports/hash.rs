@@ -1,14 +1,14 @@
-//! The preferred slot of a path: the formula people already run in their shell, byte for byte. Pure.
+//! Computes the preferred slot of a path, with a formula that can be repeated in a shell. Pure.
 //!
-//! `echo "$PWD" | sha256sum | head -c 4`, read as hexadecimal, modulo the number of slots. `echo` ends its line, so the
-//! newline is part of what is hashed.
+//! `echo "$PWD" | sha256sum | head -c 4`, read as hexadecimal, modulo the number of slots. `echo` appends a newline, so
+//! the newline is hashed too.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// The slot that `path` would like to have, below `span` (0 is taken as 1).
+/// Returns the preferred slot of `path`, below `span` (0 counts as 1).
 pub fn preferred_slot(path: &Path, span: u16) -> u16 {
     let digest = Sha256::new().chain_update(path.as_os_str().as_bytes()).chain_update(b"\n").finalize();
     u16::from_be_bytes([digest[0], digest[1]]) % span.max(1)
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
     use crate::os::cmd::Cmd;
 
-    /// Path, first four hex digits, ports from 3100 and 8100: measured with the shell.
+    /// Path, first four hex digits of the hash, and ports from 3100 and 8100, computed with the shell.
     const VECTORS: [(&str, u16, u16, u16); 5] = [
         ("/w/feature-26", 0x7113, 3147, 8147),
         ("/w/feature-43", 0x6943, 3147, 8147),
@@ -33,7 +33,7 @@ mod tests {
     ];
 
     #[test]
-    fn ports_are_those_the_shell_computes() {
+    fn ports_equal_those_computed_with_the_shell() {
         for (path, digits, frontend, backend) in VECTORS {
             let slot = preferred_slot(Path::new(path), 100);
             assert_eq!((3100 + slot, 8100 + slot), (frontend, backend), "{path}");
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newline_is_part_of_it() {
+    fn the_newline_is_hashed_too() {
         let without = Sha256::digest(b"/w/feature-26");
         assert_eq!(u16::from_be_bytes([without[0], without[1]]), 0xb023);
         assert_ne!(preferred_slot(Path::new("/w/feature-26"), 100), 0xb023 % 100);

@@ -1,7 +1,6 @@
-//! The machine-wide table of leases: its rows and its file. Knows the format, not who may have what.
+//! Reads and writes the machine-wide table of leases. Knows the format, but not the rules for leasing.
 //!
-//! Read leniently: fields it does not know are kept, rows it cannot read are left out. A file that is damaged is set
-//! aside, never overwritten.
+//! Unknown fields are kept and unreadable rows are left out. A damaged file is renamed, never overwritten.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,27 +10,31 @@ use serde_json::{Map, Value};
 
 use crate::context::Dirs;
 use crate::os::fs::{self, FsError};
+use crate::plan::Away;
 
-/// Version of the file's format.
+/// The version of the file's format.
 const VERSION: u64 = 1;
 
-/// One lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct LeaseRow {
     /// Physical path of the worktree.
     #[serde(with = "spelling")]
     pub worktree: PathBuf,
-    /// The slot.
+    /// The slot of the worktree.
     pub slot: u16,
-    /// Named ports as they were when the lease was last written.
+    /// Named ports at the last time that the lease was written.
     #[serde(default)]
     pub ports: BTreeMap<String, u16>,
     /// The repository's common git directory; `None` outside git.
     #[serde(default, with = "optional_spelling", skip_serializing_if = "Option::is_none")]
     pub repository: Option<PathBuf>,
-    /// When the lease was first given, in seconds since 1970.
+    /// The time of the first lease, in seconds since 1970.
     #[serde(default)]
     pub created: u64,
+    /// The reason why this is not the home slot. A reason that another version wrote and this one cannot read is left
+    /// out.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
     /// Fields of other versions.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -39,35 +42,35 @@ pub struct Row {
 
 /// All leases of this user on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
-    /// The leases, in the order they were given.
-    pub rows: Vec<Row>,
+pub struct LeaseTable {
+    /// The leases, in the order in which they were made.
+    pub rows: Vec<LeaseRow>,
     /// Fields of other versions.
     other: Map<String, Value>,
 }
 
-/// What the bytes of a table's file are worth.
+/// The result of reading a table's file.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Reading {
-    /// What could be read.
-    pub table: Table,
-    /// True when something could not.
+pub struct TableFile {
+    /// The readable part.
+    pub table: LeaseTable,
+    /// True if a part could not be read.
     pub damaged: bool,
 }
 
-impl Table {
-    /// Reads the file's bytes.
-    pub fn parse(bytes: &[u8]) -> Reading {
+impl LeaseTable {
+    /// Parses the file's bytes.
+    pub fn parse(bytes: &[u8]) -> TableFile {
         let Ok(Value::Object(mut other)) = serde_json::from_slice(bytes) else {
-            return Reading { table: Table::default(), damaged: true };
+            return TableFile { table: LeaseTable::default(), damaged: true };
         };
         let Some(Value::Array(values)) = other.remove("leases") else {
-            return Reading { table: Table { rows: Vec::new(), other }, damaged: true };
+            return TableFile { table: LeaseTable { rows: Vec::new(), other }, damaged: true };
         };
-        let mut table = Table { rows: Vec::new(), other };
+        let mut table = LeaseTable { rows: Vec::new(), other };
         let mut damaged = false;
         for value in values {
-            match serde_json::from_value::<Row>(value) {
+            match serde_json::from_value::<LeaseRow>(value) {
                 // Two rows of one worktree cannot both be right.
                 Ok(row) if table.rows.iter().all(|known| known.worktree != row.worktree) => {
                     table.rows.push(row);
@@ -75,10 +78,10 @@ impl Table {
                 _ => damaged = true,
             }
         }
-        Reading { table, damaged }
+        TableFile { table, damaged }
     }
 
-    /// The file's bytes.
+    /// Returns the file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut object = Map::new();
         object.insert("version".into(), VERSION.into());
@@ -92,32 +95,31 @@ impl Table {
         bytes
     }
 
-    /// Reads the table of `dirs`; an absent file is an empty table.
-    pub fn read(dirs: &Dirs) -> Result<Reading, FsError> {
+    /// Reads the table in `dirs`. A missing file is an empty table.
+    pub fn read(dirs: &Dirs) -> Result<TableFile, FsError> {
         Ok(match fs::read(&file(dirs))? {
-            Some(bytes) => Table::parse(&bytes),
-            None => Reading { table: Table::default(), damaged: false },
+            Some(bytes) => LeaseTable::parse(&bytes),
+            None => TableFile { table: LeaseTable::default(), damaged: false },
         })
     }
 
-    /// Replaces the table of `dirs`. The caller holds the lock.
+    /// Replaces the table in `dirs`. The caller holds the lock.
     pub fn write(&self, dirs: &Dirs) -> Result<(), FsError> {
         fs::replace(&file(dirs), &self.to_bytes(), 0o600)
     }
 }
 
-/// The table's file.
+/// Returns the path of the table's file.
 pub fn file(dirs: &Dirs) -> PathBuf {
     dirs.state.join("leases.json")
 }
 
-/// The lock that whoever writes the table holds.
+/// Returns the path of the lock that is held while the table is written.
 pub fn lock_file(dirs: &Dirs) -> PathBuf {
     dirs.state.join("leases.lock")
 }
 
-/// Moves a damaged table to `leases.json.broken-<n>`, the first such name that is not there yet. The caller holds the
-/// lock.
+/// Renames a damaged table to `leases.json.broken-<n>`, with the first free number. The caller holds the lock.
 pub fn set_aside(dirs: &Dirs) -> Result<PathBuf, FsError> {
     let file = file(dirs);
     let named = |number: u32| {
@@ -135,14 +137,20 @@ pub fn set_aside(dirs: &Dirs) -> Result<PathBuf, FsError> {
     Ok(aside)
 }
 
-/// A path as text; with its bytes in hexadecimal beside it where text cannot say it.
+fn lenient<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Away>, D::Error> {
+    let value = Option::<Value>::deserialize(from)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
+}
+
+/// Stores a path as text, with its bytes in hexadecimal beside it if it is not UTF-8.
 mod spelling {
     use std::ffi::OsString;
-    use std::fmt::Write;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::path::{Path, PathBuf};
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    use crate::text::hex;
 
     #[derive(Serialize, Deserialize)]
     #[serde(untagged)]
@@ -168,13 +176,6 @@ mod spelling {
                 Ok(OsString::from_vec(bytes).into())
             }
         }
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
     }
 
     fn bytes(hex: &str) -> Option<Vec<u8>> {
@@ -206,8 +207,8 @@ mod optional_spelling {
     }
 }
 
-/// True while the worktree of a lease exists; any doubt (no permission, a network folder that does not answer) means
-/// yes.
+/// Returns true if the worktree of a lease exists. In doubt (no permission, a network folder that does not answer)
+/// returns true.
 pub fn exists(worktree: &Path) -> bool {
     !matches!(
         worktree.symlink_metadata(),

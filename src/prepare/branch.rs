@@ -1,203 +1,126 @@
-//! The branch database of a worktree: which provider, which name, made when missing, its schema in step.
+//! Chooses the provider and the name of a worktree's branch database, creates the database if it is missing, and
+//! migrates it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::ground::Address;
-use super::{Entrust, Ground, Progress, neon};
-use crate::config::model::Provider as Choice;
-use crate::config::{needs, programs, resolve};
+use super::database_names::DETACHED;
+use super::database_record::DatabaseRecord;
+use super::former_database;
+use super::ready_database::{DatabaseAddress, ReadyDatabase};
+use super::variables::VariableSources;
+use super::{DatabaseConditions, Progress, ResolvedWorktree};
+use crate::config::model::Migrate;
+use crate::config::provider::ProviderChoice as Choice;
+use crate::config::{libpq, needs, resolve};
 use crate::context::Context;
-use crate::database::local::{Local, LocalRequest};
-use crate::database::migrate::{self, MigrateRequest, Migrated};
-use crate::database::neon::{Neon, NeonRequest, fit};
-use crate::database::{Branch, Provider, Wanted, names};
+use crate::database::migrate::{self, MigrateError, MigrateRequest, Migrated};
+use crate::database::names;
+use crate::database::providers;
+use crate::database::request::ProviderRequest;
+use crate::database::{BranchDatabase, Entrust, Provider, Purpose, WantedDatabase};
 use crate::error::{Code, Report};
 use crate::event::{Event, Step};
-use crate::plan::{Database, DatabaseOrigin, Environment, Need};
-use crate::worktree::{self, Worktree};
+use crate::os::read::{self, Limit};
+use crate::plan::{DatabaseOrigin, Environment, Need, RunCommand};
+use crate::recognition::contract::{alembic, alembic_code};
+use crate::worktree;
 
-/// The provider whose URLs may go through a pooler.
-pub(super) const NEON: &str = "neon";
-/// How long a migration may take.
+/// Maximum duration of a migration.
 const MIGRATION: Duration = Duration::from_mins(10);
 
-/// A branch database that exists, and who made it.
-#[derive(Clone, Debug)]
-pub(super) struct Settled {
-    pub(super) provider: &'static str,
-    pub(super) branch: Branch,
+/// The database that the configuration asks for, and its provider.
+pub(super) struct ChosenProvider {
+    pub(super) provider: Rc<dyn Provider>,
+    pub(super) wanted: WantedDatabase,
 }
 
-impl Settled {
-    pub(super) fn address(&self) -> Address<'_> {
-        let Branch { name, url, direct_url, .. } = &self.branch;
-        let unpooled = self.has_pooler().then_some(direct_url.as_str());
-        Address { name, url, unpooled }
-    }
-
-    fn has_pooler(&self) -> bool {
-        self.provider == NEON
-    }
-
-    /// As shown: without its password.
-    pub(super) fn shown(&self) -> Database {
-        Database {
-            provider: self.provider.into(),
-            name: self.branch.name.clone(),
-            origin: self.branch.origin.clone(),
-            masked_url: masked(&self.branch.url),
-        }
-    }
-}
-
-/// `url` with stars for its password.
-pub fn masked(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    match rest.split_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
-        Some((user, host)) => format!("{scheme}://{user}:***@{host}"),
-        None => url.into(),
-    }
-}
-
-/// What the configuration asks for: provider, database, names.
-pub(super) struct Choosing {
-    pub(super) asked: resolve::Database,
-    pub(super) wanted: Wanted,
-    /// What the default branch's own database is called, where there is a default branch.
-    pub(super) default: Option<String>,
-    /// Present when Neon is the provider.
-    pub(super) neon: Option<NeonRequest>,
-}
-
-/// Reads what is wanted; `None` when the configuration wants no database.
-pub(super) fn choose(ctx: &Context, ground: &Ground) -> Result<Option<Choosing>, Report> {
-    let Some(database) = &ground.config.database else { return Ok(None) };
-    let asked = resolve::database(database, &ground.scope)?;
-    if asked.provider == Choice::None {
-        return Ok(None);
-    }
-    let neon = neon::request(ctx, ground, &asked)?;
-    let name = if neon.is_some() { fit(&asked.branch) } else { names::safe(&asked.branch) };
-    let default = match ground.default_branch.as_deref() {
+/// Chooses the provider and renders the names; `None` if the configuration asks for no database. `allow_parent` is as in [`super::Options`].
+pub(super) fn choose(
+    ctx: &Context,
+    resolved: &ResolvedWorktree,
+    allow_parent: bool,
+) -> Result<Option<ChosenProvider>, Report> {
+    let Some(database) = &resolved.config.database else { return Ok(None) };
+    let asked = resolve::database(database, &resolved.scope)?;
+    let default = match resolved.default_branch.as_deref() {
         Some(branch) => {
-            Some(names::safe(&database.branch.render(&ground.scope.clone().with_branch(branch))?))
+            Some(database.branch.render(&resolved.scope.clone().with_branch(&names::branch(branch)))?)
         }
         None => None,
     };
-    let parent = match (&asked.parent, &default) {
-        (Some(parent), _) => names::safe(parent),
-        (None, Some(default)) => default.clone(),
-        (None, None) => name.clone(),
+    let provider = match asked.provider {
+        Choice::None => return Ok(None),
+        Choice::Auto => None,
+        Choice::Named(name) => Some(name),
     };
-    let label = match ground.branch() {
+    let provider = providers::choose(
+        ctx,
+        &ProviderRequest {
+            provider,
+            settings: &asked.settings,
+            parent: asked.parent.as_deref(),
+            default: default.as_deref(),
+            name_is_computed: database.branch.text.contains("${"),
+            allow_parent,
+            worktree: &resolved.worktree,
+            variables: &VariableSources { ctx, resolved },
+        },
+    )?;
+    let name = provider.safe_name(&asked.branch);
+    let parent = asked.parent.or(default).map_or_else(|| name.clone(), |parent| provider.safe_name(&parent));
+    let label = match resolved.branch() {
         Some(branch) => branch.to_string(),
-        None => format!("detached at {}", ground.worktree.slug),
+        None => format!("{DETACHED}{}", resolved.worktree.slug),
     };
-    Ok(Some(Choosing {
-        asked,
-        neon,
-        default,
-        wanted: Wanted { label, name, parent, worktree: ground.worktree.path.clone() },
-    }))
+    let wanted = WantedDatabase { label, name, parent, worktree: resolved.worktree.path.clone() };
+    Ok(Some(ChosenProvider { provider, wanted }))
 }
 
-/// What the local provider is asked for. With `auto` it is the one that is used.
-pub(super) fn local(ground: &Ground, asked: &resolve::Database) -> Result<LocalRequest, Report> {
-    match asked.provider {
-        Choice::Auto | Choice::Local => {}
-        other => {
-            let message = format!("database provider `{}` is not available yet", other.word());
-            return Err(Report::new(Code::ConfigInvalid, message)
-                .with_fix("use `provider: local`, or `provider: none` and set DATABASE_URL yourself"));
-        }
-    }
-    let bin = asked.local_bin.as_deref().map(|bin| programs(&ground.worktree, bin)).transpose()?;
-    Ok(request(&ground.worktree, bin))
-}
-
-/// The folder that `database.local.bin` names. Refuses one that a branch could bring: programs in it would run as soon as a verb
-/// needs the server.
-fn programs(worktree: &Worktree, bin: &Path) -> Result<PathBuf, Report> {
-    let refused = |why: &str| {
-        Report::new(Code::ConfigInvalid, format!("database.local.bin ({}) is refused: {why}", bin.display()))
-            .with_fix(
-                "set it to the absolute path of a folder outside the worktree that holds postgres and initdb",
-            )
-    };
-    if !bin.is_absolute() {
-        return Err(refused("it is not an absolute path"));
-    }
-    let git = worktree.git.as_ref();
-    let roots = [
-        Some(worktree.path.as_path()),
-        git.and_then(|git| git.main_worktree.as_deref()),
-        git.map(|git| git.common_dir.as_path()),
-    ];
-    let physical = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let place = physical(bin);
-    if roots.into_iter().flatten().any(|root| place.starts_with(physical(root)) || bin.starts_with(root)) {
-        return Err(refused("it lies in the repository, so a checked-out branch can replace its programs"));
-    }
-    Ok(bin.to_path_buf())
-}
-
-pub(super) fn request(worktree: &Worktree, bin: Option<PathBuf>) -> LocalRequest {
-    let npmrc = worktree.path.join(".npmrc");
-    LocalRequest {
-        shared: worktree.shared.clone(),
-        owner_uid: owner(&worktree.path),
-        bin,
-        looks: false,
-        npmrc: npmrc.is_file().then_some(npmrc),
-    }
-}
-
-/// Stops a database server that nobody uses, because every devrun that did was killed. Needs no configuration.
-pub fn stop_unused_server(ctx: &Context, worktree: &Worktree) -> Result<(), Report> {
-    Local::stop_unused(ctx, &request(worktree, None))
-}
-
-/// Stops database servers of repositories that are gone and whose devruns were all killed.
+/// Stops database servers of repositories that no longer exist, if all devrun processes that used them were killed.
 pub fn stop_abandoned_servers(ctx: &Context) {
-    for repository in Local::stop_abandoned(ctx) {
+    for repository in providers::stop_abandoned(ctx) {
         ctx.events.note(format!("stopped the database server of {repository}, which is gone"));
     }
 }
 
-fn owner(path: &Path) -> u32 {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).map_or_else(|_| nix::unistd::geteuid().as_raw(), |meta| meta.uid())
-}
-
-/// Makes sure the branch database exists.
+/// Creates the branch database unless it exists, and sends the event for the step. Returns `None` if the configuration
+/// asks for no database.
 pub(super) async fn ensure(
     ctx: &Context,
-    ground: Rc<Ground>,
+    resolved: Rc<ResolvedWorktree>,
     progress: Progress,
-    allow_parent: bool,
+    conditions: DatabaseConditions,
     entrust: Entrust<'_>,
-) -> Result<Option<Settled>, Report> {
-    stop_abandoned_servers(ctx);
-    let Some(Choosing { asked, wanted, neon, .. }) = choose(ctx, &ground)? else { return Ok(None) };
+) -> Result<Option<ReadyDatabase>, Report> {
+    // Not in the way of this start: there may be many clusters, and stopping a server takes time.
+    let abandoned = ctx.clone();
+    tokio::task::spawn_blocking(move || stop_abandoned_servers(&abandoned));
+    let Some(ChosenProvider { provider, mut wanted }) = choose(ctx, &resolved, conditions.allow_parent)?
+    else {
+        return Ok(None);
+    };
     let start = Instant::now();
     let ensured = async {
-        if let Some(request) = neon {
-            if asked.provider == Choice::Auto {
-                neon::note(ctx, &request);
-            }
-            let grant = if allow_parent { request.grant.allowed() } else { request.grant };
-            return on_neon(ctx, NeonRequest { grant, ..request }, &wanted).await;
+        provider.open(Purpose::Run(entrust)).await?;
+        let former =
+            former_database::take_over(ctx, &resolved, &*provider, &wanted, conditions.beside_stack).await?;
+        if let Some(name) = former {
+            wanted.name = name;
         }
-        let provider = Local::open(ctx, local(&ground, &asked)?, Some(entrust)).await?;
-        let branch = make(ctx, &ground, &progress, &provider, &wanted).await?;
-        Ok::<_, Report>((provider.name(), branch))
+        make(ctx, &resolved, &progress, &*provider, &wanted).await
     };
-    let (provider, branch) =
+    let branch =
         ensured.await.inspect_err(|_| ctx.events.send(Event::StepFailed { step: Step::Database }))?;
+    DatabaseRecord::of(&wanted).save(&resolved.worktree.state);
+    if branch.origin == DatabaseOrigin::Existing {
+        let (provider, id) = (provider.clone(), branch.id.clone());
+        // Nothing waits for the refresh, and the run may end before it without harm.
+        tokio::task::spawn_local(async move { provider.refresh(&id).await });
+    }
     let worked = branch.origin != DatabaseOrigin::Existing;
     let outcome = match &branch.origin {
         DatabaseOrigin::Existing => format!("{} is there", branch.name),
@@ -205,85 +128,91 @@ pub(super) async fn ensure(
         DatabaseOrigin::CopyOf(parent) => format!("{} created from {parent}", branch.name),
     };
     ctx.events.send(Event::StepDone { step: Step::Database, outcome, worked, took: start.elapsed() });
-    Ok(Some(Settled { provider, branch }))
-}
-
-/// Neon's parent is others' business: it is copied as it is, never made and never migrated.
-async fn on_neon(
-    ctx: &Context,
-    request: NeonRequest,
-    wanted: &Wanted,
-) -> Result<(&'static str, Branch), Report> {
-    let provider = Neon::open(ctx, request)?;
-    let branch = provider.ensure(wanted).await?;
-    let name = provider.name();
-    if branch.origin == DatabaseOrigin::Existing {
-        let id = branch.id.clone();
-        // Nobody waits for it, and a run that ends before has done no harm.
-        tokio::task::spawn_local(async move { provider.refresh(&id).await });
-    }
-    Ok((name, branch))
+    Ok(Some(ReadyDatabase { provider, branch }))
 }
 
 async fn make(
     ctx: &Context,
-    ground: &Ground,
+    resolved: &ResolvedWorktree,
     progress: &Progress,
     provider: &dyn Provider,
-    wanted: &Wanted,
-) -> Result<Branch, Report> {
-    if let Some(branch) = provider.find(&wanted.name).await? {
+    wanted: &WantedDatabase,
+) -> Result<BranchDatabase, Report> {
+    if provider.makes_parents()
+        && let Some(branch) = provider.find(&wanted.name).await?
+    {
         return Ok(branch);
     }
-    make_parent(ctx, ground, progress, provider, wanted).await?;
+    make_parent(ctx, resolved, progress, provider, wanted).await?;
     provider.ensure(wanted).await
 }
 
-/// Makes and migrates the parent when it is missing and this worktree may migrate it.
+/// Creates and migrates the parent if it is missing and this worktree has the default branch's migrations.
 pub(super) async fn make_parent(
     ctx: &Context,
-    ground: &Ground,
+    resolved: &ResolvedWorktree,
     progress: &Progress,
     provider: &dyn Provider,
-    wanted: &Wanted,
+    wanted: &WantedDatabase,
 ) -> Result<(), Report> {
     let has_parent = wanted.parent != wanted.name;
     if has_parent
+        && provider.makes_parents()
         && provider.find(&wanted.parent).await?.is_none()
-        && has_parents_migrations(ctx, ground).await
+        && has_parents_migrations(ctx, resolved).await
     {
-        let parent = Wanted { label: wanted.parent.clone(), name: wanted.parent.clone(), ..wanted.clone() };
+        let parent =
+            WantedDatabase { label: wanted.parent.clone(), name: wanted.parent.clone(), ..wanted.clone() };
         let parent = provider.ensure(&parent).await?;
-        let address = Address { name: &parent.name, url: &parent.url, unpooled: None };
-        let env = ground.environment(ctx, Some(address))?;
-        migrate(ctx, ground, &env, &parent, progress).await?;
+        let address = DatabaseAddress { name: &parent.name, url: &parent.url, unpooled: None };
+        let env = resolved.environment(ctx, Some(address))?;
+        run_migrations(ctx, resolved, &env, provider, &parent, progress).await?;
     }
     Ok(())
 }
 
-/// True when this worktree's migrations are the default branch's, so that running them in the parent puts nothing there
-/// that does not belong.
-async fn has_parents_migrations(ctx: &Context, ground: &Ground) -> bool {
-    let default = ground.default_branch.as_deref();
-    let migrate = ground.config.database.as_ref().and_then(|database| database.migrate.as_ref());
+/// Returns true if this worktree's migrations are the same as the default branch's, so that it may run them in the
+/// parent.
+async fn has_parents_migrations(ctx: &Context, resolved: &ResolvedWorktree) -> bool {
+    let default = resolved.default_branch.as_deref();
+    let migrate = resolved.config.database.as_ref().and_then(|database| database.migrate.as_ref());
     let (Some(default), Some(migrate)) = (default, migrate) else { return false };
     let paths: Vec<String> = migrate
         .inputs
         .iter()
         .map(|input| migrate.directory.join(input).to_string_lossy().into_owned())
         .collect();
-    worktree::sees_same_files(ctx, &ground.worktree.path, default, &paths).await
+    worktree::sees_same_files(ctx, &resolved.worktree.path, default, &paths).await
 }
 
-/// Brings the schema of `branch` in step; says how in a few words, `None` when there are no migrations.
+/// Migrates `branch`, then prepares it to be copied while it is in use. Returns a few words on the migrations; `None` if
+/// there are none.
 pub(super) async fn migrate(
     ctx: &Context,
-    ground: &Ground,
+    resolved: &ResolvedWorktree,
     env: &Environment,
-    branch: &Branch,
+    provider: &dyn Provider,
+    branch: &BranchDatabase,
     progress: &Progress,
 ) -> Result<Option<String>, Report> {
-    let Some(migrate) = ground.config.database.as_ref().and_then(|database| database.migrate.as_ref()) else {
+    let told = run_migrations(ctx, resolved, env, provider, branch, progress).await?;
+    // Without the preparation, copies take longer.
+    if let Err(report) = provider.prepare_copies(&branch.name).await {
+        ctx.events.warn(format!("{} is not ready for fast copies: {}", branch.name, report.message));
+    }
+    Ok(told)
+}
+
+async fn run_migrations(
+    ctx: &Context,
+    resolved: &ResolvedWorktree,
+    env: &Environment,
+    provider: &dyn Provider,
+    branch: &BranchDatabase,
+    progress: &Progress,
+) -> Result<Option<String>, Report> {
+    let Some(migrate) = resolved.config.database.as_ref().and_then(|database| database.migrate.as_ref())
+    else {
         return Ok(None);
     };
     // Migrations never go through a pooler.
@@ -291,32 +220,49 @@ pub(super) async fn migrate(
         env.vars.clone()
     } else {
         let direct = &branch.direct_url;
-        let address = Address { name: &branch.name, url: direct, unpooled: Some(direct) };
-        ground.environment(ctx, Some(address))?.vars
+        let address = DatabaseAddress { name: &branch.name, url: direct, unpooled: Some(direct) };
+        resolved.environment(ctx, Some(address))?.vars
     };
-    // The tag of this run, by which the next one finds what a killed one left; processes get tags of their own.
-    let tag = ctx.env.get_key_value(OsStr::new("DEVRUN_RUN"));
-    vars.extend(tag.map(|(name, value)| (name.clone(), value.clone())));
-    let directory = ground.folder(&migrate.directory);
-    let path = vars.get(OsStr::new("PATH")).map(OsString::as_os_str);
-    if let Some(path) = programs::search_path(&ground.worktree.path, &directory, path) {
-        vars.insert("PATH".into(), path);
+    let directory = resolved.folder(&migrate.directory);
+    add_own(ctx, resolved, env, &mut vars, &directory, &migrate.run)?;
+    let psql = if migrate.is_sql {
+        Some(providers::client_program(ctx, &resolved.worktree, "psql").ok_or_else(no_client)?)
+    } else {
+        None
+    };
+    if psql.is_some() {
+        // A variable of the user could lead psql to another database, which would then be changed.
+        vars.retain(|name, _| !libpq::STEERING.iter().any(|steering| name == *steering));
+        let own = libpq::variables(&branch.direct_url);
+        vars.extend(own.into_iter().map(|(name, value)| (name.into(), value.into())));
     }
+    let tools = tools(resolved, migrate);
+    let (elsewhere, suspect) = fixed_urls(resolved, migrate);
     let request = MigrateRequest {
         branch,
         name: branch.name.clone(),
         command: migrate.run.clone(),
+        psql,
+        root: resolved.worktree.path.clone(),
         directory,
         inputs: migrate.inputs.clone(),
         env: vars,
+        variable: resolved.config.url_env().first().map_or("DATABASE_URL", |url| url.name.as_str()).into(),
+        elsewhere,
+        suspect,
+        has_packages: !tools.is_empty(),
         limit: MIGRATION,
     };
-    progress.until(&tools(ground, migrate)).await;
+    progress.until(&tools).await;
     let start = Instant::now();
-    let migrated = migrate::ensure(ctx, &request).await.map_err(Report::from).inspect_err(|report| {
+    let migrated = match migrate::ensure(ctx, &request).await {
+        Err(error) => Err(with_relatives(ctx, resolved, provider, branch, error).await),
+        migrated => migrated,
+    };
+    let migrated = migrated.map_err(Report::from).inspect_err(|report| {
         if report.code == Code::DatabaseUnavailable {
-            // What is remembered of a branch may be what is wrong: the next run asks again.
-            Neon::forget(&ground.worktree.state);
+            // The remembered address of the branch may be wrong; without it, the next run asks the provider again.
+            provider.forget();
         }
     });
     let Migrated { outcome, worked } = migrated?;
@@ -326,9 +272,112 @@ pub(super) async fn migrate(
     Ok(Some(told))
 }
 
-/// What the migration command itself needs.
-pub(super) fn tools(ground: &Ground, migrate: &crate::config::model::Migrate) -> BTreeSet<Need> {
-    let mut needs = needs::infer(&migrate.run, &ground.config.configured(), false);
-    needs.remove(&Need::Database);
+/// Adds to `error` whether devrun resets the database, and whether its parent has the same unknown revision.
+async fn with_relatives(
+    ctx: &Context,
+    resolved: &ResolvedWorktree,
+    provider: &dyn Provider,
+    branch: &BranchDatabase,
+    error: MigrateError,
+) -> MigrateError {
+    if provider
+        .describe(&branch.name)
+        .await
+        .is_ok_and(|entry| entry.is_some_and(|entry| entry.kept.is_some()))
+    {
+        return error.of_kept();
+    }
+    if !error.is_unknown_revision() {
+        return error;
+    }
+    let chosen = choose(ctx, resolved, true).ok().flatten();
+    let Some(parent) = chosen.map(|chosen| chosen.wanted.parent) else { return error };
+    match provider.find(&parent).await {
+        Ok(Some(database)) => error.with_parent(&parent, &migrate::revisions(&database).await),
+        _ => error,
+    }
+}
+
+/// Returns the line with the URL of a database that Alembic would certainly migrate instead of the branch database, and the line
+/// with one that it may migrate.
+fn fixed_urls(resolved: &ResolvedWorktree, migrate: &Migrate) -> (Option<String>, Option<String>) {
+    let command = migrate.run.to_string();
+    let words: Vec<&str> = command.split_whitespace().collect();
+    if !words.iter().any(|word| word.rsplit('/').next() == Some("alembic")) || words.contains(&"-x") {
+        return (None, None);
+    }
+    let given = words.iter().position(|word| matches!(*word, "-c" | "--config"));
+    let name = given.and_then(|at| words.get(at + 1).copied()).unwrap_or("alembic.ini");
+    let folder = resolved.folder(&migrate.directory);
+    let (ini, root) = (folder.join(name), &resolved.worktree.path);
+    let source = |path: &Path| read::text(path, Limit::SMALL).ok();
+    if let Some(line) = alembic::fixed_url(&ini, &source) {
+        return (Some(format!("{}:{line}", ini.display())), None);
+    }
+    let mut roots = vec![folder.join("src"), folder.clone()];
+    roots.extend((folder != *root).then(|| root.clone()));
+    match alembic_code::url_in_code(&ini, &roots, &source) {
+        Some(url) if url.is_certain => (Some(format!("{}:{}", url.file.display(), url.line)), None),
+        Some(url) => (None, Some(format!("{}:{}", url.file.display(), url.line))),
+        None => (None, None),
+    }
+}
+
+/// Returns the environment of a command of the preparation in `directory`.
+pub(super) fn command_env(
+    ctx: &Context,
+    resolved: &ResolvedWorktree,
+    env: &Environment,
+    directory: &Path,
+    run: &RunCommand,
+) -> Result<BTreeMap<OsString, OsString>, Report> {
+    let mut vars = env.vars.clone();
+    add_own(ctx, resolved, env, &mut vars, directory, run)?;
+    Ok(vars)
+}
+
+/// Adds the variables and programs of `directory`, and the tag of this run. The tag lets the next run find processes that a killed
+/// run left. Each process of the run gets its own tag.
+fn add_own(
+    ctx: &Context,
+    resolved: &ResolvedWorktree,
+    env: &Environment,
+    vars: &mut BTreeMap<OsString, OsString>,
+    directory: &Path,
+    run: &RunCommand,
+) -> Result<(), Report> {
+    let tag = ctx.env.get_key_value(OsStr::new(crate::context::variables::RUN));
+    vars.extend(tag.map(|(name, value)| (name.clone(), value.clone())));
+    let given = resolved.given_in(env, directory, run);
+    vars.extend(given.into_iter().map(|(name, value)| (name.into(), value.into())));
+    Ok(resolved.add_programs(directory, vars)?)
+}
+
+fn no_client() -> Report {
+    Report::new(
+        Code::ToolMissing,
+        "database.migrate.sql needs psql, which is neither on PATH nor beside a Postgres server devrun knows",
+    )
+    .with_fix("install it (Debian: postgresql-client, Homebrew: libpq)")
+}
+
+/// Returns the needs of the migration command itself.
+pub(super) fn tools(resolved: &ResolvedWorktree, migrate: &Migrate) -> BTreeSet<Need> {
+    if migrate.is_sql {
+        return BTreeSet::new();
+    }
+    let mut needs = needs::infer(&migrate.run, &resolved.config.configured(), false);
+    // A step of `setup:` may wait for the database.
+    needs.retain(|need| !matches!(need, Need::Database | Need::Setup));
     needs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_and_the_database_know_the_same_providers() {
+        assert!(crate::config::provider::names().eq(providers::NAMES));
+    }
 }

@@ -1,7 +1,7 @@
-//! The branch databases of a repository, for verbs that look at them, migrate them or take them away without a run.
+//! Gives subcommands access to the repository's branch databases without a run: to list, migrate, reset or delete them.
 //!
-//! Makes nothing that was not asked for: where no database was ever made there is none, and no server is started to find
-//! that out. A server that runs for these verbs alone is stopped with them.
+//! Creates only what the user asked for. If no database was ever made, the list is empty, and devrun starts no server
+//! to find that out. A server that was started for such a subcommand is stopped with it.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -11,169 +11,196 @@ use std::rc::Rc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
-use super::branch::{self, Choosing, NEON, Settled};
-use super::{Ground, Progress, Tasks, preview, steps};
+use super::branch::{self, ChosenProvider};
+use super::database_names::{self, DETACHED};
+use super::ready_database::ReadyDatabase;
+use super::{DatabaseConditions, Progress, ResolvedWorktree, Tasks, preview, resolved_worktree, steps};
 use crate::context::Context;
-use crate::database::local::{self, Local, LocalRequest};
-use crate::database::migrate::{Standing, standing};
-use crate::database::neon::Neon;
+use crate::database::migrate::{SchemaState, schema_state};
+use crate::database::providers;
 use crate::database::undo::{UndoError, Undoing, permit};
-use crate::database::{Branch, Entry, Provider, Wanted};
+use crate::database::{BranchDatabase, ListedDatabase, Provider, Purpose, ServerState, WantedDatabase};
 use crate::error::{Code, Report};
 use crate::plan::Need;
+use crate::worktree::Worktree;
 
 /// The branch databases that this worktree's provider has.
 pub struct Databases {
     ctx: Context,
-    /// What this worktree is.
-    pub ground: Rc<Ground>,
-    /// The database of this worktree, which need not exist.
-    pub own: Wanted,
-    /// The provider's word.
+    /// The worktree, its configuration and its ports.
+    pub resolved: Rc<ResolvedWorktree>,
+    /// The database of this worktree, which may not exist.
+    pub own: WantedDatabase,
+    /// Name of the provider.
     pub provider: &'static str,
-    /// Whether the local server ran before we came; `None` where there is no such server.
-    pub server_ran: Option<bool>,
-    /// Databases that others are copied from, and what they are.
-    kept: Vec<(String, &'static str)>,
-    source: Option<Box<dyn Provider>>,
+    /// The state of the provider's server before it was opened; `None` if devrun starts no server for it.
+    pub server: Option<ServerState>,
+    source: Rc<dyn Provider>,
 }
 
 impl Databases {
-    /// Looks at the configuration, and makes the provider ready to answer.
+    /// Reads the configuration and opens the provider. Fails if the configuration asks for no database.
     pub async fn open(ctx: &Context) -> Result<Databases, Report> {
-        let ground = Rc::new(preview::look(ctx).await?);
-        let Some(Choosing { asked, wanted, default, neon }) = branch::choose(ctx, &ground)? else {
+        Databases::of(ctx, preview::resolve_without_starting(ctx).await?).await
+    }
+
+    /// Works like [`Databases::open`] for `worktree`, but leases no ports.
+    pub async fn open_without_lease(ctx: &Context, worktree: &Worktree) -> Result<Databases, Report> {
+        Databases::of(ctx, resolved_worktree::read_without_lease(ctx, worktree.clone()).await?).await
+    }
+
+    async fn of(ctx: &Context, resolved: ResolvedWorktree) -> Result<Databases, Report> {
+        let resolved = Rc::new(resolved);
+        let ctx = &resolved.discreet(ctx);
+        let Some(ChosenProvider { provider: source, wanted }) = branch::choose(ctx, &resolved, false)? else {
             return Err(none());
         };
-        let mut kept = Vec::new();
-        let (source, server_ran): (Option<Box<dyn Provider>>, _) = if let Some(request) = neon {
-            (Some(Box::new(Neon::open(ctx, request)?)), None)
-        } else {
-            kept.extend(default.map(|name| (name, "the default branch's database")));
-            if asked.parent.is_some() {
-                kept.push((wanted.parent.clone(), "the database that others are copied from"));
+        let server = source.server()?;
+        source.open(Purpose::Look).await?;
+        Ok(Databases { ctx: ctx.clone(), resolved, own: wanted, provider: source.name(), server, source })
+    }
+
+    /// Returns the description of the database `name`; `None` if it does not exist.
+    pub async fn describe(&self, name: &str) -> Result<Option<ListedDatabase>, Report> {
+        Ok(self.source.describe(name).await?.map(|entry| self.labelled(entry)))
+    }
+
+    /// Returns the name of the database of `branch`. `None` if databases are not named after branches.
+    pub fn name_of(&self, branch: &str) -> Option<String> {
+        database_names::name_of(&self.resolved, &*self.source, branch).ok().flatten()
+    }
+
+    /// Returns `entry` with the present label, if it is the database of this worktree: some services never change the label
+    /// of a database that was renamed with its branch.
+    fn labelled(&self, mut entry: ListedDatabase) -> ListedDatabase {
+        let label = &self.own.label;
+        let is_named_after_it = || match self.resolved.branch() {
+            Some(branch) => self.name_of(branch).is_some_and(|name| name == self.own.name),
+            None => label.starts_with(DETACHED),
+        };
+        if entry.name == self.own.name && entry.made_by_devrun && is_named_after_it() {
+            entry.git_branch = Some(label.clone());
+            if label.starts_with(DETACHED) {
+                entry.worktree = Some(self.own.worktree.clone());
             }
-            let request = LocalRequest { looks: true, ..branch::local(&ground, &asked)? };
-            let ran = Local::is_running(ctx, &request)?;
-            let made = Local::is_made(ctx, &request)?;
-            let source: Option<Box<dyn Provider>> =
-                if made { Some(Box::new(Local::open(ctx, request, None).await?)) } else { None };
-            (source, Some(ran))
-        };
-        let provider = if server_ran.is_some() { "local" } else { NEON };
-        Ok(Databases { ctx: ctx.clone(), ground, own: wanted, provider, server_ran, kept, source })
+        }
+        entry
     }
 
-    /// What is known of the database `name`.
-    pub async fn describe(&self, name: &str) -> Result<Option<Entry>, Report> {
-        let Some(source) = &self.source else { return Ok(None) };
-        Ok(source.describe(name).await?.map(|entry| self.marked(entry)))
+    /// Returns the descriptions of all databases.
+    pub async fn list(&self) -> Result<Vec<ListedDatabase>, Report> {
+        Ok(self.source.list().await?.into_iter().map(|entry| self.labelled(entry)).collect())
     }
 
-    /// All there are.
-    pub async fn list(&self) -> Result<Vec<Entry>, Report> {
-        let Some(source) = &self.source else { return Ok(Vec::new()) };
-        Ok(source.list().await?.into_iter().map(|entry| self.marked(entry)).collect())
-    }
-
-    /// The database `name`, to connect to.
-    pub async fn find(&self, name: &str) -> Result<Branch, Report> {
-        let found = match &self.source {
-            Some(source) => source.find(name).await?,
-            None => None,
-        };
+    /// Returns the address of the database `name`. Fails if it does not exist.
+    pub async fn find(&self, name: &str) -> Result<BranchDatabase, Report> {
+        let found = self.source.find(name).await?;
         found.ok_or_else(|| UndoError::Missing(name.into()).into())
     }
 
-    /// How far the schema of `branch` is; `None` when this worktree has no migrations to compare with.
-    pub async fn standing(&self, branch: &Branch) -> Result<Option<Standing>, Report> {
+    /// Returns the state of the schema of `branch`; `None` if this worktree has no migrations to compare with.
+    pub async fn schema_state(&self, branch: &BranchDatabase) -> Result<Option<SchemaState>, Report> {
         let own = branch.name == self.own.name;
-        let migrate = self.ground.config.database.as_ref().and_then(|database| database.migrate.as_ref());
+        let migrate = self.resolved.config.database.as_ref().and_then(|database| database.migrate.as_ref());
         let Some(migrate) = migrate else { return Ok(None) };
-        let folder = self.ground.folder(&migrate.directory);
+        let folder = self.resolved.folder(&migrate.directory);
         let files = own.then_some((&migrate.run, folder.as_path(), migrate.inputs.as_slice()));
-        Ok(Some(standing(branch, files).await?))
+        Ok(Some(schema_state(branch, files).await?))
     }
 
-    /// The database `name`, if that may be done to it; `named` is true when the user wrote its whole name.
-    pub async fn doomed(&self, name: &str, doing: Undoing, named: bool) -> Result<Option<Entry>, Report> {
+    /// Returns the database `name` if `doing` is allowed on it; `None` if it does not exist. `named` is true if the
+    /// user wrote the whole name.
+    pub async fn doomed(
+        &self,
+        name: &str,
+        doing: Undoing,
+        named: bool,
+    ) -> Result<Option<ListedDatabase>, Report> {
         let Some(entry) = self.describe(name).await? else { return Ok(None) };
         permit(&entry, doing, named)?;
         Ok(Some(entry))
     }
 
-    /// Makes a database a copy of its parent again. This worktree's own is migrated; another's at its next run. Gives how the
-    /// schema came to be.
-    pub async fn reset(&self, entry: &Entry) -> Result<(Branch, Option<String>), Report> {
-        let Some(source) = &self.source else { return Err(UndoError::Missing(entry.name.clone()).into()) };
+    /// Replaces a database by a new copy of its parent. Migrates this worktree's own database; another worktree's is
+    /// migrated at its next run. With `from_snapshot`, copies the last snapshot of the parent. Returns the database and a few words on the migrations.
+    pub async fn reset(
+        &self,
+        entry: &ListedDatabase,
+        from_snapshot: bool,
+    ) -> Result<(BranchDatabase, Option<String>), Report> {
+        let source = &self.source;
+        let reset = async |wanted: &WantedDatabase| {
+            if from_snapshot { source.reset_from_snapshot(wanted).await } else { source.reset(wanted).await }
+        };
         if entry.name != self.own.name {
             let Some(parent) = entry.parent.clone() else {
                 return Err(UndoError::Orphan(entry.name.clone()).into());
             };
-            let wanted = Wanted {
+            let wanted = WantedDatabase {
                 label: entry.git_branch.clone().unwrap_or_else(|| entry.name.clone()),
                 name: entry.name.clone(),
                 parent,
                 worktree: entry.worktree.clone().unwrap_or_else(|| self.own.worktree.clone()),
             };
-            return Ok((source.reset(&wanted).await?, None));
+            return Ok((reset(&wanted).await?, None));
         }
-        let mut shop = Shop::open(&self.ctx, &self.ground);
-        let (ctx, ground, progress) = (&self.ctx, &*self.ground, shop.progress.clone());
+        let mut shop = ToolInstaller::open(&self.ctx, &self.resolved);
+        let (ctx, resolved, progress) = (&self.ctx, &*self.resolved, shop.progress.clone());
         let work = Box::pin(async {
-            if self.provider != NEON {
-                branch::make_parent(ctx, ground, &progress, &**source, &self.own).await?;
-            }
-            let branch = source.reset(&self.own).await?;
-            let settled = Settled { provider: self.provider, branch };
-            let migrated = migrated(ctx, ground, &settled, &progress).await?;
+            branch::make_parent(ctx, resolved, &progress, &**source, &self.own).await?;
+            let branch = reset(&self.own).await?;
+            let settled = ReadyDatabase { provider: source.clone(), branch };
+            let migrated = migrated(ctx, resolved, &settled, &progress).await?;
             Ok((settled.branch, migrated))
         });
         shop.during(work).await
     }
 
-    /// Deletes a database; false when it was gone already.
-    pub async fn delete(&self, name: &str) -> Result<bool, Report> {
-        match &self.source {
-            Some(source) => source.delete(name).await,
-            None => Ok(false),
-        }
+    /// Returns true if other clones may keep databases in the same place.
+    pub fn is_shared(&self) -> bool {
+        self.source.is_shared()
     }
 
-    fn marked(&self, entry: Entry) -> Entry {
-        let kept = self.kept.iter().find(|(name, _)| *name == entry.name).map(|(_, what)| *what);
-        Entry { kept: entry.kept.or(kept), ..entry }
+    /// Deletes a database. Returns false if it did not exist.
+    pub async fn delete(&self, name: &str) -> Result<bool, Report> {
+        self.source.delete(name).await
     }
 }
 
-/// What `up` does before the servers, alone: makes sure the branch database exists and is migrated. Gives the provider's word,
-/// the database, and how its schema came to be.
-pub async fn migrate(ctx: &Context) -> Result<(&'static str, Branch, Option<String>), Report> {
-    let ground = Rc::new(preview::look(ctx).await?);
-    let mut shop = Shop::open(ctx, &ground);
-    let mut held = Held(Vec::new());
+/// Creates the branch database unless it exists and migrates it, as `up` does before it starts the processes. Returns
+/// the name of the provider, the database, and a few words on the migrations. `beside_stack` is true if a stack of this worktree
+/// runs.
+pub async fn migrate(
+    ctx: &Context,
+    beside_stack: bool,
+) -> Result<(&'static str, BranchDatabase, Option<String>), Report> {
+    let resolved = Rc::new(preview::resolve_without_starting(ctx).await?);
+    let ctx = &resolved.discreet(ctx);
+    let mut shop = ToolInstaller::open(ctx, &resolved);
+    let mut held = ServerClaims::default();
     let progress = shop.progress.clone();
     let work = Box::pin(async {
         let mut entrust = |folder, claim| {
             held.0.push((folder, claim));
             Ok(())
         };
-        let ensuring = branch::ensure(ctx, ground.clone(), progress.clone(), false, &mut entrust);
+        let conditions = DatabaseConditions { allow_parent: false, beside_stack };
+        let ensuring = branch::ensure(ctx, resolved.clone(), progress.clone(), conditions, &mut entrust);
         let settled = ensuring.await?.ok_or_else(none)?;
-        let migrated = migrated(ctx, &ground, &settled, &progress).await?;
-        Ok((settled.provider, settled.branch, migrated))
+        let migrated = migrated(ctx, &resolved, &settled, &progress).await?;
+        Ok((settled.provider.name(), settled.branch, migrated))
     });
     shop.during(work).await
 }
 
 async fn migrated(
     ctx: &Context,
-    ground: &Ground,
-    settled: &Settled,
+    resolved: &ResolvedWorktree,
+    settled: &ReadyDatabase,
     progress: &Progress,
 ) -> Result<Option<String>, Report> {
-    let env = ground.environment(ctx, Some(settled.address()))?;
-    branch::migrate(ctx, ground, &env, &settled.branch, progress).await
+    let env = resolved.environment(ctx, Some(settled.address()))?;
+    branch::migrate(ctx, resolved, &env, &*settled.provider, &settled.branch, progress).await
 }
 
 fn none() -> Report {
@@ -181,40 +208,41 @@ fn none() -> Report {
         .with_fix("write a `database:` section in devrun.yaml; see docs/database.md")
 }
 
-/// Claims on servers; the last user of one stops it.
-struct Held(Vec<(PathBuf, OwnedFd)>);
+/// Claims on servers. Dropping them stops each server that has no other user.
+#[derive(Default)]
+pub(super) struct ServerClaims(pub(super) Vec<(PathBuf, OwnedFd)>);
 
-impl Drop for Held {
+impl Drop for ServerClaims {
     fn drop(&mut self) {
         for (cluster, claim) in self.0.drain(..) {
-            local::stop_if_last(claim, &cluster);
+            providers::stop_if_last(claim, &cluster);
         }
     }
 }
 
-/// The tools that migrations need, being made ready while something else is done.
-struct Shop {
+/// Installs the tools that migrations need, while other work goes on.
+struct ToolInstaller {
     progress: Progress,
     gates: UnboundedReceiver<Result<Need, Report>>,
     _tasks: Tasks,
 }
 
-impl Shop {
-    fn open(ctx: &Context, ground: &Rc<Ground>) -> Shop {
-        let migrate = ground.config.database.as_ref().and_then(|database| database.migrate.as_ref());
-        let needs = migrate.map_or_else(BTreeSet::new, |migrate| branch::tools(ground, migrate));
+impl ToolInstaller {
+    fn open(ctx: &Context, resolved: &Rc<ResolvedWorktree>) -> ToolInstaller {
+        let migrate = resolved.config.database.as_ref().and_then(|database| database.migrate.as_ref());
+        let needs = migrate.map_or_else(BTreeSet::new, |migrate| branch::tools(resolved, migrate));
         let met = Need::ALL.into_iter().filter(|need| !needs.contains(need)).collect();
         let (sender, gates) = unbounded_channel();
         let progress =
-            Progress { mask: ground.mask(ctx), gates: sender, met: Rc::new(watch::Sender::new(met)) };
+            Progress { mask: resolved.mask(), gates: sender, met: Rc::new(watch::Sender::new(met)) };
         let mut tasks = Tasks::default();
         for need in needs {
-            tasks.spawn(steps::install(ctx.clone(), ground.clone(), need, progress.clone()));
+            tasks.spawn(steps::install(ctx.clone(), resolved.clone(), need, progress.clone()));
         }
-        Shop { progress, gates, _tasks: tasks }
+        ToolInstaller { progress, gates, _tasks: tasks }
     }
 
-    /// Does `work`, unless a tool cannot be had.
+    /// Runs `work`. Fails as soon as the installation of a tool fails.
     async fn during<T>(
         &mut self,
         mut work: impl Future<Output = Result<T, Report>> + Unpin,
@@ -222,14 +250,9 @@ impl Shop {
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return done,
+                done = &mut work => return done.map_err(|report| self.progress.mask.report(report)),
                 Some(gate) = self.gates.recv() => drop(gate?),
             }
         }
     }
-}
-
-/// A client program such as `psql`, wherever there is one.
-pub fn client_program(ctx: &Context, ground: &Ground, name: &str) -> Option<PathBuf> {
-    Local::program(ctx, &branch::request(&ground.worktree, None), name)
 }

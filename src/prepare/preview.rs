@@ -1,73 +1,91 @@
-//! What a run would be, for verbs that only look: nothing is installed, created or started.
+//! Makes the plan of a run for subcommands that only show it: installs, creates and starts nothing.
 
-use super::Ground;
-use super::branch::{self, Choosing, masked};
-use super::ground::{self, Address};
-use crate::config::model::Notice;
+use super::ResolvedWorktree;
+use super::branch::{self, ChosenProvider};
+use super::ready_database::DatabaseAddress;
+use super::resolved_worktree;
 use crate::context::Context;
-use crate::database::local::Local;
-use crate::database::neon::Neon;
+use crate::database::{ServerState, Urls};
 use crate::error::Report;
-use crate::plan::{Database, DatabaseOrigin, Plan};
+use crate::plan::{Database, DatabaseOrigin, Notice, Plan};
+use crate::text::hide_in_urls;
+use crate::worktree::Worktree;
 
-/// A plan as far as it can be told now.
+/// A plan, complete except for values that only a run creates.
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// The plan; without the database's URL when it has none yet.
+    /// The plan; without the database's URL if the database has none yet.
     pub plan: Plan,
-    /// Where the configuration came from, in one line.
+    /// The data that the plan was made from.
+    pub resolved: ResolvedWorktree,
+    /// The origin of the configuration, in one line.
     pub source: String,
-    /// The database's URL leads to a local server that does not run now.
+    /// True when devrun itself starts the server of the database.
+    pub starts_server: bool,
+    /// True when the database's URL leads to a local server that is not running.
     pub server_is_down: bool,
-    /// What should be looked at one day.
+    /// Warnings that stop nothing.
     pub warnings: Vec<String>,
-    /// Facts about what was recognised that a person should know.
+    /// Facts about the recognised parts that the user should know.
     pub notices: Vec<Notice>,
 }
 
-/// Worktree, configuration and ports, without a run in mind.
-pub async fn look(ctx: &Context) -> Result<Ground, Report> {
-    let worktree = ground::locate(ctx).await?;
-    ground::read(ctx, worktree).await
+/// Returns worktree, configuration and ports, and starts nothing.
+pub async fn resolve_without_starting(ctx: &Context) -> Result<ResolvedWorktree, Report> {
+    let worktree = resolved_worktree::locate(ctx).await?;
+    resolved_worktree::read(ctx, worktree).await
 }
 
-/// The whole plan, as far as it can be told now.
+/// Returns the plan, complete except for values that only a run creates.
 pub async fn preview(ctx: &Context) -> Result<Preview, Report> {
-    let mut ground = look(ctx).await?;
-    let mut server_is_down = false;
-    let (known, shown) = match branch::choose(ctx, &ground)? {
+    complete(ctx, resolve_without_starting(ctx).await?)
+}
+
+/// Returns the plan for `worktree` as [`preview`] does, but leases no ports: they may be those of another worktree by the time of a run.
+pub async fn preview_without_lease(ctx: &Context, worktree: &Worktree) -> Result<Preview, Report> {
+    complete(ctx, resolved_worktree::read_without_lease(ctx, worktree.clone()).await?)
+}
+
+fn complete(ctx: &Context, mut resolved: ResolvedWorktree) -> Result<Preview, Report> {
+    let (mut starts_server, mut server_is_down) = (false, false);
+    let (known, shown) = match branch::choose(ctx, &resolved, false)? {
         None => (None, None),
-        Some(Choosing { asked, wanted, neon, .. }) => {
-            let (provider, urls) = if let Some(request) = &neon {
-                let urls = Neon::address(request, &wanted.name)?;
-                ("neon", urls.map(|(url, direct)| (url, Some(direct))))
-            } else {
-                let request = branch::local(&ground, &asked)?;
-                let url = Local::address(ctx, &request, &wanted.name)?;
-                server_is_down = url.is_some() && !Local::is_running(ctx, &request)?;
-                ("local", url.map(|url| (url, None)))
-            };
+        Some(ChosenProvider { provider, wanted }) => {
+            let urls = provider.address(&wanted.name)?;
+            let server = provider.server();
+            starts_server = server.as_ref().is_ok_and(Option::is_some);
+            server_is_down = urls.is_some() && server? == Some(ServerState::Stopped);
             let shown = Database {
-                provider: provider.into(),
+                provider: provider.name().into(),
                 name: wanted.name.clone(),
                 origin: DatabaseOrigin::Existing,
-                masked_url: urls.as_ref().map_or_else(|| "not created yet".into(), |(url, _)| masked(url)),
+                masked_url: urls
+                    .as_ref()
+                    .map_or_else(|| "not created yet".into(), |urls| hide_in_urls(&urls.url)),
             };
-            (urls.map(|(url, direct)| (wanted.name, url, direct)), Some(shown))
+            let unpooled = |urls: &Urls| provider.has_pooler().then(|| urls.direct_url.clone());
+            let known = urls.map(|urls| (wanted.name, unpooled(&urls), urls.url));
+            (known, Some(shown))
         }
     };
     if shown.is_some() && known.is_none() {
-        ground.scope = ground.scope.with_database_to_come();
+        resolved.scope = resolved.scope.with_database_to_come();
     }
-    let address =
-        known.as_ref().map(|(name, url, unpooled)| Address { name, url, unpooled: unpooled.as_deref() });
-    let plan = ground.planned(ctx, address, shown)?;
-    let provenance = &ground.config.provenance;
+    let address = known.as_ref().map(|(name, unpooled, url)| DatabaseAddress {
+        name,
+        url,
+        unpooled: unpooled.as_deref(),
+    });
+    let plan = resolved.planned(ctx, address, shown)?;
+    let provenance = &resolved.config.provenance;
+    let notices = resolved.env_file_notices().into_iter().chain(resolved.notices(&plan)).collect();
     Ok(Preview {
         plan,
         source: provenance.summary(),
+        starts_server,
         server_is_down,
         warnings: provenance.warnings.clone(),
-        notices: provenance.notices.clone(),
+        notices,
+        resolved,
     })
 }

@@ -1,37 +1,37 @@
-//! The random texts that `${secret.NAME}` stands for: made once, kept beside the repository's git data, the same in all of
-//! its worktrees.
+//! Makes and keeps the random texts for `${secret.NAME}`. They are stored beside the repository's git data, once for
+//! all of its worktrees.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::{Code, Explain};
 use crate::os::fs::{self, FsError, Lock, LockKind};
+use crate::text::{hex, quoted};
 
-/// The file, in the folder that devrun keeps for the repository.
+/// Name of the file, in devrun's folder for the repository.
 const FILE: &str = "secrets.json";
-/// How long another devrun may hold the file: writing it takes milliseconds.
+/// Maximum time to wait for the lock; another devrun writes the file in milliseconds.
 const WAIT: Duration = Duration::from_secs(10);
-/// Bytes of randomness, written as twice as many hexadecimal digits.
+/// Number of random bytes, written as twice as many hexadecimal digits.
 const BYTES: usize = 32;
 
-/// A secret could not be read or kept.
+/// A secret could not be read or stored.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretError {
-    /// The file.
+    /// The file cannot be read or written.
     #[error(transparent)]
     File(#[from] FsError),
-    /// Its content.
-    #[error("{path} does not hold secrets of devrun's: {source}")]
+    /// The file has other content.
+    #[error("{path} is not a valid file of devrun's secrets: {source}")]
     Unreadable {
-        /// Where it is.
+        /// Path of the file.
         path: String,
-        /// The reader's message, without the text.
+        /// The parser's message, without the file's text.
         source: serde_json::Error,
     },
-    /// The system's source of randomness.
+    /// The system returned no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
 }
@@ -48,21 +48,22 @@ impl Explain for SecretError {
         match self {
             SecretError::File(error) => error.fix(),
             SecretError::Unreadable { path, .. } => Some(format!(
-                "move {path} away; the next run makes new secrets, so sessions signed with the old ones end"
+                "move {} away; the next run makes new secrets, so sessions signed with the old ones end",
+                quoted(path)
             )),
             SecretError::Random(_) => None,
         }
     }
 }
 
-/// The secrets that the templates of `config` name.
+/// Returns the names of the secrets in the templates of `config`.
 pub(super) fn named(config: &Config) -> BTreeSet<String> {
     let names = config.variables().flat_map(|(_, template)| template.names());
     names.filter_map(|name| name.strip_prefix("secret.").map(Into::into)).collect()
 }
 
-/// The values of `names`, kept in `folder`; makes those that are missing. Reads without a lock first, since the file is
-/// replaced as a whole and a secret in it never changes.
+/// Returns the values of `names` from the file in `folder`, and adds the missing ones to it. The first read needs no
+/// lock, because the file is replaced as a whole and a secret in it never changes.
 pub(super) fn ensure(
     folder: &Path,
     names: &BTreeSet<String>,
@@ -100,10 +101,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>, SecretError> {
 fn random() -> Result<String, SecretError> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).map_err(SecretError::Random)?;
-    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
+    Ok(hex(bytes))
 }
 
 #[cfg(test)]

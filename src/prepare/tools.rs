@@ -1,25 +1,35 @@
-//! Tools that devrun had to fetch, made findable for the processes of a worktree.
+//! Makes tools that devrun downloaded available to the processes of a worktree.
 //!
-//! The environment is complete before anything is installed. So a folder per step is always at the end of PATH, and
-//! becomes a link to the tool's own folder when the step had to fetch one. At the end: what the user has comes first.
+//! The environment is complete before anything is installed. So PATH always ends with one folder per install, which
+//! becomes a link to the tool's folder if the install downloads one. The folders come last so that the user's own tools
+//! win.
 
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::config::model::Dependencies;
+use crate::config::{ConfigError, programs};
 use crate::error::Report;
 use crate::event::Step;
 use crate::os::fs::{self, FsError};
-use crate::plan::Need;
 
-/// Where the tool of `step` is found, in the worktree's `state`, if one was fetched.
-fn place(state: &Path, step: Step) -> PathBuf {
-    state.join("tools").join(step.name())
+/// Returns the path of the link to the tool that `step` downloads for the `index`th of its folders, in the worktree's
+/// `state`.
+fn link_path(state: &Path, step: Step, index: usize) -> PathBuf {
+    let name = if index == 0 { step.name().into() } else { format!("{}-{}", step.name(), index + 1) };
+    state.join("tools").join(name)
 }
 
-/// Makes the tools in `fetched`, or none, those of `step`. In one step: another process may be looking.
-pub(super) fn settle(state: &Path, step: Step, fetched: Option<&Path>) -> Result<(), Report> {
-    let place = place(state, step);
+/// Links the tools in `fetched` for `step` and the `index`th of its folders; without `fetched`, removes the link.
+/// Replaces the link atomically, because another process may be using it.
+pub(super) fn link_tool(
+    state: &Path,
+    step: Step,
+    index: usize,
+    fetched: Option<&Path>,
+) -> Result<(), Report> {
+    let place = link_path(state, step, index);
     let known = std::fs::read_link(&place).ok();
     if known.as_deref() == fetched {
         return Ok(());
@@ -33,18 +43,20 @@ pub(super) fn settle(state: &Path, step: Step, fetched: Option<&Path>) -> Result
     Ok(())
 }
 
-/// `path` with the places of tools for `needs` at its end; `None` when it stays as it is.
-pub(super) fn search_path(path: Option<&OsString>, state: &Path, needs: &[Need]) -> Option<OsString> {
-    let steps = needs.iter().filter_map(|need| match need {
-        Need::Node => Some(Step::Node),
-        Need::Python => Some(Step::Python),
-        Need::Database => None,
-    });
-    let mut folders: Vec<PathBuf> = std::env::split_paths(path?).collect();
+/// Returns `path` with the links of [`link_path`] for `dependencies` at its end; `None` if there are none.
+pub(super) fn search_path(
+    path: Option<&OsString>,
+    state: &Path,
+    dependencies: &Dependencies,
+) -> Result<Option<OsString>, ConfigError> {
+    let Some(path) = path else { return Ok(None) };
+    let steps = [(Step::Node, dependencies.node.len()), (Step::Python, dependencies.python.len())];
+    let mut folders: Vec<PathBuf> = std::env::split_paths(path).collect();
     let before = folders.len();
-    folders.extend(steps.map(|step| place(state, step)));
-    // A folder with a colon in its name cannot be on any PATH.
-    std::env::join_paths(&folders).ok().filter(|_| folders.len() > before)
+    for (step, count) in steps {
+        folders.extend((0..count).map(|index| link_path(state, step, index)));
+    }
+    if folders.len() == before { Ok(None) } else { programs::join(folders.into_iter()).map(Some) }
 }
 
 #[cfg(test)]
@@ -52,24 +64,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_comes_moves_and_goes_with_what_was_fetched() {
+    fn link_exists_exactly_while_a_tool_is_fetched() {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
-        let link = place(dir.path(), Step::Node);
+        let link = link_path(dir.path(), Step::Node, 0);
         for fetched in [None, Some(&one), Some(&one), Some(&two), None, None] {
-            settle(dir.path(), Step::Node, fetched.map(PathBuf::as_path)).unwrap();
+            link_tool(dir.path(), Step::Node, 0, fetched.map(PathBuf::as_path)).unwrap();
             assert_eq!(std::fs::read_link(&link).ok().as_ref(), fetched);
         }
         assert_eq!(std::fs::read_dir(dir.path().join("tools")).unwrap().count(), 0, "something was left");
     }
 
     #[test]
-    fn what_the_user_has_comes_first() {
+    fn programs_of_the_user_come_first() {
         let path = OsString::from("/usr/bin:/bin");
-        let searched = search_path(Some(&path), Path::new("/s"), &[Need::Node, Need::Database, Need::Python]);
-        assert_eq!(searched.unwrap(), "/usr/bin:/bin:/s/tools/node:/s/tools/python");
-        assert_eq!(search_path(Some(&path), Path::new("/s"), &[Need::Database]), None);
-        assert_eq!(search_path(Some(&path), Path::new("/with:colon"), &[Need::Node]), None);
-        assert_eq!(search_path(None, Path::new("/s"), &[Need::Node]), None, "the system's own default stays");
+        let folders = |count| vec![PathBuf::from("."); count];
+        let wanted = |node, python| Dependencies { node: folders(node), python: folders(python) };
+        let searched = search_path(Some(&path), Path::new("/s"), &wanted(2, 1));
+        let places = "/s/tools/node:/s/tools/node-2:/s/tools/python";
+        assert_eq!(searched.unwrap().unwrap(), format!("/usr/bin:/bin:{places}").as_str());
+        assert_eq!(search_path(Some(&path), Path::new("/s"), &wanted(0, 0)).unwrap(), None);
+        assert!(search_path(Some(&path), Path::new("/with:colon"), &wanted(1, 0)).is_err());
+        assert_eq!(
+            search_path(None, Path::new("/s"), &wanted(1, 0)).unwrap(),
+            None,
+            "the system's own default stays"
+        );
     }
 }

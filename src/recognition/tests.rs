@@ -1,4 +1,4 @@
-//! Recognition as a whole: files of a worktree in, configuration out.
+//! Cases for the whole of recognition: files of a worktree in, configuration out.
 
 use std::path::Path;
 
@@ -14,15 +14,15 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     root
 }
 
-fn place(root: &Path) -> Place {
-    Place { root: root.into(), main_root: None, state: None, path: None }
+fn paths(root: &Path) -> RecognitionPaths {
+    RecognitionPaths { root: root.into(), main_root: None, state: None, path: None }
 }
 
 fn yaml(files: &[(&str, &str)]) -> String {
     let root = tree(files);
-    let recognised = recognise(&place(root.path()));
+    let recognised = recognise(&paths(root.path()));
     if !recognised.yaml.is_empty() {
-        config::load(root.path(), None, &|| recognise(&place(root.path()))).unwrap();
+        config::load(root.path(), None, &|| recognise(&paths(root.path()))).unwrap();
     }
     recognised.yaml
 }
@@ -39,6 +39,7 @@ fn the_reference_shape_is_written_down_as_a_person_would() {
         ("pnpm-workspace.yaml", "packages: [frontend]"),
         ("package.json", "{}"),
         ("frontend/package.json", NEXT),
+        ("frontend/app/page.tsx", "export default function Page() { return null }\n"),
         ("backend/requirements.txt", "fastapi[standard]==0.165\n"),
         ("backend/app/main.py", APP),
         ("backend/app/__init__.py", ""),
@@ -70,7 +71,7 @@ fn the_reference_shape_is_written_down_as_a_person_would() {
     "#);
     let root = tree(&files);
     assert_eq!(
-        recognise(&place(root.path())).remarks,
+        recognise(&paths(root.path())).remarks,
         ["Next.js in frontend", "FastAPI in backend (app.main:app)", "Alembic in backend"]
     );
 }
@@ -161,7 +162,7 @@ fn applications_are_found_as_the_repository_names_them() {
 }
 
 #[test]
-fn what_only_looks_like_fastapi_is_not() {
+fn names_similar_to_fastapi_are_not_fastapi() {
     for (manifest, source) in
         [("# fastapi\nflask\n", APP), ("fastapi-users\n", APP), ("fastapi\n", "app = Flask()\n")]
     {
@@ -172,7 +173,7 @@ fn what_only_looks_like_fastapi_is_not() {
 #[test]
 fn a_manifest_without_an_application_is_said_where_nothing_else_is_found_too() {
     let root = tree(&[("requirements.txt", "fastapi\n"), ("main.py", "x = 1\n")]);
-    let error = config::load(root.path(), None, &|| recognise(&place(root.path()))).unwrap_err();
+    let error = config::load(root.path(), None, &|| recognise(&paths(root.path()))).unwrap_err();
     let why = crate::error::Explain::why(&error).unwrap();
     assert!(why.contains("requirements.txt:1: requirements.txt names fastapi"), "{why}");
 }
@@ -185,6 +186,28 @@ fn a_tenant_url_of_a_document_is_printed_with_this_worktree_s_port() {
         text.contains("urls:\n  Tenant: http://acme.localhost:${ports.frontend}/admin  # README.md:1"),
         "{text}"
     );
+}
+
+#[test]
+fn readiness_asks_the_page_that_is_printed_and_no_other() {
+    let page = ("app/page.tsx", "export default function Page() { return null }\n");
+    let readme = ("README.md", "Open http://acme.localhost:3000/admin?tab=1 in a browser.\n");
+    let ready = |files: &[(&str, &str)]| {
+        let text = yaml(files);
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix("ready: ").map(str::to_string))
+            .unwrap_or_default()
+    };
+    let limits = "timeout: 15s, deadline: 3m";
+    assert_eq!(
+        ready(&[("package.json", NEXT), page, readme]),
+        format!("{{ http: \"/admin?tab=1\", host: acme.localhost, status: any, {limits} }}")
+    );
+    assert_eq!(ready(&[("package.json", NEXT), page]), format!("{{ http: /, {limits} }}"));
+    let plain = ("next.config.ts", "export default { reactStrictMode: true };\n");
+    let sends = ("next.config.ts", "export default { async redirects() { return [] } };\n");
+    assert_eq!(ready(&[("package.json", NEXT), sends]), format!("{{ http: /, {limits} }}"));
+    assert_eq!(ready(&[("package.json", NEXT), plain]), "{ log: '[Rr]eady (in|started)', deadline: 3m }");
 }
 
 #[test]
@@ -201,4 +224,62 @@ fn an_address_that_the_user_gave_is_never_replaced() {
     assert!(yaml(&files("OTHER=1\n")).contains(bound));
     let staging = yaml(&files("NEXT_PUBLIC_API_URL=https://staging.example.com\n"));
     assert!(!staging.contains("NEXT_PUBLIC_API_URL"), "{staging}");
+}
+
+const BACKEND: [(&str, &str); 4] = [
+    ("backend/requirements.txt", "fastapi\nsqlalchemy\naiosqlite\nalembic\n"),
+    ("backend/app/main.py", APP),
+    ("backend/app/__init__.py", ""),
+    ("backend/alembic.ini", INI),
+];
+
+#[test]
+fn an_application_on_sqlite_keeps_its_file_and_its_migrations_run_before_it() {
+    let settings = "import os\nurl = os.environ.get('DATABASE_URL', 'sqlite:///./app.db')\n";
+    let found = yaml(&[&BACKEND[..], &[("backend/app/db.py", settings)]].concat());
+    assert!(!found.contains("\ndatabase:"), "{found}");
+    assert!(
+        found.contains("  migrate:  # backend/alembic.ini:3\n    run: alembic upgrade head\n"),
+        "{found}"
+    );
+    assert!(found.contains("depends_on: { migrate: completed }"), "{found}");
+}
+
+#[test]
+fn a_database_that_every_worktree_shares_is_not_migrated_and_that_is_said() {
+    let settings = "import os\nurl = os.environ.get('DATABASE_URL', 'mysql+pymysql://u:p@localhost/app')\n";
+    let root = tree(&[&BACKEND[..], &[("backend/app/db.py", settings)]].concat());
+    let found = recognise(&paths(root.path()));
+    assert!(!found.yaml.contains("alembic upgrade"), "{}", found.yaml);
+    let told = found.notices.iter().any(|notice| notice.text.contains("the application uses MySQL"));
+    assert!(told, "{:?}", found.notices);
+}
+
+#[test]
+fn equal_findings_of_one_file_are_one_notice() {
+    let config = "module.exports = { async rewrites() { return [\n\
+                  { source: '/a', destination: 'http://127.0.0.1:8000/a' },\n\
+                  { source: '/b', destination: 'http://127.0.0.1:8000/b' },\n] } }\n";
+    let files = [("frontend/package.json", NEXT), ("frontend/next.config.js", config)];
+    let root = tree(&[&BACKEND[..], &files].concat());
+    let found = recognise(&paths(root.path()));
+    let notices: Vec<_> = found.notices.iter().filter(|notice| notice.text.contains("next.config")).collect();
+    assert_eq!(notices.len(), 1, "{:?}", found.notices);
+    assert!(notices[0].text.starts_with("frontend/next.config.js:2,3: the code has port 8000"));
+    assert!(notices[0].fix.as_ref().unwrap().contains("line 3: "));
+    assert!(found.yaml.contains("redirects:\n  8000: backend"), "{}", found.yaml);
+    // The code already says how the page finds the backend.
+    assert!(!found.yaml.contains("NEXT_PUBLIC_API_URL"), "{}", found.yaml);
+}
+
+#[test]
+fn keys_of_third_parties_are_listed_once() {
+    let settings =
+        "import os\nstripe = os.environ['STRIPE_SECRET_KEY']\nopenai = os.environ['OPENAI_API_KEY']\n";
+    let root = tree(&[&BACKEND[..], &[("backend/app/settings.py", settings)]].concat());
+    let found = recognise(&paths(root.path()));
+    let list = found.notices.iter().find(|notice| notice.text.contains("2 values")).expect("a list");
+    assert_eq!(list.text, "2 values that only you have are not set; the code fails without them");
+    let lines = list.fix.as_deref().unwrap();
+    assert!(lines.contains("backend/.env: OPENAI_API_KEY=…  # read at backend/app/settings.py:3"), "{lines}");
 }

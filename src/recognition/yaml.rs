@@ -1,11 +1,11 @@
-//! Writes what was recognised as the text of a devrun.yaml, with the file and line that each part was concluded from.
+//! Writes the recognised parts as the text of a devrun.yaml, with the file and line that each part was derived from.
 
 use std::fmt::{Result, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::contract::{Binding, Contract, Reason};
-use super::facts::{Spot, TenantUrl};
-use super::parts::{Kind, Part, PartPort, Parts};
+use super::facts::{FileLine, TenantUrl};
+use super::parts::{Part, PartKind, PartPort, Parts, page, tree};
 
 /// Returns the text; empty when there is no process.
 pub fn text(parts: &Parts, contract: &Contract, tenants: &[TenantUrl]) -> String {
@@ -28,7 +28,8 @@ fn write(out: &mut String, parts: &Parts, contract: &Contract, tenants: &[Tenant
     writeln!(out, "processes:")?;
     for part in &parts.processes {
         let own = rest.iter().copied().filter(|binding| binding.process.as_ref() == Some(&part.name));
-        process(out, parts, part, own)?;
+        let files = contract.env_files.get(&part.name).map_or(&[][..], Vec::as_slice);
+        process(out, parts, part, files, own)?;
     }
     tenant(out, parts, tenants)
 }
@@ -38,8 +39,8 @@ fn ports(out: &mut String, parts: &Parts) -> Result {
         PartPort::None => None,
         PartPort::Binds(base) | PartPort::Listens(base) => Some(format!("{}: {base}", part.name)),
     };
-    // Frontends first, as people name them.
-    let is_front = |part: &&Part| part.kind == Kind::Frontend;
+    // Frontends come first, as users list them.
+    let is_front = |part: &&Part| part.kind == PartKind::Frontend;
     let front = parts.processes.iter().filter(is_front);
     let rest = parts.processes.iter().filter(|part| !is_front(part));
     let bases: Vec<String> = front.chain(rest).filter_map(base).collect();
@@ -70,22 +71,27 @@ fn variables<'a>(
 }
 
 fn dependencies(out: &mut String, parts: &Parts) -> Result {
-    if parts.node.is_none() && parts.python.is_none() {
+    if parts.node.is_empty() && parts.python.is_empty() {
         return Ok(());
     }
     writeln!(out, "dependencies:")?;
-    for (key, folder) in [("node", &parts.node), ("python", &parts.python)] {
-        if let Some(folder) = folder {
-            writeln!(out, "  {key}: {{ directory: {} }}", directory(folder))?;
+    for (key, folders) in [("node", &parts.node), ("python", &parts.python)] {
+        match folders.as_slice() {
+            [] => {}
+            [folder] => writeln!(out, "  {key}: {{ directory: {} }}", directory(folder))?,
+            several => {
+                let all: Vec<String> = several.iter().map(|folder| list_item(&tree::shown(folder))).collect();
+                writeln!(out, "  {key}: {{ directory: [{}] }}", all.join(", "))?;
+            }
         }
     }
     Ok(())
 }
 
-/// The scheme of a URL that wants no other form.
+/// The scheme of a URL in its default form.
 const PLAIN: &str = "postgresql";
 
-/// The scheme of a binding that is the branch database's URL and nothing else.
+/// Returns the scheme of a binding to the branch database's URL alone; `None` for any other value.
 fn scheme(binding: &Binding) -> Option<&str> {
     let inner = binding.value.strip_prefix("${database.url")?.strip_suffix('}')?;
     let is_url = binding.process.is_none() && binding.reason == Reason::DatabaseUrl;
@@ -103,10 +109,14 @@ fn database(out: &mut String, parts: &Parts, urls: &[&Binding]) -> Result {
     writeln!(out, "database:")?;
     if let Some(migrations) = &parts.migrations {
         writeln!(out, "  migrate:{}", comment(migrations.at.as_ref()))?;
-        writeln!(out, "    run: {}", scalar(&migrations.run))?;
-        writeln!(out, "    directory: {}", directory(&migrations.directory))?;
         let inputs: Vec<String> = migrations.inputs.iter().map(|input| quoted(input)).collect();
-        writeln!(out, "    inputs: [{}]", inputs.join(", "))?;
+        if migrations.is_sql {
+            writeln!(out, "    sql: [{}]", inputs.join(", "))?;
+        } else {
+            writeln!(out, "    run: {}", scalar(&migrations.run))?;
+            writeln!(out, "    directory: {}", directory(&migrations.directory))?;
+            writeln!(out, "    inputs: [{}]", inputs.join(", "))?;
+        }
     }
     if urls.is_empty() {
         return Ok(());
@@ -143,15 +153,24 @@ fn process<'a>(
     out: &mut String,
     parts: &Parts,
     part: &Part,
+    files: &[PathBuf],
     own: impl Iterator<Item = &'a Binding>,
 ) -> Result {
     writeln!(out, "  {}:{}", part.name, comment(part.at.as_ref()))?;
     writeln!(out, "    run: {}", scalar(&part.run))?;
     writeln!(out, "    directory: {}", directory(&part.directory))?;
+    if !files.is_empty() {
+        let files: Vec<String> = files.iter().map(|file| list_item(&file.to_string_lossy())).collect();
+        writeln!(out, "    env_files: [{}]", files.join(", "))?;
+    }
     match part.port {
         PartPort::None => {}
         PartPort::Binds(_) => writeln!(out, "    port: {}", part.name)?,
         PartPort::Listens(_) => writeln!(out, "    listen: {}", part.name)?,
+    }
+    // devrun would assume every need for an unknown program such as `redis-server`, but it needs no packages.
+    if part.kind == PartKind::Service {
+        writeln!(out, "    needs: []")?;
     }
     let after = after(parts, part);
     if !after.is_empty() {
@@ -163,15 +182,16 @@ fn process<'a>(
     variables(out, "    ", "env", own)
 }
 
-/// Jobs end before anything else starts; servers beside the product answer before what uses them.
+/// Returns the processes that `part` must wait for: jobs, which end before anything else starts, and servers beside the
+/// product, which must answer before a part uses them.
 fn after(parts: &Parts, part: &Part) -> Vec<String> {
     let others = parts.processes.iter().filter(|other| other.name != part.name);
     others
         .filter_map(|other| match (other.kind, part.kind) {
-            (Kind::Service, Kind::Backend | Kind::Worker | Kind::Job) => {
+            (PartKind::Service, PartKind::Backend | PartKind::Worker | PartKind::Job) => {
                 Some(format!("{}: ready", other.name))
             }
-            (Kind::Job, Kind::Backend | Kind::Frontend | Kind::Worker) => {
+            (PartKind::Job, PartKind::Backend | PartKind::Frontend | PartKind::Worker) => {
                 Some(format!("{}: completed", other.name))
             }
             _ => None,
@@ -179,20 +199,16 @@ fn after(parts: &Parts, part: &Part) -> Vec<String> {
         .collect()
 }
 
-/// The tenant URL that the repository's documents name, with this worktree's port.
+/// Writes the tenant URL from the repository's documents, with this worktree's port.
 fn tenant(out: &mut String, parts: &Parts, tenants: &[TenantUrl]) -> Result {
     let Some(tenant) = tenants.first() else { return Ok(()) };
-    let named = parts.processes.iter().find(|part| {
-        part.port != PartPort::None && tenant.port.is_some_and(|port| part.usual_ports.contains(&port))
-    });
-    let shown = parts.processes.iter().find(|part| part.kind == Kind::Frontend);
-    let Some(part) = named.or(shown) else { return Ok(()) };
+    let Some(part) = page::server_of(&parts.processes, tenant) else { return Ok(()) };
     let url = format!("http://{}:${{ports.{}}}{}", tenant.host, part.name, tenant.path);
     writeln!(out, "urls:\n  Tenant: {}{}", scalar(&url), comment(Some(&tenant.at)))
 }
 
-fn comment(at: Option<&Spot>) -> String {
-    // A line break in a file's name would end the comment.
+fn comment(at: Option<&FileLine>) -> String {
+    // A line break in the name of a file would end the comment.
     at.filter(|at| !at.file.to_string_lossy().contains(char::is_control))
         .map(|at| format!("  # {}:{}", at.file.display(), at.line))
         .unwrap_or_default()
@@ -202,7 +218,8 @@ fn directory(folder: &Path) -> String {
     if folder.as_os_str().is_empty() { ".".into() } else { scalar(&folder.to_string_lossy()) }
 }
 
-/// `text` as a YAML scalar: bare where that is safe in any position, else in JSON's quotes, which YAML reads too.
+/// Returns `text` as a YAML scalar: unquoted where that is safe in any position, else in JSON's quotes, which YAML
+/// accepts too.
 fn scalar(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '.' | '/'))
         && text.chars().all(|c| {
@@ -212,6 +229,12 @@ fn scalar(text: &str) -> String {
     let is_word =
         ["null", "true", "false", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
     if plain && !is_word { text.into() } else { quoted(text) }
+}
+
+/// Returns `text` as an item of a one-line list, in which commas and brackets have a meaning.
+fn list_item(text: &str) -> String {
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
+    if plain { text.into() } else { quoted(text) }
 }
 
 fn quoted(text: &str) -> String {

@@ -1,15 +1,15 @@
-//! How long to wait before a process is started again. Pure: attempts in, a duration out.
+//! Computes the delay before a process is restarted. Pure.
 
 use std::time::Duration;
 
-/// The first wait; each further one is twice as long.
+/// The first delay. Each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest wait.
+/// The longest delay.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Running this long clears the record.
+/// A child that was ready for this long resets the count of restarts.
 pub const HEALTHY: Duration = Duration::from_secs(10);
 
-/// The wait before restart number `attempt`, counted from 1.
+/// Returns the delay before restart number `attempt`, counted from 1.
 pub fn delay(attempt: u32) -> Duration {
     let doubled = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16));
     doubled.min(LONGEST)

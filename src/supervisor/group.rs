@@ -1,4 +1,4 @@
-//! One child with all it starts: made in a session of its own, signalled and counted as a whole.
+//! Starts a child in a new session, and signals and lists the child with everything that it started.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -8,65 +8,80 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::handover::Handed;
-use super::sweep::{self, Below, PROCESS_TAG, RUN_TAG};
+use super::inherited_sockets::InheritedSockets;
+use super::sweep::{self, Below};
+use crate::context::variables::{PROCESS, RUN};
 use crate::error::{Code, Report};
-use crate::os::proc::{self, Entry};
+use crate::os::proc::{self, ProcessEntry};
 use crate::os::spawn::{self, Isolation};
-use crate::plan::{Environment, Process, Run};
+use crate::plan::{Environment, Process, RunCommand, Stdin};
 
-/// A child that was started, with the end of the pipe its output comes from.
+/// A child that was started, with the descriptors of its input and output.
 #[derive(Debug)]
 pub struct Spawned {
-    /// To be waited for.
+    /// The child. The caller must wait for it.
     pub child: tokio::process::Child,
-    /// The handle on its whole tree.
-    pub group: Group,
-    /// Standard output and error, in the order they were written; non-blocking.
+    /// The child with everything that it started.
+    pub group: ProcessGroup,
+    /// The read end of its standard output and error, which arrive in the order they were written. Non-blocking.
     pub output: OwnedFd,
+    /// The write end of its standard input. The input ends when this is dropped.
+    pub input: Option<OwnedFd>,
 }
 
 /// A child and everything it started.
 #[derive(Clone, Debug)]
-pub struct Group {
-    /// Process id of the child, which is its group and session too.
+pub struct ProcessGroup {
+    /// Process id of the child, which is also the id of its process group and session.
     pub leader: u32,
     name: String,
     run: String,
 }
 
-/// Starts `process`. `run` tags it; `handed` are the sockets it gets.
-/// Must be called on the thread that lives as long as the program.
-pub fn spawn(process: &Process, env: &Environment, run: &str, handed: Handed) -> Result<Spawned, Report> {
+/// Starts `process`. `run` is the tag of the run; `handed` holds sockets and variables for the child. Must be called on
+/// a thread that lives as long as the program, because the kernel kills the child when this thread ends. Errors if the
+/// program cannot be started.
+pub fn spawn(
+    process: &Process,
+    env: &Environment,
+    run: &str,
+    handed: InheritedSockets,
+) -> Result<Spawned, Report> {
     let failed = |source: std::io::Error| explain(process, &source);
     let mut command = command(&process.run);
     command.current_dir(&process.directory).env_clear().envs(&env.vars).envs(&process.env);
-    command.envs(handed.variables).env(RUN_TAG, run).env(PROCESS_TAG, &process.name);
-    let output =
-        if process.tty { on_terminal(&mut command) } else { on_pipe(&mut command) }.map_err(failed)?;
+    command.envs(handed.variables).env(RUN, run).env(PROCESS, &process.name);
+    let (output, input) = if process.tty {
+        on_terminal(&mut command).map(|output| (output, None))
+    } else {
+        on_pipes(&mut command, process.stdin)
+    }
+    .map_err(failed)?;
+    // Before the start, because an error after it would leave the child running.
+    let flags = fcntl(&output, FcntlArg::F_GETFL).map_err(|errno| failed(errno.into()))?;
+    fcntl(&output, FcntlArg::F_SETFL(OFlag::from_bits_truncate(flags) | OFlag::O_NONBLOCK))
+        .map_err(|errno| failed(errno.into()))?;
     let sockets = handed.descriptors;
     let listen_pid = !sockets.is_empty();
-    let isolation = Isolation { die_with_us: true, descriptors: sockets, terminal: process.tty, listen_pid };
+    let isolation =
+        Isolation { die_with_us: true, descriptors: sockets, terminal: process.tty, listen_pid, group: None };
     spawn::isolate(&mut command, isolation);
     let child = tokio::process::Command::from(command).spawn().map_err(failed)?;
     let leader = child.id().unwrap_or_default();
     spawn::await_pid(leader);
-    let flags = fcntl(&output, FcntlArg::F_GETFL).map_err(|errno| failed(errno.into()))?;
-    fcntl(&output, FcntlArg::F_SETFL(OFlag::from_bits_truncate(flags) | OFlag::O_NONBLOCK))
-        .map_err(|errno| failed(errno.into()))?;
-    let group = Group { leader, name: process.name.clone(), run: run.into() };
-    Ok(Spawned { child, group, output })
+    let group = ProcessGroup { leader, name: process.name.clone(), run: run.into() };
+    Ok(Spawned { child, group, output, input })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the processes of the plan are what this file is for")]
-fn command(run: &Run) -> std::process::Command {
+fn command(run: &RunCommand) -> std::process::Command {
     match run {
-        Run::Shell(line) => {
+        RunCommand::Shell(line) => {
             let mut command = std::process::Command::new("/bin/sh");
             command.args(["-c", line]);
             command
         }
-        Run::Argv(words) => {
+        RunCommand::Argv(words) => {
             let mut command = std::process::Command::new(&words[0]);
             command.args(&words[1..]);
             command
@@ -74,10 +89,26 @@ fn command(run: &Run) -> std::process::Command {
     }
 }
 
-fn on_pipe(command: &mut std::process::Command) -> std::io::Result<OwnedFd> {
+/// Returns the read end of the child's output and the write end of its input. Each process gets its own pipe for its
+/// input, because all holders of a pipe share its flags, such as `O_NONBLOCK`.
+fn on_pipes(
+    command: &mut std::process::Command,
+    stdin: Stdin,
+) -> std::io::Result<(OwnedFd, Option<OwnedFd>)> {
     let (reader, writer) = std::io::pipe()?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    Ok(reader.into())
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let input = match stdin {
+        Stdin::Null => {
+            command.stdin(Stdio::null());
+            None
+        }
+        Stdin::Open => {
+            let (source, input) = std::io::pipe()?;
+            command.stdin(source);
+            Some(input.into())
+        }
+    };
+    Ok((reader.into(), input))
 }
 
 fn on_terminal(command: &mut std::process::Command) -> std::io::Result<OwnedFd> {
@@ -94,23 +125,23 @@ fn explain(process: &Process, source: &std::io::Error) -> Report {
         return report.with_cause(format!("its directory {} does not exist", process.directory.display()));
     }
     match &process.run {
-        Run::Argv(words) if source.kind() == std::io::ErrorKind::NotFound => {
+        RunCommand::Argv(words) if source.kind() == std::io::ErrorKind::NotFound => {
             report.with_fix(format!("check that `{}` is installed and on PATH", words[0]))
         }
         _ => report,
     }
 }
 
-impl Group {
-    /// Everything of this child that is alive, itself included: its session, its descendants, and strays of ours that
-    /// carry its tag.
-    pub fn members(&self) -> Vec<Entry> {
+impl ProcessGroup {
+    /// Returns the processes of this child that are alive: the child, its session, its descendants, and orphans of this
+    /// run that carry its tag.
+    pub fn members(&self) -> Vec<ProcessEntry> {
         let mut is_member = self.recogniser();
-        proc::each().filter(|entry| entry.state != 'Z' && is_member(entry)).collect()
+        proc::each().filter(|entry| !entry.has_ended() && is_member(entry)).collect()
     }
 
-    /// Tells whether a process belongs here.
-    fn recogniser(&self) -> impl FnMut(&Entry) -> bool {
+    /// Returns a function that decides whether a process belongs to this child.
+    fn recogniser(&self) -> impl FnMut(&ProcessEntry) -> bool {
         let mut ours = Below::new(std::process::id(), |_| false);
         let mut below = Below::new(self.leader, |_| false);
         move |entry| {
@@ -121,26 +152,26 @@ impl Group {
 
     fn is_tagged(&self, pid: u32) -> bool {
         let is = |name, value: &str| proc::env_of(pid, name).is_some_and(|found| found == *value);
-        is(PROCESS_TAG, &self.name) && is(RUN_TAG, &self.run)
+        is(PROCESS, &self.name) && is(RUN, &self.run)
     }
 
-    /// Asks the leader and its group to stop.
+    /// Sends `signal` to the leader's process group.
     pub fn ask(&self, signal: i32) {
         let Ok(signal) = Signal::try_from(signal) else { return };
         let group = Pid::from_raw(self.leader.cast_signed());
         let _ = killpg(group, signal);
-        // What is stopped cannot act on the signal.
+        // A stopped process acts on the signal only after it is continued.
         let _ = killpg(group, Signal::SIGCONT);
     }
 
-    /// Asks each to stop that a leader who is gone has left; when its group was `asked` before, only those who are not of
-    /// it: many programs take a second signal for impatience. Who ignores the signal, as what a shell put in the
-    /// background ignores SIGINT, gets SIGTERM.
+    /// Sends `signal` to the processes that an ended leader left behind. If the leader's process group was already
+    /// signalled (`asked`), skips its members, because many programs take a second signal to mean "quit now". Processes
+    /// that ignore `signal` get SIGTERM instead: shell background jobs ignore SIGINT.
     pub fn ask_leftovers(&self, signal: i32, asked: bool) {
         let Ok(number) = Signal::try_from(signal) else { return };
-        let (deaf, left): (Vec<Entry>, Vec<Entry>) =
+        let (deaf, left): (Vec<ProcessEntry>, Vec<ProcessEntry>) =
             self.members().into_iter().partition(|entry| proc::ignores(entry.pid, signal));
-        let left: Vec<Entry> =
+        let left: Vec<ProcessEntry> =
             left.into_iter().filter(|entry| !asked || entry.group != self.leader).collect();
         sweep::signal(&left, number);
         sweep::signal(&deaf, Signal::SIGTERM);
@@ -149,7 +180,8 @@ impl Group {
         }
     }
 
-    /// Kills all that is there of it now. What is born in the same moment may escape: to be repeated until nothing is left.
+    /// Kills all of these processes that exist now. A process that is forked at the same moment can escape, so callers
+    /// repeat this until none is left.
     pub fn kill(&self) {
         sweep::end(self.recogniser());
     }

@@ -1,13 +1,14 @@
-// Preloaded into Node programs of a process with `listen:` (NODE_OPTIONS=--require). A server that listens on the process's
-// port takes the socket devrun holds open, instead of binding the port itself: no client is refused while it restarts.
+// Preloaded into Node programs of a process with `listen:` (NODE_OPTIONS=--require). Makes a server on the process's port
+// use the socket that devrun holds open instead of binding the port itself, so that no client is refused while the server
+// restarts.
 //
-// DEVRUN_LISTEN=descriptor:port:inode says which socket. The inode is checked, because a program in between may have
-// closed the descriptor and its number may be something else's by now: then nothing is changed.
+// DEVRUN_LISTEN=descriptor:port:inode names the socket. The inode is checked, because a program in between may have closed
+// the descriptor and reused its number. If the inode differs, this module changes nothing.
 'use strict';
 
 const NAME = 'DEVRUN_LISTEN';
 const [fd, port, inode] = (process.env[NAME] || '').split(':').map(Number);
-// What a server that serves this machine asks for. One that wants ::1 alone or a foreign address gets what it wants.
+// Hosts for which a server gets the socket. A server on `::1` or on another address binds it itself.
 const HOSTS = [undefined, null, '', 'localhost', '127.0.0.1', '0.0.0.0', '::'];
 let taken = false;
 
@@ -20,7 +21,8 @@ function isOurs() {
   }
 }
 
-// Servers that ask first whether the port is free listen on it without wanting connections: they are told that it is.
+// Some servers first listen without a connection handler, to check that the port is free. This listens on another port and
+// reports the wanted one, so that the check succeeds.
 function probe(server, listen, callback) {
   server.address = () => ({ address: '127.0.0.1', family: 'IPv4', port });
   listen.call(server, { port: 0, host: '127.0.0.1' }, ...callback);
@@ -48,7 +50,8 @@ function takeOver() {
   };
 }
 
-// Node closes what it did not open when it starts a program, and the server may be in a child or grandchild.
+// Passes the socket on to child processes, because the server may be a child or grandchild. Node itself closes descriptors
+// that it did not open when it starts a program.
 function passOn() {
   const { ChildProcess } = require('child_process');
   const spawn = ChildProcess.prototype.spawn;

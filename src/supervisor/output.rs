@@ -1,28 +1,31 @@
-//! The output of all processes: one thread reads every pipe, cuts it into whole lines and hands them on in chunks.
+//! The output of all processes. One thread reads every pipe, cuts the output into whole lines and passes them on in
+//! chunks.
 //!
-//! Owns framing and back-pressure: a slow reader slows the children down, memory stays bounded. Refuses to know what a
-//! prefix or a colour is: that is the [`Sink`]'s.
+//! Framing and back-pressure are done here: a slow reader slows the children down, so that memory stays bounded.
+//! Prefixes and colours are the task of the [`Sink`].
 
+mod backpressure;
 mod frame;
-mod gauge;
 mod mux;
 mod stream;
 
-pub use frame::{Framer, LONGEST_LINE};
-pub use gauge::Gauge;
+pub use backpressure::Backpressure;
+pub use frame::Framer;
 pub use mux::Mux;
-pub use stream::Source;
+pub use stream::OutputSource;
 
-/// Where whole lines go. Called from the output thread.
+/// Receives whole lines. Called from the output thread.
 pub trait Sink: Send {
-    /// Takes `chunk` of process number `process`: one or more whole lines, each ending in `\n`. The first of them is
-    /// the rest of a line whose beginning was shown before when `continued`. An error means that nobody reads any more;
-    /// what is handed over after that is for whoever else listens in, and an error again says nothing new.
+    /// Takes `chunk` of process number `process`: one or more whole lines, each ending in `\n`. If `continued`, the
+    /// first line is the rest of a line whose beginning was passed before. Errors if the reader of the sink's output
+    /// has gone. Later chunks are still passed, for sinks with other readers, such as log files; further errors have no
+    /// effect.
     fn lines(&mut self, process: usize, chunk: &[u8], continued: bool) -> std::io::Result<()>;
 
-    /// Shows whether this sink waits for whoever reads its other end. Asked once, before the first line.
-    fn gauge(&self) -> Gauge {
-        Gauge::default()
+    /// Returns the backpressure that shows how long this sink has waited for the reader of its output. Called once, before the
+    /// first line.
+    fn backpressure(&self) -> Backpressure {
+        Backpressure::default()
     }
 }
 
@@ -31,7 +34,7 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
         (**self).lines(process, chunk, continued)
     }
 
-    fn gauge(&self) -> Gauge {
-        (**self).gauge()
+    fn backpressure(&self) -> Backpressure {
+        (**self).backpressure()
     }
 }

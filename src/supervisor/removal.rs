@@ -1,7 +1,7 @@
-//! Notices that the worktree is taken away under a run: removed, moved, or replaced by another folder of its name.
+//! Notices that the worktree of a run was removed, moved, or replaced by another folder with the same name.
 //!
-//! Looks only; ending the run is whoever listens' part. Folders that cannot be looked at (another user's, a server that
-//! does not answer) count as there.
+//! It only observes; the receiver ends the run. A folder that cannot be checked, for example because access is denied
+//! or a file server does not answer, counts as present.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,29 +10,29 @@ use std::time::Duration;
 use crate::error::{Code, Report};
 use crate::os::blocking;
 
-/// Time between two looks.
-const LOOK: Duration = Duration::from_secs(2);
-/// How long one look may take before the next is tried: each that hangs occupies a thread.
-const PATIENCE: Duration = Duration::from_hours(1);
-/// After this a folder that was missing has not just been exchanged by somebody.
+/// The interval between two checks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long one check may take before the next one starts. Each check that hangs occupies a thread.
+const CHECK_LIMIT: Duration = Duration::from_hours(1);
+/// The pause before a missing folder is checked again, because another program may have just replaced it.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Folders that a run cannot do without, as they are at its start.
+/// The folders that a run needs, with their identities at its start.
 #[derive(Clone, Debug)]
-pub struct Ground {
+pub struct WatchedFolders {
     worktree: PathBuf,
     folders: Vec<(PathBuf, Option<(u64, u64)>)>,
 }
 
-impl Ground {
-    /// Remembers the worktree's folder and that of its state, which git takes away with it.
-    pub fn new(worktree: &Path, state: &Path) -> Ground {
+impl WatchedFolders {
+    /// Remembers the worktree's folder and its state folder, which git removes together with the worktree.
+    pub fn new(worktree: &Path, state: &Path) -> WatchedFolders {
         let known = |folder: &Path| Some((folder.to_path_buf(), Some(identity(folder).ok()?)));
         let folders = [worktree, state].into_iter().filter_map(known).collect();
-        Ground { worktree: worktree.into(), folders }
+        WatchedFolders { worktree: worktree.into(), folders }
     }
 
-    /// True when one of them is no longer what it was.
+    /// Returns true if a folder is missing or is not the one it was at the start.
     pub fn is_gone(&self) -> bool {
         use std::io::ErrorKind::{NotADirectory, NotFound};
         self.folders.iter().any(|(folder, known)| match identity(folder) {
@@ -41,26 +41,27 @@ impl Ground {
         })
     }
 
-    /// As [`Ground::is_gone`], off this thread: a server that does not answer must not hold up a Ctrl-C.
+    /// Like [`WatchedFolders::is_gone`], but on another thread and with a time limit, after which it returns false. A file
+    /// server that does not answer must not delay a Ctrl-C.
     pub async fn is_gone_now(&self, limit: Duration) -> bool {
-        let ground = self.clone();
-        blocking::run(limit, move || ground.is_gone()).await.unwrap_or(false)
+        let folders = self.clone();
+        blocking::run(limit, move || folders.is_gone()).await.unwrap_or(false)
     }
 
-    /// Resolves when they are gone.
+    /// Waits until a folder is gone.
     pub async fn vanishes(&self) {
         loop {
-            tokio::time::sleep(LOOK).await;
-            if self.is_gone_now(PATIENCE).await {
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            if self.is_gone_now(CHECK_LIMIT).await {
                 tokio::time::sleep(AGAIN).await;
-                if self.is_gone_now(PATIENCE).await {
+                if self.is_gone_now(CHECK_LIMIT).await {
                     return;
                 }
             }
         }
     }
 
-    /// What to tell about it.
+    /// Returns the report for the user.
     pub fn report(&self) -> Report {
         let worktree = self.worktree.display();
         Report::new(Code::WorktreeGone, format!("the worktree {worktree} is gone"))
@@ -69,7 +70,7 @@ impl Ground {
     }
 }
 
-/// What names a folder however it is called.
+/// Returns device and inode of a folder, which do not depend on its path.
 fn identity(folder: &Path) -> std::io::Result<(u64, u64)> {
     let meta = std::fs::metadata(folder)?;
     Ok((meta.dev(), meta.ino()))
@@ -85,17 +86,17 @@ mod tests {
         let (tree, state) = (dir.path().join("tree"), dir.path().join("state"));
         std::fs::create_dir(&tree).unwrap();
         std::fs::create_dir(&state).unwrap();
-        let ground = Ground::new(&tree, &state);
+        let folders = WatchedFolders::new(&tree, &state);
         std::fs::File::create(tree.join("file")).unwrap();
-        assert!(!ground.is_gone());
+        assert!(!folders.is_gone());
         std::fs::rename(&tree, dir.path().join("other")).unwrap();
-        assert!(ground.is_gone());
+        assert!(folders.is_gone());
         std::fs::create_dir(&tree).unwrap();
-        assert!(ground.is_gone(), "another folder of the same name");
+        assert!(folders.is_gone(), "another folder of the same name");
         std::fs::remove_dir(&tree).unwrap();
         std::fs::rename(dir.path().join("other"), &tree).unwrap();
-        assert!(!ground.is_gone());
+        assert!(!folders.is_gone());
         std::fs::remove_dir(&state).unwrap();
-        assert!(ground.is_gone(), "git removed its part, the folder resisted");
+        assert!(folders.is_gone(), "git removed its part, the folder resisted");
     }
 }

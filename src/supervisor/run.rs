@@ -1,79 +1,101 @@
-//! Carries out what the state machine decides: the one loop of a run.
+//! Runs a plan: the loop that passes inputs to the state machine and carries out its effects.
 
 mod lines;
 mod stuck;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use self::lines::Lines;
-use super::group::{self, Group};
-use super::handover::Handover;
-use super::machine::{Effect, Input, Machine, Outcome, Why};
-use super::output::{Mux, Sink, Source};
-use super::signals::Stops;
+use self::lines::LineInspector;
+use super::group::{self, ProcessGroup};
+use super::inherited_sockets::Handover;
+use super::output::{Mux, OutputSource, Sink};
+use super::state_machine::{Effect, Input, Machine, Outcome, StopReason};
+use super::stop_requests::StopRequests;
 use super::terminals::Terminals;
-use super::{readiness, sweep};
-use crate::error::{Code, Report};
-use crate::event::{Event, Events};
+use super::{readiness, sweep, wrong_port};
+use crate::error::{Code, Fault, Holder, RERUN, Report};
+use crate::event::{Event, Events, ProcessState};
 use crate::os::cmd::ending;
 use crate::os::spawn;
-use crate::plan::{Need, Plan, Probe};
+use crate::plan::{Need, Plan, PortUse, Probe};
 
-/// Looks whether what listens on this port is below this process id; a report when it is somebody else's.
-pub type Verify = Box<dyn Fn(u16, u32) -> Option<Report>>;
+/// Observes the ports of the plan's processes.
+pub trait PortObserver {
+    /// Records that a process that binds `port` itself is about to start.
+    fn starting(&self, port: u16);
 
-/// What a run consists of, beside its plan.
+    /// Records that a process that binds `port` itself has started. Called only for processes without a readiness
+    /// probe.
+    fn started(&self, port: u16);
+
+    /// Checks `port` of a process that has become ready. Returns a report if a process other than `leader` and its
+    /// descendants listens there.
+    fn ready(&self, port: u16, leader: u32) -> Option<Report>;
+
+    /// Returns the addresses on which the processes below `leader` listen.
+    fn listening(&self, leader: u32) -> BTreeSet<SocketAddr>;
+
+    /// Returns the process that listens on `port`.
+    fn holder(&self, port: u16) -> Option<Holder>;
+
+    /// Returns the command line of the process that listens on `port`.
+    fn command_on(&self, port: u16) -> Option<String>;
+}
+
+/// The parts of a run.
 pub struct Setup {
-    /// What to run.
+    /// The plan to run.
     pub plan: Arc<Plan>,
-    /// Where to tell things.
+    /// Receives the events of the run.
     pub events: Events,
-    /// Tag of this run: the worktree's tag, a dot, something unique.
+    /// The tag of this run: the worktree's tag, a dot and a unique suffix.
     pub tag: String,
-    /// Sockets that already listen.
+    /// The listening sockets to hand to processes.
     pub sockets: Handover,
-    /// Where terminals of processes are found by those who attach.
+    /// The terminals of the processes, for clients that attach to them.
     pub terminals: Terminals,
-    /// Where lines go.
+    /// Receives the output lines.
     pub sink: Box<dyn Sink>,
-    /// The other end of standard output, to notice its closing.
+    /// A copy of standard output, to notice when its reader closes the other end.
     pub watched: Option<OwnedFd>,
-    /// Checks the listener of a ready process.
-    pub verify: Verify,
-    /// Servers that outlive this run.
-    pub shared: sweep::Shared,
-    /// Called once when all is ready.
+    /// Observes the ports of the processes.
+    pub ports: Box<dyn PortObserver>,
+    /// The database servers that may outlive this run.
+    pub shared: sweep::SharedServers,
+    /// Called once when every process is ready.
     pub on_ready: Box<dyn FnMut()>,
 }
 
-/// Preparation reports here what is done, or that it failed.
+/// Receives the preparation steps that are done, or the report of one that failed.
 pub type Gates = UnboundedReceiver<Result<Need, Report>>;
 
-/// What clients ask of single processes.
+/// Receives the requests of clients to start, stop or restart processes.
 pub type Orders = UnboundedReceiver<Input>;
 
-/// Runs `setup.plan` to its end. `open` is the preparation done already; the rest arrives through `gates`.
-/// When this returns, no process of the run is alive.
+/// Runs `setup.plan` to its end. `open` lists the preparation steps that are already done; the others arrive through
+/// `gates`. When this function returns, no process of the run is alive.
 pub async fn run(
     setup: Setup,
     open: Vec<Need>,
     mut gates: Gates,
     mut orders: Orders,
-    stops: &mut Stops,
+    stops: &mut StopRequests,
 ) -> Outcome {
     let (inputs, mut happened) = unbounded_channel();
     let asker = stops.asker();
-    let lines = Lines::new(setup.sink, setup.plan.processes.len(), inputs.clone());
+    let lines = LineInspector::new(setup.sink, &setup.plan, inputs.clone());
     let tails = lines.tails();
     let mux = Mux::start(lines, setup.watched, move || {
-        let _ = asker.send(Why::OutputClosed);
+        let _ = asker.send(StopReason::OutputClosed);
     });
     let mux = match mux {
         Ok(mux) => Rc::new(mux),
@@ -83,14 +105,14 @@ pub async fn run(
         }
     };
     let shared = setup.shared;
-    let mut run = Run {
+    let mut run = RunLoop {
         machine: Machine::new(&setup.plan, open),
         groups: setup.plan.processes.iter().map(|_| None).collect(),
         plan: setup.plan,
         events: setup.events,
         tag: setup.tag,
         sockets: setup.sockets,
-        verify: setup.verify,
+        ports: setup.ports,
         on_ready: setup.on_ready,
         terminals: setup.terminals,
         mux,
@@ -103,7 +125,7 @@ pub async fn run(
     loop {
         if let Some(outcome) = run.handle(input) {
             sweep::kill_descendants(std::time::Duration::from_secs(5), &shared);
-            // Everything that was written is shown before the end is told, unless somebody will not wait for its reader.
+            // Write all remaining output before the end of the run is reported. Another request to stop ends this wait.
             tokio::select! {
                 () = run.mux.finish(hurried) => {}
                 _ = stops.next() => {}
@@ -115,15 +137,15 @@ pub async fn run(
             biased;
             why = stops.next() => {
                 hurried = true;
-                // Only another request by a person means "now". A closed output beside a signal does not, nor does a terminal
-                // that goes: its shell and the kernel both tell of it.
-                let again = matches!(why, Why::Signal(signal) if signal != nix::libc::SIGHUP);
+                // Only another signal means "kill now". A closed output is often a result of the same Ctrl-C. SIGHUP
+                // does not count because a closing terminal can send it twice: from its shell and from the kernel.
+                let again = matches!(why, StopReason::Signal(signal) if signal != nix::libc::SIGHUP);
                 if run.machine.is_stopping() && again { Input::Kill } else { Input::Stop(why) }
             }
             Some(input) = happened.recv() => input,
             Some(gate) = gates.recv() => match gate {
                 Ok(need) => Input::Gate(need),
-                Err(report) => Input::Stop(Why::Failed(report)),
+                Err(report) => Input::Stop(StopReason::Failed(report)),
             },
             Some(order) = orders.recv() => order,
             () = child_died(&mut deaths) => run.look_for_gone_trees(),
@@ -146,14 +168,19 @@ async fn child_died(deaths: &mut Option<tokio::signal::unix::Signal>) {
     }
 }
 
-/// A started child: its tree, whether its leader still runs, whether its group was asked to stop, and its probe.
+/// A child that was started, and the state that belongs to it.
 struct Live {
-    group: Group,
+    group: ProcessGroup,
     leader_alive: bool,
-    /// Its leader's id may be another's by now, although its end is not known yet: output is still read.
+    /// True once the leader has been reaped. Its id may then belong to another process, although its end is handled
+    /// only when its output has been read.
     reaped: Rc<Cell<bool>>,
     asked: bool,
-    /// Ended with the leader: the next child has a deadline of its own.
+    /// The time just before its start, in milliseconds since 1970.
+    started: u64,
+    /// The write end of its standard input. While it is open, the child's reads block instead of ending.
+    _input: Option<OwnedFd>,
+    /// The running probe. It is aborted when the leader ends, because the next child gets a new deadline.
     probe: JoinSet<()>,
 }
 
@@ -168,14 +195,24 @@ impl Live {
     }
 }
 
-struct Run {
+/// Returns a sentence about the end of a process with `status`, if a signal ended it that programs do not send themselves.
+fn killed(status: i32) -> Option<&'static str> {
+    use nix::libc::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
+    match status - 128 {
+        SIGKILL => Some("another program killed it, or the machine had too little memory: devrun did not"),
+        SIGHUP | SIGINT | SIGTERM => Some("another program sent it that signal: devrun did not"),
+        _ => None,
+    }
+}
+
+struct RunLoop {
     machine: Machine,
     groups: Vec<Option<Live>>,
     plan: Arc<Plan>,
     events: Events,
     tag: String,
     sockets: Handover,
-    verify: Verify,
+    ports: Box<dyn PortObserver>,
     on_ready: Box<dyn FnMut()>,
     terminals: Terminals,
     mux: Rc<Mux>,
@@ -183,8 +220,8 @@ struct Run {
     inputs: UnboundedSender<Input>,
 }
 
-impl Run {
-    /// Gives one input to the machine and does what it says; the outcome when the run is over.
+impl RunLoop {
+    /// Passes `input` to the state machine and carries out the effects. Returns the outcome if the run is over.
     fn handle(&mut self, input: Input) -> Option<Outcome> {
         let input = self.enrich(input);
         for effect in self.machine.handle(input, Instant::now()) {
@@ -202,24 +239,74 @@ impl Run {
                         live.group.kill();
                     }
                 }
-                Effect::Tell(event) => self.events.send(event),
+                Effect::Tell(event) => self.events.send(self.completed(event)),
                 Effect::AllReady => (self.on_ready)(),
-                Effect::Done(outcome) => return Some(self.explained(outcome)),
+                Effect::Done(outcome) => return Some(self.explained(*outcome)),
             }
         }
         None
     }
 
-    /// Adds what the process said that ended the run.
+    /// Adds to `outcome` the last error or the last line of the process that ended the run.
     fn explained(&self, mut outcome: Outcome) -> Outcome {
         let is_it = |process: &crate::plan::Process| Some(&process.name) == outcome.process.as_ref();
         if let Some(index) = self.plan.processes.iter().position(is_it) {
-            outcome.report = outcome.report.map(|report| self.tails.explain(index, report));
+            let explained = |report: Report| match killed(report.exit.status().into()) {
+                // Its output does not explain a signal from outside.
+                Some(cause) => Report { fault: None, ..report.and_cause(cause) },
+                None => self.with_busy_port(index, self.tails.explain(index, report)),
+            };
+            outcome.report = outcome.report.map(explained);
+            // Its own fix stays: the process ended with status 0, so a message of a shell did not end it.
+            outcome.remark = outcome.remark.map(|remark| {
+                let (fix, fault) = (remark.fix.clone(), remark.fault);
+                let mut explained = explained(remark);
+                (explained.fix, explained.fault) = (fix, fault);
+                explained
+            });
         }
         outcome
     }
 
-    /// Adds what only this side knows: whether a leader left something behind, whether a listener is ours.
+    /// Adds to `event` facts that the state machine does not have: the start time of a child, or the last error of a
+    /// process that was given up.
+    fn completed(&self, event: Event) -> Event {
+        let Event::Process { name, mut state } = event else { return event };
+        if let Some(index) = self.plan.processes.iter().position(|process| process.name == name) {
+            match &mut state {
+                ProcessState::Started { at, .. } => {
+                    *at = self.groups[index].as_ref().map(|live| live.started);
+                }
+                ProcessState::GaveUp { said, ended, .. } => {
+                    *said = Some(killed(ended.status()).map_or_else(|| self.tails.said(index), Into::into));
+                }
+                _ => {}
+            }
+        }
+        Event::Process { name, state }
+    }
+
+    /// Adds to the `report` on the end of process `index` which port it did not get, and from which process.
+    fn with_busy_port(&self, index: usize, report: Report) -> Report {
+        let Some(busy) = self.tails.busy(index) else { return report };
+        let process = &self.plan.processes[index];
+        let (cause, is_other) = wrong_port::busy(process, busy.port);
+        let holder = busy.port.and_then(|port| self.ports.holder(port));
+        let report = match holder {
+            Some(holder) => report.with_holder(holder),
+            None => report,
+        };
+        let report = report.and_cause(cause);
+        if is_other {
+            let fix = format!("{}, then {RERUN}", wrong_port::fix(process, None));
+            report.with_fault(Fault::Configuration).with_fix(fix)
+        } else {
+            report.with_fix(format!("stop the process that has the port, then {RERUN}"))
+        }
+    }
+
+    /// Adds to `input` facts that the state machine does not have: whether an ended leader left processes behind, and
+    /// whether the port of a ready process is used by another process.
     fn enrich(&mut self, input: Input) -> Input {
         match input {
             Input::LeaderEnded(index, ending, _) => {
@@ -235,7 +322,23 @@ impl Run {
                 Input::LeaderEnded(index, ending, leftovers)
             }
             Input::Ready(index) => self.verified(index),
+            Input::NotReady(index, report) => Input::NotReady(index, self.located(index, report)),
             other => other,
+        }
+    }
+
+    /// Adds to `report` the ports on which process `index` listens although they are not its port.
+    fn located(&self, index: usize, report: Report) -> Report {
+        let Some(live) = &self.groups[index] else { return report };
+        let process = &self.plan.processes[index];
+        let strays = wrong_port::strays(process, false, &self.ports.listening(live.group.leader));
+        let command = strays.first().and_then(|address| self.ports.command_on(address.port()));
+        match wrong_port::text(process, &strays, command.as_deref()) {
+            Some(text) => {
+                let fix = format!("{}, then {RERUN}", wrong_port::fix(process, command.as_deref()));
+                report.and_cause(text).with_fault(Fault::Configuration).with_fix(fix)
+            }
+            None => report.and_cause(format!("`ready: deadline:` of {} allows more time", process.name)),
         }
     }
 
@@ -244,13 +347,14 @@ impl Run {
         let (Some(live), Some(port)) = (&self.groups[index], &process.port) else {
             return self.ready(index);
         };
-        match (self.verify)(port.port(), live.group.leader) {
+        match self.ports.ready(port.port(), live.group.leader) {
             Some(report) => Input::NotReady(index, report),
             None => self.ready(index),
         }
     }
 
-    /// From here on doubts are welcome: somebody may edit its code under it.
+    /// Returns [`Input::Ready`] for process `index`. From now on its output may cause a new probe, because an edit
+    /// of its code can break it.
     fn ready(&self, index: usize) -> Input {
         self.tails.watch(index, true);
         Input::Ready(index)
@@ -258,6 +362,9 @@ impl Run {
 
     fn spawn(&mut self, index: usize) {
         let process = &self.plan.processes[index];
+        if let Some(PortUse::Binds { port, .. }) = process.port {
+            self.ports.starting(port);
+        }
         let handed = match self.sockets.hand(process, &self.plan.env) {
             Ok(handed) => handed,
             Err(error) => {
@@ -267,6 +374,7 @@ impl Run {
                 return;
             }
         };
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         match group::spawn(process, &self.plan.env, &self.tag, handed) {
             Ok(spawned) => {
                 let leader = spawned.group.leader;
@@ -276,18 +384,23 @@ impl Run {
                     leader_alive: true,
                     reaped: reaped.clone(),
                     asked: false,
+                    started: u64::try_from(started).unwrap_or(u64::MAX),
+                    _input: spawned.input,
                     probe: JoinSet::new(),
                 });
                 let (inputs, mux, mut child) = (self.inputs.clone(), self.mux.clone(), spawned.child);
                 let _ = inputs.send(Input::Spawned(index, leader));
+                if let (Some(PortUse::Binds { port, .. }), None) = (&process.port, &process.ready) {
+                    self.ports.started(*port);
+                }
                 self.tails.begin(index);
-                // Before its output is read: the line that is waited for may be its first.
+                // Set the pattern before the output is read, because the first line may match it.
                 if let Some(Probe::Log(pattern)) = process.ready.as_ref().map(|ready| &ready.probe) {
                     self.tails.expect(index, pattern.clone());
                 }
                 let side = || spawned.output.try_clone();
                 let tap = process.tty.then(|| self.terminals.begin(&process.name, side())).flatten();
-                self.mux.add(Source { process: index, tap, pipe: spawned.output });
+                self.mux.add(OutputSource { process: index, tap, pipe: spawned.output });
                 tokio::task::spawn_local(async move {
                     let status = child.wait().await;
                     reaped.set(true);
@@ -316,7 +429,7 @@ impl Run {
             };
             let answer = tokio::select! {
                 answer = readiness::wait(process, ready, &plan.env, tell) => answer,
-                never = stuck::watch(&tails, index, &process.name, &events) => match never {},
+                never = stuck::watch(&process.name, || tails.written(index), || tails.broken(index), &events) => match never {},
             };
             let input = match answer {
                 Ok(()) => Input::Ready(index),
@@ -325,21 +438,20 @@ impl Run {
                         format!("{} did not become ready within {:?}", process.name, ready.deadline);
                     let report = Report::new(Code::NotReady, message)
                         .with_cause(format!("last answer: {last}"))
-                        .with_fix(format!("devrun why {}", process.name));
-                    let more = format!("`ready: deadline:` of {} allows more time", process.name);
-                    Input::NotReady(index, tails.explain(index, report).and_cause(more))
+                        .about(&process.name);
+                    Input::NotReady(index, tails.explain(index, report))
                 }
             };
             let _ = inputs.send(input);
         });
     }
 
-    /// Probes a process that was ready once more; when it does not answer, says so, and probes on until it does.
+    /// Probes a process that was ready. If it does not answer, reports that and probes it until it does.
     fn doubt(&mut self, index: usize) {
         let (plan, inputs, tails) = (self.plan.clone(), self.inputs.clone(), self.tails.clone());
         let events = self.events.clone();
         let Some(live) = &mut self.groups[index] else { return };
-        // A line that was seen once says nothing about now; and one doubt at a time.
+        // A line that was seen once says nothing about the present. Otherwise, at most one probe runs at a time.
         if matches!(plan.processes[index].ready.as_ref().map(|ready| &ready.probe), Some(Probe::Log(_))) {
             return;
         }
@@ -353,14 +465,16 @@ impl Run {
                 let _ = inputs.send(Input::Unready(index, answer));
                 tokio::select! {
                     () = readiness::until_ready(process, ready, &plan.env) => {}
-                    never = stuck::watch(&tails, index, &process.name, &events) => match never {},
+                    never = stuck::watch(&process.name, || tails.written(index), || tails.broken(index), &events) => match never {},
                 }
-                let _ = inputs.send(Input::Ready(index));
             }
+            // Sent even if the first probe passed, because a client's request may have just found the process not
+            // ready.
+            let _ = inputs.send(Input::Ready(index));
         });
     }
 
-    /// After some child of ours died: reap strays, and say which trees are gone.
+    /// Reaps orphans after a child has died, and sends `TreeGone` for each ended process of which nothing is left.
     fn look_for_gone_trees(&mut self) -> Input {
         sweep::reap_strays();
         for (index, slot) in self.groups.iter_mut().enumerate() {

@@ -1,7 +1,7 @@
-//! Ends a supervisor that outlives its keeper: when the keeper is gone and the run does not end within its grace period,
-//! everything below is killed, then this process.
+//! Ends a supervisor that outlives its keeper. If the keeper is gone and the run does not end within its grace period,
+//! kills all descendants and then this process.
 //!
-//! Runs on a thread of its own, because the thread that listens for signals may hang in a system call. It touches no file:
+//! Runs on its own thread, because the thread that listens for signals may hang in a system call. It touches no file:
 //! the kernel releases the locks, and the next devrun cleans up the rest.
 
 use std::os::fd::AsFd;
@@ -14,32 +14,32 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::sweep::{self, Shared};
+use super::sweep::{self, SharedServers};
 
-/// How long a run may take to end beyond the grace periods of its processes.
+/// How long a run may take to end, in addition to the grace periods of its processes.
 pub const MARGIN: Duration = Duration::from_secs(30);
-/// How long killing what is below may take.
+/// How long killing the descendants may take.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// The thread that watches the keeper; it lasts as long as the process.
+/// The thread that watches the keeper. It lasts as long as the process.
 #[derive(Debug)]
 pub struct Watchdog {
     margin: Duration,
-    /// Milliseconds.
+    /// The time that the run has to end, in milliseconds.
     grace: Arc<AtomicU64>,
 }
 
 impl Watchdog {
-    /// Watches `keeper`, a stream that the keeper never writes to and that closes at its end. `margin` is how long the run
-    /// may take beyond what [`Watchdog::allow`] gives. The servers in `shared` are spared.
-    pub fn start(keeper: UnixStream, margin: Duration, shared: Shared) -> std::io::Result<Watchdog> {
+    /// Watches `keeper`, a stream to which the keeper never writes and that closes when it ends. `margin` is the time
+    /// that the run gets in addition to [`Watchdog::allow`]. Spares the servers in `shared`.
+    pub fn start(keeper: UnixStream, margin: Duration, shared: SharedServers) -> std::io::Result<Watchdog> {
         let watchdog = Watchdog { margin, grace: Arc::default() };
         watchdog.allow(Duration::ZERO);
         let grace = watchdog.grace.clone();
         std::thread::Builder::new().name("devrun-watchdog".into()).spawn(move || {
             wait_for_end(&keeper);
             std::thread::sleep(Duration::from_millis(grace.load(Ordering::Relaxed)));
-            // A run that has ended by now has ended this process, and this thread with it.
+            // If the run has ended by now, this process and this thread no longer exist.
             sweep::kill_descendants(SWEEP, &shared);
             let _ = kill(Pid::this(), Signal::SIGKILL);
         })?;

@@ -1,24 +1,26 @@
-//! Takes secrets out of text that is about to be shown: the output of children, command lines, URLs.
+//! Masks secrets in text that is about to be shown: output of child processes, command lines, URLs.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use percent_encoding::percent_decode_str;
 
 use crate::error::Report;
-use crate::event::{Event, Events, ProcessState};
+use crate::event::{Broken, Event, Events, ProcessState};
+use crate::plan::Plan;
 
-/// Stands for a secret.
-const HIDDEN: &str = "***";
+/// The replacement of a secret.
+pub(super) const HIDDEN: &str = "***";
 
-/// Shorter values are too likely to be ordinary words; they are still hidden inside URLs.
+/// Minimum length of a secret, in bytes. Shorter values are too likely to be ordinary words; inside URLs they are
+/// masked too.
 const SHORTEST: usize = 6;
-/// Values of lower-case letters only, up to this length, are taken for words: `postgres`, `changeme`.
+/// Maximum length of a value of lower-case letters that counts as a word: `postgres`, `changeme`.
 const LONGEST_WORD: usize = 10;
 
-/// Knows the secrets of one run.
+/// The secrets of one run.
 #[derive(Clone, Default)]
 pub struct Mask {
-    /// Longest first: one may be part of another.
+    /// Longest first, because one may be part of another.
     secrets: Vec<String>,
 }
 
@@ -29,14 +31,14 @@ impl std::fmt::Debug for Mask {
 }
 
 impl Mask {
-    /// Hides the passwords of `urls` wherever they stand, unless they are plainly not secret: `postgres:postgres`.
+    /// Returns a mask for the passwords of `urls`, except those that are clearly not secret: `postgres:postgres`.
     pub fn of_urls<'a>(urls: impl IntoIterator<Item = &'a str>) -> Mask {
         let mut mask = Mask::default();
         urls.into_iter().for_each(|url| mask.learn_url(url));
         mask.sorted()
     }
 
-    /// Hides the values of the variables that are secret by name or value.
+    /// Returns a mask for the values of variables that are secret by name or value.
     pub fn of_variables<N: AsRef<OsStr>, V: AsRef<OsStr>>(vars: impl IntoIterator<Item = (N, V)>) -> Mask {
         let mut mask = Mask::default();
         for (name, value) in vars {
@@ -46,12 +48,46 @@ impl Mask {
             }
             mask.learn_url(&value);
             let is_word = value.len() <= LONGEST_WORD && value.chars().all(|c| c.is_ascii_lowercase());
-            // A URL without a password or the path of a file with credentials is no secret.
+            // A URL without a password is no secret, and neither is the path of a file with credentials.
             if value.len() >= SHORTEST && !is_word && !value.contains("://") && !value.starts_with('/') {
                 mask.secrets.push(value.into_owned());
             }
         }
         mask.sorted()
+    }
+
+    /// Returns a mask for `values`, which are secret whatever they look like.
+    pub fn of_values<'a>(values: impl IntoIterator<Item = &'a OsStr>) -> Mask {
+        let mut mask = Mask::default();
+        for value in values {
+            let value = value.to_string_lossy();
+            mask.learn_url(&value);
+            if value.len() >= SHORTEST {
+                mask.secrets.push(value.into_owned());
+            }
+        }
+        mask.sorted()
+    }
+
+    /// Returns a mask for the secrets in the environment of every process of `plan`.
+    pub fn of_plan(plan: &Plan) -> Mask {
+        let own = plan.processes.iter().flat_map(|process| &process.env);
+        let own = own.map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+        let all = plan.env.vars.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+        let of_shell = plan.env.shell_values.iter().map(OsString::as_os_str);
+        Mask::of_variables(all.chain(own)).and(Mask::of_values(of_shell))
+    }
+
+    /// Returns true if `text` contains one of the secrets.
+    pub fn finds(&self, text: &str) -> bool {
+        self.secrets.iter().any(|secret| text.contains(secret))
+    }
+
+    /// Combines two masks.
+    #[must_use]
+    pub fn and(mut self, other: Mask) -> Mask {
+        self.secrets.extend(other.secrets);
+        self.sorted()
     }
 
     fn learn_url(&mut self, url: &str) {
@@ -68,7 +104,7 @@ impl Mask {
         self
     }
 
-    /// Returns `report` without secrets.
+    /// Returns `report` with secrets masked.
     #[must_use]
     pub fn report(&self, report: Report) -> Report {
         let apply = |text: String| self.apply(&text);
@@ -80,7 +116,7 @@ impl Mask {
         }
     }
 
-    /// Returns a way to `events` on which secrets are taken out.
+    /// Returns a sender to `events` that masks secrets first.
     pub fn events(&self, events: &Events) -> Events {
         let (mask, events) = (self.clone(), events.clone());
         Events::new(move |event| events.send(mask.event(event)))
@@ -102,7 +138,12 @@ impl Mask {
             Event::Process { name, state } => {
                 let state = match state {
                     ProcessState::Unready { why } => ProcessState::Unready { why: apply(why) },
-                    ProcessState::Stuck { said } => ProcessState::Stuck { said: said.map(apply) },
+                    ProcessState::Stuck { said } => ProcessState::Stuck {
+                        said: said.map(|broken| Broken { said: apply(broken.said), ..broken }),
+                    },
+                    ProcessState::GaveUp { ended, restarts, said } => {
+                        ProcessState::GaveUp { ended, restarts, said: said.map(apply) }
+                    }
                     ProcessState::Skipped { why } => ProcessState::Skipped { why: apply(why) },
                     other => other,
                 };
@@ -112,7 +153,7 @@ impl Mask {
         }
     }
 
-    /// `text` without passwords.
+    /// Returns `text` with secrets masked.
     pub fn apply(&self, text: &str) -> String {
         let mut text = hide_in_urls(text);
         for secret in &self.secrets {
@@ -122,38 +163,44 @@ impl Mask {
     }
 }
 
-/// Returns true when a variable's name or value says that it is a secret.
+/// Prefixes of keys from services: Stripe, Neon, GitHub, Slack, `OpenAI` and Anthropic, AWS, npm, GitLab.
+const KEYS: [&str; 19] = [
+    "sk_live_",
+    "sk_test_",
+    "rk_live_",
+    "rk_test_",
+    "whsec_",
+    "napi_",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "xoxb-",
+    "xoxp-",
+    "sk-proj-",
+    "sk-ant-",
+    "AKIA",
+    "ASIA",
+    "npm_",
+    "glpat-",
+    "-----BEGIN ",
+];
+
+/// Returns true if `value` is a key of a service.
+pub(super) fn is_key(value: &str) -> bool {
+    KEYS.iter().any(|key| value.starts_with(key) && value.len() > key.len() + 3)
+}
+
+/// Returns true if a variable is secret, judged by its name and value.
 pub fn is_secret(name: &str, value: &str) -> bool {
-    /// Beginnings of keys that services give out: Stripe, Neon, GitHub, Slack, `OpenAI` and Anthropic, AWS, npm, GitLab.
-    const KEYS: [&str; 19] = [
-        "sk_live_",
-        "sk_test_",
-        "rk_live_",
-        "rk_test_",
-        "whsec_",
-        "napi_",
-        "ghp_",
-        "gho_",
-        "ghs_",
-        "github_pat_",
-        "xoxb-",
-        "xoxp-",
-        "sk-proj-",
-        "sk-ant-",
-        "AKIA",
-        "ASIA",
-        "npm_",
-        "glpat-",
-        "-----BEGIN ",
-    ];
     let name = name.to_ascii_uppercase();
     ["KEY", "TOKEN", "CREDENTIALS", "_PWD"].iter().any(|end| name.ends_with(end))
         || ["PASSWORD", "PASSWD", "SECRET"].iter().any(|part| name.contains(part))
-        || KEYS.iter().any(|key| value.starts_with(key) && value.len() > key.len() + 3)
+        || is_key(value)
         || (value.contains("://") && userinfo(value).is_some_and(|(range, _)| value[range].contains(':')))
 }
 
-/// `text` with every `://user:password@` as `://user:***@`, and every `password=…` likewise.
+/// Returns `text` with `***` in place of every password in `://user:password@` and every value of `password=`.
 pub fn hide_in_urls(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -173,7 +220,7 @@ pub fn hide_in_urls(text: &str) -> String {
     hide_parameters(&shown)
 }
 
-/// Where the `user:password` of the first URL in `text` stands, and where its authority ends.
+/// Returns the range of `user:password` in the first URL of `text`, and the end of the URL's authority.
 fn userinfo(text: &str) -> Option<(std::ops::Range<usize>, usize)> {
     let start = text.find("://")? + 3;
     let ends_authority = |c: char| c.is_whitespace() || "/?#\"'<>`".contains(c);
@@ -184,7 +231,7 @@ fn userinfo(text: &str) -> Option<(std::ops::Range<usize>, usize)> {
 
 fn hide_parameters(text: &str) -> String {
     const NAME: &str = "password=";
-    // Same length as the text: only ASCII letters change.
+    // Has the same length as the text, because only ASCII letters change.
     let lower = text.to_ascii_lowercase();
     let mut shown = String::with_capacity(text.len());
     let mut from = 0;
@@ -266,6 +313,8 @@ mod tests {
         let known = mask("postgresql://me:s%40cret9@h/d");
         assert_eq!(known.apply("got s@cret9 or s%40cret9"), "got *** or ***");
         assert_eq!(mask("postgresql://postgres:postgres@h/d").apply("in postgres"), "in postgres");
+        let both = mask("http://u:first-1@h").and(mask("http://u:first-1-second@h"));
+        assert_eq!(both.apply("first-1-second first-1"), "*** ***");
     }
 
     proptest! {

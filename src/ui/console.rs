@@ -1,9 +1,8 @@
-//! The one writer: standard output gets the lines of the processes and what was asked for, standard error what devrun has
-//! to say meanwhile.
+//! Writes to the standard streams. Standard output gets the lines of the processes and the requested answers; standard
+//! error gets devrun's own messages.
 //!
-//! Whoever tells an event never waits for the terminal: a thread of its own writes, so that a reader who stopped reading
-//! cannot keep a Ctrl-C from being obeyed. Nor does one who stopped reading standard output keep standard error from
-//! being written.
+//! Sending an event never waits for the terminal: a separate thread writes, so that a reader that has stopped reading
+//! cannot block Ctrl-C. If standard output is not read, standard error is still written.
 
 mod question;
 
@@ -13,99 +12,110 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::lines::Prefixes;
-use super::outlet::{Outlet, are_one};
-use super::screen::{Curtain, Screen};
+use super::prefixes::Prefixes;
+use super::screen::{ProgressDisplay, Screen};
+use super::shared_stream::{SharedStream, are_one};
 use super::style::Style;
 use crate::error::Report;
 use crate::event::{Event, Events};
-use crate::supervisor::output::{Gauge, Sink};
+use crate::supervisor::output::{Backpressure, Sink};
 use crate::text::escaped;
 
-/// How long the end of the program waits for a terminal that does not take what is still to be said.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the end of the program waits for a terminal that does not accept the remaining output.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-/// Shared handle on the terminal.
+/// Time between two checks whether the terminal has another size.
+const REFRESH: Duration = Duration::from_millis(250);
+
+/// A shared handle to the standard streams.
 #[derive(Clone)]
 pub struct Console {
-    out: Arc<Outlet>,
-    err: Arc<Outlet>,
-    curtain: Curtain,
+    out: Arc<SharedStream>,
+    err: Arc<SharedStream>,
+    progress_display: ProgressDisplay,
     json: Arc<AtomicBool>,
-    tell: Sender<Told>,
+    tell: Sender<ConsoleMessage>,
     style: Style,
+    short: bool,
 }
 
-enum Told {
+enum ConsoleMessage {
     Event(Event),
-    /// Something for standard output.
+    /// Bytes for standard output.
     Answer(Vec<u8>),
-    /// Everything before this has been written when the answer comes.
+    /// A request to keep the status line at the bottom until the next flush.
+    KeepStatus,
+    /// A request for a reply as soon as everything before it was written.
     Flush(Sender<()>),
 }
 
 impl Console {
-    /// On the program's own standard streams.
-    pub fn new(env: &BTreeMap<OsString, OsString>) -> io::Result<Console> {
+    /// Returns a console on the program's own standard streams. With `short`, answers are short, without colours and moving lines.
+    pub fn new(env: &BTreeMap<OsString, OsString>, short: bool) -> io::Result<Console> {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let first = File::from(stdout.as_fd().try_clone_to_owned()?);
         let second = File::from(stderr.as_fd().try_clone_to_owned()?);
-        let (style, told_style) =
-            (Style::of(stdout.is_terminal(), env), Style::of(stderr.is_terminal(), env));
+        let style_of = |is_terminal| if short { Style::PLAIN } else { Style::of(is_terminal, env) };
+        let (style, told_style) = (style_of(stdout.is_terminal()), style_of(stderr.is_terminal()));
         let together = are_one(&first, &second);
-        let out = Arc::new(Outlet::new(first));
-        let err = if together { out.clone() } else { Arc::new(Outlet::new(second)) };
+        let out = Arc::new(SharedStream::new(first));
+        let err = if together { out.clone() } else { Arc::new(SharedStream::new(second)) };
         let json = Arc::<AtomicBool>::default();
         let screen = Screen::new(err.clone(), style, told_style, json.clone());
-        let curtain = screen.curtain();
+        let progress_display = screen.progress_display();
         let (tell, told) = channel();
         let shown = out.clone();
-        std::thread::Builder::new().name("ui".into()).spawn(move || show(screen, &shown, together, told))?;
-        Ok(Console { out, err, curtain, json, tell, style })
+        std::thread::Builder::new().name("ui".into()).spawn(move || show(screen, &shown, together, &told))?;
+        Ok(Console { out, err, progress_display, json, tell, style, short })
     }
 
-    /// The style of standard output.
+    /// Returns the style of standard output.
     pub fn style(&self) -> Style {
         self.style
     }
 
-    /// From now on errors are told as JSON on standard output.
+    /// Returns true if answers are to be short, for a coding agent.
+    pub fn is_short(&self) -> bool {
+        self.short
+    }
+
+    /// From now on, writes errors as JSON to standard output.
     pub fn speak_json(&self) {
         self.json.store(true, Ordering::Relaxed);
     }
 
-    /// A subscriber for events.
+    /// Returns a subscriber for events.
     pub fn events(&self) -> Events {
         let tell = Mutex::new(self.tell.clone());
         Events::new(move |event| {
             let tell = tell.lock().unwrap_or_else(PoisonError::into_inner);
-            // The thread lives as long as anybody can tell it something.
-            let _ = tell.send(Told::Event(event));
+            // Fails only after the writing thread has ended, which needs all senders to be gone.
+            let _ = tell.send(ConsoleMessage::Event(event));
         })
     }
 
-    /// A sink for the lines of processes with these names. Whoever asked for JSON reads nothing else from standard output.
+    /// Returns a sink for the lines of processes with these names. With JSON output the lines go to standard error.
     pub fn sink(&self, names: &[&str]) -> impl Sink + use<> {
         LineSink {
-            outlet: if self.json.load(Ordering::Relaxed) { self.err.clone() } else { self.out.clone() },
-            curtain: self.curtain.clone(),
+            stream: if self.json.load(Ordering::Relaxed) { self.err.clone() } else { self.out.clone() },
+            progress_display: self.progress_display.clone(),
             prefixes: Prefixes::new(names, self.style),
             buffer: Vec::new(),
-            state: Flow::Open,
+            state: SinkState::Open,
             tell: self.tell.clone(),
         }
     }
 
-    /// A descriptor whose closing at the other end means that nobody reads standard output any more.
-    pub fn watched_output(&self) -> Option<OwnedFd> {
+    /// Returns a copy of standard output. Polling it shows when the reader has closed the other end.
+    pub fn watched_output() -> Option<OwnedFd> {
         io::stdout().as_fd().try_clone_to_owned().ok()
     }
 
-    /// Writes what was asked for to standard output; bytes, as paths need not be text.
+    /// Writes an answer to standard output. The bytes need not be UTF-8, because paths need not be.
     pub fn print(&self, text: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<()> {
         self.out.say(text.as_ref())
     }
@@ -115,53 +125,74 @@ impl Console {
         self.print(&format!("{}\n", escaped(&format!("{value:#}"))))
     }
 
-    /// Tells a failure.
-    pub fn fail(&self, report: &Report) {
-        let _ = self.tell.send(Told::Event(Event::Failed(report.clone())));
+    /// Keeps a status line at the bottom until [`Console::flush`], if standard output and standard error are one terminal.
+    pub fn keep_status(&self) {
+        let _ = self.tell.send(ConsoleMessage::KeepStatus);
     }
 
-    /// Waits until everything told so far is written, but not for ever.
+    /// Shows a failure.
+    pub fn fail(&self, report: &Report) {
+        let _ = self.tell.send(ConsoleMessage::Event(Event::Failed(report.clone())));
+    }
+
+    /// Waits until everything sent so far is written, or until the limit has passed.
     pub fn flush(&self) {
         let (done, written) = channel();
-        if self.tell.send(Told::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(PATIENCE);
+        if self.tell.send(ConsoleMessage::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(FLUSH_LIMIT);
         }
     }
 }
 
-/// The thread that shows what is told.
-fn show(mut screen: Screen, out: &Arc<Outlet>, together: bool, told: Receiver<Told>) {
-    // Made when first needed: what goes to standard output waits there, so that it does not hold up standard error.
+/// Runs on the writing thread and shows what it receives.
+fn show(mut screen: Screen, out: &Arc<SharedStream>, together: bool, told: &Receiver<ConsoleMessage>) {
+    // Started when first needed. Writes to standard output wait on that thread, so that they do not delay standard
+    // error.
     let mut aside = None;
-    for message in told {
+    loop {
+        let message = match told.recv_timeout(REFRESH) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => {
+                screen.bottom().refresh();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         match message {
-            Told::Event(event) => match screen.show(&event) {
-                // In one stream the order counts, and there is nothing to hold up.
-                Some(answer) if together => drop(out.say(&answer)),
+            ConsoleMessage::KeepStatus if together => screen.keep_status(),
+            ConsoleMessage::KeepStatus => {}
+            ConsoleMessage::Event(event) => match screen.show(&event) {
+                // With one stream for both, the order counts and no other stream is delayed.
+                Some(answer) if together => drop(screen.bottom().above(|| out.say(&answer))),
                 Some(answer) => {
                     let aside = aside.get_or_insert_with(|| answer_aside(out.clone()));
-                    let _ = aside.send(Told::Answer(answer));
+                    let _ = aside.send(ConsoleMessage::Answer(answer));
                 }
                 None => {}
             },
-            Told::Answer(answer) => drop(out.say(&answer)),
-            Told::Flush(done) => match &aside {
-                Some(aside) if out.gauge().stuck_for() < PATIENCE => drop(aside.send(Told::Flush(done))),
-                _ => drop(done.send(())),
-            },
+            ConsoleMessage::Answer(answer) => drop(out.say(&answer)),
+            ConsoleMessage::Flush(done) => {
+                screen.bottom().end();
+                match &aside {
+                    Some(aside) if out.backpressure().stuck_for() < FLUSH_LIMIT => {
+                        drop(aside.send(ConsoleMessage::Flush(done)));
+                    }
+                    _ => drop(done.send(())),
+                }
+            }
         }
     }
 }
 
-fn answer_aside(out: Arc<Outlet>) -> Sender<Told> {
+fn answer_aside(out: Arc<SharedStream>) -> Sender<ConsoleMessage> {
     let (answer, answers) = channel();
-    // Without the thread nothing is answered: the system has no more of them, and devrun is about to say so.
+    // If the thread cannot be started, answers are lost. The system has no threads left, and devrun will report that.
     let _ = std::thread::Builder::new().name("ui-out".into()).spawn(move || {
         for message in answers {
             match message {
-                Told::Answer(answer) => drop(out.say(&answer)),
-                Told::Flush(done) => drop(done.send(())),
-                Told::Event(_) => {}
+                ConsoleMessage::Answer(answer) => drop(out.say(&answer)),
+                ConsoleMessage::Flush(done) => drop(done.send(())),
+                ConsoleMessage::Event(_) | ConsoleMessage::KeepStatus => {}
             }
         }
     });
@@ -169,41 +200,42 @@ fn answer_aside(out: Arc<Outlet>) -> Sender<Told> {
 }
 
 struct LineSink {
-    outlet: Arc<Outlet>,
-    curtain: Curtain,
+    stream: Arc<SharedStream>,
+    progress_display: ProgressDisplay,
     prefixes: Prefixes,
     buffer: Vec<u8>,
-    state: Flow,
-    tell: Sender<Told>,
+    state: SinkState,
+    tell: Sender<ConsoleMessage>,
 }
 
 #[derive(PartialEq, Eq)]
-enum Flow {
+enum SinkState {
     Open,
-    /// It cannot be written at the moment, as on a full disk, and that was said.
+    /// Writing fails at the moment, for example on a full disk. The user was warned.
     Dammed,
-    /// Nobody reads.
+    /// The reader has closed the stream.
     Closed,
 }
 
 impl Sink for LineSink {
     fn lines(&mut self, process: usize, chunk: &[u8], continued: bool) -> io::Result<()> {
-        if self.state == Flow::Closed {
+        if self.state == SinkState::Closed {
             return Ok(());
         }
-        let LineSink { outlet, curtain, prefixes, buffer, .. } = self;
-        let written =
-            prefixes.write(buffer, process, chunk, continued, |piece| curtain.lift(|| outlet.pour(piece)));
+        let LineSink { stream, progress_display, prefixes, buffer, .. } = self;
+        let written = prefixes.write(buffer, process, chunk, continued, |piece| {
+            progress_display.run_hidden(|| stream.pour(piece))
+        });
         match written {
             Err(error) if is_closed(&error) => {
-                self.state = Flow::Closed;
+                self.state = SinkState::Closed;
                 Err(error)
             }
             Err(error) => {
-                if self.state == Flow::Open {
-                    self.state = Flow::Dammed;
+                if self.state == SinkState::Open {
+                    self.state = SinkState::Dammed;
                     let text = format!("lines are lost: they cannot be written to the output: {error}");
-                    let _ = self.tell.send(Told::Event(Event::Warning(text)));
+                    let _ = self.tell.send(ConsoleMessage::Event(Event::Warning(text)));
                 }
                 Ok(())
             }
@@ -211,12 +243,12 @@ impl Sink for LineSink {
         }
     }
 
-    fn gauge(&self) -> Gauge {
-        self.outlet.gauge()
+    fn backpressure(&self) -> Backpressure {
+        self.stream.backpressure()
     }
 }
 
-/// Nobody is at the other end any more: of a pipe, of a terminal, of a socket.
+/// Returns true if the other end of a pipe, terminal or socket was closed.
 fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted)

@@ -1,4 +1,4 @@
-//! What stands on the terminal: notes, progress, failures, and the lines of the processes between them.
+//! Shows notes, progress and failures on the terminal, between the lines of the processes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,63 +7,95 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::outlet::Outlet;
+use super::bottom_line::BottomLine;
+use super::shared_stream::SharedStream;
 use super::style::{Style, harmless};
-use super::{failure, summary};
+use super::{error_text, summary};
 use crate::error::Report;
-use crate::event::{Event, ProcessState, Step};
+use crate::event::{Event, ProcessState, Step, given_up};
 
-/// What is shown of devrun's own doings on standard error.
+/// Shows devrun's own events on standard error.
 pub(super) struct Screen {
-    err: Arc<Outlet>,
+    err: Arc<SharedStream>,
     out_style: Style,
     err_style: Style,
-    /// Errors go to standard output as JSON instead.
+    /// True if errors go to standard output as JSON.
     json: Arc<AtomicBool>,
-    curtain: Curtain,
+    progress_display: ProgressDisplay,
     bars: HashMap<Step, ProgressBar>,
-    /// The run is being taken down because of a failure.
+    /// True if the run is stopping because of a failure.
     failing: bool,
 }
 
-/// The progress that moves on the terminal, and how others get to write there.
+/// The animated progress, which is hidden while other output is written.
 #[derive(Clone)]
-pub(super) struct Curtain {
+pub(super) struct ProgressDisplay {
     progress: MultiProgress,
+    bottom: BottomLine,
     moving: Arc<AtomicBool>,
-    /// Standard output is a terminal: what is written there must not meet the progress.
+    /// True if standard output is a terminal too: then the progress must be hidden while it is written.
     shared: bool,
 }
 
-impl Curtain {
-    /// Lets `write` write to standard output.
-    pub(super) fn lift<T>(&self, write: impl FnOnce() -> T) -> T {
-        if self.shared { self.aside(write) } else { write() }
+impl ProgressDisplay {
+    /// Runs `write`, which writes to standard output, with the progress hidden if needed.
+    pub(super) fn run_hidden<T>(&self, write: impl FnOnce() -> T) -> T {
+        match (self.shared, self.moving.load(Ordering::Relaxed)) {
+            (false, _) => write(),
+            (true, true) => self.progress.suspend(write),
+            (true, false) => self.bottom.above_in_bulk(write),
+        }
     }
 
-    fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        if self.moving.load(Ordering::Relaxed) { self.progress.suspend(write) } else { write() }
+    fn suspend_during<T>(&self, write: impl FnOnce() -> T) -> T {
+        if self.moving.load(Ordering::Relaxed) {
+            self.progress.suspend(write)
+        } else {
+            self.bottom.above(write)
+        }
     }
 }
 
 impl Screen {
-    pub(super) fn new(err: Arc<Outlet>, out_style: Style, err_style: Style, json: Arc<AtomicBool>) -> Screen {
-        let curtain =
-            Curtain { progress: MultiProgress::new(), moving: Arc::default(), shared: out_style.terminal };
-        Screen { err, out_style, err_style, json, curtain, bars: HashMap::new(), failing: false }
+    pub(super) fn new(
+        err: Arc<SharedStream>,
+        out_style: Style,
+        err_style: Style,
+        json: Arc<AtomicBool>,
+    ) -> Screen {
+        let progress_display = ProgressDisplay {
+            progress: MultiProgress::new(),
+            bottom: BottomLine::new(err.clone(), err_style),
+            moving: Arc::default(),
+            shared: out_style.terminal,
+        };
+        Screen { err, out_style, err_style, json, progress_display, bars: HashMap::new(), failing: false }
     }
 
-    pub(super) fn curtain(&self) -> Curtain {
-        self.curtain.clone()
+    pub(super) fn progress_display(&self) -> ProgressDisplay {
+        self.progress_display.clone()
+    }
+
+    /// Keeps the status line at the bottom from now on, if both streams are terminals.
+    pub(super) fn keep_status(&self) {
+        if self.out_style.terminal && self.err_style.terminal && !self.speaks_json() {
+            self.progress_display.bottom.keep();
+        }
+    }
+
+    /// Returns the status line.
+    pub(super) fn bottom(&self) -> &BottomLine {
+        &self.progress_display.bottom
     }
 
     fn speaks_json(&self) -> bool {
         self.json.load(Ordering::Relaxed)
     }
 
-    /// Shows one event; returns what of it belongs to standard output.
+    /// Shows one event. Returns the part that belongs to standard output.
     pub(super) fn show(&mut self, event: &Event) -> Option<Vec<u8>> {
         let style = self.err_style;
+        self.progress_display.bottom.note(event);
         match event {
             Event::Note(text) => self.say(&format!("{} {}", style.dim("note:"), harmless(text))),
             Event::Warning(text) => self.say(&format!("{} {}", style.warn("warning:"), harmless(text))),
@@ -87,13 +119,13 @@ impl Screen {
             Event::Stopping { why, failure } => {
                 self.clear_all();
                 self.failing |= *failure;
-                // A failure is told once, at the end.
+                // The failure itself is shown once, at the end.
                 let why = if *failure { " everything".into() } else { format!(": {}", harmless(why)) };
                 self.say(&style.dim(&format!("stopping{why}")));
             }
             Event::StopWaiting { names, since } => {
                 let text = format!(
-                    "waiting for {} to end since {:.0} s; Ctrl-C again kills now",
+                    "still waiting for {} to end ({:.0} s); Ctrl-C again kills now",
                     names.join(", "),
                     since.as_secs_f64()
                 );
@@ -107,16 +139,16 @@ impl Screen {
     fn failed(&mut self, report: &Report) -> Option<Vec<u8>> {
         self.clear_all();
         if self.speaks_json() {
-            return Some(format!("{:#}\n", failure::json(report)).into_bytes());
+            return Some(format!("{:#}\n", error_text::json(report)).into_bytes());
         }
-        let text = failure::text(report, self.err_style);
+        let text = error_text::text(report, self.err_style);
         self.say(text.trim_end());
         None
     }
 
-    /// Writes a line to standard error; that nobody reads it is no reason to stop.
+    /// Writes a line to standard error. A closed stream is ignored, because it is no reason to stop.
     fn say(&self, line: &str) {
-        let _ = self.curtain.aside(|| self.err.say(format!("{line}\n").as_bytes()));
+        let _ = self.progress_display.suspend_during(|| self.err.say(format!("{line}\n").as_bytes()));
     }
 
     fn step_started(&mut self, step: Step, doing: &str) {
@@ -124,7 +156,8 @@ impl Screen {
             self.say(&format!("{}: {}", step.name(), harmless(doing)));
             return;
         }
-        let bar = self.curtain.progress.add(ProgressBar::new_spinner());
+        self.progress_display.bottom.hide(true);
+        let bar = self.progress_display.progress.add(ProgressBar::new_spinner());
         // A template that does not parse leaves the default spinner.
         if let Ok(look) = ProgressStyle::with_template("{spinner} {prefix:9} {wide_msg}") {
             bar.set_style(look);
@@ -133,7 +166,7 @@ impl Screen {
         bar.set_message(harmless(doing));
         bar.enable_steady_tick(Duration::from_millis(120));
         self.bars.insert(step, bar);
-        self.curtain.moving.store(true, Ordering::Relaxed);
+        self.progress_display.moving.store(true, Ordering::Relaxed);
     }
 
     fn step_done(&mut self, step: Step, outcome: &str, worked: bool, took: Duration) {
@@ -151,16 +184,21 @@ impl Screen {
         let style = self.err_style;
         match state {
             ProcessState::Restarting { ended, delay, attempt } => self.say(&format!(
-                "{} {name} ended with {ended}; start {attempt} again in {:.1} s",
+                "{} {name} ended with {ended}; restart {attempt} in {:.1} s",
                 style.warn("restart:"),
                 delay.as_secs_f64()
             )),
-            // The one whose end is told at the end, and those that had to end because of it.
+            // The failure report at the end names the process that failed. The others ended because of it.
             ProcessState::Ended(_) | ProcessState::Skipped { .. } if self.failing => {}
             ProcessState::Ended(ending) => self.say(&style.dim(&format!("{name} ended with {ending}"))),
             ProcessState::Skipped { why } => {
                 self.say(&format!("{} {name} is not started: {why}", style.warn("skipped:")));
             }
+            ProcessState::GaveUp { ended, restarts, said } => self.say(&format!(
+                "{} {name}: {}",
+                style.bad("failed:"),
+                harmless(&given_up(*ended, *restarts, said.as_deref()))
+            )),
             ProcessState::Stopped(_) => self.say(&style.dim(&format!("{name} was stopped"))),
             ProcessState::Unready { why } => {
                 let why = why.lines().next().unwrap_or_default();
@@ -171,9 +209,9 @@ impl Screen {
                 ));
             }
             ProcessState::Stuck { said: Some(said) } => self.say(&format!(
-                "{} {name} is silent since it said: {}",
+                "{} {name} has been silent since it said: {}",
                 style.warn("not ready:"),
-                harmless(said)
+                harmless(&said.to_string())
             )),
             ProcessState::Waiting { .. }
             | ProcessState::Started { .. }
@@ -186,9 +224,12 @@ impl Screen {
     fn clear(&mut self, step: Step) {
         if let Some(bar) = self.bars.remove(&step) {
             bar.finish_and_clear();
-            self.curtain.progress.remove(&bar);
+            self.progress_display.progress.remove(&bar);
         }
-        self.curtain.moving.store(!self.bars.is_empty(), Ordering::Relaxed);
+        self.progress_display.moving.store(!self.bars.is_empty(), Ordering::Relaxed);
+        if self.bars.is_empty() {
+            self.progress_display.bottom.hide(false);
+        }
     }
 
     fn clear_all(&mut self) {

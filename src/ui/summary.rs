@@ -1,21 +1,24 @@
-//! The block that is printed once, when everything is ready.
+//! Formats the block that is printed once, when everything is ready.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::style::{Style, harmless};
-use crate::plan::{Database, DatabaseOrigin, Head, Plan};
+use crate::plan::{Checkout, Database, DatabaseOrigin, Plan};
 
-/// Worktree and branch, every URL, the database and how it came to be, the time it took.
+/// Returns worktree, branch, URLs, the origin of the database, and the time it took.
 pub fn text(plan: &Plan, migrated: Option<&str>, took: Duration, style: Style) -> String {
     let path = harmless(&plan.worktree.path.to_string_lossy());
     let place = match &plan.worktree.head {
-        Head::Branch(branch) => format!("{path} on {}", style.bold(&harmless(branch))),
-        Head::Detached => format!("{path}, detached HEAD"),
-        Head::None => format!("{path}, not in git"),
+        Checkout::Branch(branch) => format!("{path} on {}", style.bold(&harmless(branch))),
+        Checkout::Detached => format!("{path}, detached HEAD"),
+        Checkout::None => format!("{path}, not in git"),
     };
     let mut rows = vec![("Worktree".to_string(), place)];
-    rows.extend(plan.urls.iter().map(|(name, url)| (harmless(name), style.link(&harmless(url)))));
+    rows.extend(plan.started_urls().iter().map(|(name, url)| {
+        let host = plan.host_url(name).map(|host| format!("  {}", style.link(&harmless(host))));
+        (harmless(name), format!("{}{}", style.link(&harmless(url)), host.unwrap_or_default()))
+    }));
     rows.extend(plan.database.iter().map(|database| ("Database".into(), describe(database, migrated))));
     let width = rows.iter().map(|(name, _)| console::measure_text_width(name)).max().unwrap_or(0);
     let mut out = String::from("\n");
@@ -47,19 +50,20 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::plan::{Environment, Place};
+    use crate::plan::{Environment, PlannedWorktree};
 
     #[test]
-    fn the_block_says_where_what_and_how_long() {
+    fn the_block_has_place_urls_database_and_time() {
         let plan = Plan {
             project: "leadboard".into(),
-            worktree: Place {
+            worktree: PlannedWorktree {
                 path: "/w/feature-26".into(),
-                head: Head::Branch("feature/x".into()),
+                head: Checkout::Branch("feature/x".into()),
                 slug: "feature-26".into(),
                 state: "/s".into(),
             },
             slot: 47,
+            away: None,
             ports: BTreeMap::from([("backend".into(), 8147), ("frontend".into(), 3147)]),
             database: Some(Database {
                 provider: "local".into(),
@@ -70,6 +74,12 @@ mod tests {
             env: Environment::default(),
             processes: Vec::new(),
             logs: crate::plan::LogLimits::default(),
+            redirects: std::collections::BTreeMap::new(),
+            bindings: Vec::new(),
+            host_urls: vec![
+                ("Frontend".into(), "http://feature-26.localhost:3147".into()),
+                ("Backend".into(), "http://backend.feature-26.localhost:8147".into()),
+            ],
             urls: vec![
                 ("Frontend".into(), "http://localhost:3147".into()),
                 ("Backend".into(), "http://localhost:8147".into()),
@@ -79,8 +89,8 @@ mod tests {
         insta::assert_snapshot!(text(&plan, Some("already migrated in dev-main"), Duration::from_millis(3210), Style::PLAIN), @r"
 
           Worktree  /w/feature-26 on feature/x
-          Frontend  http://localhost:3147
-          Backend   http://localhost:8147
+          Frontend  http://localhost:3147  http://feature-26.localhost:3147
+          Backend   http://localhost:8147  http://backend.feature-26.localhost:8147
           Tenant    http://demodev.localhost:3147/admin/leads
           Database  dev-feature-x-1a2b3c4d (local: created from dev-main, already migrated in dev-main)
 

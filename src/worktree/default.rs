@@ -1,13 +1,13 @@
-//! Which branch of a repository is the default one: asked only by those who need it.
+//! Finds the default branch of a repository. Only called where it is needed, because it asks git.
 
 use super::git::{self, git};
 use super::locate::{checked, head_of};
-use super::{Git, Head, Worktree, WorktreeError};
+use super::{Git, GitHead, Worktree, WorktreeError};
 use crate::context::Context;
 
-/// Name of the default branch, as far as it can be told: the remote's, else the first usual name that exists, else git's
-/// configured name if there is such a branch, else whatever the main worktree or the bare repository has as HEAD. `None`
-/// outside git. Fails when git does.
+/// Returns the name of the default branch: the remote's, else the first usual name that exists, else git's configured
+/// name if there is such a branch, else the HEAD of the main worktree or the bare repository. Returns `None` outside
+/// git, or if that HEAD is detached. Errors if git fails.
 pub async fn default_branch(ctx: &Context, worktree: &Worktree) -> Result<Option<String>, WorktreeError> {
     let Some(Git { common_dir, .. }) = &worktree.git else { return Ok(None) };
     let refs = git(ctx, &worktree.path).args(git::DEFAULTS).output().await;
@@ -22,7 +22,7 @@ pub async fn default_branch(ctx: &Context, worktree: &Worktree) -> Result<Option
         }
     }
     Ok(match head_of(ctx, common_dir).await? {
-        Head::Branch(branch) => Some(branch),
-        Head::Detached => None,
+        GitHead::Branch(branch) => Some(branch),
+        GitHead::Detached => None,
     })
 }

@@ -1,6 +1,6 @@
-//! Asking git: the one way this room runs it, and the meaning of its answers (pure).
+//! Builds git commands and parses their output (the parsers are pure).
 //!
-//! Answers are bytes: paths may hold spaces, newlines and anything else but NUL.
+//! The output is bytes: paths may contain spaces, newlines and everything else except NUL.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -8,16 +8,16 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Head;
+use super::GitHead;
 use crate::context::Context;
 use crate::os::cmd::Cmd;
 
-/// How long a question to git may take.
+/// The time limit of one call of git, unless the caller sets another one.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Variables that point git at another repository than the one around the working directory; hooks and aliases set
-/// them. From `git rev-parse --local-env-vars`, without the two that carry configuration (`git -c`): git itself hands
-/// those on to other repositories, and `safe.directory` may travel in them.
+/// Variables that make git use another repository than the one around the working directory. Hooks and aliases set
+/// them. The list is `git rev-parse --local-env-vars`, of old versions too, without the two that carry configuration (`git -c`): git itself
+/// passes these on to other repositories, and they may contain `safe.directory`.
 pub const REPOSITORY_VARS: [&str; 14] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -35,12 +35,12 @@ pub const REPOSITORY_VARS: [&str; 14] = [
     "GIT_WORK_TREE",
 ];
 
-/// Variables that change what a pathspec means.
+/// Variables that change the meaning of a pathspec.
 const PATHSPEC_VARS: [&str; 4] =
     ["GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"];
 
-/// git, to be run in `directory`: about the repository there whatever the environment says, in English, without
-/// writing anything (`GIT_OPTIONAL_LOCKS`), for at most 10 s.
+/// Returns a git command in `directory`: for the repository there, independent of the environment, with English output,
+/// without refreshing the index on the way (`GIT_OPTIONAL_LOCKS`), and with a limit of 10 s.
 pub fn git(ctx: &Context, directory: &Path) -> Cmd {
     let misleading = |name: &OsStr| {
         name.to_str().is_some_and(|name| REPOSITORY_VARS.contains(&name) || PATHSPEC_VARS.contains(&name))
@@ -53,11 +53,11 @@ pub fn git(ctx: &Context, directory: &Path) -> Cmd {
         .limit(LIMIT)
 }
 
-/// Separates two paths in the answer of `rev-parse`, which repeats flags it does not know.
+/// Separates two paths in the output of `rev-parse`: git prints an option that it does not know, such as this one.
 const MARKER: &str = "--devrun-marker";
 
-/// The questions that [`Whereabouts::parse`] understands the answers to. The last one fails on a branch without a commit,
-/// when the others are answered.
+/// The arguments whose output [`DirectoryKind::parse`] parses. The last one fails on a branch without a commit, after the
+/// others were answered.
 pub(super) const WHEREABOUTS: [&str; 10] = [
     "rev-parse",
     "--is-inside-work-tree",
@@ -71,19 +71,19 @@ pub(super) const WHEREABOUTS: [&str; 10] = [
     "HEAD",
 ];
 
-/// Where the working directory is, in git's eyes.
+/// The kind of place in which the working directory is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Whereabouts {
+pub(super) enum DirectoryKind {
     /// In a worktree.
     Inside {
-        /// The way up to its top level: `../` repeated, or nothing.
+        /// The relative path to its top level: `../` repeated, or nothing.
         up: PathBuf,
         /// Its git directory.
         dir: PathBuf,
         /// The common git directory; may be relative to the working directory.
         common_dir: PathBuf,
-        /// What HEAD is; `None` on a branch without a commit.
-        head: Option<Head>,
+        /// The current HEAD; `None` on a branch without a commit.
+        head: Option<GitHead>,
     },
     /// In a bare repository.
     Bare,
@@ -91,14 +91,14 @@ pub(super) enum Whereabouts {
     GitDirectory,
 }
 
-impl Whereabouts {
-    /// Reads what git answered; `None` when it makes no sense.
-    pub(super) fn parse(answer: &[u8]) -> Option<Whereabouts> {
+impl DirectoryKind {
+    /// Parses git's output. Returns `None` if it is not understood.
+    pub(super) fn parse(answer: &[u8]) -> Option<DirectoryKind> {
         let mut lines = answer.splitn(4, |byte| *byte == b'\n');
         let (inside, bare) = (lines.next()?, lines.next()?);
         match (inside, bare) {
-            (b"false", b"true") => return Some(Whereabouts::Bare),
-            (b"false", _) => return Some(Whereabouts::GitDirectory),
+            (b"false", b"true") => return Some(DirectoryKind::Bare),
+            (b"false", _) => return Some(DirectoryKind::GitDirectory),
             _ => {}
         }
         let (up, rest) = (lines.next()?, lines.next()?);
@@ -109,10 +109,10 @@ impl Whereabouts {
         let at = cut(rest)?;
         let (common_dir, head) = (&rest[..at], rest[at + marker.len()..].strip_suffix(b"\n"));
         let head = head.map(|name| match name {
-            b"HEAD" => Head::Detached,
-            name => Head::Branch(short_name(name)),
+            b"HEAD" => GitHead::Detached,
+            name => GitHead::Branch(short_name(name)),
         });
-        Some(Whereabouts::Inside { up: path(up), dir: path(dir), common_dir: path(common_dir), head })
+        Some(DirectoryKind::Inside { up: path(up), dir: path(dir), common_dir: path(common_dir), head })
     }
 }
 
@@ -120,17 +120,17 @@ fn path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
 }
 
-/// The main worktree, as `git worktree list --porcelain -z` begins with it.
+/// The main worktree, which is the first record of `git worktree list --porcelain -z`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Main {
-    /// Top level; for a bare repository, and where the git directory is elsewhere, that directory.
+    /// Top level. For a bare repository, or if the git directory is elsewhere, it is that directory.
     pub(super) path: PathBuf,
-    /// The repository itself, bare.
+    /// True if the repository is bare.
     pub(super) bare: bool,
 }
 
 impl Main {
-    /// Reads the first record of the list.
+    /// Parses the first record of the list.
     pub(super) fn parse(answer: &[u8]) -> Option<Main> {
         let mut fields = answer.split(|byte| *byte == 0).take_while(|field| !field.is_empty());
         let at = fields.next()?.strip_prefix(b"worktree ")?;
@@ -138,13 +138,13 @@ impl Main {
     }
 }
 
-/// Returns the name of a branch without `refs/heads/`, as text that no other branch has.
+/// Returns the name of a branch without `refs/heads/`, as text that is different for every branch.
 pub(super) fn short_name(name: &[u8]) -> String {
     distinct(name.strip_prefix(b"refs/heads/").unwrap_or(name))
 }
 
-/// Returns `name` as text. A byte that is not UTF-8 becomes `\xNN`: no name of git's holds a backslash, so two names never
-/// become one.
+/// Returns `name` as text. A byte that is not UTF-8 becomes `\xNN`. Names in git contain no backslash, so two names
+/// never give the same text.
 fn distinct(name: &[u8]) -> String {
     let mut text = String::new();
     for chunk in name.utf8_chunks() {
@@ -156,10 +156,10 @@ fn distinct(name: &[u8]) -> String {
     text
 }
 
-/// Names a default branch usually has, the likeliest first.
+/// Usual names of a default branch, the most common first.
 const USUAL: [&str; 4] = ["main", "master", "trunk", "develop"];
 
-/// The question that [`usual_default`] understands the answer to.
+/// The arguments whose output [`usual_default`] parses.
 pub(super) const DEFAULTS: [&str; 7] = [
     "for-each-ref",
     "--format=%(refname)%00%(symref)",
@@ -170,7 +170,7 @@ pub(super) const DEFAULTS: [&str; 7] = [
     "refs/heads/develop",
 ];
 
-/// The default branch as the remote told it, or else the first usual name that exists.
+/// Returns the remote's default branch, or else the first usual name that exists.
 pub(super) fn usual_default(answer: &[u8]) -> Option<String> {
     let answer = distinct(answer);
     let refs: Vec<(&str, &str)> = answer.lines().filter_map(|line| line.split_once('\0')).collect();
@@ -178,13 +178,13 @@ pub(super) fn usual_default(answer: &[u8]) -> Option<String> {
     if let Some(branch) = told.and_then(|(_, target)| target.strip_prefix("refs/remotes/origin/")) {
         return Some(branch.to_string());
     }
-    // A pattern also lists everything below it, so names are compared whole.
+    // A pattern also matches refs below the name, so compare whole names.
     let exists =
         |branch: &&&str| refs.iter().any(|(name, _)| name.strip_prefix("refs/heads/") == Some(**branch));
     USUAL.iter().find(exists).map(ToString::to_string)
 }
 
-/// The command git advises when it refuses a repository because of its owner; `None` for any other refusal.
+/// Returns the command that git advises if it refuses a repository because of its owner, or `None` for other errors.
 pub(super) fn advice_on_owner(complaint: &str) -> Option<String> {
     let advised =
         complaint.lines().map(str::trim).find(|line| line.starts_with("git config --global --add safe."));
@@ -193,7 +193,7 @@ pub(super) fn advice_on_owner(complaint: &str) -> Option<String> {
         .then(|| advised.unwrap_or("git config --global --add safe.directory \"$PWD\"").to_string())
 }
 
-/// True when git says that there is no repository around the working directory, rather than a broken one.
+/// Returns true if git reports that there is no repository around the working directory, not that it is broken.
 pub(super) fn is_outside(complaint: &str) -> bool {
     complaint.contains("not a git repository (or any")
 }
@@ -203,16 +203,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_with_newlines_come_back_whole() {
+    fn paths_with_newlines_are_parsed_completely() {
         for (last, wanted) in [
             (&b""[..], None),
-            (b"HEAD\n", Some(Head::Detached)),
-            (b"refs/heads/x/y\n", Some(Head::Branch("x/y".into()))),
+            (b"HEAD\n", Some(GitHead::Detached)),
+            (b"refs/heads/x/y\n", Some(GitHead::Branch("x/y".into()))),
         ] {
             let answer =
                 b"true\nfalse\n../../\n/a\nb/.git\n--devrun-marker\n../../x\n.git\n--devrun-marker\n";
             let answer = [answer, last].concat();
-            let Some(Whereabouts::Inside { up, dir, common_dir, head }) = Whereabouts::parse(&answer) else {
+            let Some(DirectoryKind::Inside { up, dir, common_dir, head }) = DirectoryKind::parse(&answer)
+            else {
                 panic!()
             };
             assert_eq!((up, dir), (PathBuf::from("../../"), PathBuf::from("/a\nb/.git")));
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn branches_that_are_not_text_keep_names_of_their_own() {
+    fn branch_names_that_are_not_utf8_stay_different() {
         let names = [
             &b"refs/heads/\xff"[..],
             b"refs/heads/\xfe",
@@ -236,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_no_answer() {
+    fn incomplete_output_is_not_parsed() {
         for answer in [&b""[..], b"true", b"true\nfalse\n", b"true\nfalse\n\n/a/.git\n"] {
-            assert_eq!(Whereabouts::parse(answer), None);
+            assert_eq!(DirectoryKind::parse(answer), None);
         }
     }
 
     #[test]
-    fn the_main_worktree_is_the_first() {
+    fn the_main_worktree_is_the_first_record() {
         let main = |answer: &[u8]| Main::parse(answer).map(|main| (main.path, main.bare));
         let more = b"worktree /c\0bare\0\0";
         let bare = [&b"worktree /b\0bare\0\0"[..], more].concat();
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_remote_knows_the_default_best() {
+    fn the_remotes_default_branch_is_preferred() {
         let answer = b"refs/heads/main\0\nrefs/remotes/origin/HEAD\0refs/remotes/origin/dev/next\n";
         assert_eq!(usual_default(answer).as_deref(), Some("dev/next"));
     }

@@ -1,19 +1,21 @@
-//! The short name of a worktree: pure, the same for the same folder, a valid DNS label.
+//! Builds the short name of a worktree. Pure: always the same for the same folder, and a valid DNS label.
 //!
-//! It does not depend on the branch: switching branches must not change hosts, folders or logs.
+//! It does not depend on the branch, so that switching branches does not change hosts, folders or logs.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// Longest slug, in bytes; a DNS label may have 63.
+use crate::text::hex;
+
+/// The maximum length in bytes. A DNS label may have 63.
 const LONGEST: usize = 40;
-/// Hex digits that tell apart folders whose names do not.
+/// The number of hash digits that make equal names different.
 const MARK: usize = 6;
 
-/// The slug of the worktree at `path`: its folder's name in `[a-z0-9-]`, marked by a piece of the path's hash where
-/// the name alone could not be kept as it is or is not `unique` in the repository.
+/// Returns the slug of the worktree at `path`: the folder's name in `[a-z0-9-]`. A part of the path's hash is appended
+/// if the name had to be changed or is not `unique` in the repository.
 pub fn slug(path: &Path, unique: bool) -> String {
     let name = path.file_name().map_or(&[][..], OsStrExt::as_bytes);
     let plain = clean(name);
@@ -25,7 +27,8 @@ pub fn slug(path: &Path, unique: bool) -> String {
     if kept.is_empty() { format!("w-{mark}") } else { format!("{kept}-{mark}") }
 }
 
-/// Lower-case ASCII letters and digits; every run of anything else becomes one hyphen, none at the ends.
+/// Returns ASCII letters in lower case and digits. Every run of other bytes becomes one hyphen, without hyphens at the
+/// ends.
 fn clean(name: &[u8]) -> String {
     let mut plain = String::with_capacity(name.len());
     for byte in name {
@@ -39,13 +42,9 @@ fn clean(name: &[u8]) -> String {
     plain
 }
 
-/// The sha256 of the path's bytes, in lower-case hex.
+/// Returns the sha256 of the path's bytes in lower-case hex.
 pub fn hash(path: &Path) -> String {
-    use std::fmt::Write;
-    Sha256::digest(path.as_os_str().as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(Sha256::digest(path.as_os_str().as_bytes()))
 }
 
 #[cfg(test)]
@@ -57,12 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clean_name_is_kept_as_it_is() {
+    fn a_clean_name_is_unchanged() {
         assert_eq!(slug(Path::new("/w/feature-26"), true), "feature-26");
     }
 
     #[test]
-    fn a_name_that_lost_something_is_marked() {
+    fn a_changed_name_gets_a_hash() {
         for name in ["My App", "my_app", "Feature", "é", "-a", "a-", "a--b", ".hidden"] {
             let slug = slug(&Path::new("/w").join(name), true);
             assert_ne!(slug, name);
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_the_same_name_differ_when_they_must() {
+    fn folders_of_the_same_name_get_different_slugs_if_needed() {
         let (one, two) = (slug(Path::new("/a/platform"), false), slug(Path::new("/b/platform"), false));
         assert_ne!(one, two);
         assert!(one.starts_with("platform-"));
@@ -90,13 +89,13 @@ mod tests {
         }
 
         #[test]
-        fn a_slug_is_its_own_slug(name in "[a-z0-9]{1,12}(-[a-z0-9]{1,12}){0,2}") {
+        fn the_slug_of_a_slug_is_unchanged(name in "[a-z0-9]{1,12}(-[a-z0-9]{1,12}){0,2}") {
             let kept = slug(&Path::new("/w").join(&name), true);
             prop_assert_eq!(kept, name);
         }
 
         #[test]
-        fn names_that_clean_up_alike_stay_apart(a in "[a-zA-Z_ -]{1,12}", b in "[a-zA-Z_ -]{1,12}") {
+        fn names_that_are_cleaned_to_the_same_text_get_different_slugs(a in "[a-zA-Z_ -]{1,12}", b in "[a-zA-Z_ -]{1,12}") {
             prop_assume!(a != b);
             prop_assert_ne!(slug(&Path::new("/w").join(a), true), slug(&Path::new("/w").join(b), true));
         }

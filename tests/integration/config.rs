@@ -1,4 +1,4 @@
-//! Configuration, from outside: mistakes with their place and without anybody's secret, Procfiles, no file at all.
+//! The configuration as a user sees it: mistakes with their place and without secrets, Procfiles, no file at all.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::asking::{answer, base, devrun, fine, interrupt, lines_of, port, refusal, solo};
 use crate::support::Sandbox;
 
-/// Must never be printed.
+/// A secret that devrun must never print.
 const SECRET: &str = "hunter2";
 
-/// Each: what is wrong, the file (`S` stands for a section with secrets), where it is wrong, what the message says.
+/// Each row has the mistake, the file (`S` stands for a section with secrets), its place, and a part of the message.
 const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("unknown key", "S\nprots: { web: 3000 }\nprocesses: { web: x }", "4:1: prots", "did you mean `ports`?"),
     (
@@ -86,7 +86,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "did you mean `${branch}`?",
     ),
     (
-        "a port nobody has",
+        "a port without a base",
         "S\nprocesses: { web: x }\nurls: { A: 'http://u:hunter2@h/${ports.web}' }",
         "5:12: urls.A",
         "`${ports.web}`",
@@ -124,11 +124,11 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// Two neighbours of what is wrong.
+/// Two lines with secrets next to the mistake.
 const SECTION: &str = "env:\n  TOKEN: hunter2\n  OTHER: postgres://u:hunter2@host/db";
 
 #[test]
-fn every_mistake_has_its_place_and_betrays_no_neighbour() {
+fn mistakes_have_a_place_and_show_no_secrets() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     for (what, text, place, says) in MISTAKES {
@@ -149,7 +149,7 @@ fn every_mistake_has_its_place_and_betrays_no_neighbour() {
 }
 
 #[test]
-fn a_missing_variable_is_a_failure_of_its_own() {
+fn missing_variable_has_its_own_code() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     let text = format!("{SECTION}\n  X: hunter2${{NEEDED:?ask the team}}\nprocesses: {{ web: x }}\n");
@@ -165,7 +165,7 @@ fn a_missing_variable_is_a_failure_of_its_own() {
 }
 
 #[test]
-fn a_file_that_costs_too_much_is_refused_quickly() {
+fn expensive_files_are_refused_quickly() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
@@ -198,14 +198,14 @@ fn a_file_that_costs_too_much_is_refused_quickly() {
 }
 
 #[test]
-fn the_other_ending_is_told_not_ignored() {
+fn devrun_yml_is_reported() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     sandbox.write(&main.join("devrun.yml"), &solo(base(), "true"));
     let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80);
     assert_eq!(error["message"], "devrun.yml: is not read: the name is devrun.yaml");
     assert!(error["fix"].as_str().unwrap().contains("git mv devrun.yml devrun.yaml"), "{error:#}");
-    // A second configuration beside it would hide that one for ever.
+    // A second configuration next to it would hide that file for ever.
     let error = refusal(devrun(&sandbox, &main, &["init", "--json"]), "config-invalid", 80);
     assert!(error["fix"].as_str().unwrap().contains("git mv"), "{error:#}");
     assert!(!main.join("devrun.yaml").exists());
@@ -215,7 +215,7 @@ fn the_other_ending_is_told_not_ignored() {
 }
 
 #[test]
-fn mistakes_in_env_files_have_their_line_and_keep_their_secrets() {
+fn env_file_mistakes_have_a_line_and_show_no_secrets() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
     sandbox.write(&main.join(".env"), "A=1\nTOKEN='hunter2\nB=hunter2\n");
@@ -235,7 +235,7 @@ fn mistakes_in_env_files_have_their_line_and_keep_their_secrets() {
 }
 
 #[test]
-fn a_virtual_environment_called_dot_env_is_no_env_file() {
+fn virtual_environment_named_env_is_not_an_env_file() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "exec devrun-fixture env:A"))]);
     let linked = sandbox.worktree("linked", "feature");
@@ -245,7 +245,7 @@ fn a_virtual_environment_called_dot_env_is_no_env_file() {
 }
 
 #[test]
-fn a_configuration_that_leads_nowhere_is_not_taken_for_none() {
+fn dangling_configuration_link_is_an_error() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("Procfile", "web: true\n")]);
     std::os::unix::fs::symlink("elsewhere.yaml", main.join("devrun.yaml")).unwrap();
@@ -258,7 +258,7 @@ fn a_configuration_that_leads_nowhere_is_not_taken_for_none() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+fn named_pipes_are_refused_without_waiting() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     nix::unistd::mkfifo(&main.join("devrun.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -267,7 +267,7 @@ fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn an_env_file_that_is_a_pipe_is_read_once_and_given_up_without_a_writer() {
+fn env_file_pipe_is_read_once_and_times_out() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "exec devrun-fixture env:A"))]);
     let pipe = main.join(".env");
@@ -285,7 +285,7 @@ fn an_env_file_that_is_a_pipe_is_read_once_and_given_up_without_a_writer() {
 }
 
 #[test]
-fn devices_in_the_place_of_manifests_fill_no_memory() {
+fn devices_in_place_of_manifests_are_refused() {
     for (name, config, verb) in [
         (".neon", "database: {}", "plan"),
         ("package.json", "dependencies: { node: {} }", "plan"),
@@ -305,7 +305,7 @@ fn devices_in_the_place_of_manifests_fill_no_memory() {
 }
 
 #[test]
-fn links_out_of_the_worktree_are_refused_and_nothing_of_their_target_is_shown() {
+fn links_out_of_the_worktree_are_refused() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     let outside = sandbox.path().join("outside");
@@ -328,7 +328,7 @@ fn links_out_of_the_worktree_are_refused_and_nothing_of_their_target_is_shown() 
     assert!(error["message"].as_str().unwrap().contains("`app` leads out of the worktree"), "{error:#}");
 }
 
-/// Said by processes of a Procfile that then wait to be stopped.
+/// A Procfile whose processes print their variables and then wait.
 const PROCFILE: &str = "# web: not this one\r\n\
     web: echo \"got $PORT\" | tr a-z A-Z; exec devrun-fixture env:PORT env:FROM_FILE sleep\r\n\
     \r\n\
@@ -336,7 +336,7 @@ const PROCFILE: &str = "# web: not this one\r\n\
     alpha:exec devrun-fixture env:PORT env:WEB_PORT sleep";
 
 #[test]
-fn a_procfile_alone_runs_as_in_foreman() {
+fn procfile_runs_as_in_foreman() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("Procfile", PROCFILE)]);
     let first = base();
@@ -371,7 +371,7 @@ fn a_procfile_alone_runs_as_in_foreman() {
 }
 
 #[test]
-fn a_procfile_may_be_named_in_devrun_yaml_and_init_does_so() {
+fn devrun_yaml_may_name_a_procfile() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("Procfile", PROCFILE)]);
     sandbox.write(&main.join(".env"), &format!("PORT={}\n", base()));
@@ -393,7 +393,7 @@ fn a_procfile_may_be_named_in_devrun_yaml_and_init_does_so() {
 }
 
 #[test]
-fn a_bad_procfile_is_an_error_that_names_it() {
+fn bad_procfile_is_named() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     for (text, message) in [
@@ -406,7 +406,7 @@ fn a_bad_procfile_is_an_error_that_names_it() {
 }
 
 #[test]
-fn where_nothing_is_recognised_the_file_that_is_shown_works() {
+fn suggested_file_works() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-missing", 80);
@@ -423,7 +423,7 @@ fn where_nothing_is_recognised_the_file_that_is_shown_works() {
     assert_eq!(lines_of("web", &ended.stdout), [format!("env PORT={number}")]);
 }
 
-/// The shape of the product this was made for.
+/// Makes a repository with the structure of the reference product.
 fn reference(sandbox: &Sandbox) -> std::path::PathBuf {
     sandbox.repo_with(&[
         ("package.json", "{}"),
@@ -437,7 +437,7 @@ fn reference(sandbox: &Sandbox) -> std::path::PathBuf {
 }
 
 #[test]
-fn init_writes_down_what_runs_without_a_file() {
+fn init_writes_the_recognised_configuration() {
     let sandbox = Sandbox::new();
     let main = reference(&sandbox);
     let recognised = answer(&sandbox, &main, "plan");
@@ -453,6 +453,9 @@ fn init_writes_down_what_runs_without_a_file() {
     let mut written = answer(&sandbox, &main, "plan");
     assert_eq!(written["source"], "devrun.yaml");
     written["source"] = recognised["source"].clone();
+    // A complete file sets its variables itself.
+    assert_eq!(written["bindings"], Value::Array(Vec::new()));
+    written["bindings"] = recognised["bindings"].clone();
     assert_eq!(written, recognised);
     let names: Vec<&Value> =
         written["processes"].as_array().unwrap().iter().map(|process| &process["name"]).collect();
@@ -470,7 +473,7 @@ fn init_writes_down_what_runs_without_a_file() {
 }
 
 #[test]
-fn init_where_nothing_is_recognised_says_what_to_change() {
+fn init_without_recognition_marks_what_to_change() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     let ended = fine(devrun(&sandbox, &main, &["init"]));
@@ -484,7 +487,7 @@ fn init_where_nothing_is_recognised_says_what_to_change() {
 }
 
 #[test]
-fn a_place_is_told_once_and_as_editors_read_it() {
+fn error_place_has_editor_format() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", "processes: [\n")]);
     let error = refusal(devrun(&sandbox, &main, &["--json"]), "config-invalid", 80);

@@ -1,5 +1,5 @@
-//! A stack in the background and those who ask it: `up -d`, `status`, `wait`, orders for single processes, events, the
-//! socket itself.
+//! A stack in the background and its clients: `up -d`, `status`, `wait`, orders for single processes, events, the socket
+//! itself.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use devrun::control::protocol::{ROUTES, Route, Shape};
+use devrun::testing::control::routes::{Handler, ROUTES, Route};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::asking::{base, json, refusal};
 use crate::support::{Ended, LIMIT, Sandbox, wait_for};
 
-/// A repository with these processes: name, words for the fixture, further keys in flow style.
+/// Makes a repository with these processes: name, words for the fixture, further keys in flow style.
 fn world(processes: &[(&str, &str, &str)]) -> Sandbox {
     let sandbox = Sandbox::new();
     let mut text = format!("ports: {{ web: {} }}\nprocesses:\n", base());
@@ -27,7 +27,7 @@ fn world(processes: &[(&str, &str, &str)]) -> Sandbox {
     sandbox
 }
 
-/// Runs it to its end, which must be success, and reads its JSON.
+/// Runs devrun until it exits and returns its JSON. Panics if it fails.
 #[track_caller]
 fn answer(sandbox: &Sandbox, args: &[&str]) -> Value {
     let ended = sandbox.devrun(&[args, &["--json"]].concat()).run();
@@ -59,7 +59,7 @@ fn socket(sandbox: &Sandbox) -> PathBuf {
 const WEB: (&str, &str, &str) = ("web", "listen:PORT ready sleep", "port: web, ready: { http: / }");
 
 #[test]
-fn in_the_background_it_returns_when_ready_and_a_second_start_finds_it() {
+fn up_d_returns_when_ready_and_a_second_start_finds_it() {
     let sandbox = world(&[WEB, ("job", "append:starts:x ready sleep", "")]);
     let first = answer(&sandbox, &["up", "-d"]);
     assert_eq!(
@@ -81,7 +81,7 @@ fn in_the_background_it_returns_when_ready_and_a_second_start_finds_it() {
 }
 
 #[test]
-fn twenty_at_once_give_one_stack_and_twenty_identical_answers() {
+fn twenty_concurrent_starts_give_one_stack() {
     let sandbox = world(&[WEB, ("job", "append:starts:x ready sleep", "")]);
     let all: Vec<_> = (0..20).map(|_| sandbox.devrun(&["up", "-d", "--json"]).start()).collect();
     let ended: Vec<Ended> = all.into_iter().map(crate::support::Running::wait).collect();
@@ -95,7 +95,7 @@ fn twenty_at_once_give_one_stack_and_twenty_identical_answers() {
 }
 
 #[test]
-fn what_people_get_fits_a_screen_and_has_no_colours() {
+fn status_fits_a_screen_and_has_no_colours() {
     let sandbox = world(&[WEB, ("job", "ready sleep", "")]);
     let ended = sandbox.devrun(&["up", "-d"]).run();
     assert_eq!(ended.code, Some(0), "{ended}");
@@ -108,7 +108,7 @@ fn what_people_get_fits_a_screen_and_has_no_colours() {
 }
 
 #[test]
-fn a_start_in_the_background_fails_as_one_in_the_foreground_does() {
+fn background_start_fails_like_a_foreground_start() {
     let sandbox = world(&[("web", "say:broken exit:3", "")]);
     let error = refusal(sandbox.devrun(&["up", "-d", "--json"]), "process-ended", 3);
     assert!(error["message"].as_str().unwrap().contains("web ended with exit code 3"), "{error:#}");
@@ -130,7 +130,7 @@ fn a_start_in_the_background_fails_as_one_in_the_foreground_does() {
 }
 
 #[test]
-fn waiting_ends_with_what_is_waited_for() {
+fn timed_out_wait_names_the_awaited_state() {
     let sandbox = world(&[
         ("web", "ready sleep", "port: web, ready: { tcp: true, deadline: 10m }"),
         ("late", "ready sleep", "depends_on: [web]"),
@@ -150,7 +150,7 @@ fn waiting_ends_with_what_is_waited_for() {
 }
 
 #[test]
-fn one_process_is_stopped_started_and_restarted_while_the_others_go_on() {
+fn single_process_stops_starts_and_restarts() {
     let sandbox = world(&[
         WEB,
         ("job", "report:TERM ready sleep", "stop_signal: INT"),
@@ -178,7 +178,7 @@ fn one_process_is_stopped_started_and_restarted_while_the_others_go_on() {
 }
 
 #[test]
-fn all_are_stopped_and_restarted_in_order_and_who_was_not_part_of_it_stays_down() {
+fn restart_keeps_order_and_skips_processes_that_are_down() {
     let words = |name: &str| format!("append:log:{name}-up graceful:INT ready sleep");
     let (back, front, spare) = (words("back"), words("front"), words("spare"));
     let sandbox = world(&[
@@ -206,15 +206,19 @@ fn all_are_stopped_and_restarted_in_order_and_who_was_not_part_of_it_stays_down(
         [("front", "asked"), ("front", "gone"), ("back", "asked"), ("back", "gone")],
         "{told:?}"
     );
-    let log = || std::fs::read_to_string(sandbox.main().join("log")).unwrap();
-    assert_eq!(log(), "back-up\nfront-up\nback-up\nfront-up\n");
+    // A process without a probe counts as up before its program has done anything, so the lines may come in any order.
+    wait_for("the second start of both", LIMIT, || {
+        let log = std::fs::read_to_string(sandbox.main().join("log")).unwrap();
+        let count = |line: &str| log.lines().filter(|other| *other == line).count();
+        if (count("back-up"), count("front-up")) == (2, 2) { Ok(()) } else { Err(log) }
+    });
     let started = answer(&sandbox, &["start", "helper"]);
     assert!(pid(&started, "spare").is_some() && pid(&started, "helper").is_some(), "{started:#}");
     down(&sandbox);
 }
 
 #[test]
-fn one_that_no_longer_answers_is_shown_until_it_does() {
+fn unanswering_process_is_shown_as_not_ready() {
     let words = "listen:PORT ready await:USR1 http:500 err:SyntaxError:line-7 await:USR2 http:200 sleep";
     let sandbox = world(&[("web", words, "port: web, ready: { http: / }"), ("job", "ready sleep", "")]);
     let first = answer(&sandbox, &["up", "-d"]);
@@ -233,7 +237,38 @@ fn one_that_no_longer_answers_is_shown_until_it_does() {
 }
 
 #[test]
-fn one_that_does_not_come_back_is_told_and_the_others_go_on_until_it_does() {
+fn a_server_that_hangs_is_not_ready() {
+    let sandbox = world(&[WEB]);
+    let first = answer(&sandbox, &["up", "-d"]);
+    let web = Pid::from_raw(i32::try_from(pid(&first, "web").unwrap()).unwrap());
+    kill(web, Signal::SIGSTOP).unwrap();
+    refusal(sandbox.devrun(&["wait", "--timeout", "5", "--json"]), "timed-out", 88);
+    let hung = answer(&sandbox, &["status"]);
+    assert_eq!((&hung["state"], &hung["processes"][0]["ready"]), (&json!("degraded"), &json!(false)));
+    assert_eq!(hung["processes"][0]["reason"], "no answer within 2s", "{hung:#}");
+    let why = answer(&sandbox, &["why"]);
+    assert_eq!(why["process"], "web", "{why:#}");
+    kill(web, Signal::SIGCONT).unwrap();
+    assert_eq!(answer(&sandbox, &["wait"]), first);
+    down(&sandbox);
+}
+
+#[test]
+fn a_process_that_another_program_kills_is_not_blamed_on_the_code() {
+    let sandbox = world(&[("web", "say:ValueError:-old ready sleep", "")]);
+    let first = answer(&sandbox, &["up", "-d"]);
+    kill(Pid::from_raw(i32::try_from(pid(&first, "web").unwrap()).unwrap()), Signal::SIGKILL).unwrap();
+    let why = wait_for("the end of the stack", LIMIT, || {
+        let why = answer(&sandbox, &["why"]);
+        if why["state"] == "ended" { Ok(why) } else { Err(format!("{why:#}")) }
+    });
+    assert_eq!((&why["fault"], &why["correct"]), (&Value::Null, &Value::Null), "{why:#}");
+    assert!(why["cause"].as_str().unwrap().starts_with("another program killed it"), "{why:#}");
+    assert!(!why["cause"].as_str().unwrap().contains("ValueError"), "{why:#}");
+}
+
+#[test]
+fn failed_restart_is_reported_and_others_keep_running() {
     let sandbox = Sandbox::new();
     let web = "test -e broken && exec devrun-fixture 'say:ImportError: no x' sleep; exec devrun-fixture listen:PORT ready sleep";
     let text = format!(
@@ -264,7 +299,29 @@ fn one_that_does_not_come_back_is_told_and_the_others_go_on_until_it_does() {
 }
 
 #[test]
-fn one_that_says_an_error_and_falls_silent_is_not_waited_for_to_its_deadline() {
+fn error_from_before_a_reload_is_not_reported_again() {
+    let sandbox = Sandbox::new();
+    let web = "cat trace; devrun-fixture await-file:repaired say:Reloading...; \
+               exec devrun-fixture await-file:go listen:PORT ready sleep";
+    let text = format!(
+        "ports: {{ web: {} }}\nprocesses:\n  web: {{ run: {}, port: web, ready: {{ http: /, deadline: 10m }} }}\n",
+        base(),
+        json!(["sh", "-c", web])
+    );
+    let trace = "Traceback (most recent call last):\n  File \"app.py\", line 3, in <module>\nKeyError: 'x'\n";
+    let main = sandbox.repo_with(&[("devrun.yaml", &text), ("trace", trace)]);
+    refusal(sandbox.devrun(&["up", "-d", "--json"]), "not-ready", 86);
+    sandbox.write(&main.join("repaired"), "");
+    // The server imports its code for longer than a process with an error may be silent.
+    let error = refusal(sandbox.devrun(&["wait", "--timeout", "7s", "--json"]), "timed-out", 88);
+    assert!(!error.to_string().contains("KeyError"), "{error:#}");
+    sandbox.write(&main.join("go"), "");
+    assert_eq!(answer(&sandbox, &["wait"])["state"], "ready");
+    down(&sandbox);
+}
+
+#[test]
+fn silent_process_with_an_error_fails_before_its_deadline() {
     let sandbox = Sandbox::new();
     let web = "cat trace; exec devrun-fixture await-file:go listen:PORT ready sleep";
     let text = format!(
@@ -272,16 +329,20 @@ fn one_that_says_an_error_and_falls_silent_is_not_waited_for_to_its_deadline() {
         base(),
         json!(["sh", "-c", web])
     );
-    let trace =
-        "Traceback (most recent call last):\n  File \"/w/app.py\", line 3, in <module>\nKeyError: 'x'\n";
+    let trace = "Traceback (most recent call last):\n  File \"app.py\", line 3, in <module>\nKeyError: 'x'\n";
     sandbox.repo_with(&[("devrun.yaml", &text), ("trace", trace)]);
     let error = refusal(sandbox.devrun(&["up", "-d", "--json"]), "not-ready", 86);
-    let cause = "silent since it said: KeyError: 'x' (/w/app.py:3)\nthe stack goes on";
-    assert_eq!((&error["cause"], &error["fix"]), (&json!(cause), &json!("devrun why web")), "{error:#}");
+    let cause = "silent since it said: KeyError: 'x' (app.py:3)\nthe stack goes on";
+    assert_eq!(
+        (&error["cause"], &error["fix"]),
+        (&json!(cause), &json!("correct app.py:3, then `devrun restart web`")),
+        "{error:#}"
+    );
+    assert_eq!(error["correct"], "app.py:3", "{error:#}");
     let why = answer(&sandbox, &["why"]);
     assert_eq!(
         (&why["correct"], &why["cause"]),
-        (&json!("/w/app.py:3"), &json!(cause.lines().next())),
+        (&json!("app.py:3"), &json!(cause.lines().next())),
         "{why:#}"
     );
     sandbox.write(&sandbox.main().join("go"), "");
@@ -290,7 +351,7 @@ fn one_that_says_an_error_and_falls_silent_is_not_waited_for_to_its_deadline() {
 }
 
 #[test]
-fn why_a_stack_ended_is_told_to_those_who_waited_for_one_of_it() {
+fn restart_reports_why_the_stack_ended() {
     let sandbox = Sandbox::new();
     let web = "test -e broken && { echo 'ImportError: no x'; exit 3; }; exec devrun-fixture ready sleep";
     let text = format!("processes:\n  web: {{ run: {} }}\n", json!(["sh", "-c", web]));
@@ -302,7 +363,7 @@ fn why_a_stack_ended_is_told_to_those_who_waited_for_one_of_it() {
 }
 
 #[test]
-fn events_are_told_as_they_happen_until_the_end() {
+fn events_arrive_until_the_end() {
     let sandbox = world(&[WEB]);
     answer(&sandbox, &["up", "-d"]);
     let mut running = sandbox.devrun(&["events"]).start();
@@ -319,7 +380,7 @@ fn events_are_told_as_they_happen_until_the_end() {
 }
 
 #[test]
-fn the_socket_is_its_owners_alone_and_goes_with_the_stack() {
+fn socket_is_private_and_removed_with_the_stack() {
     let sandbox = world(&[WEB]);
     answer(&sandbox, &["up", "-d"]);
     let socket = socket(&sandbox);
@@ -330,11 +391,11 @@ fn the_socket_is_its_owners_alone_and_goes_with_the_stack() {
     assert!(!socket.exists());
 }
 
-/// What the supervisor answers to these bytes.
+/// Returns the answer of the supervisor to these bytes.
 fn raw(sandbox: &Sandbox, request: &str) -> String {
     let mut stream = UnixStream::connect(socket(sandbox)).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    // It may have heard enough before the end.
+    // The supervisor may close the connection before it has read everything.
     let _ = stream.write_all(request.as_bytes());
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text);
@@ -342,17 +403,19 @@ fn raw(sandbox: &Sandbox, request: &str) -> String {
 }
 
 #[test]
-fn nonsense_is_answered_and_hurts_nobody() {
+fn malformed_requests_are_refused_without_harm() {
     let sandbox = world(&[WEB]);
     let first = answer(&sandbox, &["up", "-d"]);
-    // Says nothing, and stays.
+    // This client sends nothing and stays connected.
     let silent = UnixStream::connect(socket(&sandbox)).unwrap();
     let close = "Host: x\r\nConnection: close\r\n";
     let unknown = raw(&sandbox, &format!("GET /v1/nothing HTTP/1.1\r\n{close}\r\n"));
     assert!(
-        unknown.starts_with("HTTP/1.1 400") && unknown.contains("there is no GET /v1/nothing"),
+        unknown.starts_with("HTTP/1.1 404") && unknown.contains("there is no GET /v1/nothing"),
         "{unknown}"
     );
+    let method = raw(&sandbox, &format!("POST /v1/status HTTP/1.1\r\n{close}\r\n"));
+    assert!(method.starts_with("HTTP/1.1 405") && method.contains("allow: GET"), "{method}");
     let body = raw(&sandbox, &format!("POST /v1/wait HTTP/1.1\r\n{close}Content-Length: 3\r\n\r\n{{x}}"));
     assert!(body.starts_with("HTTP/1.1 400") && body.contains("cannot be understood"), "{body}");
     let long = raw(
@@ -367,14 +430,15 @@ fn nonsense_is_answered_and_hurts_nobody() {
 }
 
 #[test]
-fn a_supervisor_that_hangs_is_an_error_and_not_a_wait() {
+fn hanging_supervisor_is_an_error() {
     let sandbox = world(&[WEB]);
     answer(&sandbox, &["up", "-d"]);
     let keeper = i32::try_from(record(&sandbox)["pid"].as_i64().unwrap()).unwrap();
     kill(Pid::from_raw(keeper), Signal::SIGTSTP).unwrap();
     let stopped = || {
-        let entry =
-            devrun::os::proc::table().into_iter().find(|entry| entry.parent == keeper.cast_unsigned());
+        let entry = devrun::testing::os::proc::table()
+            .into_iter()
+            .find(|entry| entry.parent == keeper.cast_unsigned());
         entry.is_some_and(|entry| entry.state == 'T')
     };
     wait_for("the supervisor to stop", LIMIT, || if stopped() { Ok(()) } else { Err("not yet".into()) });
@@ -386,7 +450,7 @@ fn a_supervisor_that_hangs_is_an_error_and_not_a_wait() {
 }
 
 #[test]
-fn a_record_that_names_no_socket_is_an_older_devruns() {
+fn record_without_a_socket_suggests_a_restart() {
     let sandbox = world(&[WEB]);
     answer(&sandbox, &["up", "-d"]);
     let file = sandbox.main().join(".git/devrun/run.json");
@@ -399,12 +463,16 @@ fn a_record_that_names_no_socket_is_an_older_devruns() {
 }
 
 #[test]
-fn everything_that_is_documented_is_answered() {
+fn every_documented_route_answers() {
     let sandbox = world(&[WEB]);
     answer(&sandbox, &["up", "-d"]);
-    let answers_at_once = |route: &&Route| ![Shape::Events, Shape::Terminal].contains(&route.answer);
+    let answers_at_once = |route: &&Route| !matches!(route.handler, Handler::Events | Handler::Terminal);
     for route in ROUTES.iter().filter(answers_at_once) {
-        let ask = if route.asks { r#"{"timeout_ms":20000}"# } else { "" };
+        let ask = match route.handler {
+            Handler::Ask(_) => r#"{"timeout_ms":20000}"#,
+            Handler::Bind(_) => r#"{"binding":null}"#,
+            _ => "",
+        };
         let head = format!("{} /v1{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", route.method, route.path);
         let said = raw(&sandbox, &format!("{head}Content-Length: {}\r\n\r\n{ask}", ask.len()));
         assert!(
@@ -416,7 +484,7 @@ fn everything_that_is_documented_is_answered() {
         let body: Value = serde_json::from_str(said.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert!(body.get("state").is_some() || body.get("openapi").is_some(), "{body:#}");
     }
-    // The last one took it down.
+    // The last route is `down`.
     wait_for(
         "the end",
         LIMIT,
@@ -425,7 +493,7 @@ fn everything_that_is_documented_is_answered() {
 }
 
 #[test]
-fn what_is_typed_reaches_the_process_and_what_it_shows_comes_back() {
+fn attach_passes_input_and_output() {
     let sandbox = Sandbox::new();
     let config =
         "processes:\n  shell: { run: 'while read x; do echo got $x; done', tty: true }\n  plain: sleep 600\n";
@@ -435,7 +503,7 @@ fn what_is_typed_reaches_the_process_and_what_it_shows_comes_back() {
     let mut attached = sandbox.devrun(&["attach", "shell"]).with(|command| command.stdin(reader)).start();
     writer.write_all(b"one\n").unwrap();
     attached.expect_line("got one");
-    // A new child has a new terminal; who is attached stays.
+    // A new child has a new terminal; clients stay attached.
     answer(&sandbox, &["restart", "shell"]);
     writer.write_all(b"two\n").unwrap();
     attached.expect_line("got two");
@@ -444,5 +512,74 @@ fn what_is_typed_reaches_the_process_and_what_it_shows_comes_back() {
     let error = refusal(sandbox.devrun(&["attach", "plain", "--json"]), "process-unknown", 2);
     assert!(error["fix"].as_str().unwrap().contains("tty: true"), "{error:#}");
     refusal(sandbox.devrun(&["attach", "gone", "--json"]), "process-unknown", 2);
+    down(&sandbox);
+}
+
+#[test]
+fn dead_server_under_a_reloader_is_not_ready() {
+    let line = "child[ listen:PORT pidfile:server.pid sleep ] await-file:again listen:PORT sleep";
+    let sandbox = world(&[("web", line, "port: web, ready: { http: / }")]);
+    let first = answer(&sandbox, &["up", "-d"]);
+    let port = u16::try_from(first["ports"]["web"].as_u64().unwrap()).unwrap();
+    let text = wait_for("the server's pid", LIMIT, || {
+        let text = std::fs::read_to_string(sandbox.main().join("server.pid")).unwrap_or_default();
+        if text.is_empty() { Err(text) } else { Ok(text) }
+    });
+    kill(Pid::from_raw(text.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
+    wait_for("the port to be closed", LIMIT, || match std::net::TcpStream::connect(("127.0.0.1", port)) {
+        Ok(_) => Err("it still answers".to_string()),
+        Err(_) => Ok(()),
+    });
+    let broken = answer(&sandbox, &["status"]);
+    assert_eq!((&broken["state"], &broken["processes"][0]["ready"]), (&json!("degraded"), &json!(false)));
+    refusal(sandbox.devrun(&["wait", "--timeout", "1", "--json"]), "timed-out", 88);
+    sandbox.write(&sandbox.main().join("again"), "");
+    let ready = answer(&sandbox, &["wait"]);
+    assert_eq!(ready["state"], "ready", "{ready:#}");
+    std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    down(&sandbox);
+}
+
+#[test]
+fn restart_during_the_start_answers_ready() {
+    let sandbox = world(&[("web", "listen:PORT ready sleep", "port: web, ready: { http: / }")]);
+    answer(&sandbox, &["up", "-d", "--no-wait"]);
+    wait_for("the processes to be known", LIMIT, || {
+        let status = answer(&sandbox, &["status"]);
+        if status["processes"][0].is_object() { Ok(()) } else { Err(format!("{status:#}")) }
+    });
+    let restarted = answer(&sandbox, &["restart"]);
+    assert_eq!(restarted["state"], "ready", "{restarted:#}");
+    down(&sandbox);
+}
+
+#[test]
+fn changed_inputs_are_named_and_restart_says_that_it_does_not_apply_them() {
+    let sandbox = Sandbox::new();
+    let config =
+        |run: &str| format!("processes: {{ web: {{ run: [devrun-fixture, {run}, ready, sleep] }} }}\n");
+    let main = sandbox.repo_with(&[("devrun.yaml", &config("env:A"))]);
+    sandbox.write(&main.join(".env"), "A=1\n");
+    let first = answer(&sandbox, &["up", "-d"]);
+    assert_eq!(first["changed"], Value::Null, "{first:#}");
+    sandbox.write(&main.join(".env"), "A=2\n");
+    let fix = "devrun down && devrun up -d";
+    for args in [&["restart", "web"][..], &["up", "-d"], &["status"], &["wait"], &["why"]] {
+        let said = answer(&sandbox, args);
+        assert_eq!(said["changed"], json!({ "files": [".env"], "fix": fix }), "{args:?}: {said:#}");
+    }
+    sandbox.write(&main.join("devrun.yaml"), &config("env:B"));
+    for args in [&["restart"][..], &["up", "-d"], &["status"], &["why"]] {
+        let said = sandbox.devrun(args).run();
+        let wanted = "changed since the start of the stack, which keeps the old values: devrun.yaml, .env";
+        // Standard error also reaches a script that discards the status.
+        let words = if ["restart", "up"].contains(&args[0]) { &said.stderr } else { &said.stdout };
+        assert!(words.contains(wanted) && words.contains(fix), "{args:?}: {said}");
+    }
+    let foreground = sandbox.devrun(&[]).run();
+    assert!(foreground.stderr.contains("devrun.yaml, .env"), "{foreground}");
+    sandbox.write(&main.join(".env"), "A=1\n");
+    sandbox.write(&main.join("devrun.yaml"), &config("env:A"));
+    assert_eq!(answer(&sandbox, &["status"])["changed"], Value::Null, "the same text again");
     down(&sandbox);
 }

@@ -1,57 +1,65 @@
-//! `devrun db` on the local provider: a real Postgres, the real devrun, no stack unless a test starts one.
+//! `devrun db` on the local provider, with a real Postgres and the real devrun. No stack runs unless a test starts one.
 
 #[path = "db/careful.rs"]
 mod careful;
+#[path = "db/elsewhere.rs"]
+mod elsewhere;
+#[path = "db/group.rs"]
+mod group;
+#[path = "db/heads.rs"]
+mod heads;
 #[path = "db/looking.rs"]
 mod looking;
+#[path = "db/programs.rs"]
+mod programs;
 #[path = "db/psql.rs"]
 mod psql;
+#[path = "db/renamed.rs"]
+mod renamed;
+#[path = "db/sql.rs"]
+mod sql;
 #[path = "db/starting_over.rs"]
 mod starting_over;
 #[path = "db/together.rs"]
 mod together;
+#[path = "db/url.rs"]
+mod url;
 
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
 use serde_json::Value;
 
-use crate::asking::{base, fine, json, skip};
+use crate::asking::{base, fine, json, postgres_or_skip};
 use crate::support::{Ended, Invocation, LIMIT, Running, Sandbox, wait_for};
 
 /// A repository with a local database, and a file to which every migration adds a line.
-struct World {
-    sandbox: Sandbox,
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
 }
 
 impl World {
-    /// `None`, and says so, where Postgres is not installed.
-    fn new() -> Option<World> {
+    /// Makes a repository. Returns `None` and reports a skipped test if Postgres is not installed.
+    pub(crate) fn new() -> Option<World> {
         World::with("")
     }
 
-    /// With more lines in the `database` section.
-    fn with(lines: &str) -> Option<World> {
-        let mut found = glob::glob("/usr/lib/postgresql/*/bin").unwrap().flatten();
-        let Some(bin) = found.find(|bin| bin.join("initdb").is_file()) else {
-            skip("there is no Postgres on this machine");
-            return None;
-        };
+    /// Does the same with more lines in the `database` section.
+    pub(crate) fn with(lines: &str) -> Option<World> {
+        let bin = postgres_or_skip()?;
         let mut sandbox = Sandbox::new();
-        // As root the server is another user, who must be let in there.
+        // For root, the server runs as another user, which must have access to this folder.
         let data = sandbox.path().join("data");
         sandbox.set("XDG_DATA_HOME", data);
-        // Nothing here needs to survive a power cut.
-        sandbox.set("CI", "1");
         let log = sandbox.path().join("migrations.log");
-        // As long as the pipe `hold` is there, a migration waits in the middle; it may be removed between the two looks.
+        // While the pipe `hold` exists, a migration waits in the middle. The pipe may be removed between test and read.
         let run = format!(
             "echo \"$DEVRUN_BRANCH ${{DATABASE_URL##*/}}\" >> {}; [ ! -e {hold} ] || cat {hold} || true",
             log.display(),
             hold = sandbox.path().join("hold").display()
         );
         let text = format!(
-            "ports: {{ web: {} }}\ndatabase:\n  provider: local\n  local: {{ bin: {} }}\n  migrate:\n    run: '{run}'\n    \
+            "ports: {{ web: {} }}\ndatabase:\n  provider: local\n  local: {{ bin: {}, durability: fast }}\n  migrate:\n    run: '{run}'\n    \
              inputs: [migrations/*.sql]\n{lines}\nprocesses:\n  web:\n    run: [devrun-fixture, ready, sleep]\n    \
              ready: {{ log: ready }}\n",
             base(),
@@ -61,53 +69,53 @@ impl World {
         Some(World { sandbox })
     }
 
-    fn worktree(&self, name: &str) -> PathBuf {
+    pub(crate) fn worktree(&self, name: &str) -> PathBuf {
         self.sandbox.worktree(name, name)
     }
 
-    /// `devrun db ARGS`.
+    /// Returns a call of `devrun db ARGS`.
     fn db(&self, worktree: &Path, args: &[&str]) -> Invocation {
         self.sandbox.devrun(&[&["db"], args].concat()).directory(worktree)
     }
 
-    /// What `devrun db ARGS --json` answers; nothing runs any more when it has.
+    /// Returns the answer of `devrun db ARGS --json`.
     #[track_caller]
-    fn ask(&self, worktree: &Path, args: &[&str]) -> Value {
+    pub(crate) fn ask(&self, worktree: &Path, args: &[&str]) -> Value {
         json(&fine(self.db(worktree, &[args, &["--json"]].concat())))
     }
 
-    /// Runs `devrun ARGS`, which must succeed.
+    /// Runs `devrun ARGS`. Panics if it fails.
     #[track_caller]
-    fn devrun(&self, worktree: &Path, args: &[&str]) -> Ended {
+    pub(crate) fn devrun(&self, worktree: &Path, args: &[&str]) -> Ended {
         fine(self.sandbox.devrun(args).directory(worktree))
     }
 
     /// Runs SQL through `devrun db psql` and returns what it prints.
     #[track_caller]
-    fn sql(&self, worktree: &Path, statement: &str) -> String {
+    pub(crate) fn sql(&self, worktree: &Path, statement: &str) -> String {
         let args = ["psql", "--", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement];
         fine(self.db(worktree, &args)).stdout.trim_end().to_string()
     }
 
-    /// The databases that migrations ran in, one for each time.
-    fn migrated(&self) -> Vec<String> {
+    /// Returns the database of each migration that ran.
+    pub(crate) fn migrated(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.sandbox.path().join("migrations.log")).unwrap_or_default();
         text.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_string())).collect()
     }
 
-    /// Makes migrations wait in the middle, or go on.
+    /// Makes migrations wait in the middle, or lets them continue.
     fn hold(&self, on: bool) {
         let pipe = self.sandbox.path().join("hold");
         if on {
             nix::unistd::mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
         } else {
-            // Who waits for a writer sees one come and go.
+            // A reader that waits for a writer sees it open and close the pipe.
             let _writer = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
             std::fs::remove_file(pipe).unwrap();
         }
     }
 
-    /// A reset of `dev-x`, which is there, that waits in the middle of its migration.
+    /// Makes `dev-x` and starts a reset of it, which waits in the middle of its migration.
     fn held_reset(&self, x: &Path) -> Running {
         self.ask(x, &["migrate"]);
         self.sandbox.write(&x.join("migrations/2.sql"), "select 2;\n");
@@ -119,7 +127,7 @@ impl World {
         reset
     }
 
-    /// The password of applications.
+    /// Returns the password of applications.
     fn password(&self) -> String {
         let clusters = std::fs::read_dir(self.sandbox.path().join("data/devrun-worktree/pg")).unwrap();
         let state =

@@ -1,29 +1,29 @@
-//! What is told when something around or in the code is broken, word for word: what happened, whether that is the environment or
-//! the code, why, and the one thing to do. Those that need the whole product are in `stack`, and only their wording is here.
+//! The exact text of failures in the code or its environment: what happened, the fault (environment or code), why, and the one
+//! thing to do. Tests of failures that need the whole product are in `stack`; this file checks only their wording.
 
 use std::path::{Path, PathBuf};
 
-use devrun::database::heads::Head;
-use devrun::database::migrate::{MigrateError, Trouble};
-use devrun::error::Report;
-use devrun::ui::failure;
-use devrun::ui::style::Style;
+use devrun::testing::database::AlembicHead;
+use devrun::testing::database::migrate::{FailureCause, MigrateError};
+use devrun::testing::error::Report;
+use devrun::testing::ui;
+use devrun::testing::ui::Style;
 use regex::Regex;
 
-use crate::asking::{base, devrun, interrupt, serve, server, skip};
+use crate::asking::{base, devrun, interrupt, serve, server, skip, skip_without};
 use crate::support::{Ended, LIMIT, Sandbox, wait_for};
 
-/// What stands on standard error.
+/// Returns standard error, made constant.
 fn told(sandbox: &Sandbox, ended: &Ended) -> String {
     constant(sandbox, &ended.stderr)
 }
 
-/// `text` with everything that differs between runs replaced by a word.
+/// Replaces everything in `text` that differs between runs by a word.
 fn constant(sandbox: &Sandbox, text: &str) -> String {
     let home = sandbox.path().canonicalize().unwrap();
     let text = text.replace(home.to_str().unwrap(), "~");
     let text = Regex::new(r"\.devrun-\w+").unwrap().replace_all(&text, ".devrun-X").into_owned();
-    let text = Regex::new(r"pid \d+").unwrap().replace_all(&text, "pid PID");
+    let text = Regex::new(r"\b(pid|kill) \d+").unwrap().replace_all(&text, "$1 PID");
     Regex::new(r"\b1\d{4}\b|\b2\d{4}\b|\b3[01]\d{3}\b")
         .unwrap()
         .replace_all(&text, "PORT")
@@ -39,11 +39,11 @@ fn failed(sandbox: &Sandbox, folder: &Path, exit: i32) -> String {
 }
 
 fn plain(error: MigrateError) -> String {
-    failure::text(&Report::from(error), Style::PLAIN)
+    ui::text(&Report::from(error), Style::PLAIN)
 }
 
 #[test]
-fn a_port_held_by_a_stranger_or_by_another_worktree() {
+fn port_held_by_a_program_or_another_worktree() {
     let sandbox = Sandbox::new();
     let base = base();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base))]);
@@ -58,9 +58,9 @@ fn a_port_held_by_a_stranger_or_by_another_worktree() {
     insta::assert_snapshot!(said, @r#"
     error: port PORT is held by devrun-fixture listen:PORT ready sleep (pid PID) [port-busy]
       fault: the environment, not the code
-      why: the port is taken, and strict ports forbid another one
+      why: the port is in use, and strict ports do not allow another one
       held by: devrun-fixture listen:PORT ready sleep (pid PID)
-      fix: stop pid PID, or run without strict ports
+      fix: stop pid PID (`kill PID`), or run without strict ports
     "#);
 
     let other = sandbox.worktree("other", "other");
@@ -73,14 +73,14 @@ fn a_port_held_by_a_stranger_or_by_another_worktree() {
     insta::assert_snapshot!(said, @r#"
     error: port PORT is held by devrun-fixture listen:PORT say:serving sleep (pid PID) of worktree ~/other [port-busy]
       fault: the environment, not the code
-      why: the port is taken, and strict ports forbid another one
+      why: the port is in use, and strict ports do not allow another one
       held by: devrun-fixture listen:PORT say:serving sleep (pid PID) of worktree ~/other
       fix: stop pid PID (`devrun -C ~/other down`), or run without strict ports
     "#);
 }
 
 #[test]
-fn a_process_that_ends_is_told_once_with_its_last_word() {
+fn exited_process_is_reported_once_with_its_last_line() {
     let sandbox = Sandbox::new();
     let config = "processes:\n  web: { run: [devrun-fixture, 'say:serving', sleep] }\n  \
                   api: { run: [sh, -c, \"sleep 0.2; echo 'ImportError: cannot import name x' >&2; exit 3\"] }\n";
@@ -100,21 +100,22 @@ fn broken_python_at_import() {
     let config = "processes:\n  backend: { run: [python3, app/main.py] }\n";
     let main = sandbox.repo_with(&[("devrun.yaml", config), ("app/main.py", "import os\nimport loging\n")]);
     if sandbox.program("python3", &["--version"]).run().code != Some(0) {
-        return skip("no python3");
+        return skip_without(&["python3"]);
     }
     insta::assert_snapshot!(failed(&sandbox, &main, 1), @r#"
     stopping everything
     error: backend ended with exit code 1 [process-ended]
+      correct: ~/repo/app/main.py:2
       fault: the code, not the environment
       why: it said: ModuleNotFoundError: No module named 'loging' (~/repo/app/main.py:2)
       fix: devrun why backend
     "#);
 }
 
-/// What `devrun why` says of a server that lives on when its code breaks, as with `--reload`, and says `error` about it.
+/// Returns the answer of `devrun why` about a server that stays alive with broken code, as with `--reload`, and prints `error`.
 fn why_after_a_broken_reload(error: &str, before: impl FnOnce(&Path)) -> String {
     let sandbox = Sandbox::new();
-    let place = "err:  File \"/w/app/main.py\", line 3, in <module>";
+    let place = "err:  File \"app/main.py\", line 3, in <module>";
     let words =
         ["devrun-fixture", "listen:PORT", "await:USR1", "http:500", "err:Traceback (most recent call last):"];
     let said = format!("err:{error}");
@@ -145,42 +146,42 @@ fn why_after_a_broken_reload(error: &str, before: impl FnOnce(&Path)) -> String 
 fn a_broken_edit_under_reload() {
     insta::assert_snapshot!(why_after_a_broken_reload("NameError: name 'ap' is not defined", |_| ()), @r#"
     api runs but is not ready
+      correct: app/main.py:3
       fault: the code, not the environment
-      why: silent since it said: NameError: name 'ap' is not defined (/w/app/main.py:3)
-      correct: /w/app/main.py:3
-      fix: devrun restart api
+      why: silent since it said: NameError: name 'ap' is not defined (app/main.py:3)
+      fix: correct app/main.py:3, then `devrun restart api`
 
     Last lines of api:
       Traceback (most recent call last):
-        File "/w/app/main.py", line 3, in <module>
+        File "app/main.py", line 3, in <module>
       NameError: name 'ap' is not defined
     "#);
 }
 
 #[test]
-fn a_module_that_is_missing_after_a_rebase() {
+fn missing_module_after_a_rebase() {
     let rebased = |main: &Path| {
         let list = std::fs::File::create(main.join("uv.lock")).unwrap();
-        // Starts are known to the second.
+        // devrun records the time of a start in seconds.
         list.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
     };
     insta::assert_snapshot!(
         why_after_a_broken_reload("ModuleNotFoundError: No module named 'httpx'", rebased), @r#"
     api runs but is not ready
       fault: the environment, not the code
-      why: silent since it said: ModuleNotFoundError: No module named 'httpx' (/w/app/main.py:3)
+      why: silent since it said: ModuleNotFoundError: No module named 'httpx' (app/main.py:3)
       why: uv.lock was changed after the stack was started, and httpx is not installed
       fix: devrun down && devrun up -d
 
     Last lines of api:
       Traceback (most recent call last):
-        File "/w/app/main.py", line 3, in <module>
+        File "app/main.py", line 3, in <module>
       ModuleNotFoundError: No module named 'httpx'
     "#);
 }
 
 #[test]
-fn a_database_that_is_gone_is_the_environment() {
+fn missing_database_is_a_fault_of_the_environment() {
     let sandbox = Sandbox::new();
     let words =
         "sqlalchemy.exc.OperationalError: connection to server at 127.0.0.1 failed: Connection refused";
@@ -196,7 +197,7 @@ fn a_database_that_is_gone_is_the_environment() {
 }
 
 #[test]
-fn one_that_never_becomes_ready() {
+fn process_that_never_becomes_ready() {
     let sandbox = Sandbox::new();
     let config = format!(
         "ports: {{ api: {} }}\nprocesses:\n  api:\n    run: [devrun-fixture, 'say:thinking', sleep]\n    port: api\n    \
@@ -216,7 +217,7 @@ fn one_that_never_becomes_ready() {
 }
 
 #[test]
-fn a_command_that_is_not_there() {
+fn missing_command() {
     let sandbox = Sandbox::new();
     let main =
         sandbox.repo_with(&[("devrun.yaml", "processes:\n  api: { run: [no-such-server, --port] }\n")]);
@@ -229,7 +230,7 @@ fn a_command_that_is_not_there() {
 }
 
 #[test]
-fn node_that_is_missing() {
+fn missing_node() {
     let sandbox = Sandbox::new();
     let manifest = "{ \"name\": \"x\", \"packageManager\": \"npm@10.0.0\" }";
     let config =
@@ -252,13 +253,13 @@ fn node_that_is_missing() {
     stopping everything
     error: node is not installed [tool-missing]
       fault: the environment, not the code
-      why: there is no `node` on PATH, and the packages are for it
-      fix: install Node.js 20 or later (https://nodejs.org/en/download, or `nvm install --lts`), then run devrun again
+      why: there is no `node` on PATH, and the packages need it
+      fix: install Node.js 20 or later (https://nodejs.org/en/download, or `nvm install --lts`), then run `devrun up -d`
     "#);
 }
 
 #[test]
-fn a_disk_that_is_full() {
+fn full_disk() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let state = main.join(".git/devrun");
@@ -279,7 +280,7 @@ fn a_disk_that_is_full() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_read() {
+fn unreadable_configuration() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     std::fs::create_dir(main.join("devrun.yaml")).unwrap();
@@ -292,7 +293,7 @@ fn a_configuration_that_cannot_be_read() {
 
 #[test]
 fn two_alembic_heads() {
-    let head = |revision: &str, message: &str| Head {
+    let head = |revision: &str, message: &str| AlembicHead {
         revision: revision.into(),
         file: PathBuf::from(format!("alembic/versions/{revision}.py")),
         message: message.into(),
@@ -302,37 +303,41 @@ fn two_alembic_heads() {
     insta::assert_snapshot!(plain(MigrateError::Heads { heads, merge }), @r#"
     error: the migrations have 2 heads: 0005a "Add a" (alembic/versions/0005a.py), 0005b "Add b" (alembic/versions/0005b.py) [migration-heads]
       fault: the code, not the environment
-      why: each was the newest when it was made; which one comes first is a decision about the code, nothing is wrong with the environment
-      fix: run `devrun exec -- alembic merge heads -m "merge"`, read and commit the file it makes, then run `devrun` again
+      why: two lines of work added a migration after the same revision: nothing is wrong with the environment
+      fix: run `devrun exec -- alembic merge heads -m "merge"`, read and commit the file it makes, then run `devrun up -d`
     "#);
 }
 
 #[test]
-fn a_migration_that_fails() {
+fn failed_migration() {
     let failed = |tail: &str, trouble| MigrateError::Failed {
         name: "dev-x".into(),
         what: "`alembic upgrade head` ended with exit code 1".into(),
         tail: tail.into(),
         trouble,
-        directory: "backend".into(),
+        directory: std::path::Path::new("backend").into(),
+        variable: "DATABASE_URL".into(),
+        place: Some("backend/alembic/versions/0004.py:10".into()),
+        is_kept: false,
     };
-    insta::assert_snapshot!(plain(failed("column \"x\" does not exist", Trouble::Code)), @r#"
+    insta::assert_snapshot!(plain(failed("column \"x\" does not exist", FailureCause::Code)), @r#"
     error: migrating dev-x failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
+      correct: backend/alembic/versions/0004.py:10
       fault: the code, not the environment
       why: column "x" does not exist
-      fix: correct the migration in backend, then run `devrun` again
+      fix: correct the migration in backend, then run `devrun up -d`
     "#);
-    insta::assert_snapshot!(plain(failed("Connection refused", Trouble::Server)), @r#"
+    insta::assert_snapshot!(plain(failed("Connection refused", FailureCause::Server)), @r#"
     error: migrating dev-x failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
       fault: the environment, not the code
       why: Connection refused
-      fix: the migration could not use the database; run `devrun` again
+      fix: the migration could not use the database; run `devrun up -d`
     "#);
-    insta::assert_snapshot!(plain(failed("Can't locate revision", Trouble::UnknownRevision)), @r#"
+    let unknown = FailureCause::UnknownRevision { parent: None };
+    insta::assert_snapshot!(plain(failed("Can't locate revision", unknown)), @r#"
     error: migrating dev-x failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
-      fault: the code, not the environment
       why: Can't locate revision
-      fix: the database was migrated by code that this worktree does not have, such as another branch or a rebased one: `devrun db reset` makes it a copy of its parent again (what is in it is lost), then run `devrun` again
+      fix: the database was migrated by code that this worktree does not have, such as another branch or a rebased one: bring that file back, or run `devrun db reset --yes`, which makes the database a copy of its parent again (what is in it is lost); then run `devrun up -d`
     "#);
 }
 
@@ -349,4 +354,21 @@ fn too_few_descriptors_are_one_clear_error() {
     }
     let ended = sandbox.program("prlimit", &["--nofile=40", "devrun", "plan"]).directory(&main).run();
     assert_eq!(ended.code, Some(0), "{ended}");
+}
+
+#[test]
+fn loopback_that_is_down_is_named_before_anything_starts() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[(
+        "devrun.yaml",
+        "ports: { web: 4600 }\nprocesses: { web: { run: 'true', port: web, ready: { http: / } } }\n",
+    )]);
+    let ended = sandbox.program("unshare", &["-rn", "devrun", "up"]).directory(&main).run();
+    if ended.stderr.starts_with("unshare") {
+        skip("this machine makes no network namespaces");
+        return;
+    }
+    assert!(ended.stderr.contains("the loopback interface is down"), "{ended}");
+    assert!(ended.stderr.contains("ip link set lo up"), "{ended}");
+    assert_eq!(ended.code, Some(82), "{ended}");
 }

@@ -5,17 +5,17 @@ use serde_json::Value;
 use crate::asking::{base, devrun};
 use crate::support::{Running, Sandbox};
 
-/// Connects to `$TARGET`, says so, and stays connected.
+/// A program that connects to `$TARGET`, reports it, and stays connected.
 const CLIENT: &str = "import os,socket,time\n\
     s = socket.create_connection(('127.0.0.1', int(os.environ['TARGET'])))\n\
     print('connected', flush=True)\n\
     time.sleep(1000)\n";
-/// Listens on a free port, prints it, and accepts.
+/// A program that listens on a free port, prints it, and accepts connections.
 const SERVER: &str = "import socket,time\n\
     s = socket.create_server(('127.0.0.1', 0))\n\
     print('port', s.getsockname()[1], flush=True)\n\
     time.sleep(1000)\n";
-/// Answers requests on `$PORT`; allows the origin in `$ALLOWED` alone.
+/// A program that answers requests on `$PORT` and allows only the origin in `$ALLOWED`.
 const WEB: &str = "import http.server,os\n\
     class H(http.server.BaseHTTPRequestHandler):\n\
     \x20   def answer(self):\n\
@@ -25,9 +25,9 @@ const WEB: &str = "import http.server,os\n\
     \x20       self.send_header('Content-Length', '0')\n\
     \x20       self.end_headers()\n\
     \x20   do_GET = do_OPTIONS = answer\n\
-    http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), H).serve_forever()\n";
+    http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), H).serve_forever()\n";
 
-/// Starts a server that belongs to no stack, and returns it with its port.
+/// Starts a server outside every stack. Returns it with its port.
 fn stranger(sandbox: &Sandbox) -> (Running, u16) {
     let mut running = sandbox.program("python3", &["-c", SERVER]).start();
     let line = running.expect_line(r"^port \d+$");
@@ -73,7 +73,20 @@ fn a_connection_to_a_foreign_server_is_reported_with_its_holder() {
 }
 
 #[test]
-fn a_connection_to_a_server_of_the_worktree_is_fine() {
+fn a_finding_names_the_variable_whose_value_is_the_address() {
+    let sandbox = Sandbox::new();
+    let (_server, port) = stranger(&sandbox);
+    let both = format!("{port}\", TARGET_URL: \"http://localhost:{port}/api");
+    let main =
+        sandbox.repo_with(&[("devrun.yaml", &client_of(&both)), ("client.py", CLIENT), ("web.py", WEB)]);
+    let up = devrun(&sandbox, &main, &["up", "-d"]).run();
+    assert_eq!(findings(&sandbox)[0]["reads"], "TARGET_URL (devrun.yaml:5)", "{up}");
+    assert!(up.stdout.contains("It reads TARGET_URL (devrun.yaml:5)"), "{up}");
+    assert_eq!(devrun(&sandbox, &main, &["down"]).run().code, Some(0));
+}
+
+#[test]
+fn connection_to_a_server_of_the_worktree_is_accepted() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[
         ("devrun.yaml", &client_of("${ports.web}")),
@@ -87,7 +100,7 @@ fn a_connection_to_a_server_of_the_worktree_is_fine() {
 }
 
 #[test]
-fn strict_isolation_ends_the_run_and_is_the_default_in_ci() {
+fn strict_isolation_fails_the_run_and_is_default_in_ci() {
     let sandbox = Sandbox::new();
     let (_server, port) = stranger(&sandbox);
     let main = sandbox.repo_with(&[
@@ -132,6 +145,13 @@ fn a_backend_that_refuses_its_own_page_is_named() {
     let refused = said();
     assert!(refused.contains("backend refuses the page of frontend"), "{refused}");
     assert!(refused.contains("NEXT_PUBLIC_API_URL"), "{refused}");
+    let background = devrun(&sandbox, &main, &["up", "-d", "--json"]).run();
+    let status: Value = serde_json::from_str(&background.stdout).unwrap();
+    let told = status["notices"][0]["text"].as_str().unwrap_or_default();
+    assert!(told.contains("backend refuses the page of frontend"), "{background}");
+    let shown = devrun(&sandbox, &main, &["status"]).run();
+    assert!(shown.stdout.contains("notice: backend refuses the page"), "{shown}");
+    assert_eq!(devrun(&sandbox, &main, &["down"]).run().code, Some(0));
     sandbox.write(&main.join("devrun.yaml"), &config("http://localhost:${ports.frontend}"));
     let allowed = said();
     assert!(!allowed.contains("refuses"), "{allowed}");

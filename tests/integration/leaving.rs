@@ -1,4 +1,4 @@
-//! Leaving: a stack that takes its time to end, those who wait for it and for how long, a terminal that is given back.
+//! Stopping a stack: processes that need time to exit, time limits of waiting verbs, and restored terminals.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::asking::refusal;
 use crate::supervise::terminal::Terminal;
 use crate::support::{LIMIT, Running, Sandbox, wait_for};
 
-/// Far more than one second that was asked for, and less than anything here takes by itself.
+/// Limit for verbs with a timeout of one or two seconds; the processes of these tests need longer.
 const SOON: Duration = Duration::from_secs(12);
 
-/// A repository with one process, `web`: words for the fixture, further keys in flow style.
+/// Makes a repository with one process `web`: words for the fixture, further keys in flow style.
 fn world(words: &str, keys: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let run: Vec<&str> = ["devrun-fixture"].into_iter().chain(words.split_whitespace()).collect();
@@ -21,7 +21,7 @@ fn world(words: &str, keys: &str) -> Sandbox {
     sandbox
 }
 
-/// A devrun in the foreground whose process is ready.
+/// Starts devrun in the foreground and waits until its process is ready.
 #[track_caller]
 fn start(sandbox: &Sandbox) -> Running {
     let mut running = sandbox.devrun(&[]).start();
@@ -29,19 +29,19 @@ fn start(sandbox: &Sandbox) -> Running {
     running
 }
 
-/// Stops it as Ctrl-Z does and waits until both of its processes are.
+/// Suspends devrun as Ctrl-Z does, and waits until both of its processes are stopped.
 #[track_caller]
 fn halt(running: &Running) {
     running.signal(Signal::SIGTSTP);
     wait_for("both to be stopped", LIMIT, || {
-        let table = devrun::os::proc::table();
+        let table = devrun::testing::os::proc::table();
         let pid = running.pid();
         let mut both = table.iter().filter(|entry| entry.pid == pid || entry.parent == pid);
         if both.all(|entry| entry.state == 'T') { Ok(()) } else { Err(format!("{table:?}")) }
     });
 }
 
-/// Runs it, which must not take long.
+/// Runs `asked`. Panics if it takes longer than `SOON`.
 #[track_caller]
 fn soon<T>(asked: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -52,7 +52,7 @@ fn soon<T>(asked: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn those_who_take_it_down_together_or_again_leave_processes_their_time() {
+fn concurrent_downs_keep_the_grace_period() {
     let sandbox = world("graceful:INT:1500 ready sleep", "stop_grace: 1m");
     let mut running = start(&sandbox);
     let mut all: Vec<Running> = (0..3).map(|_| sandbox.devrun(&["down"]).start()).collect();
@@ -68,7 +68,7 @@ fn those_who_take_it_down_together_or_again_leave_processes_their_time() {
 }
 
 #[test]
-fn one_that_was_stopped_goes_on_to_its_end() {
+fn down_ends_a_suspended_stack() {
     for under_way in [false, true] {
         let sandbox = world("graceful:INT:500 ready sleep", "stop_grace: 1m");
         let mut running = start(&sandbox);
@@ -86,12 +86,12 @@ fn one_that_was_stopped_goes_on_to_its_end() {
 }
 
 #[test]
-fn who_is_waited_for_is_said_once_and_again_when_the_time_is_up() {
+fn down_names_slow_processes_and_times_out() {
     let sandbox = world("graceful:INT:30000 ready sleep", "stop_grace: 1m");
     let running = start(&sandbox);
     let down = soon(|| sandbox.devrun(&["down", "--timeout", "2"]).run());
     assert_eq!(down.code, Some(88), "{down}");
-    assert_eq!(down.stderr.matches("waiting for web to end since 1 s").count(), 1, "{down}");
+    assert_eq!(down.stderr.matches("still waiting for web to end (1 s)").count(), 1, "{down}");
     for part in ["did not end within 2 s [timed-out]", "why: still there: web", "fix: kill -9"] {
         assert!(down.stderr.contains(part), "no {part}: {down}");
     }
@@ -100,13 +100,13 @@ fn who_is_waited_for_is_said_once_and_again_when_the_time_is_up() {
     assert_eq!(running.wait().code, Some(143));
 }
 
-/// The supervisor of a devrun in the foreground.
+/// Returns the pid of the supervisor of a devrun in the foreground.
 fn supervisor(running: &Running) -> u32 {
-    let table = devrun::os::proc::table();
+    let table = devrun::testing::os::proc::table();
     table.iter().find(|entry| entry.parent == running.pid()).map(|entry| entry.pid).unwrap()
 }
 
-/// Does `work` while the process `pid` is stopped again whenever it is continued: it hangs, as in a call that never returns.
+/// Does `work` while another thread stops the process `pid` again and again, so that it hangs as in a call that never returns.
 fn while_it_hangs<T>(pid: u32, work: impl FnOnce() -> T) -> T {
     let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
     let done = std::sync::atomic::AtomicBool::new(false);
@@ -124,7 +124,7 @@ fn while_it_hangs<T>(pid: u32, work: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn a_supervisor_that_hangs_is_killed_by_down_and_said() {
+fn down_kills_a_hanging_supervisor() {
     let sandbox = world("graceful:INT:60000 ready sleep", "stop_grace: 2m");
     let running = start(&sandbox);
     let pid = supervisor(&running);
@@ -137,7 +137,7 @@ fn a_supervisor_that_hangs_is_killed_by_down_and_said() {
 }
 
 #[test]
-fn a_supervisor_that_hangs_without_its_keeper_is_killed_by_down() {
+fn down_kills_a_hanging_supervisor_without_a_keeper() {
     let sandbox = world("graceful:INT:60000 ready sleep", "stop_grace: 2m");
     let mut running = start(&sandbox);
     let pid = supervisor(&running);
@@ -156,7 +156,7 @@ fn a_supervisor_that_hangs_without_its_keeper_is_killed_by_down() {
 }
 
 #[test]
-fn a_run_that_hangs_after_its_keeper_is_gone_ends_itself_and_what_is_below() {
+fn watchdog_kills_a_hanging_run_and_its_descendants() {
     let sandbox = Sandbox::new();
     let ended = sandbox
         .fixture(&["child[", "setsid", "child[", "mute", "sleep", "]", "sleep", "]", "watchdog:100"])
@@ -166,10 +166,11 @@ fn a_run_that_hangs_after_its_keeper_is_gone_ends_itself_and_what_is_below() {
 }
 
 #[test]
-fn the_advice_of_a_down_that_gave_up_ends_everything() {
+fn suggested_kill_ends_everything() {
     let sandbox = world("graceful:INT:60000 ready sleep", "stop_grace: 2m");
     let running = start(&sandbox);
-    let down = sandbox.devrun(&["down", "--timeout", "1"]).run();
+    // `down` kills a supervisor that does not answer in time, and a busy machine needs more than a second to answer.
+    let down = sandbox.devrun(&["down", "--timeout", "5"]).run();
     assert_eq!(down.code, Some(88), "{down}");
     let advice = down.stderr.lines().find_map(|line| line.trim().strip_prefix("fix: kill -9 ")).unwrap();
     let pid = advice.split_whitespace().next().unwrap();
@@ -179,7 +180,7 @@ fn the_advice_of_a_down_that_gave_up_ends_everything() {
 }
 
 #[test]
-fn what_only_waits_for_its_reader_is_not_waited_for() {
+fn down_does_not_wait_for_a_reader() {
     let sandbox = world("lines:500:100 exit:3", "");
     let (reader, writer) = std::io::pipe().unwrap();
     nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
@@ -197,7 +198,7 @@ fn what_only_waits_for_its_reader_is_not_waited_for() {
 }
 
 #[test]
-fn a_time_limit_is_kept_while_an_old_stack_is_stopping_and_nothing_begins_later() {
+fn timed_out_up_starts_nothing_later() {
     let sandbox = world("graceful:INT:30000 append:starts:x ready sleep", "stop_grace: 1m");
     let mut running = start(&sandbox);
     running.signal(Signal::SIGINT);
@@ -215,15 +216,14 @@ fn a_time_limit_is_kept_while_an_old_stack_is_stopping_and_nothing_begins_later(
 }
 
 #[test]
-fn a_time_limit_is_kept_while_the_supervisor_is_stopped() {
+fn time_limit_holds_while_the_supervisor_is_suspended() {
     let sandbox = world("ready sleep", "");
     let running = start(&sandbox);
     halt(&running);
     for args in [&["up", "-d"][..], &["wait"], &["restart", "web"]] {
         let asked = sandbox.devrun(&[args, &["--timeout", "1", "--json"]].concat());
-        let began = Instant::now();
+        // Without its own time limit, devrun would wait longer than the test does.
         let error = refusal(asked, "timed-out", 88);
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         assert!(error["cause"].as_str().unwrap().contains("Ctrl-Z"), "{error:#}");
     }
     let down = sandbox.devrun(&["down"]).run();
@@ -232,7 +232,7 @@ fn a_time_limit_is_kept_while_the_supervisor_is_stopped() {
 }
 
 #[test]
-fn a_signal_that_ends_an_attachment_leaves_the_terminal_as_it_was() {
+fn signal_during_attach_restores_the_terminal() {
     let sandbox = world("ready sleep", "tty: true");
     let up = sandbox.devrun(&["up", "-d"]).run();
     assert_eq!(up.code, Some(0), "{up}");

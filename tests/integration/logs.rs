@@ -1,5 +1,8 @@
-//! What is written down of a run, and `devrun logs`, which reads it.
+//! The log files of a run, and `devrun logs`, which reads them.
 
+use std::time::SystemTime;
+
+use devrun::testing::logs::Timestamp;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -36,7 +39,7 @@ fn stop(running: Running) {
 }
 
 #[test]
-fn the_last_lines_of_all_come_by_time_with_their_names() {
+fn last_lines_are_sorted_by_time() {
     let sandbox = world(&[
         ("web", &["lines:300", "partial:half", "exit:0"]),
         ("frontend", &["touch:listening", "await:USR1", "say:later"]),
@@ -63,7 +66,7 @@ fn the_last_lines_of_all_come_by_time_with_their_names() {
 }
 
 #[test]
-fn they_are_there_from_anywhere_and_what_devrun_did_is_among_them() {
+fn logs_work_anywhere_and_include_devruns_actions() {
     let sandbox = world(&[("web", &["say:hello", "exit:3"])]);
     sandbox.write(
         &sandbox.main().join("devrun.yaml"),
@@ -73,18 +76,19 @@ fn they_are_there_from_anywhere_and_what_devrun_did_is_among_them() {
     let here = sandbox.devrun(&["logs"]).directory(sandbox.main().join("deep/er")).run();
     let there = sandbox.devrun(&["-C", sandbox.main().to_str().unwrap(), "logs"]).directory("/").run();
     assert_eq!(here.stdout, there.stdout);
-    for part in [
-        "web    | hello\n",
-        "devrun | web: started, pid ",
-        "devrun | web: ended with exit code 3\n",
-        "devrun | error: web ended",
-    ] {
+    for part in
+        ["web    | hello\n", "Z web: started, pid ", "Z web: ended with exit code 3\n", "Z error: web ended"]
+    {
         assert!(here.stdout.contains(part), "{here}");
     }
+    let own: Vec<&str> = here.stdout.lines().filter_map(|line| line.strip_prefix("devrun | ")).collect();
+    let is_timed =
+        |line: &&str| Timestamp::understand(line.split(' ').next().unwrap(), SystemTime::now()).is_some();
+    assert!(own.len() > 2 && own.iter().all(is_timed), "{here}");
 }
 
 #[test]
-fn agents_read_one_object_per_line() {
+fn json_is_one_object_per_line() {
     let sandbox = world(&[("web", &["invalid", "partial:a", "await:USR1", "say:b"])]);
     let mut running = sandbox.devrun(&[]).start();
     running.expect_line(r"^web \| a$");
@@ -102,7 +106,7 @@ fn agents_read_one_object_per_line() {
 }
 
 #[test]
-fn a_name_that_is_not_there_is_answered_with_those_that_are() {
+fn unknown_name_lists_the_known_ones() {
     let sandbox = world(&[("web", &["say:hello"]), ("api", &["say:hello"])]);
     let ended = sandbox.devrun(&["logs"]).run();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended}");
@@ -114,7 +118,7 @@ fn a_name_that_is_not_there_is_answered_with_those_that_are() {
 }
 
 #[test]
-fn following_shows_what_comes_and_ends_with_the_stack() {
+fn follow_ends_with_the_stack() {
     let sandbox =
         world(&[("web", &["say:one", "ready", "await:USR1", "lines:500000:100", "say:two", "sleep"])]);
     let mut running = sandbox.devrun(&[]).start();
@@ -122,7 +126,7 @@ fn following_shows_what_comes_and_ends_with_the_stack() {
     let pid = line.split(' ').nth(3).unwrap().parse().unwrap();
     let mut following = sandbox.devrun(&["logs", "-f", "web"]).start();
     following.expect_line(r"^web \| one$");
-    // More than the files hold.
+    // The process writes more than the files hold.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGUSR1).unwrap();
     following.expect_line(r"^web \| two$");
     stop(running);
@@ -133,13 +137,13 @@ fn following_shows_what_comes_and_ends_with_the_stack() {
 }
 
 #[test]
-fn following_ends_at_once_where_nothing_runs_and_by_a_signal() {
+fn follow_ends_without_a_stack_or_by_a_signal() {
     let sandbox = world(&[("web", &["say:one", "ready", "sleep"])]);
     let mut running = sandbox.devrun(&[]).start();
     running.expect_line(r"\| ready");
     let mut following = sandbox.devrun(&["logs", "-f"]).start();
     following.expect_line(r"^web    \| one$");
-    // Not INT: what a script started in the background has to ignore it.
+    // TERM instead of INT, because a script's background jobs ignore INT.
     following.signal(Signal::SIGTERM);
     assert_eq!(following.wait().signal, Some(15));
     stop(running);
@@ -147,7 +151,7 @@ fn following_ends_at_once_where_nothing_runs_and_by_a_signal() {
 }
 
 #[test]
-fn a_full_disk_is_said_once_and_stops_nothing() {
+fn full_disk_is_reported_once_and_stops_nothing() {
     let sandbox = world(&[("web", &["lines:20000:100"])]);
     let small = "trap '' XFSZ; ulimit -f 64; exec devrun";
     let ended = sandbox.program("sh", &["-c", small]).run();
@@ -160,7 +164,7 @@ fn a_full_disk_is_said_once_and_stops_nothing() {
 }
 
 #[test]
-fn as_much_is_kept_as_the_configuration_says() {
+fn files_are_limited_by_the_configuration() {
     let sandbox = Sandbox::new();
     let text = "logs: { size: 1MiB, files: 2 }\nprocesses:\n  web: { run: [devrun-fixture, 'lines:40000:100'], restart: on-failure }\n";
     sandbox.repo_with(&[("devrun.yaml", text)]);
@@ -174,7 +178,7 @@ fn as_much_is_kept_as_the_configuration_says() {
 }
 
 #[test]
-fn what_was_written_before_devrun_was_killed_is_kept() {
+fn lines_before_a_kill_are_kept() {
     let sandbox = world(&[("web", &["say:before", "ready", "sleep"])]);
     let mut running = sandbox.devrun(&[]).start();
     running.expect_line(r"\| ready");

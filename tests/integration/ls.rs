@@ -1,4 +1,4 @@
-//! `devrun ls`: every stack of this user, those that run, those that do not answer, those that were killed.
+//! `devrun ls`: the stacks of this user that run, do not answer, or were killed.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,9 +12,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::asking::{base, json, server};
-use crate::support::{LIMIT, Process, Sandbox, wait_for};
+use crate::support::{LIMIT, Process, Sandbox, kill_both, wait_for};
 
-/// What `devrun ls --json` says, from a folder that is no worktree.
+/// Returns the answer of `devrun ls --json` from a folder outside every worktree.
 #[track_caller]
 fn stacks(sandbox: &Sandbox) -> Vec<Value> {
     let ended = sandbox.devrun(&["ls", "--json"]).directory(sandbox.home()).run();
@@ -32,18 +32,7 @@ fn pid(value: &Value) -> Pid {
     Pid::from_raw(i32::try_from(value["pid"].as_i64().unwrap()).unwrap())
 }
 
-/// Kills both processes of a stack without either getting to do anything about it.
-fn kill_both(stack: &Value) {
-    let keeper = pid(stack);
-    let is_child = |entry: &devrun::os::proc::Entry| entry.parent == keeper.as_raw().cast_unsigned();
-    let supervisor = devrun::os::proc::table().into_iter().find(is_child).unwrap().pid;
-    kill(keeper, Signal::SIGSTOP).unwrap();
-    for process in [Pid::from_raw(supervisor.cast_signed()), keeper] {
-        kill(process, Signal::SIGKILL).unwrap();
-    }
-}
-
-/// Waits until the stack of `folder` is listed in `state`.
+/// Waits until `ls` lists the stack of `folder` in `state`.
 #[track_caller]
 fn listed(sandbox: &Sandbox, folder: &Path, state: &str) -> Value {
     let path = folder.canonicalize().unwrap();
@@ -56,7 +45,7 @@ fn listed(sandbox: &Sandbox, folder: &Path, state: &str) -> Value {
 }
 
 #[test]
-fn stacks_are_listed_from_anywhere_with_what_they_use_until_they_end() {
+fn ls_lists_stacks_with_their_usage() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let other = sandbox.worktree("other", "feature/x");
@@ -76,7 +65,7 @@ fn stacks_are_listed_from_anywhere_with_what_they_use_until_they_end() {
     assert!(rows.len() == 3 && rows[0].starts_with("STATE") && !said.contains('\x1b'), "{said}");
     assert!(rows.iter().any(|row| row.starts_with("ready  repo  feature/x ")), "{said}");
 
-    // One that hangs holds up nobody.
+    // A stack that hangs does not delay the others.
     kill(pid(&stack), Signal::SIGTSTP).unwrap();
     let silent = listed(&sandbox, &other, "silent");
     assert_eq!(silent["ports"], stack["ports"]);
@@ -93,21 +82,21 @@ fn stacks_are_listed_from_anywhere_with_what_they_use_until_they_end() {
 }
 
 #[test]
-fn one_that_was_killed_is_stale_until_somebody_cleans_up() {
+fn killed_stack_is_stale_until_cleanup() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let other = sandbox.worktree("other", "other");
     for folder in [&main, &other] {
         fine(&sandbox, folder, &["up", "-d"]);
-        kill_both(&listed(&sandbox, folder, "ready"));
+        kill_both(pid(&listed(&sandbox, folder, "ready")).as_raw().cast_unsigned());
         let stale = listed(&sandbox, folder, "stale");
         assert_eq!((&stale["pid"], &stale["processes"]), (&Value::Null, &json!(0)));
     }
     let said = sandbox.devrun(&["ls"]).run().stdout;
-    assert!(said.contains("nobody cleaned up; `devrun -C "), "{said}");
+    assert!(said.contains("left processes or files behind; `devrun -C "), "{said}");
     fine(&sandbox, &main, &["down"]);
     assert_eq!(stacks(&sandbox).len(), 1);
-    // A worktree that is gone with all that was in it is forgotten.
+    // `ls` drops a stack whose worktree is gone.
     sandbox.git(&["worktree", "remove", "--force", other.to_str().unwrap()]);
     assert_eq!(stacks(&sandbox), [] as [Value; 0]);
     let left: Vec<_> =
@@ -115,7 +104,7 @@ fn one_that_was_killed_is_stale_until_somebody_cleans_up() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// Processes that left the session they were started in, and whose parents are gone: one of each stack.
+/// Returns the processes that left their session and lost their parent, one of each stack.
 fn strays(sandbox: &Sandbox) -> Vec<i32> {
     let all = sandbox.processes().into_iter();
     let escaped = |process: &Process| process.command.contains("mute") && !process.command.contains("child[");
@@ -123,7 +112,7 @@ fn strays(sandbox: &Sandbox) -> Vec<i32> {
 }
 
 #[test]
-fn what_a_killed_stack_left_is_ended_when_its_worktree_is_gone() {
+fn leftovers_of_a_removed_worktree_are_killed() {
     let sandbox = Sandbox::new();
     let words = "devrun-fixture ready child[ setsid child[ ignore:INT,TERM,HUP ready mute sleep ] ] sleep";
     let main = sandbox.repo_with(&[("devrun.yaml", &format!("processes:\n  web: exec {words}\n"))]);
@@ -139,7 +128,7 @@ fn what_a_killed_stack_left_is_ended_when_its_worktree_is_gone() {
     for folder in [&by_git, &by_hand] {
         fine(&sandbox, folder, &["up", "-d"]);
         stray(2);
-        kill_both(&listed(&sandbox, folder, "ready"));
+        kill_both(pid(&listed(&sandbox, folder, "ready")).as_raw().cast_unsigned());
         listed(&sandbox, folder, "stale");
         assert_eq!(stray(2).len(), 2, "nothing outlived its devrun");
         if folder == &by_git {
@@ -162,7 +151,7 @@ fn what_a_killed_stack_left_is_ended_when_its_worktree_is_gone() {
 }
 
 #[test]
-fn one_that_is_ending_because_its_worktree_is_gone_is_left_to_end() {
+fn ls_spares_a_stack_that_is_ending() {
     let sandbox = Sandbox::new();
     let go = sandbox.path().join("go");
     let words = format!("devrun-fixture report:INT ready await-file:{} say:bye exit:0", go.display());
@@ -171,7 +160,7 @@ fn one_that_is_ending_because_its_worktree_is_gone_is_left_to_end() {
     let other = sandbox.worktree("other", "other");
     let mut running = sandbox.devrun(&["-C", other.to_str().unwrap()]).start();
     running.expect_line(r"\| ready");
-    // With it goes the lock, as far as anybody can see.
+    // This also removes the lock file, so the stack looks killed.
     sandbox.git(&["worktree", "remove", "--force", other.to_str().unwrap()]);
     running.expect_line(r"\| got INT");
     stacks(&sandbox);
@@ -181,15 +170,15 @@ fn one_that_is_ending_because_its_worktree_is_gone_is_left_to_end() {
     assert_eq!(stacks(&sandbox), [] as [Value; 0]);
 }
 
-/// Releases those who answer once all of them are being asked.
+/// A barrier that lets the pretended stacks answer only when all of them have a request.
 struct Meeting {
     size: usize,
-    /// How many are being asked, and how often all were.
+    /// The number of open requests, and of completed rounds.
     state: Mutex<(usize, usize)>,
 }
 
 impl Meeting {
-    /// Waits until all are being asked; false when the one who asks `stream` has given up before.
+    /// Waits until all stacks have a request. Returns false if the client on `stream` gives up first.
     fn attend(&self, stream: &mut UnixStream) -> bool {
         let mine = {
             let mut state = self.state.lock().unwrap();
@@ -216,15 +205,15 @@ impl Meeting {
     }
 }
 
-/// A stack that is none: a lock held by this test, a record, an entry, a socket at which one answers with the others of
-/// `meeting`, or nobody.
+/// Pretends to be a stack, with a lock held by this test, a record, an entry, and a socket. A thread answers on the socket
+/// together with the others of `meeting`; without one, the socket never answers.
 fn pretend(sandbox: &Sandbox, number: usize, meeting: Option<Arc<Meeting>>) -> (File, Option<UnixListener>) {
     let worktree = sandbox.path().join(format!("w{number:03}"));
     let state = worktree.join(".git/devrun");
     let runtime = sandbox.runtime().join("devrun-worktree");
-    let tag = devrun::supervisor::sweep::worktree_tag(&worktree);
+    let tag = devrun::testing::supervisor::sweep::worktree_tag(&worktree);
     let socket: PathBuf = runtime.join(format!("{tag}.sock"));
-    devrun::os::fs::make_own_dir(&runtime).unwrap();
+    devrun::testing::os::fs::make_own_dir(&runtime).unwrap();
     let record = json!({ "version": 1, "pid": std::process::id(), "started": 1, "worktree": worktree,
         "ports": { "web": 3000 + number }, "socket": socket });
     sandbox.write(&state.join("run.json"), &record.to_string());
@@ -250,16 +239,16 @@ fn pretend(sandbox: &Sandbox, number: usize, meeting: Option<Arc<Meeting>>) -> (
 }
 
 #[test]
-fn a_hundred_are_asked_side_by_side_and_some_that_hang_hold_up_none() {
+fn ls_queries_a_hundred_stacks_in_parallel() {
     let sandbox = Sandbox::new();
     let hangs = |number: usize| number % 10 == 3;
-    // Nobody is answered before all were asked: asked one after the other, the first would be silent.
+    // No stack answers before all have a request, so the first would be silent if `ls` asked one after the other.
     let meeting = Arc::new(Meeting { size: 90, state: Mutex::default() });
     let held: Vec<_> =
         (0..100).map(|number| pretend(&sandbox, number, (!hangs(number)).then(|| meeting.clone()))).collect();
     let expected: Vec<(u64, &str)> =
         (0..100).map(|n| (3000 + n as u64, if hangs(n) { "silent" } else { "ready" })).collect();
-    // On a busy machine an answer may come too late: then the next look sees it.
+    // On a busy machine an answer may come too late; then the next `ls` gets it.
     wait_for("all answers", LIMIT, || {
         let all = stacks(&sandbox);
         let seen: Vec<(u64, &str)> = all
@@ -270,13 +259,14 @@ fn a_hundred_are_asked_side_by_side_and_some_that_hang_hold_up_none() {
     });
     drop(held);
     for number in 0..100 {
-        let tag = devrun::supervisor::sweep::worktree_tag(&sandbox.path().join(format!("w{number:03}")));
+        let tag =
+            devrun::testing::supervisor::sweep::worktree_tag(&sandbox.path().join(format!("w{number:03}")));
         std::fs::remove_file(sandbox.runtime().join(format!("devrun-worktree/{tag}.sock"))).unwrap();
     }
 }
 
 #[test]
-fn an_entry_cannot_point_at_a_folder_that_is_not_its_worktrees_state() {
+fn forged_entry_cannot_reach_other_folders() {
     let sandbox = Sandbox::new();
     sandbox.repo();
     let precious = sandbox.home().join("precious");
@@ -284,9 +274,9 @@ fn an_entry_cannot_point_at_a_folder_that_is_not_its_worktrees_state() {
         r#"{"version":1,"pid":1,"started":1,"worktree":"/w","urls":[["web","http://evil.example/"]]}"#;
     sandbox.write(&precious.join("run.json"), record);
     let runtime = sandbox.runtime().join("devrun-worktree");
-    devrun::os::fs::make_own_dir(&runtime).unwrap();
+    devrun::testing::os::fs::make_own_dir(&runtime).unwrap();
     let gone = Path::new("/nonexistent");
-    let tag = devrun::supervisor::sweep::worktree_tag(gone);
+    let tag = devrun::testing::supervisor::sweep::worktree_tag(gone);
     for name in ["y", &tag] {
         let entry =
             json!({ "version": 1, "worktree": gone, "state": precious, "repo": "shop", "branch": "main" });

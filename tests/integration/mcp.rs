@@ -1,4 +1,4 @@
-//! `devrun mcp`: a conversation as an agent's client has it, message by message over pipes.
+//! `devrun mcp`: the messages of an agent's client over pipes.
 
 use std::io::{PipeWriter, Write};
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::asking::{answer, base, server};
 use crate::support::{Running, Sandbox};
 
-/// A server under way and its client.
+/// A running server and its client.
 struct Talk {
     running: Running,
     to: PipeWriter,
@@ -45,7 +45,7 @@ impl Talk {
         serde_json::from_str(&line).unwrap()
     }
 
-    /// What a tool answers, and whether that is an error.
+    /// Calls a tool. Returns its answer, and whether that is an error.
     #[track_caller]
     fn call(&mut self, name: &str, arguments: &Value) -> (Value, bool) {
         let reply = self.ask("tools/call", &json!({ "name": name, "arguments": arguments }));
@@ -65,7 +65,7 @@ impl Talk {
 }
 
 #[test]
-fn an_agent_brings_a_stack_up_looks_at_it_and_takes_it_down() {
+fn agent_starts_inspects_and_stops_a_stack() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let mut talk = Talk::begin(&sandbox, &main);
@@ -83,7 +83,7 @@ fn an_agent_brings_a_stack_up_looks_at_it_and_takes_it_down() {
     let again = talk.fine("restart", &json!({ "process": "web" }));
     assert_ne!(again["processes"][0]["pid"], up["processes"][0]["pid"]);
 
-    // Errors are those of the command line.
+    // Errors are the same as on the command line.
     let (unknown, failed) = talk.call("why", &json!({ "process": "nobody" }));
     assert!(
         failed && unknown["error"]["code"] == "process-unknown" && unknown["error"]["exit"] == 2,
@@ -103,7 +103,7 @@ fn an_agent_brings_a_stack_up_looks_at_it_and_takes_it_down() {
 }
 
 #[test]
-fn a_stack_of_another_worktree_can_be_driven_and_outlives_the_conversation() {
+fn stack_of_another_worktree_outlives_the_conversation() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let other = sandbox.worktree("other", "other");

@@ -1,4 +1,4 @@
-//! Branch databases on Neon: the double in place of the service, a real Postgres behind it, the real devrun in front.
+//! Branch databases on Neon, with the real devrun, and the double with a real Postgres in place of the service.
 
 #[path = "neon/asleep.rs"]
 mod asleep;
@@ -14,8 +14,14 @@ mod machines;
 mod naive;
 #[path = "neon/product.rs"]
 mod product;
+#[path = "neon/proxy.rs"]
+mod proxy;
+#[path = "neon/prune.rs"]
+mod prune;
 #[path = "neon/real.rs"]
 mod real;
+#[path = "neon/renamed.rs"]
+mod renamed;
 #[path = "neon/runs.rs"]
 mod runs;
 #[path = "neon/undo.rs"]
@@ -23,14 +29,14 @@ mod undo;
 
 use std::path::{Path, PathBuf};
 
-use devrun::context::{Context, Dirs};
-use devrun::database::neon::{Grant, Key, Neon as Client, NeonRequest, Pace, Project};
-use devrun::database::{Branch, Provider, Wanted};
-use devrun::error::Report;
-use devrun::event::Events;
+use devrun::testing::context::{Context, Dirs};
+use devrun::testing::database::neon::{Grant, Key, Neon as Client, NeonProject, NeonRequest, Pace};
+use devrun::testing::database::{BranchDatabase, WantedDatabase};
+use devrun::testing::error::Report;
+use devrun::testing::event::Events;
 use nix::sys::signal::Signal;
 
-use crate::asking::{base, skip};
+use crate::asking::{base, skip_without};
 use crate::support::neon::{Call, KEY, Neon, PROJECT};
 use crate::support::{Ended, Invocation, Running, Sandbox};
 
@@ -41,7 +47,7 @@ struct World {
 }
 
 impl World {
-    /// `None`, and says so, where Postgres is not installed.
+    /// Makes a repository. Returns `None` and reports a skipped test if Postgres is not installed.
     fn new(database: &str) -> Option<World> {
         Some(World::around(double()?, database))
     }
@@ -56,14 +62,14 @@ impl World {
         self.sandbox.devrun(args).directory(worktree)
     }
 
-    /// Brings it up, waits until it is ready, and takes it down.
+    /// Starts a stack, waits until it is ready, and stops it.
     #[track_caller]
     fn run(&self, worktree: &Path, args: &[&str]) -> Ended {
         let running = ready(self.devrun(worktree, args).start());
         stop(running)
     }
 
-    /// Runs devrun, which must fail with this code.
+    /// Runs devrun and returns its failure. Panics unless it fails with this code.
     #[track_caller]
     fn fail(&self, worktree: &Path, args: &[&str], code: &str) -> Ended {
         let ended = self.devrun(worktree, args).run();
@@ -72,7 +78,7 @@ impl World {
         ended
     }
 
-    /// What was migrated so far: git branch, and where.
+    /// Returns a line for each migration so far: the git branch and the database.
     fn migrated(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.sandbox.path().join("migrations.log")).unwrap_or_default();
         text.lines().map(Into::into).collect()
@@ -83,7 +89,7 @@ impl World {
     }
 }
 
-/// A repository whose every migration adds a line to a file; key and project stand in its main worktree only.
+/// Makes a repository where each migration adds a line to a file. Key and project are in the main worktree only.
 fn furnish(database: &str, key: &str, project: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let log = sandbox.path().join("migrations.log");
@@ -99,17 +105,17 @@ fn furnish(database: &str, key: &str, project: &str) -> Sandbox {
         ("migrations/1.sql", "select 1;\n"),
         (".gitignore", ".env\n"),
     ]);
-    // In the main worktree only.
+    // Other worktrees have no `.env`.
     let env = format!("NEON_API_KEY={key}\nNEON_PROJECT_ID={project}\n");
     sandbox.write(&sandbox.main().join(".env"), &env);
     sandbox
 }
 
-/// `None`, and says so, where Postgres is not installed.
+/// Starts the double. Returns `None` and reports a skipped test if Postgres is not installed.
 fn double() -> Option<Neon> {
     let neon = Neon::start();
     if neon.is_none() {
-        skip("there is no Postgres on this machine");
+        skip_without(&["postgres"]);
     }
     neon
 }
@@ -126,7 +132,7 @@ fn stop(running: Running) -> Ended {
     running.wait()
 }
 
-/// Successful calls that made a branch.
+/// Counts the successful calls that created a branch.
 fn creations(calls: &[Call]) -> usize {
     calls
         .iter()
@@ -134,8 +140,8 @@ fn creations(calls: &[Call]) -> usize {
         .count()
 }
 
-/// Asks the double for a branch through the provider itself, with a state folder of its own.
-fn ensure(neon: &Neon, name: &str, change: impl FnOnce(&mut NeonRequest)) -> Result<Branch, Report> {
+/// Gets a branch of the double through the provider itself, with a new state folder.
+fn ensure(neon: &Neon, name: &str, change: impl FnOnce(&mut NeonRequest)) -> Result<BranchDatabase, Report> {
     let dir = tempfile::tempdir().unwrap();
     ensure_in(neon, dir.path(), name, change)
 }
@@ -145,7 +151,7 @@ fn ensure_in(
     state: &Path,
     name: &str,
     change: impl FnOnce(&mut NeonRequest),
-) -> Result<Branch, Report> {
+) -> Result<BranchDatabase, Report> {
     let ctx = Context {
         cwd: state.into(),
         env: std::collections::BTreeMap::default(),
@@ -162,7 +168,7 @@ fn ensure_in(
     let mut request = NeonRequest {
         host: Some(neon.host()),
         key: Key::new(KEY, "NEON_API_KEY (a test)").unwrap(),
-        project: Project { id: PROJECT.into(), origin: "a test".into() },
+        project: NeonProject { id: PROJECT.into(), origin: "a test".into() },
         parent: None,
         database: None,
         role: None,
@@ -177,8 +183,12 @@ fn ensure_in(
         pace: Pace::default(),
     };
     change(&mut request);
-    let wanted =
-        Wanted { label: name.into(), name: name.into(), parent: String::new(), worktree: state.into() };
+    let wanted = WantedDatabase {
+        label: name.into(),
+        name: name.into(),
+        parent: String::new(),
+        worktree: state.into(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ensuring = async { Client::open(&ctx, request)?.ensure(&wanted).await };
     tokio::task::LocalSet::new().block_on(&runtime, ensuring)

@@ -1,12 +1,12 @@
-//! Who is at the other end of the socket: another user, and one who asks for events and does not read them.
+//! Clients of the socket: another user, and a client that requests events but does not read them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use devrun::control::desk::Desk;
-use devrun::control::status::Status;
-use devrun::control::{server, socket};
-use devrun::event::Events;
+use devrun::testing::control::stack_handle::StackHandle;
+use devrun::testing::control::status::Status;
+use devrun::testing::control::{server, socket};
+use devrun::testing::event::Events;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use crate::asking::{base, server as web};
 use crate::support::{LIMIT, Sandbox};
 
-/// Asks for the status at the socket argv\[1\] as the user argv\[2\] and prints the first line of the answer.
+/// A program that requests the status from the socket argv\[1\] as user argv\[2\] and prints the first line of the answer.
 const ASK: &str = r#"
 import os, socket, sys
 user = int(sys.argv[2])
@@ -33,7 +33,7 @@ except ConnectionError:
 "#;
 
 #[test]
-fn another_user_who_reaches_the_socket_is_not_answered() {
+fn another_user_gets_no_answer() {
     // Only root can become another user.
     if !nix::unistd::geteuid().is_root() {
         return;
@@ -61,13 +61,14 @@ fn another_user_who_reaches_the_socket_is_not_answered() {
     assert_eq!(sandbox.devrun(&["down"]).run().code, Some(0));
 }
 
-/// Tells `count` events to somebody who reads the first byte, then nothing until all is told; what was read then.
+/// Sends `count` events to a client that reads the first byte, and nothing more until all are sent. Returns what the client then
+/// reads.
 async fn tell_a_sleeper(path: &Path, count: u64) -> String {
     let (stops, _stopped) = tokio::sync::mpsc::unbounded_channel();
-    let (desk, _orders) = Desk::new(Status::preparing(Path::new("/w"), None, "w"), stops);
-    let events = desk.listen(Events::silent());
+    let (stack, _orders) = StackHandle::new(Status::preparing(Path::new("/w"), None, "w"), stops);
+    let events = stack.listen(Events::silent());
     let listener = socket::listen(path).unwrap();
-    tokio::task::spawn_local(server::serve(listener, desk.clone()));
+    tokio::task::spawn_local(server::serve(listener, stack.clone()));
     let mut reader = UnixStream::connect(path).await.unwrap();
     reader.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut said = vec![0];
@@ -75,17 +76,17 @@ async fn tell_a_sleeper(path: &Path, count: u64) -> String {
     for number in 0..count {
         events.note(number.to_string());
         if number % 100 == 0 {
-            // The server sends what the socket takes.
+            // Lets the server send as much as the socket accepts.
             tokio::task::yield_now().await;
         }
     }
-    desk.close(None).await;
+    stack.close(None).await;
     tokio::time::timeout(LIMIT, reader.read_to_end(&mut said)).await.unwrap().unwrap();
     String::from_utf8(said).unwrap()
 }
 
 #[test]
-fn a_reader_that_does_not_read_learns_how_many_events_it_missed() {
+fn slow_event_reader_learns_how_many_it_missed() {
     const TOLD: u64 = 60_000;
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -108,6 +109,6 @@ fn a_reader_that_does_not_read_learns_how_many_events_it_missed() {
             _ => {}
         }
     }
-    // The end is told beside them.
+    // The client also gets the end of the stack.
     assert!(missed > 0 && next == TOLD, "{missed} missed, {next} accounted for");
 }

@@ -1,26 +1,27 @@
-//! Ports, from outside: the formula, leases that stay, strangers in the way, many at once, a damaged table.
+//! Ports as a user sees them: the formula, permanent leases, busy ports, many worktrees at once, a damaged table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::asking::{
     answer, base, devrun, fine, get, interrupt, json, listen, port, refusal, serve, server, skip, solo,
 };
-use crate::support::{Running, Sandbox};
+use crate::support::{LIMIT, Running, Sandbox, wait_for};
 
-/// What people's shells compute: the first four hex digits of the hash of `echo "$PWD"`, modulo 100.
+/// Computes the preferred slot as in a shell: the first four hex digits of the hash of `echo "$PWD"`, modulo 100.
 fn preferred(path: &Path) -> u16 {
     let path = path.canonicalize().unwrap_or_else(|_| path.into());
     let digest = Sha256::new().chain_update(path.as_os_str().as_bytes()).chain_update("\n").finalize();
     u16::from_be_bytes([digest[0], digest[1]]) % 100
 }
 
-/// Two worktrees of the repository that would like the same slot.
+/// Makes two worktrees of the repository that prefer the same slot.
 fn colliding(sandbox: &Sandbox) -> (PathBuf, PathBuf) {
     let mut known: BTreeMap<u16, String> = BTreeMap::new();
     let root = sandbox.path().canonicalize().unwrap();
@@ -37,22 +38,22 @@ fn table(sandbox: &Sandbox) -> PathBuf {
     sandbox.home().join(".local/state/devrun-worktree/leases.json")
 }
 
-/// The leases as recorded.
+/// Returns the recorded leases.
 fn leases(sandbox: &Sandbox) -> Vec<Value> {
     let table: Value = serde_json::from_slice(&std::fs::read(table(sandbox)).unwrap()).unwrap();
     table["leases"].as_array().unwrap().clone()
 }
 
-/// A program that has nothing to do with devrun and listens on `port`.
+/// Starts a program outside devrun that listens on `port`.
 fn stranger(sandbox: &Sandbox, port: u16) -> Running {
     let fixture = sandbox.fixture(&["listen:PORT", "say:there", "sleep"]).env("PORT", port.to_string());
-    let mut running = fixture.start();
+    let mut running = fixture.directory(sandbox.path()).start();
     running.expect_line("^there$");
     running
 }
 
 #[test]
-fn without_a_lease_the_slot_is_what_the_shell_computes() {
+fn slot_matches_the_documented_shell_formula() {
     let sandbox = Sandbox::new();
     let (web, api) = (base(), base());
     let config = format!("ports: {{ web: {web}, api: {api} }}\nprocesses: {{ web: 'true' }}\n");
@@ -60,16 +61,17 @@ fn without_a_lease_the_slot_is_what_the_shell_computes() {
     for folder in [main, sandbox.worktree("a", "a"), sandbox.worktree("My Apps", "b")] {
         let ports = answer(&sandbox, &folder, "ports");
         let slot = ports["slot"].as_u64().unwrap();
-        if leases(&sandbox).iter().filter(|row| row["slot"] == slot).count() == 1 {
-            assert_eq!(slot, u64::from(preferred(&folder)), "{folder:?}");
-        }
+        let wanted = u64::from(preferred(&folder));
+        // Two of the folders may prefer the same slot.
+        let is_taken = leases(&sandbox).iter().any(|row| row["slot"] == wanted);
+        assert!(slot == wanted || is_taken, "{folder:?}: {slot} instead of {wanted}");
         assert_eq!(u64::from(port(&ports, "web")), u64::from(web) + slot);
         assert_eq!(u64::from(port(&ports, "api")), u64::from(api) + slot);
     }
 }
 
 #[test]
-fn asking_for_ports_leases_them_and_starts_nothing() {
+fn ports_leases_a_slot_and_starts_nothing() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let first = answer(&sandbox, &main, "ports");
@@ -111,7 +113,7 @@ fn worktrees_that_collide_run_side_by_side_and_keep_their_ports() {
         let leased = format!("is leased by worktree {}", first.canonicalize().unwrap().display());
         assert!(two.contains(&leased) && two.contains("and keeps it"), "{two}");
         assert!(!one.contains("and keeps it"), "{one}");
-        // The other way round, and alone.
+        // Now they start in the other order, one with `--strict-ports`.
         let two = serve(devrun(&sandbox, &second, &[]));
         let one = serve(devrun(&sandbox, &first, &["up", "--strict-ports"]));
         assert_eq!([ports(&first), ports(&second)], before);
@@ -127,7 +129,7 @@ fn worktrees_that_collide_run_side_by_side_and_keep_their_ports() {
 }
 
 #[test]
-fn the_lease_of_a_worktree_that_was_removed_is_free_again() {
+fn lease_of_a_removed_worktree_is_freed() {
     let sandbox = Sandbox::new();
     sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let (gone, heir) = colliding(&sandbox);
@@ -141,7 +143,7 @@ fn the_lease_of_a_worktree_that_was_removed_is_free_again() {
 }
 
 #[test]
-fn a_stranger_on_one_port_moves_all_of_them_once() {
+fn one_busy_port_moves_all_ports() {
     let sandbox = Sandbox::new();
     let (web, api) = (base(), base());
     let config = format!(
@@ -167,7 +169,18 @@ fn a_stranger_on_one_port_moves_all_of_them_once() {
     }
     assert!(note.contains(&format!("(pid {})", stranger.pid())), "{note}");
     let ports = answer(&sandbox, &main, "ports");
-    assert!(note.ends_with(&format!("now has slot {} and keeps it", ports["slot"])), "{note}");
+    let home = preferred(&main);
+    let until = format!("now has slot {} until its home slot {home} is free", ports["slot"]);
+    assert!(note.ends_with(&until), "{note}");
+    let away = &ports["away"];
+    assert_eq!(
+        (&away["home"], &away["port"], &away["returns"]),
+        (&json!(home), &json!(wanted), &json!(true))
+    );
+    assert_eq!(away["obstacle"]["kind"], "busy");
+    assert_eq!(away["obstacle"]["pid"], stranger.pid());
+    let shown = fine(devrun(&sandbox, &main, &["ports"])).stdout;
+    assert!(shown.contains(&format!("not the home slot {home}: port {wanted} was held by ")), "{shown}");
     assert_ne!(ports["slot"], preferred(&main));
     assert_eq!(port(&ports, "api") - api, port(&ports, "web") - web);
     for name in ["api", "web"] {
@@ -175,16 +188,84 @@ fn a_stranger_on_one_port_moves_all_of_them_once() {
         assert!(ended.stdout.contains(&line), "{ended}");
     }
 
-    // Bookmarks and notes hold the new address by now: it stays when the old one would be free again.
     drop(stranger);
     drop(listen("127.0.0.1", wanted));
+    assert_eq!(answer(&sandbox, &main, "ports"), ports, "looking moves nothing");
     let later = fine(devrun(&sandbox, &main, &["up", "--strict-ports"]));
-    assert!(!later.stderr.contains("note:"), "{later}");
-    assert_eq!(answer(&sandbox, &main, "ports"), ports);
+    assert!(
+        later.stderr.contains(&format!("note: this worktree is back in its home slot {home}")),
+        "{later}"
+    );
+    let ports = answer(&sandbox, &main, "ports");
+    assert_eq!((ports["slot"].as_u64(), &ports["away"]), (Some(home.into()), &Value::Null));
 }
 
 #[test]
-fn a_port_that_is_held_on_any_address_is_held() {
+fn ports_move_home_at_once_when_nothing_runs() {
+    let sandbox = Sandbox::new();
+    let base = base();
+    let main = sandbox.repo_with(&[("devrun.yaml", &server(base))]);
+    let home = preferred(&main);
+    let held = listen("127.0.0.1", base + home);
+    let running = serve(devrun(&sandbox, &main, &[]));
+    let status = fine(devrun(&sandbox, &main, &["status"])).stdout;
+    assert!(
+        status.contains(&format!("not the home slot {home}: port {} was held by ", base + home)),
+        "{status}"
+    );
+    assert_eq!(answer(&sandbox, &main, "status")["away"]["home"], home);
+    let error = refusal(devrun(&sandbox, &main, &["ports", "--move-home", "--json"]), "already-running", 88);
+    assert!(error["fix"].as_str().unwrap().contains("devrun down"), "{error:#}");
+    interrupt(running);
+    refusal(devrun(&sandbox, &main, &["ports", "--move-home", "--json"]), "port-busy", 82);
+    drop(held);
+    let moved = json(&fine(devrun(&sandbox, &main, &["ports", "--move-home", "--json"])));
+    assert_eq!((moved["slot"].as_u64(), &moved["away"]), (Some(home.into()), &Value::Null));
+}
+
+#[test]
+fn replace_stops_a_manual_server() {
+    let sandbox = Sandbox::new();
+    let base = base();
+    let main = sandbox.repo_with(&[("devrun.yaml", &server(base))]);
+    let wanted = base + preferred(&main);
+    let by_hand = sandbox.fixture(&["listen:PORT", "say:there", "sleep"]).env("PORT", wanted.to_string());
+    let mut by_hand = by_hand.directory(&main).start();
+    by_hand.expect_line("^there$");
+    let error = refusal(devrun(&sandbox, &main, &["up", "--strict-ports", "--json"]), "port-busy", 82);
+    let message = error["message"].as_str().unwrap();
+    let said = format!("this worktree's own server already runs here (pid {}", by_hand.pid());
+    assert!(message.contains(&said), "{error:#}");
+    assert!(error["fix"].as_str().unwrap().contains("devrun up --replace"), "{error:#}");
+    let error = refusal(devrun(&sandbox, &main, &["up", "--replace", "--json"]), "not-confirmed", 2);
+    assert!(error["fix"].as_str().unwrap().contains("--yes"), "{error:#}");
+    assert!(TcpListener::bind(("127.0.0.1", wanted)).is_err(), "it was not ended without a yes");
+    let running = serve(devrun(&sandbox, &main, &["up", "--replace", "--yes"]));
+    assert_eq!(port(&answer(&sandbox, &main, "ports"), "web"), wanted);
+    by_hand.wait();
+    interrupt(running);
+}
+
+#[test]
+fn replace_does_not_end_the_program_that_runs_devrun() {
+    let sandbox = Sandbox::new();
+    let base = base();
+    let main = sandbox.repo_with(&[("devrun.yaml", &server(base))]);
+    let wanted = base + preferred(&main);
+    let agent = "import socket, subprocess, sys\n\
+                 server = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n\
+                 done = subprocess.run([sys.argv[2], 'up', '-d', '--replace', '--yes'], capture_output=True, text=True)\n\
+                 print('alive', done.returncode, done.stderr)\n";
+    let arguments = ["-c", agent, &wanted.to_string(), env!("CARGO_BIN_EXE_devrun")];
+    let ended = fine(sandbox.program("python3", &arguments).directory(&main));
+    assert!(ended.stdout.starts_with("alive 0"), "{ended}");
+    assert!(ended.stdout.contains("is not ended: it started this devrun"), "{ended}");
+    assert_ne!(port(&answer(&sandbox, &main, "ports"), "web"), wanted);
+    fine(devrun(&sandbox, &main, &["down"]));
+}
+
+#[test]
+fn port_busy_on_any_address_is_busy() {
     for address in ["127.0.0.1", "::1", "0.0.0.0", "::"] {
         let sandbox = Sandbox::new();
         let base = base();
@@ -198,7 +279,7 @@ fn a_port_that_is_held_on_any_address_is_held() {
         let asked = fine(devrun(&sandbox, &main, &["ports", "--json"]));
         let moved = port(&json(&asked), "web");
         assert_ne!(moved, wanted, "{address}");
-        // Asking is when it moves, so asking is when that is told.
+        // `ports` moves the worktree, so `ports` also prints the note.
         assert!(asked.stderr.contains(&format!("note: port {wanted} is held by ")), "{asked}");
         let again = fine(devrun(&sandbox, &main, &["ports", "--json"]));
         assert_eq!((port(&json(&again), "web"), again.stderr.as_str()), (moved, ""));
@@ -207,7 +288,7 @@ fn a_port_that_is_held_on_any_address_is_held() {
 }
 
 #[test]
-fn when_every_slot_is_taken_the_holders_are_named() {
+fn exhausted_slots_name_their_holders() {
     let sandbox = Sandbox::new();
     let base = base();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base, "true"))]);
@@ -227,13 +308,13 @@ fn when_every_slot_is_taken_the_holders_are_named() {
         let fix = error["fix"].as_str().unwrap();
         assert!(fix.contains("`ports:`") && !fix.contains("devrun "), "{fix}");
     }
-    // One that goes makes room.
+    // A removed worktree frees its slot.
     std::fs::remove_dir(sandbox.path().join("held/42")).unwrap();
     assert_eq!(answer(&sandbox, &main, "ports")["slot"], 42);
 }
 
 #[test]
-fn many_at_once_each_get_their_own() {
+fn concurrent_worktrees_get_distinct_slots() {
     let sandbox = Sandbox::new();
     let base = base();
     sandbox.repo_with(&[("devrun.yaml", &solo(base, "true"))]);
@@ -251,7 +332,7 @@ fn many_at_once_each_get_their_own() {
 }
 
 #[test]
-fn a_damaged_table_is_set_aside_and_the_run_goes_on() {
+fn damaged_lease_table_is_set_aside() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "exec devrun-fixture env:PORT"))]);
     let before = answer(&sandbox, &main, "ports");
@@ -270,7 +351,7 @@ fn a_damaged_table_is_set_aside_and_the_run_goes_on() {
 }
 
 #[test]
-fn what_can_be_read_of_a_damaged_table_still_counts() {
+fn readable_leases_of_a_damaged_table_count() {
     let sandbox = Sandbox::new();
     sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
     let (other, main) = colliding(&sandbox);
@@ -281,7 +362,7 @@ fn what_can_be_read_of_a_damaged_table_still_counts() {
     let text = json!({ "version": 9, "also": "kept", "leases": rows }).to_string();
     sandbox.write(&table(&sandbox), &text);
     let asked = fine(devrun(&sandbox, &main, &["ports", "--json"]));
-    assert!(asked.stderr.contains("1 of its leases could be read"), "{asked}");
+    assert!(asked.stderr.contains("1 of its leases are recovered"), "{asked}");
     assert_ne!(json(&asked)["slot"], taken["slot"]);
     let written = std::fs::read_to_string(table(&sandbox)).unwrap();
     assert!(written.contains("from_the_future") && written.contains("also"), "{written}");
@@ -289,7 +370,7 @@ fn what_can_be_read_of_a_damaged_table_still_counts() {
 }
 
 #[test]
-fn ports_that_are_told_are_leased_whatever_the_configuration_said_before() {
+fn leases_hold_after_a_configuration_change() {
     let sandbox = Sandbox::new();
     let (before, after) = (base(), base());
     sandbox.repo_with(&[("devrun.yaml", &solo(before, "true"))]);
@@ -306,10 +387,128 @@ fn ports_that_are_told_are_leased_whatever_the_configuration_said_before() {
 }
 
 #[test]
-fn a_state_folder_that_cannot_be_had_is_named() {
+fn unusable_state_folder_is_named() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
     sandbox.write(table(&sandbox).parent().unwrap(), "a file");
     let error = refusal(devrun(&sandbox, &main, &["--json"]), "state-unusable", 74);
     assert!(error["message"].as_str().unwrap().contains("devrun-worktree"), "{error:#}");
+}
+
+/// Waits until no other process can listen on `address`.
+fn becomes_reserved(address: (&str, u16)) {
+    wait_for(&format!("devrun to reserve {address:?}"), LIMIT, || match TcpListener::bind(address) {
+        Ok(_) => Err("another process can listen there".into()),
+        Err(_) => Ok(()),
+    });
+}
+
+#[test]
+fn both_loopback_addresses_of_a_port_belong_to_the_running_stack() {
+    if TcpListener::bind(("::1", 0)).is_err() {
+        return skip("there is no IPv6 here");
+    }
+    let sandbox = Sandbox::new();
+    let base = base();
+    let run = "exec python3 -m http.server $PORT --bind $(cat address)";
+    let config = format!(
+        "ports: {{ web: {base} }}\nprocesses:\n  web: {{ run: {}, port: web, ready: {{ tcp: true }} }}\n",
+        json!(run)
+    );
+    let main = sandbox.repo_with(&[("devrun.yaml", &config), ("address", "127.0.0.1")]);
+    fine(devrun(&sandbox, &main, &["up", "-d"]));
+    let port = port(&answer(&sandbox, &main, "ports"), "web");
+    // The reservation does not block a server that binds other addresses than before.
+    for address in ["127.0.0.1", "0.0.0.0", "::", "localhost", "::1", "127.0.0.1"] {
+        sandbox.write(&main.join("address"), address);
+        fine(devrun(&sandbox, &main, &["restart", "web"]));
+        becomes_reserved(("::1", port));
+        becomes_reserved(("127.0.0.1", port));
+        let outside = ["0.0.0.0", "::"].contains(&address);
+        let status = answer(&sandbox, &main, "status");
+        let found = status["processes"][0].get("exposed").cloned();
+        assert_eq!(found, outside.then(|| json!([port])), "{address}");
+        let shown = fine(devrun(&sandbox, &main, &["status"])).stdout;
+        assert_eq!(shown.contains(&format!("reachable from outside on {port}")), outside, "{shown}");
+    }
+    fine(devrun(&sandbox, &main, &["down"]));
+    assert!(TcpListener::bind(("::1", port)).is_ok());
+}
+
+#[test]
+fn unprobed_and_inherited_ports_are_reserved() {
+    if TcpListener::bind(("::1", 0)).is_err() {
+        return skip("there is no IPv6 here");
+    }
+    let sandbox = Sandbox::new();
+    let (web, api) = (base(), base());
+    let bound = "exec python3 -m http.server $PORT --bind 127.0.0.1";
+    let config = format!(
+        "ports: {{ web: {web}, api: {api} }}\nprocesses:\n  web: {{ run: {bound}, port: web }}\n  \
+         api: {{ run: exec sleep 600, listen: api }}\n"
+    );
+    let main = sandbox.repo_with(&[("devrun.yaml", &config)]);
+    fine(devrun(&sandbox, &main, &["up", "-d"]));
+    let ports = answer(&sandbox, &main, "ports");
+    let other = ("::1", port(&ports, "api"));
+    assert!(TcpListener::bind(other).is_err(), "it is reserved before the process starts");
+    becomes_reserved(("127.0.0.1", port(&ports, "web")));
+    becomes_reserved(("::1", port(&ports, "web")));
+    fine(devrun(&sandbox, &main, &["down"]));
+    assert!(TcpListener::bind(other).is_ok());
+}
+
+#[test]
+fn manual_server_of_another_worktree_suggests_kill() {
+    let sandbox = Sandbox::new();
+    let base = base();
+    let main = sandbox.repo_with(&[("devrun.yaml", &server(base))]);
+    let other = sandbox.worktree("other", "other");
+    let wanted = base + preferred(&main);
+    let by_hand = sandbox.fixture(&["listen:PORT", "say:there", "sleep"]).env("PORT", wanted.to_string());
+    let mut by_hand = by_hand.directory(&other).start();
+    by_hand.expect_line("^there$");
+    let error = refusal(devrun(&sandbox, &main, &["up", "--strict-ports", "--json"]), "port-busy", 82);
+    assert!(error["message"].as_str().unwrap().contains("started by hand"), "{error:#}");
+    assert_eq!(error["holder"]["by_hand"], true);
+    // `--replace` does not stop a server of another worktree.
+    let arguments = ["up", "--strict-ports", "--replace", "--yes", "--json"];
+    refusal(devrun(&sandbox, &main, &arguments), "port-busy", 82);
+    let fix = error["fix"].as_str().unwrap();
+    let command = fix.split('`').nth(1).unwrap();
+    assert_eq!(command, format!("kill {}", by_hand.pid()));
+    // Does what the suggested command does.
+    by_hand.signal(Signal::SIGTERM);
+    by_hand.wait();
+    let running = serve(devrun(&sandbox, &main, &["up", "--strict-ports"]));
+    interrupt(running);
+}
+
+#[test]
+fn other_programs_cannot_take_the_ports_while_a_run_prepares() {
+    // A server that never answers: the preparation waits for it.
+    let database = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = database.local_addr().unwrap();
+    let sandbox = Sandbox::new();
+    let config = format!(
+        "ports: {{ web: {}, api: {} }}\ndatabase: {{ provider: url, url: {{ admin_env: ADMIN_URL }} }}\n\
+         processes:\n  web: {{ run: 'true', port: web }}\n  api: {{ run: 'true', listen: api }}\n",
+        base(),
+        base(),
+    );
+    let main = sandbox.repo_with(&[("devrun.yaml", &config)]);
+    let up = devrun(&sandbox, &main, &[]).env("ADMIN_URL", format!("postgres://admin:secret@{address}/shop"));
+    let running = up.start();
+    database.set_nonblocking(true).unwrap();
+    let client =
+        wait_for("a connection to the database", LIMIT, || database.accept().map_err(|_| running.stderr()));
+    for name in ["web", "api"] {
+        let port = port(&answer(&sandbox, &main, "ports"), name);
+        assert!(TcpListener::bind(("127.0.0.1", port)).is_err(), "{name}");
+    }
+    interrupt(running);
+    drop(client);
+    for name in ["web", "api"] {
+        listen("127.0.0.1", port(&answer(&sandbox, &main, "ports"), name));
+    }
 }

@@ -1,6 +1,6 @@
-//! The whole product from outside: real git, Node.js, Python, Postgres and a browser.
+//! The whole product as a user sees it: real git, Node.js, Python, Postgres and a browser.
 //!
-//! One product at a time (see `support::product`), and as little as possible of it where a test needs less.
+//! Only one product runs at a time (see `support::product`), and each test uses as little of it as possible.
 
 #[path = "stack/again.rs"]
 mod again;
@@ -14,10 +14,14 @@ mod first_run;
 mod handed;
 #[path = "stack/killed.rs"]
 mod killed;
+#[path = "stack/pages.rs"]
+mod pages;
 #[path = "stack/shapes.rs"]
 mod shapes;
 #[path = "stack/together.rs"]
 mod together;
+#[path = "stack/written_to.rs"]
+mod written_to;
 
 use std::path::Path;
 
@@ -29,7 +33,7 @@ const FRONTEND: &str = "  frontend:
     port: frontend
     ready: { http: /admin/leads, host: demodev.localhost, timeout: 15s, deadline: 3m }   # the first page compiles
 ";
-/// The same, ready before a page is compiled.
+/// The same frontend, which is ready before it compiles a page.
 const QUICK: &str = "  frontend:
     run: pnpm dev
     directory: frontend
@@ -37,12 +41,12 @@ const QUICK: &str = "  frontend:
     ready: { tcp: true }
 ";
 
-/// Leaves the first page uncompiled, which is the slowest part of a start, and starts Next.js through pnpm.
+/// Starts Next.js through pnpm without compiling the first page, which is the slowest part of a start.
 fn without_first_page(repository: &Path) {
     edit(&repository.join("devrun.yaml"), FRONTEND, QUICK);
 }
 
-/// Leaves the frontend out, with its packages.
+/// Removes the frontend and its packages.
 fn without_frontend(repository: &Path) {
     let config = repository.join("devrun.yaml");
     edit(&config, FRONTEND, "");

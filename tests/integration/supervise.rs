@@ -1,4 +1,4 @@
-//! Running processes: how they are started, watched, shown and ended; the real program with children that misbehave.
+//! How devrun starts, watches, prints and stops processes: the real program with misbehaving children.
 
 #[path = "supervise/alone.rs"]
 mod alone;
@@ -6,6 +6,8 @@ mod alone;
 mod ends;
 #[path = "supervise/exits.rs"]
 mod exits;
+#[path = "supervise/groups.rs"]
+pub(crate) mod groups;
 #[path = "supervise/handed.rs"]
 mod handed;
 #[path = "supervise/output.rs"]
@@ -14,6 +16,8 @@ mod output;
 mod ports;
 #[path = "supervise/readiness.rs"]
 mod readiness;
+#[path = "supervise/redirected.rs"]
+mod redirected;
 #[path = "supervise/removal.rs"]
 mod removal;
 #[path = "supervise/stopping.rs"]
@@ -29,23 +33,22 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use devrun::os::proc;
-use nix::sys::signal::{Signal, kill};
+use devrun::testing::os::proc;
 use nix::unistd::Pid;
 use regex::Regex;
 
 use crate::support::{Running, Sandbox};
 
-/// A process of a devrun.yaml: its name, what it runs, further keys in flow style.
-/// What it runs is a line for the shell when it begins with `$ `, else words for the fixture.
+/// A process of a devrun.yaml: its name, its command, further keys in flow style.
+/// A command that begins with `$ ` is a shell line, any other is a list of words for the fixture.
 type Entry<'a> = (&'a str, &'a str, &'a str);
 
-/// A sandbox with a repository that has these processes and nothing else.
+/// Makes a sandbox with a repository that has only these processes.
 fn world(processes: &[Entry<'_>]) -> Sandbox {
     world_with("", processes)
 }
 
-/// The same with further top-level lines.
+/// Does the same with further top-level lines.
 fn world_with(top: &str, processes: &[Entry<'_>]) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.repo_with(&[("devrun.yaml", &configuration(top, processes))]);
@@ -66,7 +69,7 @@ fn configuration(top: &str, processes: &[Entry<'_>]) -> String {
     text
 }
 
-/// A base for a port that no other test uses at the same time; below what the system gives to clients.
+/// Returns a base port that no other test uses at the same time, below the ephemeral ports.
 fn base() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const BLOCKS: u32 = 200;
@@ -75,25 +78,17 @@ fn base() -> u16 {
     11_000 + 100 * u16::try_from(number % BLOCKS).unwrap()
 }
 
-/// The process that does the work: the only child of the one that was started.
+/// Returns the pid of the supervisor, which is the only child of the process that was started.
 fn supervisor(running: &Running) -> Pid {
     let children: Vec<_> = proc::table().into_iter().filter(|entry| entry.parent == running.pid()).collect();
     assert_eq!(children.len(), 1, "{children:?}");
     Pid::from_raw(children[0].pid.cast_signed())
 }
 
-/// The pid that a line `… ready PID PGID SID` tells.
+/// Parses the pid in a line `… ready PID PGID SID`.
 fn pid_in(line: &str) -> Pid {
     let found = Regex::new(r"ready (\d+) ").unwrap().captures(line).unwrap();
     Pid::from_raw(found[1].parse().unwrap())
-}
-
-/// Kills both processes of a devrun without either getting to do anything about it.
-fn kill_both(running: &Running) {
-    let (keeper, worker) = (Pid::from_raw(running.pid().cast_signed()), supervisor(running));
-    kill(keeper, Signal::SIGSTOP).unwrap();
-    kill(worker, Signal::SIGKILL).unwrap();
-    kill(keeper, Signal::SIGKILL).unwrap();
 }
 
 #[track_caller]
@@ -102,7 +97,7 @@ fn assert_nothing_runs(sandbox: &Sandbox) {
     assert!(left.is_empty(), "still there:\n{}", left.join("\n"));
 }
 
-/// The body of the answer to `GET path`; waits as long as a test may.
+/// Returns the body of the answer to `GET path`.
 fn get(port: u16, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_mins(1)))?;
@@ -115,7 +110,7 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
     Ok(answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.to_string()))
 }
 
-/// Everything after the prefix of the lines of process `name`.
+/// Returns the lines of process `name`, without their prefix.
 fn lines_of<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     text.lines()
         .filter_map(|line| line.strip_prefix(name)?.trim_start_matches(' ').strip_prefix("| "))

@@ -9,13 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use devrun::error::Code;
+use devrun::testing::error::Code;
 use serde_json::{Value, json};
 
 use crate::asking::{answer, base, devrun, fine, json, lines_of, port, refusal, serve, server, solo};
 use crate::support::{Ended, Sandbox};
 
-/// A configuration whose process, started without a shell, tells all of its environment.
+/// Returns a configuration with a process that runs without a shell and prints its environment.
 fn telling(base: u16, rest: &str) -> String {
     format!(
         "ports: {{ web: {base}, my-api: {} }}\nprocesses:\n  web: {{ run: [devrun-fixture, env], port: web }}\n{rest}",
@@ -23,13 +23,13 @@ fn telling(base: u16, rest: &str) -> String {
     )
 }
 
-/// What `devrun-fixture env` told, line by line.
+/// Parses the lines of `devrun-fixture env`.
 fn vars<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, String> {
     let pairs = lines.into_iter().filter_map(|line| line.strip_prefix("env ")?.split_once('='));
     pairs.map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-/// The environment of the process `web` in a run in `folder`.
+/// Returns the environment of the process `web` in a run in `folder`.
 #[track_caller]
 fn environment(sandbox: &Sandbox, folder: &Path) -> BTreeMap<String, String> {
     let ended = fine(devrun(sandbox, folder, &[]));
@@ -41,7 +41,7 @@ fn of<'a>(vars: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn env_files_give_way_to_the_shell_and_that_to_the_configuration() {
+fn shell_overrides_env_files_and_configuration_overrides_both() {
     let mut sandbox = Sandbox::new();
     let rest =
         "env_files: [.env, .env.more]\nenv: { C: config, D: config, COPY: '${B}-${A}-${NONE:-none}' }\n";
@@ -73,7 +73,7 @@ fn env_files_give_way_to_the_shell_and_that_to_the_configuration() {
 }
 
 #[test]
-fn env_files_of_the_main_worktree_stand_in_for_missing_ones() {
+fn missing_env_files_are_read_from_the_main_worktree() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), ""))]);
     let linked = sandbox.worktree("linked", "feature");
@@ -91,7 +91,7 @@ fn env_files_of_the_main_worktree_stand_in_for_missing_ones() {
 }
 
 #[test]
-fn processes_get_what_makes_tools_behave_and_nothing_of_other_runs() {
+fn variables_of_other_runs_are_removed() {
     let mut sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), ""))]);
     let path = std::env::var("PATH").unwrap();
@@ -128,7 +128,7 @@ fn processes_get_what_makes_tools_behave_and_nothing_of_other_runs() {
 }
 
 #[test]
-fn colour_is_asked_for_on_a_terminal_alone() {
+fn colour_variables_are_set_only_on_a_terminal() {
     let sandbox = Sandbox::new();
     let tell = "echo \"$FORCE_COLOR,$CLICOLOR_FORCE\" > told";
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), tell))]);
@@ -138,7 +138,7 @@ fn colour_is_asked_for_on_a_terminal_alone() {
         let on_terminal = devrun(&sandbox, &main, &[]).env(variable, "1").env("TERM", "xterm");
         let running = on_terminal.with(|command| command.stdout(Stdio::from(pty.slave))).start();
         let mut screen = Vec::new();
-        // The other end of a terminal that is gone reads as an error.
+        // Reading from a terminal fails once its other side is closed.
         let _ = std::fs::File::from(pty.master).read_to_end(&mut screen);
         assert_eq!(running.wait().code, Some(0));
         assert_eq!(told(), told_there, "{variable}");
@@ -168,7 +168,7 @@ const ODD: [&str; 14] = [
     "ends in a backslash\\",
 ];
 
-/// A section `env` with these values, as they are.
+/// Returns a section `env` with these literal values.
 fn section(values: &[&str]) -> String {
     let entry = |(number, value): (usize, &&str)| (format!("ODD_{number}"), json!(value.replace('$', "$$")));
     let entries: BTreeMap<String, Value> = values.iter().enumerate().map(entry).collect();
@@ -176,7 +176,7 @@ fn section(values: &[&str]) -> String {
 }
 
 #[test]
-fn every_format_of_env_gives_the_values_back() {
+fn every_format_of_env_preserves_values() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), &section(&ODD)))]);
     let printed = |ended: &Ended| {
@@ -200,7 +200,7 @@ fn every_format_of_env_gives_the_values_back() {
     for (number, odd) in ODD.iter().enumerate() {
         assert_eq!(read_back[format!("ODD_{number}")], *odd, "{dotenv}");
     }
-    // Shells read such files too; what is in single quotes is the same to them.
+    // Shells read such files too, and treat single quotes in the same way.
     let line = "set -a; . \"$0\"; exec devrun-fixture env";
     let sourced = fine(sandbox.program("/bin/sh", &["-c", line, other.join(".env").to_str().unwrap()]));
     for (number, value) in ODD.iter().enumerate().filter(|(_, odd)| !odd.contains(['\'', '\r', '\\'])) {
@@ -209,7 +209,7 @@ fn every_format_of_env_gives_the_values_back() {
 }
 
 #[test]
-fn env_says_what_a_shell_must_forget_and_keeps_bytes() {
+fn env_unsets_foreign_variables_and_keeps_bytes() {
     let mut sandbox = Sandbox::new();
     let folder = sandbox.path().join(OsStr::from_bytes(b"raw \xff"));
     sandbox.write(&folder.join("devrun.yaml"), &telling(base(), ""));
@@ -227,7 +227,7 @@ fn env_says_what_a_shell_must_forget_and_keeps_bytes() {
 }
 
 #[test]
-fn secrets_are_masked_until_asked_for() {
+fn secrets_are_masked_without_reveal() {
     let mut sandbox = Sandbox::new();
     let rest = "env: { API_TOKEN: hunter2, CACHE: 'redis://:hunter2@h/0', OPEN: shown }\n";
     let main = sandbox.repo_with(&[("devrun.yaml", &telling(base(), rest))]);
@@ -256,7 +256,7 @@ fn secrets_are_masked_until_asked_for() {
 }
 
 #[test]
-fn what_needs_a_database_that_is_not_there_yet_is_left_out() {
+fn values_of_a_missing_database_are_left_out() {
     let sandbox = Sandbox::new();
     let rest = "database: { provider: local }\nenv: { COPY: '${database.url}', NAME: 'db-${database.name}', A: b }\n\
         urls: { Base: 'http://x/${database.name}', Site: 'http://x/' }\n";
@@ -269,7 +269,7 @@ fn what_needs_a_database_that_is_not_there_yet_is_left_out() {
 }
 
 #[test]
-fn a_member_of_a_uv_workspace_has_the_environment_at_its_root() {
+fn uv_workspace_member_uses_the_root_venv() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[
         ("devrun.yaml", &telling(base(), "dependencies: { python: { directory: backend } }\n")),
@@ -293,11 +293,11 @@ fn exec_has_the_environment_of_a_process() {
     }
     let ended = fine(devrun(&sandbox, &main, &["exec", "--", "devrun-fixture", "env"]));
     assert_eq!(vars(ended.stdout.lines()), process);
-    // Nothing else of devrun is left in it either.
+    // The command inherits nothing else from devrun either.
     let words = ["fds", "signals", "cwd"];
     let direct = fine(sandbox.fixture(&words));
     let through = fine(devrun(&sandbox, &main, &[&["exec", "devrun-fixture"][..], &words].concat()));
-    // Pipes have numbers of their own; the signals from the 32nd on are the C library's.
+    // The numbers of pipes differ, and the C library changes signals from the 32nd on.
     let plain = |ended: &Ended| {
         let shorten = |line: &str| match line.split_once(":\t") {
             Some((name, bits)) => {
@@ -311,13 +311,13 @@ fn exec_has_the_environment_of_a_process() {
 }
 
 #[test]
-fn exec_ends_as_the_command_does() {
+fn exec_has_the_status_of_its_command() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true")), ("below/file", "text\n")]);
     let exec = |words: &[&str]| devrun(&sandbox, &main, &[&["exec"][..], words].concat());
     assert_eq!(exec(&["--", "devrun-fixture", "exit:7"]).run().code, Some(7));
     assert_eq!(exec(&["devrun-fixture", "die:TERM"]).run().signal, Some(15));
-    // A folder on PATH that one may not look into does not change the answer.
+    // An unreadable folder on PATH does not change the answer.
     let closed = sandbox.path().join("closed");
     std::fs::create_dir(&closed).unwrap();
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -328,7 +328,7 @@ fn exec_ends_as_the_command_does() {
     assert_eq!(exec(&["./below/file"]).run().code, Some(126));
     assert_eq!(exec(&["./below"]).run().code, Some(126));
     assert_eq!(exec(&[]).run().code, Some(2));
-    // Options behind the command are the command's.
+    // Options after the command belong to the command.
     for words in
         [&["echo", "-C", "x", "--json", "--help"][..], &["--", "echo", "-C", "x", "--json", "--help"]]
     {
@@ -339,7 +339,7 @@ fn exec_ends_as_the_command_does() {
     let ended = fine(reads.with(|command| command.stdin(input)));
     let below = main.join("below").canonicalize().unwrap();
     assert_eq!(ended.stdout, format!("stdin 5\ncwd {}\n", below.display()));
-    // A program of the folder one stands in.
+    // A program in the current folder.
     let script = main.join("below/script");
     sandbox.write(&script, "#!/bin/sh\nprintf '%s' \"$WEB_PORT\"\n");
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -348,9 +348,9 @@ fn exec_ends_as_the_command_does() {
 }
 
 #[test]
-fn what_devrun_had_to_say_is_said_before_exec_becomes_the_command() {
+fn exec_prints_all_warnings_before_the_command() {
     let sandbox = Sandbox::new();
-    // As many warnings as one file gives.
+    // Each of these files causes 20 warnings.
     let names: Vec<String> = (0..250).map(|number| format!("env{number}")).collect();
     let config = format!("{}env_files: [{}]\n", solo(base(), "true"), names.join(", "));
     let main = sandbox.repo_with(&[("devrun.yaml", &config)]);
@@ -364,7 +364,7 @@ fn what_devrun_had_to_say_is_said_before_exec_becomes_the_command() {
 }
 
 #[test]
-fn url_prints_all_or_the_one_that_is_named() {
+fn url_prints_all_urls_or_the_named_one() {
     let sandbox = Sandbox::new();
     let base = base();
     let rest = "urls: { Tenant: 'http://demodev.localhost:${ports.web}/admin/leads' }\n";
@@ -373,7 +373,7 @@ fn url_prints_all_or_the_one_that_is_named() {
     let (web, tenant) =
         (format!("http://localhost:{number}"), format!("http://demodev.localhost:{number}/admin/leads"));
     let all = fine(devrun(&sandbox, &main.join("below"), &["url"]));
-    assert_eq!(all.stdout, format!("Web     {web}\nTenant  {tenant}\n"));
+    assert_eq!(all.stdout, format!("Web     {web}  http://repo.localhost:{number}\nTenant  {tenant}\n"));
     assert_eq!(answer(&sandbox, &main, "url"), json!({ "Web": web, "Tenant": tenant }));
     for name in ["tenant", "Tenant", "TENANT"] {
         assert_eq!(fine(devrun(&sandbox, &main, &["url", name])).stdout, format!("{tenant}\n"));
@@ -389,7 +389,7 @@ fn url_prints_all_or_the_one_that_is_named() {
 }
 
 #[test]
-fn every_verb_answers_the_same_from_below() {
+fn verbs_work_from_subfolders() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base())), ("a/b c/file", "")]);
     sandbox.write(&main.join(".env"), "A=b\n");
@@ -406,7 +406,7 @@ fn every_verb_answers_the_same_from_below() {
 }
 
 #[test]
-fn plan_tells_people_what_up_would_do() {
+fn plan_describes_what_up_would_do() {
     let sandbox = Sandbox::new();
     let config = "ports: { web: 3000, api: 3100 }\nprocesses:\n  api: { run: serve, listen: api, directory: sub }\n  \
                   web:\n    run: |\n      first line\n      second line\n    port: web\n    depends_on: [api]\n";
@@ -427,7 +427,7 @@ fn plan_tells_people_what_up_would_do() {
 }
 
 #[test]
-fn help_is_printed_for_every_verb_and_mistakes_are_usage_errors() {
+fn every_verb_has_help_and_usage_errors() {
     let sandbox = Sandbox::new();
     let help = fine(devrun(&sandbox, sandbox.path(), &["--help"]));
     let verbs: Vec<&str> = help
@@ -436,7 +436,7 @@ fn help_is_printed_for_every_verb_and_mistakes_are_usage_errors() {
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| line.starts_with("  "))
-        // Long descriptions go on below themselves.
+        // Long descriptions continue on indented lines.
         .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .collect();
@@ -460,7 +460,7 @@ fn help_is_printed_for_every_verb_and_mistakes_are_usage_errors() {
 }
 
 #[test]
-fn nobody_reading_the_answer_is_no_failure() {
+fn closed_stdout_is_not_a_failure() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
     for verb in ["plan", "env", "ports", "url"] {
@@ -473,21 +473,37 @@ fn nobody_reading_the_answer_is_no_failure() {
 }
 
 #[test]
-fn the_exit_codes_that_are_documented_are_those_there_are() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/exit-codes.md");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let mut documented = BTreeSet::new();
-    for row in text.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
-        documented.insert((cells[1], cells[2].parse::<u8>().unwrap()));
-    }
-    let there_are: BTreeSet<(&str, u8)> =
-        Code::ALL.iter().map(|code| (code.name(), code.exit().status())).collect();
-    assert_eq!(documented, there_are);
+fn help_and_documents_list_every_exit_status() {
+    let row = |code: &Code| {
+        let fault = code.fault().map_or("-".into(), |fault| format!("{fault:?}").to_lowercase());
+        format!("| `{}` | {} | {fault} |", code.name(), code.exit().status())
+    };
+    let rows: BTreeSet<String> = Code::ALL.iter().map(row).collect();
+    let first_cells = |line: &str| line.split_inclusive('|').take(4).collect();
+    let table = include_str!("../../docs/exit-codes.md").lines().filter(|line| line.starts_with("| `"));
+    assert_eq!(table.map(first_cells).collect::<BTreeSet<String>>(), rows);
+
+    let classes: BTreeSet<u8> = Code::ALL.iter().map(|code| code.exit().status()).collect();
+    let numbers = |list: &str| -> BTreeSet<u8> {
+        let words = list.split([';', ',']).filter_map(|part| part.split_whitespace().next());
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    let help = Sandbox::new().devrun(&["--help"]).run().stdout;
+    let (_, list) = help.split_once("Exit:").unwrap();
+    let (list, _) = list.split_once("Examples:").unwrap();
+    let mut listed = numbers(list);
+    assert!(listed.remove(&0), "{list}");
+    assert_eq!(listed, classes, "{list}");
+
+    let (_, list) = include_str!("../../docs/agents.md").split_once("Exit codes:").unwrap();
+    let (list, _) = list.split_once("\n\n").unwrap();
+    let listed = numbers(list);
+    let missing: Vec<&u8> = classes.difference(&listed).filter(|status| **status != 70).collect();
+    assert!(missing.is_empty(), "docs/agents.md lacks {missing:?}");
 }
 
 #[test]
-fn what_devrun_says_holds_no_secret_and_commands_no_terminal() {
+fn output_has_no_secrets_and_no_control_characters() {
     let sandbox = Sandbox::new();
     let config = "urls: { \"Admin\\e[5m\": 'http://admin:${ADMIN_PASSWORD}@localhost/' }\nprocesses:\n  \
                   a: { run: \"printf 'Error: \\\\033[31mboom \\\\342\\\\200\\\\256 %s\\\\n' $ADMIN_PASSWORD; exit 3\" }\n";

@@ -1,4 +1,4 @@
-//! `devrun why`: what a process waits for, why it ended, and what to do; while the stack runs and afterwards.
+//! `devrun why`: what a process waits for, why it ended, and what to do, while the stack runs and afterwards.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::support::{LIMIT, Sandbox, wait_for};
 
 const BROKEN: &str = "\
 echo 'Traceback (most recent call last):' >&2
-echo '  File \"/w/app/main.py\", line 3, in <module>' >&2
+echo '  File \"app/main.py\", line 3, in <module>' >&2
 echo \"ModuleNotFoundError: No module named 'loging'\" >&2
 ";
 
-/// A repository with these two processes, the second with a port and a probe.
+/// Makes a repository with these two processes, the second with a port and a probe.
 fn world(first: &str, second: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let port = base();
@@ -52,7 +52,30 @@ fn lines(answer: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn one_that_is_not_ready_is_found_behind_one_that_waits_and_told_with_its_error() {
+fn secrets_that_a_process_prints_are_not_in_the_answer() {
+    let sandbox = Sandbox::new();
+    let run =
+        "echo \"token $API_TOKEN, key $OWN_KEY\"; echo \"Error: token $API_TOKEN, key $OWN_KEY\" >&2; exit 3";
+    let config = format!("processes:\n  api: {{ run: '{run}', env: {{ OWN_KEY: own-key-123 }} }}\n");
+    sandbox.repo_with(&[("devrun.yaml", &config), (".env", "API_TOKEN=tok-secret-123\n")]);
+    let ended = sandbox.devrun(&["up", "-d"]).run();
+    assert_ne!(ended.code, Some(0), "{ended}");
+    let answers = [
+        format!("{}{}", ended.stdout, ended.stderr),
+        why(&sandbox, &["api"]).to_string(),
+        fine(&sandbox, &["why", "api"]),
+        sandbox.devrun(&["status", "--json"]).run().stdout,
+        fine(&sandbox, &["logs", "devrun"]),
+    ];
+    for answer in &answers {
+        assert!(!answer.contains("tok-secret-123") && !answer.contains("own-key-123"), "{answer}");
+    }
+    let shown = why(&sandbox, &["api"]);
+    assert!(lines(&shown).contains(&"token ***, key ***"), "{shown:#}");
+}
+
+#[test]
+fn why_finds_the_failing_dependency_and_its_error() {
     let sandbox = world("", "");
     assert_eq!(why(&sandbox, &[])["summary"], "nothing runs in this worktree");
     script(&sandbox, "api.sh", &format!("{BROKEN}exec devrun-fixture sleep"));
@@ -63,15 +86,16 @@ fn one_that_is_not_ready_is_found_behind_one_that_waits_and_told_with_its_error(
     });
     assert_eq!((&answer["process"], &answer["state"]), (&"api".into(), &"running".into()));
     assert_eq!(answer["summary"], "api runs but is not ready");
-    let said = "it said: ModuleNotFoundError: No module named 'loging' (/w/app/main.py:3)";
+    let said = "it said: ModuleNotFoundError: No module named 'loging' (app/main.py:3)";
     assert!(answer["cause"].as_str().unwrap().lines().any(|line| line == said), "{answer:#}");
-    assert_eq!(answer["fix"], "devrun restart api");
+    let fix = "correct app/main.py:3, or declare the package of `loging`, then `devrun down && devrun up -d`";
+    assert_eq!(answer["fix"], fix);
     assert_eq!(lines(&answer)[0], "Traceback (most recent call last):");
     let waiting = why(&sandbox, &["web"]);
     assert_eq!(waiting["summary"], "web is waiting for api");
     assert_eq!(waiting["fix"], "devrun why api");
 
-    // After a rebase, what the code needs may not be installed yet.
+    // After a rebase, a package that the code needs may not be installed yet.
     let newer = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
     std::fs::File::open(sandbox.main().join("uv.lock")).unwrap().set_modified(newer).unwrap();
     let answer = why(&sandbox, &["api"]);
@@ -98,7 +122,7 @@ fn one_that_is_not_ready_is_found_behind_one_that_waits_and_told_with_its_error(
 }
 
 #[test]
-fn after_the_end_it_tells_who_ended_it_with_at_most_twenty_lines() {
+fn why_names_the_process_that_ended_the_stack() {
     let sandbox = world("", "");
     script(&sandbox, "api.sh", &format!("devrun-fixture lines:100\n{BROKEN}exit 3"));
     let ended = sandbox.devrun(&["up", "-d"]).run();
@@ -113,13 +137,113 @@ fn after_the_end_it_tells_who_ended_it_with_at_most_twenty_lines() {
     let shown = lines(&answer);
     assert_eq!((shown.len(), shown[19]), (20, "ModuleNotFoundError: No module named 'loging'"));
     let text = fine(&sandbox, &["why"]);
-    assert!(text.lines().count() <= 27 && !text.contains('\x1b'), "{text}");
+    assert!(text.lines().count() <= 28 && !text.contains('\x1b'), "{text}");
     assert!(
-        text.starts_with("api ended with exit code 3\n  fault: the code, not the environment\n"),
+        text.starts_with(
+            "api ended with exit code 3\n  correct: app/main.py:3\n  fault: the code, not the environment\n"
+        ),
         "{text}"
     );
     let below = sandbox.main().join("deeper");
     std::fs::create_dir(&below).unwrap();
     let there = sandbox.devrun(&["why", "web", "--json"]).directory(Path::new(&below)).run();
     assert_eq!(json(&there)["process"], "web", "{there}");
+}
+
+/// Makes a repository with a server that keeps running and a process that ends with 0.
+fn ending_with_zero(line: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let procfile = format!("web: exec devrun-fixture ready sleep\njs: {line}\n");
+    sandbox.repo_with(&[("Procfile", &procfile)]);
+    sandbox
+}
+
+#[test]
+fn process_that_ends_a_starting_stack_with_zero_is_named() {
+    let sandbox = ending_with_zero("nosuchtool 2>&1 | cat");
+    let up = sandbox.devrun(&["up", "-d"]).run();
+    assert_eq!(up.code, Some(87), "{up}");
+    for part in ["js ended with 0 and so ended the stack", "it said: ", "nosuchtool", "fix: devrun why js"] {
+        assert!(up.stderr.contains(part), "no {part}: {up}");
+    }
+    let status = fine(&sandbox, &["status"]);
+    assert!(status.contains("stopped: js ended with 0 and so ended the stack"), "{status}");
+    let answer = why(&sandbox, &[]);
+    assert_eq!(answer["process"], "js", "{answer:#}");
+    assert_eq!(answer["summary"], "js ended with 0 and so ended the stack", "{answer:#}");
+    assert!(answer["fix"].as_str().unwrap().contains("restart: on-failure"), "{answer:#}");
+    assert_eq!(lines(&answer).len(), 1, "{answer:#}");
+    let status = json(&sandbox.devrun(&["status", "--json"]).run());
+    assert_eq!((&status["state"], &status["ended_by"]["process"]), (&"stopped".into(), &"js".into()));
+}
+
+#[test]
+fn process_that_ends_a_ready_stack_with_zero_is_named() {
+    let sandbox = ending_with_zero("devrun-fixture ready await-file:go say:bye");
+    fine(&sandbox, &["up", "-d"]);
+    sandbox.write(&sandbox.main().join("go"), "");
+    wait_for("the end of the stack", LIMIT, || {
+        let waited = sandbox.devrun(&["wait"]).run();
+        if waited.code == Some(0) { Err(format!("{waited}")) } else { Ok(()) }
+    });
+    let waited = sandbox.devrun(&["wait"]).run();
+    assert!(waited.stderr.contains("js ended with 0 and so ended the stack"), "{waited}");
+    let answer = why(&sandbox, &[]);
+    assert!(answer["cause"].as_str().unwrap().contains("it said: bye"), "{answer:#}");
+    let web = json(&sandbox.devrun(&["status", "--json"]).run())["processes"][0].clone();
+    assert_eq!((&web["state"], &web["exit"]), (&"stopped".into(), &Value::Null), "{web:#}");
+}
+
+#[test]
+fn why_shows_only_lines_of_the_present_start() {
+    let sandbox = ending_with_zero("exec devrun-fixture say:new sleep");
+    script(&sandbox, "web.sh", "exec devrun-fixture say:old ready sleep");
+    sandbox.write(&sandbox.main().join("Procfile"), "web: exec ./web.sh\n");
+    fine(&sandbox, &["up", "-d"]);
+    wait_for("the old line", LIMIT, || {
+        let answer = why(&sandbox, &["web"]);
+        if lines(&answer).contains(&"old") { Ok(()) } else { Err(format!("{answer:#}")) }
+    });
+    script(&sandbox, "web.sh", "exec devrun-fixture say:new sleep");
+    fine(&sandbox, &["restart", "web"]);
+    wait_for("the new line alone", LIMIT, || {
+        let answer = why(&sandbox, &["web"]);
+        let found = lines(&answer);
+        assert!(!found.contains(&"old"), "{answer:#}");
+        if found == ["new"] { Ok(()) } else { Err(format!("{answer:#}")) }
+    });
+    fine(&sandbox, &["down"]);
+}
+
+#[test]
+fn process_without_restarts_left_is_failed_and_others_keep_running() {
+    let sandbox = Sandbox::new();
+    let config = "processes:\n  web: { run: exec devrun-fixture sleep }\n  api:\n    \
+                  run: exec devrun-fixture await-file:go say:broken exit:7\n    restart: on-failure\n    \
+                  max_restarts: 1\n";
+    sandbox.repo_with(&[("devrun.yaml", config)]);
+    fine(&sandbox, &["up", "-d"]);
+    sandbox.write(&sandbox.main().join("go"), "");
+    let status = wait_for("it to be given up", LIMIT, || {
+        let status = json(&sandbox.devrun(&["status", "--json"]).run());
+        if status["processes"][1]["state"] == "failed" { Ok(status) } else { Err(format!("{status:#}")) }
+    });
+    assert_eq!(status["state"], "degraded", "{status:#}");
+    let reason = "gave up after 1 restart: it ended with exit code 7; it said: broken";
+    assert_eq!(status["processes"][1]["reason"], reason, "{status:#}");
+    assert!(fine(&sandbox, &["status"]).contains(&format!("failed: {reason}")));
+    let waited = sandbox.devrun(&["wait"]).run();
+    assert_eq!(waited.code, Some(87), "{waited}");
+    assert!(waited.stderr.contains("gave up after 1 restart"), "{waited}");
+    let answer = why(&sandbox, &[]);
+    assert_eq!(
+        (&answer["process"], &answer["fix"]),
+        (&"api".into(), &"devrun restart api".into()),
+        "{answer:#}"
+    );
+    assert!(answer["cause"].as_str().unwrap().contains("gave up"), "{answer:#}");
+    std::fs::remove_file(sandbox.main().join("go")).unwrap();
+    fine(&sandbox, &["restart", "api"]);
+    fine(&sandbox, &["wait"]);
+    fine(&sandbox, &["down"]);
 }

@@ -1,4 +1,4 @@
-//! Every kind of worktree, from outside: which one it is, which ports it has, and that `up` works in it.
+//! Every kind of worktree as a user sees it: its identity and ports, and that `up` works in it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,10 +12,10 @@ use crate::asking::{
 };
 use crate::support::Sandbox;
 
-/// The process tells where it runs and who it is.
+/// A process that prints its folder, port and worktree.
 const TELL: &str = "exec devrun-fixture cwd env:PORT env:DEVRUN_BRANCH env:DEVRUN_SLUG env:DEVRUN_WORKTREE";
 
-/// A repository whose first commit holds that configuration.
+/// Makes a repository whose first commit contains that configuration.
 fn telling(sandbox: &Sandbox) -> PathBuf {
     sandbox.repo_with(&[("devrun.yaml", &solo(base(), TELL)), ("deep/er/file", "")])
 }
@@ -24,7 +24,7 @@ fn text(path: &Path) -> String {
     path.canonicalize().unwrap().to_str().unwrap().into()
 }
 
-/// The plan in `folder` and a run there agree with each other; returns the plan.
+/// Checks that a run in `folder` matches its plan, and returns the plan.
 #[track_caller]
 fn plan_and_run(sandbox: &Sandbox, folder: &Path, top: &Path, branch: Option<&str>) -> Value {
     let plan = answer(sandbox, folder, "plan");
@@ -67,7 +67,7 @@ fn every_worktree_of_a_repository_runs_on_its_own_ports() {
         plan_and_run(&sandbox, &nested, &nested, Some("worktree-nested")),
         plan_and_run(&sandbox, &detached, &detached, None),
         plan_and_run(&sandbox, &second, &second, None),
-        // A run from below is a run of the whole.
+        // A run from a subfolder is a run of the whole worktree.
         plan_and_run(&sandbox, &linked.join("deep/er"), &linked, Some("feature/x")),
     ];
     let distinct = |key: &dyn Fn(&Value) -> String| {
@@ -75,10 +75,28 @@ fn every_worktree_of_a_repository_runs_on_its_own_ports() {
     };
     assert_eq!(distinct(&|plan| plan["slot"].to_string()), 5);
     assert_eq!(distinct(&|plan| plan["slug"].to_string()), 5);
-    // Two detached worktrees at one commit are not one branch.
+    // Two detached worktrees at one commit do not share a branch name.
     assert_eq!(distinct(&|plan| plan["env"]["DEVRUN_BRANCH"].to_string()), 5);
     assert_eq!(plans[5], plans[1]);
     assert!(plans.iter().all(|plan| plan["project"] == "repo"), "the project is the main worktree's name");
+}
+
+#[test]
+fn a_branch_called_like_a_detached_worktree_has_its_own_database() {
+    let sandbox = Sandbox::new();
+    let config = format!("{}database: {{ provider: local }}\n", solo(base(), TELL));
+    sandbox.repo_with(&[("devrun.yaml", config.as_str())]);
+    let detached = sandbox.path().join("detached");
+    sandbox.git(&["worktree", "add", "-q", "--detach", detached.to_str().unwrap()]);
+    let plan = answer(&sandbox, &detached, "plan");
+    let name = plan["database"]["name"].as_str().unwrap();
+    assert!(name.starts_with("dev-detached-detached-"), "{plan:#}");
+
+    let value = plan["env"]["DEVRUN_BRANCH"].as_str().unwrap();
+    let branch = sandbox.worktree("branch", value);
+    let other = answer(&sandbox, &branch, "plan");
+    assert_eq!(other["branch"], value);
+    assert_ne!(other["database"]["name"], name);
 }
 
 #[test]
@@ -91,7 +109,7 @@ fn a_branch_without_a_commit_runs() {
 }
 
 #[test]
-fn a_bare_layout_runs_in_its_worktrees_and_nowhere_else() {
+fn bare_layout_runs_only_in_its_worktrees() {
     let sandbox = Sandbox::new();
     telling(&sandbox);
     let layout = sandbox.path().join("layout");
@@ -112,7 +130,7 @@ fn a_bare_layout_runs_in_its_worktrees_and_nowhere_else() {
 }
 
 #[test]
-fn two_clones_are_two_products() {
+fn two_clones_are_independent() {
     let sandbox = Sandbox::new();
     telling(&sandbox);
     let clone = sandbox.path().join("clone");
@@ -123,7 +141,7 @@ fn two_clones_are_two_products() {
 }
 
 #[test]
-fn what_a_git_hook_exports_misleads_nobody() {
+fn variables_of_a_git_hook_are_ignored() {
     let mut sandbox = Sandbox::new();
     let main = telling(&sandbox);
     let linked = sandbox.worktree("linked", "feature");
@@ -169,7 +187,7 @@ fn folders_of_any_name_work() {
 }
 
 #[test]
-fn a_server_of_a_worktree_whose_name_is_no_text_is_known_as_its_own() {
+fn own_server_is_recognised_when_the_path_is_not_utf8() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &solo(base(), "true"))]);
     let folder = sandbox.path().join(OsStr::from_bytes(b"raw\xff"));
@@ -178,11 +196,13 @@ fn a_server_of_a_worktree_whose_name_is_no_text_is_known_as_its_own() {
     let words = ["exec", "devrun-fixture", "listen:WEB_PORT", "say:up", "sleep"];
     let mut own = devrun(&sandbox, &folder, &words).start();
     own.expect_line("^up$");
-    fine(devrun(&sandbox, &folder, &["up", "--strict-ports"]));
+    let busy = devrun(&sandbox, &folder, &["up", "--strict-ports"]).run();
+    assert_eq!(busy.code, Some(82), "{busy}");
+    assert!(busy.stderr.contains("this worktree's own server already runs here"), "{busy}");
 }
 
 #[test]
-fn what_a_terminal_would_obey_is_not_printed() {
+fn control_characters_are_not_printed() {
     let sandbox = Sandbox::new();
     let folder = sandbox.path().join("red \x1b[31m\nnext");
     sandbox.write(&folder.join("devrun.yaml"), &solo(base(), "true"));
@@ -209,7 +229,7 @@ fn a_symlink_is_another_name_of_the_same_worktree() {
 }
 
 #[test]
-fn outside_git_the_folder_is_the_worktree_and_that_is_said() {
+fn outside_git_the_folder_is_the_worktree() {
     let sandbox = Sandbox::new();
     let folder = sandbox.path().join("plain");
     sandbox.write(&folder.join("devrun.yaml"), &solo(base(), TELL));
@@ -221,7 +241,7 @@ fn outside_git_the_folder_is_the_worktree_and_that_is_said() {
 }
 
 #[test]
-fn without_git_a_repository_is_an_error_and_another_folder_is_none() {
+fn missing_git_is_an_error_only_in_a_repository() {
     let mut sandbox = Sandbox::new();
     let main = telling(&sandbox);
     let plain = sandbox.path().join("plain");
@@ -236,11 +256,11 @@ fn without_git_a_repository_is_an_error_and_another_folder_is_none() {
 }
 
 #[test]
-fn state_goes_elsewhere_where_git_s_folder_cannot_be_written() {
+fn state_moves_when_the_git_folder_is_read_only() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let linked = sandbox.worktree("linked", "feature");
-    // Nobody can make a folder where a file is, not even root.
+    // A file in the place of the folder stops even root from creating it.
     for folder in [main.join(".git"), main.join(".git/worktrees/linked")] {
         sandbox.write(&folder.join("devrun"), "");
     }
@@ -257,7 +277,7 @@ fn state_goes_elsewhere_where_git_s_folder_cannot_be_written() {
     mode(0o755);
 }
 
-/// One stack, known to the others, whose state is in the state directory and goes with the run.
+/// Checks that a stack works whose state is in the state directory, and that the state is removed with the run.
 #[track_caller]
 fn runs_with_state_elsewhere(sandbox: &Sandbox, folder: &Path) {
     let running = serve(devrun(sandbox, folder, &[]));
@@ -273,7 +293,7 @@ fn runs_with_state_elsewhere(sandbox: &Sandbox, folder: &Path) {
 }
 
 #[test]
-fn nothing_of_up_is_seen_by_git() {
+fn up_leaves_git_status_clean() {
     let sandbox = Sandbox::new();
     let main = telling(&sandbox);
     let config = std::fs::read(main.join(".git/config")).unwrap();
@@ -283,7 +303,7 @@ fn nothing_of_up_is_seen_by_git() {
 }
 
 #[test]
-fn git_directories_are_no_place_to_run_in() {
+fn git_directories_are_refused() {
     let sandbox = Sandbox::new();
     let main = telling(&sandbox);
     let linked = sandbox.worktree("linked", "feature");
@@ -299,14 +319,14 @@ fn git_directories_are_no_place_to_run_in() {
     let ended = devrun(&sandbox, &bare, &[]).run();
     assert_eq!(ended.code, Some(81), "{ended}");
     assert!(ended.stderr.contains("is a bare repository: there is no worktree here [git-failed]"), "{ended}");
-    // The repository of this worktree is no more.
+    // The repository of this worktree has moved away.
     std::fs::rename(&main, sandbox.path().join("away")).unwrap();
     let error = refusal(devrun(&sandbox, &linked, &["plan", "--json"]), "git-failed", 81);
     assert!(error["fix"].as_str().unwrap().contains("git worktree repair"), "{error:#}");
 }
 
 #[test]
-fn a_repository_of_somebody_else_is_refused_with_git_s_own_advice() {
+fn repository_of_another_user_is_refused_with_gits_advice() {
     let sandbox = Sandbox::new();
     let main = telling(&sandbox);
     if !nix::unistd::geteuid().is_root() {
@@ -341,7 +361,7 @@ fn dash_c_works_as_in_git() {
             refusal(devrun(&sandbox, &main, &["-C", nowhere, "plan", "--json"]), "state-unusable", 74);
         assert!(error["message"].as_str().unwrap().contains("is not a directory"), "{error:#}");
     }
-    // From a folder that was removed under us, as an agent's shell may be.
+    // The current folder was removed, as may happen to an agent's shell.
     let line = "mkdir gone && cd gone && rmdir ../gone && exec \"$0\" -C \"$1\" plan --json";
     let program = env!("CARGO_BIN_EXE_devrun");
     let gone = sandbox.program("/bin/sh", &["-c", line, program, absolute]);
@@ -351,7 +371,7 @@ fn dash_c_works_as_in_git() {
 }
 
 #[test]
-fn a_moved_worktree_takes_nothing_along_but_itself() {
+fn moved_worktree_runs_and_its_old_lease_is_dropped() {
     let sandbox = Sandbox::new();
     telling(&sandbox);
     let before = sandbox.worktree("before", "feature");
@@ -365,7 +385,7 @@ fn a_moved_worktree_takes_nothing_along_but_itself() {
 }
 
 #[test]
-fn a_stack_goes_on_while_its_branch_changes() {
+fn stack_keeps_running_while_its_branch_changes() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let before = answer(&sandbox, &main, "plan");

@@ -1,7 +1,7 @@
-//! The nasty child: a program whose behaviour tests choose by words on its command line, done from left to right.
+//! A misbehaving child process: tests choose its behaviour by words on its command line, which it executes from left to right.
 //!
-//! [`HELP`] has the words. Owns nothing and ends by itself after ten minutes, whatever it was told, so that one that
-//! escapes its supervisor does not stay for ever.
+//! [`HELP`] lists the words. A fixture exits by itself after ten minutes, so that one that escapes its supervisor does not run
+//! for ever.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -14,70 +14,71 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use devrun::supervisor::sweep::Shared;
-use devrun::supervisor::watchdog::Watchdog;
+use devrun::testing::supervisor::Watchdog;
+use devrun::testing::supervisor::sweep::SharedServers;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::socket::{MsgFlags, Shutdown, accept, recv, send, shutdown};
 use nix::unistd::{Pid, getpgrp, getpid, getsid, setpgid, setsid};
 
 const HELP: &str = "\
-devrun-fixture WORD…    does the words from left to right, then ends with exit code 0
+devrun-fixture WORD…    executes the words from left to right, then exits with code 0
 
-A word is NAME or NAME:VALUE or NAME:VALUE:VALUE. With a + in front it is done in the background;
-`join` waits for all of those. PORT is a number or the name of a variable that holds one.
+A word is NAME or NAME:VALUE or NAME:VALUE:VALUE. A + before it runs it in the background;
+`join` waits for all background words. PORT is a number or the name of a variable with a number.
 
 output    ready               ready PID PGID SID
           say:TEXT err:TEXT   a line on stdout, on stderr
           partial:TEXT        without a newline
           lines:N[:WIDTH]     N numbered lines on stdout, as fast as possible
           errlines:N[:WIDTH]  the same on stderr
-          invalid             a line that is no UTF-8
+          invalid             a line that is not UTF-8
           progress:N          N states of one line, separated by carriage returns, then done
-          mute                stdout and stderr to /dev/null from now on
-tells     env                 env NAME=VALUE for every variable
+          full-screen-panic   takes the whole terminal and panics
+          mute                redirects stdout and stderr to /dev/null
+reports   env                 env NAME=VALUE for every variable
           env:NAME            env NAME=VALUE, or: env NAME unset
           fds                 fd NUMBER TARGET for every open descriptor
-          signals             SigBlk and SigIgn as they were at the start, but for SIGPIPE, bit
-                              0x1000, which every Rust program ignores
+          signals             SigBlk and SigIgn as at the start; SIGPIPE, bit 0x1000, is always set
+                              because every Rust program ignores it
           cwd                 cwd PATH
           tty                 tty yes, or: tty no
-          stdin               stdin N, when the end of it is reached after N bytes
-signals   (from the start, wherever the word stands; NAMES such as INT,TERM,HUP)
-          ignore:NAMES        nothing happens
-          report:NAMES        got INT, and goes on
-          graceful:NAMES[:MS] got INT, takes MS milliseconds, bye, exit code 0
+          stdin               stdin N, at the end of input after N bytes
+signals   (active from the start, at any position; NAMES such as INT,TERM,HUP)
+          ignore:NAMES        ignores them
+          report:NAMES        prints `got INT` and continues
+          graceful:NAMES[:MS] prints `got INT`, waits MS milliseconds, prints `bye`, exits with 0
           await:NAME          waits for that signal
 files     pidfile:PATH        writes its pid
-          append:PATH:TEXT    adds a line
-          touch:PATH          makes it
-          await-file:PATH     waits until it exists
-time      sleep sleep:MS      ten minutes; MS milliseconds
+          append:PATH:TEXT    appends a line
+          touch:PATH          creates the file
+          await-file:PATH     waits until the file exists
+time      sleep sleep:MS      sleeps ten minutes; MS milliseconds
           join                waits for background words
-          watchdog:MS         hangs; its keeper is gone, and a run gets MS milliseconds to end
-end       exit:N              at once
-          die:NAME            by that signal
-children  child[ WORD… ]      another fixture, not waited for; nests
-          setsid setpgid      in the child: a session, a group of its own. Escape completely:
+          watchdog:MS         hangs after its keeper has exited; the run has MS milliseconds to end
+end       exit:N              exits at once
+          die:NAME            dies by that signal
+children  child[ WORD… ]      starts another fixture without waiting for it; nests
+          setsid setpgid      in the child: creates a new session, a new group. Full escape:
                               child[ setsid child[ mute sleep ] ]
-          breed:MS            a sleeping child every MS milliseconds, at most 100
+          breed:MS            starts a sleeping child every MS milliseconds, at most 100
           hop:MS              every MS milliseconds becomes another process, at most 1000 times
-network   listen:PORT         binds 127.0.0.1:PORT and answers HTTP from now on: GET /pid, /env/NAME,
-                              /host, /exit/N; anything else as `http:` says
+network   listen:PORT         binds 127.0.0.1:PORT and answers HTTP: GET /pid, /env/NAME, /host,
+                              /exit/N; any other path as set by `http:`
           listen-fd:NAME      the same on the descriptor in variable NAME
-          http:STATUS[:BODY]  what is answered from now on (200:ok)
-          requests            from now on a line `GET PATH` for each request
-          hosts               from now on a line `Host: VALUE` for each request
+          http:STATUS[:BODY]  sets the answer to other paths (200:ok)
+          requests            prints a line `GET PATH` for each later request
+          hosts               prints a line `Host: VALUE` for each later request
           deaf:PORT           binds and listens, accepts, never answers
 ";
 
 const FOREVER: Duration = Duration::from_mins(10);
 const POLL: Duration = Duration::from_millis(5);
-/// Tells a fixture that another one started it: it must not inherit which signals that one blocks.
+/// Set in fixtures that another fixture started: they must not inherit its blocked signals.
 const CHILD: &str = "FIXTURE_CHILD";
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// What listeners answer.
+/// The answer of listeners.
 struct Answer {
     status: u16,
     body: String,
@@ -87,7 +88,7 @@ struct Answer {
 
 static ANSWER: Mutex<Answer> =
     Mutex::new(Answer { status: 200, body: String::new(), told: false, hosts: false });
-/// `/proc/self/status` before any signal was touched.
+/// `/proc/self/status` before the fixture blocked any signal.
 static STATUS: OnceLock<String> = OnceLock::new();
 
 fn main() -> ExitCode {
@@ -109,13 +110,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// A program under way.
+/// A running list of words.
 struct Program {
     awaited: Receiver<Signal>,
     background: Vec<JoinHandle<Outcome>>,
 }
 
-/// What a signal does.
+/// The reaction to a signal.
 #[derive(Clone, Copy)]
 enum Reaction {
     Ignore,
@@ -150,7 +151,7 @@ impl Program {
         }
         let (tell, awaited) = channel();
         take_signals(reactions, tell)?;
-        // Only now: a thread made earlier would not have the signals blocked.
+        // A thread that starts before `take_signals` would not block the signals.
         std::thread::spawn(|| {
             std::thread::sleep(FOREVER);
             end(0)
@@ -184,7 +185,7 @@ impl Program {
     }
 }
 
-/// Blocks the signals of `reactions` in every thread and acts on them in one of their own: no handler is needed.
+/// Blocks the signals of `reactions` in every thread and waits for them in a separate thread, so no handler is needed.
 fn take_signals(reactions: BTreeMap<Signal, Reaction>, tell: Sender<Signal>) -> nix::Result<()> {
     if reactions.is_empty() {
         return Ok(());
@@ -212,6 +213,12 @@ fn take_signals(reactions: BTreeMap<Signal, Reaction>, tell: Sender<Signal>) -> 
     Ok(())
 }
 
+/// Takes the whole terminal and panics.
+fn full_screen_panic() -> Outcome {
+    let _screen = devrun::testing::ui::FullScreen::enter()?;
+    panic!("in the middle of a picture");
+}
+
 fn perform(word: &str) -> Outcome {
     let (name, value, more) = parts(word);
     match name {
@@ -228,6 +235,7 @@ fn perform(word: &str) -> Outcome {
             }
             say("\rdone");
         }
+        "full-screen-panic" => return full_screen_panic(),
         "mute" => {
             let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
             nix::unistd::dup2_stdout(&null)?;
@@ -252,7 +260,7 @@ fn perform(word: &str) -> Outcome {
         "cwd" => say(&format!("cwd {}", std::env::current_dir()?.display())),
         "tty" => say(if io::IsTerminal::is_terminal(&io::stdout()) { "tty yes" } else { "tty no" }),
         "stdin" => say(&format!("stdin {}", io::copy(&mut io::stdin(), &mut io::sink())?)),
-        // Held from the start.
+        // Active from the start.
         "ignore" | "report" | "graceful" => {}
         "pidfile" => append(whole(word), &getpid().to_string(), true)?,
         "append" => {
@@ -271,7 +279,8 @@ fn perform(word: &str) -> Outcome {
         "die" => die(signal(value)?)?,
         "watchdog" => {
             let (keeper, ours) = std::os::unix::net::UnixStream::pair()?;
-            let _watchdog = Watchdog::start(ours, Duration::from_millis(number(value)?), Shared::below([]))?;
+            let _watchdog =
+                Watchdog::start(ours, Duration::from_millis(number(value)?), SharedServers::below([]))?;
             drop(keeper);
             std::thread::sleep(FOREVER);
         }
@@ -312,7 +321,7 @@ fn perform(word: &str) -> Outcome {
     Ok(())
 }
 
-/// Name and up to two values of a word.
+/// Returns the name and up to two values of a word.
 fn parts(word: &str) -> (&str, &str, Option<&str>) {
     let (name, rest) = word.split_once(':').unwrap_or((word, ""));
     match rest.split_once(':') {
@@ -321,7 +330,7 @@ fn parts(word: &str) -> (&str, &str, Option<&str>) {
     }
 }
 
-/// Everything after the name.
+/// Returns the text after the name.
 fn whole(word: &str) -> &str {
     word.split_once(':').map_or("", |(_, value)| value)
 }
@@ -334,7 +343,7 @@ fn signal(name: &str) -> nix::Result<Signal> {
     format!("SIG{name}").parse()
 }
 
-/// Length of the block that `words` begins with, up to its `]`.
+/// Returns the length of the block at the beginning of `words`, up to its `]`.
 fn block(words: &[String]) -> Result<usize, &'static str> {
     let mut depth = 1_usize;
     for (index, word) in words.iter().enumerate() {
@@ -350,7 +359,7 @@ fn block(words: &[String]) -> Result<usize, &'static str> {
     Err("child[ without ]")
 }
 
-/// Writes as it stands; an output that nobody reads any more stops nothing.
+/// Writes `bytes`, and ignores an output whose reader has gone.
 fn print(mut stream: impl Write, bytes: &[u8]) {
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
 }
@@ -363,7 +372,7 @@ fn lines(stream: impl Write, count: u64, width: u64) {
     let mut stream = BufWriter::with_capacity(64 << 10, stream);
     let width = usize::try_from(width).unwrap_or_default();
     for number in 1..=count {
-        // Padded with dots: a torn line shows.
+        // Padding with dots makes a torn line visible.
         let mut line = format!("line {number} ");
         line.extend(std::iter::repeat_n('.', width.saturating_sub(line.len())));
         let _ = stream.write_all(line.trim_end().as_bytes()).and_then(|()| stream.write_all(b"\n"));
@@ -387,7 +396,7 @@ fn descriptors() -> io::Result<()> {
             all.insert(number, target);
         }
     }
-    // The folder being read is open too.
+    // Leaves out the descriptor of the folder that this loop reads.
     all.retain(|_, target| !target.starts_with("/proc"));
     for (number, target) in all {
         say(&format!("fd {number} {}", target.display()));
@@ -407,10 +416,7 @@ fn die(signal: Signal) -> Outcome {
     Err(format!("survived {signal}").into())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a fixture starts whatever it is told to, unbounded on purpose"
-)]
+#[expect(clippy::disallowed_methods, reason = "a fixture starts other programs without a limit on purpose")]
 fn spawn(words: &[String]) -> io::Result<()> {
     let mut child = Command::new(std::env::current_exe()?).args(words).env(CHILD, "1").spawn()?;
     std::thread::spawn(move || child.wait());
@@ -430,7 +436,7 @@ fn serve_forever(listener: TcpListener) {
     std::thread::spawn(move || serve(listener.as_raw_fd()));
 }
 
-/// Works on numbers alone, as an inherited descriptor is nothing else.
+/// Serves HTTP on a raw descriptor, because an inherited one has no owner in Rust.
 fn serve(listener: RawFd) {
     while let Ok(connection) = accept(listener) {
         std::thread::spawn(move || {
@@ -441,7 +447,7 @@ fn serve(listener: RawFd) {
                 left = &left[sent..];
             }
             let _ = shutdown(connection, Shutdown::Write);
-            // What is left unread would turn the end of the connection into a reset.
+            // Unread bytes would turn the end of the connection into a reset.
             while let Ok(1..) = recv(connection, &mut [0; 512], MsgFlags::empty()) {}
             if let Some(code) = exit {
                 end(code);
@@ -451,7 +457,7 @@ fn serve(listener: RawFd) {
     }
 }
 
-/// The head of a request, up to its empty line.
+/// Reads the head of a request, up to its empty line.
 fn request(connection: RawFd) -> Option<String> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -462,14 +468,14 @@ fn request(connection: RawFd) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-/// The value of the `Host` header; empty when there is none.
+/// Returns the value of the `Host` header, or an empty string without one.
 fn host_of(head: &str) -> String {
     let mut headers = head.lines().filter_map(|line| line.split_once(':'));
     let host = headers.find(|(name, _)| name.eq_ignore_ascii_case("host"));
     host.map_or("", |(_, value)| value.trim()).to_string()
 }
 
-/// What is answered, and the code to end with thereafter.
+/// Returns the answer, and the code to exit with after it.
 fn reply(head: &str) -> (String, Option<i32>) {
     let path = head.split(' ').nth(1).unwrap_or("/");
     let place = path.trim_start_matches('/');

@@ -1,10 +1,10 @@
-//! Asks a server on this machine, by any host name: not every resolver knows `*.localhost`.
+//! Sends HTTP requests to loopback with any host name, because not every resolver knows `*.localhost`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// What came back.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     /// The status.
@@ -13,12 +13,12 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// `GET path` as `host`.
+/// Sends `GET path` with `host` as host name.
 pub(crate) fn get(port: u16, host: &str, path: &str) -> Answer {
     ask(port, &format!("GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n"))
 }
 
-/// `POST path` with a JSON body.
+/// Sends `POST path` with a JSON body.
 pub(crate) fn post(port: u16, path: &str, json: &serde_json::Value) -> Answer {
     let body = json.to_string();
     let head =
@@ -26,7 +26,7 @@ pub(crate) fn post(port: u16, path: &str, json: &serde_json::Value) -> Answer {
     ask(port, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()))
 }
 
-/// Version 1.0 asks for an answer in one piece, up to the end of the connection.
+/// Sends a request and reads the answer to the end of the connection. HTTP/1.0 has no chunks and closes the connection.
 fn ask(port: u16, request: &str) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();

@@ -1,4 +1,4 @@
-//! A program to run in a sandbox, and what came of it.
+//! A program to run in a sandbox, and its result.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,18 +9,18 @@ use std::process::{Command, Stdio};
 
 use super::Running;
 
-/// A program to run: in a process group of its own, without input.
+/// A program to run in a new process group, without input.
 pub(crate) struct Invocation {
     command: Command,
     name: String,
 }
 
-/// How it ended and what it said.
+/// The exit status and output of a program.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
-    /// Its exit code; `None` when a signal ended it.
+    /// The exit code; `None` if a signal ended the program.
     pub(crate) code: Option<i32>,
-    /// The number of the signal that ended it.
+    /// The number of the signal that ended the program.
     pub(crate) signal: Option<i32>,
     /// Standard output; invalid UTF-8 replaced.
     pub(crate) stdout: String,
@@ -36,7 +36,7 @@ impl fmt::Display for Ended {
 }
 
 impl Invocation {
-    #[expect(clippy::disallowed_methods, reason = "tests run devrun from outside, as a person does")]
+    #[expect(clippy::disallowed_methods, reason = "tests run devrun as a user does")]
     pub(super) fn new(
         program: &OsStr,
         args: &[&str],
@@ -50,31 +50,31 @@ impl Invocation {
         Invocation { command, name }
     }
 
-    /// Runs it there.
+    /// Sets the folder in which the program runs.
     pub(crate) fn directory(mut self, directory: impl AsRef<Path>) -> Invocation {
         self.command.current_dir(directory);
         self
     }
 
-    /// Sets a variable for it alone.
+    /// Sets a variable for this program alone.
     pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Invocation {
         self.command.env(name, value);
         self
     }
 
-    /// Takes a variable from it alone.
+    /// Removes a variable for this program alone.
     pub(crate) fn env_remove(mut self, name: impl AsRef<OsStr>) -> Invocation {
         self.command.env_remove(name);
         self
     }
 
-    /// Gives it something else than emptiness to read, or other places to write to.
+    /// Changes the command, for example its standard input or output.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Command) -> &mut Command) -> Invocation {
         change(&mut self.command);
         self
     }
 
-    /// Starts it; what it says is collected from now on.
+    /// Starts the program and collects its output.
     #[track_caller]
     pub(crate) fn start(mut self) -> Running {
         match self.command.spawn() {
@@ -83,7 +83,7 @@ impl Invocation {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs the program until it exits.
     #[track_caller]
     pub(crate) fn run(self) -> Ended {
         self.start().wait()

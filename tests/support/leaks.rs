@@ -1,4 +1,4 @@
-//! Finds what a test left behind: processes, sockets, locks. Linux only; elsewhere nothing is found.
+//! Finds processes, sockets, locks and control groups that a test left behind. Finds nothing on systems other than Linux.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,17 +6,19 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use devrun::testing::os::cgroup::ControlGroup;
+use devrun::testing::supervisor::sweep::worktree_tag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// What the kernel may need to take down what was killed a moment ago.
+/// Time that the kernel may need to remove processes that were just killed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Knows what belongs to one sandbox.
+/// Identifies the processes and files of one sandbox.
 pub(super) struct Leaks<'a> {
-    /// `NAME=value` in the environment of everything that was started there.
+    /// `NAME=value` in the environment of every process of the sandbox.
     pub(super) tag: String,
-    /// Its folders.
+    /// The folders of the sandbox.
     pub(super) folders: [&'a Path; 2],
 }
 
@@ -36,7 +38,7 @@ impl fmt::Display for Process {
 }
 
 impl Leaks<'_> {
-    /// Waits a moment for the last to go, kills what does not, and tells what that was, a line each.
+    /// Waits a moment for the last processes to exit and kills the rest. Returns a line for each leftover.
     pub(super) fn settle(&self) -> Vec<String> {
         let start = Instant::now();
         let mut left = self.all();
@@ -44,7 +46,7 @@ impl Leaks<'_> {
             std::thread::sleep(Duration::from_millis(10));
             left = self.all();
         }
-        // Something that forks while it is looked for needs several rounds.
+        // A process that forks during the search needs several rounds.
         for _ in 0..50 {
             let processes = self.processes();
             if processes.is_empty() {
@@ -61,12 +63,13 @@ impl Leaks<'_> {
     fn all(&self) -> Vec<String> {
         let mut all: Vec<String> = self.processes().iter().map(ToString::to_string).collect();
         all.extend(self.sockets().iter().map(|path| format!("socket {}", path.display())));
+        all.extend(self.groups().iter().map(|path| format!("control group {}", path.display())));
         all.extend(self.locked().iter().map(|path| format!("lock {}", path.display())));
         all
     }
 
-    /// Processes with the tag, or with a folder of the sandbox as working directory or in the command line: a child
-    /// may have been given another environment.
+    /// Returns the processes with the tag, or with a folder of the sandbox as working directory or in the command line,
+    /// because a child may have another environment.
     pub(super) fn processes(&self) -> Vec<Process> {
         let Ok(folders) = std::fs::read_dir("/proc") else { return Vec::new() };
         let pids = folders.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -76,14 +79,15 @@ impl Leaks<'_> {
     }
 
     fn process(&self, pid: i32) -> Option<Process> {
-        let read = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        let line = read("cmdline");
-        // A process that has ended has no command line any more, only a status that nobody asked for.
+        // The environment comes first: reading it waits for a process that is just executing its program.
+        let environ = devrun::testing::os::proc::environ(pid.cast_unsigned()).unwrap_or_default();
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        // A zombie has no command line any more.
         if line.is_empty() || pid == std::process::id().cast_signed() {
             return None;
         }
         let command = String::from_utf8_lossy(&line).replace('\0', " ").trim_end().to_string();
-        let tagged = read("environ").split(|byte| *byte == 0).any(|pair| pair == self.tag.as_bytes());
+        let tagged = environ.split(|byte| *byte == 0).any(|pair| pair == self.tag.as_bytes());
         let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
         let mut folders = self.folders.iter();
         let ours = tagged
@@ -92,12 +96,38 @@ impl Leaks<'_> {
         ours.then_some(Process { pid, command })
     }
 
+    /// Groups of runs in a folder of the sandbox. Those of a run that is still being cleaned up go by themselves.
+    fn groups(&self) -> Vec<PathBuf> {
+        let beside = ControlGroup::of_run("0.0").and_then(|group| Some(group.path().parent()?.to_path_buf()));
+        let entries =
+            beside.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        let all: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("devrun-")))
+            .collect();
+        if all.is_empty() {
+            return all;
+        }
+        let is_folder = |(path, meta): (PathBuf, std::fs::Metadata)| meta.is_dir().then_some(path);
+        let folders = files(self.folders[0]).into_iter().filter_map(is_folder);
+        let tags: BTreeSet<String> = folders.map(|folder| worktree_tag(&folder)).collect();
+        let is_ours = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let tag = name
+                .strip_prefix("devrun-")
+                .and_then(|run| run.split_once('.'))
+                .map(|(tag, _)| tag.to_string());
+            tag.is_some_and(|tag| tags.contains(&tag))
+        };
+        all.into_iter().filter(is_ours).collect()
+    }
+
     fn sockets(&self) -> Vec<PathBuf> {
         let all = files(self.folders[1]);
         all.into_iter().filter(|(_, meta)| meta.file_type().is_socket()).map(|(path, _)| path).collect()
     }
 
-    /// Files with a flock(2) on them. The kernel's table has inodes only, so each is tried.
+    /// Returns files that are locked with flock(2). The kernel's table has inodes only, so this tries to lock each file.
     fn locked(&self) -> Vec<PathBuf> {
         let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
         let held: BTreeSet<u64> = table.lines().filter_map(flock_inode).collect();
@@ -112,7 +142,7 @@ impl Leaks<'_> {
     }
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 123 08:01:4567 0 EOF`
+/// Parses the inode of a line such as `1: FLOCK  ADVISORY  WRITE 123 08:01:4567 0 EOF`.
 fn flock_inode(line: &str) -> Option<u64> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let place = fields.iter().position(|field| *field == "FLOCK").and_then(|at| fields.get(at + 4))?;

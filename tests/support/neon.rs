@@ -1,8 +1,8 @@
-//! A double of Neon's API v2 on loopback, with a real Postgres behind it: each branch is a real database. It remembers what
-//! it was asked, so that a test can count, and fails on demand. What it is asked and answers is held to Neon's own description.
+//! A double of Neon's API v2 on loopback, with a real Postgres behind it: each branch is a real database. It records its
+//! requests, so that a test can count them, and fails on demand. It checks requests and answers against Neon's description.
 
 pub(crate) mod contract;
-mod postgres;
+pub(crate) mod postgres;
 mod service;
 mod shapes;
 mod undo;
@@ -17,51 +17,51 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::postgres::PASSWORD;
 
-/// The only key it accepts: must be seen nowhere.
+/// The only key that it accepts. devrun must never print it.
 pub(crate) const KEY: &str = "napi_Xsecretkey7";
-/// How long an operation is `scheduling`, and `running` after that, unless a test says otherwise.
+/// How long an operation is `scheduling`, and then `running`, unless a test changes it.
 const STEP: Duration = Duration::from_millis(60);
-/// The only project it has.
+/// The only project of the double.
 pub(crate) const PROJECT: &str = "quiet-moon-123456";
 
-/// One request, and what came of it.
+/// One request, and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) method: String,
-    /// Below the project, without its query.
+    /// The path below the project, without the query.
     pub(crate) path: String,
     pub(crate) query: String,
-    /// `Null` without one.
+    /// `Null` for a request without a body.
     pub(crate) body: Value,
     pub(crate) status: u16,
-    /// When it came.
+    /// When the request arrived.
     pub(crate) at: Instant,
 }
 
-/// What goes wrong with a request, instead of or after doing it.
+/// A failure of a request, with or without its effect.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// This status, headers and body; nothing is done.
+    /// No effect; answers with this status, these headers and this body.
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// It is done, but the connection breaks before the answer.
+    /// Full effect, but the connection breaks before the answer.
     LoseAnswer,
-    /// It is done, but this status and body are answered.
+    /// Full effect, but the answer is this status and body.
     Mask(u16, String),
-    /// It is done, and half of the answer comes.
+    /// Full effect, and half of the answer.
     HalfAnswer,
-    /// Nothing is done, and no answer ever comes.
+    /// No effect, and never an answer.
     Silence,
 }
 
 impl Fault {
-    /// A refusal as the service writes it.
+    /// Returns an error in the service's format.
     pub(crate) fn status(status: u16, code: &str, message: &str) -> Fault {
         let body = serde_json::json!({ "request_id": "req-1", "code": code, "message": message });
         Fault::Answer(status, Vec::new(), body.to_string())
     }
 }
 
-/// A branch as the double keeps it.
+/// A branch in the double's state.
 #[derive(Clone, Debug)]
 pub(crate) struct Branch {
     pub(crate) id: String,
@@ -71,7 +71,7 @@ pub(crate) struct Branch {
     pub(crate) protected: bool,
     pub(crate) annotation: Value,
     pub(crate) expires_at: Option<String>,
-    /// Its compute: id and state.
+    /// The id and state of its compute.
     pub(crate) endpoint: Option<(String, String)>,
 }
 
@@ -85,40 +85,40 @@ struct Operation {
     fails: bool,
 }
 
-/// What is reached by TLS only.
+/// The services that require TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tls {
     Nowhere,
-    /// Their URLs demand it, and logins bound to the certificate.
+    /// The URLs of databases require TLS, and logins bound to the certificate.
     ForDatabases,
-    /// The API, too.
+    /// The API also requires TLS.
     Everywhere,
 }
 
-/// Everything about the one project.
+/// The state of the project.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) branches: Vec<Branch>,
     operations: Vec<Operation>,
     pub(crate) calls: Vec<Call>,
-    /// Method, part of the path, what goes wrong; each once.
+    /// Planned failures: method, part of the path, fault. Each applies once.
     pub(crate) faults: VecDeque<(&'static str, &'static str, Fault)>,
-    /// How long each answer takes.
+    /// Delay of each answer.
     pub(crate) delay: Duration,
     /// How long each stage of an operation lasts.
     pub(crate) step: Duration,
-    /// Names of the databases on each branch; `neondb` when there are none.
+    /// Names of the databases on each branch; `neondb` if empty.
     pub(crate) databases: Vec<String>,
-    /// Where requests and answers do not keep to Neon's description of its API.
+    /// Violations of Neon's description by requests and answers.
     pub(crate) breaches: Vec<String>,
-    /// Where the databases' URLs lead in place of Postgres itself.
+    /// The port in the URLs of databases, in place of Postgres' port.
     pub(crate) door: Option<u16>,
-    /// The next compute does not start.
+    /// Whether the next compute fails to start.
     pub(crate) compute_fails: bool,
-    /// While operations run, changes are refused with 423.
+    /// Whether changes are refused with 423 while operations run.
     pub(crate) locks: bool,
     tls: Tls,
-    /// What vouches for the certificate then, as PEM.
+    /// With TLS, the certificate of the authority, as PEM.
     pub(crate) authority: Option<String>,
     next: u32,
 }
@@ -154,18 +154,18 @@ pub(crate) struct Neon {
 }
 
 impl Neon {
-    /// Starts it with a default branch `main`; `None` where Postgres is not installed.
+    /// Starts the double with a default branch `main`. Returns `None` if Postgres is not installed.
     pub(crate) fn start() -> Option<Neon> {
         Neon::serve(State::new())
     }
 
-    /// The same with databases that can be reached by TLS only; `None` also without openssl.
+    /// Starts the double with databases that require TLS. Also returns `None` without openssl.
     pub(crate) fn start_encrypted() -> Option<Neon> {
         which::which("openssl").ok()?;
         Neon::serve(State { tls: Tls::ForDatabases, ..State::new() })
     }
 
-    /// The same, and the API is reached by TLS only, too.
+    /// Starts the double with databases and an API that require TLS.
     pub(crate) fn start_guarded() -> Option<Neon> {
         which::which("openssl").ok()?;
         Neon::serve(State { tls: Tls::Everywhere, ..State::new() })
@@ -177,7 +177,7 @@ impl Neon {
         let shared = state.clone();
         let (stop, stopped) = oneshot::channel();
         let (told, ports) = std::sync::mpsc::channel();
-        // Children die with the thread that made them, so the server has one of its own.
+        // Children die with the thread that started them, so the server has a separate thread.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let all = tokio::task::LocalSet::new();
@@ -187,46 +187,46 @@ impl Neon {
         Some(Neon { port, postgres, state, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// What `NEON_API_HOST` is to be.
+    /// Returns the value for `NEON_API_HOST`.
     pub(crate) fn host(&self) -> String {
         let origin =
             if self.state().tls == Tls::Everywhere { "https://localhost" } else { "http://127.0.0.1" };
         format!("{origin}:{}/api/v2", self.port)
     }
 
-    /// Where Postgres listens.
+    /// Returns the port of Postgres.
     pub(crate) fn postgres_port(&self) -> u16 {
         self.postgres
     }
 
-    /// The project, to look at and to change.
+    /// Locks the state of the project, to read and change it.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next request of this method whose path has `part` in it goes wrong like this.
+    /// Applies `fault` to the next request with this method and `part` in its path.
     pub(crate) fn fail(&self, method: &'static str, part: &'static str, fault: Fault) {
         self.state().faults.push_back((method, part, fault));
     }
 
-    /// What was asked since the last time.
+    /// Returns the requests since the last call.
     pub(crate) fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.state().calls)
     }
 
-    /// The branch of this name.
+    /// Returns the branch of this name.
     pub(crate) fn branch(&self, name: &str) -> Option<Branch> {
         self.state().branches.iter().find(|branch| branch.name == name).cloned()
     }
 
-    /// Ends what goes on at the moment.
+    /// Finishes all running operations.
     pub(crate) fn hurry(&self) {
         let mut state = self.state();
         state.step = STEP;
         state.operations.iter_mut().for_each(|operation| operation.step = Duration::ZERO);
     }
 
-    /// Removes a branch as somebody else would. Its database stays, as on a soft deletion.
+    /// Removes a branch as another client would. Its database stays, as on a soft deletion.
     pub(crate) fn remove(&self, name: &str) {
         self.state().branches.retain(|branch| branch.name != name);
     }
@@ -235,21 +235,7 @@ impl Neon {
     pub(crate) fn sql(&self, branch: &str, statement: &str) -> Vec<String> {
         let id = self.branch(branch).unwrap().id;
         let url = postgres::url("127.0.0.1", self.postgres, &service::database(&id));
-        let statement = statement.to_string();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let client = devrun::database::connect::connect(&url, Duration::from_secs(20)).await.unwrap();
-                let answer = client.simple_query(&statement).await.unwrap();
-                let rows = answer.into_iter().filter_map(|message| match message {
-                    tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0)?.to_string()),
-                    _ => None,
-                });
-                rows.collect()
-            })
-        })
-        .join()
-        .unwrap()
+        postgres::query(url, statement)
     }
 }
 

@@ -1,13 +1,9 @@
-//! The double of Neon by itself, for hands and for benchmarks: `cargo run --example neon-double`.
+//! Runs the double of Neon alone, for manual tests and benchmarks: `cargo run --example neon-double`.
 //!
-//! Says what to put in the environment or an env file, then a line for each request: milliseconds since its start, method, path,
-//! status. `--delay MS` makes every answer take that long. Ctrl-C ends it, and its databases are gone.
+//! Prints the variables for the environment or an env file, then a line for each request: milliseconds since its start, method,
+//! path, status. `--delay MS` delays every answer. Ctrl-C stops the double and removes its databases.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a tool of the tests: what cannot be had is a failure"
-)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a tool of the tests: every failure ends it")]
 #![expect(dead_code, reason = "the tests use the rest")]
 
 mod neon;

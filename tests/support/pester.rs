@@ -1,24 +1,29 @@
-//! Clients that ask a server without pause while something is done to it, and count who was refused.
+//! Clients that request a path without pause during an action, and count refused connections.
 
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Asks for `path` again and again, from four sides, until `meanwhile` is done and `wanted` answers came; how many were
-/// answered, and how many refused. Stops at the first refusal.
+/// The longest that the clients go on after the action for the wanted answers.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// Requests `path` repeatedly from four threads until `meanwhile` has returned and `wanted` answers came, or a connection was
+/// refused. Returns the numbers of answered and refused requests.
 pub(crate) fn pester(port: u16, path: &str, wanted: usize, meanwhile: impl FnOnce()) -> (usize, usize) {
+    let start = Instant::now();
     let (done, answered, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) || answered.load(Ordering::Relaxed) < wanted {
+                let is_enough = || answered.load(Ordering::Relaxed) >= wanted || start.elapsed() > LIMIT;
+                while !(done.load(Ordering::Relaxed) && is_enough()) {
                     match ask(port, path) {
                         Ok(()) => answered.fetch_add(1, Ordering::Relaxed),
                         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                             refused.fetch_add(1, Ordering::Relaxed)
                         }
-                        // It was being answered by the one that was ended.
+                        // The stopped server was just answering this request.
                         Err(_) => 0,
                     };
                     if refused.load(Ordering::Relaxed) > 0 {
@@ -27,13 +32,23 @@ pub(crate) fn pester(port: u16, path: &str, wanted: usize, meanwhile: impl FnOnc
                 }
             });
         }
+        // The threads also end when `meanwhile` panics; the scope would wait for them forever.
+        let _end = Raise(&done);
         meanwhile();
-        done.store(true, Ordering::Relaxed);
     });
     (answered.into_inner(), refused.into_inner())
 }
 
-/// Succeeds when there is an answer, whatever it is.
+/// Sets a flag when it is dropped, also by a panic.
+pub(crate) struct Raise<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Sends one request. Any answer counts as success.
 fn ask(port: u16, path: &str) -> Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_mins(1)))?;

@@ -1,5 +1,5 @@
-//! The reference product in a sandbox: real git, node, npm and Python on the PATH and nothing else, so that everything
-//! more is devrun's to bring. What it fetches is shared by all tests, in `.tools/cache` of the project.
+//! The reference product in a sandbox. The PATH has only real git, node, npm and Python, so devrun must provide all other
+//! tools. All tests share the downloads, in `.tools/cache` of the project.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -19,20 +19,20 @@ use super::{Ended, Invocation, Running, Sandbox};
 /// Long enough for a first start on a busy machine, downloads included.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Next.js compiles with all cores: two products at once would only wait for each other.
+/// Next.js compiles with all cores, so two products at once would only slow each other down.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// What the shell scripts of the tools call.
+/// Programs that the shell scripts of the tools call.
 const TOOLS: [&str; 34] = [
     "basename", "cat", "chmod", "cp", "cut", "date", "dirname", "env", "expr", "find", "grep", "head", "id",
     "ln", "ls", "mkdir", "mktemp", "mv", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "sh", "sleep",
     "sort", "tail", "test", "touch", "tr", "true", "uname", "wc",
 ];
 
-/// A repository with the reference product, and the world around it.
+/// A repository with the reference product, in a sandbox.
 pub(crate) struct Product {
     sandbox: Sandbox,
-    // Given back when the sandbox is gone.
+    // Fields drop in order: the next product may start once the sandbox is removed.
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -51,42 +51,56 @@ impl DerefMut for Product {
 }
 
 impl Product {
-    /// The product as it is.
+    /// Makes the unchanged product.
     pub(crate) fn new() -> Product {
         Product::shaped(|_| ())
     }
 
-    /// The product with a change made before its first commit.
+    /// Makes the product with a change before its first commit.
     pub(crate) fn shaped(change: impl FnOnce(&Path)) -> Product {
+        Product::made(|repository| {
+            copy(&project().join("examples/leadboard"), repository);
+            change(repository);
+        })
+    }
+
+    /// Another product, whose files `fill` writes into the repository.
+    pub(crate) fn made(fill: impl FnOnce(&Path)) -> Product {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sandbox = Sandbox::new();
         furnish(&mut sandbox);
         let repository = sandbox.main();
-        copy(&project().join("examples/leadboard"), &repository);
-        change(&repository);
+        std::fs::create_dir(&repository).unwrap();
+        fill(&repository);
         sandbox.git(&["init", "-q"]);
         sandbox.git(&["add", "-A"]);
         sandbox.git(&["commit", "-q", "-m", "first"]);
         Product { sandbox, _turn: turn }
     }
 
-    /// devrun with these arguments, in this worktree.
+    /// Adds a program of this machine to the PATH. Panics if the machine does not have it.
+    pub(crate) fn provide(&self, program: &str) {
+        let found = find(program).unwrap_or_else(|| panic!("the tests need {program}"));
+        symlink(found, self.path().join("bin").join(program)).unwrap();
+    }
+
+    /// Returns a call of devrun with these arguments, in this worktree.
     pub(crate) fn devrun_in(&self, worktree: &Path, args: &[&str]) -> Invocation {
         self.devrun(args).directory(worktree)
     }
 
-    /// Starts `devrun` there.
+    /// Starts `devrun` in `worktree`.
     pub(crate) fn start(&self, worktree: &Path) -> Running {
         self.devrun_in(worktree, &[]).start().patient(PATIENCE)
     }
 
-    /// Starts `devrun` there and waits until it says that it is ready.
+    /// Starts `devrun` in `worktree` and waits until it reports that it is ready.
     #[track_caller]
     pub(crate) fn up(&self, worktree: &Path) -> Stack {
         Stack::when_ready(self.start(worktree))
     }
 
-    /// Runs `devrun` there, which must fail, and returns how.
+    /// Runs `devrun` in `worktree` and returns its failure. Panics if it succeeds.
     #[track_caller]
     pub(crate) fn fail(&self, worktree: &Path) -> Ended {
         let ended = self.start(worktree).wait();
@@ -94,7 +108,7 @@ impl Product {
         ended
     }
 
-    /// Waits until nothing of this world runs.
+    /// Waits until no process of the sandbox runs.
     #[track_caller]
     pub(crate) fn expect_quiet(&self) {
         super::wait_for("the last process to go", super::LIMIT, || {
@@ -103,7 +117,7 @@ impl Product {
         });
     }
 
-    /// The folder of the database cluster, of which there must be one.
+    /// Returns the folder of the only database cluster.
     #[track_caller]
     pub(crate) fn cluster(&self) -> PathBuf {
         let folder = self.path().join("data/devrun-worktree/pg");
@@ -113,13 +127,13 @@ impl Product {
         all.swap_remove(0)
     }
 
-    /// What is remembered of that cluster: port and passwords.
+    /// Reads the recorded state of the cluster: port and passwords.
     pub(crate) fn cluster_state(&self) -> Value {
         serde_json::from_slice(&std::fs::read(self.cluster().join("state.json")).unwrap()).unwrap()
     }
 }
 
-/// A running devrun that has said that it is ready.
+/// A running devrun that has reported that it is ready.
 pub(crate) struct Stack {
     running: Running,
     block: String,
@@ -140,7 +154,7 @@ impl DerefMut for Stack {
 }
 
 impl Stack {
-    /// Waits until `running` says that it is ready.
+    /// Waits until `running` reports that it is ready.
     #[track_caller]
     pub(crate) fn when_ready(mut running: Running) -> Stack {
         running.expect_line(r"^  Ready in [0-9.]+ s\. Ctrl-C stops everything\.$");
@@ -149,15 +163,17 @@ impl Stack {
         Stack { running, block }
     }
 
-    /// The line of the final block that begins with `name`.
+    /// Returns the line of the final block that begins with `name`.
     #[track_caller]
     pub(crate) fn told(&self, name: &str) -> String {
         let row =
             self.block.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix("  "));
-        row.unwrap_or_else(|| panic!("no {name} in:\n{}", self.block)).trim().into()
+        let row = row.unwrap_or_else(|| panic!("no {name} in:\n{}", self.block)).trim();
+        // A second URL, under the worktree's own host name, may follow.
+        row.split("  ").next().unwrap_or(row).into()
     }
 
-    /// The port in the URL of that line.
+    /// Returns the port in the URL of that line.
     #[track_caller]
     pub(crate) fn port(&self, name: &str) -> u16 {
         let url = self.told(name);
@@ -165,12 +181,12 @@ impl Stack {
         port.unwrap_or_else(|| panic!("no port in {url}"))
     }
 
-    /// A tenant's page.
+    /// Fetches the page of a tenant.
     pub(crate) fn page(&self, tenant: &str) -> Answer {
         http::get(self.port("Frontend"), &format!("{tenant}.localhost"), "/admin/leads")
     }
 
-    /// `GET path` of the backend, which must answer with JSON.
+    /// Sends `GET path` to the backend and returns its JSON answer.
     #[track_caller]
     pub(crate) fn ask(&self, path: &str) -> Value {
         let answer = http::get(self.port("Backend"), "localhost", path);
@@ -178,12 +194,12 @@ impl Stack {
         serde_json::from_str(&answer.body).unwrap()
     }
 
-    /// The database that the backend is connected to.
+    /// Returns the database to which the backend is connected.
     pub(crate) fn database(&self) -> String {
         self.ask("/whoami")["database"].as_str().unwrap_or_default().into()
     }
 
-    /// The names of a tenant's leads, newest first.
+    /// Returns the names of a tenant's leads, newest first.
     pub(crate) fn leads(&self, tenant: &str) -> Vec<String> {
         let board = self.ask(&format!("/leads?tenant={tenant}"));
         board["leads"].as_array().unwrap().iter().map(|lead| lead["name"].as_str().unwrap().into()).collect()
@@ -197,7 +213,7 @@ impl Stack {
         assert_eq!(answer.status, 201, "{answer:?}");
     }
 
-    /// Presses Ctrl-C and waits for the end, which must be that of Ctrl-C.
+    /// Presses Ctrl-C and waits for the exit. Panics if the status is not that of Ctrl-C.
     #[track_caller]
     pub(crate) fn stop(self) -> Ended {
         self.running.signal_group(Signal::SIGINT);
@@ -207,12 +223,12 @@ impl Stack {
     }
 }
 
-/// The folder of devrun's own sources.
+/// Returns the folder of devrun's sources.
 pub(crate) fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Replaces `old`, which must be there, by `new` in a file.
+/// Replaces `old` by `new` in a file. Panics if the file does not contain `old`.
 #[track_caller]
 pub(crate) fn edit(file: &Path, old: &str, new: &str) {
     let text = std::fs::read_to_string(file).unwrap();
@@ -221,12 +237,12 @@ pub(crate) fn edit(file: &Path, old: &str, new: &str) {
     std::fs::File::create(file).and_then(|mut file| file.write_all(new.as_bytes())).unwrap();
 }
 
-/// What is in a folder; nothing when it is missing.
+/// Returns the paths in a folder, or none if the folder is missing.
 pub(crate) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// A program on the PATH of whoever runs the tests.
+/// Returns the path of a program on the developer's PATH.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
@@ -247,7 +263,7 @@ fn furnish(sandbox: &mut Sandbox) {
         place(program, &found.canonicalize().unwrap());
     }
     place("devrun", Path::new(env!("CARGO_BIN_EXE_devrun")));
-    // Where a version manager stands between, its program is not Python itself.
+    // With a version manager, the program on the PATH is not Python itself.
     let code = "import os, sys; print(os.path.realpath(sys.executable))";
     place("python3", Path::new(sandbox.program("python3", &["-c", code]).run().stdout.trim()));
     let temporary = sandbox.path().join("tmp");
@@ -259,14 +275,14 @@ fn furnish(sandbox: &mut Sandbox) {
     let shared = project().join(".tools/cache");
     std::fs::create_dir_all(&shared).unwrap();
     share_downloads(sandbox, &shared);
-    // As root the database server is another user, who may not be let in there.
+    // For root, the database server runs as another user, which may not have access to this folder.
     let open = |folder: &Path| folder.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
     let own = geteuid().is_root() && !shared.ancestors().all(open);
     let cache = if own { sandbox.path().join("cache") } else { shared };
     set_cache(sandbox, &cache);
 }
 
-/// Moves devrun's own cache.
+/// Sets the folder of devrun's cache.
 pub(crate) fn set_cache(sandbox: &mut Sandbox, folder: &Path) {
     sandbox.set("XDG_CACHE_HOME", folder);
 }

@@ -1,4 +1,4 @@
-//! A program under way, with everything it has said so far.
+//! A running program, with its output so far.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +12,7 @@ use regex::Regex;
 
 use super::{Ended, LIMIT, wait_for};
 
-/// A program under way. Killed when dropped before its end.
+/// A running program. Dropping it kills the program.
 pub(crate) struct Running {
     child: Child,
     name: String,
@@ -22,7 +22,7 @@ pub(crate) struct Running {
     stderr: Stream,
 }
 
-/// What came out of a pipe so far, and whether it is closed.
+/// The bytes read from a pipe so far, and whether it is closed.
 #[derive(Clone, Default)]
 struct Stream(Arc<Mutex<(Vec<u8>, bool)>>);
 
@@ -60,40 +60,40 @@ impl Running {
         Running { child, name, status: None, limit: LIMIT, stdout, stderr }
     }
 
-    /// The same, waited for longer than usual.
+    /// Sets a longer time limit than usual.
     pub(crate) fn patient(mut self, limit: Duration) -> Running {
         self.limit = limit;
         self
     }
 
-    /// Its process id, which is its group's too.
+    /// Returns its process id, which is also the id of its group.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Standard output so far.
+    /// Returns standard output so far.
     pub(crate) fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// Standard error so far.
+    /// Returns standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// Waits for a whole line, of either stream, that `pattern` (a regular expression) matches, and returns the first.
+    /// Waits for a whole line of either stream that matches the regular expression `pattern`, and returns the first one.
     #[track_caller]
     pub(crate) fn expect_line(&mut self, pattern: &str) -> String {
         self.expect_lines(pattern, 1).swap_remove(0)
     }
 
-    /// Waits until `count` whole lines match, and returns all that do: standard output's first.
+    /// Waits until `count` whole lines match, and returns all matching lines, those of standard output first.
     #[track_caller]
     pub(crate) fn expect_lines(&mut self, pattern: &str, count: usize) -> Vec<String> {
         let regex = Regex::new(pattern).unwrap();
         let what = format!("{count} × /{pattern}/ from {}", self.name);
         wait_for(&what, self.limit, || {
-            // Asked first: what was said before the end has been collected when both pipes are closed.
+            // The order matters: once the program is over, both pipes are closed and all output has been collected.
             let over = self.is_over();
             let (out, err) = (self.stdout(), self.stderr());
             let lines = whole_lines(&out).chain(whole_lines(&err));
@@ -107,7 +107,7 @@ impl Running {
         })
     }
 
-    /// Sends a signal to it alone.
+    /// Sends a signal to the program alone.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
     }
@@ -117,20 +117,20 @@ impl Running {
         killpg(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
     }
 
-    /// True when it has ended.
+    /// Returns true if the program has exited.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.status = self.status.or_else(|| self.child.try_wait().unwrap());
         self.status.is_some()
     }
 
-    /// Waits for its end and for everything it said.
+    /// Waits for its exit and all of its output.
     #[track_caller]
     pub(crate) fn wait(self) -> Ended {
         let limit = self.limit;
         self.wait_within(limit)
     }
 
-    /// As [`Running::wait`], with a limit of its own. Somebody who holds its output open after its end is a failure.
+    /// Does the same as [`Running::wait`], with another limit. Panics if a process holds its output open after its exit.
     #[track_caller]
     pub(crate) fn wait_within(mut self, limit: Duration) -> Ended {
         let name = self.name.clone();
@@ -159,7 +159,7 @@ impl Drop for Running {
     }
 }
 
-/// Lines that have their newline: the last may still grow.
+/// Returns the lines that end with a newline; the last line may still grow.
 fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
 }

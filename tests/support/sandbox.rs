@@ -1,4 +1,4 @@
-//! A world of its own for one test: home, state, runtime folder, repository; all of it gone afterwards.
+//! An isolated environment for one test: home, state, runtime folder, repository. Everything is removed after the test.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -11,11 +11,21 @@ use tempfile::TempDir;
 use super::Invocation;
 use super::leaks::{Leaks, Process};
 
-/// The variable that marks everything started in a sandbox, with the sandbox's id as value.
+/// The variable that marks every process of a sandbox; its value is the sandbox's id.
 const TAG: &str = "DEVRUN_SANDBOX";
 
-/// Variables of the person who runs the tests that would change what devrun does, whole or by beginning.
-const SCRUBBED: [&str; 17] = [
+/// Names and prefixes of variables in the developer's environment that would change devrun's behaviour.
+const SCRUBBED: [&str; 28] = [
+    "AGENT",
+    "AI_AGENT",
+    "AIDER",
+    "ANTIGRAVITY_",
+    "AUGMENT_",
+    "CLAUDE",
+    "CODEX_",
+    "COPILOT_",
+    "CURSOR_",
+    "GEMINI_",
     "CARGO_TARGET_",
     "CI",
     "CLICOLOR",
@@ -28,6 +38,7 @@ const SCRUBBED: [&str; 17] = [
     "NEON_",
     "NEXT_",
     "NO_COLOR",
+    "OPENCODE",
     "PG",
     "PORT",
     "TMUX",
@@ -35,7 +46,7 @@ const SCRUBBED: [&str; 17] = [
     "XDG_",
 ];
 
-/// A world of its own. Dropping it checks that nothing is left and panics if something is.
+/// An isolated environment. Dropping it panics if a process, socket or lock is left.
 pub(crate) struct Sandbox {
     id: String,
     root: TempDir,
@@ -44,7 +55,7 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// A clean home, no repository yet.
+    /// Makes a sandbox with an empty home and no repository.
     pub(crate) fn new() -> Sandbox {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -52,9 +63,9 @@ impl Sandbox {
             let permissions = std::fs::Permissions::from_mode(mode);
             tempfile::Builder::new().prefix(prefix).permissions(permissions).tempdir_in("/tmp").unwrap()
         };
-        // A server that may not run as root must be able to reach its files.
+        // For root, Postgres runs as another user, which must be able to reach its files.
         let root = folder("devrun-test-", 0o755);
-        // A socket's path may have 104 bytes.
+        // The path of a socket has at most 104 bytes.
         let runtime = folder("dr-", 0o700);
         let mut sandbox = Sandbox { id, env: inherited(), root, runtime };
         sandbox.furnish();
@@ -86,27 +97,27 @@ impl Sandbox {
         self.set(TAG, id);
     }
 
-    /// Sets a variable for everything started from now on.
+    /// Sets a variable for all programs that start after this call.
     pub(crate) fn set(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
         self.env.insert(name.as_ref().into(), value.as_ref().into());
     }
 
-    /// The folder that holds everything but the runtime folder.
+    /// Returns the folder that contains everything except the runtime folder.
     pub(crate) fn path(&self) -> &Path {
         self.root.path()
     }
 
-    /// The home folder.
+    /// Returns the home folder.
     pub(crate) fn home(&self) -> PathBuf {
         self.path().join("home")
     }
 
-    /// Where sockets are.
+    /// Returns the folder of sockets.
     pub(crate) fn runtime(&self) -> &Path {
         self.runtime.path()
     }
 
-    /// Where the repository is, or would be.
+    /// Returns the path of the repository, which may not exist yet.
     pub(crate) fn main(&self) -> PathBuf {
         self.path().join("repo")
     }
@@ -116,7 +127,7 @@ impl Sandbox {
         self.repo_with(&[("README.md", "test\n")])
     }
 
-    /// As [`Sandbox::repo`], with these files in the commit.
+    /// Does the same as [`Sandbox::repo`], with these files in the commit.
     pub(crate) fn repo_with(&self, files: &[(&str, &str)]) -> PathBuf {
         let folder = self.main();
         std::fs::create_dir(&folder).unwrap();
@@ -136,7 +147,7 @@ impl Sandbox {
         folder
     }
 
-    /// Writes a file, with the folders on the way.
+    /// Writes a file, and creates its folders.
     pub(crate) fn write(&self, path: &Path, text: &str) {
         let path = self.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -145,31 +156,31 @@ impl Sandbox {
             .unwrap();
     }
 
-    /// Runs git in the repository, which must succeed, and returns what it says.
+    /// Runs git in the repository and returns its output. Panics if git fails.
     pub(crate) fn git(&self, args: &[&str]) -> String {
         let ended = self.program("git", args).run();
         assert_eq!(ended.code, Some(0), "git {args:?}: {ended}");
         ended.stdout.trim_end().to_string()
     }
 
-    /// devrun, in the repository unless told otherwise.
+    /// Returns a call of devrun, in the repository by default.
     pub(crate) fn devrun(&self, args: &[&str]) -> Invocation {
         self.program(env!("CARGO_BIN_EXE_devrun"), args)
     }
 
-    /// The fixture program itself; in devrun.yaml it is `devrun-fixture`, on the PATH.
+    /// Returns a call of the fixture program. In devrun.yaml it is `devrun-fixture`, on the PATH.
     pub(crate) fn fixture(&self, words: &[&str]) -> Invocation {
         self.program(env!("CARGO_BIN_EXE_devrun-fixture"), words)
     }
 
-    /// Any program in this world.
+    /// Returns a call of any program in this sandbox.
     pub(crate) fn program(&self, program: impl AsRef<OsStr>, args: &[&str]) -> Invocation {
         let main = self.main();
         let directory = if main.is_dir() { main } else { self.path().into() };
         Invocation::new(program.as_ref(), args, &directory, &self.env)
     }
 
-    /// What of this world is still there.
+    /// Returns the processes of this sandbox that still run.
     pub(crate) fn processes(&self) -> Vec<Process> {
         self.leaks().processes()
     }
@@ -190,7 +201,7 @@ fn inherited() -> BTreeMap<OsString, OsString> {
     let is_scrubbed = |name: &OsStr| {
         let name = name.to_string_lossy();
         SCRUBBED.iter().any(|entry| match *entry {
-            // Too short to be a beginning.
+            // These are too short to be prefixes.
             "CI" | "PORT" => name == *entry,
             beginning => name.starts_with(beginning),
         })

@@ -1,8 +1,8 @@
-//! `devrun db delete`: the branch database is gone, with what this worktree remembers of it.
+//! `devrun db delete`: deletes the branch database, and the records of it in this worktree.
 
 use serde_json::json;
 
-use super::undo::Doomed;
+use super::undo_checks::UndoTarget;
 use crate::cli::args::Undo;
 use crate::cli::printed;
 use crate::context::Context;
@@ -20,14 +20,14 @@ pub(super) async fn run(
     let databases = Databases::open(ctx).await?;
     let name = args.which.name.as_ref().unwrap_or(&databases.own.name);
     let provider = databases.provider;
-    let deleted = match Doomed::look(ctx, &databases, name, Undoing::Delete, args).await? {
+    let deleted = match UndoTarget::find(ctx, &databases, name, Undoing::Delete, args).await? {
         Some(doomed) => {
             let question = format!("Delete {name} ({provider}) with everything in it?");
             doomed.confirm(console, &question, args, as_json).await?;
             let _turns = doomed.turns(ctx, &databases, &format!("deleting {name}")).await?;
             databases.delete(name).await?
         }
-        // What is remembered of one that somebody else deleted is forgotten all the same.
+        // The database is already gone; this deletes the records of it.
         None => databases.delete(name).await?,
     };
     printed(if as_json {

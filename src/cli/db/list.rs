@@ -1,13 +1,13 @@
-//! `devrun db list`: every branch database there is, which worktree it was made in, and whether that is still there.
+//! `devrun db list`: lists all branch databases, each with the worktree it was made in and whether that still exists.
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{place, size};
+use super::{folder_text, size};
 use crate::cli::printed;
 use crate::context::Context;
-use crate::database::Entry;
+use crate::database::ListedDatabase;
 use crate::error::{Exit, Report};
 use crate::prepare::Databases;
 use crate::ui::console::Console;
@@ -27,8 +27,8 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
     })
 }
 
-/// One database as every verb of `db` shows it.
-pub(super) fn object(entry: &Entry, current: bool) -> Value {
+/// Returns the JSON of a database, which all `db` commands share.
+pub(super) fn object(entry: &ListedDatabase, current: bool) -> Value {
     json!({
         "name": entry.name,
         "id": entry.id,
@@ -38,12 +38,13 @@ pub(super) fn object(entry: &Entry, current: bool) -> Value {
         "worktree": entry.worktree.as_ref().map(|folder| folder.to_string_lossy()),
         "worktree_exists": entry.worktree.as_ref().map(|folder| folder.is_dir()),
         "parent": entry.parent,
+        "creator": entry.creator,
         "size_bytes": entry.size,
         "kept": entry.kept,
     })
 }
 
-fn text(entries: &[Entry], own: &str) -> String {
+fn text(entries: &[ListedDatabase], own: &str) -> String {
     if entries.is_empty() {
         return "There is no branch database. `devrun up -d` makes this worktree's.\n".into();
     }
@@ -60,11 +61,11 @@ fn text(entries: &[Entry], own: &str) -> String {
     })
 }
 
-fn cells(entry: &Entry, own: &str) -> [String; 5] {
+fn cells(entry: &ListedDatabase, own: &str) -> [String; 5] {
     let or_dash = |text: Option<String>| text.map_or_else(|| "-".into(), |text| harmless(&text));
     let mark = if entry.name == own { " *" } else { "" };
     let made_in = if entry.made_by_devrun {
-        entry.worktree.as_deref().map(place)
+        entry.worktree.as_deref().map(folder_text)
     } else {
         Some("not made by devrun".into())
     };
@@ -83,16 +84,20 @@ mod tests {
 
     #[test]
     fn people_read_a_row_for_each() {
-        let ours = Entry {
+        let ours = ListedDatabase {
             name: "dev-x".into(),
             parent: Some("dev-main".into()),
             made_by_devrun: true,
             git_branch: Some("x".into()),
             worktree: Some("/nonexistent/x".into()),
             size: Some(8_123_456),
-            ..Entry::default()
+            ..ListedDatabase::default()
         };
-        let theirs = Entry { name: "staging".into(), size: Some(12_345_678_901), ..Entry::default() };
+        let theirs = ListedDatabase {
+            name: "staging".into(),
+            size: Some(12_345_678_901),
+            ..ListedDatabase::default()
+        };
         insta::assert_snapshot!(text(&[ours, theirs], "dev-x"), @r"
         DATABASE  BRANCH  PARENT    SIZE    WORKTREE
         dev-x *   x       dev-main  8.1 MB  /nonexistent/x (gone)

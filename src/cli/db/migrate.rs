@@ -1,9 +1,10 @@
-//! `devrun db migrate`: what `up` does before the servers, alone. Beside a running stack it works too.
+//! `devrun db migrate`: prepares the database and runs its migrations as `up` does, but starts no servers. Works beside
+//! a running stack too.
 
 use serde_json::json;
 
-use super::errand;
-use crate::cli::printed;
+use super::maintenance;
+use crate::cli::{database_limit, printed};
 use crate::context::Context;
 use crate::error::{Exit, Report};
 use crate::plan::DatabaseOrigin;
@@ -12,9 +13,12 @@ use crate::ui::console::Console;
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
-    // A run that begins meanwhile waits, and finds it done.
-    let _turn = errand::begin(ctx, &worktree, "migrating").await?;
-    let (provider, branch, migrated) = prepare::migrate(ctx).await?;
+    // A stack that starts now waits for the lock and then finds the migrations done.
+    let turn = maintenance::begin(ctx, &worktree, "migrating").await?;
+    let (provider, branch, migrated) = match prepare::migrate(ctx, turn.is_none()).await {
+        Ok(migrated) => migrated,
+        Err(report) => return Err(database_limit::explain(ctx, &worktree, report).await),
+    };
     let origin = match &branch.origin {
         DatabaseOrigin::Existing => "was there".to_string(),
         DatabaseOrigin::Empty => "was made empty".into(),

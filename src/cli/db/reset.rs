@@ -1,9 +1,9 @@
-//! `devrun db reset`: the branch database as a fresh copy of its parent, migrated again.
+//! `devrun db reset`: makes the branch database a fresh copy of its parent and migrates it.
 
 use serde_json::json;
 
-use super::undo::Doomed;
-use crate::cli::args::Undo;
+use super::undo_checks::UndoTarget;
+use crate::cli::args::{CopiedState, Named, Reset, Undo};
 use crate::cli::printed;
 use crate::context::Context;
 use crate::database::undo::{UndoError, Undoing};
@@ -14,12 +14,13 @@ use crate::ui::console::Console;
 pub(super) async fn run(
     ctx: &Context,
     console: &Console,
-    args: &Undo,
+    reset: &Reset,
     as_json: bool,
 ) -> Result<Exit, Report> {
+    let args = &reset.undo;
     let databases = Databases::open(ctx).await?;
     let name = args.which.name.as_ref().unwrap_or(&databases.own.name);
-    let Some(doomed) = Doomed::look(ctx, &databases, name, Undoing::Reset, args).await? else {
+    let Some(doomed) = UndoTarget::find(ctx, &databases, name, Undoing::Reset, args).await? else {
         return Err(UndoError::Missing(name.clone()).into());
     };
     let own = *name == databases.own.name;
@@ -32,7 +33,7 @@ pub(super) async fn run(
     let question = format!("Make {name} ({provider}) a copy of {parent} again? Everything in it is lost.");
     doomed.confirm(console, &question, args, as_json).await?;
     let _turns = doomed.turns(ctx, &databases, &format!("resetting {name}")).await?;
-    let (branch, migrated) = databases.reset(&doomed.entry).await?;
+    let (branch, migrated) = databases.reset(&doomed.entry, reset.from == CopiedState::Snapshot).await?;
     printed(if as_json {
         console.print_json(&json!({
             "provider": provider, "name": branch.name, "id": branch.id, "parent": parent, "reset": true,
@@ -46,4 +47,18 @@ pub(super) async fn run(
         };
         console.print(&format!("{name} is a copy of {parent} again: {migrated}.\n"))
     })
+}
+
+/// Makes the branch database of this worktree a new copy of its parent and migrates it, without asking. Returns its
+/// name; `None` if it does not exist yet. Errors if it must not be reset or a stack uses it.
+pub(in crate::cli) async fn own_database(ctx: &Context) -> Result<Option<String>, Report> {
+    let databases = Databases::open(ctx).await?;
+    let name = &databases.own.name;
+    let undo = Undo { which: Named { name: None }, yes: true };
+    let Some(doomed) = UndoTarget::find(ctx, &databases, name, Undoing::Reset, &undo).await? else {
+        return Ok(None);
+    };
+    let _turns = doomed.turns(ctx, &databases, &format!("resetting {name}")).await?;
+    databases.reset(&doomed.entry, false).await?;
+    Ok(Some(name.clone()))
 }

@@ -1,24 +1,29 @@
-//! `devrun db status`: what the branch database is, where it came from, and whether its migrations are done.
+//! `devrun db status`: prints the branch database, its origin, and the state of its migrations.
 
 use serde_json::{Value, json};
 
-use super::{list, place, size};
+use super::{folder_text, list, size};
 use crate::cli::args::Named;
 use crate::cli::{columns, printed};
 use crate::context::Context;
-use crate::database::Entry;
+use crate::database::migrate::SchemaState;
+use crate::database::{ListedDatabase, ServerState};
 use crate::error::{Exit, Report};
-use crate::prepare::{Databases, masked};
+use crate::prepare::Databases;
+use crate::text::hide_in_urls;
 use crate::ui::console::Console;
 
-/// What was found out.
-struct Seen {
+/// The facts to print.
+struct DatabaseFacts {
     provider: &'static str,
     server: Option<&'static str>,
-    entry: Option<Entry>,
+    entry: Option<ListedDatabase>,
     url: Option<String>,
     migrations: &'static str,
-    /// Why nobody knows how far they are.
+    /// Alembic's revisions in the database, and the heads of the migration files.
+    revisions: Vec<String>,
+    heads: Vec<String>,
+    /// Why the state of the migrations is unknown.
     reason: Option<String>,
 }
 
@@ -31,10 +36,10 @@ pub(super) async fn run(
     let databases = Databases::open(ctx).await?;
     let name = args.name.as_ref().unwrap_or(&databases.own.name);
     let own = *name == databases.own.name;
-    let seen = look(&databases, name).await?;
+    let seen = query(&databases, name).await?;
     printed(if as_json {
-        // The same keys whether it exists or not.
-        let nothing = Entry { name: name.clone(), ..Entry::default() };
+        // The JSON has the same keys whether the database exists or not.
+        let nothing = ListedDatabase { name: name.clone(), ..ListedDatabase::default() };
         let mut object = list::object(seen.entry.as_ref().unwrap_or(&nothing), own);
         if seen.entry.is_none() {
             object["id"] = Value::Null;
@@ -44,6 +49,8 @@ pub(super) async fn run(
         object["origin"] = json!(seen.entry.as_ref().map(origin));
         object["url"] = json!(seen.url);
         object["migrations"] = json!(seen.migrations);
+        object["revisions"] = json!(seen.revisions);
+        object["heads"] = json!(seen.heads);
         object["reason"] = json!(seen.reason);
         object["server"] = json!(seen.server);
         console.print_json(&object)
@@ -52,49 +59,70 @@ pub(super) async fn run(
     })
 }
 
-async fn look(databases: &Databases, name: &str) -> Result<Seen, Report> {
+async fn query(databases: &Databases, name: &str) -> Result<DatabaseFacts, Report> {
     let entry = databases.describe(name).await?;
-    let server = databases.server_ran.map(|ran| if ran { "running" } else { "stopped" });
-    let mut seen = Seen {
+    let server = databases.server.map(ServerState::word);
+    let mut seen = DatabaseFacts {
         provider: databases.provider,
         server,
         entry,
         url: None,
         migrations: "unmigrated",
+        revisions: Vec::new(),
+        heads: Vec::new(),
         reason: None,
     };
     if seen.entry.is_none() {
         return Ok(seen);
     }
-    let standing = async {
+    let state = async {
         let branch = databases.find(name).await?;
-        Ok::<_, Report>((masked(&branch.url), databases.standing(&branch).await))
+        Ok::<_, Report>((hide_in_urls(&branch.url), databases.schema_state(&branch).await))
     };
-    match standing.await {
-        Ok((url, standing)) => {
+    match state.await {
+        Ok((url, state)) => {
             seen.url = Some(url);
-            match standing {
-                Ok(standing) => {
-                    seen.migrations = standing.map_or("not-configured", |standing| standing.word());
+            match state {
+                Ok(None) => seen.migrations = "not-configured",
+                Ok(Some(SchemaState { status: standing, revisions, heads })) => {
+                    seen.migrations = standing.word();
+                    (seen.revisions, seen.heads) = (revisions, heads);
                 }
                 Err(report) => (seen.migrations, seen.reason) = ("unknown", Some(report.message)),
             }
         }
-        // It exists, and that is worth telling although it cannot be connected to.
+        // The database exists, which is worth printing although the connection failed.
         Err(report) => (seen.migrations, seen.reason) = ("unknown", Some(report.message)),
     }
     Ok(seen)
 }
 
-fn origin(entry: &Entry) -> &'static str {
-    match (entry.made_by_devrun, &entry.parent) {
-        (false, _) => "not-devrun",
-        (true, Some(_)) => "copy",
-        (true, None) => "empty",
+fn origin(entry: &ListedDatabase) -> &'static str {
+    match (entry.made_by_devrun, &entry.creator, &entry.parent) {
+        (false, ..) => "not-devrun",
+        (true, Some(_), _) => "program",
+        (true, None, Some(_)) => "copy",
+        (true, None, None) => "empty",
     }
 }
 
-fn rows(seen: &Seen, name: &str) -> Vec<(&'static str, String)> {
+/// Formats the revision of the database, and the head of the files if that differs.
+fn revision(revisions: &[String], heads: &[String]) -> String {
+    let is = revisions.join(", ");
+    let last = match heads {
+        [_, _, ..] => format!("the heads are {}", heads.join(" and ")),
+        _ => format!("the head is {}", heads.concat()),
+    };
+    match (revisions, heads) {
+        ([], []) => String::new(),
+        ([], _) => format!("; {last}"),
+        (_, []) => format!(", at {is}"),
+        _ if revisions == heads => format!(", at {is} (head)"),
+        _ => format!(", at {is}; {last}"),
+    }
+}
+
+fn rows(seen: &DatabaseFacts, name: &str) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Database", format!("{name} ({})", seen.provider))];
     let Some(entry) = &seen.entry else {
         rows.push(("State", "not made yet: `devrun up -d` or `devrun db migrate` makes it".into()));
@@ -111,11 +139,32 @@ fn rows(seen: &Seen, name: &str) -> Vec<(&'static str, String)> {
     });
     rows.extend(entry.kept.map(|what| ("Kept", format!("{what}: never reset, never deleted"))));
     rows.extend(entry.git_branch.clone().map(|branch| ("Branch", branch)));
-    rows.extend(entry.worktree.as_deref().map(|folder| ("Worktree", place(folder))));
+    rows.extend(entry.worktree.as_deref().map(|folder| ("Worktree", folder_text(folder))));
     rows.extend(entry.size.map(|bytes| ("Size", size(bytes))));
     rows.extend(seen.url.clone().map(|url| ("URL", url)));
     let reason = seen.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    rows.push(("Migrations", format!("{}{reason}", seen.migrations)));
-    rows.extend(seen.server.map(|server| ("Server", server.to_string())));
+    rows.push((
+        "Migrations",
+        format!("{}{}{reason}", seen.migrations, revision(&seen.revisions, &seen.heads)),
+    ));
+    rows.extend(seen.server.map(|server| ("Postgres", server.to_string())));
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_revision_of_the_database_stands_beside_the_head_of_the_files() {
+        let of = |revisions: &[&str], heads: &[&str]| {
+            let own = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+            revision(&own(revisions), &own(heads))
+        };
+        assert_eq!(of(&["0002"], &["0002"]), ", at 0002 (head)");
+        assert_eq!(of(&["0001"], &["0002"]), ", at 0001; the head is 0002");
+        assert_eq!(of(&[], &["0002", "0003"]), "; the heads are 0002 and 0003");
+        assert_eq!(of(&["0001"], &[]), ", at 0001");
+        assert_eq!(of(&[], &[]), "");
+    }
 }

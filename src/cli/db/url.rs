@@ -1,30 +1,32 @@
-//! `devrun db url`: where the branch database is. The password is masked unless asked for.
+//! `devrun db url`: prints the URL of the branch database. Masks the password by default.
 
 use serde_json::json;
 
-use crate::cli::args::DbUrl;
+use crate::cli::args::DbUrlArgs;
 use crate::cli::printed;
 use crate::context::Context;
+use crate::database::ServerState;
 use crate::error::{Exit, Report};
-use crate::prepare::{Databases, masked};
+use crate::prepare::Databases;
+use crate::text::hide_in_urls;
 use crate::ui::console::Console;
 
 pub(super) async fn run(
     ctx: &Context,
     console: &Console,
-    args: &DbUrl,
+    args: &DbUrlArgs,
     as_json: bool,
 ) -> Result<Exit, Report> {
     let databases = Databases::open(ctx).await?;
     let branch = databases.find(args.which.name.as_ref().unwrap_or(&databases.own.name)).await?;
-    if databases.server_ran == Some(false) {
+    if databases.server == Some(ServerState::Stopped) {
         ctx.events
             .note("nothing of this repository runs, so the database server is stopped again: `devrun up -d`");
     }
     let url = if args.direct { &branch.direct_url } else { &branch.url };
-    let url = if args.reveal { url.clone() } else { masked(url) };
+    let url = if args.reveal { url.clone() } else { hide_in_urls(url) };
     printed(if as_json {
-        let DbUrl { direct, reveal, .. } = args;
+        let DbUrlArgs { direct, reveal, .. } = args;
         console.print_json(&json!({
             "provider": databases.provider, "name": branch.name, "url": url, "direct": direct, "revealed": reveal,
         }))

@@ -1,4 +1,4 @@
-//! The tools: what they are called, what they take, and which command line each stands for. Pure.
+//! The MCP tools: their names, arguments and command lines. Pure.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -7,89 +7,89 @@ use std::time::Duration;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-/// The most lines of a log that are worth anybody's attention.
+/// The largest number of log lines in one answer.
 const MOST_LINES: u64 = 1000;
 const LINES: u64 = 50;
 
 /// A command line, without the program.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Call {
+pub(super) struct CommandLine {
     pub(super) words: Vec<OsString>,
-    /// How long the verb itself waits.
+    /// How long the command itself waits.
     pub(super) limit: Duration,
-    /// It answers with a line of JSON for each of something.
+    /// True if the command prints several lines of JSON.
     pub(super) lines: bool,
 }
 
-/// One tool: name, what it does, further arguments, seconds it waits (0: it does not), what it does to the world.
-struct Kind {
+/// One tool: its name, description and arguments, the default timeout in seconds (0: it has none), and its effect.
+struct ToolSpec {
     name: &'static str,
     about: &'static str,
     arguments: &'static [&'static str],
     seconds: u64,
-    effect: Effect,
+    effect: ToolEffect,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
+enum ToolEffect {
     Looks,
     Builds,
     Ends,
 }
 
-const ALL: [Kind; 6] = [
-    Kind {
+const ALL: [ToolSpec; 6] = [
+    ToolSpec {
         name: "up",
         about: "Bring the whole stack of this worktree up in the background and return when everything is ready. Changes \
                 nothing when it runs already. Answers with state, ports, URLs, database and processes.",
         arguments: &["timeout_seconds"],
         seconds: 600,
-        effect: Effect::Builds,
+        effect: ToolEffect::Builds,
     },
-    Kind {
+    ToolSpec {
         name: "down",
         about: "Take the stack of this worktree down; returns when its processes are gone and its ports are free.",
         arguments: &["timeout_seconds"],
         seconds: 30,
-        effect: Effect::Ends,
+        effect: ToolEffect::Ends,
     },
-    Kind {
+    ToolSpec {
         name: "status",
         about: "What the stack of this worktree is doing, or how it last ended: state, ports, URLs, database, processes.",
         arguments: &[],
         seconds: 0,
-        effect: Effect::Looks,
+        effect: ToolEffect::Looks,
     },
-    Kind {
+    ToolSpec {
         name: "logs",
         about: "The last lines that the processes of this worktree wrote (50 unless `lines` says otherwise), also after their end.",
         arguments: &["process", "lines", "grep", "since"],
         seconds: 0,
-        effect: Effect::Looks,
+        effect: ToolEffect::Looks,
     },
-    Kind {
+    ToolSpec {
         name: "restart",
         about: "Stop a process, or all of them, start it again and return when it is ready.",
         arguments: &["process", "timeout_seconds"],
         seconds: 120,
-        effect: Effect::Builds,
+        effect: ToolEffect::Builds,
     },
-    Kind {
+    ToolSpec {
         name: "why",
         about: "What a process is waiting for or why it ended, whether that is the code or the environment, its last lines, and the \
                 one command that would help. Without `process`: the first that is not fine.",
         arguments: &["process"],
         seconds: 0,
-        effect: Effect::Looks,
+        effect: ToolEffect::Looks,
     },
 ];
 
-/// Every tool, as told.
+/// Returns the descriptions of all tools.
 pub(super) fn all() -> Vec<Tool> {
-    ALL.iter().map(told).collect()
+    ALL.iter().map(tool).collect()
 }
 
-fn told(kind: &Kind) -> Tool {
+fn tool(kind: &ToolSpec) -> Tool {
     let mut properties = JsonObject::new();
     for name in ["directory"].iter().chain(kind.arguments) {
         properties.insert((*name).into(), property(name, kind.seconds));
@@ -97,8 +97,8 @@ fn told(kind: &Kind) -> Tool {
     let schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
     let schema = schema.as_object().cloned().unwrap_or_default();
     let annotations = ToolAnnotations::new()
-        .read_only(kind.effect == Effect::Looks)
-        .destructive(kind.effect == Effect::Ends)
+        .read_only(kind.effect == ToolEffect::Looks)
+        .destructive(kind.effect == ToolEffect::Ends)
         .open_world(false);
     Tool::new(kind.name, kind.about, Arc::new(schema)).with_annotations(annotations)
 }
@@ -120,8 +120,9 @@ fn property(name: &str, seconds: u64) -> Value {
     }
 }
 
-/// The command line that `name` stands for with these arguments; else what is wrong with them.
-pub(super) fn understand(name: &str, arguments: &JsonObject) -> Result<Call, String> {
+/// Returns the command line of the tool `name` with these arguments. Errors, with a text for the client, if the tool or
+/// an argument is unknown or a value is invalid.
+pub(super) fn understand(name: &str, arguments: &JsonObject) -> Result<CommandLine, String> {
     let kind =
         ALL.iter().find(|kind| kind.name == name).ok_or_else(|| format!("there is no tool `{name}`"))?;
     let known = |argument: &str| argument == "directory" || kind.arguments.contains(&argument);
@@ -155,11 +156,11 @@ pub(super) fn understand(name: &str, arguments: &JsonObject) -> Result<Call, Str
         words.extend(text("since")?.map(|since| format!("--since={since}")));
     }
     if let Some(process) = text("process")? {
-        // What follows is no option, whatever it begins with.
+        // After `--`, a name that begins with `-` is not parsed as an option.
         words.extend(["--".into(), process.into()]);
     }
     let words = words.into_iter().map(OsString::from).collect();
-    Ok(Call { words, limit: Duration::from_secs(seconds), lines: name == "logs" })
+    Ok(CommandLine { words, limit: Duration::from_secs(seconds), lines: name == "logs" })
 }
 
 #[cfg(test)]
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_tool_says_what_it_takes() {
+    fn every_tool_describes_its_arguments() {
         for tool in all() {
             assert!(tool.input_schema["properties"].get("directory").is_some(), "{}", tool.name);
             assert!(tool.description.is_some_and(|text| text.len() > 20));

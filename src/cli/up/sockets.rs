@@ -1,28 +1,45 @@
-//! The ports of a run: those that are handed over, bound before anything starts, and the check that nobody else answers.
+//! Binds the ports of a run that are handed over, and reports other processes that answer on its ports.
+
+mod reserve;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use crate::error::{Code, Holder, Report};
+pub(super) use self::reserve::Reservations;
+use crate::error::{Code, Holder, RERUN, Report};
 use crate::os::net;
 use crate::plan::{Plan, PortUse};
-use crate::ports::guard::{self, Ownership};
+use crate::ports::{self, Reserved, port_holder};
 
-/// Binds the ports that are handed over, before anything starts: from here on nobody can take them, and clients wait.
-pub(super) fn listen(plan: &Plan) -> Result<BTreeMap<u16, TcpListener>, Report> {
+/// Binds the ports that are handed over to processes, before any process starts. From here on no other process can bind
+/// them, and clients that connect wait. Takes the ports out of `reserved`. Errors if the loopback interface is down or a port
+/// is busy.
+pub(super) fn listen(plan: &Plan, reserved: &mut Reserved) -> Result<BTreeMap<u16, TcpListener>, Report> {
+    if !plan.ports.is_empty() {
+        net::check_loopback().map_err(|error| {
+            Report::new(
+                Code::LoopbackDown,
+                format!("the loopback interface is down: 127.0.0.1 has no route ({error})"),
+            )
+            .with_cause("servers can bind their ports, and no client on this machine can reach them")
+            .with_fix(format!("bring it up with `ip link set lo up`, then {RERUN}"))
+        })?;
+    }
     let mut sockets = BTreeMap::new();
     for process in &plan.processes {
         if let Some(PortUse::Listens { port, .. }) = process.port {
+            drop(reserved.take(port));
             let socket = net::listen_on(net::server_address(process.expose), port).map_err(|error| {
                 let report = Report::new(
                     Code::PortBusy,
-                    format!("port {port} of {} cannot be had: {error}", process.name),
+                    format!("devrun cannot listen on port {port} of {}: {error}", process.name),
                 );
-                match guard::holder(port) {
+                match port_holder::of(port) {
                     Some(holder) => {
-                        report.with_holder(holder).with_fix("stop it, or run devrun again for other ports")
+                        let end = ports::how_to_end(&holder);
+                        report.with_holder(holder).with_fix(format!("{end}, or {RERUN} for other ports"))
                     }
-                    None => report.with_fix("run devrun again: it will choose other ports"),
+                    None => report.with_fix(format!("{RERUN}: it will choose other ports")),
                 }
             })?;
             sockets.insert(port, socket);
@@ -31,18 +48,9 @@ pub(super) fn listen(plan: &Plan) -> Result<BTreeMap<u16, TcpListener>, Report> 
     Ok(sockets)
 }
 
-/// A ready process whose port somebody else answers on is the worst failure there is.
-pub(super) fn verify(port: u16, leader: u32) -> Option<Report> {
-    match guard::listener_is_ours(port, leader) {
-        Ownership::Stranger(holder) if holder.pid == Some(std::process::id()) => None,
-        Ownership::Stranger(holder) => Some(stolen(port, holder)),
-        _ => None,
-    }
-}
-
 fn stolen(port: u16, holder: Holder) -> Report {
-    Report::new(Code::PortStolen, format!("port {port} is answered by somebody else"))
-        .with_cause("another process listens on the port of this worktree")
+    Report::new(Code::PortStolen, format!("another process answers on port {port}"))
+        .with_cause("the port belongs to this worktree")
         .with_holder(holder)
-        .with_fix("stop that process, then run devrun again")
+        .with_fix(format!("stop that process, then {RERUN}"))
 }

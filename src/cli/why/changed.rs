@@ -1,5 +1,5 @@
-//! Whether the files that list dependencies were changed after a stack was started: then what is missing is not installed
-//! yet.
+//! Finds files that list dependencies and changed after the stack was started. If there is one, a missing package is
+//! probably not installed yet.
 
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -20,9 +20,10 @@ const LISTS: [&str; 13] = [
     "bun.lockb",
 ];
 
-/// The first such file, in the worktree or a folder of it, that was written after `started` (seconds since 1970).
+/// Returns the first such file, in the worktree or one of its folders, that was modified after `started` (seconds since
+/// 1970).
 pub(super) fn since(worktree: &Path, started: u64) -> Option<String> {
-    // Starts are known to the second.
+    // Start times are rounded down to a second.
     let start = UNIX_EPOCH + Duration::from_secs(started + 1);
     let folders = std::fs::read_dir(worktree).ok()?.flatten().map(|entry| entry.path());
     let plain = |path: &std::path::PathBuf| {

@@ -1,48 +1,70 @@
-//! The grammar of env files, as the tools that read the same file have it in common (dotenv, python-dotenv, foreman).
+//! Parses env files by the grammar that the tools for them share (dotenv, python-dotenv, foreman).
 //!
-//! `NAME=value`, perhaps after `export`. Unquoted values end before ` #`. In double quotes `\n`, `\r`, `\t`, `\"` and `\\` are
-//! escapes; in single quotes and backticks only the escaped quote and `\\`. Quoted values may span lines. `${NAME}` and
-//! `${NAME:-default}` are replaced except in single quotes; `\${` is a literal `${`. A bare `$NAME` is not replaced: half of
-//! the tools do not, and passwords hold dollar signs. A line that is no assignment is ignored with a warning. A value whose
-//! quotes do not pair up is read as dotenv for Node reads it (python-dotenv ignores it), with a warning.
+//! `NAME=value`, optionally after `export`. Unquoted values end before ` #`. In double quotes `\n`, `\r`, `\t`, `\"`
+//! and `\\` are escapes; in single quotes and backticks only the escaped quote and `\\`. Quoted values may span lines.
+//! `${NAME}` and `${NAME:-default}` are replaced except in single quotes; `\${` is a literal `${`. A bare `$NAME` is
+//! not replaced: half of the tools do not replace it, and passwords contain dollar signs. A line that is not an
+//! assignment is ignored with a warning. A value with unmatched quotes is read as dotenv for Node reads it
+//! (python-dotenv ignores it), with a warning.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::error::ConfigError;
-use crate::config::source::{At, Source};
-use crate::config::values::is_variable_name;
+use crate::config::names::is_variable_name;
+use crate::config::source::{ConfigPosition, Source};
 
-/// What an env file says.
+/// The content of an env file.
 #[derive(Debug)]
-pub struct Read {
+pub struct EnvFileContent {
     /// Variables in the order written.
     pub vars: Vec<(String, String)>,
-    /// A remark for each ignored line; never its text.
+    /// The line that sets each variable, including those that were left out.
+    pub lines: BTreeMap<String, u32>,
+    /// Variables that were left out, in the order written.
+    pub left_out: Vec<String>,
+    /// A warning for each ignored or odd line, without the line's text.
     pub warnings: Vec<String>,
 }
 
-/// How long a value may become when `${…}` in it is replaced: Linux passes no longer one to a program (`MAX_ARG_STRLEN`).
+/// Maximum length of a value after `${…}` in it is replaced, in bytes: Linux passes no longer string to a program
+/// (`MAX_ARG_STRLEN`).
 const MAX_VALUE: usize = 128 << 10;
-/// How much all values that one run reads may become together.
+/// Maximum length of all values that one run reads, in bytes.
 const MAX_TOTAL: usize = 4 << 20;
-/// How many warnings one file gives, so that a file of another kind does not flood the terminal.
+/// Maximum number of warnings for one file, so that a file of another format does not flood the terminal.
 const MAX_WARNINGS: usize = 20;
 
-/// Variables that were read before, and how many bytes their values have.
-#[derive(Debug, Default)]
-pub struct Known {
+/// The variables read so far, and the size of their values in bytes.
+#[derive(Clone, Debug, Default)]
+pub struct KnownVariables {
     vars: BTreeMap<String, String>,
     bytes: usize,
 }
 
-/// Reads `source`. `outer` is asked for `${NAME}` first, then `known`, which grows by what is read.
+/// Parses `source`. Looks up `${NAME}` in `outer` first, then in `known`, and adds the variables that it reads to
+/// `known`.
 pub fn parse(
     source: &Arc<Source>,
-    known: &mut Known,
+    known: &mut KnownVariables,
     outer: &dyn Fn(&str) -> Option<String>,
-) -> Result<Read, ConfigError> {
-    let mut vars = Vec::new();
+) -> Result<EnvFileContent, ConfigError> {
+    parse_without(source, known, outer, &|_, _| false)
+}
+
+/// Parses `source` like [`parse`]. Leaves out each variable whose name and value `is_foreign` accepts, and each one whose value
+/// uses such a variable.
+pub fn parse_without(
+    source: &Arc<Source>,
+    known: &mut KnownVariables,
+    outer: &dyn Fn(&str) -> Option<String>,
+    is_foreign: &dyn Fn(&str, &str) -> bool,
+) -> Result<EnvFileContent, ConfigError> {
+    let mut vars: Vec<(String, String)> = Vec::new();
+    let mut lines = BTreeMap::new();
+    let mut left_out: Vec<String> = Vec::new();
     let mut warnings = Warnings::default();
     let mut rest = source.text().strip_prefix('\u{feff}').unwrap_or(source.text());
     let mut number = 1_u32;
@@ -53,29 +75,49 @@ pub fn parse(
             warn("holds bytes that are not UTF-8; they are replaced by U+FFFD");
         }
         let taken = match assignment(line) {
-            Line::Empty => line.len(),
-            Line::Other => {
+            ParsedLine::Empty => line.len(),
+            ParsedLine::Other => {
                 warn("is ignored: it is no NAME=value");
                 line.len()
             }
-            Line::Assignment { name, value_at } => {
-                let at = At { key: name.into(), ..At::line(source, number) };
-                let Raw { text, expands, taken, pairs } = value(&rest[value_at..]);
+            ParsedLine::Assignment { name, value_at } => {
+                let at = ConfigPosition { key: name.into(), ..ConfigPosition::line(source, number) };
+                let RawValue { text, expands, taken, pairs } = value(&rest[value_at..]);
                 if !pairs {
                     warn(&format!("{name}: its quotes do not pair up; it is read as dotenv does"));
                 }
-                let lookup = |variable: &str| outer(variable).or_else(|| known.vars.get(variable).cloned());
+                let uses_foreign = Cell::new(false);
+                let lookup = |variable: &str| {
+                    let found = outer(variable);
+                    if found.is_none() && left_out.iter().any(|other| other == variable) {
+                        uses_foreign.set(true);
+                        return None;
+                    }
+                    found.or_else(|| known.vars.get(variable).cloned())
+                };
                 let value = if expands { expand(&text, &lookup) } else { Some(text) };
                 let value = value.filter(|value| known.bytes + value.len() <= MAX_TOTAL);
                 let value = value.ok_or_else(|| {
                     ConfigError::invalid(&at, "becomes too long when `${…}` in it is replaced")
                         .with_fix("write the value itself")
                 })?;
+                let uses_foreign = uses_foreign.get();
                 if value.contains('\0') {
                     warn(&format!("is ignored: {name} holds a NUL character"));
+                } else if uses_foreign || is_foreign(name, &value) {
+                    lines.insert(name.into(), number);
+                    // An earlier line does not count: the last one does.
+                    if vars.iter().any(|(other, _)| other == name) {
+                        vars.retain(|(other, _)| other != name);
+                        known.vars.remove(name);
+                    }
+                    left_out.retain(|other| other != name);
+                    left_out.push(name.into());
                 } else {
                     known.bytes += value.len();
                     known.vars.insert(name.into(), value.clone());
+                    lines.insert(name.into(), number);
+                    left_out.retain(|other| other != name);
                     vars.push((name.into(), value));
                 }
                 value_at + taken
@@ -84,10 +126,30 @@ pub fn parse(
         number += u32::try_from(rest[..taken].matches('\n').count()).unwrap_or(0) + 1;
         rest = rest[taken..].strip_prefix('\n').unwrap_or(&rest[taken..]);
     }
-    Ok(Read { vars, warnings: warnings.finish(&source.name) })
+    Ok(EnvFileContent { vars, lines, left_out, warnings: warnings.finish(&source.name) })
 }
 
-/// The first warnings of a file, and how many there were.
+/// Returns each assignment in `text` with its bytes, which include the newline at its end. A value in quotes may span lines.
+pub fn assignments(text: &str) -> Vec<(&str, Range<usize>)> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < text.len() {
+        let rest = &text[at..];
+        let line = rest.split('\n').next().unwrap_or(rest);
+        let parsed = assignment(line);
+        let taken = match parsed {
+            ParsedLine::Assignment { value_at, .. } => value_at + value(&rest[value_at..]).taken,
+            ParsedLine::Empty | ParsedLine::Other => line.len(),
+        };
+        let end = text.len().min(at + taken + 1);
+        if let ParsedLine::Assignment { name, .. } = parsed {
+            found.push((name, at..end));
+        }
+        at = end;
+    }
+    found
+}
+
+/// The first warnings of a file, and the number of all warnings.
 #[derive(Default)]
 struct Warnings {
     kept: Vec<String>,
@@ -111,61 +173,65 @@ impl Warnings {
     }
 }
 
-enum Line<'a> {
+enum ParsedLine<'a> {
     Empty,
     Other,
-    /// The value begins at this byte of the line.
+    /// `value_at` is the byte offset of the value in the line.
     Assignment {
         name: &'a str,
         value_at: usize,
     },
 }
 
-fn assignment(line: &str) -> Line<'_> {
+fn assignment(line: &str) -> ParsedLine<'_> {
     let trimmed = line.trim();
     if trimmed.is_empty() || trimmed.starts_with('#') {
-        return Line::Empty;
+        return ParsedLine::Empty;
     }
-    let Some(equals) = line.find('=') else { return Line::Other };
+    let Some(equals) = line.find('=') else { return ParsedLine::Other };
     let left = line[..equals].trim();
     let name = match left.strip_prefix("export") {
         Some(name) if name.starts_with(char::is_whitespace) => name.trim(),
         _ => left,
     };
-    if is_variable_name(name) { Line::Assignment { name, value_at: equals + 1 } } else { Line::Other }
+    if is_variable_name(name) {
+        ParsedLine::Assignment { name, value_at: equals + 1 }
+    } else {
+        ParsedLine::Other
+    }
 }
 
-/// A value as it is written.
-struct Raw {
+/// A value as written in the file.
+struct RawValue {
     text: String,
-    /// `${…}` in it counts.
+    /// True when `${…}` in it is to be replaced.
     expands: bool,
-    /// How many bytes it takes, without the newline.
+    /// Length in bytes, quotes included, without the newline.
     taken: usize,
-    /// False when its quotes do not pair up.
+    /// False when its quotes do not match.
     pairs: bool,
 }
 
-/// Returns the value at the beginning of `text`.
-fn value(text: &str) -> Raw {
+/// Returns the value at the start of `text`.
+fn value(text: &str) -> RawValue {
     let line_end = text.find('\n').unwrap_or(text.len());
     let line = &text[..line_end];
     let blank = line.len() - line.trim_start().len();
     let Some(quote @ ('"' | '\'' | '`')) = line[blank..].chars().next() else {
-        return Raw { text: unquoted(line).to_string(), expands: true, taken: line_end, pairs: true };
+        return RawValue { text: unquoted(line).to_string(), expands: true, taken: line_end, pairs: true };
     };
     if let Some((value, inner)) = quoted(&text[blank + 1..], quote) {
         let after = blank + 1 + inner;
         let tail = text[after..].split('\n').next().unwrap_or("");
         if tail.trim().is_empty() || tail.trim_start().starts_with('#') {
-            return Raw { text: value, expands: quote != '\'', taken: after + tail.len(), pairs: true };
+            return RawValue { text: value, expands: quote != '\'', taken: after + tail.len(), pairs: true };
         }
     }
-    Raw { text: unpaired(line, quote), expands: quote != '\'', taken: line_end, pairs: false }
+    RawValue { text: unpaired(line, quote), expands: quote != '\'', taken: line_end, pairs: false }
 }
 
-/// Returns what dotenv 18 makes of a line whose quotes do not pair up: the text up to the first `#`, without the
-/// first and last character where both are the same quote.
+/// Returns the value that dotenv 18 reads from a line with unmatched quotes: the text up to the first `#`, without the
+/// first and last character if both are the same quote.
 fn unpaired(line: &str, quote: char) -> String {
     let text = line.split('#').next().unwrap_or(line).trim();
     let inner = text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote)).unwrap_or(text);
@@ -183,7 +249,7 @@ fn unquoted(line: &str) -> &str {
     line.trim()
 }
 
-/// The value up to the closing `quote`, and the bytes up to and with it.
+/// Returns the value up to the closing `quote`, and the length in bytes up to and including the quote.
 fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -191,7 +257,7 @@ fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
         if c == quote {
             return Some((value, index + c.len_utf8()));
         }
-        // The line ends of the file are no part of the value; an escaped one is.
+        // A CRLF of the file becomes LF; an escaped `\r` stays.
         if c == '\r' && text[index + 1..].starts_with('\n') {
             continue;
         }
@@ -212,8 +278,8 @@ fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
     None
 }
 
-/// Replaces `${NAME}` and `${NAME:-default}`; anything else that begins with a dollar sign stays. Returns `None` when the
-/// result would be longer than [`MAX_VALUE`] because of what was put in.
+/// Replaces `${NAME}` and `${NAME:-default}`; any other text with a dollar sign stays. Returns `None` if replacing
+/// makes the result longer than [`MAX_VALUE`].
 fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let most = MAX_VALUE.max(text.len());
     let mut result = String::with_capacity(text.len());

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::Explain;
 
-fn read_with(text: &str, outer: &[(&str, &str)]) -> Result<dotenv::Read, ConfigError> {
+fn read_with(text: &str, outer: &[(&str, &str)]) -> Result<dotenv::EnvFileContent, ConfigError> {
     let lookup =
         |name: &str| outer.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_string());
-    dotenv::parse(&Source::new(".env", text), &mut dotenv::Known::default(), &lookup)
+    dotenv::parse(&Source::new(".env", text), &mut dotenv::KnownVariables::default(), &lookup)
 }
 
 fn vars(text: &str) -> Vec<(String, String)> {
@@ -20,7 +20,7 @@ fn pair(name: &str, value: &str) -> (String, String) {
 }
 
 #[test]
-fn values_mean_what_the_tools_that_read_the_same_file_make_of_them() {
+fn values_equal_those_of_other_readers_of_env_files() {
     let cases = [
         ("A=b", "b"),
         ("A = b ", "b"),
@@ -67,7 +67,7 @@ fn short_and_underscored_names_count() {
 }
 
 #[test]
-fn what_is_no_assignment_is_ignored_and_told_without_its_text() {
+fn lines_without_an_assignment_are_ignored_with_a_warning_that_hides_their_text() {
     let read = read_with("-foo=secret\nü=secret\nB=1\nsecret\nA: 1\n1A=secret\n# c\n\n", &[]).unwrap();
     assert_eq!(read.vars, [pair("B", "1")]);
     assert_eq!(read.warnings.len(), 5);
@@ -79,12 +79,13 @@ fn what_is_no_assignment_is_ignored_and_told_without_its_text() {
 fn the_next_line_after_a_quoted_value_is_read_and_numbered() {
     let read = read_with("A='x\ny'\nB=1\noops\n", &[]).unwrap();
     assert_eq!(read.vars, [pair("A", "x\ny"), pair("B", "1")]);
+    assert_eq!(read.lines, [("A".to_string(), 1), ("B".to_string(), 3)].into());
     assert_eq!(read.warnings, [".env:4 is ignored: it is no NAME=value"]);
 }
 
 /// The values that dotenv 18.0.10 gives; @next/env 16.4.6 gives the same. python-dotenv 1.2.4 ignores these lines.
 #[test]
-fn a_value_whose_quotes_do_not_pair_up_is_that_of_dotenv_with_a_warning() {
+fn value_with_unbalanced_quotes_is_read_as_dotenv_does_with_a_warning() {
     let cases = [
         (r#"A="{"type":"x"}""#, r#"{"type":"x"}"#),
         ("A='it's'", "it's"),
@@ -132,7 +133,7 @@ fn values_that_grow_without_end_are_refused() {
     let text = lines.join("\n");
     let error = read_with(&text, &[]).unwrap_err();
     assert!(error.to_string().ends_with("becomes too long when `${…}` in it is replaced"), "{error}");
-    // Many that are long, each within the limit.
+    // Many long values, each within the limit.
     let long = "x".repeat(100_000);
     let text = format!("A={long}\n{}", "B=${A}\n".repeat(100));
     assert!(read_with(&text, &[]).is_err());
@@ -172,9 +173,10 @@ fn the_worktree_s_file_wins_then_the_main_worktree_s_and_none_is_no_error() {
     write(&main, ".env.local", "A=local\nC=${B}");
     write(&root, ".env", "A=own\nB=own");
     let names = [".env", ".env.local", ".env.none"].map(PathBuf::from);
-    let files = load(&names, root.path(), Some(main.path()), &BTreeMap::new()).unwrap();
-    let found: Vec<Found> = files.iter().map(|file| file.found).collect();
-    assert_eq!(found, [Found::Worktree, Found::Main, Found::Nowhere]);
+    let files =
+        load(&names, EnvFilePlaces::own_and_main(root.path(), Some(main.path())), &BTreeMap::new()).unwrap();
+    let found: Vec<EnvFileOrigin> = files.iter().map(|file| file.found.clone()).collect();
+    assert_eq!(found, [EnvFileOrigin::Worktree, EnvFileOrigin::Main, EnvFileOrigin::Nowhere]);
     assert_eq!(files[0].vars[0], pair("A", "own"));
     assert_eq!(files[1].vars, [pair("A", "local"), pair("C", "own")]);
     assert!(!format!("{files:?}").contains("own"), "values are never printed");
@@ -183,9 +185,10 @@ fn the_worktree_s_file_wins_then_the_main_worktree_s_and_none_is_no_error() {
 #[test]
 fn unreadable_files_are_named() {
     let root = tempfile::tempdir().unwrap();
-    // A link to itself is no file that any user, root included, can read.
+    // No user, root included, can read a link to itself.
     std::os::unix::fs::symlink(".env", root.path().join(".env")).unwrap();
-    let error = load(&[".env".into()], root.path(), None, &BTreeMap::new()).unwrap_err();
+    let error =
+        load(&[".env".into()], EnvFilePlaces::own_and_main(root.path(), None), &BTreeMap::new()).unwrap_err();
     assert!(error.to_string().contains(".env"));
 }
 
@@ -193,7 +196,8 @@ fn unreadable_files_are_named() {
 fn a_file_that_is_not_utf_8_is_read_as_dotenv_does() {
     let root = tempfile::tempdir().unwrap();
     crate::os::fs::replace(&root.path().join(".env"), b"# caf\xe9\nB=\xe9\nC=1\n", 0o600).unwrap();
-    let files = load(&[".env".into()], root.path(), None, &BTreeMap::new()).unwrap();
+    let files =
+        load(&[".env".into()], EnvFilePlaces::own_and_main(root.path(), None), &BTreeMap::new()).unwrap();
     assert_eq!(files[0].vars, [pair("B", "\u{fffd}"), pair("C", "1")]);
     assert_eq!(files[0].warnings.len(), 2);
 }
@@ -209,7 +213,7 @@ fn a_link_leads_to_the_main_worktree_and_nowhere_else() {
         let _ = std::fs::remove_dir_all(&root);
         std::fs::create_dir(&root).unwrap();
         std::os::unix::fs::symlink(target, root.join(".env")).unwrap();
-        load(&[".env".into()], &root, Some(&main), &BTreeMap::new())
+        load(&[".env".into()], EnvFilePlaces::own_and_main(&root, Some(&main)), &BTreeMap::new())
     };
     assert_eq!(read(&main.join(".env")).unwrap()[0].vars, [pair("A", "1")]);
     let error = read(&other.join(".env")).unwrap_err();
@@ -218,7 +222,7 @@ fn a_link_leads_to_the_main_worktree_and_nowhere_else() {
 }
 
 #[test]
-fn a_pipe_is_read_once_for_all_who_ask() {
+fn named_pipe_is_read_once_for_all_readers() {
     let root = tempfile::tempdir().unwrap();
     let pipe = root.path().join(".env");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -230,7 +234,8 @@ fn a_pipe_is_read_once_for_all_who_ask() {
         }
     });
     for _ in 0..2 {
-        let files = load(&[".env".into()], root.path(), None, &BTreeMap::new()).unwrap();
+        let files =
+            load(&[".env".into()], EnvFilePlaces::own_and_main(root.path(), None), &BTreeMap::new()).unwrap();
         assert_eq!(files[0].vars, [pair("A", "secret")]);
     }
     writer.join().unwrap();
@@ -246,4 +251,112 @@ proptest! {
     fn single_quoted_values_come_back_as_they_are(value in "[^\\\\'\0\r]*") {
         prop_assert_eq!(vars(&format!("A='{value}'\n")), [pair("A", &value)]);
     }
+}
+
+#[test]
+fn a_missing_env_comes_from_another_worktree_then_from_the_example() {
+    let dir = tempfile::tempdir().unwrap();
+    let [root, main, one, two] = ["root", "main", "one", "two"].map(|name| dir.path().join(name));
+    for folder in [&root, &main, &one, &two] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let write = |folder: &Path, name: &str, text: &str| {
+        crate::os::fs::replace(&folder.join(name), text.as_bytes(), 0o600).unwrap();
+    };
+    let others = [one.clone(), two.clone()];
+    let places = EnvFilePlaces {
+        root: &root,
+        main: Some(&main),
+        others: &others,
+        leased: &[],
+        examples: true,
+        outside: &[],
+    };
+    let read = || load(&[".env".into(), ".env.local".into()], places, &BTreeMap::new()).unwrap();
+    write(&root, ".env.example", "KEY=example\nPORT=3000\n");
+    write(&root, ".env.local.example", "LOCAL=no\n");
+    write(&two, ".env.local", "LOCAL=no\n");
+    let [file, local] = <[EnvFile; 2]>::try_from(read()).unwrap();
+    assert_eq!(
+        (file.found.clone(), local.found),
+        (EnvFileOrigin::Example(".env.example".into()), EnvFileOrigin::Nowhere)
+    );
+    assert_eq!(file.vars, [pair("KEY", "example")]);
+    assert_eq!(file.line("KEY").unwrap().at.to_string(), ".env.example:1");
+    assert_eq!(
+        file.replacement(&|_| false).unwrap(),
+        ".env.example is read in place of .env, which no worktree has; left out, because they belong to another copy: PORT"
+    );
+    assert_eq!(
+        file.replacement(&|name| name == "PORT").unwrap(),
+        ".env.example is read in place of .env, which no worktree has",
+        "devrun sets PORT"
+    );
+    write(&two, ".env", "KEY=two\nDATABASE_URL=postgres://two\n");
+    write(&one, ".env", &env_block::generated("/w", "KEY=generated\n"));
+    let file = read().remove(0);
+    assert_eq!(
+        (file.vars.as_slice(), file.left_out.as_slice()),
+        (&[pair("KEY", "two")][..], &["DATABASE_URL".to_string()][..])
+    );
+    assert_eq!(file.line("KEY").unwrap().worktree, EnvFileWorktree::Other(two));
+    write(&main, ".env", &format!("{}KEY=main\nPORT=1\n", env_block::block("/w", "KEY=written\n")));
+    let file = read().remove(0);
+    assert_eq!(file.vars, [pair("KEY", "main"), pair("PORT", "1")]);
+    assert_eq!(file.line("KEY").unwrap().at.line, 5);
+}
+
+#[test]
+fn a_value_that_is_left_out_does_not_come_back_through_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let [root, other] = ["root", "other"].map(|name| dir.path().join(name));
+    for folder in [&root, &other] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let write = |folder: &Path, name: &str, text: &str| {
+        crate::os::fs::replace(&folder.join(name), text.as_bytes(), 0o600).unwrap();
+    };
+    let text = "KEY=1\nAPI_PORT=8147\nNAME=api-${API_PORT}\nAGAIN=${NAME}/${KEY}\nDEFAULT=${API_PORT:-8000}\n\
+                OUT=${OUTER}\nLATE=8147\nLATE=redis://h/1\nPORT=1\nPORT=auto\n";
+    write(&other, ".env", text);
+    write(&root, ".env.local", "SEEN=${API_PORT}${NAME}${KEY}\n");
+    let others = [other.clone()];
+    let leased = [(other.clone(), 9000)];
+    let places = EnvFilePlaces {
+        root: &root,
+        main: None,
+        others: &others,
+        leased: &leased,
+        examples: true,
+        outside: &[],
+    };
+    let inherited =
+        [("OUTER", "8147"), ("HOST", "x:9000")].map(|(name, value)| (name.into(), value.into())).into();
+    let [file, local] =
+        <[EnvFile; 2]>::try_from(load(&[".env".into(), ".env.local".into()], places, &inherited).unwrap())
+            .unwrap();
+    assert_eq!(file.vars, [pair("KEY", "1"), pair("OUT", "8147"), pair("PORT", "auto")]);
+    assert_eq!(file.left_out, ["API_PORT", "NAME", "AGAIN", "DEFAULT", "LATE"]);
+    assert_eq!(file.line("LATE").unwrap().at.line, 8);
+    assert_eq!(local.vars, [pair("SEEN", "1")]);
+}
+
+#[test]
+fn another_copy_that_cannot_be_read_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let [root, other] = ["root", "other"].map(|name| dir.path().join(name));
+    for (folder, name) in [(&root, ".env.example"), (&other, ".env")] {
+        std::fs::create_dir(folder).unwrap();
+        std::os::unix::fs::symlink(name, folder.join(name)).unwrap();
+    }
+    let others = [other];
+    let places =
+        EnvFilePlaces { root: &root, main: None, others: &others, leased: &[], examples: true, outside: &[] };
+    let file = load(&[".env".into()], places, &BTreeMap::new()).unwrap().remove(0);
+    assert_eq!((file.found.clone(), file.vars.len()), (EnvFileOrigin::Nowhere, 0));
+    assert!(
+        file.replacement(&|_| false).unwrap().contains("/other is passed over: cannot read "),
+        "{:?}",
+        file.replacement(&|_| false)
+    );
 }

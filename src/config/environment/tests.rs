@@ -1,16 +1,17 @@
 //! Cases for `environment`, one per behaviour.
 
 use super::*;
-use crate::config::envfile::Found;
-use crate::config::source::{At, Source};
+use crate::config::envfile::EnvFileOrigin;
+use crate::config::source::{ConfigPosition, Source};
 use crate::config::{consistency, schema, yaml};
+use crate::plan::{EnvFileWorktree, EnvLine, FileLine};
 
 const BASIC: &str = "ports: { web: 3000, my-api: 4000 }\nprocesses: { a: b }\n";
 
 fn config(text: &str) -> Config {
     let source = Source::new("devrun.yaml", text);
     let draft = schema::read(&yaml::parse(&source).unwrap()).unwrap();
-    consistency::settle(draft.config, draft.processes, &At::file(&source), &|_| false).unwrap()
+    consistency::complete(draft.config, draft.processes, &ConfigPosition::file(&source), &|_| false).unwrap()
 }
 
 fn vars<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<OsString, OsString> {
@@ -19,7 +20,16 @@ fn vars<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<OsString, OsString
 
 fn file<const N: usize>(pairs: [(&str, &str); N]) -> EnvFile {
     let vars = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    EnvFile { name: ".env".into(), found: Found::Worktree, vars, warnings: Vec::new() }
+    let lines = (1..).zip(pairs).map(|(line, (name, _))| (name.to_string(), line)).collect();
+    EnvFile {
+        name: ".env".into(),
+        found: EnvFileOrigin::Worktree,
+        vars,
+        lines,
+        left_out: Vec::new(),
+        passed_over: None,
+        warnings: Vec::new(),
+    }
 }
 
 fn scope(database: Option<&str>) -> Scope {
@@ -54,16 +64,25 @@ impl Case {
     }
 
     fn compose(&self) -> Environment {
-        compose(&Inputs {
+        self.try_compose().unwrap()
+    }
+
+    fn try_compose(&self) -> Result<Environment, ConfigError> {
+        self.compose_with(&BTreeSet::new())
+    }
+
+    fn compose_with(&self, login_shell: &BTreeSet<String>) -> Result<Environment, ConfigError> {
+        compose(&EnvironmentInputs {
             config: &self.config,
             files: &self.files,
+            left: &BTreeMap::new(),
             inherited: &self.inherited,
+            login_shell,
             scope: &self.scope,
             worktree: Path::new("/w/t"),
             venv: self.venv.as_deref(),
             colour: self.colour,
         })
-        .unwrap()
     }
 }
 
@@ -79,9 +98,11 @@ fn files_give_way_to_the_shell_and_that_to_env() {
     let env = case.compose();
     let values: Vec<_> = ["A", "B", "C", "D", "E", "EMPTY"].map(|name| get(&env, name).unwrap()).into();
     assert_eq!(values, ["later", "shell", "config", "shell", "", ""]);
-    assert_eq!(env.origins.get("A"), Some(&Origin::File));
+    let line = |file: &str, line| FileLine { file: file.into(), line };
+    let of_file = EnvLine { at: line(".env", 1), worktree: EnvFileWorktree::This };
+    assert_eq!(env.origins.get("A"), Some(&Origin::File(of_file)));
     assert_eq!(env.origins.get("B"), None);
-    assert_eq!(env.origins.get("C"), Some(&Origin::Config));
+    assert_eq!(env.origins.get("C"), Some(&Origin::Config(line("devrun.yaml", 2))));
 }
 
 #[test]
@@ -93,7 +114,7 @@ fn ports_and_identity_are_computed_over_everything() {
     assert_eq!((get(&env, "WEB_PORT"), get(&env, "MY_API_PORT")), (Some("3026"), Some("4026")));
     assert_eq!((get(&env, "PORT"), get(&env, "DEVRUN_RUN")), (None, None));
     assert_eq!((get(&env, "DEVRUN_SLOT"), get(&env, "DEVRUN_SLUG")), (Some("26"), Some("t")));
-    assert_eq!(env.origins.get("WEB_PORT"), Some(&Origin::Computed));
+    assert_eq!(env.origins.get("WEB_PORT"), Some(&Origin::Computed(Computed::Port)));
     assert_eq!(env.origins.get("PORT"), None);
 }
 
@@ -112,11 +133,11 @@ fn the_database_url_is_ours_or_absent() {
     let env = case.compose();
     assert_eq!(get(&env, "OTHER_URL"), Some("postgres://u:p@h/dev"));
     assert_eq!(get(&env, "COPY"), Some("postgres://u:p@h/dev"));
-    assert_eq!(env.secrets, ["COPY", "DATABASE_URL", "OTHER_URL"].map(String::from).into());
+    assert_eq!(env.secrets, ["COPY", "DATABASE_URL", "OTHER_URL", "PGPASSWORD"].map(String::from).into());
 }
 
 #[test]
-fn without_a_database_the_url_stays_what_it_is() {
+fn without_a_database_the_url_is_unchanged() {
     let mut case = Case::new(BASIC);
     case.inherited = vars([("DATABASE_URL", "postgres://own")]);
     assert_eq!(get(&case.compose(), "DATABASE_URL"), Some("postgres://own"));
@@ -168,11 +189,12 @@ fn the_own_virtual_environment_is_not_on_the_path_twice() {
     assert_eq!(get(&case.compose(), "PATH"), Some("/v/bin:/usr/local/bin:/usr/bin:/bin"));
     case.venv = Some("/with:colon".into());
     case.inherited = vars([("PATH", "/a")]);
-    assert_eq!(get(&case.compose(), "PATH"), Some("/a"));
+    let error = case.try_compose().unwrap_err();
+    assert_eq!(error.to_string(), "/with:colon/bin cannot be on PATH: its name contains a `:`");
 }
 
 #[test]
-fn tools_are_told_how_to_behave_unless_the_user_said_so() {
+fn tools_get_default_settings_unless_the_user_set_them() {
     let mut case = Case::new(BASIC);
     let env = case.compose();
     assert_eq!((get(&env, "PYTHONUNBUFFERED"), get(&env, "NEXT_TELEMETRY_DISABLED")), (Some("1"), Some("1")));
@@ -213,10 +235,12 @@ fn secrets_are_known_by_name_or_value() {
 fn an_env_value_that_needs_a_missing_variable_says_so() {
     let case = Case::new("processes: { a: b }\nenv: { A: '${NONE}' }\n");
     let inherited = BTreeMap::new();
-    let error = compose(&Inputs {
+    let error = compose(&EnvironmentInputs {
         config: &case.config,
         files: &[],
+        left: &BTreeMap::new(),
         inherited: &inherited,
+        login_shell: &BTreeSet::new(),
         scope: &case.scope,
         worktree: Path::new("/w/t"),
         venv: None,
@@ -265,6 +289,27 @@ fn values_made_of_secrets_are_masked_whatever_their_name() {
 }
 
 #[test]
+fn values_of_the_login_shell_are_masked_under_every_name() {
+    let text = "processes: { a: b }\nenv: { COPY: 'x-${STRIPE}', SHORT: '${PIN}', PLAIN: '${OTHER}' }\n";
+    let mut case = Case::new(text);
+    case.files = vec![file([("FROM_FILE", "y-tok_abcdef")])];
+    case.inherited = vars([("STRIPE", "tok_abcdef"), ("PIN", "1"), ("OTHER", "plain")]);
+    let shell = ["STRIPE", "PIN"].map(String::from).into();
+    case.scope = scope(None).with_private(&shell);
+    let env = case.compose_with(&shell).unwrap();
+    for (name, secret) in [
+        ("COPY", true),
+        ("SHORT", true),
+        ("FROM_FILE", true),
+        ("PIN", true),
+        ("PLAIN", false),
+        ("WEB_PORT", false),
+    ] {
+        assert_eq!(env.secrets.contains(name), secret, "{name}");
+    }
+}
+
+#[test]
 fn another_postgres_never_hides_behind_the_default_name() {
     let case = |database: &str, url: &str| {
         let mut case = Case::new(&format!("{database}{BASIC}"));
@@ -276,4 +321,61 @@ fn another_postgres_never_hides_behind_the_default_name() {
     assert_eq!(case(own_name, "postgresql+asyncpg://u:p@shared/db"), None);
     assert_eq!(case(own_name, "sqlite:///app.db"), Some("sqlite:///app.db".into()));
     assert_eq!(case("", "postgres://u:p@shared/db"), Some("postgres://u:p@shared/db".into()));
+}
+
+#[test]
+fn with_a_database_the_variables_of_libpq_lead_to_it() {
+    let mut case = Case::new(&format!("database: {{}}\nenv: {{ PGAPPNAME: x, PGUSER: me }}\n{BASIC}"));
+    case.files = vec![file([("PGHOST", "prod.example.net"), ("PGSERVICE", "prod")])];
+    case.inherited = vars([
+        ("PGHOSTADDR", "192.0.2.1"),
+        ("PGSSLMODE", "require"),
+        ("PGOPTIONS", "-csearch_path=x"),
+        ("PGTARGETSESSIONATTRS", "read-only"),
+        ("PGCONNECT_TIMEOUT", "5"),
+    ]);
+    let names = |env: &Environment| -> Vec<String> {
+        let names = env.vars.keys().filter_map(|name| name.to_str());
+        names.filter(|name| name.starts_with("PG")).map(String::from).collect()
+    };
+    assert_eq!(names(&case.compose()), ["PGAPPNAME", "PGCONNECT_TIMEOUT", "PGUSER"], "no URL is known yet");
+    case.scope = scope(Some("postgresql://app:x@127.0.0.1:6000/dev-b"));
+    let env = case.compose();
+    let pieces = ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE"];
+    let values = pieces.map(|name| get(&env, name).unwrap_or("none"));
+    assert_eq!(values, ["127.0.0.1", "6000", "me", "x", "dev-b", "none"]);
+    assert!(env.secrets.contains("PGPASSWORD"));
+    case.scope = scope(Some("postgresql://u:p@ep-a.neon.tech/main?sslmode=require"));
+    assert_eq!(get(&case.compose(), "PGSSLMODE"), Some("require"));
+    case.config = config(BASIC);
+    assert_eq!(get(&case.compose(), "PGHOST"), Some("prod.example.net"), "without a database they stay");
+}
+
+#[test]
+fn urls_of_another_postgres_are_named_unless_devrun_set_them() {
+    let mut case = Case::new(&format!("database: {{}}\nenv: {{ JOBS_URL: '${{DIRECT_URL}}' }}\n{BASIC}"));
+    let other = "postgresql://u:p@prod.example.net/main";
+    case.files = vec![file([("DIRECT_URL", other), ("JOBS_URL", other)])];
+    case.inherited = vars([("POSTGRES_URL", other), ("DATABASE_URL", other)]);
+    let names =
+        |case: &Case| -> Vec<String> { case.compose().elsewhere.into_iter().map(|one| one.name).collect() };
+    assert_eq!(names(&case), ["DIRECT_URL", "POSTGRES_URL"]);
+    case.scope = scope(Some(other));
+    assert!(names(&case).is_empty());
+    case.config = config(BASIC);
+    assert!(names(&case).is_empty());
+}
+
+#[test]
+fn nested_devrun_learns_which_variables_devrun_set() {
+    let mut case = Case::new("processes: { a: b }\nenv: { LEVEL: info }\n");
+    case.files = vec![file([("KEY", "x")])];
+    case.inherited = vars([("SHELL", "/bin/sh")]);
+    let env = case.compose();
+    let told: Vec<&str> = get(&env, "DEVRUN_VARIABLES").unwrap().split(' ').collect();
+    assert!(told.contains(&"LEVEL") && told.contains(&"KEY") && told.contains(&"DEVRUN_SLUG"), "{told:?}");
+    assert!(
+        !told.contains(&"SHELL") && !told.contains(&"DEVRUN_WORKTREE") && !told.contains(&"PATH"),
+        "{told:?}"
+    );
 }

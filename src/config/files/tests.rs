@@ -1,8 +1,10 @@
 //! Cases for `files`, one per behaviour.
 
 use super::*;
-use crate::config::model::{Probe, Provider};
-use crate::config::{interpolate::Scope, resolve};
+use crate::config::model::ProbeConfig;
+use crate::config::provider::ProviderChoice;
+use crate::config::venvs::Venvs;
+use crate::config::{interpolate::Scope, json_schema, resolve, urls};
 use crate::error::{Code, Explain};
 use crate::plan::Need;
 
@@ -14,7 +16,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     root
 }
 
-/// What recognition makes of [`reference`].
+/// The result of recognition for [`reference`].
 const RECOGNISED: &str = r#"ports: { frontend: 3100, backend: 8100 }
 env:
   NEXT_PUBLIC_API_URL: http://localhost:${ports.backend}
@@ -39,9 +41,9 @@ processes:
     ready: { http: /, timeout: 15s, deadline: 3m }
 "#;
 
-/// Recognises [`reference`] by one of its files, and nothing else.
+/// Recognises [`reference`] by one of its files, and any other folder as nothing.
 fn load_at(root: &Path, main_root: Option<&Path>) -> Result<Config, ConfigError> {
-    load(root, main_root, &|| {
+    let loaded = load(root, main_root, &|| {
         if !root.join("backend/app/main.py").exists() {
             return Recognised { searched: "looked for an application".into(), ..Recognised::default() };
         }
@@ -50,7 +52,11 @@ fn load_at(root: &Path, main_root: Option<&Path>) -> Result<Config, ConfigError>
             remarks: vec!["Next.js in frontend".into(), "FastAPI in backend (app.main:app)".into()],
             ..Recognised::default()
         }
-    })
+    });
+    if let Ok(text) = std::fs::read_to_string(root.join(FILE)) {
+        json_schema::tests::compare(&text, &loaded);
+    }
+    loaded
 }
 
 fn load_tree(files: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -127,17 +133,17 @@ fn the_recognised_configuration_is_the_reference_one() {
     assert_eq!(frontend.needs, [Need::Node].into());
     assert!(frontend.depends_on.is_empty(), "each starts when its own inputs are there");
     assert!(
-        matches!(&backend.ready.as_ref().unwrap().probe, Probe::Http { path, .. } if path.text == "/healthz")
+        matches!(&backend.ready.as_ref().unwrap().probe, ProbeConfig::Http { path, .. } if path.text == "/healthz")
     );
     let database = config.database.as_ref().unwrap();
-    assert_eq!(database.provider, Provider::Auto);
+    assert_eq!(database.provider, ProviderChoice::Auto);
     assert_eq!(database.migrate.as_ref().unwrap().inputs, ["alembic/versions/*.py"]);
     let ports = [("frontend".to_string(), 3126), ("backend".to_string(), 8126)].into();
     let scope = Scope::default().with_ports(26, &ports);
     assert_eq!(config.env[0].1.render(&scope).unwrap(), "http://localhost:8126");
-    let urls = resolve::urls(&config, &scope).unwrap();
+    let found = urls::urls(&config, &scope).unwrap();
     let wanted = [("Frontend", "http://localhost:3126"), ("Backend", "http://localhost:8126")];
-    assert_eq!(urls, wanted.map(|(name, url)| (name.to_string(), url.to_string())));
+    assert_eq!(found, wanted.map(|(name, url)| (name.to_string(), url.to_string())));
 }
 
 #[test]
@@ -150,20 +156,20 @@ fn a_file_without_processes_is_completed_by_what_is_recognised() {
     let env: Vec<&str> = config.env.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(env, ["A", "NEXT_PUBLIC_API_URL"]);
     let database = config.database.unwrap();
-    assert_eq!(database.provider, Provider::Local);
+    assert_eq!(database.provider, ProviderChoice::Named("local"));
     assert!(database.migrate.is_some());
-    assert!(config.dependencies.node.is_some() && config.dependencies.python.is_some());
+    assert!(!config.dependencies.node.is_empty() && !config.dependencies.python.is_empty());
     assert!(config.provenance.summary().starts_with("devrun.yaml; recognised: Next.js"));
 }
 
 #[test]
-fn what_is_written_wins_over_what_is_recognised() {
+fn written_values_win_over_recognised_ones() {
     let yaml = "env: { NEXT_PUBLIC_API_URL: x }\ndependencies: { node: { directory: frontend } }\ndatabase: { migrate: { run: ./migrate } }\nprocesses:\n";
     let config = load_tree(&with(&[("devrun.yaml", yaml)])).unwrap();
     assert_eq!(config.env[0].1.text, "x");
-    assert_eq!(config.dependencies.node.as_deref(), Some(Path::new("frontend")));
+    assert_eq!(config.dependencies.node, [Path::new("frontend")]);
     let migrate = config.database.unwrap().migrate.unwrap();
-    assert_eq!((migrate.run, migrate.inputs.len()), (crate::plan::Run::Shell("./migrate".into()), 1));
+    assert_eq!((migrate.run, migrate.inputs.len()), (crate::plan::RunCommand::Shell("./migrate".into()), 1));
     let none = load_tree(&with(&[("devrun.yaml", "database: { provider: none }\n")])).unwrap();
     assert!(none.database.is_none());
     assert_eq!(none.processes[0].needs, [Need::Python].into());
@@ -182,10 +188,12 @@ fn a_procfile_runs_as_with_foreman() {
     assert_eq!(asked, [true, false]);
     let scope =
         Scope::default().with_ports(7, &[("web".to_string(), 5007), ("worker".to_string(), 5107)].into());
-    let processes = resolve::processes(&config, Path::new("/w"), &scope).unwrap();
+    let processes =
+        resolve::processes(&config, Path::new("/w"), &scope, &|_| BTreeMap::new(), &Venvs::default())
+            .unwrap();
     assert_eq!(processes[1].env["PORT"], "5107");
     assert_eq!(
-        resolve::urls(&config, &scope).unwrap(),
+        urls::urls(&config, &scope).unwrap(),
         [("Web".to_string(), "http://localhost:5007".to_string())]
     );
 }
@@ -231,7 +239,7 @@ fn the_other_spelling_is_answered() {
     let error = load_tree(&[("devrun.yml", "processes: { a: b }\n")]).unwrap_err();
     assert!(error.to_string().contains("the name is devrun.yaml"));
     let both = load_tree(&[("devrun.yml", ""), ("devrun.yaml", "processes: { a: b }\n")]).unwrap();
-    assert_eq!(both.provenance.warnings, ["devrun.yml is ignored: devrun.yaml is there"]);
+    assert_eq!(both.provenance.warnings, ["devrun.yml is ignored because devrun.yaml exists"]);
 }
 
 #[test]
@@ -291,8 +299,15 @@ fn the_examples_beside_the_readme_are_true() {
     let env = [("NEON_PROJECT_ID".into(), "p".into())].into();
     let scope = Scope::new(env).with_branch("b").with_worktree(root.path(), "s").with_ports(1, &ports);
     resolve::database(config.database.as_ref().unwrap(), &scope).unwrap();
-    resolve::processes(&config, root.path(), &scope.clone().with_database("n", "u")).unwrap();
-    resolve::urls(&config, &scope).unwrap();
+    resolve::processes(
+        &config,
+        root.path(),
+        &scope.clone().with_database("n", "u"),
+        &|_| BTreeMap::new(),
+        &Venvs::default(),
+    )
+    .unwrap();
+    urls::urls(&config, &scope).unwrap();
     std::fs::remove_file(root.path().join("devrun.yaml")).unwrap();
     let procfile = load_at(root.path(), None).unwrap();
     assert_eq!(procfile.processes.len(), 3);

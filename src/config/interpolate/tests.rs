@@ -7,7 +7,11 @@ use crate::config::source::Source;
 use crate::error::{Code, Explain};
 
 fn template(text: &str) -> Template {
-    let at = At { key: "env.X".into(), column: 6, ..At::line(&Source::new("devrun.yaml", "\n  X: y\n"), 2) };
+    let at = ConfigPosition {
+        key: "env.X".into(),
+        column: 6,
+        ..ConfigPosition::line(&Source::new("devrun.yaml", "\n  X: y\n"), 2)
+    };
     Template::new(text, &at)
 }
 
@@ -91,11 +95,11 @@ fn unknown_names_of_ours_list_the_known_ones() {
     let error = refuse("${brunch}");
     assert!(error.to_string().contains("did you mean `${branch}`"), "{error}");
     assert!(error.fix().unwrap().contains("branch, ports.a-b, ports.web, slot, slug, worktree"));
-    assert!(refuse("${database.url}").to_string().contains("is not known yet here"));
+    assert!(refuse("${database.url}").to_string().contains("has no value yet at this place"));
 }
 
 #[test]
-fn what_is_no_name_is_refused() {
+fn invalid_names_are_refused() {
     for text in
         ["${}", "${a b}", "${Mixed}", "${1A}", "${SET:+x}", "${SET/x}", "${ SET }", "${branch:-x}", "${ü}"]
     {
@@ -113,11 +117,11 @@ fn unterminated_ones_are_refused() {
 #[test]
 fn defaults_cannot_be_nested_without_end() {
     let text = format!("{}x{}", "${N:-".repeat(50), "}".repeat(50));
-    assert!(refuse(&text).to_string().contains("too deep"));
+    assert!(refuse(&text).to_string().contains("too deeply"));
 }
 
 #[test]
-fn checking_finds_what_can_never_work_and_lets_the_rest_pass() {
+fn checks_refuse_only_values_that_can_never_work() {
     let ports = [("web".to_string(), 3100)].into();
     for good in
         ["${NONE}", "${database.url} ${ports.web} ${branch}", "${A:-${ports.web}}", "${A:?${ports.nope}}"]
@@ -206,6 +210,30 @@ fn a_template_knows_when_it_holds_a_secret() {
         ("${database.direct_url}", true),
         ("${database.host}:${database.port}", false),
     ] {
-        assert_eq!(template(text).holds_secret(), secret, "{text}");
+        assert_eq!(template(text).holds_secret(&Scope::default()), secret, "{text}");
     }
+}
+
+#[test]
+fn p10_arithmetic_derives_a_redis_database_from_the_slot() {
+    let ports = [("web".to_string(), 3147)].into();
+    let scope = Scope::new([("OFFSET".into(), "3".into()), ("WORD".into(), "x".into())].into())
+        .with_branch("b")
+        .with_ports(47, &ports);
+    let at = ConfigPosition::file(&crate::config::source::Source::new("devrun.yaml", ""));
+    let template = |text: &str| Template::new(text, &at);
+    assert_eq!(template("redis://h:6379/${slot % 16}").render(&scope).unwrap(), "redis://h:6379/15");
+    assert_eq!(template("${ports.web - 3000 + OFFSET}").render(&scope).unwrap(), "150");
+    let names = template("${slot % 16}${OFFSET + 1}").names();
+    assert_eq!(names, ["slot", "OFFSET"]);
+    for (text, said) in [("${WORD + 1}", "`WORD` is not an integer"), ("${NONE + 1}", "NONE is not set")] {
+        let error = template(text).render(&scope).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+        assert!(template(text).check(&ports).is_ok());
+    }
+    let error = template("${branch + 1}").check(&ports).unwrap_err().to_string();
+    assert!(error.contains("`branch` is not an integer"), "{error}");
+    assert!(
+        template("${slto % 16}").check(&ports).unwrap_err().to_string().contains("did you mean `${slot}`")
+    );
 }

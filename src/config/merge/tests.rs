@@ -8,7 +8,7 @@ fn parse(text: &str) -> Node {
     yaml::parse(&Source::new("devrun.yaml", text)).unwrap()
 }
 
-/// The value at `path`, its keys separated by dots, as text; `None` when it is not there.
+/// Returns the value at `path`, keys separated by dots, as text; `None` if it does not exist.
 fn at(node: &Node, path: &str) -> Option<String> {
     match &path.split('.').try_fold(node, |node, key| get(node, key))?.value {
         Value::Text(text) => Some(text.clone()),
@@ -41,9 +41,9 @@ fn one_written_word_replaces_one_recognised_word() {
 
 #[test]
 fn a_recognised_key_gives_way_to_a_written_one_that_excludes_it() {
-    let recognised = "processes:\n  a: { run: x, listen: a, node_preload: false, ready: { http: /, host: h, deadline: 3m } }\n";
+    let recognised = "processes:\n  a: { run: x, listen: a, ready: { http: /, host: h, deadline: 3m } }\n";
     let file = merged("processes:\n  a: { port: b, ready: { log: up } }\n", recognised);
-    for path in ["listen", "node_preload", "ready.http", "ready.host"] {
+    for path in ["listen", "ready.http", "ready.host"] {
         assert_eq!(at(&file, &format!("processes.a.{path}")), None, "{path}");
     }
     assert_eq!(at(&file, "processes.a.ready.deadline").as_deref(), Some("3m"));
@@ -71,7 +71,6 @@ fn recognition_is_wanted_by_a_file_that_leaves_a_command_out() {
         ("processes: { a: b }\n", false),
         ("processes: { a: { run: b }, c: [d] }\n", false),
         ("processes: { a: { run: b }, c: { tty: true } }\n", true),
-        ("processes: { a: b, c: }\n", true),
         ("procfile: Procfile\n", false),
         ("recognise: true\nprocesses: { a: b }\n", true),
         ("recognise: false\nname: x\n", false),
@@ -80,4 +79,15 @@ fn recognition_is_wanted_by_a_file_that_leaves_a_command_out() {
     }
     let error = wants_recognition(&parse("recognise: perhaps\n")).unwrap_err();
     assert!(error.to_string().contains("takes true or false"), "{error}");
+}
+
+#[test]
+fn process_that_is_false_or_nothing_is_an_error() {
+    for text in ["web: false", "web: null", "web:"] {
+        let error = wants_recognition(&parse(&format!("processes:\n  {text}\n"))).unwrap_err().to_string();
+        assert!(error.contains("processes.web: needs a command"), "{error}");
+    }
+    for text in ["web: npm start", "web: { run: 'false' }", "web: { autostart: false }"] {
+        assert!(wants_recognition(&parse(&format!("processes:\n  {text}\n"))).is_ok(), "{text}");
+    }
 }

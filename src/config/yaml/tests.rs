@@ -15,7 +15,7 @@ fn message(text: &str) -> String {
     read(text).unwrap_err().to_string()
 }
 
-/// The text of the scalar at `path` (names separated by dots, items by their index).
+/// Returns the text of the scalar at `path` (names separated by dots, items by their index).
 fn scalar(text: &str, path: &str) -> String {
     let node = read(text).unwrap();
     let found = path.split('.').fold(&node, |node, part| match &node.value {
@@ -27,7 +27,7 @@ fn scalar(text: &str, path: &str) -> String {
 }
 
 #[test]
-fn scalars_are_what_was_written() {
+fn scalars_keep_their_text() {
     for (written, value) in [
         ("1.10", "1.10"),
         ("no", "no"),
@@ -104,7 +104,7 @@ fn duplicate_keys_are_errors_at_the_second() {
     let text = "processes:\n  api:\n    run: x\n  api:\n    run: y\n";
     assert_eq!(message(text), "devrun.yaml:4:3: processes.api: is written twice");
     assert!(message("env: { A: 1, A: 2 }\n").contains(":1:14: "), "{}", message("env: { A: 1, A: 2 }\n"));
-    // Equal as text, though YAML sees a number and a string.
+    // Equal as text, but a number and a string to YAML.
     assert!(message("a:\n  1: x\n  '1': y\n").contains("is written twice"));
 }
 

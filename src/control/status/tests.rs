@@ -1,9 +1,9 @@
-//! What a stack is said to be doing, event by event.
+//! Tests of the status after each event.
 
 use std::time::Duration;
 
 use super::*;
-use crate::event::{Ending, ProcessState, Step};
+use crate::event::{Broken, Ending, ProcessState, Step};
 
 fn stack(names: &[&str]) -> Status {
     let waiting = |name: &&str| ProcessStatus {
@@ -24,11 +24,11 @@ fn tell(status: &mut Status, name: &str, state: ProcessState) {
 
 fn all_ready(status: &mut Status) {
     for name in ["a", "b"] {
-        tell(status, name, ProcessState::Started { pid: 7 });
+        tell(status, name, ProcessState::Started { pid: 7, at: Some(5) });
     }
-    // What is told when everything is up; the plan in it does not matter here.
+    // `Event::Ready` does this; the plan in it does not matter here.
     status.told_ready = true;
-    status.settle();
+    status.update_state();
 }
 
 #[test]
@@ -48,29 +48,79 @@ fn a_stack_is_ready_when_every_process_is_and_degraded_when_one_no_longer_is() {
 }
 
 #[test]
-fn one_that_is_stuck_says_what_it_said_until_it_writes_again() {
-    let mut status = stack(&["a"]);
-    tell(&mut status, "a", ProcessState::Started { pid: 7 });
-    tell(&mut status, "a", ProcessState::Stuck { said: Some("KeyError: 'x'".into()) });
-    status.note(&Event::NotYet { name: "a".into(), answer: "refused".into() });
-    let told = |status: &Status| (status.processes[0].trouble, status.processes[0].reason.clone().unwrap());
-    assert_eq!(told(&status), (Trouble::Stuck, "silent since it said: KeyError: 'x'".into()));
-    tell(&mut status, "a", ProcessState::Stuck { said: None });
-    status.note(&Event::NotYet { name: "a".into(), answer: "no answer".into() });
-    assert_eq!(told(&status), (Trouble::None, "no answer".into()));
+fn a_process_lists_what_it_waits_for_until_it_starts() {
+    let mut status = stack(&["a", "b"]);
+    tell(&mut status, "a", ProcessState::Waiting { on: vec!["migrate".into(), "b".into()] });
+    let a = &status.processes[0];
+    assert_eq!(
+        (a.waiting_on.join(" "), a.reason.as_deref()),
+        ("migrate b".into(), Some("waiting for migrate, b"))
+    );
+    tell(&mut status, "a", ProcessState::Started { pid: 7, at: Some(5) });
+    assert!(status.processes[0].waiting_on.is_empty());
+    assert!(serde_json::to_value(&status.processes[0]).unwrap().get("waiting_on").is_none());
 }
 
 #[test]
-fn one_that_was_stopped_by_hand_is_nothing_to_complain_about() {
+fn stuck_process_shows_its_last_error_until_it_writes_again() {
+    let mut status = stack(&["a"]);
+    tell(&mut status, "a", ProcessState::Started { pid: 7, at: Some(5) });
+    tell(
+        &mut status,
+        "a",
+        ProcessState::Stuck { said: Some(Broken { said: "KeyError: 'x'".into(), place: "app.py:3".into() }) },
+    );
+    status.note(&Event::NotYet { name: "a".into(), answer: "refused".into() });
+    let told = |status: &Status| (status.processes[0].trouble, status.processes[0].reason.clone().unwrap());
+    assert_eq!(
+        told(&status),
+        (ProcessTrouble::Stuck, "silent since it said: KeyError: 'x' (app.py:3)".into())
+    );
+    tell(&mut status, "a", ProcessState::Stuck { said: None });
+    status.note(&Event::NotYet { name: "a".into(), answer: "no answer".into() });
+    assert_eq!(told(&status), (ProcessTrouble::None, "no answer".into()));
+}
+
+#[test]
+fn process_stopped_by_hand_is_not_a_problem() {
     let mut status = stack(&["a", "b"]);
     all_ready(&mut status);
     tell(&mut status, "a", ProcessState::Stopping);
     assert_eq!(status.state, State::Degraded);
     tell(&mut status, "a", ProcessState::Stopped(Some(Ending::Signal(2))));
-    assert_eq!(
-        (status.state, status.processes[0].exit, status.processes[0].pid),
-        (State::Ready, Some(130), None)
-    );
+    assert_eq!((status.state, status.processes[0].exit, status.processes[0].pid), (State::Ready, None, None));
+}
+
+#[test]
+fn an_end_that_was_asked_for_leaves_no_status_and_one_that_was_forced_does() {
+    let exit_of = |ending| {
+        let mut status = stack(&["a", "b"]);
+        all_ready(&mut status);
+        status.note(&Event::Stopping { why: "Ctrl-C".into(), failure: false });
+        tell(&mut status, "a", ProcessState::Stopping);
+        tell(&mut status, "a", ProcessState::Ended(ending));
+        assert_eq!(status.processes[0].state, Word::Stopped);
+        status.processes[0].exit
+    };
+    for clean in
+        [Ending::Signal(2), Ending::Signal(15), Ending::Code(0), Ending::Code(130), Ending::Code(143)]
+    {
+        assert_eq!(exit_of(clean), None, "{clean}");
+    }
+    assert_eq!(exit_of(Ending::Signal(9)), Some(137));
+    assert_eq!(exit_of(Ending::Code(1)), Some(1));
+}
+
+#[test]
+fn given_up_process_is_failed_and_the_stack_degraded() {
+    let mut status = stack(&["a", "b"]);
+    all_ready(&mut status);
+    let said = Some("it said: E: x".to_string());
+    tell(&mut status, "a", ProcessState::GaveUp { ended: Ending::Code(7), restarts: 2, said });
+    let a = &status.processes[0];
+    assert_eq!((status.state, a.state, a.exit, a.pid), (State::Degraded, Word::Failed, Some(7), None));
+    let reason = a.reason.as_deref();
+    assert_eq!(reason, Some("gave up after 2 restarts: it ended with exit code 7; it said: E: x"));
 }
 
 #[test]
@@ -89,7 +139,7 @@ fn how_it_ended_stays_and_nothing_is_said_to_run() {
 }
 
 #[test]
-fn it_reads_back_as_it_was_written_and_takes_what_a_newer_one_adds() {
+fn status_reads_back_and_ignores_fields_of_newer_versions() {
     let mut status = stack(&["a"]);
     status.urls.insert("Web".into(), "http://localhost:1".into());
     let mut value = serde_json::to_value(&status).unwrap();
@@ -99,7 +149,49 @@ fn it_reads_back_as_it_was_written_and_takes_what_a_newer_one_adds() {
 }
 
 #[test]
+fn states_are_printed_as_they_are_written_in_json() {
+    use State::{Degraded, Failed, Preparing, Ready, Starting, Stopped, Stopping};
+    for state in [Stopped, Preparing, Starting, Ready, Degraded, Stopping, Failed] {
+        assert_eq!(serde_json::json!(state), state.word());
+    }
+    for state in [StepState::Running, StepState::Done, StepState::Failed] {
+        assert_eq!(serde_json::json!(state), state.word());
+    }
+    for step in [Step::Node, Step::Python, Step::Database, Step::Migrate] {
+        assert_eq!(serde_json::json!(step), step.name());
+    }
+    for state in [
+        Word::Idle,
+        Word::Waiting,
+        Word::Running,
+        Word::Restarting,
+        Word::Stopping,
+        Word::Stopped,
+        Word::Ended,
+        Word::Skipped,
+        Word::Failed,
+    ] {
+        assert_eq!(serde_json::json!(state), state.text());
+    }
+}
+
+#[test]
 fn the_name_of_a_database_is_read_from_its_url() {
     assert_eq!(name_in("postgresql://app:***@127.0.0.1:20000/dev-x?a=b"), Some("dev-x"));
     assert_eq!(name_in("not created yet"), None);
+}
+
+#[test]
+fn url_of_a_process_appears_once_it_was_started() {
+    let mut status = stack(&["a", "b"]);
+    for (process, port) in status.processes.iter_mut().zip([3001, 3002]) {
+        process.port = Some(port);
+    }
+    let url = |port: u16| serde_json::Value::from(format!("http://localhost:{port}/"));
+    status.all_urls = [("B".to_string(), url(3002)), ("A".to_string(), url(3001))].into_iter().collect();
+    status.urls = [("A".to_string(), url(3001))].into_iter().collect();
+    tell(&mut status, "a", ProcessState::Started { pid: 7, at: None });
+    assert_eq!(status.urls.keys().collect::<Vec<_>>(), ["A"]);
+    tell(&mut status, "b", ProcessState::Started { pid: 8, at: None });
+    assert_eq!(status.urls.keys().collect::<Vec<_>>(), ["B", "A"]);
 }

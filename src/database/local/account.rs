@@ -1,7 +1,8 @@
-//! Whom the server runs as, and where its files lie so that this user can reach them.
+//! Decides which account the server runs as, and where its files are so that this account can reach them.
 //!
-//! Postgres refuses to run as root. Anybody else runs it as themselves, below their own folders. Root runs it as
-//! somebody else, who often cannot enter root's folders: then everything lies below `/var/lib/devrun`.
+//! Postgres refuses to run as root. For any other user the server runs as that user, with its files below the user's
+//! own folders. For root it runs as another account, which often cannot enter root's folders; then all files are below
+//! `/var/lib/devrun`.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -13,33 +14,33 @@ use crate::context::{Context, Dirs};
 use crate::os::cmd::Cmd;
 use crate::os::fs;
 
-/// Used by root where its own folders are closed to the server's user.
+/// The base folder if root's own folders are closed to the server's account.
 const OPEN_FOLDER: &str = "/var/lib/devrun";
 
-/// Whom the server's programs run as.
+/// The account that the server's programs run as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Account {
-    /// The user who runs devrun.
+    /// The user that runs devrun.
     Ourselves,
-    /// Somebody else, because we are root.
+    /// Another account, because devrun runs as root.
     Other {
-        /// User.
+        /// The user id.
         uid: u32,
-        /// Group.
+        /// The group id.
         gid: u32,
     },
 }
 
-/// Where the large things lie.
+/// The folders for large files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Home {
-    /// Holds a folder per cluster.
+    /// Has one folder per cluster.
     pub(super) clusters: PathBuf,
-    /// Holds a folder per set of binaries.
+    /// Has one folder per set of binaries.
     pub(super) binaries: PathBuf,
 }
 
-/// How a user is looked up.
+/// The key of a lookup in /etc/passwd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who<'a> {
     Uid(u32),
@@ -47,7 +48,7 @@ enum Who<'a> {
 }
 
 impl Account {
-    /// The account for a repository that belongs to `owner`.
+    /// Returns the account for a repository that `owner` owns. Errors if no account is suitable.
     pub(super) fn choose(ctx: &Context, owner: u32) -> Result<Account, LocalError> {
         let sudo = ctx.var("SUDO_UID").and_then(|uid| uid.parse().ok());
         let found = decide(nix::unistd::geteuid().as_raw(), owner, sudo, &|who| {
@@ -60,7 +61,7 @@ impl Account {
         found.map_err(|reason| LocalError::Account { reason })
     }
 
-    /// The user that the server runs as.
+    /// Returns the user id that the server runs as.
     pub(super) fn uid(self) -> u32 {
         match self {
             Account::Ourselves => nix::unistd::geteuid().as_raw(),
@@ -68,7 +69,7 @@ impl Account {
         }
     }
 
-    /// Lets `cmd` run as this account.
+    /// Makes `cmd` run as this account.
     pub(super) fn run(self, cmd: Cmd) -> Cmd {
         match self {
             Account::Ourselves => cmd,
@@ -76,35 +77,37 @@ impl Account {
         }
     }
 
-    /// Gives `path` to this account.
+    /// Makes this account the owner of `path`.
     pub(super) fn own(self, path: &Path) -> Result<(), LocalError> {
         let Account::Other { uid, gid } = self else { return Ok(()) };
         nix::unistd::chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .map_err(|errno| LocalError::io("change the owner of", path)(errno.into()))
     }
 
-    /// Makes `path` and its missing parents: closed to everybody else, but for an account other than ours to be passed
-    /// through.
+    /// Creates `path` and its missing parents. They are private to us; if the server runs as another account, every
+    /// account can pass through them but not list them.
     pub(super) fn make_dir(self, path: &Path) -> Result<(), LocalError> {
         if self == Account::Ourselves {
             return Ok(fs::make_private_dir(path)?);
         }
         let mut missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
         while let Some(folder) = missing.pop() {
-            fs::make_private_dir(folder)?;
-            set_mode(folder, 0o711)?;
+            // With its final mode from the beginning: another devrun that saw it closed for a moment would choose
+            // [`OPEN_FOLDER`], and the repository would have two clusters.
+            fs::make_dir(folder, 0o711)?;
         }
         Ok(())
     }
 
-    /// Where this account can reach its files.
+    /// Returns folders that this account can reach.
     pub(super) fn home(self, dirs: &Dirs) -> Home {
         let open = Path::new(OPEN_FOLDER);
         let base = |preferred: &Path| if self.may_enter(preferred) { preferred } else { open }.to_path_buf();
         Home { clusters: base(&dirs.data).join("pg"), binaries: base(&dirs.cache).join("pgbin") }
     }
 
-    /// True when this account can pass through `path`, as far as it exists; what is missing will be made by us.
+    /// Returns true if this account can pass through the existing part of `path`. devrun creates the rest so that it
+    /// can.
     fn may_enter(self, path: &Path) -> bool {
         let Account::Other { uid, gid } = self else { return true };
         path.ancestors()
@@ -113,14 +116,14 @@ impl Account {
     }
 }
 
-/// Returns every folder that may hold clusters: that of this user, and that for the account root gives a server to.
+/// Returns every folder that may contain clusters: the user's own one and the one for servers of root.
 pub fn cluster_folders(dirs: &Dirs) -> [PathBuf; 2] {
     [&dirs.data, Path::new(OPEN_FOLDER)].map(|base| base.join("pg"))
 }
 
-/// Returns the folders that hold clusters of this user.
+/// Returns the folders that contain clusters of this user.
 pub(super) fn all_clusters(dirs: &Dirs) -> Vec<PathBuf> {
-    // Only root gives its server to another account.
+    // Only root runs its server as another account.
     let own = if nix::unistd::geteuid().is_root() { 2 } else { 1 };
     cluster_folders(dirs).into_iter().take(own).collect()
 }
@@ -142,7 +145,8 @@ fn lets_through(mode: u32, owner: (u32, u32), user: (u32, u32)) -> bool {
     mode & bit != 0
 }
 
-/// The first of repository's owner, the user behind sudo, `postgres` and `nobody` who exists and is not root.
+/// Returns the first of these accounts that exists and is not root: the repository's owner, the user behind sudo,
+/// `postgres`, `nobody`. A user other than root is always returned itself.
 fn decide(
     euid: u32,
     owner: u32,
@@ -152,7 +156,7 @@ fn decide(
     if euid != 0 {
         return look_up(Who::Uid(euid))
             .map(|_| Account::Ourselves)
-            .ok_or("initdb wants an entry in /etc/passwd for it, and there is none");
+            .ok_or("initdb needs an entry for this user in /etc/passwd, and there is none");
     }
     [Some(Who::Uid(owner)), sudo.map(Who::Uid), Some(Who::Name("postgres")), Some(Who::Name("nobody"))]
         .into_iter()
@@ -160,7 +164,7 @@ fn decide(
         .filter_map(look_up)
         .find(|(uid, _)| *uid != 0)
         .map(|(uid, gid)| Account::Other { uid, gid })
-        .ok_or("as root it needs another user to run as, and neither the repository's owner nor postgres nor nobody will do")
+        .ok_or("for root it must run as another user, and neither the repository's owner nor postgres nor nobody is suitable")
 }
 
 #[cfg(test)]
@@ -177,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn everybody_but_root_is_themselves() {
+    fn every_user_but_root_runs_the_server_itself() {
         assert_eq!(decide(1000, 0, None, &passwd), Ok(Account::Ourselves));
         assert!(decide(4711, 4711, None, &passwd).is_err());
     }
 
     #[test]
-    fn root_becomes_the_owner_or_the_sudo_user_or_a_system_user() {
+    fn root_uses_the_owner_or_the_sudo_user_or_a_system_user() {
         let user = Ok(Account::Other { uid: 1000, gid: 100 });
         assert_eq!(decide(0, 1000, None, &passwd), user);
         assert_eq!(decide(0, 0, Some(1000), &passwd), user);

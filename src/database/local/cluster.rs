@@ -1,22 +1,22 @@
-//! One cluster's folder: its layout, how it is made, how it is configured. Refuses to start a server for good.
+//! Manages one cluster's folder: its layout, its creation and its configuration. Does not start a server permanently.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio_postgres::Client;
+
 use super::account::{Account, set_mode};
+use super::admin_socket::{AdminSocket, SOCKET_FOLDER};
 use super::binaries::{Binaries, server_env};
-use super::door::{Door, SOCKET_FOLDER};
 use super::error::LocalError;
-use super::state::State;
+use super::state::{APP, ClusterState};
 use crate::os::cmd::Cmd;
 use crate::os::fs;
 
-/// The superuser, devrun's own.
+/// The superuser role, used by devrun only.
 pub(super) const ADMIN: &str = "devrun";
-/// The role of applications; owns the branch databases.
-pub(super) const APP: &str = "app";
 
-/// Where a cluster lies and whom it belongs to.
+/// The location of a cluster and the account that owns it.
 #[derive(Clone, Debug)]
 pub(super) struct Cluster {
     pub(super) id: String,
@@ -25,54 +25,52 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster `id` below `clusters`, with its folder made.
+    /// Returns the cluster `id` below `clusters` and creates its folder.
     pub(super) fn at(clusters: &Path, id: &str, account: Account) -> Result<Cluster, LocalError> {
         let cluster = Cluster::known(clusters, id, account);
         account.make_dir(&cluster.folder)?;
         Ok(cluster)
     }
 
-    /// The same, for looking only.
+    /// Returns the cluster `id` below `clusters` without creating anything.
     pub(super) fn known(clusters: &Path, id: &str, account: Account) -> Cluster {
         Cluster { id: id.into(), folder: clusters.join(id), account }
     }
 
-    /// The server's data.
     pub(super) fn data(&self) -> PathBuf {
         data(&self.folder)
     }
 
-    /// The way in for devrun's own connections.
-    pub(super) fn door(&self) -> Door {
-        Door::new(self.data(), self.account.uid())
+    /// Returns the access for devrun's own connections.
+    pub(super) fn admin_socket(&self) -> AdminSocket {
+        AdminSocket::new(self.data(), self.account.uid())
     }
 
-    /// The server's data until they are whole.
+    /// Returns the folder of the server's data until `init` has finished.
     pub(super) fn half_made(&self) -> PathBuf {
         self.folder.join("data.tmp")
     }
 
-    /// What devrun remembers.
+    /// Returns the file of devrun's [`ClusterState`].
     pub(super) fn state(&self) -> PathBuf {
         self.folder.join("state.json")
     }
 
-    /// The server's log.
     pub(super) fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
 
-    /// Held while binaries are found, the cluster is made, the server is started.
+    /// Returns the lock that is held while programs are found, the cluster is created and the server is started.
     pub(super) fn start_lock(&self) -> PathBuf {
         self.folder.join("lock")
     }
 
-    /// Held, shared, by everybody who uses the server.
+    /// Returns the lock that every user of the server holds in shared mode.
     pub(super) fn users_lock(&self) -> PathBuf {
         self.folder.join("users.lock")
     }
 
-    /// The major that made the data; `None` when there is none yet.
+    /// Returns the major version that created the data, or `None` if there are no data yet.
     pub(super) fn made_by(&self) -> Result<Option<u32>, LocalError> {
         let path = self.data().join("PG_VERSION");
         let Some(bytes) = fs::read(&path)? else { return Ok(None) };
@@ -82,19 +80,19 @@ impl Cluster {
             .ok_or_else(|| LocalError::io("understand", &path)(std::io::ErrorKind::InvalidData.into()))
     }
 
-    /// Makes the data folder. Killed half-way, the next call begins anew.
-    pub(super) async fn init(&self, binaries: &Binaries, state: &State) -> Result<(), LocalError> {
+    /// Creates the data folder. If a call is killed half-way, the next call starts from the beginning.
+    pub(super) async fn init(&self, binaries: &Binaries, state: &ClusterState) -> Result<(), LocalError> {
         let half = self.half_made();
-        let mut made = Err(LocalError::Init { what: "no locale will do".into(), tail: None });
+        let mut made = Err(LocalError::Init { what: "no locale is suitable".into(), tail: None });
         for locale in locales(binaries.major) {
             made = self.initdb(binaries, &half, locale).await;
-            // Not every system knows C.UTF-8.
+            // Not every system has C.UTF-8.
             if !matches!(&made, Err(LocalError::Init { tail: Some(tail), .. }) if tail.contains("locale")) {
                 break;
             }
         }
         made?;
-        // Nobody connects before this: initdb's rules let everybody in.
+        // initdb's rules let every local user in, but no server listens before they are replaced.
         write_rules(&half)?;
         self.set_passwords(binaries, &half, state).await?;
         std::fs::rename(&half, self.data()).map_err(LocalError::io("rename", &half))
@@ -117,8 +115,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Brings what initdb left in memory to the disk, without anybody waiting for it.
-    pub(super) fn settle(&self) {
+    /// Writes the files that initdb left in memory to the disk, in the background.
+    pub(super) fn sync_in_background(&self) {
         #[cfg(target_os = "linux")]
         {
             let folder = self.folder.clone();
@@ -126,12 +124,12 @@ impl Cluster {
         }
     }
 
-    /// Makes the roles have the passwords of `state`, without a running server.
+    /// Sets the roles' passwords to those of `state`, in single-user mode without a running server.
     pub(super) async fn set_passwords(
         &self,
         binaries: &Binaries,
         data: &Path,
-        state: &State,
+        state: &ClusterState,
     ) -> Result<(), LocalError> {
         let cmd = Cmd::new(binaries.bin.join("postgres"))
             .args(["--single", "-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "-D"])
@@ -142,25 +140,26 @@ impl Cluster {
         Ok(())
     }
 
-    /// Writes the configuration for the next start.
-    pub(super) fn configure(&self, settings: Settings) -> Result<(), LocalError> {
+    /// Writes the configuration files for the next start.
+    pub(super) fn configure(&self, settings: ClusterSettings) -> Result<(), LocalError> {
         fs::replace(&self.data().join("postgresql.conf"), settings.render().as_bytes(), 0o644)?;
         write_rules(&self.data())
     }
 
-    /// A program of the server, run to its end.
+    /// Prepares a program of the server that runs to its end.
     fn tool(&self, cmd: Cmd) -> Cmd {
         let cmd = cmd.directory(&self.folder).only_env(server_env()).limit(Duration::from_mins(2));
         self.account.run(cmd)
     }
 }
 
-/// The server's data in the cluster `folder`.
+/// Returns the folder of the server's data in the cluster `folder`.
 pub(super) fn data(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-/// Indexes must not depend on which build of which library opens them: the server's own rules where it has them.
+/// Returns `initdb` options for the locale, the preferred first. Indexes must not depend on the version of a system
+/// library, so the server's own rules are used where it has them.
 fn locales(major: u32) -> &'static [&'static [&'static str]] {
     if major >= 17 {
         &[
@@ -172,11 +171,11 @@ fn locales(major: u32) -> &'static [&'static [&'static str]] {
     }
 }
 
-/// One statement a line, as single-user mode has it. Passwords are hex, so they need no quoting.
-fn role_statements(state: &State, major: u32) -> String {
+/// Returns one statement a line, as single-user mode requires. Passwords are hex and need no quoting.
+fn role_statements(state: &ClusterState, major: u32) -> String {
     let (admin, app) = (&state.admin_password, &state.app_password);
-    // Iterations protect passwords that can be guessed. Ours is random and is used at every start; the application's
-    // has the usual number because some clients insist.
+    // Iterations protect passwords that can be guessed. The superuser's password is random and used at every start, so
+    // one iteration is enough. The application's has the usual number, because some clients insist on it.
     let quick = if major >= 16 { "SET scram_iterations = 1;\n" } else { "" };
     format!(
         "DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP}') THEN CREATE ROLE {APP}; END IF; END$$;\n\
@@ -185,26 +184,35 @@ fn role_statements(state: &State, major: u32) -> String {
     )
 }
 
-/// Who may connect: those who know a password, from this machine. On a shared machine everybody can reach the port.
+/// Lets applications create databases, as tools for tests and migrations do. The server logs it, because the log is the only
+/// record of the branch database in whose session that happened.
+pub(super) async fn permit_databases(client: &Client) -> Result<(), LocalError> {
+    let sql = format!(
+        "DO $$BEGIN IF NOT (SELECT rolcreatedb FROM pg_roles WHERE rolname = '{APP}') THEN \
+         ALTER ROLE {APP} CREATEDB; ALTER ROLE {APP} SET log_statement = 'ddl'; END IF; END$$"
+    );
+    client.batch_execute(&sql).await.map_err(LocalError::sql("let applications create databases"))
+}
+
+/// Writes `pg_hba.conf`: only connections from this machine with a password. On a shared machine every user can reach
+/// the port.
 fn write_rules(data: &Path) -> Result<(), LocalError> {
     let rules = "# Written by devrun at every start.\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n";
     Ok(fs::replace(&data.join("pg_hba.conf"), rules.as_bytes(), 0o644)?)
 }
 
-/// What the server's configuration depends on.
+/// The values that the server's configuration depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
-    /// Major version of the server.
+pub(super) struct ClusterSettings {
     pub(super) major: u32,
-    /// TCP port.
     pub(super) port: u16,
-    /// Shared memory is too small to be used.
+    /// True if shared memory is too small to be used.
     pub(super) no_shared_memory: bool,
-    /// Nothing needs to survive a power cut.
+    /// True if the data need not survive a power failure.
     pub(super) disposable: bool,
 }
 
-impl Settings {
+impl ClusterSettings {
     fn render(self) -> String {
         let on = |yes: bool| if yes { "on" } else { "off" };
         let mut lines = vec![
@@ -244,7 +252,8 @@ impl Settings {
     }
 }
 
-/// True when `/dev/shm` is missing or has less than 64 MB, docker's default, left: the server might not start.
+/// Returns true if `/dev/shm` is missing, read-only, or has less than 64 MB (docker's default size) free: the server
+/// might not start.
 #[cfg(target_os = "linux")]
 pub(super) fn lacks_shared_memory() -> bool {
     use nix::sys::statvfs::{FsFlags, statvfs};
@@ -255,7 +264,7 @@ pub(super) fn lacks_shared_memory() -> bool {
     })
 }
 
-/// Shared memory has no folder here.
+/// Returns false: shared memory has no folder on this system.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn lacks_shared_memory() -> bool {
     false
@@ -265,24 +274,24 @@ pub(super) fn lacks_shared_memory() -> bool {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings =
-        Settings { major: 18, port: 20_001, no_shared_memory: false, disposable: false };
+    const SETTINGS: ClusterSettings =
+        ClusterSettings { major: 18, port: 20_001, no_shared_memory: false, disposable: false };
 
     #[test]
     fn settings_that_a_version_does_not_know_are_left_out() {
         assert!(SETTINGS.render().contains("file_copy_method = clone"));
-        let older = Settings { major: 15, ..SETTINGS }.render();
+        let older = ClusterSettings { major: 15, ..SETTINGS }.render();
         assert!(!older.contains("file_copy_method") && !older.contains("io_method"));
     }
 
     #[test]
     fn only_a_disposable_cluster_gives_up_durability() {
         assert!(SETTINGS.render().contains("fsync = on\n"));
-        assert!(Settings { disposable: true, ..SETTINGS }.render().contains("fsync = off\n"));
+        assert!(ClusterSettings { disposable: true, ..SETTINGS }.render().contains("fsync = off\n"));
     }
 
     #[test]
-    fn nobody_is_trusted_and_nobody_outside_this_machine_is_heard() {
+    fn a_password_is_required_and_connections_from_outside_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         write_rules(dir.path()).unwrap();
         let rules = std::fs::read_to_string(dir.path().join("pg_hba.conf")).unwrap();

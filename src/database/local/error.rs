@@ -1,103 +1,101 @@
-//! What goes wrong with the local server, and what to do about it.
+//! Defines the errors of the local server and their hints.
 
 use std::path::{Path, PathBuf};
 
+use crate::database::catalogue::CatalogueError;
 use crate::error::{Code, Explain};
 use crate::os::cmd::CmdError;
 use crate::os::fs::FsError;
+use crate::text::quoted;
 
-/// Why the local server cannot give a database.
+/// An error of the local server.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// A file of devrun's own.
+    /// A file of devrun cannot be read or written.
     #[error(transparent)]
     Fs(#[from] FsError),
-    /// A folder of the server's.
+    /// A folder of the server cannot be used.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The failed action, as a verb.
         action: &'static str,
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
-    /// No server binaries.
-    #[error("no Postgres server (version {wanted}) was found or could be fetched")]
+    /// No server programs were found.
+    #[error("no Postgres server (version {wanted}) was found, and none could be downloaded")]
     Missing {
-        /// The major needed, or `15 or newer`.
+        /// The major that is needed, or `15 or newer`.
         wanted: String,
-        /// What was tried, a line each.
+        /// The attempts, one per line.
         tried: Vec<String>,
-        /// True when an existing cluster needs that very major.
+        /// The folder of the existing cluster, if it needs exactly this major.
         cluster: Option<PathBuf>,
     },
-    /// `database.local.bin` points to something that will not do.
+    /// `database.local.bin` is not usable.
     #[error("database.local.bin ({}) cannot be used: {reason}", path.display())]
     Setting {
-        /// Its value.
+        /// The setting's value.
         path: PathBuf,
-        /// Why not.
         reason: String,
     },
-    /// The server's programs refuse to run as this user.
+    /// The server's programs cannot run as this user.
     #[error("Postgres cannot run as the current user: {reason}")]
-    Account {
-        /// Why not.
-        reason: &'static str,
-    },
-    /// The cluster could not be made.
-    #[error("the local Postgres cluster could not be made: {what}")]
+    Account { reason: &'static str },
+    /// The cluster could not be created.
+    #[error("the local Postgres cluster could not be created: {what}")]
     Init {
         /// One line.
         what: String,
-        /// The tool's last lines.
+        /// The last lines of the tool's output.
         tail: Option<String>,
     },
-    /// The server does not come up.
+    /// The server does not start.
     #[error("the local Postgres server does not start: {what}")]
     Start {
         /// One line.
         what: String,
         /// The last lines of its log.
         tail: String,
-        /// Its log.
+        /// The path of the log.
         log: PathBuf,
     },
-    /// The repository's id makes no sense, and no cluster remembers the repository.
+    /// The repository's id is damaged, and no cluster remembers the repository.
     #[error("the repository's id in {} is damaged, so its databases cannot be found", path.display())]
     Identity {
-        /// The file.
+        /// The id's file.
         path: PathBuf,
-        /// Where the clusters are.
+        /// The folder of the clusters.
         clusters: PathBuf,
     },
-    /// Every port that was tried is taken.
+    /// All ports that were tried are in use.
     #[error(
-        "the local Postgres server has no port: {count} in a row from {first} on are taken, {first} by {holder}"
+        "the local Postgres server has no free port: all {count} from {first} on are in use, {first} by {holder}"
     )]
     Ports {
-        /// The first that was tried.
+        /// The first port.
         first: u16,
-        /// How many were tried.
+        /// The number of ports.
         count: u16,
-        /// Who holds the first.
+        /// The process that holds the first port.
         holder: String,
     },
-    /// A statement failed.
-    #[error("cannot {doing}: {reason}")]
-    Sql {
-        /// What was tried.
-        doing: String,
-        /// The server's words.
-        reason: String,
+    /// A client has held a lock that keeps readers from a table of the parent.
+    #[error("{name} cannot be copied: {holder} has locked a table for too long")]
+    Locked {
+        /// The parent's name.
+        name: String,
+        /// The program with the lock.
+        holder: String,
     },
-    /// Another devrun has been making a database for too long.
-    #[error("another devrun has been making a database for more than {seconds} s")]
-    Busy {
-        /// How long we waited.
-        seconds: u64,
-    },
+    /// The user wanted a copy of the snapshot, and there is none.
+    #[error("there is no snapshot of {0}")]
+    NoSnapshot(String),
+    /// A statement failed, or waited for too long.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
 }
 
 impl Explain for LocalError {
@@ -109,9 +107,10 @@ impl Explain for LocalError {
             LocalError::Account { .. } | LocalError::Start { .. } | LocalError::Ports { .. } => {
                 Code::DatabaseUnavailable
             }
-            LocalError::Init { .. } | LocalError::Sql { .. } | LocalError::Busy { .. } => {
+            LocalError::Init { .. } | LocalError::Locked { .. } | LocalError::NoSnapshot(_) => {
                 Code::DatabaseFailed
             }
+            LocalError::Catalogue(error) => error.code(),
         }
     }
 
@@ -127,11 +126,11 @@ impl Explain for LocalError {
     fn fix(&self) -> Option<String> {
         match self {
             LocalError::Fs(error) => error.fix(),
-            LocalError::Io { path, .. } => Some(format!("check owner and mode of {}", path.display())),
+            LocalError::Io { path, .. } => Some(format!("check owner and mode of {}", quoted(path))),
             LocalError::Missing { cluster: Some(folder), wanted, .. } => Some(format!(
                 "install Postgres {wanted} or set database.local.bin to its bin folder; or give up the local \
                  databases by removing {}",
-                folder.display()
+                quoted(folder)
             )),
             LocalError::Missing { cluster: None, .. } => Some(
                 "set database.local.bin to the bin folder of a Postgres 15 or newer, or install Postgres, or make npm \
@@ -144,17 +143,23 @@ impl Explain for LocalError {
             LocalError::Account { .. } => {
                 Some("run as a user listed in /etc/passwd, or choose another database.provider".into())
             }
-            LocalError::Start { log, .. } => Some(format!("read {}", log.display())),
+            LocalError::Start { log, .. } => Some(format!("read {}", quoted(log))),
             LocalError::Identity { path, clusters } => Some(format!(
                 "write the name of this repository's folder in {} into it; or remove {} to begin with a new, empty server",
-                clusters.display(),
-                path.display()
+                quoted(clusters),
+                quoted(path)
             )),
             LocalError::Ports { first, .. } => {
                 Some(format!("end the processes that hold these ports (`ss -lntp` lists those that listen), {first} first"))
             }
-            LocalError::Busy { .. } => Some("wait for it, or stop it".into()),
-            LocalError::Init { .. } | LocalError::Sql { .. } => None,
+            LocalError::Catalogue(error) => error.fix(),
+            LocalError::Locked { .. } => {
+                Some("wait until its migration or transaction has ended, or end that program".into())
+            }
+            LocalError::NoSnapshot(_) => {
+                Some("leave out `--from snapshot` to copy the database as it is now".into())
+            }
+            LocalError::Init { .. } => None,
         }
     }
 }
@@ -170,19 +175,7 @@ impl LocalError {
     }
 
     pub(super) fn sql(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> LocalError {
-        let doing = doing.into();
-        move |error| LocalError::Sql { doing, reason: words(&error) }
-    }
-}
-
-/// What the server said, without the wrapping.
-pub(super) fn words(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => match db.detail() {
-            Some(detail) => format!("{} ({detail})", db.message()),
-            None => db.message().to_string(),
-        },
-        None => std::error::Error::source(error)
-            .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")),
+        let explained = CatalogueError::sql(doing);
+        move |error| explained(error).into()
     }
 }

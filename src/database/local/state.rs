@@ -1,7 +1,8 @@
-//! What is remembered of a cluster: whose it is, its port and passwords. And which cluster belongs to a repository.
+//! Stores what devrun remembers of a cluster: its repository, port and passwords. Also finds the cluster of a
+//! repository.
 //!
-//! The id lies in the repository's shared folder, so it survives moves. A copy of the repository's folder carries the
-//! same id; it is told apart by the path the cluster remembers, and gets an id of its own.
+//! The id is stored in the repository's shared folder, so it survives moves. A copy of that folder has the same id;
+//! devrun recognises it by the path that the cluster remembers, and gives it a new id.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -10,22 +11,23 @@ use std::path::Path;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use super::cluster::APP;
 use super::error::LocalError;
 use crate::os::fs;
 
-/// Raised to 2 when passwords stopped going over TCP: those of a state before may be known to others.
+/// The role of applications. It owns the branch databases.
+pub(super) const APP: &str = "app";
+
+/// Raised to 2 when passwords were no longer sent over TCP: other processes may know the passwords of older states.
 const VERSION: u32 = 2;
 const ID_FILE: &str = "repo-id";
 
-/// First of the ports clusters use, and how many: below what the kernel gives to clients.
+/// The first port for clusters, and the number of ports. They are below the range that the kernel gives to clients.
 const PORTS: (u16, u16) = (20_000, 12_000);
 
-/// What is remembered of a cluster.
+/// The facts that devrun remembers of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct ClusterState {
     version: u32,
-    /// The repository's shared folder.
     pub(super) shared: String,
     /// TCP port on 127.0.0.1.
     pub(super) port: u16,
@@ -35,10 +37,10 @@ pub(super) struct State {
     pub(super) app_password: String,
 }
 
-impl State {
-    /// For a cluster that does not exist yet.
-    pub(super) fn new(id: &str, shared: &Path) -> Result<State, LocalError> {
-        Ok(State {
+impl ClusterState {
+    /// Returns the state of a new cluster, with random passwords.
+    pub(super) fn new(id: &str, shared: &Path) -> Result<ClusterState, LocalError> {
+        Ok(ClusterState {
             version: VERSION,
             shared: shared.to_string_lossy().into_owned(),
             port: port_of(id),
@@ -47,30 +49,30 @@ impl State {
         })
     }
 
-    /// New passwords where the known ones may have been seen by others; `None` where they are good.
-    pub(super) fn renewed(&self) -> Result<Option<State>, LocalError> {
+    /// Returns a state with new passwords if the known ones may have been seen by others, or `None` if they are safe.
+    pub(super) fn renewed(&self) -> Result<Option<ClusterState>, LocalError> {
         if self.version >= VERSION {
             return Ok(None);
         }
         let (admin_password, app_password) = (random_password()?, random_password()?);
-        Ok(Some(State { version: VERSION, admin_password, app_password, ..self.clone() }))
+        Ok(Some(ClusterState { version: VERSION, admin_password, app_password, ..self.clone() }))
     }
 
-    /// What `path` holds; `None` when it is missing or makes no sense, which the caller heals.
-    pub(super) fn load(path: &Path) -> Result<Option<State>, LocalError> {
+    /// Reads the state in `path`. Returns `None` if it is missing or invalid; the caller then writes a new one.
+    pub(super) fn load(path: &Path) -> Result<Option<ClusterState>, LocalError> {
         let Some(bytes) = fs::read(path)? else { return Ok(None) };
-        Ok(serde_json::from_slice::<State>(&bytes).ok().filter(|state| {
+        Ok(serde_json::from_slice::<ClusterState>(&bytes).ok().filter(|state| {
             let password = |text: &str| text.len() == 32 && is_hex(text);
             state.port != 0 && password(&state.admin_password) && password(&state.app_password)
         }))
     }
 
-    /// The application's URL of the database `name`.
+    /// Returns the application's URL of the database `name`.
     pub(super) fn url(&self, name: &str) -> String {
         format!("postgresql://{APP}:{}@127.0.0.1:{}/{}", self.app_password, self.port, path_segment(name))
     }
 
-    /// Keeps it, for us alone.
+    /// Writes the state to `path`, readable by us alone.
     pub(super) fn save(&self, path: &Path) -> Result<(), LocalError> {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| LocalError::io("write", path)(std::io::Error::other(error)))?;
@@ -79,7 +81,8 @@ impl State {
     }
 }
 
-/// The repository's id, if it has one; a damaged one is found again in the states of the clusters below `clusters`.
+/// Returns the repository's id, if it has one. A damaged id is looked up in the states of the clusters below
+/// `clusters`.
 pub(super) fn known_id(shared: &Path, clusters: &Path) -> Result<Option<String>, LocalError> {
     let path = shared.join(ID_FILE);
     let Some(bytes) = fs::read(&path)? else { return Ok(None) };
@@ -91,26 +94,33 @@ pub(super) fn known_id(shared: &Path, clusters: &Path) -> Result<Option<String>,
     }
 }
 
-/// The id of the cluster that remembers `shared` as its repository.
+/// Returns the id of the cluster that remembers `shared` as its repository.
 fn remembered(shared: &Path, clusters: &Path) -> Option<String> {
     let shared = shared.canonicalize().unwrap_or_else(|_| shared.to_path_buf());
     let mut ids: Vec<String> =
         each(clusters).filter(|(_, state)| Path::new(&state.shared) == shared).map(|(id, _)| id).collect();
-    // With two, it is not known whose the databases are.
+    // With two clusters, it is unknown which has the repository's databases.
     if ids.len() == 1 { ids.pop() } else { None }
 }
 
-/// Every cluster below `clusters` with a readable state: its id and the state.
-pub(super) fn each(clusters: &Path) -> impl Iterator<Item = (String, State)> {
-    std::fs::read_dir(clusters).into_iter().flatten().flatten().filter_map(|entry| {
-        let id = parse_id(entry.file_name().to_str()?.as_bytes())?;
-        let state = State::load(&entry.path().join("state.json")).ok()??;
-        Some((id, state))
-    })
+/// Returns every cluster below `clusters` that has a readable state, as id and state.
+fn each(clusters: &Path) -> impl Iterator<Item = (String, ClusterState)> {
+    ids(clusters).filter_map(|id| of(&clusters.join(&id)).map(|state| (id, state)))
 }
 
-/// True when no repository at the path that the cluster `id` remembers has that id.
-pub(super) fn is_abandoned(id: &str, state: &State) -> bool {
+/// Returns the ids of the clusters below `clusters`.
+pub(super) fn ids(clusters: &Path) -> impl Iterator<Item = String> {
+    let entries = std::fs::read_dir(clusters).into_iter().flatten().flatten();
+    entries.filter_map(|entry| parse_id(entry.file_name().to_str()?.as_bytes()))
+}
+
+/// Returns the state of the cluster in `folder`, if it can be read.
+pub(super) fn of(folder: &Path) -> Option<ClusterState> {
+    ClusterState::load(&folder.join("state.json")).ok()?
+}
+
+/// Returns true if the repository that the cluster `id` remembers no longer exists there or has another id.
+pub(super) fn is_abandoned(id: &str, state: &ClusterState) -> bool {
     let shared = Path::new(&state.shared);
     match shared.join(ID_FILE).try_exists() {
         Ok(false) => true,
@@ -119,13 +129,18 @@ pub(super) fn is_abandoned(id: &str, state: &State) -> bool {
             .flatten()
             .and_then(|bytes| parse_id(&bytes))
             .is_some_and(|there| there != id),
-        // A folder that cannot be read may be there.
+        // A folder that cannot be read may still exist.
         Err(_) => false,
     }
 }
 
-/// The repository's id, made if there is none. Two devruns that make it at once agree on one.
-/// A damaged one is found again, as in [`known_id`], and written anew.
+/// Returns the repository's id. `None` if it has none or a damaged one.
+pub(super) fn read_id(shared: &Path) -> Option<String> {
+    parse_id(&fs::read(&shared.join(ID_FILE)).ok()??)
+}
+
+/// Returns the repository's id and creates it if there is none. Two devruns that create it at once agree on one id. A
+/// damaged id is looked up as in [`known_id`] and written again.
 pub(super) fn repository_id(shared: &Path, clusters: &Path) -> Result<String, LocalError> {
     let path = shared.join(ID_FILE);
     for _ in 0..3 {
@@ -145,7 +160,7 @@ pub(super) fn repository_id(shared: &Path, clusters: &Path) -> Result<String, Lo
     Err(LocalError::io("read", &path)(std::io::ErrorKind::NotFound.into()))
 }
 
-/// Gives the repository another id. The caller holds the lock of the cluster of the old one.
+/// Gives the repository a new id. The caller holds the lock of the old id's cluster.
 pub(super) fn renew_id(shared: &Path) -> Result<String, LocalError> {
     let id = random_id()?;
     write_id(shared, &id)?;
@@ -159,7 +174,7 @@ fn write_id(shared: &Path, id: &str) -> Result<(), LocalError> {
     Ok(())
 }
 
-/// Writes a new id, unless somebody was faster.
+/// Writes a new id, unless another devrun has written one first.
 fn publish_first(shared: &Path, path: &Path) -> Result<(), LocalError> {
     fs::make_private_dir(shared)?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
@@ -177,10 +192,10 @@ fn publish_first(shared: &Path, path: &Path) -> Result<(), LocalError> {
     Ok(())
 }
 
-/// What root leaves in somebody's repository belongs to that somebody.
+/// Changes the owner of a file that root creates in a user's repository to that user.
 fn give_to_owner(path: &Path, shared: &Path) {
     let Ok(meta) = std::fs::metadata(shared) else { return };
-    // Only root can, and only for root it matters.
+    // Only root can change the owner, and only files of root need it.
     let _ = std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid()));
 }
 
@@ -199,19 +214,19 @@ fn path_segment(name: &str) -> String {
     utf8_percent_encode(name, KEPT).to_string()
 }
 
-/// What the path that a cluster remembers says about the repository that asks.
+/// The relation between the repository and the path that its cluster remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kinship {
-    /// It is the one.
+pub(super) enum RepositoryMatch {
+    /// It is the remembered repository.
     Same,
-    /// It is the one, and was moved.
+    /// It is the remembered repository, which was moved.
     Moved,
-    /// It is a copy; the original is still there.
+    /// It is a copy. The original still exists.
     Copy,
 }
 
-/// Compares `shared`, which holds `id`, with the path its cluster remembers.
-pub(super) fn kinship(id: &str, shared: &Path, remembered: &str) -> Kinship {
+/// Compares `shared`, which contains `id`, with the path that its cluster remembers.
+pub(super) fn kinship(id: &str, shared: &Path, remembered: &str) -> RepositoryMatch {
     let original = Path::new(remembered);
     let identity = |path: &Path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
     let there = fs::read(&original.join(ID_FILE)).ok().flatten().and_then(|bytes| parse_id(&bytes));
@@ -222,11 +237,11 @@ pub(super) fn kinship(id: &str, shared: &Path, remembered: &str) -> Kinship {
     )
 }
 
-fn decide(same_path: bool, same_folder: bool, original_has_id: bool) -> Kinship {
+fn decide(same_path: bool, same_folder: bool, original_has_id: bool) -> RepositoryMatch {
     match (same_path, same_folder, original_has_id) {
-        (true, ..) => Kinship::Same,
-        (false, false, true) => Kinship::Copy,
-        (false, ..) => Kinship::Moved,
+        (true, ..) => RepositoryMatch::Same,
+        (false, false, true) => RepositoryMatch::Copy,
+        (false, ..) => RepositoryMatch::Moved,
     }
 }
 
@@ -235,21 +250,21 @@ fn port_of(id: &str) -> u16 {
     PORTS.0 + u16::try_from(number % u32::from(PORTS.1)).unwrap_or(0)
 }
 
-/// How many ports in a row are tried.
+/// The number of consecutive ports that are tried.
 pub(super) const PORT_TRIES: u16 = 200;
 
-/// The first port from `from` on for which `is_free` holds, going round within the range.
+/// Returns the first port from `from` on for which `is_free` returns true. Wraps around at the end of the range.
 pub(super) fn free_port(from: u16, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
     let offset = from.saturating_sub(PORTS.0) % PORTS.1;
     (0..PORT_TRIES).map(|step| PORTS.0 + (offset + step) % PORTS.1).find(|port| is_free(*port))
 }
 
-/// The port after `port`, going round.
+/// Returns the port after `port`. Wraps around at the end of the range.
 pub(super) fn next_port(port: u16) -> u16 {
     PORTS.0 + (port.saturating_sub(PORTS.0) + 1) % PORTS.1
 }
 
-/// 64 random bits in hex.
+/// Returns 64 random bits in hex.
 pub(super) fn random_id() -> Result<String, LocalError> {
     let number = getrandom::u64().map_err(|error| {
         LocalError::io("read", Path::new("the source of randomness"))(std::io::Error::other(error))
@@ -257,7 +272,7 @@ pub(super) fn random_id() -> Result<String, LocalError> {
     Ok(format!("{number:016x}"))
 }
 
-/// 128 random bits in hex: needs no quoting anywhere.
+/// Returns 128 random bits in hex, which need no quoting anywhere.
 fn random_password() -> Result<String, LocalError> {
     Ok(random_id()? + &random_id()?)
 }
@@ -267,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_made_once_and_kept() {
+    fn an_id_is_created_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let clusters = dir.path().join("pg");
         let id = repository_id(dir.path(), &clusters).unwrap();
@@ -282,8 +297,8 @@ mod tests {
         let shared = dir.path().canonicalize().unwrap();
         let clusters = shared.join("pg");
         let id = repository_id(&shared, &clusters).unwrap();
-        State::new(&id, &shared).unwrap().save(&clusters.join(&id).join("state.json")).unwrap();
-        let other = State::new("0123456789abcdef", Path::new("/elsewhere")).unwrap();
+        ClusterState::new(&id, &shared).unwrap().save(&clusters.join(&id).join("state.json")).unwrap();
+        let other = ClusterState::new("0123456789abcdef", Path::new("/elsewhere")).unwrap();
         other.save(&clusters.join("0123456789abcdef/state.json")).unwrap();
         fs::replace(&shared.join(ID_FILE), &id.as_bytes()[..8], 0o644).unwrap();
         assert_eq!(known_id(&shared, &clusters).unwrap().as_ref(), Some(&id));
@@ -301,11 +316,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_abandoned_when_its_repository_is_gone_or_another() {
+    fn a_cluster_is_abandoned_if_its_repository_is_gone_or_has_another_id() {
         let dir = tempfile::tempdir().unwrap();
         let shared = dir.path().join("repo");
         let id = repository_id(&shared, dir.path()).unwrap();
-        let state = State::new(&id, &shared).unwrap();
+        let state = ClusterState::new(&id, &shared).unwrap();
         assert!(!is_abandoned(&id, &state));
         renew_id(&shared).unwrap();
         assert!(is_abandoned(&id, &state));
@@ -314,23 +329,23 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_told_from_a_move() {
+    fn a_copied_and_a_moved_repository_are_distinguished() {
         let dir = tempfile::tempdir().unwrap();
         let (first, second) = (dir.path().join("first"), dir.path().join("second"));
         let id = repository_id(&first, dir.path()).unwrap();
         let remembered = first.to_str().unwrap();
-        assert_eq!(kinship(&id, &first, remembered), Kinship::Same);
+        assert_eq!(kinship(&id, &first, remembered), RepositoryMatch::Same);
         fs::replace(&second.join(ID_FILE), id.as_bytes(), 0o644).unwrap();
-        assert_eq!(kinship(&id, &second, remembered), Kinship::Copy);
+        assert_eq!(kinship(&id, &second, remembered), RepositoryMatch::Copy);
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&first, &link).unwrap();
-        assert_eq!(kinship(&id, &link, remembered), Kinship::Moved);
+        assert_eq!(kinship(&id, &link, remembered), RepositoryMatch::Moved);
         std::fs::remove_dir_all(&first).unwrap();
-        assert_eq!(kinship(&id, &second, remembered), Kinship::Moved);
+        assert_eq!(kinship(&id, &second, remembered), RepositoryMatch::Moved);
     }
 
     #[test]
-    fn ports_stay_in_their_range_and_go_round() {
+    fn ports_stay_in_their_range_and_wrap_around() {
         for id in ["0000000000000000", "ffffffffffffffff", "00002edf00000000"] {
             assert!((20_000..32_000).contains(&port_of(id)));
         }
@@ -342,9 +357,9 @@ mod tests {
     #[test]
     fn passwords_of_an_older_state_are_renewed_once() {
         let dir = tempfile::tempdir().unwrap();
-        let state = State::new("0123456789abcdef", dir.path()).unwrap();
+        let state = ClusterState::new("0123456789abcdef", dir.path()).unwrap();
         assert_eq!(state.renewed().unwrap(), None);
-        let old = State { version: 1, ..state };
+        let old = ClusterState { version: 1, ..state };
         let new = old.renewed().unwrap().unwrap();
         assert_ne!(new.admin_password, old.admin_password);
         assert_ne!(new.app_password, old.app_password);
@@ -353,14 +368,14 @@ mod tests {
     }
 
     #[test]
-    fn a_state_comes_back_and_a_torn_one_is_none() {
+    fn a_state_is_read_back_and_a_torn_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.json");
-        assert_eq!(State::load(&path).unwrap(), None);
-        let state = State::new("0123456789abcdef", dir.path()).unwrap();
+        assert_eq!(ClusterState::load(&path).unwrap(), None);
+        let state = ClusterState::new("0123456789abcdef", dir.path()).unwrap();
         state.save(&path).unwrap();
-        assert_eq!(State::load(&path).unwrap(), Some(state));
+        assert_eq!(ClusterState::load(&path).unwrap(), Some(state));
         fs::replace(&path, b"{\"version\":1", 0o600).unwrap();
-        assert_eq!(State::load(&path).unwrap(), None);
+        assert_eq!(ClusterState::load(&path).unwrap(), None);
     }
 }

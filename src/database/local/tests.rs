@@ -1,7 +1,9 @@
-//! The local provider against real servers: the system's, and the one that npm delivers. A test whose server is not to
-//! be had says so and does nothing. Afterwards no process and no folder is left, and that is checked.
+//! Tests the local provider with real servers: the system's and the one from npm. A test whose server is not available
+//! is skipped with a message. At the end each test checks that no process is left.
 
-mod bed;
-mod door;
+mod admin_socket;
+mod copying;
 mod life;
+mod load;
 mod sharing;
+mod test_env;

@@ -1,16 +1,17 @@
-//! Checks that a migration that succeeded changed the branch database. A tool that takes its address from another variable
-//! or file succeeds as well, and changes a database that every worktree shares.
+//! Checks that a successful migration changed the branch database. A tool that reads its address from another variable
+//! or file succeeds too, but changes a database that every worktree shares.
 
 use std::path::Path;
 
 use tokio_postgres::Client;
 
-use super::failure::MigrateError;
-use super::{MigrateRequest, text};
-use crate::database::heads::{self, History};
+use super::MigrateRequest;
+use super::error::MigrateError;
+use super::schema_change::SchemaSnapshot;
+use crate::database::alembic_history::{self, History};
 use crate::os::read::{self, Limit};
 
-/// Migration tools by a word of their command, and the table that each keeps its state in.
+/// Migration tools, by a word of their command, with the table in which each keeps its state.
 const TOOLS: [(&str, &str); 6] = [
     ("alembic", "alembic_version"),
     ("prisma", "_prisma_migrations"),
@@ -20,16 +21,16 @@ const TOOLS: [(&str, &str); 6] = [
     ("dbmate", "schema_migrations"),
 ];
 
-/// Returns an error when the effect of the request's command is not in the database of `client`.
+/// Returns an error if the effect of the request's command is not visible in the database of `client`.
 pub(super) async fn check(
     request: &MigrateRequest<'_>,
     client: &Client,
     history: &History,
 ) -> Result<(), MigrateError> {
-    let command = text(&request.command);
+    let command = request.command.to_string();
     let missing = match tool(&command) {
         Some("alembic_version") => missing_revision(request, client, history).await?,
-        // `db push` makes tables and keeps no state.
+        // Prisma's `db push` creates tables but no state table, so a database with tables passes.
         Some(table) if !has_table(client, table).await? && is_empty(client).await? => {
             Some(format!("it has no table {table}"))
         }
@@ -41,56 +42,69 @@ pub(super) async fn check(
             name: request.name.clone(),
             command: request.mask().apply(&command),
             missing,
-            reads: written_address(&request.directory),
+            variable: request.variable.clone(),
+            reads: request.suspect.clone().or_else(|| written_address(&request.root, &request.directory)),
         }),
     }
 }
 
-/// Returns the table that the tool of `command` keeps its state in.
+/// Returns the state table of the tool that `command` starts.
 fn tool(command: &str) -> Option<&'static str> {
     TOOLS.iter().find(|(word, _)| command.contains(word)).map(|(_, table)| *table)
 }
 
-/// Returns what is missing of the revision that Alembic should have reached.
+/// Returns what the database lacks of the revision that Alembic should have reached.
 async fn missing_revision(
     request: &MigrateRequest<'_>,
     client: &Client,
     history: &History,
 ) -> Result<Option<String>, MigrateError> {
     if !has_table(client, "alembic_version").await? {
-        // A project may give the table another name, and then has other tables as well.
+        // A project may rename the table. Then the database has other tables, so it is not empty.
         let empty = is_empty(client).await?;
         return Ok(empty.then(|| "it has no table alembic_version".to_string()));
     }
     // Only `upgrade head` ends at a revision that the files name.
-    if heads::upgrades_to_head(&request.command).is_none() || !history.is_certain() {
+    if alembic_history::upgrades_to_head(&request.command).is_none() || !history.is_certain() {
         return Ok(None);
     }
     let heads = history.heads();
-    // Several heads are refused before the command runs.
+    // `several_heads::forbid` refuses several heads before the command runs.
     let [head] = heads.as_slice() else { return Ok(None) };
-    let found = revisions(client).await?;
+    let found = revisions(client).await?.unwrap_or_default();
     let reached = found.is_empty() || found.contains(&head.revision);
     Ok((!reached).then(|| format!("it is at revision {}, not at {}", found.join(", "), head.revision)))
 }
 
-/// Returns the revisions in `alembic_version`; none when the table lies in a schema outside the search path.
-async fn revisions(client: &Client) -> Result<Vec<String>, MigrateError> {
+/// Returns the revisions in `alembic_version`; `None` if there is no such table in the search path.
+pub(super) async fn revisions(client: &Client) -> Result<Option<Vec<String>>, MigrateError> {
     let visible = "select to_regclass('alembic_version') is not null";
     if !client.query_one(visible, &[]).await?.try_get::<_, bool>(0)? {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let rows = client.query("select version_num::text from alembic_version order by 1", &[]).await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_, _>>().map(Some)
 }
 
-/// True when any schema has a table `name`.
+/// Reads the revisions and the schema of the database of `client`.
+pub(super) async fn snapshot(client: &Client) -> Result<SchemaSnapshot, MigrateError> {
+    let statement = "select md5(coalesce(string_agg(line, E'\\n' order by line), '')) from ( \
+        select format('%s.%s.%s %s %s', n.nspname, c.relname, a.attname, a.atttypid, a.attnotnull) as line \
+        from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace \
+        where a.attnum > 0 and not a.attisdropped and c.relname not in ('alembic_version', 'alembic_version_pkc') \
+        and n.nspname not in ('pg_catalog', 'information_schema', '_devrun') and n.nspname not like 'pg\\_%' \
+        union all select format('%s %s', e.enumtypid, e.enumlabel) from pg_enum e) as lines";
+    let hash = client.query_one(statement, &[]).await?.try_get(0)?;
+    Ok(SchemaSnapshot { revisions: revisions(client).await?, hash })
+}
+
+/// Returns true if any schema has a table `name`.
 async fn has_table(client: &Client, name: &str) -> Result<bool, MigrateError> {
     let statement = "select exists (select from pg_class where relname = $1 and relkind in ('r', 'p'))";
     Ok(client.query_one(statement, &[&name]).await?.try_get(0)?)
 }
 
-/// True when the database holds no table, view or sequence but devrun's own and those of extensions.
+/// Returns true if the database has no table, view or sequence except those of devrun and of extensions.
 pub(super) async fn is_empty(client: &Client) -> Result<bool, MigrateError> {
     let statement = "select not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
         where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname not in ('pg_catalog', 'information_schema', '_devrun') \
@@ -99,15 +113,17 @@ pub(super) async fn is_empty(client: &Client) -> Result<bool, MigrateError> {
     Ok(client.query_one(statement, &[]).await?.try_get(0)?)
 }
 
-/// Returns the line of `alembic.ini` that holds an address, as `alembic.ini:3`.
-fn written_address(directory: &Path) -> Option<String> {
-    let ini = read::text(&directory.join("alembic.ini"), Limit::SMALL).ok()?;
+/// Returns the line of the `alembic.ini` in `directory` that sets the URL, relative to `root`: `backend/alembic.ini:3`.
+fn written_address(root: &Path, directory: &Path) -> Option<String> {
+    let file = directory.join("alembic.ini");
+    let ini = read::text(&file, Limit::SMALL).ok()?;
     let line = ini.lines().position(|line| {
         line.trim_start()
             .strip_prefix("sqlalchemy.url")
             .is_some_and(|rest| rest.trim_start().starts_with('='))
     })?;
-    Some(format!("alembic.ini:{}", line + 1))
+    let file = file.strip_prefix(root).unwrap_or(&file);
+    Some(format!("{}:{}", file.display(), line + 1))
 }
 
 #[cfg(test)]
@@ -125,9 +141,11 @@ mod tests {
     #[test]
     fn the_line_with_the_address_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(written_address(folder.path()), None);
+        let backend = folder.path().join("backend");
+        std::fs::create_dir(&backend).unwrap();
+        assert_eq!(written_address(folder.path(), &backend), None);
         let ini = "[alembic]\nscript_location = alembic\n\nsqlalchemy.url = postgresql://x:y@localhost/z\n";
-        crate::os::fs::replace(&folder.path().join("alembic.ini"), ini.as_bytes(), 0o600).unwrap();
-        assert_eq!(written_address(folder.path()), Some("alembic.ini:4".into()));
+        crate::os::fs::replace(&backend.join("alembic.ini"), ini.as_bytes(), 0o600).unwrap();
+        assert_eq!(written_address(folder.path(), &backend), Some("backend/alembic.ini:4".into()));
     }
 }

@@ -1,23 +1,23 @@
-//! The marker of success in the branch database, and the lock around writing it.
+//! Reads and writes the success marker in the branch database, and takes the lock around it.
 //!
-//! Lives in a schema of its own so that tools which compare the schema with models do not want to drop it.
+//! The marker is in a separate schema, so that tools which compare the schema with models do not propose to drop it.
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::failure::MigrateError;
+use super::error::MigrateError;
 
-/// `devrun` in ASCII: the advisory lock of every devrun in a database that only migrations lock.
+/// `devrun` in ASCII: the key of the advisory lock that every devrun takes in a database before it migrates.
 pub(super) const KEY: i64 = 0x6465_7672_756e;
 
-/// One row: this command succeeded in the database of this id.
+/// One row: the command and files of `fingerprint` succeeded in the database with the id `branch`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Marker {
     pub(super) branch: String,
     pub(super) fingerprint: String,
 }
 
-/// Every marker, also those that came with a copy of another database.
+/// Returns every marker, including those that came with a copy of another database.
 pub(super) async fn read(client: &Client) -> Result<Vec<Marker>, MigrateError> {
     let answer = match client.simple_query("select branch_id, fingerprint from _devrun.marker").await {
         Ok(answer) => answer,
@@ -33,20 +33,20 @@ pub(super) async fn read(client: &Client) -> Result<Vec<Marker>, MigrateError> {
     Ok(markers.collect())
 }
 
-/// Forgets all success. Under the lock.
+/// Deletes all markers. The caller holds the lock.
 pub(super) async fn clear(client: &Client) -> Result<(), MigrateError> {
     make(client).await?;
     Ok(client.batch_execute("delete from _devrun.marker").await?)
 }
 
-/// Marks success for `branch` and for no other. Under the lock.
+/// Records success for `branch` and deletes the markers of other branches. The caller holds the lock.
 pub(super) async fn write(
     client: &Client,
     branch: &str,
     fingerprint: &str,
     command: &str,
 ) -> Result<(), MigrateError> {
-    // The migration may have dropped every schema it found.
+    // The migration may have dropped every schema that it found.
     make(client).await?;
     let statement = "with others as (delete from _devrun.marker where branch_id <> $1) \
         insert into _devrun.marker (branch_id, fingerprint, command) values ($1, $2, $3) \
@@ -56,8 +56,9 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// Asks first, because `if not exists` needs the right to create even when there is nothing to create.
-async fn make(client: &Client) -> Result<(), MigrateError> {
+/// Creates the table if it is missing. Checks first, because `if not exists` needs the right to create even when the
+/// table exists.
+pub(super) async fn make(client: &Client) -> Result<(), MigrateError> {
     let present = client.query_one("select to_regclass('_devrun.marker') is not null", &[]).await?;
     if !present.try_get::<_, bool>(0)? {
         let statements = "create schema if not exists _devrun; \
@@ -68,12 +69,12 @@ async fn make(client: &Client) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Takes the lock for as long as the connection lives; false when somebody else holds it.
+/// Takes the lock until the connection ends. Returns false if another session holds it.
 pub(super) async fn try_lock(client: &Client, key: i64) -> Result<bool, MigrateError> {
     Ok(client.query_one("select pg_try_advisory_lock($1)", &[&key]).await?.try_get(0)?)
 }
 
-/// Who holds the lock, by the name it gave its connection.
+/// Returns the application name of the session that holds the lock.
 pub(super) async fn lock_holder(client: &Client, key: i64) -> Result<Option<String>, MigrateError> {
     let statement = "select a.application_name from pg_locks l join pg_stat_activity a using (pid) \
         where l.locktype = 'advisory' and l.mode = 'ExclusiveLock' and l.granted and l.objsubid = 1 \

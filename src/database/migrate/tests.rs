@@ -1,7 +1,8 @@
-//! The whole way, on a real server: what runs, how often, and what is remembered.
+//! Tests of migrations on a real server: which commands run, how often, and what is recorded.
 
 mod server;
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -9,28 +10,34 @@ use std::time::Instant;
 use tokio_postgres::Client;
 
 use self::server::{PASSWORD, Server};
+use super::status::MigrationStatus;
 use super::*;
 use crate::context::Dirs;
 use crate::database::connect::connect;
 use crate::error::{Code, Fault, Report};
 use crate::event::Events;
 
-/// A branch database, a folder with migrations, and what was told.
+/// A secret of the command's environment.
+const TOKEN: &str = "tok-migrate-1";
+
+/// A branch database, a folder with migrations, and the events that were sent.
 struct Stage {
     _server: Arc<Server>,
     ctx: Context,
     told: Arc<Mutex<String>>,
     folder: tempfile::TempDir,
-    branch: Branch,
-    command: Run,
+    branch: BranchDatabase,
+    command: RunCommand,
     limit: Duration,
+    elsewhere: Option<String>,
+    suspect: Option<String>,
 }
 
-/// Adds a line to the file `runs`.
+/// A command that adds a line to the file `runs`.
 const COUNT: &str = "echo run >> runs";
 
 impl Stage {
-    /// `None`, aloud, where Postgres is not installed.
+    /// Returns `None`, with a line on stderr, if Postgres is not installed.
     #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     async fn new(command: &str) -> Option<Stage> {
         let Some(server) = Server::shared() else {
@@ -52,17 +59,19 @@ impl Stage {
             _server: server,
             told,
             folder,
-            branch: Branch {
+            branch: BranchDatabase {
                 id: "branch-1".into(),
                 name: "dev-x".into(),
                 url: url.clone(),
                 direct_url: url,
-                door: None,
+                admin_socket: None,
                 origin: DatabaseOrigin::Existing,
                 copied_from: None,
             },
-            command: Run::Shell(command.into()),
+            command: RunCommand::Shell(command.into()),
             limit: Duration::from_mins(1),
+            elsewhere: None,
+            suspect: None,
         };
         stage.write("versions/a.sql", "one");
         Some(stage)
@@ -76,7 +85,7 @@ impl Stage {
         std::fs::read_to_string(self.folder.path().join("runs")).map_or(0, |text| text.lines().count())
     }
 
-    fn told(&self) -> String {
+    fn messages(&self) -> String {
         self.told.lock().unwrap().clone()
     }
 
@@ -87,18 +96,25 @@ impl Stage {
     async fn ensure_with(&self, inputs: &[&str]) -> Result<Migrated, Report> {
         let mut env = self.ctx.env.clone();
         env.insert("DATABASE_URL".into(), self.branch.direct_url.clone().into());
+        env.insert("SESSION_TOKEN".into(), TOKEN.into());
         let request = MigrateRequest {
             branch: &self.branch,
             name: self.branch.name.clone(),
             command: self.command.clone(),
+            psql: None,
+            root: self.folder.path().to_path_buf(),
             directory: self.folder.path().into(),
             inputs: inputs.iter().map(ToString::to_string).collect(),
             env,
+            variable: "APP_DB_URL".into(),
+            elsewhere: self.elsewhere.clone(),
+            suspect: self.suspect.clone(),
+            has_packages: true,
             limit: self.limit,
         };
         let result = ensure(&self.ctx, &request).await.map_err(Report::from);
-        let shown = format!("{result:?}{}", self.told());
-        assert!(!shown.contains(PASSWORD), "the password was shown: {shown}");
+        let shown = format!("{result:?}{}", self.messages());
+        assert!(!shown.contains(PASSWORD) && !shown.contains(TOKEN), "a secret was shown: {shown}");
         result
     }
 
@@ -110,7 +126,7 @@ impl Stage {
         connect(&self.branch.direct_url, Duration::from_secs(30)).await.unwrap()
     }
 
-    /// Ids of the branches that are marked in this database.
+    /// Returns the ids of the branches that have a marker in this database.
     async fn marked(&self) -> Vec<String> {
         marker::read(&self.client().await).await.unwrap().into_iter().map(|m| m.branch).collect()
     }
@@ -130,11 +146,11 @@ async fn the_first_run_migrates_and_marks_and_the_second_runs_nothing() {
     let stage = stage!(COUNT);
     assert_eq!(stage.ensure().await.unwrap(), Migrated { outcome: "migrated".into(), worked: true });
     assert_eq!(stage.marked().await, ["branch-1"]);
-    assert!(stage.told().contains("StepStarted"));
+    assert!(stage.messages().contains("StepStarted"));
     stage.told.lock().unwrap().clear();
     assert_eq!(stage.ensure().await.unwrap(), Migrated { outcome: "up to date".into(), worked: false });
     assert_eq!(stage.runs(), 1);
-    assert_eq!(stage.told(), "", "nothing is told when nothing is done");
+    assert_eq!(stage.messages(), "", "no event is sent if nothing is done");
 }
 
 #[tokio::test]
@@ -146,7 +162,7 @@ async fn changed_files_another_command_and_another_database_run_again() {
     stage.write("versions/b.sql", "");
     assert!(stage.worked().await);
     assert!(!stage.worked().await);
-    stage.command = Run::Shell(format!("{COUNT}; true"));
+    stage.command = RunCommand::Shell(format!("{COUNT}; true"));
     assert!(stage.worked().await);
     stage.branch.id = "branch-2".into();
     assert!(stage.worked().await, "the database was reset to one that holds another's marker");
@@ -155,21 +171,27 @@ async fn changed_files_another_command_and_another_database_run_again() {
 }
 
 #[tokio::test]
-async fn the_command_gets_its_environment_and_its_output_is_told_without_passwords() {
-    let stage = stage!("echo \"at $DATABASE_URL\"; test -z \"$PGPASSFILE\"");
+async fn the_command_gets_its_environment_and_its_output_is_shown_without_passwords() {
+    let stage = stage!("echo \"at $DATABASE_URL by $SESSION_TOKEN\"; test -z \"$PGPASSFILE\"");
     assert!(stage.worked().await);
-    assert!(stage.told().contains("at postgresql://postgres:***@127.0.0.1:"), "{}", stage.told());
+    assert!(stage.messages().contains("at postgresql://postgres:***@127.0.0.1:"), "{}", stage.messages());
 }
 
 #[tokio::test]
 async fn a_failing_command_leaves_no_marker_and_is_retried() {
-    let stage =
-        stage!("echo run >> runs; echo \"about $DATABASE_URL\"; test -e good || { echo bad >&2; exit 3; }");
+    let stage = stage!(
+        "echo run >> runs; echo \"about $DATABASE_URL by $SESSION_TOKEN\"; test -e good || { echo bad >&2; exit 3; }"
+    );
     let report = stage.ensure().await.unwrap_err();
     assert_eq!(report.code, Code::MigrationFailed);
     assert!(report.message.contains("ended with exit code 3"), "{report:?}");
     let cause = report.cause.unwrap();
-    assert!(cause.contains("about postgresql://postgres:***@") && cause.contains("bad"), "{cause}");
+    assert!(
+        cause.contains("about postgresql://postgres:***@")
+            && cause.contains(" by ***")
+            && cause.contains("bad"),
+        "{cause}"
+    );
     assert_eq!(report.fault, Some(Fault::Code));
     assert_eq!(stage.marked().await, [""; 0]);
     stage.write("good", "");
@@ -183,13 +205,13 @@ async fn a_failure_after_success_forgets_the_success() {
     assert!(stage.worked().await);
     stage.write("versions/bad.sql", "");
     stage.ensure().await.unwrap_err();
-    // Back to the files that were marked once: the failed run may have changed the schema.
+    // The marked files again. The failed run may have changed the schema, so the command runs.
     std::fs::remove_file(stage.folder.path().join("versions/bad.sql")).unwrap();
     assert!(stage.worked().await);
 }
 
 #[tokio::test]
-async fn killed_midway_it_runs_again() {
+async fn after_a_kill_midway_the_command_runs_again() {
     let stage = stage!("echo run >> runs; test -e go || exec sleep 600");
     assert!(tokio::time::timeout(Duration::from_mins(1), async {
         tokio::select! {
@@ -231,18 +253,33 @@ async fn a_copy_whose_own_migrations_differ_runs_them() {
 }
 
 #[tokio::test]
-async fn two_at_once_run_it_once() {
+async fn two_devruns_at_once_run_the_command_once() {
     let stage = stage!("echo run >> runs; sleep 0.3");
     let (one, two) = tokio::join!(stage.ensure(), stage.ensure());
     let outcomes = [one.unwrap().outcome, two.unwrap().outcome];
     assert!(outcomes.contains(&"migrated".to_string()), "{outcomes:?}");
     assert_eq!(stage.runs(), 1);
     let waited = outcomes.contains(&"migrated by another devrun just now".to_string());
-    assert_eq!(waited, stage.told().contains("waiting for it"));
+    assert_eq!(waited, stage.messages().contains("waiting for it"));
 }
 
 #[tokio::test]
-async fn a_lock_that_is_never_released_is_waited_for_within_the_limit() {
+async fn reading_goes_on_in_a_new_session_when_a_copy_ended_the_first() {
+    let Some(stage) = Stage::new("true").await else { return };
+    let sessions = Cell::new(0);
+    let read = async |client: &Client| {
+        sessions.set(sessions.get() + 1);
+        if sessions.get() < 4 {
+            client.batch_execute("select pg_terminate_backend(pg_backend_pid())").await?;
+        }
+        marker::read(client).await
+    };
+    let (markers, _) = lock::in_session(&stage.branch, CONNECT, read).await.unwrap();
+    assert_eq!((markers, sessions.get()), (Vec::new(), 4));
+}
+
+#[tokio::test]
+async fn a_lock_that_is_never_released_ends_in_an_error_at_the_limit() {
     let mut stage = stage!(COUNT);
     let other = stage.client().await;
     assert!(marker::try_lock(&other, marker::KEY).await.unwrap());
@@ -267,12 +304,16 @@ async fn without_files_the_command_runs_once_per_database() {
     let stage = stage!(COUNT);
     assert!(stage.ensure_with(&[]).await.unwrap().worked);
     assert!(!stage.ensure_with(&[]).await.unwrap().worked);
-    assert!(!stage.told().contains("Warning"));
-    // Globs that match nothing are the same fingerprint: nothing to run, and nothing to warn about any more.
+    assert!(!stage.messages().contains("Warning"));
+    // No globs and globs without a match give the same fingerprint: nothing to run, and no second warning.
     assert!(!stage.ensure_with(&["none/*.py"]).await.unwrap().worked);
     let other = stage!(COUNT);
     assert!(other.ensure_with(&["none/*.py"]).await.unwrap().worked);
-    assert!(other.told().contains("Warning") && other.told().contains("none/*.py"), "{}", other.told());
+    assert!(
+        other.messages().contains("Warning") && other.messages().contains("none/*.py"),
+        "{}",
+        other.messages()
+    );
 }
 
 #[tokio::test]
@@ -281,10 +322,10 @@ async fn a_migration_may_drop_everything_it_finds() {
     assert!(stage.worked().await);
     stage.client().await.batch_execute("drop schema _devrun cascade").await.unwrap();
     assert!(stage.worked().await);
-    stage.command = Run::Shell("sleep 0.2".into());
+    stage.command = RunCommand::Shell("sleep 0.2".into());
     let dropping = async {
         let client = stage.client().await;
-        while !stage.told().contains("sleep 0.2") {
+        while !stage.messages().contains("sleep 0.2") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         client.batch_execute("drop schema _devrun cascade").await.unwrap();
@@ -295,7 +336,7 @@ async fn a_migration_may_drop_everything_it_finds() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_make_a_schema_is_told_so() {
+async fn a_user_who_may_not_create_a_schema_gets_an_error_of_the_environment() {
     let mut stage = stage!(COUNT);
     let database = stage.branch.direct_url.rsplit('/').next().unwrap().to_string();
     let role = format!("weak_{database}");
@@ -310,7 +351,7 @@ async fn a_user_who_may_not_make_a_schema_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_exist_is_told() {
+async fn a_database_that_does_not_exist_is_an_error() {
     let mut stage = stage!(COUNT);
     stage.branch.direct_url.push_str("_gone");
     let report = stage.ensure().await.unwrap_err();
@@ -319,19 +360,19 @@ async fn a_database_that_does_not_exist_is_told() {
 }
 
 #[tokio::test]
-async fn a_missing_program_is_the_environment() {
+async fn a_missing_program_is_an_error_of_the_environment() {
     let mut stage = stage!(COUNT);
-    stage.command = Run::Argv(vec!["devrun-no-such-tool".into(), "up".into()]);
+    stage.command = RunCommand::Argv(vec!["devrun-no-such-tool".into(), "up".into()]);
     let report = stage.ensure().await.unwrap_err();
     assert!(report.message.contains("`devrun-no-such-tool` is not installed"), "{report:?}");
     assert_eq!(report.fault, Some(Fault::Environment));
 }
 
-/// A stand-in for Alembic that fails as it does, in the folder `bin` of the stage.
+/// Creates a program `bin/alembic` that prints `says` and fails, as Alembic does.
 fn fake_alembic(stage: &mut Stage, says: &str) {
     let script = format!("#!/bin/sh\necho run >> runs\necho \"{says}\" >&2\nexit 1\n");
     crate::os::fs::replace(&stage.folder.path().join("bin/alembic"), script.as_bytes(), 0o755).unwrap();
-    stage.command = Run::Shell("bin/alembic upgrade head".into());
+    stage.command = RunCommand::Shell("bin/alembic upgrade head".into());
 }
 
 fn revision(stage: &Stage, id: &str, down: &str) {
@@ -348,19 +389,49 @@ async fn several_heads_stop_the_migration_before_it_begins() {
     revision(&stage, "c1", "'a1'");
     let report = stage.ensure().await.unwrap_err();
     assert_eq!(report.code, Code::MigrationHeads);
-    assert!(report.message.contains("c1 \"add c1\" (versions/c1.py)"), "{report:?}");
+    assert!(
+        report.message.contains("c1 \"add c1\" (/") && report.message.contains("/versions/c1.py)"),
+        "{report:?}"
+    );
     let fix = report.fix.unwrap();
-    assert!(fix.contains("bin/alembic merge heads -m \"merge add b1 and add c1\""), "{fix}");
+    assert!(fix.contains("bin/alembic merge heads -m 'merge add b1 and add c1'"), "{fix}");
     assert_eq!(stage.runs(), 0);
-    stage.command = Run::Shell(format!("{COUNT}; : alembic upgrade heads"));
+    stage.command = RunCommand::Shell(format!("{COUNT}; : alembic upgrade heads"));
     stage.client().await.batch_execute("create table alembic_version (version_num text)").await.unwrap();
     assert!(stage.worked().await);
 }
 
 #[tokio::test]
+async fn command_that_would_migrate_another_database_is_not_run() {
+    let mut stage = stage!("");
+    stage.elsewhere = Some("/w/alembic.ini:3".into());
+    let report = stage.ensure().await.unwrap_err();
+    assert_eq!((report.code, report.fault), (Code::MigrationFailed, Some(Fault::Configuration)));
+    assert_eq!(report.correct.as_deref(), Some("/w/alembic.ini:3"));
+    let fix = report.fix.unwrap();
+    assert!(fix.contains("import os; config.") && fix.contains("os.environ[\"APP_DB_URL\"]"), "{fix}");
+    assert_eq!(stage.runs(), 0);
+    stage.elsewhere = Some("/w/app/settings.py:3".into());
+    let fix = stage.ensure().await.unwrap_err().fix.unwrap();
+    assert!(fix.starts_with("let /w/app/settings.py:3 read the URL from APP_DB_URL"), "{fix}");
+    assert_eq!(stage.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_url_that_the_migration_may_use_is_reported_before_it_runs() {
+    let mut stage = stage!("");
+    stage.command = RunCommand::Shell(format!("{COUNT}; : alembic upgrade head"));
+    stage.suspect = Some("/w/app/settings.py:3".into());
+    let report = stage.ensure().await.unwrap_err();
+    assert!(stage.messages().contains("/w/app/settings.py:3 has the URL of a Postgres"));
+    assert_eq!((stage.runs(), report.correct.as_deref()), (1, Some("/w/app/settings.py:3")));
+    assert!(!report.fix.unwrap().contains("url_env"));
+}
+
+#[tokio::test]
 async fn a_migration_that_changed_another_database_is_an_error() {
     let mut stage = stage!("");
-    stage.command = Run::Shell(format!("{COUNT}; : alembic upgrade head"));
+    stage.command = RunCommand::Shell(format!("{COUNT}; : alembic upgrade head"));
     stage.write("alembic.ini", "[alembic]\nsqlalchemy.url = postgresql://a:b@localhost/shared\n");
     let report = stage.ensure().await.unwrap_err();
     assert_eq!((report.code, report.fault), (Code::MigrationFailed, Some(Fault::Configuration)));
@@ -388,17 +459,17 @@ async fn a_migration_that_changed_another_database_is_an_error() {
 #[tokio::test]
 async fn an_empty_database_is_never_up_to_date() {
     let mut stage = stage!("");
-    stage.command = Run::Shell("true".into());
+    stage.command = RunCommand::Shell("true".into());
     assert!(stage.worked().await);
     let inputs = ["versions/*".to_string()];
     let files = (&stage.command, stage.folder.path(), inputs.as_slice());
-    assert_eq!(standing(&stage.branch, Some(files)).await.unwrap(), Standing::Empty);
+    assert_eq!(schema_state(&stage.branch, Some(files)).await.unwrap().status, MigrationStatus::Empty);
     stage.client().await.batch_execute("create table things (id int)").await.unwrap();
-    assert_eq!(standing(&stage.branch, Some(files)).await.unwrap(), Standing::UpToDate);
+    assert_eq!(schema_state(&stage.branch, Some(files)).await.unwrap().status, MigrationStatus::UpToDate);
 }
 
 #[tokio::test]
-async fn heads_that_only_alembic_can_be_sure_of_are_told_after_it_failed() {
+async fn heads_that_devrun_cannot_read_are_reported_after_alembic_failed() {
     let mut stage = stage!("");
     fake_alembic(&mut stage, "FAILED: Multiple head revisions are present for given argument 'head'");
     revision(&stage, "a1", "None");
@@ -425,13 +496,13 @@ async fn a_missing_parent_names_the_file() {
 }
 
 #[test]
-fn only_the_own_id_or_the_parents_with_the_same_files_counts() {
-    let mut branch = Branch {
+fn only_markers_of_the_branch_or_its_parent_with_the_same_files_count() {
+    let mut branch = BranchDatabase {
         id: "mine".into(),
         name: String::new(),
         url: String::new(),
         direct_url: String::new(),
-        door: None,
+        admin_socket: None,
         origin: DatabaseOrigin::Empty,
         copied_from: Some("parent".into()),
     };

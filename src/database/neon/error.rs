@@ -1,31 +1,31 @@
-//! What can go wrong with Neon, for people: what happened, why, and the one thing to do next. Never holds the key.
+//! Defines the errors of the Neon provider, each with its cause and one next step. None contains the key.
 
 use std::time::Duration;
 
-use super::verdict::Answer;
+use super::retry::ApiAnswer;
 use super::wire::Problem;
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, RERUN};
 
-/// An answer that is no success and that asking again would not change.
+/// An error answer that would be the same after a repetition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What was asked for: `create the branch dev-x`.
+pub struct ApiRefusal {
+    /// The request, as a verb: `create the branch dev-x`.
     pub doing: String,
     /// The HTTP status.
     pub status: u16,
-    /// The service's own name for it; often empty.
+    /// The service's error code, often empty.
     pub code: String,
-    /// The service's own words, or the beginning of what came in their place.
+    /// The service's message, or the beginning of the body if it is not JSON.
     pub message: String,
-    /// By which the service knows the request.
+    /// The id by which the service knows the request.
     pub request_id: Option<String>,
 }
 
-impl Refusal {
-    pub(super) fn new(doing: &str, answer: &Answer) -> Refusal {
+impl ApiRefusal {
+    pub(super) fn new(doing: &str, answer: &ApiAnswer) -> ApiRefusal {
         let problem: Problem = serde_json::from_slice(&answer.body).unwrap_or_default();
         let message = if problem.message.is_empty() { excerpt(&answer.body) } else { problem.message };
-        Refusal {
+        ApiRefusal {
             doing: doing.into(),
             status: answer.status,
             code: problem.code,
@@ -42,7 +42,7 @@ impl Refusal {
         self.code.to_ascii_lowercase().contains(word) || self.message.to_ascii_lowercase().contains(word)
     }
 
-    /// What the service said, with what it takes to ask about it.
+    /// Returns the status, code, message and request id in one line.
     pub(super) fn said(&self) -> String {
         let code = if self.code.is_empty() { String::new() } else { format!(" {}", self.code) };
         let words = if self.message.is_empty() { String::new() } else { format!(": {}", self.message) };
@@ -50,128 +50,129 @@ impl Refusal {
     }
 }
 
-/// What to say of a request's id, after other words.
+/// Returns the request id in parentheses, to be appended to a message.
 pub(super) fn numbered(request_id: Option<&str>) -> String {
     request_id.map_or_else(String::new, |id| format!(" (request {id})"))
 }
 
-/// The beginning of what is no JSON: a page of some proxy, mostly.
+/// Returns the beginning of a body that is not JSON, usually the page of a proxy.
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
-/// Why there is no branch.
+/// An error of the Neon provider.
 #[derive(Debug, thiserror::Error)]
 pub enum NeonError {
-    /// The address of the API makes no sense.
+    /// The address of the API is invalid.
     #[error("NEON_API_HOST cannot be used: {0}")]
     Host(String),
-    /// The address of the API is from a place that is trusted less than the key.
-    #[error("NEON_API_HOST in {host} would decide where the key from {key} goes")]
+    /// The proxy of the environment cannot be used.
+    #[error("{0}")]
+    Proxy(String),
+    /// The address of the API comes from a place that is less trusted than the place of the key.
+    #[error("NEON_API_HOST in {host} would choose the server that receives the key from {key}")]
     HostNotTrusted {
-        /// The file that names the address.
+        /// The file that sets the address.
         host: String,
-        /// Where the key is from.
+        /// The place of the key.
         key: String,
     },
-    /// Part of what is needed is missing.
+    /// A required value is missing.
     #[error("the Neon provider needs {what}")]
     Missing {
-        /// What.
+        /// The value.
         what: &'static str,
-        /// How to give it.
+        /// How to set it.
         fix: String,
     },
-    /// The key is wrong, or was revoked.
+    /// The key is wrong or was revoked.
     #[error("Neon does not accept the key in {variable}")]
     Key {
-        /// Variable, and where it is set.
+        /// The variable, and where it is set.
         variable: String,
         /// The answer.
-        refusal: Refusal,
+        refusal: ApiRefusal,
     },
-    /// The key is good for something else.
+    /// The key has no permission for the request.
     #[error("the key in {variable} may not {}", refusal.doing)]
     Forbidden {
-        /// Variable, and where it is set.
+        /// The variable, and where it is set.
         variable: String,
         /// The answer.
-        refusal: Refusal,
+        refusal: ApiRefusal,
     },
-    /// The project, or something in it, does not exist.
-    #[error("Neon knows no such thing: cannot {}", refusal.doing)]
+    /// The project, or an object in it, does not exist.
+    #[error("not found on Neon: cannot {}", refusal.doing)]
     NotFound {
-        /// Project, and where its id was found.
+        /// The project, and where its id was found.
         project: String,
         /// The answer.
-        refusal: Refusal,
+        refusal: ApiRefusal,
     },
-    /// The plan allows no more.
-    #[error("Neon makes no more branches in this project: cannot {}", refusal.doing)]
+    /// The plan's limit is reached.
+    #[error("the Neon project has reached its limit of branches: cannot {}", refusal.doing)]
     Limit {
         /// The answer.
-        refusal: Refusal,
+        refusal: ApiRefusal,
         /// Names of branches that look like devrun's.
         candidates: Vec<String>,
     },
-    /// `expires_in` is not allowed there.
+    /// The project does not allow `expires_in`.
     #[error("Neon refuses `database.neon.expires_in`: cannot {}", refusal.doing)]
     Expiry {
         /// The answer.
-        refusal: Refusal,
+        refusal: ApiRefusal,
     },
-    /// Anything else that is a plain no.
+    /// Any other refusal.
     #[error("Neon refuses to {}", refusal.doing)]
     Refused {
         /// The answer.
-        refusal: Refusal,
+        refusal: ApiRefusal,
     },
-    /// No usable answer for too long.
+    /// There was no usable answer within the time limit.
     #[error("Neon did not {doing} within {} s", waited.as_secs())]
     Silent {
-        /// What was asked for.
+        /// The request, as a verb.
         doing: String,
-        /// The last thing that came.
+        /// The last answer or error.
         last: String,
-        /// How long we tried.
+        /// How long devrun tried.
         waited: Duration,
     },
-    /// Work that Neon had begun ended badly.
+    /// Work that Neon had started failed.
     #[error("Neon could not finish the branch {branch}: {action} {status}")]
     Operation {
         /// The branch, which exists.
         branch: String,
-        /// What failed.
+        /// The failed operation.
         action: String,
-        /// How.
         status: String,
-        /// In Neon's words.
+        /// Neon's message.
         said: Option<String>,
     },
-    /// It is the database others work with.
-    #[error("{name} is {what}: devrun does not work there")]
+    /// Other work depends on this branch.
+    #[error("{name} is {what}: devrun does not use it")]
     Parent {
-        /// Its name.
+        /// The branch's name.
         name: String,
-        /// Default, protected or parent.
+        /// The kind of branch: default, protected or parent.
         what: &'static str,
-        /// Whether the configuration names it literally.
+        /// True if the configuration names it literally.
         named: bool,
     },
-    /// Several databases, and nobody says which.
+    /// The branch has no database, or several and the configuration names none.
     #[error("the branch {branch} has {}", if found.is_empty() { "no database".into() } else { format!("several databases: {}", found.join(", ")) })]
     WhichDatabase {
-        /// The branch.
         branch: String,
-        /// Their names.
+        /// The names of its databases.
         found: Vec<String>,
     },
-    /// A name that stands for nothing or for everybody's.
+    /// The name is empty, or is not specific to one branch.
     #[error("{0:?} cannot be the name of a branch database")]
     Name(String),
-    /// The configured parent is not there.
+    /// The configured parent does not exist.
     #[error("there is no branch {0:?} in the Neon project to copy")]
     NoParent(String),
 }
@@ -180,6 +181,7 @@ impl Explain for NeonError {
     fn code(&self) -> Code {
         match self {
             NeonError::Host(_)
+            | NeonError::Proxy(_)
             | NeonError::HostNotTrusted { .. }
             | NeonError::Missing { .. }
             | NeonError::WhichDatabase { .. }
@@ -187,6 +189,7 @@ impl Explain for NeonError {
             | NeonError::NoParent(_)
             | NeonError::Parent { .. } => Code::ConfigInvalid,
             NeonError::Silent { .. } => Code::DatabaseUnavailable,
+            NeonError::Limit { .. } => Code::DatabaseLimit,
             _ => Code::DatabaseFailed,
         }
     }
@@ -199,7 +202,7 @@ impl Explain for NeonError {
             | NeonError::Limit { refusal, .. }
             | NeonError::Expiry { refusal }
             | NeonError::Refused { refusal } => Some(format!("Neon answered {}", refusal.said())),
-            NeonError::Silent { last, .. } => Some(format!("the last thing heard was: {last}")),
+            NeonError::Silent { last, .. } => Some(format!("the last result was: {last}")),
             NeonError::Operation { said, .. } => said.clone(),
             NeonError::HostNotTrusted { .. } => Some(
                 "a file of the repository could send the key to any host; the address counts only from the \
@@ -207,7 +210,7 @@ impl Explain for NeonError {
                     .into(),
             ),
             NeonError::Parent { .. } => {
-                Some("others work with it, and migrations cannot be taken back".into())
+                Some("other work depends on it, and migrations cannot be undone".into())
             }
             _ => None,
         }
@@ -216,14 +219,17 @@ impl Explain for NeonError {
     fn fix(&self) -> Option<String> {
         Some(match self {
             NeonError::Host(_) => "leave it out, or write it as https://console.neon.tech/api/v2".into(),
+            NeonError::Proxy(_) => {
+                "name an HTTP proxy in HTTPS_PROXY, or except Neon with NO_PROXY=.neon.tech".into()
+            }
             NeonError::HostNotTrusted { host, .. } => format!(
                 "take NEON_API_HOST out of {host}; if you want this address, set it in the environment: export \
                  NEON_API_HOST=…"
             ),
             NeonError::Missing { fix, .. } => fix.clone(),
             NeonError::Key { .. } => {
-                "this is the environment, not the code: put a key that is valid there (Neon console, Account \
-                 settings, API keys)"
+                "this is the environment, not the code: set a valid key there (Neon console, Account settings, \
+                 API keys)"
                     .into()
             }
             NeonError::Forbidden { .. } => "use a key of the project's owner, or another project".into(),
@@ -232,56 +238,64 @@ impl Explain for NeonError {
                 "delete a branch in the Neon console, or raise the plan".into()
             }
             NeonError::Limit { candidates, .. } => {
-                format!("delete one that nobody needs (devrun db delete NAME): {}", candidates.join(", "))
+                format!(
+                    "delete a branch that is no longer needed (devrun db delete NAME): {}",
+                    candidates.join(", ")
+                )
             }
-            NeonError::Expiry { .. } => "leave `expires_in` out, or use at most 30d and a plan that has it".into(),
-            NeonError::Refused { .. } => "see what Neon says, then run `devrun` again".into(),
+            NeonError::Expiry { .. } => {
+                "remove `expires_in`, or use at most 30d on a Neon plan that supports it".into()
+            }
+            NeonError::Refused { .. } => format!("follow Neon's message, then {RERUN}"),
             NeonError::Silent { .. } => {
-                "this is the environment, not the code: check the network and https://neonstatus.com, then run \
-                 `devrun` again"
-                    .into()
+                format!(
+                    "this is the environment, not the code: check the network and https://neonstatus.com, then {RERUN}"
+                )
             }
-            NeonError::Operation { .. } => "run `devrun` again: the branch is there and is taken up".into(),
+            NeonError::Operation { .. } => format!("{RERUN}: the branch exists and will be used"),
             NeonError::Parent { named: true, .. } => {
                 "if that is what you want: devrun up --allow-parent".into()
             }
             NeonError::Parent { named: false, .. } => {
-                "let `database.branch` give another name; only one that is written there without ${…} may be \
-                 used with --allow-parent"
+                "choose another name in `database.branch`; --allow-parent works only with a name that is written there \
+                 without ${…}"
                     .into()
             }
             NeonError::WhichDatabase { .. } => "name one: `database.neon.database`".into(),
-            NeonError::Name(_) => "write one as `database.branch`; `dev-${branch}` is the default".into(),
-            NeonError::NoParent(_) => "correct `database.parent`, or leave it out: then it is the default branch".into(),
+            NeonError::Name(_) => "set `database.branch` to another name; the default is `dev-${branch}`".into(),
+            NeonError::NoParent(_) => {
+                "correct `database.parent`, or remove it to copy the default branch".into()
+            }
         })
     }
 }
 
-/// Why a call came to nothing, for those who can still do something about it.
+/// The reason why a call failed, for callers that may be able to recover.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// A plain no.
-    Refused(Refusal),
-    /// A change that may have happened or not.
+pub(super) enum CallFailure {
+    /// The service refused the request.
+    Refused(ApiRefusal),
+    /// A change that may or may not have been executed.
     Unsure {
-        /// The last thing heard.
+        /// The last error.
         last: String,
-        /// How long we tried.
+        /// How long devrun tried.
         waited: Duration,
     },
-    /// It is over.
+    /// The caller cannot recover.
     Over(NeonError),
 }
 
-impl Failure {
-    /// The error for people. `variable` tells where the key came from, `project` where the project did.
-    pub(super) fn told(self, doing: &str, variable: &str, project: &str) -> NeonError {
+impl CallFailure {
+    /// Turns the failure into an error for the user. `variable` names the origin of the key, `project` the project and
+    /// the origin of its id.
+    pub(super) fn into_error(self, doing: &str, variable: &str, project: &str) -> NeonError {
         let refusal = match self {
-            Failure::Refused(refusal) => refusal,
-            Failure::Unsure { last, waited } => {
+            CallFailure::Refused(refusal) => refusal,
+            CallFailure::Unsure { last, waited } => {
                 return NeonError::Silent { doing: doing.into(), last, waited };
             }
-            Failure::Over(error) => return error,
+            CallFailure::Over(error) => return error,
         };
         match refusal.status {
             401 => NeonError::Key { variable: variable.into(), refusal },

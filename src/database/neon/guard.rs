@@ -1,9 +1,10 @@
-//! Never the parent: says whether a branch is one that others work with. Pure.
+//! Protects branches that other work depends on. Pure.
 
-use super::wire::Branch;
+use super::wire::NeonBranch;
 
-/// What forbids to work in `branch`; `None` when nothing does. `parent` is the name or id of what branches are copied from.
-pub(super) fn what(branch: &Branch, parent: Option<&str>) -> Option<&'static str> {
+/// Returns the reason why devrun must not use `branch`, or `None` if it may. `parent` is the name or id of the branch
+/// that is copied.
+pub(super) fn what(branch: &NeonBranch, parent: Option<&str>) -> Option<&'static str> {
     if branch.default {
         Some("the project's default branch")
     } else if branch.protected {
@@ -15,7 +16,7 @@ pub(super) fn what(branch: &Branch, parent: Option<&str>) -> Option<&'static str
     }
 }
 
-/// True when `name` stands for nothing, or for everybody at once.
+/// Returns true if `name` is empty, contains control characters, or is not specific to one branch.
 pub(super) fn is_nobodys(name: &str) -> bool {
     let name = name.trim();
     name.is_empty() || name.chars().any(char::is_control) || matches!(name, "HEAD" | "dev-" | "dev-HEAD")
@@ -25,8 +26,8 @@ pub(super) fn is_nobodys(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn branch(default: bool, protected: bool) -> Branch {
-        Branch {
+    fn branch(default: bool, protected: bool) -> NeonBranch {
+        NeonBranch {
             id: "br-a".into(),
             name: "a".into(),
             parent_id: None,
@@ -35,6 +36,7 @@ mod tests {
             default,
             protected,
             logical_size: None,
+            created_at: None,
         }
     }
 
@@ -49,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_must_be_somebodys() {
+    fn a_name_must_be_specific_to_one_branch() {
         for name in ["", " ", "dev-", "HEAD", "dev-HEAD", "a\nb"] {
             assert!(is_nobodys(name), "{name:?}");
         }

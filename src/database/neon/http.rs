@@ -1,8 +1,12 @@
-//! One request, one outcome: HTTP/1.1 over a connection that is kept, encrypted unless the service is on this machine.
+//! Sends one HTTP/1.1 request and returns one outcome. The connection is kept open, and is encrypted unless the service
+//! runs on this machine.
 //!
-//! Repeats nothing, follows no redirect, so the key goes to the one host it is meant for. Every step has a limit.
+//! Repeats no request and follows no redirect, so the key is sent only to the configured host. Every step has a time
+//! limit.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -17,18 +21,19 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::Key;
 use super::error::numbered;
-use super::verdict::{Answer, Outcome};
+use super::proxy::Proxy;
+use super::retry::{self, ApiAnswer, RequestOutcome};
 use crate::database::tls;
 
-/// For name, connection and handshake together.
+/// The time limit for name lookup, connection and TLS handshake together.
 const CONNECT: Duration = Duration::from_secs(10);
-/// A project has at most some thousand branches.
+/// The largest answer in bytes. A project has at most a few thousand branches.
 const LARGEST: usize = 32 << 20;
 const RETURNED_ID: HeaderName = HeaderName::from_static("x-neon-ret-request-id");
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// Where the API is: `https://console.neon.tech/api/v2`.
+/// The address of the API: `https://console.neon.tech/api/v2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base {
     secure: bool,
@@ -38,7 +43,7 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// Reads an address. Without encryption only this very machine is talked to: the key would be seen on the way.
+    /// Parses an address. Errors if it is invalid, or if the key would be sent unencrypted to another machine.
     pub(super) fn parse(text: &str) -> Result<Base, String> {
         let text = text.trim().trim_end_matches('/');
         let (secure, rest) = match text.split_once("://") {
@@ -57,7 +62,7 @@ impl Base {
         let default = if secure { 443 } else { 80 };
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| format!("{port} is no port"))?)
+                (host, port.parse().map_err(|_| format!("{port} is not a port number"))?)
             }
             _ => (authority, default),
         };
@@ -72,13 +77,18 @@ impl Base {
         Ok(Base { secure, host, port, path: path.into() })
     }
 
-    /// Host and port, for messages.
-    pub(super) fn place(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+    /// Returns host and port, for messages.
+    pub(super) fn address(&self) -> String {
+        format!("{}:{}", self.bracketed(), self.port)
+    }
+
+    /// Returns the host, an IPv6 address in brackets.
+    fn bracketed(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
     }
 
     fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = self.bracketed();
         match (self.secure, self.port) {
             (true, 443) | (false, 80) => host,
             (_, port) => format!("{host}:{port}"),
@@ -86,30 +96,39 @@ impl Base {
     }
 }
 
-/// A line to the service.
+/// A connection to the service, opened on demand.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct HttpConnection {
     base: Base,
     key: Key,
-    /// For one answer, whole.
+    proxy: Option<Proxy>,
+    /// The time limit of one answer, including its body.
     limit: Duration,
     kept: RefCell<Option<Sender>>,
 }
 
-impl Link {
-    pub(super) fn new(base: Base, key: Key, limit: Duration) -> Link {
-        Link { base, key, limit, kept: RefCell::default() }
+impl HttpConnection {
+    /// Returns a connection to `base`, through the proxy that `env` names if `base` is encrypted. Opens nothing yet. Errors
+    /// if devrun cannot use that proxy.
+    pub(super) fn new(
+        base: Base,
+        key: Key,
+        env: &BTreeMap<OsString, OsString>,
+        limit: Duration,
+    ) -> Result<HttpConnection, String> {
+        let proxy = if base.secure { Proxy::of(env, &base.address())? } else { None };
+        Ok(HttpConnection { base, key, proxy, limit, kept: RefCell::default() })
     }
 
     pub(super) fn key(&self) -> &Key {
         &self.key
     }
 
-    /// Sends one request; `path` comes after the base's, with its query.
-    pub(super) async fn exchange(&self, method: &Method, path: &str, body: Option<&[u8]>) -> Outcome {
+    /// Sends one request. `path` is relative to the base's path and includes the query.
+    pub(super) async fn exchange(&self, method: &Method, path: &str, body: Option<&[u8]>) -> RequestOutcome {
         let request = match self.request(method, path, body) {
             Ok(request) => request,
-            Err(error) => return Outcome::NotSent(format!("a request that cannot be sent: {error}")),
+            Err(error) => return RequestOutcome::NotSent(format!("the request cannot be built: {error}")),
         };
         let kept = self.kept.take().filter(|sender| !sender.is_closed());
         let fresh = kept.is_none();
@@ -121,8 +140,8 @@ impl Link {
             },
         };
         match self.send(sender, request.clone()).await {
-            // The service had closed the kept connection, which says nothing about the service.
-            Outcome::NotSent(_) if !fresh => match self.connect().await {
+            // The service may close an idle connection at any time, so try a new one once.
+            RequestOutcome::NotSent(_) if !fresh => match self.connect().await {
                 Ok(sender) => self.send(sender, request).await,
                 Err(outcome) => outcome,
             },
@@ -148,64 +167,84 @@ impl Link {
         request.body(Full::new(Bytes::copy_from_slice(body.unwrap_or_default())))
     }
 
-    async fn send(&self, mut sender: Sender, request: Request<Full<Bytes>>) -> Outcome {
+    async fn send(&self, mut sender: Sender, request: Request<Full<Bytes>>) -> RequestOutcome {
         let talk = async {
             let answer = match sender.send_request(request).await {
                 Ok(answer) => answer,
-                Err(error) if error.is_canceled() => return Outcome::NotSent(in_words(&error)),
-                Err(error) => return Outcome::Lost(in_words(&error)),
+                Err(error) if error.is_canceled() => return RequestOutcome::NotSent(in_words(&error)),
+                Err(error) => return RequestOutcome::Lost(in_words(&error)),
             };
             match read(answer).await {
                 Ok(answer) => {
                     self.kept.replace(Some(sender));
-                    Outcome::Answered(answer)
+                    RequestOutcome::Answered(answer)
                 }
-                Err(reason) => Outcome::Lost(reason),
+                Err(reason) => RequestOutcome::Lost(reason),
             }
         };
-        let late = || Outcome::Lost(format!("no answer within {} s", self.limit.as_secs()));
+        let late = || {
+            let (place, limit) = (self.place(), self.limit.as_secs());
+            RequestOutcome::Lost(format!("no answer from {place} within {limit} s"))
+        };
         tokio::time::timeout(self.limit, talk).await.unwrap_or_else(|_| late())
     }
 
-    async fn connect(&self) -> Result<Sender, Outcome> {
+    async fn connect(&self) -> Result<Sender, RequestOutcome> {
         let late = || {
-            let (place, limit) = (self.base.place(), CONNECT.as_secs());
-            Outcome::NotSent(format!("no connection to {place} within {limit} s"))
+            let (place, limit) = (self.place(), CONNECT.as_secs());
+            RequestOutcome::NotSent(format!("no connection to {place} within {limit} s"))
         };
         tokio::time::timeout(CONNECT, self.dial()).await.map_err(|_| late())?
     }
 
-    async fn dial(&self) -> Result<Sender, Outcome> {
+    /// Returns the address of the service, and the proxy on the way to it. For messages.
+    fn place(&self) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("{} through the proxy {}", self.base.address(), proxy.address()),
+            None => self.base.address(),
+        }
+    }
+
+    async fn dial(&self) -> Result<Sender, RequestOutcome> {
         let Base { secure, host, port, .. } = &self.base;
-        let failed = |error: std::io::Error| {
-            let told = format!("cannot connect to {}: {error}", self.base.place());
-            // How rustls tells of a certificate that it does not accept, or of what is no TLS at all.
-            let is_final = error.kind() == std::io::ErrorKind::InvalidData;
-            if is_final { Outcome::Untrusted(told) } else { Outcome::NotSent(told) }
-        };
+        let failed = |error| retry::not_connected(&self.place(), &error);
+        if let Some(proxy) = &self.proxy {
+            let stream = proxy.connect(&self.base.address()).await?;
+            return self.encrypt(stream, failed).await;
+        }
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
         let _ = stream.set_nodelay(true);
-        if !secure {
-            return serve(stream).await.map_err(Outcome::NotSent);
+        if *secure {
+            self.encrypt(stream, failed).await
+        } else {
+            serve(stream).await.map_err(RequestOutcome::NotSent)
         }
-        let name =
-            ServerName::try_from(host.clone()).map_err(|error| Outcome::Untrusted(error.to_string()))?;
-        let connector = tls::connector().map_err(Outcome::Untrusted)?;
+    }
+
+    /// Speaks HTTP over TLS over `stream`. `failed` makes an outcome of an error of the handshake.
+    async fn encrypt(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        failed: impl Fn(std::io::Error) -> RequestOutcome,
+    ) -> Result<Sender, RequestOutcome> {
+        let name = ServerName::try_from(self.base.host.clone())
+            .map_err(|error| RequestOutcome::Untrusted(error.to_string()))?;
+        let connector = tls::connector().map_err(RequestOutcome::Untrusted)?;
         let stream = connector.connect(name, stream).await.map_err(failed)?;
-        serve(stream).await.map_err(Outcome::NotSent)
+        serve(stream).await.map_err(RequestOutcome::NotSent)
     }
 }
 
-/// Speaks HTTP over `stream`, by a task of the current thread that ends with the connection.
+/// Speaks HTTP over `stream`. A task of the current thread serves the connection until it ends.
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Sender, String> {
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| in_words(&error))?;
-    // A broken connection is told by the next request.
+    // The next request reports a broken connection.
     tokio::spawn(connection);
     Ok(sender)
 }
 
-async fn read(answer: Response<hyper::body::Incoming>) -> Result<Answer, String> {
+async fn read(answer: Response<hyper::body::Incoming>) -> Result<ApiAnswer, String> {
     let header = |name: &HeaderName| Some(answer.headers().get(name)?.to_str().ok()?.to_string());
     let (status, retry_after, request_id) =
         (answer.status().as_u16(), header(&RETRY_AFTER), header(&RETURNED_ID));
@@ -214,7 +253,7 @@ async fn read(answer: Response<hyper::body::Incoming>) -> Result<Answer, String>
         .await
         .map_err(|error| format!("the answer ends too early: {error}{}", numbered(request_id.as_deref())))?
         .to_bytes();
-    Ok(Answer { status, retry_after, request_id, body: body.to_vec() })
+    Ok(ApiAnswer { status, retry_after, request_id, body: body.to_vec() })
 }
 
 fn in_words(error: &hyper::Error) -> String {
@@ -224,7 +263,7 @@ fn in_words(error: &hyper::Error) -> String {
     }
 }
 
-/// `text` as one segment of a path or one value of a query.
+/// Encodes `text` as one segment of a path or one value of a query.
 pub(super) fn encoded(text: &str) -> String {
     const PLAIN: percent_encoding::AsciiSet =
         percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -239,7 +278,7 @@ mod tests {
     fn addresses_are_read_and_the_key_never_travels_in_the_clear() {
         let neon = Base::parse("https://console.neon.tech/api/v2/").unwrap();
         assert_eq!((neon.authority(), neon.path.as_str()), ("console.neon.tech".into(), "/api/v2"));
-        assert_eq!(Base::parse("http://127.0.0.1:99/api").unwrap().place(), "127.0.0.1:99");
+        assert_eq!(Base::parse("http://127.0.0.1:99/api").unwrap().address(), "127.0.0.1:99");
         assert_eq!(Base::parse("http://[::1]:99").unwrap().authority(), "[::1]:99");
         for bad in ["http://console.neon.tech/api/v2", "ftp://x", "https://", "https://a@b/", "https://h:x/"]
         {
@@ -247,8 +286,29 @@ mod tests {
         }
     }
 
+    /// The paused clock advances as soon as all tasks wait, so the proxy never answers in time.
+    #[tokio::test(start_paused = true)]
+    async fn timeout_names_the_proxy_without_its_password() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let proxy = format!("http://me:hunter2@127.0.0.1:{port}");
+        let env = [("HTTPS_PROXY".into(), proxy.into())].into();
+        let base = Base::parse("https://console.neon.tech/api/v2").unwrap();
+        let link = HttpConnection::new(
+            base,
+            Key::new("napi_x", "NEON_API_KEY").unwrap(),
+            &env,
+            Duration::from_secs(30),
+        )
+        .unwrap();
+        let outcome = link.exchange(&Method::GET, "/projects", None).await;
+        let expected =
+            format!("no connection to console.neon.tech:443 through the proxy 127.0.0.1:{port} within 10 s");
+        assert_eq!(outcome, RequestOutcome::NotSent(expected));
+    }
+
     #[test]
-    fn what_is_special_in_a_query_is_encoded() {
+    fn special_characters_of_a_query_are_encoded() {
         assert_eq!(encoded("dev-feature/x&limit=1 ü"), "dev-feature%2Fx%26limit%3D1%20%C3%BC");
     }
 }

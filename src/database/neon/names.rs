@@ -1,16 +1,18 @@
-//! What a branch is called on Neon. Pure: text in, text out.
+//! Builds the names of Neon branches. Pure: text in, text out.
 //!
-//! Names stay as people know them, slashes and case included, because `feature/x` and `feature-x` are two branches. Only what
-//! is too long is shortened, always to the same, with a hash.
+//! Names stay as the user knows them, including slashes and case, because `feature/x` and `feature-x` are two branches.
+//! Only a name that is too long is shortened. It then ends with a hash, so it is always the same and unique.
 
 use sha2::{Digest, Sha256};
 
-/// Neon's limit is 256 characters; counted in bytes it holds either way.
+use crate::text::hex;
+
+/// Neon's limit is 256 characters. A limit in bytes is stricter.
 const LONGEST: usize = 256;
-/// Digits of the hash behind a shortened name.
+/// The number of hash digits after a shortened name.
 const DIGITS: usize = 12;
 
-/// A name that stands for `rendered` and for nothing else.
+/// Returns a name that is unique to `rendered`.
 pub fn fit(rendered: &str) -> String {
     let shortest_cut = LONGEST - 4;
     let could_be_cut = rendered.len() >= shortest_cut && looks_cut(rendered);
@@ -29,8 +31,7 @@ fn looks_cut(name: &str) -> bool {
 }
 
 fn digits_of(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    hash.iter().take(DIGITS / 2).fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"))
+    hex(&Sha256::digest(text.as_bytes())[..DIGITS / 2])
 }
 
 #[cfg(test)]
@@ -47,12 +48,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_shortened_to_names_of_its_own() {
+    fn long_texts_are_shortened_to_different_names() {
         let long = "x".repeat(300);
         assert_eq!(fit(&long), fit(&long));
         assert!(fit(&long).len() <= 256);
         assert_ne!(fit(&long), fit(&format!("{long}y")));
-        // Somebody names a branch as another was shortened.
+        // A branch whose own name equals another's shortened name gets a different name.
         assert_ne!(fit(&fit(&long)), fit(&long));
     }
 

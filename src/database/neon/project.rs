@@ -1,4 +1,4 @@
-//! The `.neon` file that Neon's own command line leaves in a project: read for the project's id, never written.
+//! Reads the project's id from the `.neon` file that Neon's command line creates. Never writes it.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ struct Linked {
     project_id: Option<String>,
 }
 
-/// The project's id in the nearest `.neon` file from one of `folders` upwards, up to but not into `home`'s parent.
+/// Returns the project's id from the nearest `.neon` file in one of `folders` or their parents. Stops at `home`.
 pub fn linked(folders: &[&Path], home: Option<&Path>) -> Option<String> {
     folders.iter().find_map(|folder| {
         for folder in folder.ancestors() {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_file_counts_and_home_is_the_end() {
+    fn the_nearest_file_counts_and_the_search_ends_at_home() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("home");
         let inner = home.join("a/b");

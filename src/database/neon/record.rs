@@ -1,7 +1,7 @@
-//! What this worktree remembers of its branch: the branch's id, and the URLs that go with it.
+//! Stores the id and the URLs of this worktree's branch.
 //!
-//! Never trusted over the service: it only counts for the very branch the service has just named, and saves asking for URLs
-//! that cannot have changed. Only its owner can read it, because the URLs hold a password.
+//! The service has precedence: the record is used only for the branch that the service has just named, and saves
+//! requests for URLs that cannot have changed. Only the owner can read the file, because the URLs contain a password.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use crate::os::fs::{self, FsError};
 
 const VERSION: u32 = 1;
 
-/// One branch, with its URLs.
+/// One branch and its URLs.
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct BranchRecord {
     version: u32,
-    /// Service, project, and which database is asked for as which role: another wish is another record.
+    /// Service, project, database and role. A record with other values is not used.
     pub(super) wish: Vec<String>,
     pub(super) branch: String,
     pub(super) name: String,
@@ -23,19 +23,25 @@ pub(super) struct Record {
     pub(super) direct_url: String,
 }
 
-/// Not the URLs.
-impl std::fmt::Debug for Record {
+/// Leaves out the URLs, which contain a password.
+impl std::fmt::Debug for BranchRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Record")
+        f.debug_struct("BranchRecord")
             .field("branch", &self.branch)
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
 
-impl Record {
-    pub(super) fn new(wish: Vec<String>, branch: &str, name: &str, url: &str, direct_url: &str) -> Record {
-        Record {
+impl BranchRecord {
+    pub(super) fn new(
+        wish: Vec<String>,
+        branch: &str,
+        name: &str,
+        url: &str,
+        direct_url: &str,
+    ) -> BranchRecord {
+        BranchRecord {
             version: VERSION,
             wish,
             branch: branch.into(),
@@ -45,25 +51,26 @@ impl Record {
         }
     }
 
-    /// What is remembered for `wish`. A file that cannot be understood counts as none: everything in it can be asked for.
-    pub(super) fn load(state: &Path, wish: &[String]) -> Result<Option<Record>, FsError> {
-        let Some(bytes) = fs::read(&place(state))? else { return Ok(None) };
-        let record: Option<Record> = serde_json::from_slice(&bytes).ok();
+    /// Returns the record for `wish`. An invalid file counts as no record, because the service can return everything in
+    /// it.
+    pub(super) fn load(state: &Path, wish: &[String]) -> Result<Option<BranchRecord>, FsError> {
+        let Some(bytes) = fs::read(&path(state))? else { return Ok(None) };
+        let record: Option<BranchRecord> = serde_json::from_slice(&bytes).ok();
         Ok(record.filter(|record| record.version == VERSION && record.wish == wish))
     }
 
     pub(super) fn save(&self, state: &Path) -> Result<(), FsError> {
-        fs::replace(&place(state), &serde_json::to_vec(self).unwrap_or_default(), 0o600)
+        fs::replace(&path(state), &serde_json::to_vec(self).unwrap_or_default(), 0o600)
     }
 
-    /// Forgets everything; the next run asks.
+    /// Deletes the record. The next run requests everything again.
     pub(super) fn forget(state: &Path) {
-        // What is not there is forgotten already.
-        let _ = std::fs::remove_file(place(state));
+        // A missing file is fine.
+        let _ = std::fs::remove_file(path(state));
     }
 }
 
-fn place(state: &Path) -> PathBuf {
+fn path(state: &Path) -> PathBuf {
     state.join("neon.json")
 }
 
@@ -74,19 +81,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_private_and_counts_for_one_wish_only() {
+    fn the_record_is_private_and_counts_for_one_wish_only() {
         let dir = tempfile::tempdir().unwrap();
         let wish = vec!["project".to_string()];
-        let record = Record::new(wish.clone(), "br-a", "dev-x", "postgresql://u:Xsecret5@h/d", "x");
+        let record = BranchRecord::new(wish.clone(), "br-a", "dev-x", "postgresql://u:Xsecret5@h/d", "x");
         record.save(dir.path()).unwrap();
-        assert_eq!(Record::load(dir.path(), &wish).unwrap(), Some(record.clone()));
-        assert_eq!(Record::load(dir.path(), &["other".into()]).unwrap(), None);
-        let mode = std::fs::metadata(place(dir.path())).unwrap().permissions().mode();
+        assert_eq!(BranchRecord::load(dir.path(), &wish).unwrap(), Some(record.clone()));
+        assert_eq!(BranchRecord::load(dir.path(), &["other".into()]).unwrap(), None);
+        let mode = std::fs::metadata(path(dir.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{record:?}").contains("Xsecret5"));
-        fs::replace(&place(dir.path()), b"{", 0o600).unwrap();
-        assert_eq!(Record::load(dir.path(), &wish).unwrap(), None);
-        Record::forget(dir.path());
-        assert_eq!(Record::load(dir.path(), &wish).unwrap(), None);
+        fs::replace(&path(dir.path()), b"{", 0o600).unwrap();
+        assert_eq!(BranchRecord::load(dir.path(), &wish).unwrap(), None);
+        BranchRecord::forget(dir.path());
+        assert_eq!(BranchRecord::load(dir.path(), &wish).unwrap(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What Neon's API v2 answers, as far as devrun looks at it. Fields and words it does not know are passed over; ids are
+//! Defines the answers of Neon's API v2, as far as devrun uses them. Unknown fields and values are ignored. Ids are
 //! checked, because they become part of paths.
 
 use std::collections::BTreeMap;
@@ -7,28 +7,37 @@ use serde::{Deserialize, Deserializer};
 
 /// A branch of a project.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(super) struct Branch {
+pub(super) struct NeonBranch {
     #[serde(deserialize_with = "id")]
     pub(super) id: String,
     pub(super) name: String,
     #[serde(default)]
     pub(super) parent_id: Option<String>,
-    /// `init`, `resetting`, `ready`, `archived`, and whatever comes.
+    /// `init`, `resetting`, `ready`, `archived` or an unknown state.
     #[serde(default)]
     pub(super) current_state: String,
-    /// There while something is under way.
+    /// Set while Neon works on the branch.
     #[serde(default)]
     pub(super) pending_state: Option<String>,
     pub(super) default: bool,
     #[serde(default)]
     pub(super) protected: bool,
-    /// Bytes, once Neon has counted them.
+    /// Size in bytes, once Neon has computed it.
     #[serde(default)]
     pub(super) logical_size: Option<u64>,
+    /// A time as in RFC 3339.
+    #[serde(default)]
+    pub(super) created_at: Option<String>,
 }
 
-impl Branch {
-    /// Ready, or asleep and woken by whoever connects.
+impl NeonBranch {
+    /// Returns the time of its creation, in seconds since 1970.
+    pub(super) fn created(&self) -> Option<u64> {
+        let time: jiff::Timestamp = self.created_at.as_deref()?.parse().ok()?;
+        u64::try_from(time.as_second()).ok()
+    }
+
+    /// Returns true if the branch is ready, or archived: a connection restores an archived branch.
     pub(super) fn is_settled(&self) -> bool {
         self.pending_state.is_none() && matches!(self.current_state.as_str(), "ready" | "archived")
     }
@@ -55,7 +64,7 @@ impl Endpoint {
         self.kind == "read_write"
     }
 
-    /// Running, or asleep and woken by whoever connects.
+    /// Returns true if the compute runs, or is idle: a connection wakes an idle compute.
     pub(super) fn is_settled(&self) -> bool {
         match self.current_state.as_str() {
             "idle" => true,
@@ -65,7 +74,7 @@ impl Endpoint {
     }
 }
 
-/// Work that Neon does after it has answered.
+/// Work that Neon continues after its answer.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(super) struct Operation {
     #[serde(deserialize_with = "id")]
@@ -79,28 +88,29 @@ pub(super) struct Operation {
     pub(super) error: Option<String>,
 }
 
-/// How far an operation is.
+/// The progress of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum OperationStage {
     UnderWay,
     Good,
     Bad,
 }
 
 impl Operation {
-    /// A status nobody has heard of counts as under way: waiting has an end, success must be said.
-    pub(super) fn stage(&self) -> Stage {
+    /// Returns the progress. An unknown status counts as under way, because waiting has a time limit and success must
+    /// be certain.
+    pub(super) fn stage(&self) -> OperationStage {
         match self.status.as_str() {
-            "finished" | "skipped" => Stage::Good,
-            "failed" | "error" | "cancelled" => Stage::Bad,
-            _ => Stage::UnderWay,
+            "finished" | "skipped" => OperationStage::Good,
+            "failed" | "error" | "cancelled" => OperationStage::Bad,
+            _ => OperationStage::UnderWay,
         }
     }
 }
 
 /// A database on a branch.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(super) struct Database {
+pub(super) struct NeonDatabase {
     pub(super) name: String,
     pub(super) owner_name: String,
 }
@@ -108,15 +118,15 @@ pub(super) struct Database {
 #[derive(Debug, Deserialize)]
 pub(super) struct Branches {
     #[serde(rename = "branches")]
-    pub(super) all: Vec<Branch>,
-    /// By branch id; only branches that have one.
+    pub(super) all: Vec<NeonBranch>,
+    /// Keyed by branch id. Only branches with an annotation are listed.
     #[serde(default)]
     pub(super) annotations: BTreeMap<String, Annotation>,
     #[serde(default)]
     pub(super) pagination: Option<Pagination>,
 }
 
-/// What was written down when a branch was made; it can never be changed.
+/// The annotation of a branch. Neon sets it at the creation and never changes it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(super) struct Annotation {
     #[serde(default)]
@@ -131,16 +141,16 @@ pub(super) struct Pagination {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Created {
-    pub(super) branch: Branch,
+    pub(super) branch: NeonBranch,
     #[serde(default)]
     pub(super) operations: Vec<Operation>,
     #[serde(default)]
-    pub(super) databases: Vec<Database>,
+    pub(super) databases: Vec<NeonDatabase>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct OneBranch {
-    pub(super) branch: Branch,
+    pub(super) branch: NeonBranch,
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,7 +158,7 @@ pub(super) struct Endpoints {
     pub(super) endpoints: Vec<Endpoint>,
 }
 
-/// The answer to whatever Neon goes on working at.
+/// An answer that lists the operations that Neon has started.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Begun {
     #[serde(default)]
@@ -166,8 +176,8 @@ pub(super) struct Operations {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Databases {
-    pub(super) databases: Vec<Database>,
+pub(super) struct NeonDatabases {
+    pub(super) databases: Vec<NeonDatabase>,
 }
 
 #[derive(Deserialize)]
@@ -175,7 +185,7 @@ pub(super) struct ConnectionUri {
     pub(super) uri: String,
 }
 
-/// What an answer says that is no success.
+/// The body of an error answer.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(super) struct Problem {
     #[serde(default)]
@@ -192,7 +202,7 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     if (1..=60).contains(&text.len()) && text.bytes().all(fine) {
         Ok(text)
     } else {
-        Err(serde::de::Error::custom("an id that is none"))
+        Err(serde::de::Error::custom("an invalid id"))
     }
 }
 
@@ -211,26 +221,26 @@ mod tests {
     }
 
     #[test]
-    fn all_eight_states_of_an_operation_are_told_apart() {
+    fn every_status_of_an_operation_has_its_stage() {
         for status in ["scheduling", "running", "cancelling", "something new"] {
-            assert_eq!(operation(status).stage(), Stage::UnderWay, "{status}");
+            assert_eq!(operation(status).stage(), OperationStage::UnderWay, "{status}");
         }
         for status in ["finished", "skipped"] {
-            assert_eq!(operation(status).stage(), Stage::Good, "{status}");
+            assert_eq!(operation(status).stage(), OperationStage::Good, "{status}");
         }
         for status in ["failed", "error", "cancelled"] {
-            assert_eq!(operation(status).stage(), Stage::Bad, "{status}");
+            assert_eq!(operation(status).stage(), OperationStage::Bad, "{status}");
         }
     }
 
     #[test]
-    fn unknown_fields_and_states_do_no_harm_and_an_id_must_be_one() {
+    fn unknown_fields_and_states_are_ignored_and_an_invalid_id_is_an_error() {
         let text = r#"{"id":"br-a","name":"x","default":false,"current_state":"dreaming","new":{"a":[1]}}"#;
-        let branch: Branch = serde_json::from_str(text).unwrap();
+        let branch: NeonBranch = serde_json::from_str(text).unwrap();
         assert!(!branch.is_settled());
-        assert!(serde_json::from_str::<Branch>(r#"{"id":"../x","name":"x","default":false}"#).is_err());
+        assert!(serde_json::from_str::<NeonBranch>(r#"{"id":"../x","name":"x","default":false}"#).is_err());
         assert!(
-            serde_json::from_str::<Branch>(r#"{"id":"br-a","name":"x"}"#).is_err(),
+            serde_json::from_str::<NeonBranch>(r#"{"id":"br-a","name":"x"}"#).is_err(),
             "default is not guessed"
         );
     }

@@ -1,4 +1,4 @@
-//! The hash that binds a login to a certificate, and Postgres behind TLS.
+//! Tests of the DER reader behind the hash that binds a login to a certificate.
 
 use super::*;
 

@@ -1,13 +1,13 @@
-//! How package managers are called and what their output means. Pure: values in, values out.
+//! Builds the command lines of package managers and interprets their output. Pure: values in, values out.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::deps::Env;
-use crate::deps::node::manager::{Choice, Manager};
+use crate::deps::ToolEnv;
+use crate::deps::node::manager::{Manager, ManagerChoice};
 use crate::os::cmd::{CmdError, Output};
 
-/// Files beside a manifest that change what an install does.
+/// Files beside a manifest that change the result of an install.
 pub(super) const SETTINGS_FILES: [&str; 7] = [
     "package.json",
     ".npmrc",
@@ -18,7 +18,7 @@ pub(super) const SETTINGS_FILES: [&str; 7] = [
     ".node-version",
 ];
 
-/// The lock files that `manager` reads.
+/// Returns the names of the lock files that `manager` reads.
 pub(super) fn lockfiles(manager: Manager) -> impl Iterator<Item = &'static str> {
     let names: &[&str] = match manager {
         Manager::Pnpm => &["pnpm-lock.yaml"],
@@ -29,8 +29,8 @@ pub(super) fn lockfiles(manager: Manager) -> impl Iterator<Item = &'static str> 
     names.iter().copied()
 }
 
-/// The arguments of the install; the first is its name.
-pub(super) fn arguments(choice: &Choice) -> Vec<String> {
+/// Returns the arguments of the install. The first one is the subcommand.
+pub(super) fn arguments(choice: &ManagerChoice) -> Vec<String> {
     let frozen = choice.lockfile.is_some();
     let mut arguments: Vec<&str> = match choice.manager {
         Manager::Pnpm => vec![
@@ -39,11 +39,11 @@ pub(super) fn arguments(choice: &Choice) -> Vec<String> {
             "--prefer-offline",
             "--reporter=append-only",
             "--config.enable-global-virtual-store=false",
-            // The version was chosen before: left to itself pnpm may fetch another, and pnpm 12 refuses a lock file
-            // in which the pinned version is not recorded.
+            // devrun has chosen the version already. Without these settings pnpm may download another one, and pnpm 12
+            // refuses a lock file that does not record the pinned version.
             "--config.pm-on-fail=ignore",
             "--config.manage-package-manager-versions=false",
-            // pnpm 12 ends with 1 when build scripts wait for approval although everything is in place.
+            // pnpm 12 exits with 1 if build scripts wait for approval, even if the install is complete.
             "--config.strict-dep-builds=false",
         ],
         Manager::Npm if frozen => vec!["ci", "--no-audit", "--no-fund", "--no-update-notifier"],
@@ -51,21 +51,73 @@ pub(super) fn arguments(choice: &Choice) -> Vec<String> {
         Manager::YarnClassic if frozen => vec!["install", "--frozen-lockfile", "--non-interactive"],
         Manager::YarnClassic => vec!["install", "--non-interactive"],
         Manager::Yarn if frozen => vec!["install", "--immutable"],
-        // Berry makes installs immutable by itself where it sees CI.
+        // Berry makes installs immutable by default if it detects CI.
         Manager::Yarn => vec!["install", "--no-immutable"],
         Manager::Bun if frozen => vec!["install", "--frozen-lockfile"],
         Manager::Bun => vec!["install"],
     };
     if choice.manager == Manager::Pnpm && !choice.root.join("pnpm-workspace.yaml").is_file() {
-        // A worktree inside another checkout would otherwise be taken for a part of that one's workspace.
+        // Otherwise pnpm would treat a worktree inside another checkout as part of that checkout's workspace.
         arguments.push("--ignore-workspace");
     }
     arguments.into_iter().map(Into::into).collect()
 }
 
-/// The environment of an install: development packages wanted, no colours, no questions.
-pub(super) fn environment(env: &Env) -> Env {
+/// Settings of npm, pnpm and yarn that would leave out packages, install elsewhere or install nothing.
+const BENT: [&str; 17] = [
+    "omit",
+    "only",
+    "production",
+    "dev",
+    "optional",
+    "dry_run",
+    "global",
+    "location",
+    "package_lock",
+    "package_lock_only",
+    "lockfile",
+    "lockfile_only",
+    "frozen_lockfile",
+    "workspace",
+    "workspaces",
+    "include_workspace_root",
+    "dir",
+];
+
+/// Variables that npm sets for the scripts it runs. devrun may be started by such a script.
+const OF_NPM_RUN: [&str; 12] = [
+    "user_agent",
+    "local_prefix",
+    "global_prefix",
+    "init_module",
+    "globalconfig",
+    "userconfig",
+    "node_gyp",
+    "npm_version",
+    "noproxy",
+    "prefix",
+    "cache",
+    "verify_deps_before_run",
+];
+
+/// Returns the setting that a variable sets: `npm_config_omit` sets `omit`.
+fn setting(variable: &OsStr) -> Option<String> {
+    let name = variable.to_str()?.to_ascii_lowercase().replace('-', "_");
+    let prefixes = ["npm_config_", "pnpm_config_", "yarn_", "bun_config_"];
+    prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).map(Into::into)
+}
+
+/// Returns the variables of `env` that may change the installed packages, for the last.
+pub(super) fn settings(env: &ToolEnv) -> Vec<String> {
+    let counts = |name: &OsStr| setting(name).is_some_and(|name| !OF_NPM_RUN.contains(&&*name));
+    let shown = |(name, value): (&OsString, &OsString)| format!("{}={}", name.display(), value.display());
+    env.iter().filter(|(name, _)| counts(name)).map(shown).collect()
+}
+
+/// Returns the environment of an install: with development packages, without colours and questions.
+pub(super) fn environment(env: &ToolEnv) -> ToolEnv {
     let mut env = env.clone();
+    env.retain(|name, _| setting(name).is_none_or(|name| !BENT.contains(&&*name)));
     for name in ["NODE_ENV", "FORCE_COLOR", "CLICOLOR_FORCE"] {
         env.remove(OsStr::new(name));
     }
@@ -75,8 +127,8 @@ pub(super) fn environment(env: &Env) -> Env {
     env
 }
 
-/// Puts `folder`, if there is one, at the end of PATH.
-pub(super) fn append_path(env: &mut Env, folder: Option<&Path>) {
+/// Appends `folder`, if there is one, to PATH.
+pub(super) fn append_path(env: &mut ToolEnv, folder: Option<&Path>) {
     let name = OsString::from("PATH");
     let old = env.get(&name).cloned().unwrap_or_default();
     let all = std::env::split_paths(&old).chain(folder.map(Into::into));
@@ -85,10 +137,11 @@ pub(super) fn append_path(env: &mut Env, folder: Option<&Path>) {
     }
 }
 
-/// True when the manager refused because the lock file does not match the manifest.
+/// Returns true if the manager failed because the lock file does not match the manifest.
 pub(super) fn is_stale(error: &CmdError) -> bool {
-    const SIGNS: [&str; 8] = [
+    const SIGNS: [&str; 9] = [
         "ERR_PNPM_OUTDATED_LOCKFILE",
+        "ERR_PNPM_PACKAGE_MANAGER_NO_IMPORTER",
         "ERR_PNPM_LOCKFILE_CONFIG_MISMATCH",
         "ERR_PNPM_FROZEN_LOCKFILE_WITH_OUTDATED_LOCKFILE",
         // npm
@@ -104,23 +157,23 @@ pub(super) fn is_stale(error: &CmdError) -> bool {
     SIGNS.iter().any(|sign| text.iter().any(|stream| stream.contains(sign)))
 }
 
-/// The packages whose build scripts pnpm skipped.
+/// Returns the packages whose build scripts pnpm skipped.
 pub(super) fn ignored_builds(output: &Output) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let rest = text.lines().find_map(|line| line.split_once("Ignored build scripts:"))?.1;
     Some(rest.trim().trim_end_matches('.').into()).filter(|names: &String| !names.is_empty())
 }
 
-/// What the output tells a person afterwards.
+/// The facts that the output contains for the summary.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    /// Version of the manager, where it says so.
+pub(super) struct InstallOutput {
+    /// The manager's version, if the output contains it.
     pub version: Option<String>,
     packages: Option<u32>,
 }
 
-impl Told {
-    /// Listens to one line.
+impl InstallOutput {
+    /// Reads one line of the output.
     pub(super) fn hear(&mut self, line: &str) {
         let number = |text: &str| text.split_whitespace().next().and_then(|word| word.parse().ok());
         if let Some((_, version)) = line.split_once(" using pnpm v") {
@@ -131,7 +184,7 @@ impl Told {
         self.packages = count.or(self.packages);
     }
 
-    /// `pnpm 12.21.0, 34 packages`, with what is known.
+    /// Returns `pnpm 12.21.0, 34 packages`, or less if facts are unknown.
     pub(super) fn outcome(&self, program: &str, version: Option<&str>) -> String {
         let version = version.map(|version| format!(" {version}")).unwrap_or_default();
         let packages = match self.packages {

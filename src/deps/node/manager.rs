@@ -1,11 +1,12 @@
-//! Which package manager a project uses, in which version, and where it must be run. Reads manifests and lock files,
-//! runs nothing, never looks above the worktree.
+//! Decides which package manager a project uses, in which version, and where it must run. Reads manifests and lock
+//! files, starts no process, and reads nothing above the worktree.
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::deps::levels;
+use crate::deps::node::lockfile::{self, Fit, WantedPackages};
 use crate::deps::tool::Pin;
 use crate::os::read::{self, Limit};
 
@@ -14,30 +15,32 @@ use crate::os::read::{self, Limit};
 pub(crate) enum Manager {
     Pnpm,
     Npm,
-    /// Version 1, which nobody changes any more.
+    /// Version 1, which no longer changes.
     YarnClassic,
     /// Version 2 and later.
     Yarn,
     Bun,
 }
 
-/// What was decided.
+/// The result of the decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Choice {
+pub(crate) struct ManagerChoice {
     pub manager: Manager,
-    /// Exact version that the manifest pins.
+    /// The exact version that the manifest pins.
     pub pin: Option<String>,
-    /// Hash of that version's package, where the manifest has one.
+    /// The hash of that version's package, if the manifest has one.
     pub hash: Option<Pin>,
-    /// Where to run it: the root of the workspace.
+    /// The folder to run it in: the root of the workspace.
     pub root: PathBuf,
     /// The lock file in `root`.
     pub lockfile: Option<PathBuf>,
-    /// Version to fetch when there is none.
+    /// The version to download if the manager is not installed.
     pub fallback: &'static str,
+    /// The reason for this lock file, if there are several.
+    pub remark: Option<String>,
 }
 
-/// Lock files in the order in which they win when several lie side by side.
+/// Lock files, by their priority if several are in one folder.
 const LOCKFILES: [(&str, Manager); 6] = [
     ("pnpm-lock.yaml", Manager::Pnpm),
     ("yarn.lock", Manager::Yarn),
@@ -48,7 +51,7 @@ const LOCKFILES: [(&str, Manager); 6] = [
 ];
 
 impl Manager {
-    /// The program.
+    /// Returns the name of the program.
     pub(crate) const fn program(self) -> &'static str {
         match self {
             Manager::Pnpm => "pnpm",
@@ -58,7 +61,7 @@ impl Manager {
         }
     }
 
-    /// The npm package that brings it.
+    /// Returns the npm package that contains it.
     pub(crate) const fn package(self) -> &'static str {
         match self {
             Manager::Yarn => "@yarnpkg/cli-dist",
@@ -66,7 +69,7 @@ impl Manager {
         }
     }
 
-    /// What an install leaves behind when it came to its end; one of them, not all.
+    /// Returns paths that a finished install leaves. Installs leave one of them, not all.
     pub(crate) const fn marks(self) -> &'static [&'static str] {
         match self {
             Manager::Pnpm => &["node_modules/.modules.yaml"],
@@ -89,12 +92,16 @@ impl Manager {
     }
 }
 
-/// Decides for `directory` inside `worktree`: the nearest `packageManager`, then the nearest lock file, then npm.
-pub(crate) fn decide(directory: &Path, worktree: &Path) -> Choice {
+/// Decides for `directory` inside `worktree`: the nearest `packageManager`, then the lock file that fits best, then
+/// npm.
+pub(crate) fn decide(directory: &Path, worktree: &Path) -> ManagerChoice {
     let pinned = levels(directory, worktree).find_map(pin);
-    let manager = match &pinned {
-        Some((manager, _, _)) => *manager,
-        None => levels(directory, worktree).find_map(locked).unwrap_or(Manager::Npm),
+    let found = if pinned.is_some() { Vec::new() } else { candidates(directory, worktree) };
+    let best = best(&found);
+    let manager = match (&pinned, best) {
+        (Some((manager, _, _)), _) => *manager,
+        (None, Some(best)) => best.manager,
+        (None, None) => Manager::Npm,
     };
     let names = |manager: Manager| {
         LOCKFILES
@@ -106,12 +113,13 @@ pub(crate) fn decide(directory: &Path, worktree: &Path) -> Choice {
     let workspace = |level: &&Path| manager == Manager::Pnpm && level.join("pnpm-workspace.yaml").is_file();
     let root = levels(directory, worktree)
         .find(workspace)
+        .or(best.map(|best| best.level))
         .or_else(|| levels(directory, worktree).find(has))
         .unwrap_or(directory)
         .to_path_buf();
     let lockfile = names(manager).map(|name| root.join(name)).find(|path| path.is_file());
     let text = lockfile.as_deref().map(head).unwrap_or_default();
-    // yarn.lock alone tells the two yarns apart when nothing is pinned.
+    // If nothing is pinned, only yarn.lock shows which yarn it is.
     let unpinned_yarn =
         manager == Manager::Yarn && pinned.as_ref().is_none_or(|(_, version, _)| version.is_none());
     let manager = if unpinned_yarn && lockfile.is_some() && !text.contains("__metadata:") {
@@ -120,10 +128,79 @@ pub(crate) fn decide(directory: &Path, worktree: &Path) -> Choice {
         manager
     };
     let (pin, hash) = pinned.map_or((None, None), |(_, version, hash)| (version, hash));
-    Choice { manager, pin, hash, root, lockfile, fallback: fallback(manager, &text) }
+    let remark = best.and_then(|best| remark(best, &found, worktree));
+    ManagerChoice { manager, pin, hash, root, lockfile, fallback: fallback(manager, &text), remark }
 }
 
-/// The newest version that reads this lock file without rewriting it.
+/// A lock file that may belong to the project.
+#[derive(Debug)]
+struct LockfileCandidate<'a> {
+    level: &'a Path,
+    name: &'static str,
+    manager: Manager,
+    fit: Fit,
+}
+
+/// Returns the lock files of `directory` and its parents, the nearest first, one for each manager and folder. They are
+/// checked only if there are several.
+fn candidates<'a>(directory: &'a Path, worktree: &'a Path) -> Vec<LockfileCandidate<'a>> {
+    let mut found: Vec<LockfileCandidate<'a>> = Vec::new();
+    for level in levels(directory, worktree) {
+        for (name, manager) in LOCKFILES {
+            let known = found.iter().any(|one| one.level == level && one.manager == manager);
+            if !known && level.join(name).is_file() {
+                found.push(LockfileCandidate { level, name, manager, fit: Fit::Unknown });
+            }
+        }
+    }
+    if found.len() > 1 {
+        let wanted = WantedPackages::read(
+            &read::file(&directory.join("package.json"), Limit::SMALL).unwrap_or_default(),
+        );
+        for one in &mut found {
+            let folder = directory.strip_prefix(one.level).unwrap_or(directory).to_string_lossy();
+            // If a file cannot be read, the package manager reports it.
+            one.fit = read::file(&one.level.join(one.name), Limit::LARGE)
+                .map_or(Fit::Unknown, |bytes| lockfile::judge(one.name, &bytes, &folder, &wanted));
+        }
+    }
+    found
+}
+
+/// Returns the candidate that fits best. Among equal ones the nearest wins, then the first in the order of
+/// [`LOCKFILES`].
+fn best<'a, 'b>(found: &'b [LockfileCandidate<'a>]) -> Option<&'b LockfileCandidate<'a>> {
+    // `max_by_key` returns the last of equals.
+    found.iter().rev().max_by_key(|one| one.fit)
+}
+
+/// Returns the reason for choosing `best` in one line, if another lock file is equally near.
+fn remark(best: &LockfileCandidate<'_>, found: &[LockfileCandidate<'_>], worktree: &Path) -> Option<String> {
+    let shown = |one: &LockfileCandidate<'_>| {
+        let path = one.level.join(one.name);
+        path.strip_prefix(worktree).unwrap_or(&path).display().to_string()
+    };
+    let near =
+        |one: &&LockfileCandidate<'_>| one.manager != best.manager && one.level.starts_with(best.level);
+    let reasons: Vec<String> = found
+        .iter()
+        .filter(near)
+        .map(|one| match one.fit {
+            Fit::Empty => format!("{} is empty", shown(one)),
+            Fit::Foreign => format!("{} does not lock this folder", shown(one)),
+            Fit::Stale if best.fit > Fit::Stale => format!("{} does not match package.json", shown(one)),
+            _ if best.fit > one.fit => format!("{} cannot be compared", shown(one)),
+            _ => format!(
+                "{} fits as well; set `packageManager` in package.json, or remove one of the two",
+                shown(one)
+            ),
+        })
+        .collect();
+    let taken = format!("{} takes its packages from {}", best.manager.program(), shown(best));
+    (!reasons.is_empty()).then(|| format!("{taken}: {}", reasons.join(", ")))
+}
+
+/// Returns the newest version that reads this lock file without rewriting it.
 fn fallback(manager: Manager, lockfile: &str) -> &'static str {
     match manager {
         Manager::Pnpm => match lockfile.split_once("lockfileVersion:").map(|(_, rest)| rest.trim_start()) {
@@ -138,7 +215,7 @@ fn fallback(manager: Manager, lockfile: &str) -> &'static str {
     }
 }
 
-/// The part of a version before its first dot.
+/// Returns the part of a version before its first dot.
 pub(crate) fn major(version: &str) -> &str {
     version.split('.').next().unwrap_or(version)
 }
@@ -153,7 +230,7 @@ struct Manifest {
 /// Manager, exact version and hash.
 type Pinned = (Manager, Option<String>, Option<Pin>);
 
-/// What the manifest in `level` pins: corepack's `packageManager`, else npm's `devEngines.packageManager`.
+/// Returns what the manifest in `level` pins: corepack's `packageManager`, or else npm's `devEngines.packageManager`.
 fn pin(level: &Path) -> Option<Pinned> {
     let bytes = read::file(&level.join("package.json"), Limit::SMALL).ok()?;
     let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
@@ -172,7 +249,7 @@ fn named(name: &str, version: &str) -> Option<Pinned> {
     Some((Manager::named(name, version.as_deref())?, version, hash))
 }
 
-/// An exact version without the hash that corepack appends; ranges and addresses pin nothing.
+/// Returns an exact version without the hash that corepack appends. Returns `None` for ranges and addresses.
 fn exact(text: &str) -> Option<String> {
     let version = text.split('+').next().unwrap_or(text);
     let plain = version.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
@@ -180,11 +257,7 @@ fn exact(text: &str) -> Option<String> {
     (plain && full).then(|| version.to_string())
 }
 
-fn locked(level: &Path) -> Option<Manager> {
-    LOCKFILES.into_iter().find(|(name, _)| level.join(name).is_file()).map(|(_, manager)| manager)
-}
-
-/// The first lines of a file: enough to tell a format.
+/// Returns the first 2 KiB of a file, which is enough to recognise its format.
 fn head(path: &Path) -> String {
     read::head(path, 2048).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
@@ -224,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_behind_the_version_is_kept() {
+    fn the_hash_after_the_version_is_kept() {
         let dir = tree(&[("wt/package.json", r#"{"packageManager":"pnpm@9.1.0+sha512.ab"}"#)]);
         let worktree = dir.path().join("wt");
         let found = decide(&worktree, &worktree);
@@ -238,6 +311,43 @@ mod tests {
         assert_eq!(choice(&files).0, Manager::Npm);
         assert_eq!(choice(&files[..1]), (Manager::Pnpm, None, "".into(), "12.21.0"));
         assert_eq!(choice(&[]), (Manager::Npm, None, "frontend".into(), "11"));
+    }
+
+    #[test]
+    fn a_fitting_lock_file_wins_over_an_empty_or_stale_one() {
+        let manifest = ("wt/frontend/package.json", r#"{"dependencies":{"next":"15"}}"#);
+        let npm = (
+            "wt/frontend/package-lock.json",
+            r#"{"packages":{"":{"dependencies":{"next":"15"}},"node_modules/next":{}}}"#,
+        );
+        let pnpm = |text| ("wt/frontend/pnpm-lock.yaml", text);
+        let decided = |files: &[(&str, &str)]| {
+            let dir = tree(files);
+            let worktree = dir.path().join("wt");
+            let found = decide(&worktree.join("frontend"), &worktree);
+            (found.manager, found.remark.unwrap_or_default())
+        };
+        let empty = "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n";
+        let (manager, remark) = decided(&[manifest, npm, pnpm(empty)]);
+        assert_eq!(manager, Manager::Npm);
+        assert_eq!(
+            remark,
+            "npm takes its packages from frontend/package-lock.json: frontend/pnpm-lock.yaml is empty"
+        );
+        let whole = "importers:\n  .:\n    dependencies:\n      next:\n        specifier: '15'\n";
+        let stale = whole.replace("15", "14");
+        assert!(decided(&[manifest, npm, pnpm(&stale)]).1.contains("does not match package.json"));
+        let (manager, remark) = decided(&[manifest, npm, pnpm(whole)]);
+        assert_eq!(manager, Manager::Pnpm);
+        assert!(remark.contains("package-lock.json fits as well; set `packageManager`"), "{remark}");
+        assert_eq!(decided(&[manifest, npm]), (Manager::Npm, String::new()));
+        let root = ("wt/package-lock.json", r#"{"packages":{"frontend":{"dependencies":{"next":"15"}}}}"#);
+        let (manager, remark) = decided(&[manifest, root, pnpm(empty)]);
+        assert_eq!(manager, Manager::Npm, "{remark}");
+        assert_eq!(
+            decided(&[manifest, ("wt/package-lock.json", "{}"), pnpm(whole)]),
+            (Manager::Pnpm, String::new())
+        );
     }
 
     #[test]
@@ -268,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_addresses_and_flags_are_no_versions() {
+    fn ranges_addresses_and_flags_are_not_versions() {
         for text in ["^12.0.0", "12", "https://example.com/pnpm.tgz", "1.2.3/../..", "-1.2.3", ""] {
             assert_eq!(exact(text), None, "{text}");
         }

@@ -1,10 +1,10 @@
-//! `ensure` with package managers that only write down how they were called, and once with the real one.
+//! Tests of `ensure` with package managers that only record their calls, and with real ones.
 
 use super::*;
-use crate::deps::stage::Stage;
-use crate::error::{Code, Explain};
+use crate::deps::test_env::TestEnv;
+use crate::error::{Code, Explain, Fault};
 
-/// Answers as pnpm does, as far as anybody here listens.
+/// Answers like pnpm, as far as these tests need it.
 const PNPM: &str = r#"
 case "$1" in --version) echo "${PNPM_VERSION-12.21.0}"; exit;; esac
 mkdir -p node_modules frontend/node_modules
@@ -12,8 +12,8 @@ echo "Packages: +34"
 echo '{}' > node_modules/.modules.yaml
 echo "Done in 28ms using pnpm v12.21.0""#;
 
-fn stage() -> Stage {
-    let stage = Stage::new();
+fn stage() -> TestEnv {
+    let stage = TestEnv::new();
     stage.program("node", "");
     stage.program("pnpm", PNPM);
     stage.write("wt/package.json", r#"{"name":"root"}"#);
@@ -23,7 +23,7 @@ fn stage() -> Stage {
     stage
 }
 
-fn request(stage: &Stage) -> NodeRequest {
+fn request(stage: &TestEnv) -> NodeRequest {
     NodeRequest {
         worktree: stage.path("wt"),
         directory: stage.path("wt/frontend"),
@@ -32,7 +32,7 @@ fn request(stage: &Stage) -> NodeRequest {
     }
 }
 
-async fn run(stage: &Stage) -> Result<Done, DepsError> {
+async fn run(stage: &TestEnv) -> Result<Done, DepsError> {
     ensure(&stage.ctx, &request(stage)).await
 }
 
@@ -46,17 +46,31 @@ async fn the_first_time_installs_and_the_second_runs_nothing() {
     assert!(calls[0].starts_with("pnpm [wt] install --frozen-lockfile --prefer-offline "), "{calls:?}");
     assert!(calls[0].contains("--config.enable-global-virtual-store=false"));
     assert!(calls[0].contains("--config.confirmModulesPurge=false"), "node_modules is ours");
-    assert_eq!(stage.told("StepStarted"), 1);
-    assert!(stage.told("StepProgress") >= 1);
+    assert_eq!(stage.count_events("StepStarted"), 1);
+    assert!(stage.count_events("StepProgress") >= 1);
 
     let done = run(&stage).await.unwrap();
     assert_eq!((done.worked, done.outcome.as_str()), (false, "unchanged"));
     assert_eq!(stage.calls().len(), 1);
-    assert_eq!(stage.told("StepStarted"), 1);
+    assert_eq!(stage.count_events("StepStarted"), 1);
 }
 
 #[tokio::test]
-async fn whatever_the_install_depends_on_makes_it_stale() {
+async fn installs_with_yarn_1_wait_for_each_other() {
+    let stage = stage();
+    stage.program("yarn", "case \"$1\" in --version) echo 1.22.22; exit;; esac\nmkdir -p node_modules");
+    stage.write("wt/package.json", r#"{"name":"root","packageManager":"yarn@1.22.22"}"#);
+    stage.write("wt/yarn.lock", "# yarn lockfile v1\n");
+    std::fs::remove_file(stage.path("wt/pnpm-lock.yaml")).unwrap();
+    std::fs::remove_file(stage.path("wt/pnpm-workspace.yaml")).unwrap();
+    let request = NodeRequest { directory: stage.path("wt"), ..request(&stage) };
+    assert!(ensure(&stage.ctx, &request).await.unwrap().worked);
+    let mutex = format!("--mutex file:{}", stage.ctx.dirs.cache.join("yarn.lock").display());
+    assert!(stage.calls().iter().any(|call| call.ends_with(&mutex)), "{:?}", stage.calls());
+}
+
+#[tokio::test]
+async fn a_change_of_any_input_makes_the_install_stale() {
     let stage = stage();
     run(&stage).await.unwrap();
     let mut installs = 1;
@@ -116,7 +130,7 @@ async fn linked_packages_are_refused_before_anything_runs() {
 }
 
 #[tokio::test]
-async fn a_stale_lock_file_names_the_command_that_mends_it() {
+async fn a_stale_lock_file_names_the_command_that_updates_it() {
     let stage = stage();
     stage.program(
         "pnpm",
@@ -148,16 +162,16 @@ async fn a_killed_install_is_done_again() {
     let began = stage.path("calls.began");
     tokio::select! {
         _ = run(&stage) => panic!("it cannot end"),
-        () = Stage::appears(&began) => {}
+        () = TestEnv::appears(&began) => {}
     }
     stage.program("pnpm", PNPM);
     assert!(run(&stage).await.unwrap().worked);
     assert!(!run(&stage).await.unwrap().worked);
-    assert!(stage.calls()[1].contains("confirmModulesPurge"), "what we began is ours");
+    assert!(stage.calls()[1].contains("confirmModulesPurge"), "devrun created this folder");
 }
 
 #[tokio::test]
-async fn foreign_packages_are_not_thrown_away() {
+async fn packages_that_devrun_did_not_install_are_not_removed() {
     let stage = stage();
     stage.write("wt/node_modules/left-pad/index.js", "");
     run(&stage).await.unwrap();
@@ -183,7 +197,7 @@ async fn missing_tools_are_named_with_what_to_install() {
     let error = run(&stage).await.unwrap_err();
     assert_eq!(error.code(), Code::ToolMissing);
     assert_eq!(error.to_string(), "pnpm 12.21.0 is not installed");
-    assert_eq!(error.fix().unwrap(), "npm install --global pnpm@12.21.0, then run devrun again");
+    assert_eq!(error.fix().unwrap(), "npm install --global pnpm@12.21.0, then run `devrun` again");
     std::fs::remove_file(stage.path("bin/node")).unwrap();
     let error = run(&stage).await.unwrap_err();
     assert_eq!((error.code(), error.to_string().as_str()), (Code::ToolMissing, "node is not installed"));
@@ -191,7 +205,7 @@ async fn missing_tools_are_named_with_what_to_install() {
     assert_eq!(run(&stage).await.unwrap_err().code(), Code::ConfigInvalid);
 }
 
-/// `npm pack` that writes a tarball `t`, and `npm install --prefix FOLDER` that puts a program there which notes its calls.
+/// `npm pack` writes a tarball `t`, and `npm install --prefix FOLDER` installs a program that records its calls.
 const NPM: &str = r#"
 if [ "$1" = pack ]; then
     while [ "$1" != --pack-destination ]; do shift; done
@@ -216,7 +230,7 @@ async fn a_missing_manager_is_fetched_once_into_the_cache() {
     let done = run(&stage).await.unwrap();
     let bin = stage.path("cache/checked-tools/pnpm-12.20.9/node_modules/.bin");
     assert_eq!(done.fetched.as_ref(), Some(&bin));
-    assert_eq!(stage.told("fetching pnpm 12.20.9"), 2, "a note and a line of progress");
+    assert_eq!(stage.count_events("fetching pnpm 12.20.9"), 2, "a note and a line of progress");
     assert!(stage.calls()[0].starts_with("npm "));
     assert!(stage.calls()[..2].iter().all(|call| call.contains("--ignore-scripts")), "{:?}", stage.calls());
     assert!(stage.calls()[2].starts_with("fetched pnpm install"));
@@ -224,7 +238,7 @@ async fn a_missing_manager_is_fetched_once_into_the_cache() {
     assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with('.')));
 
     let again = run(&stage).await.unwrap();
-    assert_eq!((again.worked, again.fetched), (false, Some(bin.clone())), "children need it every time");
+    assert_eq!((again.worked, again.fetched), (false, Some(bin.clone())), "processes need it every time");
     stage.write("wt/pnpm-lock.yaml", "lockfileVersion: '9.0'\n# 2\n");
     run(&stage).await.unwrap();
     assert_eq!(
@@ -245,9 +259,21 @@ async fn another_major_version_than_the_pinned_one_is_not_used() {
     let done = run(&stage).await.unwrap();
     assert_eq!(done.outcome, "pnpm 10.34.9");
     assert_eq!(done.fetched, Some(stage.path("cache/checked-tools/pnpm-10.34.9/node_modules/.bin")));
-    assert!(stage.told("the project pins pnpm 10.34.9, installed is 12.21.0") > 0);
+    assert!(stage.count_events("the project pins pnpm 10.34.9, installed is 12.21.0") > 0);
     stage.write("wt/package.json", r#"{"packageManager":"pnpm@12.0.1"}"#);
-    assert_eq!(run(&stage).await.unwrap().fetched, None, "the same major will do");
+    assert_eq!(run(&stage).await.unwrap().fetched, None, "the same major is enough");
+}
+
+#[tokio::test]
+async fn a_pinned_manager_that_no_registry_has_is_the_fault_of_the_manifest() {
+    let stage = stage();
+    std::fs::remove_file(stage.path("bin/pnpm")).unwrap();
+    stage.program("npm", "echo 'npm error code ETARGET' >&2\necho 'npm error notarget No matching version found for pnpm@99.0.0.' >&2\nexit 1");
+    stage.write("wt/package.json", "{\n  \"packageManager\": \"pnpm@99.0.0\"\n}\n");
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.fault(), Some(Fault::Code));
+    let why = error.why().unwrap();
+    assert!(why.starts_with("package.json:2 wants pnpm@99.0.0, which the registry does not have"), "{why}");
 }
 
 #[tokio::test]
@@ -259,7 +285,7 @@ async fn a_tool_without_the_hash_that_is_pinned_or_compiled_in_is_not_used() {
     let pin = |hash: &str| format!(r#"{{"packageManager":"pnpm@9.1.0+sha512.{hash}"}}"#);
     let digits: Vec<String> = sha2::Sha512::digest(b"t").iter().map(|byte| format!("{byte:02x}")).collect();
     let hash = digits.concat();
-    // Another repository fetched the same version before, without a hash.
+    // Another repository has downloaded the same version before, without a hash.
     stage.write("wt/package.json", r#"{"packageManager":"pnpm@9.1.0"}"#);
     run(&stage).await.unwrap();
     stage.write("wt/package.json", &pin("abcd"));
@@ -274,7 +300,7 @@ async fn a_tool_without_the_hash_that_is_pinned_or_compiled_in_is_not_used() {
 }
 
 #[tokio::test]
-async fn settings_of_the_repository_do_not_reach_the_fetch() {
+async fn settings_of_the_repository_do_not_affect_the_download() {
     let mut stage = stage();
     std::fs::remove_file(stage.path("bin/pnpm")).unwrap();
     stage.program("npm", &format!("echo \"registry=$npm_config_registry\" >> \"$CALLS\"\n{NPM}"));
@@ -287,11 +313,13 @@ async fn settings_of_the_repository_do_not_reach_the_fetch() {
 }
 
 #[test]
-fn every_manager_is_told_to_leave_the_lock_file_alone() {
+fn every_manager_is_called_so_that_it_keeps_the_lock_file() {
     let line = |manager, lockfile: Option<&str>| {
         let root = PathBuf::from("/w");
         let lockfile = lockfile.map(PathBuf::from);
-        command::arguments(&Choice { manager, pin: None, hash: None, root, lockfile, fallback: "" }).join(" ")
+        let choice =
+            ManagerChoice { manager, pin: None, hash: None, root, lockfile, fallback: "", remark: None };
+        command::arguments(&choice).join(" ")
     };
     assert!(line(Manager::Pnpm, Some("/w/l")).starts_with("install --frozen-lockfile"));
     assert!(line(Manager::Pnpm, Some("/w/l")).ends_with("--ignore-workspace"), "nested in another checkout");
@@ -305,14 +333,70 @@ fn every_manager_is_told_to_leave_the_lock_file_alone() {
 
 #[test]
 fn production_settings_of_the_shell_do_not_reach_the_install() {
-    let env: Env = [("NODE_ENV".into(), "production".into())].into();
-    assert!(!command::environment(&env).contains_key(OsStr::new("NODE_ENV")));
+    for name in
+        ["NODE_ENV", "npm_config_omit", "NPM_CONFIG_PRODUCTION", "YARN_PRODUCTION", "npm_config_dry-run"]
+    {
+        let env: ToolEnv = [(name.into(), "production".into())].into();
+        assert!(!command::environment(&env).contains_key(std::ffi::OsStr::new(name)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_setting_in_the_shell_is_part_of_the_stamp() {
+    let mut stage = stage();
+    run(&stage).await.unwrap();
+    stage.env.insert("npm_config_user_agent".into(), "npm/11".into());
+    assert!(!run(&stage).await.unwrap().worked, "npm sets it for the scripts it runs");
+    stage.env.insert("npm_config_ignore_scripts".into(), "true".into());
+    assert!(run(&stage).await.unwrap().worked);
+    assert!(!run(&stage).await.unwrap().worked);
+}
+
+#[tokio::test]
+async fn local_packages_and_deep_members_are_inputs() {
+    let stage = stage();
+    stage.write("wt/frontend/package.json", r#"{"dependencies":{"a":"file:./vendor/x/y/a"}}"#);
+    stage.write("wt/pnpm-workspace.yaml", "packages:\n  - packages/*/*/*\n");
+    run(&stage).await.unwrap();
+    for file in ["wt/frontend/vendor/x/y/a/package.json", "wt/packages/a/b/c/package.json"] {
+        stage.write(file, "{}");
+        assert!(run(&stage).await.unwrap().worked, "{file}");
+    }
+    assert!(!run(&stage).await.unwrap().worked);
+}
+
+#[tokio::test]
+async fn of_two_lock_files_the_fitting_one_is_installed() {
+    let stage = stage();
+    std::fs::remove_file(stage.path("wt/pnpm-workspace.yaml")).unwrap();
+    stage.program("npm", "mkdir -p node_modules; echo x > node_modules/.package-lock.json");
+    stage.write("wt/frontend/package.json", r#"{"dependencies":{"next":"15"}}"#);
+    stage.write("wt/frontend/pnpm-lock.yaml", "lockfileVersion: '9.0'\n");
+    stage.write("wt/frontend/package-lock.json", r#"{"packages":{"":{"dependencies":{"next":"15"}}}}"#);
+    run(&stage).await.unwrap();
+    assert!(stage.calls()[0].starts_with("npm [frontend] ci "), "{:?}", stage.calls());
+    assert_eq!(stage.count_events("frontend/pnpm-lock.yaml is empty"), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_is_too_old_is_reported_in_one_line() {
+    let stage = stage();
+    let said = r#"printf 'Error: ERR_PNPM_UNSUPPORTED_ENGINE\n  x Unsupported engine for /w: wanted:\n  | {"node":"24.x"} (current: {"node":"20.20.2"})\n' >&2; exit 1"#;
+    stage.program("pnpm", said);
+    let error = run(&stage).await.unwrap_err();
+    let node = stage.path("bin/node");
+    assert_eq!(error.code(), Code::ToolMissing);
+    assert_eq!(
+        error.to_string(),
+        format!("this project needs Node 24.x, but node is v20.20.2 ({})", node.display())
+    );
+    assert!(error.fix().unwrap().contains("nvm install 24"), "{:?}", error.fix());
 }
 
 #[test]
 fn outcomes_are_read_from_the_output() {
     let told = |lines: &[&str]| {
-        let mut told = command::Told::default();
+        let mut told = command::InstallOutput::default();
         for line in lines {
             told.hear(line);
         }
@@ -323,10 +407,10 @@ fn outcomes_are_read_from_the_output() {
     assert_eq!(told(&["Already up to date"]), "x");
 }
 
-/// With npm's registry: fetches pnpm, makes a lock file with it, installs, and finds it done.
+/// With npm's registry: downloads pnpm, lets it write a lock file, installs, and finds the install finished.
 #[tokio::test]
 async fn real_pnpm_installs_a_workspace() {
-    let mut stage = Stage::real();
+    let mut stage = TestEnv::real();
     let path = std::env::var_os("PATH").unwrap();
     let plain = std::env::split_paths(&path).filter(|folder| !folder.join("pnpm").exists());
     stage.env.insert("PATH".into(), std::env::join_paths(plain).unwrap());
@@ -340,7 +424,7 @@ async fn real_pnpm_installs_a_workspace() {
     let without_lock = run(&stage).await.unwrap();
     assert!(without_lock.outcome.starts_with("pnpm 12.21.0, 1 package"), "{}", without_lock.outcome);
     assert!(stage.path("wt/pnpm-lock.yaml").is_file());
-    assert!(!run(&stage).await.unwrap().worked, "the lock file it wrote is part of what it was made from");
+    assert!(!run(&stage).await.unwrap().worked, "the lock file that it wrote is one of its inputs");
 
     for folder in ["wt/node_modules", "wt/frontend/node_modules"] {
         std::fs::remove_dir_all(stage.path(folder)).unwrap();
@@ -356,4 +440,40 @@ async fn real_pnpm_installs_a_workspace() {
     stage.write("wt/frontend/package.json", &member("6.0.0"));
     let error = run(&stage).await.unwrap_err();
     assert_eq!(error.code(), Code::LockfileStale, "{error}: {:?}", error.why());
+}
+
+/// With npm's registry: mistakes in the files are blamed on the code, with file and line, and the fix helps.
+#[tokio::test]
+async fn failures_of_real_npm_are_blamed_on_their_cause() {
+    let stage = TestEnv::real();
+    let manifest =
+        |version| format!("{{\n  \"dependencies\": {{\n    \"is-number\": \"{version}\"\n  }}\n}}\n");
+    stage.write("wt/frontend/package.json", &manifest("99.0.0"));
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.fault(), Some(Fault::Code), "{:?}", error.why());
+    assert!(error.fix().unwrap().contains("frontend/package.json:3"), "{:?}", error.fix());
+    stage.write("wt/frontend/package.json", "{\n  \"dependencies\": {},\n}\n");
+    let error = run(&stage).await.unwrap_err();
+    assert!(error.fix().unwrap().starts_with("correct frontend/package.json:3"), "{:?}", error.fix());
+    stage.write("wt/frontend/package.json", &manifest("7.0.0"));
+    run(&stage).await.unwrap();
+    let whole = std::fs::read_to_string(stage.path("wt/frontend/package-lock.json")).unwrap();
+    stage
+        .write("wt/frontend/package-lock.json", &format!("<<<<<<< HEAD\n{whole}=======\n{whole}>>>>>>> b\n"));
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.fault(), Some(Fault::Code));
+    assert!(
+        error.why().unwrap().starts_with("frontend/package-lock.json:1 has conflict markers"),
+        "{:?}",
+        error.why()
+    );
+    stage.write("wt/frontend/package-lock.json", &whole);
+    assert!(run(&stage).await.unwrap().worked, "one side of the conflict helps");
+    let mut stage = stage;
+    stage.env.insert("npm_config_registry".into(), "http://127.0.0.1:9/".into());
+    stage.env.insert("npm_config_fetch_retries".into(), "0".into());
+    stage.env.insert("npm_config_cache".into(), stage.path("empty").into());
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.fault(), Some(Fault::Environment), "{:?}", error.why());
+    assert!(error.why().unwrap().starts_with("the package registry could not be reached"));
 }

@@ -1,44 +1,44 @@
-//! What a `.venv` folder really is, and what must be done about it. Looks at files, runs nothing.
+//! Inspects a `.venv` folder and decides what must be done with it. Reads files, starts no process.
 //!
-//! A virtual environment holds absolute paths (its scripts' first lines), so one that was moved or copied runs the
-//! interpreter and the packages of the place it came from.
+//! A virtual environment contains absolute paths (the first lines of its scripts). After a move or copy it still runs
+//! the interpreter and the packages of its original place.
 
 use std::path::{Path, PathBuf};
 
 use crate::deps::DepsError;
-use crate::deps::stamp::Stamp;
+use crate::deps::install_record::InstallRecord;
 use crate::os::read::{self, Limit};
 
-/// What was found.
+/// The state of a `.venv` folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Venv {
-    /// Nothing, or an empty folder.
+    /// It does not exist or is an empty folder.
     Missing,
-    /// An environment made here, with an interpreter.
+    /// An environment that was created here, with an interpreter.
     Whole,
-    /// One made for this other place.
+    /// An environment that was created for this other place.
     MadeFor(PathBuf),
-    /// One whose interpreter is gone.
+    /// An environment whose interpreter no longer exists.
     Headless,
-    /// Something without `pyvenv.cfg`.
+    /// A folder with contents but without `pyvenv.cfg`.
     Unknown,
 }
 
-/// What to do before installing.
+/// The work before the install.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Make it.
+    /// Create the environment.
     Make,
-    /// Remove it and make it anew, because of this.
+    /// Remove and recreate it, for this reason.
     Remake(String),
-    /// Install into what is there; packages that are there may be incomplete when `distrust`.
+    /// Install into the existing environment.
     Update {
-        /// Install them again.
+        /// Install existing packages again, because they may be incomplete.
         distrust: bool,
     },
 }
 
-/// Looks at `path`; a link is an error.
+/// Inspects `path`. Errors if it is a link.
 pub(super) fn inspect(path: &Path) -> Result<Venv, DepsError> {
     if let Ok(target) = std::fs::read_link(path) {
         return Err(DepsError::Linked { path: path.into(), target });
@@ -54,11 +54,12 @@ pub(super) fn inspect(path: &Path) -> Result<Venv, DepsError> {
             return Ok(Venv::MadeFor(home));
         }
     }
-    // Follows the link: the interpreter it was made with may have been removed.
+    // `is_file` follows the link: the interpreter may have been removed.
     Ok(if path.join("bin/python").is_file() { Venv::Whole } else { Venv::Headless })
 }
 
-/// The path that an `activate` script names. Relocatable environments compute it, and lines for Windows wrap it.
+/// Returns the path that an `activate` script names. Relocatable environments compute it, and lines for Windows wrap
+/// it.
 fn made_for(script: &str) -> Option<PathBuf> {
     let value = |line: &str| {
         let rest = line.trim().trim_start_matches("export ").strip_prefix("VIRTUAL_ENV=")?;
@@ -68,10 +69,10 @@ fn made_for(script: &str) -> Option<PathBuf> {
     script.lines().find_map(value)
 }
 
-/// Decides. `known` is the record of the last install.
-pub(super) fn decide(found: &Venv, known: Option<&Stamp>, path: &Path) -> Result<Action, DepsError> {
-    let ours = known.is_some_and(|stamp| stamp.ours);
-    let cut_short = known.is_some_and(|stamp| stamp.finished.is_none());
+/// Decides what to do. `known` is the record of the last install.
+pub(super) fn decide(found: &Venv, known: Option<&InstallRecord>, path: &Path) -> Result<Action, DepsError> {
+    let ours = known.is_some_and(|record| record.ours);
+    let cut_short = known.is_some_and(|record| record.finished.is_none());
     match found {
         Venv::Missing => Ok(Action::Make),
         Venv::MadeFor(other) => Ok(Action::Remake(format!("it was made for {}", other.display()))),
@@ -94,9 +95,12 @@ mod tests {
         std::os::unix::fs::symlink("/bin/sh", path.join("bin/python")).unwrap();
     }
 
-    fn stamp(ours: bool, finished: bool) -> Stamp {
-        let snapshot =
-            crate::deps::fingerprint::Snapshot::take(&crate::deps::fingerprint::Inputs::default(), None).0;
+    fn record(ours: bool, finished: bool) -> InstallRecord {
+        let snapshot = crate::deps::fingerprint::Snapshot::take(
+            &crate::deps::fingerprint::InstallInputs::default(),
+            None,
+        )
+        .0;
         let finished =
             finished.then(|| serde_json::json!({"snapshot": snapshot, "evidence": [], "fetched": null}));
         serde_json::from_value(
@@ -106,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_there_is_told_apart() {
+    fn every_state_of_a_venv_folder_is_recognised() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".venv");
         assert_eq!(inspect(&path).unwrap(), Venv::Missing);
@@ -138,22 +142,22 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_dead_or_ours_is_made_anew() {
+    fn only_broken_environments_and_those_of_devrun_are_recreated() {
         let decide =
-            |found: &Venv, known: Option<Stamp>| decide(found, known.as_ref(), Path::new("/w/.venv"));
+            |found: &Venv, known: Option<InstallRecord>| decide(found, known.as_ref(), Path::new("/w/.venv"));
         assert_eq!(decide(&Venv::Missing, None).unwrap(), Action::Make);
         assert_eq!(decide(&Venv::Whole, None).unwrap(), Action::Update { distrust: false });
         assert_eq!(
-            decide(&Venv::Whole, Some(stamp(true, true))).unwrap(),
+            decide(&Venv::Whole, Some(record(true, true))).unwrap(),
             Action::Update { distrust: false }
         );
         assert_eq!(
-            decide(&Venv::Whole, Some(stamp(false, false))).unwrap(),
+            decide(&Venv::Whole, Some(record(false, false))).unwrap(),
             Action::Update { distrust: true }
         );
-        assert!(matches!(decide(&Venv::Whole, Some(stamp(true, false))).unwrap(), Action::Remake(_)));
+        assert!(matches!(decide(&Venv::Whole, Some(record(true, false))).unwrap(), Action::Remake(_)));
         assert!(matches!(decide(&Venv::MadeFor("/o".into()), None).unwrap(), Action::Remake(_)));
-        assert!(matches!(decide(&Venv::Unknown, Some(stamp(true, false))).unwrap(), Action::Remake(_)));
+        assert!(matches!(decide(&Venv::Unknown, Some(record(true, false))).unwrap(), Action::Remake(_)));
         assert!(matches!(decide(&Venv::Unknown, None), Err(DepsError::NotAVenv(_))));
     }
 }

@@ -1,10 +1,13 @@
-//! Which bytes a fetched tool must consist of: hashes compiled in for the default versions, and the hash that a manifest
-//! pins. Pure.
+//! Checks the bytes of downloaded tools: with hashes that are compiled in for the default versions, and with the hash
+//! that a manifest pins. Pure.
 
 use base64::Engine;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-/// npm's `integrity` of each package of a default version, by `name@version`. From `npm view PACKAGE dist.integrity`.
+use crate::text::hex;
+
+/// npm's `integrity` of each package of a default version, by `name@version`. Source: `npm view PACKAGE
+/// dist.integrity`.
 const NPM: [(&str, &str); 14] = [
     (
         "pnpm@12.21.0",
@@ -64,7 +67,7 @@ const NPM: [(&str, &str); 14] = [
     ),
 ];
 
-/// SHA-256 of each wheel of uv's default version. From `uv pip compile --generate-hashes`.
+/// SHA-256 of each wheel of uv's default version. Source: `uv pip compile --generate-hashes`.
 pub(super) const UV: [&str; 19] = [
     "0b3e8b1a4f5e405e31e2ff33de8af4744831e9f7338539671efbd8c3c94e791d",
     "0ec33661a14e38dea8dfb18167d2a4a5c7fe3d476c62dd8eb6acf5f378727201",
@@ -87,7 +90,7 @@ pub(super) const UV: [&str; 19] = [
     "e18a57b8b352eb7c8feb317b9f6f533c8f0ad9673fd6cf34bbe3cf1a9f6a8984",
 ];
 
-/// Returns npm's `integrity` that devrun demands of a package; `None` for a version that is not one of its defaults.
+/// Returns npm's `integrity` that a package must have, or `None` for a version that is not a default.
 pub(super) fn compiled(package: &str, version: &str) -> Option<&'static str> {
     let wanted = format!("{package}@{version}");
     NPM.iter().find(|(known, _)| *known == wanted).map(|(_, integrity)| *integrity)
@@ -98,41 +101,33 @@ pub(super) fn integrity(bytes: &[u8]) -> String {
     format!("sha512-{}", base64::engine::general_purpose::STANDARD.encode(Sha512::digest(bytes)))
 }
 
-/// The hash behind the `+` of `packageManager`, as corepack writes it: `sha512.HEX`.
+/// The hash after the `+` of `packageManager`, as corepack writes it: `sha512.HEX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pin(String);
 
 impl Pin {
-    /// Reads what is behind the `+`; any text is taken, and one that is no hash matches nothing.
+    /// Stores the text after the `+`. A text that is not a hash matches nothing.
     pub(crate) fn new(text: &str) -> Pin {
         Pin(text.to_ascii_lowercase())
     }
 
-    /// Returns a name for a folder whose content was checked against this pin.
+    /// Returns a folder name for content that was checked against this pin.
     pub(super) fn label(&self) -> String {
-        hex(&Sha256::digest(self.0.as_bytes()))[..32].to_string()
+        hex(Sha256::digest(self.0.as_bytes()))[..32].to_string()
     }
 
-    /// Returns true when `bytes` have this hash. SHA-1 and MD5 are no proof and match nothing.
+    /// Returns true if `bytes` have this hash. SHA-1 and MD5 are too weak and match nothing.
     pub(super) fn matches(&self, bytes: &[u8]) -> bool {
         let Some((algorithm, wanted)) = self.0.split_once('.') else { return false };
         let found = match algorithm {
-            "sha224" => hex(&Sha224::digest(bytes)),
-            "sha256" => hex(&Sha256::digest(bytes)),
-            "sha384" => hex(&Sha384::digest(bytes)),
-            "sha512" => hex(&Sha512::digest(bytes)),
+            "sha224" => hex(Sha224::digest(bytes)),
+            "sha256" => hex(Sha256::digest(bytes)),
+            "sha384" => hex(Sha384::digest(bytes)),
+            "sha512" => hex(Sha512::digest(bytes)),
             _ => return false,
         };
         found == wanted
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -141,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_pin_matches_its_bytes_only() {
-        let pinned = Pin::new(&format!("sha224.{}", hex(&Sha224::digest(b"x"))));
+        let pinned = Pin::new(&format!("sha224.{}", hex(Sha224::digest(b"x"))));
         assert!(pinned.matches(b"x") && !pinned.matches(b"y"));
         for text in ["", "sha512", "sha512.", "sha1.11f6ad8ec52a2984abaafd7c3b516503785c2072", "build.5"] {
             assert!(!Pin::new(text).matches(b"x"), "{text}");
@@ -151,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn every_compiled_hash_is_whole() {
+    fn every_compiled_hash_has_its_full_length() {
         for (name, integrity) in NPM {
             let hash =
                 base64::engine::general_purpose::STANDARD.decode(&integrity["sha512-".len()..]).unwrap();

@@ -1,28 +1,20 @@
-//! What is written after a moment, across the turning over of files.
+//! Reads the lines that are written after a certain time, also across the rotation of files.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::last::open_all;
-use super::{Filter, Line, Told, merge, parse};
+use super::last::{LogPosition, id, open_all};
+use super::{Filter, ProcessLine, StoredLine, merge, parse};
 
-/// How much is read at once.
+/// The bytes of one read.
 const BLOCK: usize = 256 << 10;
 
-/// A place in one of the files of a process.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) file: File,
-    pub(super) offset: u64,
-}
-
-/// Follows some processes.
+/// Follows the logs of some processes.
 #[derive(Debug)]
 pub struct Follow {
     filter: Filter,
-    processes: Vec<(PathBuf, Option<Place>)>,
+    processes: Vec<(PathBuf, Option<LogPosition>)>,
     block: Vec<u8>,
 }
 
@@ -31,12 +23,12 @@ impl Follow {
         Follow { filter: filter.clone(), processes: Vec::new(), block: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, path: PathBuf, place: Option<Place>) {
+    pub(super) fn add(&mut self, path: PathBuf, place: Option<LogPosition>) {
         self.processes.push((path, place));
     }
 
-    /// What was written since the last call, by time. Never waits.
-    pub fn more(&mut self) -> io::Result<Vec<Told>> {
+    /// Returns the lines that were written since the last call, sorted by time. Does not wait.
+    pub fn more(&mut self) -> io::Result<Vec<ProcessLine>> {
         let Follow { filter, processes, block } = self;
         let mut all = Vec::new();
         for (path, place) in processes {
@@ -45,7 +37,7 @@ impl Follow {
                 if let Some(place) = place {
                     place.read(filter, block, &mut lines)?;
                 }
-                // Newest first.
+                // The newest file comes first.
                 let mut files = open_all(path)?;
                 let next = match place {
                     Some(place) => {
@@ -54,7 +46,7 @@ impl Follow {
                         match ids.iter().position(|id| *id == current) {
                             Some(0) => None,
                             Some(age) => Some(age - 1),
-                            // More was written than is kept: it goes on with the oldest there is.
+                            // More was written than is kept, so continue with the oldest file.
                             None => files.len().checked_sub(1),
                         }
                     }
@@ -62,10 +54,10 @@ impl Follow {
                 };
                 let Some(next) = next else { break };
                 if let Some(place) = place {
-                    // It was written to until it was turned over.
+                    // The file was written to until its rotation.
                     place.read(filter, block, &mut lines)?;
                 }
-                *place = Some(Place { file: files.swap_remove(next), offset: 0 });
+                *place = Some(LogPosition { file: files.swap_remove(next), offset: 0 });
             }
             all.push(lines);
         }
@@ -73,10 +65,10 @@ impl Follow {
     }
 }
 
-impl Place {
-    fn read(&mut self, filter: &Filter, block: &mut Vec<u8>, lines: &mut Vec<Line>) -> io::Result<()> {
+impl LogPosition {
+    fn read(&mut self, filter: &Filter, block: &mut Vec<u8>, lines: &mut Vec<StoredLine>) -> io::Result<()> {
         if self.file.metadata()?.len() < self.offset {
-            // It was emptied.
+            // The file was emptied.
             self.offset = 0;
         }
         let mut size = BLOCK;
@@ -95,9 +87,4 @@ impl Place {
             self.offset += last as u64 + 1;
         }
     }
-}
-
-/// What makes a file itself, whatever it is called.
-pub(super) fn id(file: &File) -> io::Result<(u64, u64)> {
-    file.metadata().map(|meta| (meta.dev(), meta.ino()))
 }

@@ -1,27 +1,33 @@
-//! The last lines of one process, read backwards through its files.
+//! Returns the last lines of one process by reading its files backwards.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use super::follow::Place;
-use super::{Filter, Line, parse};
+use super::{Filter, StoredLine, parse};
 use crate::logs::rotated;
 use crate::os::read;
 
-/// How much is read at once.
+/// The bytes of one read.
 const BLOCK: u64 = 64 << 10;
-/// Files that are missing for a moment while they are turned over.
+/// The most files that may be missing for a moment during a rotation.
 const GAPS: u32 = 2;
 
-/// The last `count` lines that `filter` wants of the process whose current file is `path`, oldest first; and the place
-/// after them.
+/// A position in one of the files of a process.
+#[derive(Debug)]
+pub(super) struct LogPosition {
+    pub(super) file: File,
+    pub(super) offset: u64,
+}
+
+/// Returns the last `count` lines that `filter` accepts, oldest first, of the process whose current file is `path`, and
+/// the position after them.
 pub(super) fn lines(
     path: &Path,
     filter: &Filter,
     count: Option<usize>,
-) -> io::Result<(Vec<Line>, Option<Place>)> {
+) -> io::Result<(Vec<StoredLine>, Option<LogPosition>)> {
     let files = open_all(path)?;
     let mut found = Vec::new();
     let mut place = None;
@@ -35,8 +41,8 @@ pub(super) fn lines(
             }
             is_recent && count.is_none_or(|count| found.len() < count)
         })?;
-        // The first of them is the current one.
-        place.get_or_insert(Place { file, offset: end });
+        // The first file is the current one.
+        place.get_or_insert(LogPosition { file, offset: end });
         if !more {
             break;
         }
@@ -45,7 +51,8 @@ pub(super) fn lines(
     Ok((found, place))
 }
 
-/// The files there are, newest first. When they are turned over meanwhile, the same may be met again under its next name.
+/// Opens all files, the newest first. A file that is renamed during the call is found under both names, but opened only
+/// once.
 pub(super) fn open_all(path: &Path) -> io::Result<Vec<File>> {
     let mut files: Vec<File> = Vec::new();
     let mut met = Vec::new();
@@ -61,7 +68,7 @@ pub(super) fn open_all(path: &Path) -> io::Result<Vec<File>> {
             }
             file => file?,
         };
-        let id = super::follow::id(&file)?;
+        let id = id(&file)?;
         if !met.contains(&id) {
             met.push(id);
             files.push(file);
@@ -70,7 +77,12 @@ pub(super) fn open_all(path: &Path) -> io::Result<Vec<File>> {
     Ok(files)
 }
 
-/// Where the last newline ends: what is behind it is just being written.
+/// Returns the device and inode, which identify a file independent of its name.
+pub(super) fn id(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Returns the position after the last newline. The text after it is still being written.
 fn end_of_whole_lines(file: &File) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
     let mut block = Vec::new();
@@ -85,9 +97,9 @@ fn end_of_whole_lines(file: &File) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Gives the lines before `end` to `take`, last first, until it has enough; true when it wants more.
+/// Passes the lines before `end` to `take`, the last line first, until it returns false. Returns true if it never did.
 fn backwards(file: &File, mut end: u64, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
-    // The rest of a line whose beginning lies in an earlier block.
+    // The rest of a line that starts in an earlier block.
     let mut rest = Vec::new();
     let mut block = Vec::new();
     while end > 0 {
@@ -95,7 +107,7 @@ fn backwards(file: &File, mut end: u64, mut take: impl FnMut(&[u8]) -> bool) -> 
         read_block(file, start, end, &mut block)?;
         end = start;
         block.extend_from_slice(&rest);
-        // In the first line of the block the beginning may be missing.
+        // The first line of the block may start in an earlier block.
         let whole =
             if start == 0 { 0 } else { memchr::memchr(b'\n', &block).map_or(block.len(), |at| at + 1) };
         rest.clear();
@@ -118,7 +130,7 @@ fn read_block(file: &File, start: u64, end: u64, block: &mut Vec<u8>) -> io::Res
     let mut read = 0;
     while read < block.len() {
         match file.read_at(&mut block[read..], start + read as u64)? {
-            // It was emptied meanwhile.
+            // The file was emptied during the read.
             0 => break,
             count => read += count,
         }

@@ -1,4 +1,4 @@
-//! Reading back, whatever the files look like.
+//! Tests of reading the logs, with files in various states.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -13,7 +13,7 @@ fn add(path: &Path, text: &[u8]) {
 }
 
 fn stored(millis: u64, text: &str) -> String {
-    format!("{} {text}\n", Stamp::at(millis))
+    format!("{} {text}\n", Timestamp::at(millis))
 }
 
 fn turn_over(path: &Path) {
@@ -23,7 +23,7 @@ fn turn_over(path: &Path) {
     }
 }
 
-fn texts(told: &[Told]) -> Vec<String> {
+fn texts(told: &[ProcessLine]) -> Vec<String> {
     told.iter().map(|told| String::from_utf8_lossy(&told.line.text).into_owned()).collect()
 }
 
@@ -32,7 +32,7 @@ fn name(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn several_processes_come_by_time_and_each_in_its_order() {
+fn lines_of_several_processes_are_sorted_by_time_and_keep_their_order() {
     let dir = tempfile::tempdir().unwrap();
     let written = stored(5, "a5") + &stored(3, "a3, the clock was set back") + &stored(9, "a9");
     add(&dir.path().join("a.log"), written.as_bytes());
@@ -44,17 +44,17 @@ fn several_processes_come_by_time_and_each_in_its_order() {
     assert_eq!(texts(&told), ["b1", "note", "a5", "a3, the clock was set back", "b5", "a9", "b10"]);
     let (told, _) = read(dir.path(), &names, &Filter::default(), Some(2)).unwrap();
     assert_eq!(texts(&told), ["a9", "b10"]);
-    let since = Filter { since: Some(Stamp::at(9)), grep: None };
+    let since = Filter { since: Some(Timestamp::at(9)), grep: None };
     assert_eq!(texts(&read(dir.path(), &names, &since, None).unwrap().0), ["a9", "b10"]);
     let grep = Filter { since: None, grep: Some(Regex::new("^b").unwrap()) };
     assert_eq!(texts(&read(dir.path(), &names, &grep, Some(2)).unwrap().0), ["b5", "b10"]);
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_empty() {
+fn a_missing_folder_is_empty() {
     let dir = tempfile::tempdir().unwrap();
     assert!(names(&dir.path().join("none")).unwrap().is_empty());
-    assert!(tail(&dir.path().join("none"), "web", 5).unwrap().is_empty());
+    assert!(tail_since(&dir.path().join("none"), "web", Timestamp::at(0), 5).unwrap().is_empty());
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn following_crosses_files_and_waits_for_whole_lines() {
         add(&path, stored(number, &number.to_string()).as_bytes());
     }
     assert_eq!(texts(&follow.more().unwrap()), ["three", "4", "5"]);
-    // More than is kept: what there is.
+    // More was written than is kept: the remaining lines are returned.
     for number in 6..12 {
         turn_over(&path);
         add(&path, stored(number, &number.to_string()).as_bytes());
@@ -83,7 +83,7 @@ fn following_crosses_files_and_waits_for_whole_lines() {
 }
 
 #[test]
-fn following_begins_before_there_is_anything() {
+fn following_works_before_the_first_line() {
     let dir = tempfile::tempdir().unwrap();
     let (told, mut follow) = read(dir.path(), &name("web"), &Filter::default(), Some(10)).unwrap();
     assert!(told.is_empty());
@@ -92,12 +92,16 @@ fn following_begins_before_there_is_anything() {
 }
 
 #[test]
-fn very_long_lines_come_whole() {
+fn very_long_lines_are_complete() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("web.log");
     let long = "x".repeat(1 << 20);
     add(&path, (stored(1, "before") + &stored(2, &long) + &stored(3, "after")).as_bytes());
-    let lines: Vec<usize> = tail(dir.path(), "web", 2).unwrap().iter().map(|line| line.text.len()).collect();
+    let lines: Vec<usize> = tail_since(dir.path(), "web", Timestamp::at(0), 2)
+        .unwrap()
+        .iter()
+        .map(|line| line.text.len())
+        .collect();
     assert_eq!(lines, [1 << 20, 5]);
     let mut follow = Follow::new(&Filter::default());
     follow.add(path, None);
@@ -107,7 +111,7 @@ fn very_long_lines_come_whole() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn the_last_lines_are_the_last_lines(
+    fn the_last_lines_are_returned_whatever_the_lengths_and_rotations(
         widths in proptest::collection::vec(prop_oneof![8 => 0_usize..200, 1 => 60_000_usize..70_000], 0..60),
         turns in proptest::collection::btree_set(0_usize..60, 0..3),
         count in 0_usize..70,
@@ -122,7 +126,7 @@ proptest! {
         let first_kept = if turns.iter().filter(|turn| **turn < widths.len() && **turn > 0).count() < 3 { 0 } else { *turns.first().unwrap() };
         let expected: Vec<u64> =
             (first_kept..widths.len()).rev().take(count).collect::<Vec<_>>().into_iter().rev().map(|n| n as u64).collect();
-        let found = tail(dir.path(), "web", count).unwrap();
+        let found = tail_since(dir.path(), "web", Timestamp::at(0), count).unwrap();
         let numbers: Vec<u64> = found.iter().map(|line| {
             let text = String::from_utf8_lossy(&line.text).into_owned();
             text.split(' ').next().unwrap().parse().unwrap()

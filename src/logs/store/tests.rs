@@ -1,4 +1,4 @@
-//! What is written down, and what happens when it cannot be.
+//! Tests of writing the logs, and of write errors.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::logs::query;
 use crate::logs::rotated;
 
-/// Counts lines that get past the store.
+/// Counts the lines that the store passes on.
 #[derive(Clone, Default)]
 struct Counter(Arc<Mutex<usize>>);
 
@@ -22,15 +22,15 @@ fn open(folder: &Path) -> Store {
 }
 
 fn texts(folder: &Path, name: &str) -> Vec<String> {
-    let lines = query::tail(folder, name, usize::MAX).unwrap();
+    let lines = query::tail_since(folder, name, Timestamp::at(0), usize::MAX).unwrap();
     lines.into_iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect()
 }
 
 #[test]
-fn each_line_has_its_time_and_only_we_can_read_it() {
+fn each_line_has_its_time_and_only_the_owner_can_read_it() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("logs");
-    let before = Stamp::now();
+    let before = Timestamp::now();
     let store = open(&folder);
     let mut sink = store.before(&["web", "api"], LogLimits::default(), Counter::default());
     sink.lines(0, b"one\n\ntwo\n", false).unwrap();
@@ -42,16 +42,16 @@ fn each_line_has_its_time_and_only_we_can_read_it() {
     let marks: Vec<&[u8]> =
         text.split(|byte| *byte == b'\n').map(|line| line.get(24..).unwrap_or(line)).collect();
     assert_eq!(marks, [&b" one"[..], b" ", b" two", b"+rest", b" three", b""]);
-    let line = &query::tail(&folder, "api", 5).unwrap()[0];
+    let line = &query::tail_since(&folder, "api", Timestamp::at(0), 5).unwrap()[0];
     assert_eq!(line.text, b"\xff\x00");
-    assert!(before <= line.time && line.time <= Stamp::now());
+    assert!(before <= line.time && line.time <= Timestamp::now());
     assert_eq!(std::fs::read_to_string(folder.join("devrun.log")).unwrap()[24..], *" note: chosen\n");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(&folder.join("web.log"))), (0o700, 0o600));
 }
 
 #[test]
-fn a_process_called_devrun_has_a_file_of_its_own() {
+fn a_process_called_devrun_has_a_separate_file() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     store.before(&["devrun"], LogLimits::default(), Counter::default()).lines(0, b"a line\n", false).unwrap();
@@ -62,7 +62,7 @@ fn a_process_called_devrun_has_a_file_of_its_own() {
 }
 
 #[test]
-fn much_output_is_turned_over_and_its_end_is_all_there() {
+fn large_output_is_rotated_and_its_end_is_complete() {
     const LINES: usize = 500_000;
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
@@ -100,7 +100,7 @@ fn writeln(chunk: &mut Vec<u8>, number: usize) {
 }
 
 #[test]
-fn a_folder_that_cannot_be_had_is_said_once_and_holds_up_nobody() {
+fn an_unusable_folder_is_reported_once_and_blocks_no_output() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("logs");
     std::fs::File::create(&folder).unwrap();

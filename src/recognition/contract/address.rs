@@ -1,28 +1,28 @@
-//! Values that are network addresses: a URL, `host:port`, or a host.
+//! Parses values that are network addresses: a URL, `host:port`, or a host.
 
-/// An address, taken apart without changing a byte of it.
+/// An address, split into its parts without changing a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address<'a> {
     /// `http`, `https`, `ws` or `wss`; absent in `host:port`.
     pub(super) scheme: Option<&'a str>,
     /// The host, brackets of IPv6 included.
     pub(super) host: &'a str,
-    /// The port, when the value has one.
+    /// The port, if the value has one.
     pub(super) port: Option<u16>,
     /// Path, query and fragment.
     pub(super) rest: &'a str,
 }
 
-/// Names of this machine. Docker's name is what a container calls its host.
+/// Names of this machine. In a container, Docker's name stands for the container's host.
 const LOOPBACK: &[&str] = &["localhost", "127.0.0.1", "0.0.0.0", "[::1]", "[::]", "host.docker.internal"];
 
-/// True when the host is this machine.
+/// Returns true if the host is this machine.
 pub(super) fn is_loopback(host: &str) -> bool {
     LOOPBACK.iter().any(|name| host.eq_ignore_ascii_case(name)) || host.ends_with(".localhost")
 }
 
 impl<'a> Address<'a> {
-    /// Reads a value; `None` when it is no address, or one with a user in it.
+    /// Parses a value; `None` if it is not an address, or contains a user.
     pub(super) fn parse(value: &'a str) -> Option<Self> {
         let value = value.trim();
         let (scheme, after) = match value.split_once("://") {
@@ -55,12 +55,12 @@ impl<'a> Address<'a> {
         })
     }
 
-    /// True when nothing but an origin is in it.
+    /// Returns true if the value is only an origin.
     pub(super) fn is_origin(&self) -> bool {
         self.scheme.is_some() && matches!(self.rest, "" | "/")
     }
 
-    /// Returns the same address at another host and port, as devrun.yaml writes it. Servers of a worktree speak plain
+    /// Returns the address with another host and port, as devrun.yaml writes it. Servers of a worktree speak plain
     /// HTTP, so `https` becomes `http`.
     pub(super) fn at(&self, port: &str) -> String {
         let scheme = match self.scheme {
@@ -68,7 +68,7 @@ impl<'a> Address<'a> {
             Some(_) => "ws://",
             None => "",
         };
-        // A name of a tenant stays; names that only containers know do not.
+        // Keeps the name of a tenant, and replaces names that only containers can resolve.
         let keep = self.host.eq_ignore_ascii_case("localhost")
             || self.host == "127.0.0.1"
             || self.host.ends_with(".localhost");
@@ -77,7 +77,7 @@ impl<'a> Address<'a> {
     }
 }
 
-/// Returns the text as a value of devrun.yaml that nothing is replaced in.
+/// Returns the text escaped for devrun.yaml, so that nothing in it is replaced.
 pub(super) fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }

@@ -1,16 +1,18 @@
 //! Binds variables that hold the address of one of the repository's own parts.
 
-use super::super::facts::Reader;
-use super::super::parts::{Kind, Part};
+use super::super::facts::ReadConstruct;
+use super::super::parts::{Part, PartKind};
 use super::address::Address;
-use super::draft::Draft;
-use super::evidence::{Evidence, Strength, Value, View};
-use super::names::{Side, is_backend_address, is_host, is_page_origin, is_port, is_socket_address, side};
+use super::builder::ContractBuilder;
+use super::evidence::{Evidence, Strength, VariableValue, View};
+use super::names::{
+    ProductSide, is_backend_address, is_host, is_page_origin, is_port, is_socket_address, side,
+};
 use super::owners::{Owner, choose, owner};
 use super::{Reason, RemarkKind};
 
-/// Binds each variable whose value is the address of a part, in the form that the value has.
-pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut Draft) {
+/// Binds each variable that holds the address of a part, and keeps the form of its value.
+pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut ContractBuilder<'_>) {
     for view in views.iter().filter(|view| concerns(evidence, view)) {
         for value in view.deciding() {
             match rewritten(evidence, view, value) {
@@ -34,9 +36,9 @@ pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut Draf
     }
 }
 
-/// Binds variables that have no value at all and whose name plainly means the address of the one backend, or of the
-/// pages. Runs after [`bind`]: the path is that of the addresses which were bound there.
-pub(super) fn bind_unset(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut Draft) {
+/// Binds variables without a value, if their name clearly means the address of the only backend, or of the pages. Runs
+/// after [`bind`], and takes the path from the addresses that were bound there.
+pub(super) fn bind_unset(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut ContractBuilder<'_>) {
     for view in views.iter().filter(|view| !view.reads.is_empty() && !view.set) {
         let Some(reader) = view.part else { continue };
         let Some(at) = view.read_at() else { continue };
@@ -44,11 +46,11 @@ pub(super) fn bind_unset(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mu
         if known || draft.has(view.name, view.part) || is_host(view.name) {
             continue;
         }
-        if is_backend_address(view.name) && evidence.part(reader).kind == Kind::Frontend {
+        if is_backend_address(view.name) && evidence.part(reader).kind == PartKind::Frontend {
             unset_backend(evidence, view, draft);
         } else if is_page_origin(view.name)
             && let Owner::Part(part) =
-                choose(evidence, view.name, Some(reader), evidence.with_port(Kind::Frontend))
+                choose(evidence, view.name, Some(reader), evidence.with_port(PartKind::Frontend))
         {
             let text = format!("http://localhost:${{ports.{}}}", evidence.part(part).name);
             draft.bind(view, text, Reason::OwnAddress, at);
@@ -56,9 +58,9 @@ pub(super) fn bind_unset(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mu
     }
 }
 
-fn unset_backend(evidence: &Evidence<'_>, view: &View<'_>, draft: &mut Draft) {
+fn unset_backend(evidence: &Evidence<'_>, view: &View<'_>, draft: &mut ContractBuilder<'_>) {
     let Some(at) = view.at() else { return };
-    let backends = evidence.with_port(Kind::Backend);
+    let backends = evidence.with_port(PartKind::Backend);
     let fix = |part: &str| Some(format!("env: {{ {}: http://localhost:${{ports.{part}}} }}", view.name));
     let [backend] = backends.as_slice() else {
         if let Some(first) = backends.first() {
@@ -97,29 +99,30 @@ fn url(name: &str, port: &str, path: &str) -> String {
     format!("{scheme}://localhost:{port}{path}")
 }
 
-/// True for a value that only an example gives and that stands for something to fill in.
-fn is_placeholder_of(value: &Value<'_>) -> bool {
+/// Returns true for a value from an example, script, compose file or Dockerfile that is only a placeholder.
+fn is_placeholder_of(value: &VariableValue<'_>) -> bool {
     value.strength != Strength::Person
         && value.strength != Strength::Default
         && super::names::is_placeholder(value.text)
 }
 
-/// True when the code falls back to an empty text: the page then asks its own origin.
+/// Returns true if the code's default is an empty text. The page then sends requests to its own origin.
 fn defaults_to_nothing(view: &View<'_>) -> bool {
     view.reads.iter().any(|read| read.default.as_deref().is_some_and(|text| text.trim().is_empty()))
 }
 
-/// True when the variable may be bound: a part reads it, or a Python program may, whose readers are not always seen.
+/// Returns true if the variable may be bound: a part reads it, or a Python program may read it in a way that
+/// recognition does not see.
 fn concerns(evidence: &Evidence<'_>, view: &View<'_>) -> bool {
     if computed(evidence, view.name) {
         return false;
     }
     if view.part.is_some()
-        || view.reads.iter().any(|read| matches!(read.by, Reader::Python | Reader::Settings))
+        || view.reads.iter().any(|read| matches!(read.by, ReadConstruct::Python | ReadConstruct::Settings))
     {
         return true;
     }
-    let frontends = evidence.parts.processes.iter().filter(|part| part.kind == Kind::Frontend);
+    let frontends = evidence.parts.processes.iter().filter(|part| part.kind == PartKind::Frontend);
     let of_frontend = |part: &Part| {
         let folder = super::evidence::plain(&part.directory);
         !folder.as_os_str().is_empty() && view.values.iter().all(|value| value.at.file.starts_with(&folder))
@@ -131,17 +134,17 @@ fn concerns(evidence: &Evidence<'_>, view: &View<'_>) -> bool {
     stated
         && !bundled
         && !frontends.into_iter().any(of_frontend)
-        && evidence.with_port(Kind::Backend).len() == 1
+        && evidence.with_port(PartKind::Backend).len() == 1
 }
 
-/// True when devrun gives every process this variable already.
-fn computed(evidence: &Evidence<'_>, name: &str) -> bool {
+/// Returns true if devrun sets this variable for every process anyway.
+pub(super) fn computed(evidence: &Evidence<'_>, name: &str) -> bool {
     name == "PORT"
         || name.starts_with("DEVRUN_")
         || evidence.parts.processes.iter().any(|part| port_variable(&part.name) == name)
 }
 
-/// The variable that holds the port of that name.
+/// Returns the variable that holds the port of that name.
 pub(super) fn port_variable(part: &str) -> String {
     format!("{}_PORT", part.to_uppercase().replace('-', "_"))
 }
@@ -152,7 +155,7 @@ enum Rewritten {
     No,
 }
 
-fn rewritten(evidence: &Evidence<'_>, view: &View<'_>, value: &Value<'_>) -> Rewritten {
+fn rewritten(evidence: &Evidence<'_>, view: &View<'_>, value: &VariableValue<'_>) -> Rewritten {
     if is_port(view.name) {
         return port(evidence, view, value).map_or(Rewritten::No, Rewritten::To);
     }
@@ -160,7 +163,7 @@ fn rewritten(evidence: &Evidence<'_>, view: &View<'_>, value: &Value<'_>) -> Rew
     if address.scheme.is_none() && address.port.is_none() {
         return Rewritten::No;
     }
-    // A query may hold a secret of the person, and a binding is printed.
+    // A query may contain a secret of the user, and bindings are printed.
     if value.strength == Strength::Person && address.rest.contains(['?', '#']) {
         return Rewritten::No;
     }
@@ -173,11 +176,12 @@ fn rewritten(evidence: &Evidence<'_>, view: &View<'_>, value: &Value<'_>) -> Rew
     }
 }
 
-/// A port alone, where the name says whose it is and the number is that part's.
-fn port(evidence: &Evidence<'_>, view: &View<'_>, value: &Value<'_>) -> Option<String> {
+/// Returns the value for a variable that holds only a port, if the name says which part it belongs to and the number is
+/// a usual port of that part.
+fn port(evidence: &Evidence<'_>, view: &View<'_>, value: &VariableValue<'_>) -> Option<String> {
     let number: u16 = value.text.parse().ok()?;
     let side = side(view.name)?;
-    let kind = if side == Side::Backend { Kind::Backend } else { Kind::Frontend };
+    let kind = if side == ProductSide::Backend { PartKind::Backend } else { PartKind::Frontend };
     let fit = evidence
         .with_port(kind)
         .into_iter()
@@ -191,13 +195,13 @@ fn port(evidence: &Evidence<'_>, view: &View<'_>, value: &Value<'_>) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::super::super::facts::Giver;
-    use super::super::kit::{Repo, part};
+    use super::super::test_repo::{TestRepo, part};
     use super::super::{Reason, RemarkKind};
     use super::*;
 
     #[test]
     fn each_variable_that_names_the_backend_gets_this_worktrees_address_in_the_same_form() {
-        let contract = Repo::new()
+        let contract = TestRepo::new()
             .env("frontend/.env.example", "NEXT_PUBLIC_ROOT=http://127.0.0.1:8000/api/v1/\nUPSTREAM=localhost:8000\nLIVE=wss://localhost:8000/ws")
             .reads("frontend/lib/api.ts", &["NEXT_PUBLIC_ROOT", "UPSTREAM", "LIVE", "API_ORIGIN=http://localhost:8000"])
             .bind();
@@ -210,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_container_is_this_machine_here() {
-        let contract = Repo::new()
+        let contract = TestRepo::new()
             .given(
                 "compose.yaml",
                 9,
@@ -225,19 +229,19 @@ mod tests {
 
     #[test]
     fn a_binding_names_the_line_that_gives_the_value_and_the_line_that_reads_it() {
-        let contract = Repo::new()
+        let contract = TestRepo::new()
             .env("frontend/.env.example", "A=1\nAPI_URL=http://localhost:8000")
             .reads("frontend/lib/api.ts", &["API_URL"])
             .bind();
         let binding = &contract.bindings[0];
-        assert_eq!(binding.at, super::super::kit::spot("frontend/.env.example", 2));
-        assert_eq!(binding.read_at, Some(super::super::kit::spot("frontend/lib/api.ts", 1)));
+        assert_eq!(binding.at, super::super::test_repo::spot("frontend/.env.example", 2));
+        assert_eq!(binding.read_at, Some(super::super::test_repo::spot("frontend/lib/api.ts", 1)));
     }
 
     #[test]
     fn the_persons_own_local_value_decides_over_the_example_and_its_remote_value_stays() {
         let repo = |own: &str| {
-            Repo::new()
+            TestRepo::new()
                 .env("frontend/.env.local", own)
                 .env("frontend/.env.example", "API_URL=http://localhost:8000")
                 .reads("frontend/lib/api.ts", &["API_URL"])
@@ -248,34 +252,34 @@ mod tests {
             Some("http://localhost:${ports.backend}/v2")
         );
         assert_eq!(repo("API_URL=https://api.example.net").value("API_URL"), None);
-        // Nothing is set by an empty line: the code's default or the example's habit decides.
+        // An empty line sets nothing: the code's default or the example decides.
         assert_eq!(repo("API_URL=").value("API_URL"), Some("http://localhost:${ports.backend}"));
     }
 
     #[test]
     fn a_variable_that_no_code_of_the_frontend_reads_is_not_bound() {
         let contract =
-            Repo::new().env("frontend/.env.example", "NEXT_PUBLIC_OLD=http://localhost:8000").bind();
+            TestRepo::new().env("frontend/.env.example", "NEXT_PUBLIC_OLD=http://localhost:8000").bind();
         assert_eq!(contract.bindings, []);
     }
 
     #[test]
-    fn a_port_alone_is_bound_where_the_name_says_whose_it_is() {
-        let contract = Repo::new()
-            .part(part("admin", Kind::Frontend, "vite", &[5173]))
+    fn bare_port_is_bound_if_the_variable_names_its_part() {
+        let contract = TestRepo::new()
+            .part(part("admin", PartKind::Frontend, "vite", &[5173]))
             .env("frontend/.env.example", "API_PORT=8000\nSMTP_PORT=8000\nBACKEND_PORT=8000")
             .reads("frontend/next.config.ts", &["API_PORT", "SMTP_PORT", "BACKEND_PORT"])
             .bind();
         assert_eq!(contract.value("API_PORT"), Some("${ports.backend}"));
         assert_eq!(contract.value("SMTP_PORT"), None);
-        // devrun computes this one for every process.
+        // devrun computes this variable for every process.
         assert_eq!(contract.value("BACKEND_PORT"), None);
     }
 
     #[test]
-    fn of_two_parts_with_one_usual_port_the_name_decides_or_it_is_said() {
-        let contract = Repo::new()
-            .part(part("admin", Kind::Frontend, "next dev", &[3000]))
+    fn equal_default_ports_are_told_apart_by_name_or_reported() {
+        let contract = TestRepo::new()
+            .part(part("admin", PartKind::Frontend, "next dev", &[3000]))
             .env("backend/.env.example", "ADMIN_URL=http://localhost:3000\nHOME_URL=http://localhost:3000")
             .reads("backend/app/settings.py", &["ADMIN_URL", "HOME_URL"])
             .bind();
@@ -289,7 +293,7 @@ mod tests {
 
     #[test]
     fn one_name_with_two_values_is_bound_per_process() {
-        let contract = Repo::new()
+        let contract = TestRepo::new()
             .env("frontend/.env.example", "SELF_URL=http://localhost:3000")
             .env("backend/.env.example", "SELF_URL=http://localhost:8000")
             .reads("frontend/lib/self.ts", &["SELF_URL"])
@@ -307,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_part_that_keeps_its_value_is_not_bound_by_another_part() {
-        let contract = Repo::new()
+        let contract = TestRepo::new()
             .env("frontend/.env.local", "API_URL=https://api.example.net")
             .env("backend/.env.example", "API_URL=http://localhost:8000")
             .reads("frontend/lib/api.ts", &["API_URL"])
@@ -319,12 +323,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unset_variable_with_a_plain_name_is_the_one_backend_with_the_path_of_its_other_addresses() {
-        let plain =
-            Repo::new().reads("frontend/lib/api.ts", &["NEXT_PUBLIC_API_URL", "OPENAI_API_BASE_URL"]).bind();
+    fn unset_variable_gets_the_only_backend_and_the_path_of_other_addresses() {
+        let plain = TestRepo::new()
+            .reads("frontend/lib/api.ts", &["NEXT_PUBLIC_API_URL", "OPENAI_API_BASE_URL"])
+            .bind();
         assert_eq!(plain.value("NEXT_PUBLIC_API_URL"), Some("http://localhost:${ports.backend}"));
         assert_eq!(plain.value("OPENAI_API_BASE_URL"), None);
-        let with_path = Repo::new()
+        let with_path = TestRepo::new()
             .reads(
                 "frontend/lib/api.ts",
                 &["NEXT_PUBLIC_API_URL", "API_INTERNAL_URL=http://127.0.0.1:8000/api"],
@@ -335,15 +340,16 @@ mod tests {
 
     #[test]
     fn an_unset_variable_stays_unset_where_the_page_asks_its_own_origin() {
-        let contract =
-            Repo::new().reads("frontend/lib/api.ts", &["NEXT_PUBLIC_API_URL=", "VITE_API_URL=/api"]).bind();
+        let contract = TestRepo::new()
+            .reads("frontend/lib/api.ts", &["NEXT_PUBLIC_API_URL=", "VITE_API_URL=/api"])
+            .bind();
         assert_eq!(contract.bindings, []);
     }
 
     #[test]
     fn an_unset_variable_with_two_backends_is_reported() {
-        let contract = Repo::new()
-            .part(part("billing", Kind::Backend, "uvicorn billing:app", &[8001]))
+        let contract = TestRepo::new()
+            .part(part("billing", PartKind::Backend, "uvicorn billing:app", &[8001]))
             .reads("frontend/lib/api.ts", &["GATEWAY_API_URL"])
             .bind();
         assert_eq!(contract.value("GATEWAY_API_URL"), None);
@@ -355,7 +361,7 @@ mod tests {
 
     #[test]
     fn the_pages_own_address_is_this_worktrees() {
-        let contract = Repo::new()
+        let contract = TestRepo::new()
             .env("frontend/.env.example", "NEXTAUTH_URL=http://localhost:3000/api/auth")
             .env("backend/.env.example", "FRONTEND_HOST=http://localhost")
             .reads("frontend/auth.ts", &["NEXTAUTH_URL", "NEXT_PUBLIC_APP_URL"])
@@ -368,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_port_of_another_container_is_no_part() {
-        let contract = Repo::new()
+        let contract = TestRepo::new()
             .service("mailcatcher", "schickling/mailcatcher", &[(1080, 1080)])
             .env("frontend/.env.example", "MAIL_URL=http://localhost:1080\nAPI_URL=http://localhost:1080")
             .reads("frontend/lib/mail.ts", &["MAIL_URL", "API_URL"])

@@ -1,15 +1,15 @@
-//! The effective value of each variable for each part: what the part's own loader gives it, strongest first.
+//! Finds the values of each variable for each part, in the order in which the part's own loader prefers them.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::super::facts::{Facts, Given, Giver, Read, Reader, Spot};
-use super::super::parts::{Kind, Part, Parts};
+use super::super::facts::{Facts, FileLine, GivenValue, Giver, ReadConstruct, VariableRead};
+use super::super::parts::{Part, PartKind, Parts};
 
 /// The kind of place that a value comes from, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Strength {
-    /// An env file of the person who works here.
+    /// An env file of the user.
     Person,
     /// A committed example.
     Example,
@@ -17,19 +17,18 @@ pub(super) enum Strength {
     Script,
     /// A compose file.
     Compose,
-    /// A Dockerfile.
     Dockerfile,
-    /// The code's own default.
+    /// The default in the code.
     Default,
 }
 
 /// One value of a variable.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Value<'a> {
+pub(super) struct VariableValue<'a> {
     /// The value, without surrounding space.
     pub(super) text: &'a str,
     /// The line that gives it.
-    pub(super) at: &'a Spot,
+    pub(super) at: &'a FileLine,
     /// The kind of place.
     pub(super) strength: Strength,
 }
@@ -39,34 +38,34 @@ pub(super) struct Value<'a> {
 pub(super) struct View<'a> {
     /// The variable.
     pub(super) name: &'a str,
-    /// The part that reads it, as its index; `None` when no part does.
+    /// The index of the part that reads it; `None` if no part does.
     pub(super) part: Option<usize>,
     /// The code that reads it.
-    pub(super) reads: Vec<&'a Read>,
-    /// Values that are not empty, strongest first.
-    pub(super) values: Vec<Value<'a>>,
-    /// True when an env file sets the variable, if to nothing.
+    pub(super) reads: Vec<&'a VariableRead>,
+    /// Non-empty values, strongest first.
+    pub(super) values: Vec<VariableValue<'a>>,
+    /// True when an env file sets the variable, even to an empty value.
     pub(super) set: bool,
 }
 
 impl<'a> View<'a> {
-    /// The value of the person's own env files.
-    pub(super) fn person(&self) -> Option<Value<'a>> {
+    /// Returns the value from the user's env files.
+    pub(super) fn person(&self) -> Option<VariableValue<'a>> {
         self.values.first().copied().filter(|value| value.strength == Strength::Person)
     }
 
-    /// The values that may decide: only the person's own, when there is one.
-    pub(super) fn deciding(&self) -> &[Value<'a>] {
+    /// Returns the values that may decide: only the user's own if there is one, else all.
+    pub(super) fn deciding(&self) -> &[VariableValue<'a>] {
         if self.person().is_some() { &self.values[..1] } else { &self.values }
     }
 
-    /// The first line of code that reads it.
-    pub(super) fn read_at(&self) -> Option<&'a Spot> {
+    /// Returns the first line of code that reads it.
+    pub(super) fn read_at(&self) -> Option<&'a FileLine> {
         self.reads.first().map(|read| &read.at)
     }
 
-    /// The line to name as the source: of the strongest value, else of the code.
-    pub(super) fn at(&self) -> Option<&'a Spot> {
+    /// Returns the line to name as the source: that of the strongest value, else that of the code.
+    pub(super) fn at(&self) -> Option<&'a FileLine> {
         self.values.first().map(|value| value.at).or_else(|| self.read_at())
     }
 }
@@ -75,14 +74,14 @@ impl<'a> View<'a> {
 pub(super) struct Evidence<'a> {
     pub(super) parts: &'a Parts,
     pub(super) facts: &'a Facts,
-    reads: BTreeMap<&'a str, Vec<&'a Read>>,
-    given: BTreeMap<&'a str, Vec<&'a Given>>,
+    reads: BTreeMap<&'a str, Vec<&'a VariableRead>>,
+    given: BTreeMap<&'a str, Vec<&'a GivenValue>>,
 }
 
 impl<'a> Evidence<'a> {
     /// Sorts the facts. Tests and tools of the repository do not count as readers.
     pub(super) fn new(facts: &'a Facts, parts: &'a Parts) -> Self {
-        let mut reads: BTreeMap<&str, Vec<&Read>> = BTreeMap::new();
+        let mut reads: BTreeMap<&str, Vec<&VariableRead>> = BTreeMap::new();
         for read in facts.reads.iter().filter(|read| is_product(&read.at.file)) {
             for name in std::iter::once(&read.name).chain(&read.aliases) {
                 let of_name = reads.entry(name.as_str()).or_default();
@@ -91,21 +90,22 @@ impl<'a> Evidence<'a> {
                 }
             }
         }
-        let mut given: BTreeMap<&str, Vec<&Given>> = BTreeMap::new();
-        // pydantic ignores case; its readers have the name in upper case.
+        let mut given: BTreeMap<&str, Vec<&GivenValue>> = BTreeMap::new();
+        // pydantic ignores case; facts have its names in upper case.
         let upper: BTreeMap<String, &str> = reads.keys().map(|name| (name.to_uppercase(), *name)).collect();
         for value in &facts.values {
             let exact = reads.contains_key(value.name.as_str());
             let loose = upper
                 .get(&value.name.to_uppercase())
                 .copied()
-                .filter(|name| !exact && reads[name].iter().any(|read| read.by == Reader::Settings));
+                .filter(|name| !exact && reads[name].iter().any(|read| read.by == ReadConstruct::Settings));
             given.entry(loose.unwrap_or(value.name.as_str())).or_default().push(value);
         }
         Evidence { parts, facts, reads, given }
     }
 
-    /// Every variable, as each part that reads it sees it, and once without a part when none does. In the order of the names.
+    /// Returns a view of every variable for each part that reads it, or one without a part if none does, sorted by
+    /// name.
     pub(super) fn views(&self) -> Vec<View<'a>> {
         let mut names: Vec<&str> = self.reads.keys().chain(self.given.keys()).copied().collect();
         names.sort_unstable();
@@ -126,38 +126,38 @@ impl<'a> Evidence<'a> {
         views
     }
 
-    /// The variable as that part sees it, whether or not it reads it.
+    /// Returns the variable as that part sees it, even if the part does not read it.
     pub(super) fn view_of(&self, name: &'a str, part: Option<usize>) -> View<'a> {
         self.view(name, part, self.reads_of(name, part))
     }
 
-    /// The values of a variable that has any name, strongest first.
+    /// Returns the values of the variable with that name, strongest first; empty if there is no such variable.
     pub(super) fn values_of(&self, name: &str, part: Option<usize>) -> Vec<&'a str> {
         let name = self.reads.keys().chain(self.given.keys()).find(|known| **known == name);
         name.map(|name| self.view_of(name, part).values.iter().map(|value| value.text).collect())
             .unwrap_or_default()
     }
 
-    /// The value of a variable in the person's own env files.
+    /// Returns the value of a variable in the user's env files.
     pub(super) fn person_of(&self, name: &str, part: Option<usize>) -> Option<&'a str> {
         let name = self.reads.keys().chain(self.given.keys()).find(|known| **known == name)?;
         self.view_of(name, part).person().map(|value| value.text)
     }
 
-    /// The part of that index.
+    /// Returns the part with that index.
     pub(super) fn part(&self, index: usize) -> &'a Part {
         &self.parts.processes[index]
     }
 
-    /// The parts of that kind that have a port.
-    pub(super) fn with_port(&self, kind: Kind) -> Vec<usize> {
+    /// Returns the indexes of the parts of that kind that have a port.
+    pub(super) fn with_port(&self, kind: PartKind) -> Vec<usize> {
         let all = self.parts.processes.iter().enumerate();
         let fit =
             all.filter(|(_, part)| part.kind == kind && part.port != super::super::parts::PartPort::None);
         fit.map(|(index, _)| index).collect()
     }
 
-    fn reads_of(&self, name: &str, part: Option<usize>) -> Vec<&'a Read> {
+    fn reads_of(&self, name: &str, part: Option<usize>) -> Vec<&'a VariableRead> {
         let reads = self.reads.get(name).into_iter().flatten().copied();
         match part {
             Some(part) => reads.filter(|read| self.readers(&read.at.file, read.by).contains(&part)).collect(),
@@ -165,20 +165,24 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    fn view(&self, name: &'a str, part: Option<usize>, reads: Vec<&'a Read>) -> View<'a> {
+    fn view(&self, name: &'a str, part: Option<usize>, reads: Vec<&'a VariableRead>) -> View<'a> {
         let mut ranked = Vec::new();
         let mut set = false;
         for given in self.given.get(name).into_iter().flatten() {
             let Some((strength, rank)) = self.rank(given, part) else { continue };
             set |= strength == Strength::Person;
-            ranked.push((strength, rank, Value { text: given.value.trim(), at: &given.at, strength }));
+            ranked.push((
+                strength,
+                rank,
+                VariableValue { text: given.value.trim(), at: &given.at, strength },
+            ));
         }
         let defaults = reads.iter().filter_map(|read| {
             let text = read.default.as_deref()?.trim();
             Some((
                 Strength::Default,
                 Rank::default(),
-                Value { text, at: &read.at, strength: Strength::Default },
+                VariableValue { text, at: &read.at, strength: Strength::Default },
             ))
         });
         ranked.extend(defaults);
@@ -187,15 +191,16 @@ impl<'a> Evidence<'a> {
         View { name, part, reads, values: ranked.into_iter().map(|(_, _, value)| value).collect(), set }
     }
 
-    /// The parts whose code the file is: those with the longest folder above it, in the language of the reader.
-    pub(super) fn readers(&self, file: &Path, by: Reader) -> Vec<usize> {
+    /// Returns the parts that `file` is code of: those with the longest folder above it, if their program is in the
+    /// reader's language.
+    pub(super) fn readers(&self, file: &Path, by: ReadConstruct) -> Vec<usize> {
         let mut best = (0, Vec::new());
         for (index, part) in self.parts.processes.iter().enumerate() {
             if !speaks(part, by) {
                 continue;
             }
             let Some(length) = roots(part).filter_map(|root| below(file, &root)).max() else { continue };
-            // One is added, so that the top itself counts.
+            // Adds 1, so that a part at the top counts.
             match (length + 1).cmp(&best.0) {
                 std::cmp::Ordering::Greater => best = (length + 1, vec![index]),
                 std::cmp::Ordering::Equal => best.1.push(index),
@@ -205,9 +210,9 @@ impl<'a> Evidence<'a> {
         best.1
     }
 
-    /// The strength of a value for a part, and its order among those of the same strength; `None` when the part's loader
-    /// never sees it.
-    fn rank(&self, given: &Given, part: Option<usize>) -> Option<(Strength, Rank)> {
+    /// Returns the strength of a value for a part, and its order among values of the same strength; `None` if the
+    /// part's loader never reads it.
+    fn rank(&self, given: &GivenValue, part: Option<usize>) -> Option<(Strength, Rank)> {
         let strength = match &given.by {
             Giver::EnvFile | Giver::MainEnvFile => Strength::Person,
             Giver::Example => Strength::Example,
@@ -230,7 +235,8 @@ impl<'a> Evidence<'a> {
         Some((strength, Rank { distance, mode }))
     }
 
-    /// How far a folder is from the part: its own, one inside it, those above it, and folders that are no part's.
+    /// Returns the distance of a folder from the part, for comparison: least for its own folder, then folders inside
+    /// it, folders above it, and folders of no part. `None` for a folder of another part.
     fn distance(&self, folder: &Path, part: Option<usize>) -> Option<usize> {
         let Some(part) = part else { return Some(depth(folder)) };
         let own = plain(&self.part(part).directory);
@@ -250,14 +256,14 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Order among values of one strength: the nearest folder first, then the loader's order of files.
+/// The order among values of one strength: the nearest folder first, then the loader's order of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     distance: usize,
     mode: usize,
 }
 
-/// The order in which a development server takes the env file, `None` when it does not read it.
+/// Returns the position of an env file in the order of a development server; `None` if the server does not read it.
 /// <https://nextjs.org/docs/app/guides/environment-variables#environment-variable-load-order>,
 /// <https://vite.dev/guide/env-and-mode#env-files>
 fn mode(name: &str, vite: bool, strength: Strength) -> Option<usize> {
@@ -277,12 +283,12 @@ fn mode(name: &str, vite: bool, strength: Strength) -> Option<usize> {
     })
 }
 
-/// True when the part's program is in the language of the reader.
-fn speaks(part: &Part, by: Reader) -> bool {
-    let node = matches!(by, Reader::Node | Reader::ImportMeta);
+/// Returns true if the part's program is in the language of the reader.
+fn speaks(part: &Part, by: ReadConstruct) -> bool {
+    let node = matches!(by, ReadConstruct::Node | ReadConstruct::ImportMeta);
     match part.kind {
-        Kind::Service => false,
-        Kind::Frontend => node || by == Reader::Prisma,
+        PartKind::Service => false,
+        PartKind::Frontend => node || by == ReadConstruct::Prisma,
         _ => {
             let python = [
                 "python",
@@ -303,12 +309,12 @@ fn speaks(part: &Part, by: Reader) -> bool {
     }
 }
 
-/// The folders whose code is the part's.
+/// Returns the folders with the code of the part.
 fn roots(part: &Part) -> impl Iterator<Item = PathBuf> {
     std::iter::once(&part.directory).chain(&part.sources).map(|folder| plain(folder))
 }
 
-/// The path without `.` components.
+/// Returns the path without `.` components.
 pub(super) fn plain(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
@@ -317,12 +323,12 @@ fn depth(path: &Path) -> usize {
     path.components().count()
 }
 
-/// The depth of `root` when `file` is below it.
+/// Returns the depth of `root` if `file` is below it.
 fn below(file: &Path, root: &Path) -> Option<usize> {
     file.starts_with(root).then(|| depth(root))
 }
 
-/// False for tests, examples and documents: variables there are not the product's.
+/// Returns false for tests, examples and documents: variables there are not the product's.
 pub(super) fn is_product(file: &Path) -> bool {
     let folders =
         ["tests", "test", "__tests__", "e2e", "cypress", "playwright", "examples", "docs", ".github", "spec"];
@@ -338,10 +344,10 @@ pub(super) fn is_product(file: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kit::Repo;
+    use super::super::test_repo::TestRepo;
     use super::*;
 
-    fn strongest(repo: &Repo, name: &str) -> Vec<String> {
+    fn strongest(repo: &TestRepo, name: &str) -> Vec<String> {
         let evidence = Evidence::new(&repo.facts, &repo.parts);
         let views = evidence.views();
         let of_name = views.iter().filter(|view| view.name == name);
@@ -353,7 +359,7 @@ mod tests {
     #[test]
     fn the_order_of_env_files_is_that_of_the_parts_own_server() {
         let repo = |run: &str| {
-            let mut repo = Repo::new()
+            let mut repo = TestRepo::new()
                 .env("frontend/.env", "A=plain\nB=plain")
                 .env("frontend/.env.development", "A=mode\nB=mode")
                 .env("frontend/.env.local", "A=local")
@@ -369,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_nearest_folder_wins_and_another_parts_folder_does_not_count() {
-        let repo = Repo::new()
+        let repo = TestRepo::new()
             .env(".env", "A=top")
             .env("backend/.env", "A=beside")
             .env("frontend/.env", "B=other")
@@ -380,7 +386,7 @@ mod tests {
 
     #[test]
     fn kinds_of_files_rank_from_the_persons_own_to_the_codes_default() {
-        let mut repo = Repo::new().reads("backend/app/settings.py", &["A=code"]);
+        let mut repo = TestRepo::new().reads("backend/app/settings.py", &["A=code"]);
         let service = Giver::Compose("backend".to_string());
         let steps: [(&str, Giver, &str); 4] = [
             ("backend/Dockerfile", Giver::Dockerfile, "image"),
@@ -397,7 +403,7 @@ mod tests {
 
     #[test]
     fn the_environment_of_another_parts_service_does_not_count() {
-        let repo = Repo::new()
+        let repo = TestRepo::new()
             .given("compose.yaml", 1, "A", "theirs", Giver::Compose("frontend".to_string()))
             .reads("backend/app/settings.py", &["A=code"]);
         assert_eq!(strongest(&repo, "A"), ["code"]);
@@ -405,7 +411,7 @@ mod tests {
 
     #[test]
     fn of_two_programs_in_one_folder_each_reads_in_its_own_language() {
-        let mut repo = Repo::new().reads("lib/a.ts", &["A"]).reads("api/index.py", &["B=1"]);
+        let mut repo = TestRepo::new().reads("lib/a.ts", &["A"]).reads("api/index.py", &["B=1"]);
         for part in &mut repo.parts.processes {
             part.directory = PathBuf::from(".");
             part.sources.clear();
@@ -418,13 +424,14 @@ mod tests {
     #[test]
     fn pydantic_takes_names_in_any_case() {
         let repo =
-            Repo::new().env("backend/.env", "secret=own").reads("backend/app/settings.py", &["SECRET"]);
+            TestRepo::new().env("backend/.env", "secret=own").reads("backend/app/settings.py", &["SECRET"]);
         assert_eq!(strongest(&repo, "SECRET"), ["own"]);
     }
 
     #[test]
     fn tests_of_the_repository_are_no_readers() {
-        let repo = Repo::new().reads("backend/tests/conftest.py", &["A"]).reads("frontend/e2e/a.ts", &["A"]);
+        let repo =
+            TestRepo::new().reads("backend/tests/conftest.py", &["A"]).reads("frontend/e2e/a.ts", &["A"]);
         assert!(strongest(&repo, "A").is_empty());
     }
 }

@@ -1,23 +1,24 @@
-//! Meanings of variable names: whose address, which list, which kind of secret.
+//! Derives the meaning of variables from their names: an address of which part, a list of what, a secret of which kind.
 //!
-//! Names decide only where values cannot: of two parts with one usual port, and of variables without a value.
+//! Names decide only where values cannot: between two parts with the same usual port, and for variables without a
+//! value.
 
 /// A side of the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    /// Serves the API.
+pub(super) enum ProductSide {
+    /// The part that serves the API.
     Backend,
-    /// Serves the pages.
+    /// The part that serves the pages.
     Frontend,
 }
 
-/// Prefixes that a bundler asks for; they say who may read the variable, not what it means.
+/// Prefixes that bundlers require. They decide which code may read the variable, and do not affect its meaning.
 const BUNDLERS: &[&str] = &["NEXT_PUBLIC_", "REACT_APP_", "NUXT_PUBLIC_", "EXPO_PUBLIC_", "VITE_", "PUBLIC_"];
 
-/// Words of an address of the API.
+/// Words in names for the address of the API.
 const API: &[&str] = &["API", "BACKEND", "FASTAPI", "SERVER"];
 
-/// Words of an address of the pages.
+/// Words in names for the address of the pages.
 const PAGES: &[&str] = &[
     "FRONTEND",
     "WEB",
@@ -32,7 +33,7 @@ const PAGES: &[&str] = &[
     "PORTAL",
 ];
 
-/// Words that end or qualify the name of an address without a meaning of their own.
+/// Words in names of addresses that have no meaning of their own.
 const FILLERS: &[&str] = &[
     "URL",
     "URI",
@@ -68,7 +69,7 @@ const FILLERS: &[&str] = &[
     "CORE",
 ];
 
-/// Variables that hold the one origin of the pages.
+/// Variables that hold the only origin of the pages.
 const ORIGIN: &[&str] = &[
     "FRONTEND_URL",
     "FRONTEND_HOST",
@@ -104,20 +105,20 @@ fn has(words: &[String], any: &[&str]) -> bool {
     words.iter().any(|word| any.contains(&word.as_str()))
 }
 
-/// Returns the side whose address the name means; the API when words of both are in it (`WEB_API_URL`).
-pub(super) fn side(name: &str) -> Option<Side> {
+/// Returns the side that the name means an address of. If it contains words of both, returns the API (`WEB_API_URL`).
+pub(super) fn side(name: &str) -> Option<ProductSide> {
     let words = words(bare(name));
     if has(&words, API) {
-        Some(Side::Backend)
+        Some(ProductSide::Backend)
     } else if has(&words, PAGES) {
-        Some(Side::Frontend)
+        Some(ProductSide::Frontend)
     } else {
         None
     }
 }
 
-/// True when the name plainly means the address of the product's own API: every word of it belongs to such a name, so
-/// that `OPENAI_API_BASE_URL` does not.
+/// Returns true if the name clearly means the address of the product's own API, because each of its words is used in
+/// such names. `OPENAI_API_BASE_URL` is not one.
 pub(super) fn is_backend_address(name: &str) -> bool {
     let words = words(bare(name));
     let ends = has(
@@ -130,34 +131,34 @@ pub(super) fn is_backend_address(name: &str) -> bool {
     ends && has(&words, API) && words.iter().all(known)
 }
 
-/// True when an address under that name is for a WebSocket.
+/// Returns true if the name means an address of a WebSocket.
 pub(super) fn is_socket_address(name: &str) -> bool {
     has(&words(name), &["WS", "WSS", "WEBSOCKET", "SOCKET"])
 }
 
-/// True when the value is a host without scheme and port, by the name.
+/// Returns true if the name means a host without scheme and port.
 pub(super) fn is_host(name: &str) -> bool {
     words(name).last().is_some_and(|word| word == "HOST" || word == "HOSTNAME")
 }
 
-/// True when the value is a port alone, by the name.
+/// Returns true if the name means a port alone.
 pub(super) fn is_port(name: &str) -> bool {
     words(name).last().is_some_and(|word| word == "PORT")
 }
 
-/// True when the variable holds the one origin of the pages.
+/// Returns true if the name means the only origin of the pages.
 pub(super) fn is_page_origin(name: &str) -> bool {
     ORIGIN.contains(&bare(name))
 }
 
-/// True when the variable holds the origins that an API allows.
+/// Returns true if the name means the origins that an API allows.
 pub(super) fn is_origin_list(name: &str) -> bool {
     let words = words(name);
     has(&words, &["ORIGINS"])
         || (has(&words, &["CORS"]) && has(&words, &["ORIGIN", "ALLOWED", "ALLOW", "URLS"]))
 }
 
-/// True when the value is a key that the product signs or encrypts with, which any random text can be.
+/// Returns true if the name means a key with which the product signs or encrypts. Any random text can be such a key.
 pub(super) fn is_signing_key(name: &str) -> bool {
     let words = words(bare(name));
     let last = words.last().map(String::as_str).unwrap_or_default();
@@ -202,13 +203,13 @@ pub(super) fn is_signing_key(name: &str) -> bool {
     secret && words.iter().all(|word| product.contains(&word.as_str()))
 }
 
-/// True when a person has to type the value, so that random bytes would lock the person out.
-pub(super) fn is_typed(name: &str) -> bool {
+/// Returns true if a user must type the value, for example a password. Random bytes would lock the user out.
+pub fn is_typed(name: &str) -> bool {
     let words = words(name);
     has(&words, &["PASSWORD", "PASS", "PWD", "PIN"]) && !is_signing_key(name)
 }
 
-/// True when the value is a key that some other company gives out.
+/// Returns true if the name means a key that another company issues.
 pub(super) fn is_foreign_key(name: &str) -> bool {
     let words = words(bare(name));
     let last = words.last().map(String::as_str).unwrap_or_default();
@@ -219,7 +220,7 @@ pub(super) fn is_foreign_key(name: &str) -> bool {
             || name.ends_with("PUBLISHABLE_KEY"))
 }
 
-/// True when the value stands for something that a person has to fill in.
+/// Returns true if the value is a placeholder that the user must replace.
 pub(super) fn is_placeholder(value: &str) -> bool {
     let lower = value.trim().to_lowercase();
     let marks = [
@@ -301,8 +302,8 @@ mod tests {
     #[test]
     fn the_side_of_a_name_ignores_the_prefix_of_the_bundler() {
         assert_eq!(side("REACT_APP_BASE"), None);
-        assert_eq!(side("NEXT_PUBLIC_APP_URL"), Some(Side::Frontend));
-        assert_eq!(side("WEB_API_URL"), Some(Side::Backend));
-        assert_eq!(side("NEXTAUTH_URL"), Some(Side::Frontend));
+        assert_eq!(side("NEXT_PUBLIC_APP_URL"), Some(ProductSide::Frontend));
+        assert_eq!(side("WEB_API_URL"), Some(ProductSide::Backend));
+        assert_eq!(side("NEXTAUTH_URL"), Some(ProductSide::Frontend));
     }
 }

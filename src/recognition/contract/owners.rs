@@ -1,16 +1,15 @@
-//! The part whose address a value is.
+//! Finds the part that an address belongs to.
 
-use super::super::parts::Kind;
+use super::super::parts::PartKind;
 use super::address::{Address, is_loopback};
 use super::evidence::Evidence;
-use super::names::{Side, is_backend_address, is_page_origin, side};
+use super::names::{ProductSide, is_backend_address, is_page_origin, side};
 
-/// The part whose address a value is.
+/// The part that an address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// That part.
     Part(usize),
-    /// One of these; neither port nor name decides.
+    /// One of these parts; neither port nor name decides which.
     Several(Vec<usize>),
     /// No part of the repository.
     Other,
@@ -24,8 +23,8 @@ pub(super) fn owner(
     address: &Address<'_>,
 ) -> Owner {
     let parts = &evidence.parts.processes;
-    let served = |kind: Kind| evidence.with_port(kind);
-    let all = [served(Kind::Backend), served(Kind::Frontend)].concat();
+    let served = |kind: PartKind| evidence.with_port(kind);
+    let all = [served(PartKind::Backend), served(PartKind::Frontend)].concat();
     if !is_loopback(address.host) {
         let named: Vec<usize> = all
             .into_iter()
@@ -38,9 +37,18 @@ pub(super) fn owner(
         None => Vec::new(),
     };
     if !candidates.is_empty() {
-        return choose(evidence, name, reader, candidates);
+        let several = match choose(evidence, name, reader, candidates) {
+            Owner::Several(several) => several,
+            decided => return decided,
+        };
+        // The port that the repository gives a part takes precedence over a server's default port.
+        let first = |part: &&usize| parts[**part].usual_ports.first().copied() == address.port;
+        return match several.iter().filter(first).collect::<Vec<_>>()[..] {
+            [one] => Owner::Part(*one),
+            _ => Owner::Several(several),
+        };
     }
-    // A port that nothing else in the repository has, under a name that is plain.
+    // No other part of the repository uses the port, so a clear name decides.
     let taken = evidence.facts.services.iter().any(|service| {
         service
             .ports
@@ -52,9 +60,9 @@ pub(super) fn owner(
         return Owner::Other;
     }
     if is_backend_address(name) {
-        choose(evidence, name, reader, served(Kind::Backend))
+        choose(evidence, name, reader, served(PartKind::Backend))
     } else if is_page_origin(name) {
-        choose(evidence, name, reader, served(Kind::Frontend))
+        choose(evidence, name, reader, served(PartKind::Frontend))
     } else {
         Owner::Other
     }
@@ -76,13 +84,14 @@ pub(super) fn choose(
     let words = super::names::words(name);
     let named = |part: &usize| words.contains(&parts[*part].name.to_uppercase());
     let of_side = |part: &usize| match side(name) {
-        Some(Side::Backend) => parts[*part].kind == Kind::Backend,
-        Some(Side::Frontend) => parts[*part].kind == Kind::Frontend,
+        Some(ProductSide::Backend) => parts[*part].kind == PartKind::Backend,
+        Some(ProductSide::Frontend) => parts[*part].kind == PartKind::Frontend,
         None => false,
     };
-    // A page that names the origin of pages means its own.
-    let own =
-        |part: &usize| Some(*part) == reader && parts[*part].kind == Kind::Frontend && is_page_origin(name);
+    // In a page, the origin of the pages means that page's own origin.
+    let own = |part: &usize| {
+        Some(*part) == reader && parts[*part].kind == PartKind::Frontend && is_page_origin(name)
+    };
     let tests: [&dyn Fn(&usize) -> bool; 3] = [&named, &own, &of_side];
     for test in tests {
         let fit: Vec<usize> = candidates.iter().copied().filter(|part| test(part)).collect();

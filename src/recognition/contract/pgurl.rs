@@ -1,36 +1,46 @@
-//! Values that are URLs of a Postgres, or of another database.
+//! Parses values that are URLs of a Postgres, and recognises URLs of other databases.
 
 use super::address::is_loopback;
 
-/// The pieces of a Postgres URL that a binding keeps, and its hosts.
+/// The parts of a Postgres URL that a binding keeps, and its hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PgUrl<'a> {
-    /// `postgresql`, `postgres`, `postgresql+asyncpg` and so on.
+    /// A scheme such as `postgresql`, `postgres` or `postgresql+asyncpg`.
     pub(super) scheme: &'a str,
     /// Hosts with their ports, separated by commas; empty for the local socket.
     hosts: &'a str,
+    /// The name of the database; empty if there is none.
+    database: &'a str,
     query: &'a str,
 }
 
 impl<'a> PgUrl<'a> {
-    /// Reads a value; `None` when it is no URL of a Postgres.
+    /// Parses a value; `None` if it is not a URL of a Postgres.
     pub(super) fn parse(value: &'a str) -> Option<Self> {
         let (scheme, after) = value.trim().split_once("://")?;
         let known = ["postgres", "postgresql"].contains(&scheme.split('+').next()?);
         let plain = |c: char| c.is_ascii_alphanumeric() || "+_".contains(c);
-        // `postgresql+asyncpg://` alone is a prefix that code puts before the rest.
+        // `postgresql+asyncpg://` alone is a prefix, to which the code adds the rest.
         if !known || after.is_empty() || !scheme.chars().all(plain) {
             return None;
         }
-        // A password with an unescaped `/` or `?` in it ends at the last `@`.
+        // A password may contain an unescaped `/` or `?`; the last `@` ends it.
         let start = after.rfind('@').map_or(0, |at| at + 1);
         let place = &after[start..];
         let hosts = &place[..place.find(['/', '?']).unwrap_or(place.len())];
         let query = place.split_once('?').map_or("", |(_, query)| query);
-        Some(PgUrl { scheme, hosts, query: query.split('#').next().unwrap_or_default() })
+        let path = place[hosts.len()..].split(['?', '#']).next().unwrap_or_default();
+        let database = path.trim_start_matches('/');
+        Some(PgUrl { scheme, hosts, database, query: query.split('#').next().unwrap_or_default() })
     }
 
-    /// True when every host is this machine, or a name without a dot, which only containers have.
+    /// Returns true if both URLs lead to the same database, directly or through Neon's pooler.
+    pub(super) fn is_place_of(&self, other: &PgUrl<'_>) -> bool {
+        let direct = |hosts: &str| hosts.replace("-pooler.", ".");
+        self.database == other.database && direct(self.hosts) == direct(other.hosts)
+    }
+
+    /// Returns true if every host is this machine, or a name without a dot, as containers have.
     pub(super) fn is_local(&self) -> bool {
         let host = |text: &'a str| match text.find(']') {
             Some(end) => &text[..=end],
@@ -39,8 +49,9 @@ impl<'a> PgUrl<'a> {
         self.hosts.split(',').map(host).all(|host| is_loopback(host) || !host.contains(['.', ':']))
     }
 
-    /// The parameters that stay: of a local server all but those that say where it is and who asks, of a remote one only
-    /// the schema. Starts with `?`, or is empty. One with characters that a query has only when they are escaped is left out.
+    /// Returns the parameters to keep. For a local server, drops those that give its place, the user or a secret, and
+    /// those for TLS and poolers. For a remote server, keeps only the schema. Drops a parameter with characters that a
+    /// query must escape. The result is empty or starts with `?`.
     pub(super) fn kept_query(&self) -> String {
         let place = [
             "host", "hostaddr", "port", "user", "username", "password", "dbname", "database", "service",
@@ -70,11 +81,14 @@ impl<'a> PgUrl<'a> {
     }
 }
 
-/// The name of a database that is no Postgres, when the value is a URL of one.
+/// The kind of database that is a file in the worktree.
+pub(super) const FILE: &str = "SQLite";
+
+/// Returns the kind of database that the value is a URL of, if it is not a Postgres.
 pub(super) fn other_database(value: &str) -> Option<&'static str> {
     let scheme = value.trim().split(':').next()?.split('+').next()?.to_lowercase();
     Some(match scheme.as_str() {
-        "sqlite" | "file" | "sqlite3" => "SQLite",
+        "sqlite" | "file" | "sqlite3" => FILE,
         "mysql" | "mariadb" => "MySQL",
         "mongodb" => "MongoDB",
         "mssql" | "sqlserver" => "SQL Server",

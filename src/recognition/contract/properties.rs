@@ -1,9 +1,9 @@
-//! Properties that hold for any facts.
+//! Tests properties that hold for any facts.
 
 use proptest::prelude::*;
 
 use super::super::facts::Giver;
-use super::kit::Repo;
+use super::test_repo::TestRepo;
 
 fn name() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
@@ -50,7 +50,7 @@ fn value() -> impl Strategy<Value = String> {
     prop_oneof![6 => forms.prop_map(str::to_string), 1 => ".{0,40}"]
 }
 
-fn repository() -> impl Strategy<Value = Repo> {
+fn repository() -> impl Strategy<Value = TestRepo> {
     let file = prop::sample::select(vec![
         ".env",
         "frontend/.env.local",
@@ -65,7 +65,7 @@ fn repository() -> impl Strategy<Value = Repo> {
         prop::option::of("[a-z:/0-9]{0,30}"),
     );
     (prop::collection::vec(line, 0..12), prop::collection::vec(read, 0..12)).prop_map(|(lines, reads)| {
-        let mut repo = Repo::new().service("db", "postgres:17", &[(5432, 5432)]);
+        let mut repo = TestRepo::new().service("db", "postgres:17", &[(5432, 5432)]);
         for (file, name, value) in lines {
             repo = repo.given(file, 1, &name, &value, Giver::EnvFile);
         }
@@ -98,8 +98,8 @@ proptest! {
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let scheme = if name == "REDIS_URL" { "redis" } else { "https" };
         let default = format!("{name}=http://localhost:8000");
-        let repo = Repo::new()
-            .part(super::kit::part("redis", super::super::parts::Kind::Service, "redis-server", &[6379]))
+        let repo = TestRepo::new()
+            .part(super::test_repo::part("redis", super::super::parts::PartKind::Service, "redis-server", &[6379]))
             .env("frontend/.env.local", &format!("{name}={scheme}://{host}{port}"))
             .reads("frontend/lib/api.ts", &[&default]);
         prop_assert_eq!(repo.bind().bindings, vec![]);

@@ -1,15 +1,15 @@
 //! Binds variables that hold the address of the repository's own Redis.
 
-use super::super::parts::Kind;
+use super::super::parts::PartKind;
 use super::Reason;
 use super::address::{is_loopback, literal};
-use super::draft::Draft;
-use super::evidence::{Evidence, Value, View};
+use super::builder::ContractBuilder;
+use super::evidence::{Evidence, VariableValue, View};
 use super::names::words;
 
-/// Binds each Redis URL of a local server, and `REDIS_HOST`, `REDIS_PORT`, when the worktree has a Redis.
-pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut Draft) {
-    let services = evidence.parts.processes.iter().filter(|part| part.kind == Kind::Service);
+/// Binds each Redis URL of a local server, and `REDIS_HOST` and `REDIS_PORT`, if the worktree has a Redis.
+pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut ContractBuilder<'_>) {
+    let services = evidence.parts.processes.iter().filter(|part| part.kind == PartKind::Service);
     let Some(redis) =
         services.into_iter().find(|part| part.name.contains("redis") || part.name.contains("valkey"))
     else {
@@ -27,13 +27,13 @@ pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut Draf
         let Some(piece) = piece(view.name) else { continue };
         let remote = view.person().is_some_and(|value| !is_here(evidence, value.text));
         match piece {
-            Piece::Url if view.values.is_empty() => {
+            RedisPart::Url if view.values.is_empty() => {
                 draft.bind(view, format!("redis://localhost:{port}/0"), Reason::Redis, at);
             }
-            Piece::Host if !remote => draft.bind(view, "localhost".to_string(), Reason::Redis, at),
-            Piece::Port if is_local(evidence, view) => draft.bind(view, port.clone(), Reason::Redis, at),
-            // The worktree's server asks for none, and refuses a client that sends one.
-            Piece::Password if is_local(evidence, view) && !view.values.is_empty() => {
+            RedisPart::Host if !remote => draft.bind(view, "localhost".to_string(), Reason::Redis, at),
+            RedisPart::Port if is_local(evidence, view) => draft.bind(view, port.clone(), Reason::Redis, at),
+            // The worktree's server has no password, and refuses a client that sends one.
+            RedisPart::Password if is_local(evidence, view) && !view.values.is_empty() => {
                 draft.bind(view, String::new(), Reason::Redis, at);
             }
             _ => {}
@@ -42,28 +42,28 @@ pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut Draf
 }
 
 #[derive(Clone, Copy)]
-enum Piece {
+enum RedisPart {
     Url,
     Host,
     Port,
     Password,
 }
 
-fn piece(name: &str) -> Option<Piece> {
+fn piece(name: &str) -> Option<RedisPart> {
     let words = words(name);
     if !words.iter().any(|word| word == "REDIS") {
         return None;
     }
     Some(match words.last()?.as_str() {
-        "URL" | "URI" | "DSN" => Piece::Url,
-        "HOST" | "HOSTNAME" | "SERVER" => Piece::Host,
-        "PORT" => Piece::Port,
-        "PASSWORD" | "PASS" => Piece::Password,
+        "URL" | "URI" | "DSN" => RedisPart::Url,
+        "HOST" | "HOSTNAME" | "SERVER" => RedisPart::Host,
+        "PORT" => RedisPart::Port,
+        "PASSWORD" | "PASS" => RedisPart::Password,
         _ => return None,
     })
 }
 
-/// True when the host that stands beside the variable is this machine's or a container's.
+/// Returns true if the host in the related variable is this machine or a container.
 fn is_local(evidence: &Evidence<'_>, view: &View<'_>) -> bool {
     let stem = view.name.rsplit_once('_').map_or("", |(stem, _)| stem);
     evidence.person_of(&format!("{stem}_HOST"), view.part).is_none_or(|host| is_here(evidence, host))
@@ -73,8 +73,9 @@ fn is_here(evidence: &Evidence<'_>, host: &str) -> bool {
     is_loopback(host) || evidence.facts.services.iter().any(|service| service.name == host)
 }
 
-/// The same URL at this worktree's Redis: number of the database and parameters stay.
-fn url(value: &Value<'_>, port: &str) -> Option<String> {
+/// Returns the URL with the address of this worktree's Redis and the database number of `value`. Leaves out the password, TLS and its
+/// parameters, which this Redis does not have.
+fn url(value: &VariableValue<'_>, port: &str) -> Option<String> {
     let (scheme, after) = value.text.split_once("://")?;
     if !["redis", "rediss", "valkey"].contains(&scheme) {
         return None;
@@ -90,11 +91,11 @@ fn url(value: &Value<'_>, port: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kit::{Repo, part};
+    use super::super::test_repo::{TestRepo, part};
     use super::*;
 
-    fn repo() -> Repo {
-        Repo::new().part(part("redis", Kind::Service, "redis-server --port $PORT", &[6379]))
+    fn repo() -> TestRepo {
+        TestRepo::new().part(part("redis", PartKind::Service, "redis-server --port $PORT", &[6379]))
     }
 
     #[test]
@@ -115,12 +116,21 @@ mod tests {
         let contract = repo()
             .reads(
                 "backend/app/settings.py",
-                &["REDIS_URL", "REDIS_HOST=redis", "REDIS_PORT=6379", "REDIS_PASSWORD=pw", "REDIS_DB=0"],
+                &[
+                    "REDIS_URL",
+                    "REDIS_HOST=redis",
+                    "REDIS_PORT=6379",
+                    "CACHE_REDIS_PORT=6379",
+                    "REDIS_PASSWORD=pw",
+                    "REDIS_DB=0",
+                ],
             )
             .bind();
         assert_eq!(contract.value("REDIS_URL"), Some("redis://localhost:${ports.redis}/0"));
         assert_eq!(contract.value("REDIS_HOST"), Some("localhost"));
-        assert_eq!(contract.value("REDIS_PORT"), Some("${ports.redis}"));
+        assert_eq!(contract.value("CACHE_REDIS_PORT"), Some("${ports.redis}"));
+        // devrun sets it for every process, as the port of the process `redis`.
+        assert_eq!(contract.value("REDIS_PORT"), None);
         assert_eq!(contract.value("REDIS_PASSWORD"), Some(""));
         assert_eq!(contract.value("REDIS_DB"), None);
     }
@@ -133,7 +143,7 @@ mod tests {
             .bind();
         assert_eq!(contract.bindings, []);
         let without =
-            Repo::new().reads("backend/app/settings.py", &["REDIS_URL=redis://localhost:6379"]).bind();
+            TestRepo::new().reads("backend/app/settings.py", &["REDIS_URL=redis://localhost:6379"]).bind();
         assert_eq!(without.bindings, []);
     }
 }

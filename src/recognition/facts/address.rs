@@ -1,11 +1,11 @@
-//! Loopback addresses in text.
+//! Finds loopback addresses in literals.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// The whole of a literal, or one element of a list that commas separate, must be the address: a URL inside a sentence is
-/// a message for people.
+/// Matches only if a whole literal, or a whole element of a comma-separated list, is an address. A URL inside a
+/// sentence is a message to the user.
 static LOOPBACK: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r"(?i)^(?:([a-z][a-z0-9+.-]*)://(?:[^\s/@]*@)?)?(?:localhost|127\.0\.0\.1|\[::1\])(?::(\d{1,5}))?(?:[/?#]\S*)?$",
@@ -16,9 +16,9 @@ static LOOPBACK: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// One loopback address with a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Loopback {
-    /// As it is written.
+    /// The address as written.
     pub(super) text: String,
-    /// The port that it names, or its scheme's.
+    /// Its port, or its scheme's default port.
     pub(super) port: u16,
 }
 

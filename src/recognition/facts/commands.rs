@@ -1,4 +1,4 @@
-//! Commands that a repository's own files run, and the values that they give to variables.
+//! Commands in a repository's files, and the values that they give to variables.
 
 mod documents;
 mod line;
@@ -16,5 +16,5 @@ pub(super) use manifests::{package, pyproject};
 pub(super) use procfile::procfile;
 pub(super) use shell::{logical_lines, shell};
 
-/// More commands than this are not read from one file.
+/// Maximum number of commands to read from one file.
 const MOST: usize = 300;

@@ -1,15 +1,16 @@
-//! Services of compose files, with the values and commands that they hold.
+//! Reads services of compose files, with the values and commands in them.
 
 use std::path::Path;
 
-use crate::config::node::{Entry, Node, Value};
+use crate::config::node::{KeyValue, Node, Value};
 use crate::config::source::Source;
 
 use super::commands::below;
 use super::file::FileFacts;
-use super::{Author, Command, Given, Giver, Service, Spot};
+use super::{Author, Command, FileLine, GivenValue, Giver, Service};
+use crate::text::is_secret;
 
-/// True for `docker-compose.yml`, `compose.dev.yaml` and the like.
+/// Returns true for `docker-compose.yml`, `compose.dev.yaml` and similar names.
 pub(super) fn is_compose(name: &str) -> bool {
     let stem = name.strip_suffix(".yml").or_else(|| name.strip_suffix(".yaml"));
     stem.is_some_and(|stem| {
@@ -32,8 +33,8 @@ pub(super) fn compose(file: &Path, text: &str) -> FileFacts {
     facts
 }
 
-fn read_service(facts: &mut FileFacts, file: &Path, entry: &Entry) {
-    let at = |line: u32| Spot { file: file.into(), line: line.max(1) };
+fn read_service(facts: &mut FileFacts, file: &Path, entry: &KeyValue) {
+    let at = |line: u32| FileLine { file: file.into(), line: line.max(1) };
     let node = &entry.value;
     let mut service = Service { name: entry.name.clone(), at: Some(at(entry.at.line)), ..Service::default() };
     service.image = key(node, "image").and_then(plain);
@@ -47,6 +48,7 @@ fn read_service(facts: &mut FileFacts, file: &Path, entry: &Entry) {
     service.env_files = items(key(node, "env_file"))
         .filter_map(|item| folder(file, &plain(key(item, "path").unwrap_or(item))?))
         .collect();
+    service.scripts = items(key(node, "volumes")).filter_map(|volume| script(file, volume)).collect();
     service.depends_on = match key(node, "depends_on") {
         Some(Node { value: Value::Map(entries), .. }) => {
             entries.iter().map(|entry| entry.name.clone()).collect()
@@ -58,8 +60,16 @@ fn read_service(facts: &mut FileFacts, file: &Path, entry: &Entry) {
         (key(node, "environment"), Giver::Compose(service.name.clone())),
         (arguments, Giver::BuildArg(service.name.clone())),
     ] {
-        for (name, value, line) in pairs(block) {
-            facts.values.push(Given { name, value, at: at(line), by: by.clone() });
+        for (name, written, line) in pairs(block) {
+            let given =
+                GivenValue { name, value: substituted(&written, &|_| None), at: at(line), by: by.clone() };
+            if needs_env_file(&written) {
+                facts.composed.push(GivenValue { value: written.clone(), ..given.clone() });
+            }
+            // A variable alone says nothing, and a scheme alone is no address.
+            if !is_one_variable(&written) && !given.value.ends_with("://") {
+                facts.values.push(given);
+            }
         }
     }
     for name in ["entrypoint", "command"] {
@@ -78,14 +88,14 @@ fn key<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     (entry.value.value != Value::Null).then_some(&entry.value)
 }
 
-fn entries(node: Option<&Node>) -> &[Entry] {
+fn entries(node: Option<&Node>) -> &[KeyValue] {
     match node.map(|node| &node.value) {
         Some(Value::Map(entries)) => entries,
         _ => &[],
     }
 }
 
-/// The items of a list; a single value is a list of one.
+/// Returns the items of a list. A single value counts as a list of one.
 fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
     let items: Vec<&Node> = match node {
         Some(Node { value: Value::List(items), .. }) => items.iter().collect(),
@@ -97,11 +107,11 @@ fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
 
 fn plain(node: &Node) -> Option<String> {
     let Value::Text(text) = &node.value else { return None };
-    Some(substituted(text))
+    Some(substituted(text, &|_| None))
 }
 
-/// `NAME: value` of a mapping and `NAME=value` of a list, with lines. A name alone, which takes the shell's value, and a
-/// value that is one variable without a default give nothing.
+/// Returns the variables of a mapping (`NAME: value`) or a list (`NAME=value`), with their lines. Skips a name without
+/// a value, which takes the shell's value, and a value that is only a variable without a default.
 fn pairs(node: Option<&Node>) -> Vec<(String, String, u32)> {
     let mut found = Vec::new();
     for entry in entries(node) {
@@ -116,17 +126,14 @@ fn pairs(node: Option<&Node>) -> Vec<(String, String, u32)> {
             found.push((name.trim().into(), value.into(), item.at.line));
         }
     }
-    found.retain(|(name, value, _)| crate::config::values::is_variable_name(name) && !is_one_variable(value));
-    for (_, value, _) in &mut found {
-        *value = substituted(value);
-    }
+    found.retain(|(name, _, _)| crate::config::names::is_variable_name(name));
     found
 }
 
-/// A command of one line, or of words.
+/// Returns a command, written as text or as a list of words, as one line.
 fn command(node: &Node) -> Option<String> {
     let text = match &node.value {
-        Value::Text(text) => substituted(text)
+        Value::Text(text) => substituted(text, &|_| None)
             .lines()
             .map(|line| line.trim().trim_end_matches('\\'))
             .collect::<Vec<_>>()
@@ -140,7 +147,7 @@ fn command(node: &Node) -> Option<String> {
     (!text.trim().is_empty()).then(|| text.trim().to_string())
 }
 
-/// A published port: on the host, in the container. A range gives its first port.
+/// Returns a published port: the port on the host, and the port in the container. Of a range, returns the first port.
 fn port(node: &Node) -> Option<(u16, u16)> {
     let first = |text: &str| text.split('-').next().and_then(|port| port.trim().parse::<u16>().ok());
     if let Value::Map(_) = &node.value {
@@ -153,6 +160,21 @@ fn port(node: &Node) -> Option<(u16, u16)> {
     Some((first(host.rsplit(':').next()?)?, first(container)?))
 }
 
+/// Returns the source and target of a volume with files that a database's image runs when the database is created.
+/// `None` for any other volume; a named volume is not a file of the repository.
+fn script(file: &Path, volume: &Node) -> Option<(std::path::PathBuf, String)> {
+    let (source, target) = if let Value::Map(_) = &volume.value {
+        (plain(key(volume, "source")?)?, plain(key(volume, "target")?)?)
+    } else {
+        let text = plain(volume)?;
+        let mut parts = text.split(':');
+        (parts.next()?.to_string(), parts.next()?.to_string())
+    };
+    let is_path = source.starts_with('.') || source.contains('/');
+    let runs = target.starts_with("/docker-entrypoint-initdb.d");
+    if is_path && runs { Some((folder(file, &source)?, target)) } else { None }
+}
+
 fn folder(file: &Path, written: &str) -> Option<std::path::PathBuf> {
     below(file.parent(), written)
 }
@@ -162,22 +184,61 @@ fn is_one_variable(value: &str) -> bool {
     let braced = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     match braced {
         Some(inner) => !inner.contains('$') && default_of(inner).is_none(),
-        None => value.strip_prefix('$').is_some_and(crate::config::values::is_variable_name),
+        None => value.strip_prefix('$').is_some_and(crate::config::names::is_variable_name),
     }
 }
 
-/// The text after `:-` or `-` of `NAME:-text`.
+/// Returns the text after `:-` or `-` of `NAME:-text`.
 fn default_of(inner: &str) -> Option<&str> {
     let end = inner.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
     let rest = &inner[end..];
     rest.strip_prefix(":-").or_else(|| rest.strip_prefix('-'))
 }
 
-/// Replaces `${NAME:-default}` by the default and other variables by nothing, as compose does without an env file; `$$` is
-/// a dollar sign. <https://docs.docker.com/reference/compose-file/interpolation/>
-fn substituted(text: &str) -> String {
+/// Returns true if the text has a variable without a default.
+fn needs_env_file(written: &str) -> bool {
+    let asked = std::cell::Cell::new(false);
+    let _ = substituted(written, &|_| {
+        asked.set(true);
+        None
+    });
+    asked.get()
+}
+
+/// Gives values of compose files that name variables without a default the value that compose would find in the `.env`
+/// beside it. Secrets stay out, because the facts are printed.
+pub(super) fn complete(values: &mut Vec<GivenValue>, composed: Vec<GivenValue>) {
+    for given in composed {
+        let folder = given.at.file.parent();
+        let known = |name: &str| {
+            let mut files = values.iter().filter(|other| other.name == name);
+            let found = files.find(|other| {
+                matches!(other.by, Giver::EnvFile | Giver::MainEnvFile)
+                    && other.at.file.parent() == folder
+                    && other.at.file.ends_with(".env")
+            })?;
+            let is_plain = !is_secret(name, &found.value) && !is_secret(&given.name, &found.value);
+            is_plain.then(|| found.value.clone()).filter(|value| !value.contains('$'))
+        };
+        let missing = std::cell::Cell::new(false);
+        let value = substituted(&given.value, &|name| {
+            let found = known(name);
+            missing.set(missing.get() || found.is_none());
+            found
+        });
+        if missing.get() || value.is_empty() {
+            continue;
+        }
+        values.retain(|other| !(other.at == given.at && other.name == given.name && other.by == given.by));
+        values.push(GivenValue { value, ..given });
+    }
+}
+
+/// Replaces variables by what `known` returns, `${NAME:-default}` else by the default, and other variables by an empty text,
+/// as compose does; `$$` is a dollar sign. Calls `known` only for variables without a default. <https://docs.docker.com/reference/compose-file/interpolation/>
+fn substituted(text: &str, known: &dyn Fn(&str) -> Option<String>) -> String {
     let mut text = text.to_string();
-    // Defaults may hold variables; each round resolves one level.
+    // Defaults may contain variables; each round resolves one level.
     for _ in 0..4 {
         if !text.contains('$') {
             break;
@@ -196,13 +257,20 @@ fn substituted(text: &str) -> String {
                     rest = after;
                     continue;
                 };
-                result.push_str(default_of(&inside[..end]).unwrap_or(""));
+                if let Some(default) = default_of(&inside[..end]) {
+                    result.push_str(default);
+                } else {
+                    let name = inside[..end].split([':', '?', '-', '+']).next().unwrap_or_default();
+                    result.push_str(&known(name).unwrap_or_default());
+                }
                 rest = &inside[end + 1..];
             } else {
                 let end =
                     after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
                 if end == 0 {
                     result.push('\u{0}');
+                } else {
+                    result.push_str(&known(&after[..end]).unwrap_or_default());
                 }
                 rest = &after[end..];
             }
@@ -213,7 +281,7 @@ fn substituted(text: &str) -> String {
     text.replace('\u{0}', "$")
 }
 
-/// The place of the brace that closes a reference, nested ones skipped.
+/// Returns the index of the brace that closes a reference, skipping nested ones.
 fn closing(inside: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (place, c) in inside.char_indices() {
@@ -241,6 +309,11 @@ services:
   db:
     image: postgres:${PG:-17}
     ports: ["${DB_PORT:-5433}:5432", "127.0.0.1:9000:80/tcp", "8001"]
+    volumes:
+      - data:/var/lib/postgresql
+      - ./db/init.sql:/docker-entrypoint-initdb.d/1.sql:ro
+      - { type: bind, source: ./db/more, target: /docker-entrypoint-initdb.d }
+      - data:/docker-entrypoint-initdb.d
     environment:
       - POSTGRES_USER=app
       - PASSED_ON
@@ -270,6 +343,33 @@ services:
 "#;
 
     #[test]
+    fn variables_without_a_default_have_the_values_of_the_env_file_beside_it() {
+        let text = "services:\n  api:\n    image: x\n    environment:\n      - SERVER_HOST=http://${DOMAIN?Variable not set}\n      \
+                    - SERVER_NAME=${DOMAIN?Variable not set}\n      - URL=postgresql://app:${DB_PASSWORD}@db/app\n      - \
+                    OTHER=${UNKNOWN}\n";
+        let mut facts = compose(Path::new("docker-compose.yml"), text);
+        let named = |values: &[GivenValue]| -> Vec<(String, String)> {
+            values.iter().map(|given| (given.name.clone(), given.value.clone())).collect()
+        };
+        assert_eq!(named(&facts.values), [("URL".into(), "postgresql://app:@db/app".into())]);
+        let env = |name: &str, value: &str, file: &str| GivenValue {
+            name: name.into(),
+            value: value.into(),
+            at: FileLine { file: file.into(), line: 1 },
+            by: Giver::EnvFile,
+        };
+        let own = [env("DOMAIN", "shop.test", ".env"), env("DB_PASSWORD", "hunter2", ".env")];
+        facts.values.extend([own.to_vec(), vec![env("UNKNOWN", "x", "web/.env")]].concat());
+        complete(&mut facts.values, facts.composed);
+        let found = named(&facts.values);
+        for (name, value) in [("SERVER_HOST", "http://shop.test"), ("SERVER_NAME", "shop.test")] {
+            assert!(found.contains(&(name.into(), value.into())), "{found:?}");
+        }
+        assert!(found.contains(&("URL".into(), "postgresql://app:@db/app".into())), "{found:?}");
+        assert!(!found.iter().any(|(name, _)| name == "OTHER"), "{found:?}");
+    }
+
+    #[test]
     fn services_have_every_form_of_port_command_and_build() {
         let facts = compose(Path::new("docker-compose.yml"), FILE);
         assert!(facts.limits.is_empty(), "{:?}", facts.limits);
@@ -287,11 +387,15 @@ services:
         assert_eq!(api.command.as_deref(), Some("uvicorn app.main:app --log 'a b'"));
         assert_eq!(worker.command.as_deref(), Some("celery -A app.tasks worker"));
         assert_eq!(worker.build.as_deref(), Some(Path::new("backend")));
-        assert_eq!(api.at.as_ref().map(|at| at.line), Some(13));
+        assert_eq!(api.at.as_ref().map(|at| at.line), Some(18));
+        let folder = "/docker-entrypoint-initdb.d";
+        let scripts =
+            [("db/init.sql".into(), format!("{folder}/1.sql")), ("db/more".into(), folder.to_string())];
+        assert_eq!(db.scripts, scripts);
     }
 
     #[test]
-    fn values_are_what_compose_gives_without_an_env_file() {
+    fn values_equal_those_of_compose_without_an_env_file() {
         let facts = compose(Path::new("deploy/compose.yaml"), FILE);
         let value = |name: &str, by: &Giver| {
             let given = facts.values.iter().find(|given| given.name == name && given.by == *by);
@@ -300,9 +404,9 @@ services:
         let api = Giver::Compose("api".into());
         assert_eq!(value("MODE", &api).map(|found| found.0), Some("test"));
         assert_eq!(value("DEBUG", &api).map(|found| found.0), Some("1"));
-        assert_eq!(value("URL", &api), Some(("postgresql+asyncpg://app:@db:5432/shop", 20)));
+        assert_eq!(value("URL", &api), Some(("postgresql+asyncpg://app:@db:5432/shop", 25)));
         assert_eq!(value("COST", &api).map(|found| found.0), Some("$5"));
-        assert_eq!(value("POSTGRES_USER", &Giver::Compose("db".into())), Some(("app", 10)));
+        assert_eq!(value("POSTGRES_USER", &Giver::Compose("db".into())), Some(("app", 15)));
         assert_eq!(value("SECRET", &Giver::Compose("db".into())), None);
         assert_eq!(
             value("API", &Giver::BuildArg("api".into())).map(|found| found.0),

@@ -1,12 +1,12 @@
-//! Commands and values of Dockerfiles.
+//! Reads commands and values of Dockerfiles.
 
 use std::path::Path;
 
 use super::commands::logical_lines;
 use super::file::{FileFacts, spot};
-use super::{Author, Command, Given, Giver};
+use super::{Author, Command, GivenValue, Giver};
 
-/// Reads a Dockerfile. Its commands are taken to run in its own folder, which most images copy as a whole.
+/// Reads a Dockerfile. Assumes that its commands run in its own folder, which most images copy as a whole.
 pub(super) fn dockerfile(file: &Path, text: &str) -> FileFacts {
     let mut facts = FileFacts::default();
     for (row, line) in logical_lines(text) {
@@ -25,7 +25,7 @@ pub(super) fn dockerfile(file: &Path, text: &str) -> FileFacts {
             }
             "ENV" | "ARG" => {
                 for (name, value) in assignments(rest) {
-                    facts.values.push(Given { name, value, at: at.clone(), by: Giver::Dockerfile });
+                    facts.values.push(GivenValue { name, value, at: at.clone(), by: Giver::Dockerfile });
                 }
             }
             _ => {}
@@ -34,7 +34,7 @@ pub(super) fn dockerfile(file: &Path, text: &str) -> FileFacts {
     facts
 }
 
-/// The words of a command as one line; `sh -c TEXT` is the text.
+/// Returns the words of a command as one line; for `sh -c TEXT`, returns the text.
 pub(super) fn joined(words: &[String]) -> String {
     match words {
         [shell, option, text]
@@ -46,10 +46,11 @@ pub(super) fn joined(words: &[String]) -> String {
     }
 }
 
-/// `A=b C="d e"`, and the older `A b c`; a name without a value, and a value with a variable, give nothing.
+/// Returns the pairs of `A=b C="d e"` or of the older `A b c`. Skips a name without a value, and a value with a
+/// variable.
 fn assignments(rest: &str) -> Vec<(String, String)> {
     let words = shlex::split(rest).unwrap_or_default();
-    let is_name = crate::config::values::is_variable_name;
+    let is_name = crate::config::names::is_variable_name;
     let pairs: Vec<(String, String)> = match words.first() {
         Some(first) if !first.contains('=') && words.len() > 1 => vec![(first.clone(), words[1..].join(" "))],
         _ => words

@@ -1,34 +1,36 @@
-//! Env files and their committed examples.
+//! Reads env files and their committed examples.
 
 use std::path::{Path, PathBuf};
 
 use super::commands::tenants;
 use super::file::{FileFacts, spot};
-use super::{Facts, Given, Giver};
+use super::{Facts, GivenValue, Giver};
 use crate::config::envfile::dotenv;
+use crate::config::names::is_variable_name;
 use crate::config::source::Source;
 use crate::os::read;
+use crate::text::env_block;
 
-/// Files that a loader of some framework reads while it serves a developer.
+/// Env files that some framework loads in development.
 const LOADED: &[&str] =
     &[".env", ".env.local", ".env.dev", ".env.development", ".env.development.local", ".env.dev.local"];
 
-/// Words in the name of a committed example.
+/// Words in the names of committed examples.
 const EXAMPLES: &[&str] = &["example", "sample", "template", "dist", "tmpl", "tpl", "defaults"];
 
-/// A folder with one of these holds a package, whose env files may be in the main worktree only.
+/// A folder with one of these files is a package. Its env files may exist in the main worktree only.
 const MANIFESTS: &[&str] =
     &["package.json", "pyproject.toml", "requirements.txt", "Pipfile", "alembic.ini", "manage.py"];
 
-/// More variables than this are not read from one file.
+/// Maximum number of variables to read from one file.
 const MOST: usize = 1000;
 
-/// True for a file such as `.env.local`.
+/// Returns true for a file such as `.env.local`.
 pub(super) fn is_loaded(name: &str) -> bool {
     LOADED.contains(&name)
 }
 
-/// True for a file such as `.env.example`, `example.env`, `.env.local.sample` or `env.dist`.
+/// Returns true for a file such as `.env.example`, `example.env`, `.env.local.sample` or `env.dist`.
 pub(super) fn is_example(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let mut parts = name.split(['.', '-', '_']).filter(|part| !part.is_empty());
@@ -47,15 +49,19 @@ pub(super) fn example(file: &Path, text: &str) -> FileFacts {
 fn parse(file: &Path, text: &str, by: &Giver) -> FileFacts {
     let mut facts = FileFacts::default();
     let source = Source::new(file.display().to_string(), text.to_string());
-    let Ok(read) = dotenv::parse(&source, &mut dotenv::Known::default(), &|_| None) else {
-        // The error would say more, and could quote a secret.
+    let Ok(read) = dotenv::parse(&source, &mut dotenv::KnownVariables::default(), &|_| None) else {
+        // Not the error's text, which could quote a secret.
         facts.limits.push(format!("{} was not read: a value in it becomes too long", file.display()));
         return facts;
     };
-    let mut lines = text.lines().enumerate();
+    let rows: Vec<&str> = text.lines().collect();
+    let mut lines = rows.iter().enumerate();
     for (name, value) in read.vars.into_iter().take(MOST) {
         let row = lines.find(|(_, line)| assigns(line, &name)).map_or(0, |(row, _)| row);
-        facts.values.push(Given { name, value, at: spot(file, row), by: by.clone() });
+        if *by == Giver::Example && says_how_to_make(&rows, row) {
+            facts.made.push(name.clone());
+        }
+        facts.values.push(GivenValue { name, value, at: spot(file, row), by: by.clone() });
     }
     facts
 }
@@ -66,9 +72,30 @@ fn assigns(line: &str, name: &str) -> bool {
     line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
+/// Commands and calls that print random text.
+const MAKERS: &[&str] =
+    &["openssl rand", "token_hex(", "token_urlsafe(", "randombytes(", "auth secret", "pwgen"];
+
+/// True when the line, or the comment directly above it, names a command that makes a random value.
+fn says_how_to_make(rows: &[&str], row: usize) -> bool {
+    let above =
+        rows[..row.min(rows.len())].iter().rev().take_while(|line| line.trim_start().starts_with('#'));
+    // A commented assignment ends the comment: what is above it is about that variable.
+    let above = above.take_while(|line| !is_assignment(line.trim_start().trim_start_matches(['#', ' '])));
+    let names_one = |line: &&str| {
+        let line = line.to_lowercase();
+        MAKERS.iter().any(|maker| line.contains(maker))
+    };
+    above.take(4).chain(rows.get(row)).any(names_one)
+}
+
+fn is_assignment(line: &str) -> bool {
+    line.split_once('=').is_some_and(|(name, _)| is_variable_name(name))
+}
+
 /// An env file that may exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Candidate {
+pub(super) struct EnvFileCandidate {
     /// Its path relative to a worktree.
     pub(super) path: PathBuf,
     /// This worktree's file, then the main worktree's.
@@ -76,8 +103,8 @@ pub(super) struct Candidate {
 }
 
 /// Returns the env files that the worktree at `root` or the main worktree may have. They are read at every run, because
-/// their values are secrets that no state of devrun's may hold. A file that links lead to counts.
-pub(super) fn candidates(root: &Path, main_root: Option<&Path>, facts: &Facts) -> Vec<Candidate> {
+/// their values are secrets that devrun must not store.
+pub(super) fn candidates(root: &Path, main_root: Option<&Path>, facts: &Facts) -> Vec<EnvFileCandidate> {
     let name =
         |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut paths = named(facts);
@@ -92,21 +119,28 @@ pub(super) fn candidates(root: &Path, main_root: Option<&Path>, facts: &Facts) -
         let own = (root.join(path), Giver::EnvFile);
         std::iter::once(own).chain(main.map(|main| (main.join(path), Giver::MainEnvFile))).collect()
     };
-    paths.into_iter().map(|path| Candidate { places: places(&path), path }).collect()
+    paths.into_iter().map(|path| EnvFileCandidate { places: places(&path), path }).collect()
 }
 
-/// Reads the first file of each candidate that exists.
-pub(super) fn read_all(candidates: &[Candidate], most: read::Limit) -> Vec<FileFacts> {
-    let first = |candidate: &Candidate| {
+/// Reads the first file of each candidate that exists. A link counts if it leads to a file in `roots`.
+pub(super) fn read_all(
+    candidates: &[EnvFileCandidate],
+    roots: &[PathBuf],
+    most: read::Limit,
+) -> Vec<FileFacts> {
+    let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
+    let first = |candidate: &EnvFileCandidate| {
         candidate.places.iter().find_map(|(path, by)| {
-            let text = read::text(path, most).ok()?;
-            Some(parse(&candidate.path, &text, by))
+            let text = read::decoded(read::inside(&roots, path, most).ok()?)?;
+            // A file that devrun generated holds results, not facts.
+            let is_input = !env_block::is_all_written(text.as_bytes());
+            is_input.then(|| parse(&candidate.path, &env_block::blanked(&text), by))
         })
     };
     candidates.iter().filter_map(first).collect()
 }
 
-/// Folders of packages, of examples and of compose files, and the top.
+/// Returns the folders of packages, of examples and of compose files, and the top.
 fn packages(facts: &Facts) -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::new()];
     for path in &facts.files {
@@ -121,8 +155,8 @@ fn packages(facts: &Facts) -> Vec<PathBuf> {
     folders
 }
 
-/// Files that code or a compose file names. A path relative to a working directory is looked for at the top, and in the
-/// folders above the code.
+/// Returns the files that code or a compose file names. A path relative to a working directory is tried at the top and
+/// in the folders above the code.
 fn named(facts: &Facts) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = Vec::new();
     for service in &facts.services {
@@ -170,6 +204,15 @@ mod tests {
         for name in [".env", ".env.local", "environment.example.ts", "example.py", ".environment"] {
             assert!(!is_example(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_comment_that_names_the_command_for_a_random_value_belongs_to_the_next_line() {
+        let text = "# Encrypts tokens.\n# Generate: openssl rand -hex 32\nVAULT_KEY=\nNAME=x\n\n# python -c \
+                    'import secrets; secrets.token_hex(32)'\n\nFAR=\nPEPPER= # openssl rand -base64 32\n# openssl \
+                    rand\n#OLD=\nNEW=\n";
+        assert_eq!(example(Path::new(".env.example"), text).made, ["VAULT_KEY", "PEPPER"]);
+        assert_eq!(parse(Path::new(".env"), text, &Giver::EnvFile).made, [""; 0]);
     }
 
     #[test]

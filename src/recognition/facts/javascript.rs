@@ -1,12 +1,12 @@
-//! Facts of a JavaScript or TypeScript file: variables, schemas of the environment, loopback addresses.
+//! Reads facts of a JavaScript or TypeScript file: variables, schemas of the environment, loopback addresses.
 //!
-//! A search of bytes decides whether the grammar runs at all.
+//! Searches for a few words first, and parses the file only if it contains one of them.
 
 mod code;
 mod component;
 mod environment;
 mod literals;
-mod place;
+mod runtime;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -17,9 +17,9 @@ use memchr::memmem;
 
 use super::file::FileFacts;
 use super::syntax::{Grammar, parse};
-use code::Code;
+use code::ScriptCode;
 
-/// A file with none of these has no facts.
+/// Words that a file with facts must contain.
 const WORDS: &[&str] = &[
     "process.env",
     "process?.env",
@@ -40,11 +40,11 @@ const WORDS: &[&str] = &[
 /// Folders of tests.
 const TESTS: &[&str] = &["__tests__", "__mocks__", "cypress", "e2e", "playwright", "test", "tests"];
 
-/// Parts of names of tests and their configuration.
+/// Parts of the names of tests and of their configuration.
 const TEST_NAMES: &[&str] =
     &[".test.", ".spec.", ".stories.", ".cy.", "playwright.config.", "vitest.config.", "jest."];
 
-/// Returns the facts of the file `file`, whose text is `text`.
+/// Returns the facts of `file` with the content `text`.
 pub(super) fn read(file: &Path, text: &str) -> FileFacts {
     let mut facts = FileFacts::default();
     if is_left_out(file) || !WORDS.iter().any(|word| memmem::find(text.as_bytes(), word.as_bytes()).is_some())
@@ -57,8 +57,8 @@ pub(super) fn read(file: &Path, text: &str) -> FileFacts {
     let scripts = component::scripts(file, text);
     let text = scripts.as_deref().unwrap_or(text);
     let Some(tree) = parse(grammar, text) else { return facts };
-    let code = Code::new(file, text, &tree);
-    // Literals that are the default of a variable are no fixed addresses.
+    let code = ScriptCode::new(file, text, &tree);
+    // A literal that is the default of a variable is not a fixed address.
     let mut defaults = Vec::new();
     environment::read(&code, &mut facts, &mut defaults);
     schemas::read(&code, &mut facts, &mut defaults);
@@ -66,7 +66,7 @@ pub(super) fn read(file: &Path, text: &str) -> FileFacts {
     facts
 }
 
-/// True for tests, declarations and minified files.
+/// Returns true for tests, declarations and minified files.
 fn is_left_out(file: &Path) -> bool {
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     name.ends_with(".d.ts")

@@ -1,14 +1,14 @@
-//! Which reader a file needs, by its name alone.
+//! Chooses the reader of a file by its name alone.
 
 use std::path::Path;
 
 use super::commands;
 use super::file::FileFacts;
-use super::{compose, dockerfile, envfiles, javascript, python, small};
+use super::{compose, database_tools, dockerfile, envfiles, javascript, python};
 
-/// The readers.
+/// The kinds of files that are read, one for each reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     Python,
     Package,
     Pyproject,
@@ -25,60 +25,60 @@ pub(super) enum Kind {
     JavaScript,
 }
 
-/// Documents whose code blocks say how the repository is run.
+/// Names of documents with code blocks that show how to run the repository.
 const DOCUMENTS: &[&str] =
     &["readme", "claude", "agents", "contributing", "development", "getting_started", "getting-started"];
 
-impl Kind {
-    /// The reader of the file at `path`; `None` when no reader wants it.
-    pub(super) fn of(path: &Path) -> Option<Kind> {
+impl FileKind {
+    /// Returns the reader of the file at `path`; `None` if the file is not read.
+    pub(super) fn of(path: &Path) -> Option<FileKind> {
         let name = path.file_name()?.to_str()?;
         let lower = name.to_ascii_lowercase();
         let (stem, extension) = lower.rsplit_once('.').unwrap_or((lower.as_str(), ""));
         Some(match (lower.as_str(), extension) {
-            ("package.json", _) => Kind::Package,
-            ("pyproject.toml", _) => Kind::Pyproject,
-            ("makefile" | "gnumakefile", _) | (_, "mk") => Kind::Make,
-            ("justfile" | ".justfile", _) => Kind::Just,
-            ("alembic.ini", _) => Kind::Alembic,
-            (_, "py") => Kind::Python,
+            ("package.json", _) => FileKind::Package,
+            ("pyproject.toml", _) => FileKind::Pyproject,
+            ("makefile" | "gnumakefile", _) | (_, "mk") => FileKind::Make,
+            ("justfile" | ".justfile", _) => FileKind::Just,
+            ("alembic.ini", _) => FileKind::Alembic,
+            (_, "py") => FileKind::Python,
             (_, "js" | "jsx" | "mjs" | "cjs" | "ts" | "tsx" | "mts" | "cts" | "vue" | "svelte" | "astro") => {
-                Kind::JavaScript
+                FileKind::JavaScript
             }
-            (_, "prisma") => Kind::Prisma,
-            (_, "sh" | "bash") => Kind::Shell,
-            (_, "md" | "mdx" | "markdown") if DOCUMENTS.contains(&stem) => Kind::Document,
-            ("readme", _) => Kind::Document,
-            _ if name == "Procfile" || name.starts_with("Procfile.") => Kind::Procfile,
-            _ if compose::is_compose(&lower) => Kind::Compose,
-            _ if is_dockerfile(&lower) => Kind::Dockerfile,
-            _ if envfiles::is_example(&lower) => Kind::Example,
+            (_, "prisma") => FileKind::Prisma,
+            (_, "sh" | "bash") => FileKind::Shell,
+            (_, "md" | "mdx" | "markdown") if DOCUMENTS.contains(&stem) => FileKind::Document,
+            ("readme", _) => FileKind::Document,
+            _ if name == "Procfile" || name.starts_with("Procfile.") => FileKind::Procfile,
+            _ if compose::is_compose(&lower) => FileKind::Compose,
+            _ if is_dockerfile(&lower) => FileKind::Dockerfile,
+            _ if envfiles::is_example(&lower) => FileKind::Example,
             _ => return None,
         })
     }
 
-    /// The facts of a file of this kind.
+    /// Returns the facts of a file of this kind.
     pub(super) fn read(self, path: &Path, text: &str) -> FileFacts {
         match self {
-            Kind::Python => python::read(path, text),
-            Kind::Package => commands::package(path, text),
-            Kind::Pyproject => commands::pyproject(path, text),
-            Kind::Make => commands::makefile(path, text),
-            Kind::Just => commands::justfile(path, text),
-            Kind::Procfile => commands::procfile(path, text),
-            Kind::Shell => commands::shell(path, text),
-            Kind::Document => commands::document(path, text),
-            Kind::Compose => compose::compose(path, text),
-            Kind::Dockerfile => dockerfile::dockerfile(path, text),
-            Kind::Alembic => small::alembic(path, text),
-            Kind::Prisma => small::prisma(path, text),
-            Kind::Example => envfiles::example(path, text),
-            Kind::JavaScript => javascript::read(path, text),
+            FileKind::Python => python::read(path, text),
+            FileKind::Package => commands::package(path, text),
+            FileKind::Pyproject => commands::pyproject(path, text),
+            FileKind::Make => commands::makefile(path, text),
+            FileKind::Just => commands::justfile(path, text),
+            FileKind::Procfile => commands::procfile(path, text),
+            FileKind::Shell => commands::shell(path, text),
+            FileKind::Document => commands::document(path, text),
+            FileKind::Compose => compose::compose(path, text),
+            FileKind::Dockerfile => dockerfile::dockerfile(path, text),
+            FileKind::Alembic => database_tools::alembic(path, text),
+            FileKind::Prisma => database_tools::prisma(path, text),
+            FileKind::Example => envfiles::example(path, text),
+            FileKind::JavaScript => javascript::read(path, text),
         }
     }
 }
 
-/// `Dockerfile`, `Dockerfile.dev`, `api.Dockerfile`, `Containerfile`.
+/// Returns true for `Dockerfile`, `Dockerfile.dev`, `api.Dockerfile` and `Containerfile`.
 fn is_dockerfile(name: &str) -> bool {
     ["dockerfile", "containerfile"].iter().any(|usual| {
         name == *usual
@@ -94,24 +94,24 @@ mod tests {
     #[test]
     fn readers_are_chosen_by_name() {
         for (name, kind) in [
-            ("a/main.py", Some(Kind::Python)),
-            ("web/next.config.mjs", Some(Kind::JavaScript)),
-            ("web/App.vue", Some(Kind::JavaScript)),
-            ("package.json", Some(Kind::Package)),
-            ("Makefile", Some(Kind::Make)),
-            ("Procfile.dev", Some(Kind::Procfile)),
-            ("README.md", Some(Kind::Document)),
+            ("a/main.py", Some(FileKind::Python)),
+            ("web/next.config.mjs", Some(FileKind::JavaScript)),
+            ("web/App.vue", Some(FileKind::JavaScript)),
+            ("package.json", Some(FileKind::Package)),
+            ("Makefile", Some(FileKind::Make)),
+            ("Procfile.dev", Some(FileKind::Procfile)),
+            ("README.md", Some(FileKind::Document)),
             ("docs/guide.md", None),
-            ("docker-compose.dev.yml", Some(Kind::Compose)),
-            ("api/Dockerfile.dev", Some(Kind::Dockerfile)),
-            ("web.Dockerfile", Some(Kind::Dockerfile)),
-            (".env.example", Some(Kind::Example)),
+            ("docker-compose.dev.yml", Some(FileKind::Compose)),
+            ("api/Dockerfile.dev", Some(FileKind::Dockerfile)),
+            ("web.Dockerfile", Some(FileKind::Dockerfile)),
+            (".env.example", Some(FileKind::Example)),
             (".env", None),
-            ("alembic.ini", Some(Kind::Alembic)),
-            ("prisma/schema.prisma", Some(Kind::Prisma)),
+            ("alembic.ini", Some(FileKind::Alembic)),
+            ("prisma/schema.prisma", Some(FileKind::Prisma)),
             ("logo.png", None),
         ] {
-            assert_eq!(Kind::of(Path::new(name)), kind, "{name}");
+            assert_eq!(FileKind::of(Path::new(name)), kind, "{name}");
         }
     }
 }

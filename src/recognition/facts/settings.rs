@@ -1,15 +1,16 @@
-//! pydantic settings classes: which variables each field reads once the bases of its class are known.
+//! Resolves pydantic settings classes: finds the variables that each field reads, once the bases of its class are
+//! known.
 //!
-//! A class and its base are often in two files, so that one file's reader collects classes, and this module resolves them
-//! among all files. <https://docs.pydantic.dev/latest/concepts/pydantic_settings/>
+//! A class and its base are often in two files. So the reader of a file collects classes, and this module resolves them
+//! across all files. <https://docs.pydantic.dev/latest/concepts/pydantic_settings/>
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Read, Reader, Spot};
+use super::{FileLine, ReadConstruct, VariableRead};
 
-/// How many bases deep a class is followed, and how many levels of nested models.
+/// Maximum depth of base classes, and of nested models.
 const DEPTH: usize = 6;
 
 /// A class with annotated fields.
@@ -19,10 +20,10 @@ pub(super) struct Class {
     /// The last segments of the names of its bases.
     pub(super) bases: Vec<String>,
     pub(super) config: ClassConfig,
-    pub(super) fields: Vec<Field>,
+    pub(super) fields: Vec<SettingsField>,
 }
 
-/// The keys of `model_config` or `class Config` that decide names.
+/// The keys of `model_config` or `class Config` that affect names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ClassConfig {
     pub(super) prefix: Option<String>,
@@ -32,10 +33,10 @@ pub(super) struct ClassConfig {
 
 /// One annotated field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Field {
+pub(super) struct SettingsField {
     pub(super) name: String,
-    pub(super) at: Spot,
-    /// Names that replace prefix and field name, strongest first.
+    pub(super) at: FileLine,
+    /// Names that replace the prefix and the field's name, strongest first.
     pub(super) aliases: Vec<String>,
     pub(super) required: bool,
     pub(super) default: Option<String>,
@@ -47,12 +48,12 @@ pub(super) struct Field {
 }
 
 /// Returns the variables that the settings classes among `classes` read.
-pub(super) fn reads(classes: &[Class]) -> Vec<Read> {
+pub(super) fn reads(classes: &[Class]) -> Vec<VariableRead> {
     let mut by_name: BTreeMap<&str, Vec<&Class>> = BTreeMap::new();
     for class in classes {
         by_name.entry(class.name.as_str()).or_default().push(class);
     }
-    let known = Known { by_name };
+    let known = KnownClasses { by_name };
     let mut seen = BTreeSet::new();
     let mut reads = Vec::new();
     for class in classes.iter().filter(|class| known.is_settings(class, DEPTH)) {
@@ -69,12 +70,13 @@ pub(super) fn reads(classes: &[Class]) -> Vec<Read> {
     reads
 }
 
-struct Known<'a> {
+struct KnownClasses<'a> {
     by_name: BTreeMap<&'a str, Vec<&'a Class>>,
 }
 
-impl<'a> Known<'a> {
-    /// The class of that name; the one in the same file when there are several, and none when that does not decide.
+impl<'a> KnownClasses<'a> {
+    /// Returns the class of that name. If there are several, returns the one in the same file; `None` if that is
+    /// ambiguous.
     fn find(&self, name: &str, beside: &Class) -> Option<&'a Class> {
         let found = self.by_name.get(name)?;
         let file = |class: &Class| class.fields.first().map(|field| field.at.file.clone());
@@ -94,7 +96,7 @@ impl<'a> Known<'a> {
             || (depth > 0 && self.bases(class).iter().any(|base| self.is_settings(base, depth - 1)))
     }
 
-    /// The configuration of the class, each key inherited from the first base that has it.
+    /// Returns the configuration of the class. Each key is inherited from the first base that has it.
     fn config(&self, class: &Class, depth: usize) -> ClassConfig {
         let mut config = class.config.clone();
         if depth > 0 {
@@ -108,9 +110,9 @@ impl<'a> Known<'a> {
         config
     }
 
-    /// Its own fields, then those of its bases that it does not replace.
-    fn fields(&self, class: &'a Class, depth: usize) -> Vec<&'a Field> {
-        let mut fields: Vec<&Field> = class.fields.iter().collect();
+    /// Returns the class's own fields, then those of its bases that it does not override.
+    fn fields(&self, class: &'a Class, depth: usize) -> Vec<&'a SettingsField> {
+        let mut fields: Vec<&SettingsField> = class.fields.iter().collect();
         if depth > 0 {
             for base in self.bases(class) {
                 for field in self.fields(base, depth - 1) {
@@ -125,11 +127,11 @@ impl<'a> Known<'a> {
 
     fn read(
         &self,
-        field: &Field,
+        field: &SettingsField,
         prefix: &str,
         config: &ClassConfig,
         depth: usize,
-        found: &mut dyn FnMut(Read),
+        found: &mut dyn FnMut(VariableRead),
     ) {
         let written = |name: &str| {
             if config.case_sensitive == Some(true) { name.to_string() } else { name.to_uppercase() }
@@ -137,23 +139,23 @@ impl<'a> Known<'a> {
         let beside = Class { fields: vec![field.clone()], ..Class::default() };
         let nested = field.types.iter().find_map(|name| self.find(name, &beside));
         if let Some(nested) = nested {
-            // A class of settings reads variables under its own names.
+            // A nested settings class reads variables under its own names.
             let delimiter = config.nested_delimiter.as_deref().filter(|_| !self.is_settings(nested, DEPTH));
             if let (Some(delimiter), 1..) = (delimiter, depth) {
                 let prefix = format!("{prefix}{}{delimiter}", field.name);
                 for inner in self.fields(nested, depth - 1) {
-                    let inner = Field { required: inner.required && field.required, ..inner.clone() };
+                    let inner = SettingsField { required: inner.required && field.required, ..inner.clone() };
                     self.read(&inner, &prefix, config, depth - 1, found);
                 }
             }
             return;
         }
         let mut names = field.aliases.iter().map(|name| written(name));
-        found(Read {
+        found(VariableRead {
             name: names.next().unwrap_or_else(|| written(&format!("{prefix}{}", field.name))),
             aliases: names.collect(),
             at: field.at.clone(),
-            by: Reader::Settings,
+            by: ReadConstruct::Settings,
             required: field.required,
             default: field.default.clone(),
             min_length: field.min_length,

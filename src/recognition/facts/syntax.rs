@@ -1,4 +1,4 @@
-//! Syntax trees of Python, JavaScript and TypeScript, and the few questions that readers ask of them.
+//! Parses Python, JavaScript and TypeScript, and answers simple questions about the syntax trees.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -6,17 +6,15 @@ use std::path::Path;
 
 use tree_sitter::{Language, Node, Parser, Tree};
 
-use super::Spot;
+use super::FileLine;
 use super::file::spot;
 
-/// The grammars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grammar {
-    /// Python.
     Python,
     /// JavaScript with or without JSX, and TypeScript with JSX.
     Tsx,
-    /// TypeScript whose `<T>x` is a type assertion.
+    /// TypeScript without JSX, in which `<T>x` is a type assertion.
     TypeScript,
 }
 
@@ -34,7 +32,7 @@ thread_local! {
     static PARSER: RefCell<Parser> = RefCell::new(Parser::new());
 }
 
-/// Parses `text`. Text with errors has a tree too, with `ERROR` nodes in it.
+/// Parses `text`. Invalid text gives a tree with `ERROR` nodes.
 pub(super) fn parse(grammar: Grammar, text: &str) -> Option<Tree> {
     PARSER.with_borrow_mut(|parser| {
         parser.set_language(&grammar.language()).ok()?;
@@ -42,8 +40,8 @@ pub(super) fn parse(grammar: Grammar, text: &str) -> Option<Tree> {
     })
 }
 
-/// Returns `top` and all named nodes below it, parents before children. It does not recurse, so that deeply nested text
-/// cannot exhaust the stack.
+/// Returns `top` and all named nodes below it, parents before children. Does not recurse, so deeply nested text cannot
+/// exhaust the stack.
 pub(super) fn preorder(top: Node<'_>) -> Vec<Node<'_>> {
     let mut nodes = Vec::new();
     let mut cursor = top.walk();
@@ -62,7 +60,7 @@ pub(super) fn preorder(top: Node<'_>) -> Vec<Node<'_>> {
     }
 }
 
-/// Returns the named children of `node`, comments left out.
+/// Returns the named children of `node`, without comments.
 pub(super) fn children(node: Node<'_>) -> Vec<Node<'_>> {
     let mut cursor = node.walk();
     node.named_children(&mut cursor).filter(|child| child.kind() != "comment").collect()
@@ -78,12 +76,12 @@ pub(super) fn ancestors(node: Node<'_>, count: usize) -> impl Iterator<Item = No
     std::iter::successors(node.parent(), Node::parent).take(count)
 }
 
-/// True when `inner` lies in one of `ranges`.
+/// Returns true if `inner` is inside one of `ranges`.
 pub(super) fn within(inner: &Range<usize>, ranges: &[Range<usize>]) -> bool {
     ranges.iter().any(|range| range.start <= inner.start && inner.end <= range.end)
 }
 
-/// Replaces the escapes that Python and JavaScript have in common; others stay as they are written.
+/// Replaces the escapes that Python and JavaScript share, and keeps all others.
 pub(super) fn unescape(text: &str) -> String {
     if !text.contains('\\') {
         return text.into();
@@ -125,7 +123,7 @@ impl<'a> Parsed<'a> {
         text(node, self.source)
     }
 
-    pub(super) fn spot(&self, node: Node<'_>) -> Spot {
+    pub(super) fn spot(&self, node: Node<'_>) -> FileLine {
         spot(self.file, node.start_position().row)
     }
 

@@ -1,14 +1,14 @@
-//! ASGI applications in the repository's words: what its own files start, else the objects that its modules hold.
+//! Finds ASGI applications: those that the repository's files start, else the objects in its modules.
 
 use std::path::{Path, PathBuf};
 
-use super::module::{self, Place};
-use super::python::{self, Project};
+use super::command_line::{self, PythonTarget, Simple};
+use super::module::{self, ModuleFile};
+use super::python::{self, PythonProject};
 use super::tree::{Tree, depth, folder, is_aside};
-use super::words::{self, Simple, Target};
-use crate::recognition::facts::{Application, ApplicationKind, Author, Command, Module, Spot};
+use crate::recognition::facts::{Application, ApplicationKind, Author, Command, FileLine, PythonModule};
 
-/// Names that people give the application's file, the likeliest first.
+/// Usual names of the file with the application, likeliest first.
 const USUAL: &[&str] = &[
     "main.py",
     "app.py",
@@ -22,28 +22,29 @@ const USUAL: &[&str] = &[
 ];
 /// Files that `fastapi dev` looks for, in its order.
 const FASTAPI_CLI: &[&str] = &["main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py"];
-/// Where Python keeps what is no application of the product.
+/// Folders of Python files that are not applications of the product.
 const NOT_SERVED: &[&str] = &["scripts", "migrations", "alembic", "versions"];
 
 /// An application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// The module's file and its import root.
-    pub place: Place,
-    /// The object as servers name it.
-    pub target: Target,
+    pub place: ModuleFile,
+    /// The object in the form that servers accept.
+    pub target: PythonTarget,
     /// The project that it belongs to.
     pub project: PathBuf,
-    /// The folder that the repository's own command runs in, when that is known.
+    /// The folder that the repository's command runs in, if known.
     pub directory: Option<PathBuf>,
-    /// The port that the command names.
+    /// The port in the command.
     pub port: Option<u16>,
-    /// The line that it was concluded from.
-    pub at: Spot,
+    /// The line that it was derived from.
+    pub at: FileLine,
 }
 
-/// The applications, one for each project that has any, nearest the top first; and those that words name beside them.
-pub fn find(tree: &Tree<'_>, projects: &[Project]) -> (Vec<Served>, Vec<Served>) {
+/// Returns the applications, one for each project that has any, nearest the top first; and further applications that
+/// scripts or documents name.
+pub fn find(tree: &Tree<'_>, projects: &[PythonProject]) -> (Vec<Served>, Vec<Served>) {
     let said = said(tree, projects);
     let mut chosen: Vec<Served> = Vec::new();
     let mut beside: Vec<Served> = Vec::new();
@@ -55,8 +56,8 @@ pub fn find(tree: &Tree<'_>, projects: &[Project]) -> (Vec<Served>, Vec<Served>)
             Some(_) => beside.push(served),
         }
     }
-    let silent = |project: &&Project| !chosen.iter().any(|served| served.project == project.folder);
-    let silent: Vec<&Project> =
+    let silent = |project: &&PythonProject| !chosen.iter().any(|served| served.project == project.folder);
+    let silent: Vec<&PythonProject> =
         projects.iter().filter(silent).filter(|project| is_fastapi(project)).collect();
     let objects =
         silent.into_iter().filter_map(|project| best_object(tree, projects, project)).collect::<Vec<_>>();
@@ -65,19 +66,19 @@ pub fn find(tree: &Tree<'_>, projects: &[Project]) -> (Vec<Served>, Vec<Served>)
     (chosen, beside)
 }
 
-/// True for a project whose manifests name `FastAPI`.
-pub fn is_fastapi(project: &Project) -> bool {
+/// Returns true for a project with manifests that name `FastAPI`.
+pub fn is_fastapi(project: &PythonProject) -> bool {
     project.names(&["fastapi", "fastapi-slim"])
 }
 
-/// Applications that the repository's own files start, strongest words first.
-fn said(tree: &Tree<'_>, projects: &[Project]) -> Vec<Served> {
+/// Returns the applications that the repository's files start, the most reliable files first.
+fn said(tree: &Tree<'_>, projects: &[PythonProject]) -> Vec<Served> {
     let mut found: Vec<Served> = projects.iter().filter_map(|project| entrypoint(tree, project)).collect();
     let mut commands: Vec<&Command> =
         tree.facts.commands.iter().filter(|command| !is_aside(&command.at.file)).collect();
     commands.sort_by_key(|command| rank(&command.by));
     for command in commands {
-        for simple in words::commands(&command.text) {
+        for simple in command_line::commands(&command.text) {
             found.extend(started(tree, projects, command, &simple));
         }
     }
@@ -97,9 +98,9 @@ fn rank(author: &Author) -> usize {
     }
 }
 
-fn entrypoint(tree: &Tree<'_>, project: &Project) -> Option<Served> {
+fn entrypoint(tree: &Tree<'_>, project: &PythonProject) -> Option<Served> {
     let (words, at) = project.entrypoint.as_ref()?;
-    let target = Target::parse(words)?;
+    let target = PythonTarget::parse(words)?;
     let place = module::find(tree, &target.module, &project.folder)?;
     Some(Served {
         place,
@@ -111,14 +112,19 @@ fn entrypoint(tree: &Tree<'_>, project: &Project) -> Option<Served> {
     })
 }
 
-/// The application that `simple` starts.
-fn started(tree: &Tree<'_>, projects: &[Project], command: &Command, simple: &Simple) -> Option<Served> {
+/// Returns the application that `simple` starts.
+fn started(
+    tree: &Tree<'_>,
+    projects: &[PythonProject],
+    command: &Command,
+    simple: &Simple,
+) -> Option<Served> {
     let home = folder(&command.at.file);
     let hint = command.directory.as_deref().unwrap_or(&home);
     let (place, target) = match simple.program.as_str() {
         "uvicorn" | "hypercorn" | "granian" | "gunicorn" => {
             let words = simple.args.iter().filter(|word| !word.starts_with('-'));
-            let mut target = words.clone().find_map(|word| Target::parse(word))?;
+            let mut target = words.clone().find_map(|word| PythonTarget::parse(word))?;
             target.factory |= simple.has("--factory");
             let inner = simple.option(&["--app-dir", "--chdir"]).map(|inner| hint.join(inner));
             let place = module::find(tree, &target.module, inner.as_deref().unwrap_or(hint))?;
@@ -143,13 +149,13 @@ fn started(tree: &Tree<'_>, projects: &[Project], command: &Command, simple: &Si
     })
 }
 
-/// The application of `fastapi dev [FILE]`.
+/// Returns the application of `fastapi dev [FILE]`.
 fn fastapi_cli(
     tree: &Tree<'_>,
-    projects: &[Project],
+    projects: &[PythonProject],
     hint: &Path,
     simple: &Simple,
-) -> Option<(Place, Target)> {
+) -> Option<(ModuleFile, PythonTarget)> {
     let given = simple.args.iter().skip_while(|word| !matches!(word.as_str(), "dev" | "run")).nth(1);
     let given = given.filter(|word| Path::new(word).extension().is_some_and(|extension| extension == "py"));
     let file = match given {
@@ -164,11 +170,11 @@ fn fastapi_cli(
     let object =
         || tree.module(&file)?.applications.iter().find(|object| is_object(tree, &root, object, &file));
     let name = named.or_else(|| Some(object()?.name.clone())).unwrap_or_else(|| "app".into());
-    Some((Place { file, root }, Target { module, name, factory: false }))
+    Some((ModuleFile { file, root }, PythonTarget { module, name, factory: false }))
 }
 
-/// The application object of a project: the one that includes the others, else the one nearest the top.
-fn best_object(tree: &Tree<'_>, projects: &[Project], project: &Project) -> Option<Served> {
+/// Returns the application object of a project: the one that includes the others, else the one nearest the top.
+fn best_object(tree: &Tree<'_>, projects: &[PythonProject], project: &PythonProject) -> Option<Served> {
     let mut found: Vec<(Served, bool)> = Vec::new();
     for module in tree.facts.modules.iter().filter(|module| is_product(&module.file)) {
         if python::covering(projects, &module.file).is_none_or(|other| other.folder != project.folder) {
@@ -182,12 +188,12 @@ fn best_object(tree: &Tree<'_>, projects: &[Project], project: &Project) -> Opti
                 continue;
             }
             let served = Served {
-                place: Place { file: module.file.clone(), root: root.clone() },
-                target: Target { module: name.clone(), name: object.name.clone(), factory: is_factory },
+                place: ModuleFile { file: module.file.clone(), root: root.clone() },
+                target: PythonTarget { module: name.clone(), name: object.name.clone(), factory: is_factory },
                 project: project.folder.clone(),
                 directory: None,
                 port: None,
-                at: Spot { file: module.file.clone(), line: object.line },
+                at: FileLine { file: module.file.clone(), line: object.line },
             };
             found.push((served, is_factory));
         }
@@ -210,10 +216,11 @@ fn is_product(file: &Path) -> bool {
     !is_aside(file) && !file.iter().any(|part| part.to_str().is_some_and(|part| NOT_SERVED.contains(&part)))
 }
 
-/// True for a module-level application: `FastAPI(…)`, or what a function of the repository returns.
+/// Returns true for a module-level application: `FastAPI(…)`, or the result of a function of the repository that
+/// returns one.
 fn is_object(tree: &Tree<'_>, root: &Path, object: &Application, file: &Path) -> bool {
     let ApplicationKind::Made(function) = &object.kind else { return object.kind == ApplicationKind::Object };
-    let makes = |module: &Module, name: &str| {
+    let makes = |module: &PythonModule, name: &str| {
         module.applications.iter().any(|other| other.name == name && other.kind == ApplicationKind::Factory)
     };
     let Some(module) = tree.module(file) else { return false };
@@ -224,8 +231,8 @@ fn is_object(tree: &Tree<'_>, root: &Path, object: &Application, file: &Path) ->
             .any(|file| tree.module(file).is_some_and(|other| makes(other, last)))
 }
 
-/// Files from which `module` imports `name`.
-fn imported(tree: &Tree<'_>, root: &Path, module: &Module, name: &str) -> Vec<PathBuf> {
+/// Returns the files from which `module` may import `name`.
+fn imported(tree: &Tree<'_>, root: &Path, module: &PythonModule, name: &str) -> Vec<PathBuf> {
     let first = name.split('.').next().unwrap_or(name);
     let takes = |names: &[String], module: &str| {
         names.iter().any(|taken| taken == first)
@@ -235,7 +242,7 @@ fn imported(tree: &Tree<'_>, root: &Path, module: &Module, name: &str) -> Vec<Pa
     imports.flat_map(|import| files(tree, root, &module.file, &import.module, &import.names)).collect()
 }
 
-/// Files that `from module import names` may mean.
+/// Returns the files that `from module import names` may refer to.
 fn files(tree: &Tree<'_>, root: &Path, from: &Path, module: &str, names: &[String]) -> Vec<PathBuf> {
     let dots = module.chars().take_while(|c| *c == '.').count();
     let base: PathBuf = if dots == 0 {
@@ -252,7 +259,7 @@ fn files(tree: &Tree<'_>, root: &Path, from: &Path, module: &str, names: &[Strin
         .collect()
 }
 
-/// True when `outer` reaches the module of `inner` by its imports.
+/// Returns true if `outer` imports the module of `inner`, directly or through others.
 fn is_inside(tree: &Tree<'_>, inner: &Served, outer: &Served) -> bool {
     let mut open = vec![outer.place.file.clone()];
     let mut seen: Vec<PathBuf> = Vec::new();

@@ -1,13 +1,15 @@
-//! The processes of ASGI applications: their folder, their command, what to watch and what to ask.
+//! Makes the processes of ASGI applications: their folder, their command, the folders to watch, and the readiness
+//! probe.
 
 use std::path::{Path, PathBuf};
 
 use super::application::Served;
 use super::tree::{Tree, depth, shown};
-use super::{Kind, Part, PartPort};
+use super::{Framework, Part, PartKind, PartPort};
 use crate::recognition::facts::ApplicationKind;
+use crate::text::quoted;
 
-/// Files beside the source that are not served: no reason to reload.
+/// Files beside the source that the application does not load, so that their change is no reason to reload.
 const UNSERVED: &[&str] = &[
     "alembic",
     "conftest.py",
@@ -19,14 +21,14 @@ const UNSERVED: &[&str] = &[
     "tests",
     "versions",
 ];
-/// More folders than this are not worth naming.
+/// Maximum number of folders to name for reloading.
 const MAX_WATCHED: usize = 4;
-/// The port of the first backend; the slot is added.
+/// Port base of the first backend.
 const BASE: u16 = 8100;
-/// The port that uvicorn binds when nothing is said.
+/// The default port of uvicorn.
 const USUAL_PORT: u16 = 8000;
 
-/// The process of an application, the `index`th of its kind.
+/// Returns the process of an application, the `index`th of its kind.
 pub fn part(tree: &Tree<'_>, served: &Served, name: &str, index: u16) -> Part {
     let root = &served.place.root;
     let is_below = root != &served.project && root.starts_with(&served.project);
@@ -44,12 +46,13 @@ pub fn part(tree: &Tree<'_>, served: &Served, name: &str, index: u16) -> Part {
     let app_dir = app_dir.map(|inner| format!(" --app-dir {}", quoted(inner))).unwrap_or_default();
     let watched: Vec<String> =
         reload_dirs(tree, &directory).iter().map(|folder| format!(" --reload-dir {folder}")).collect();
-    let descriptor = format!(" --fd ${}_FD", crate::config::values::variable_stem(name));
+    let descriptor = format!(" --fd ${}_FD", crate::config::names::variable_stem(name));
     run = [&run, " ", &target, &app_dir, " --reload", &watched.concat(), &descriptor].concat();
     let sources = vec![served.project.clone()];
     Part {
         name: name.into(),
-        kind: Kind::Backend,
+        kind: PartKind::Backend,
+        framework: Framework::Other,
         sources,
         run,
         port: PartPort::Listens(BASE + 100 * index),
@@ -62,13 +65,9 @@ pub fn part(tree: &Tree<'_>, served: &Served, name: &str, index: u16) -> Part {
     }
 }
 
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    shlex::try_quote(&text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned)
-}
-
-/// The port is open before the application runs, so it says nothing. `/healthz` answers when there is such a route,
-/// `/openapi.json` unless the application hides it; what remains is uvicorn's own line.
+/// Returns the readiness probe. An open port proves nothing, because devrun opens it before the application runs. Asks
+/// `/healthz` if there is such a route, else `/openapi.json` unless the application hides it, else waits for uvicorn's
+/// own line.
 fn ready(tree: &Tree<'_>, served: &Served) -> &'static str {
     let healthz = |routes: &[(String, String)]| routes.iter().any(|(path, _)| path == "/healthz");
     let of_project = tree.facts.modules.iter().filter(|module| module.file.starts_with(&served.project));
@@ -96,7 +95,8 @@ fn ready(tree: &Tree<'_>, served: &Served) -> &'static str {
     if known && !hides { "http: /openapi.json" } else { "log: Application startup complete" }
 }
 
-/// The top folders of the source below `directory`; none when source lies at its top or in too many folders to name.
+/// Returns the top folders with source below `directory`; none if source lies directly in it or in too many folders to
+/// name.
 fn reload_dirs(tree: &Tree<'_>, directory: &Path) -> Vec<String> {
     let mut folders: Vec<String> = Vec::new();
     for below in tree.python().filter_map(|file| file.strip_prefix(directory).ok()) {
@@ -113,16 +113,17 @@ fn reload_dirs(tree: &Tree<'_>, directory: &Path) -> Vec<String> {
     }
     folders.sort();
     let named =
-        folders.len() <= MAX_WATCHED && folders.iter().all(|name| crate::config::values::is_name(name));
+        folders.len() <= MAX_WATCHED && folders.iter().all(|name| crate::config::names::is_name(name));
     if named { folders } else { Vec::new() }
 }
 
 fn usual_ports(tree: &Tree<'_>, served: &Served, directory: &Path) -> Vec<u16> {
     let mut ports: Vec<u16> = served.port.into_iter().collect();
     for command in &tree.facts.commands {
-        for simple in super::words::commands(&command.text) {
+        for simple in super::command_line::commands(&command.text) {
             let names = simple.args.iter().any(|word| {
-                super::words::Target::parse(word).is_some_and(|target| target.module == served.target.module)
+                super::command_line::PythonTarget::parse(word)
+                    .is_some_and(|target| target.module == served.target.module)
             });
             let inner = command.directory.as_ref().is_some_and(|folder| folder == directory);
             let cli = simple.program == "fastapi" && inner;
@@ -138,19 +139,19 @@ fn usual_ports(tree: &Tree<'_>, served: &Served, directory: &Path) -> Vec<u16> {
     distinct(ports)
 }
 
-/// Names of the compose services that are built from this folder and publish a port or run the server.
+/// Returns the names of compose services that are built from this folder and publish a port or run the server.
 pub fn services(tree: &Tree<'_>, folder: &Path) -> Vec<String> {
     let own =
         tree.facts.services.iter().filter(|service| builds(service, folder) && !service.ports.is_empty());
     own.map(|service| service.name.clone()).collect()
 }
 
-/// True for a service whose image is built from `folder`.
+/// Returns true for a service with an image that is built from `folder`.
 pub fn builds(service: &crate::recognition::facts::Service, folder: &Path) -> bool {
     service.build.as_ref().is_some_and(|build| build.components().eq(folder.components()))
 }
 
-/// Each value once, in their order.
+/// Returns each value once, in the original order.
 pub fn distinct(values: Vec<u16>) -> Vec<u16> {
     let mut found: Vec<u16> = Vec::new();
     for value in values {

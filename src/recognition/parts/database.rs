@@ -1,10 +1,10 @@
-//! Decides whether a repository reads a Postgres URL or its pieces.
+//! Decides whether a repository uses Postgres.
 
-use super::node::Package;
-use super::python::Project;
+use super::node::NodePackage;
+use super::python::PythonProject;
 use super::tree::{Tree, is_aside};
 
-/// Packages that speak to Postgres.
+/// Packages that connect to Postgres.
 const DRIVERS: &[&str] = &[
     "asyncpg",
     "psycopg",
@@ -21,14 +21,14 @@ const DRIVERS: &[&str] = &[
     "slonik",
 ];
 
-/// True for a URL of Postgres, whatever its driver.
+/// Returns true for a URL of Postgres with any driver.
 fn is_postgres(value: &str) -> bool {
     let scheme = value.split("://").next().unwrap_or_default();
     value.contains("://") && matches!(scheme.split('+').next(), Some("postgres" | "postgresql"))
 }
 
-/// True when a part reads a Postgres URL or pieces of one.
-pub fn is_wanted(tree: &Tree<'_>, projects: &[Project], packages: &[Package]) -> bool {
+/// Returns true if a part reads a Postgres URL or parts of one.
+pub fn is_wanted(tree: &Tree<'_>, projects: &[PythonProject], packages: &[NodePackage]) -> bool {
     let facts = tree.facts;
     let reads = |name: &str| {
         facts.reads.iter().any(|read| {

@@ -1,26 +1,27 @@
-//! Django projects: the development server of `manage.py`.
+//! Finds Django projects, which run the development server of `manage.py`.
 
-use super::python::{self, Project};
+use super::python::{self, PythonProject};
 use super::tree::{Tree, folder, is_aside, shown};
-use super::{Kind, Part, PartPort};
-use crate::recognition::facts::Spot;
+use super::{Framework, Part, PartKind, PartPort};
+use crate::recognition::facts::FileLine;
 
-/// The process of the Django project nearest the top, when a manifest names Django.
-pub fn part(tree: &Tree<'_>, projects: &[Project], base: u16) -> Option<Part> {
+/// Returns the process of the Django project nearest the top, if a manifest names Django.
+pub fn part(tree: &Tree<'_>, projects: &[PythonProject], base: u16) -> Option<Part> {
     let manage = tree.named("manage.py").find(|file| {
         !is_aside(file) && python::covering(projects, file).is_some_and(|project| project.names(&["django"]))
     })?;
     let directory = folder(manage);
     Some(Part {
         name: "backend".into(),
-        kind: Kind::Backend,
+        kind: PartKind::Backend,
+        framework: Framework::Other,
         sources: vec![directory.clone()],
         run: "python manage.py runserver $DEVRUN_HOST:$PORT".into(),
         port: PartPort::Binds(base),
         ready: Some("log: Starting development server".into()),
         usual_ports: vec![8000],
         services: super::backend::services(tree, &directory),
-        at: Some(Spot { file: manage.clone(), line: 1 }),
+        at: Some(FileLine { file: manage.clone(), line: 1 }),
         remark: format!("Django in {}", shown(&directory)),
         directory,
     })

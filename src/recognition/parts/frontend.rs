@@ -1,4 +1,4 @@
-//! Frontends: packages whose scripts start a known development server, or that depend on Next.js.
+//! Finds frontends: packages with scripts that start a known development server, or that depend on Next.js.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -6,20 +6,20 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::backend::{builds, distinct};
-use super::node::{self, Package};
-use super::server::{self, Server};
+use super::command_line::{self, Simple};
+use super::node::{self, NodePackage};
+use super::server::{self, DevServer};
 use super::tree::{Tree, depth, is_aside, shown};
-use super::words::{self, Simple};
-use super::{Kind, LeftOut, Part, PartPort};
-use crate::recognition::facts::Spot;
+use super::{LeftOut, Part, PartKind, PartPort};
+use crate::recognition::facts::FileLine;
 
-/// Scripts that people start a server with, the usual one first.
+/// Scripts that usually start a server, the most usual first.
 const SCRIPTS: &[&str] = &["dev", "develop", "start:dev", "dev:web", "web", "serve", "start"];
-/// Where people put the frontend when a repository has several.
+/// Usual folders of the main frontend in a repository with several.
 const USUAL: &[&str] = &["frontend", "web", "app", "client", "ui"];
-/// The port of the first frontend; the slot is added.
+/// Port base of the first frontend.
 const BASE: u16 = 3100;
-/// Programs that would start what devrun itself provides.
+/// Programs that would start services that devrun itself provides.
 const CONTAINERS: &[&str] = &["docker", "docker-compose", "podman"];
 
 static CONFIGURED_PORT: LazyLock<Option<Regex>> =
@@ -28,17 +28,24 @@ static CONFIGURED_PORT: LazyLock<Option<Regex>> =
 /// A package that is a frontend.
 #[derive(Debug)]
 pub struct Frontend<'a> {
-    package: &'a Package,
-    server: &'static Server,
+    package: &'a NodePackage,
+    server: &'static DevServer,
     run: String,
     port: Option<u16>,
-    at: Spot,
-    /// The folder whose packages it uses.
+    at: FileLine,
+    /// The folder in which its packages are installed.
     pub install: PathBuf,
 }
 
-/// The frontends, the main one first.
-pub fn find<'a>(tree: &Tree<'_>, packages: &'a [Package]) -> Vec<Frontend<'a>> {
+impl Frontend<'_> {
+    /// Returns true if `part` is this frontend.
+    pub fn is(&self, part: &Part) -> bool {
+        part.directory == self.package.folder
+    }
+}
+
+/// Returns the frontends, the main one first.
+pub fn find<'a>(tree: &Tree<'_>, packages: &'a [NodePackage]) -> Vec<Frontend<'a>> {
     let mut found: Vec<Frontend<'a>> =
         packages.iter().filter_map(|package| frontend(tree, packages, package)).collect();
     let usual = |folder: &Path| {
@@ -47,6 +54,10 @@ pub fn find<'a>(tree: &Tree<'_>, packages: &'a [Package]) -> Vec<Frontend<'a>> {
             .and_then(|name| USUAL.iter().position(|usual| name == *usual))
             .unwrap_or(USUAL.len())
     };
+    // A library of components depends on Next.js too, beside the frontends that use it.
+    if found.iter().any(|frontend| has_pages(tree, frontend.package)) {
+        found.retain(|frontend| has_pages(tree, frontend.package));
+    }
     found.sort_by_key(|frontend| {
         let folder = &frontend.package.folder;
         (is_aside(folder), depth(folder), usual(folder), folder.clone())
@@ -54,11 +65,11 @@ pub fn find<'a>(tree: &Tree<'_>, packages: &'a [Package]) -> Vec<Frontend<'a>> {
     found
 }
 
-/// The processes of `frontends`, and those that are left out: they belong to examples, documents or tests, or their
-/// packages are in another folder than the main one's.
+/// Returns the processes of `frontends`, and those that are left out: frontends of examples, documents or tests, and
+/// frontends with packages in another folder than the main one's that are not locked there.
 pub fn parts(
     tree: &Tree<'_>,
-    packages: &[Package],
+    packages: &[NodePackage],
     frontends: &[Frontend<'_>],
     taken: &mut Vec<String>,
 ) -> (Vec<Part>, Vec<LeftOut>) {
@@ -73,8 +84,8 @@ pub fn parts(
             None
         } else if is_aside(folder) {
             Some("its folder is not part of the product")
-        } else if frontend.install != main.install {
-            Some("devrun installs the packages of one folder, and this one has a lock file of its own")
+        } else if frontend.install != main.install && !node::is_locked(tree, &frontend.install) {
+            Some("its packages are not those of the main one, and it has no lock file of its own")
         } else {
             None
         };
@@ -90,12 +101,13 @@ pub fn parts(
         taken.push(name.clone());
         parts.push(Part {
             name,
-            kind: Kind::Frontend,
+            kind: PartKind::Frontend,
+            framework: frontend.server.framework,
             directory: folder.clone(),
             sources: node::sources(packages, frontend.package),
             run: frontend.run.clone(),
             port: PartPort::Binds(BASE + 100 * index),
-            // The first page compiles while the first request waits.
+            // The server compiles the first page during the first request.
             ready: Some("http: /, timeout: 15s, deadline: 3m".into()),
             usual_ports: usual_ports(tree, frontend),
             services: super::backend::services(tree, folder),
@@ -107,7 +119,7 @@ pub fn parts(
     (parts, left_out)
 }
 
-/// The lines of devrun.yaml that add a frontend.
+/// Returns the lines of devrun.yaml that add a frontend.
 fn lines(name: &str, folder: &Path, run: &str, base: u16) -> String {
     format!(
         "recognise: true\nports: {{ {name}: {base} }}\nprocesses:\n  {name}: {{ run: '{run}', directory: {}, port: {name} }}\n",
@@ -115,26 +127,26 @@ fn lines(name: &str, folder: &Path, run: &str, base: u16) -> String {
     )
 }
 
-/// A name after the folder that no other part has.
+/// Returns a name from the folder's name that no other part has.
 pub fn own_name(folder: &Path, otherwise: &str, taken: &[String]) -> String {
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or(otherwise);
     unused(name, otherwise, taken)
 }
 
-/// `name` as a process may have it, with a number when another part has it.
+/// Returns `name` in a form that is valid for a process, with a number if another part has that name.
 pub fn unused(name: &str, otherwise: &str, taken: &[String]) -> String {
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(30).collect();
     let name = if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { otherwise.into() };
     let is_taken = |name: &String| {
-        let stem = crate::config::values::variable_stem(name);
-        taken.iter().any(|other| crate::config::values::variable_stem(other) == stem)
+        let stem = crate::config::names::variable_stem(name);
+        taken.iter().any(|other| crate::config::names::variable_stem(other) == stem)
     };
     let numbered = (2..100).map(|number| format!("{name}-{number}"));
     std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
 }
 
-fn frontend<'a>(tree: &Tree<'_>, packages: &[Package], package: &'a Package) -> Option<Frontend<'a>> {
+fn frontend<'a>(tree: &Tree<'_>, packages: &[NodePackage], package: &'a NodePackage) -> Option<Frontend<'a>> {
     let install = node::install_folder(tree, packages, &package.folder);
     let started = SCRIPTS.iter().find_map(|name| Some((*name, started(package, name, 0)?)));
     let (server, run, port, at) = match started {
@@ -143,14 +155,14 @@ fn frontend<'a>(tree: &Tree<'_>, packages: &[Package], package: &'a Package) -> 
         }
         None if package.names(&["next"]) => {
             let server = server::named("next")?;
-            let dev = package.script("dev").map(words::commands).unwrap_or_default();
-            // A server of the repository that uses Next.js as a library.
+            let dev = package.script("dev").map(command_line::commands).unwrap_or_default();
+            // The repository has its own server, which uses Next.js as a library.
             let custom = dev.iter().find(|simple| {
                 ["node", "tsx", "ts-node", "nodemon", "bun"].contains(&simple.program.as_str())
             });
             let run = match (custom, package.script("dev")) {
                 (Some(_), Some(script)) if dev.len() == 1 => script.into(),
-                _ => server.command(&words::commands("next dev")[0], false),
+                _ => server.command(&command_line::commands("next dev")[0], false),
             };
             (server, run, None, tree.spot(&package.manifest, "\"next\""))
         }
@@ -159,15 +171,31 @@ fn frontend<'a>(tree: &Tree<'_>, packages: &[Package], package: &'a Package) -> 
     Some(Frontend { package, server, run, port, at, install })
 }
 
+/// Returns true if the package has a script that may start it, or the folder of pages or the configuration of Next.js.
+fn has_pages(tree: &Tree<'_>, package: &NodePackage) -> bool {
+    let has_script = SCRIPTS.iter().any(|name| package.script(name).is_some());
+    let signs = ["app", "pages", "src/app", "src/pages"].map(|name| package.folder.join(name));
+    let is_config = |file: &PathBuf| {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        file.parent() == Some(&package.folder) && name.starts_with("next.config.")
+    };
+    has_script
+        || tree
+            .facts
+            .files
+            .iter()
+            .any(|file| is_config(file) || signs.iter().any(|sign| file.starts_with(sign)))
+}
+
 struct Started {
-    server: &'static Server,
+    server: &'static DevServer,
     run: String,
     port: Option<u16>,
 }
 
-/// The server that a script starts, directly or by another script of the package.
-fn started(package: &Package, script: &str, depth: usize) -> Option<Started> {
-    let simples = words::commands(package.script(script)?);
+/// Returns the server that a script starts, directly or by another script of the package.
+fn started(package: &NodePackage, script: &str, depth: usize) -> Option<Started> {
+    let simples = command_line::commands(package.script(script)?);
     if simples.iter().any(|simple| simple.program == "cd") {
         return None;
     }
@@ -197,8 +225,8 @@ fn started(package: &Package, script: &str, depth: usize) -> Option<Started> {
     None
 }
 
-/// The server of a command, also behind a program that runs it: `dotenv -e .env -- next dev`.
-fn in_words(simple: &Simple) -> Option<(&'static Server, Simple)> {
+/// Returns the server of a command, even after a program that runs it: `dotenv -e .env -- next dev`.
+fn in_words(simple: &Simple) -> Option<(&'static DevServer, Simple)> {
     if let Some(server) = server::of(simple) {
         return Some((server, simple.clone()));
     }
@@ -234,22 +262,22 @@ fn usual_ports(tree: &Tree<'_>, frontend: &Frontend<'_>) -> Vec<u16> {
     }
     let services = tree.facts.services.iter().filter(|service| builds(service, folder));
     ports.extend(services.flat_map(|service| &service.ports).flat_map(|(host, inner)| [*host, *inner]));
-    // A container publishes other ports than the server that a person starts by hand.
+    // A container publishes other ports than a server that the user starts by hand.
     if frontend.port.is_none() {
         ports.push(frontend.server.port);
     }
     distinct(ports)
 }
 
-/// Packages that name Vite and look like an application, but start none.
-pub fn silent(tree: &Tree<'_>, packages: &[Package], frontends: &[Frontend<'_>]) -> Vec<LeftOut> {
+/// Returns reports about packages that depend on Vite and look like an application, but start no server.
+pub fn silent(tree: &Tree<'_>, packages: &[NodePackage], frontends: &[Frontend<'_>]) -> Vec<LeftOut> {
     let is_known =
-        |package: &Package| frontends.iter().any(|frontend| frontend.package.folder == package.folder);
+        |package: &NodePackage| frontends.iter().any(|frontend| frontend.package.folder == package.folder);
     let silent = packages.iter().filter(|package| {
         package.names(&["vite"])
             && !is_known(package)
             && !is_aside(&package.folder)
-            && tree.has(&package.folder.join("index.html"))
+            && (tree.has(&package.folder.join("index.html")) || serves(package))
     });
     silent
         .map(|package| LeftOut {
@@ -263,4 +291,13 @@ pub fn silent(tree: &Tree<'_>, packages: &[Package], frontends: &[Frontend<'_>])
             candidates: package.scripts.iter().map(|(name, _)| name.clone()).collect(),
         })
         .collect()
+}
+
+/// Returns true if a script of the package starts Vite's development server.
+fn serves(package: &NodePackage) -> bool {
+    let simples = package.scripts.iter().flat_map(|(_, script)| command_line::commands(script));
+    simples.into_iter().any(|simple| {
+        simple.program == "vite"
+            && simple.first().is_none_or(|word| !["build", "preview", "optimize"].contains(&word))
+    })
 }

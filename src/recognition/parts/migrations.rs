@@ -1,5 +1,5 @@
-//! How the schema of the database comes to be: Alembic, Django, Prisma, Drizzle or a folder of SQL, and the rows that the
-//! repository's own start adds.
+//! Finds the migrations of the database: Alembic, Django, Prisma or Drizzle, and the seed scripts that the repository's
+//! start script runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::Migrations;
+use super::command_line::{self, Simple};
 use super::module;
-use super::node::Package;
-use super::python::{self, Project};
+use super::node::NodePackage;
+use super::python::{self, PythonProject};
 use super::tree::{Tree, depth, folder, is_aside, shown};
-use super::words::{self, Simple};
-use crate::recognition::facts::{Author, Spot};
+use crate::recognition::facts::{Author, FileLine};
 
 static SCRIPT_LOCATION: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"(?m)^script_location\s*=\s*["']?(\S.*?)["']?\s*$"#).ok());
@@ -25,14 +25,14 @@ static OUT: LazyLock<Option<Regex>> =
 static SCHEMA: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"\bschema\s*:\s*["']\.?/?([^"']+)["']"#).ok());
 
-/// Names of scripts that check the code, not the product.
+/// Words in the names of scripts that do not start the product.
 const CHECKS: &[&str] = &["test", "lint", "format", "coverage", "deploy", "build"];
 
-/// How the schema comes to be; `home` is the folder of the main backend, whose migrations come first.
+/// Returns the migrations. `home` is the folder of the main backend; its migrations take precedence.
 pub fn find(
     tree: &Tree<'_>,
-    projects: &[Project],
-    packages: &[Package],
+    projects: &[PythonProject],
+    packages: &[NodePackage],
     home: Option<&Path>,
 ) -> Option<Migrations> {
     let home = home.unwrap_or(Path::new(""));
@@ -58,7 +58,7 @@ fn alembic(tree: &Tree<'_>, home: &Path) -> Option<Migrations> {
         if location.starts_with('/') || location.split('/').any(|part| part == "..") {
             return None;
         }
-        // The location is relative to the folder that alembic runs in, which need not be that of alembic.ini.
+        // The location is relative to the folder that alembic runs in, which may not be that of alembic.ini.
         let runs = |folder: &Path| tree.has_folder(&folder.join(&location));
         let directory = if is_here { None } else { beside.ancestors().find(|folder| runs(folder)) };
         let directory = directory.unwrap_or(&beside).to_path_buf();
@@ -71,16 +71,17 @@ fn alembic(tree: &Tree<'_>, home: &Path) -> Option<Migrations> {
             at: Some(tree.spot(ini, "script_location")),
             remark: format!("Alembic in {}", shown(&directory)),
             directory,
+            is_sql: false,
         })
     })
 }
 
 fn words_say(tree: &Tree<'_>, program: &str, word: &str) -> bool {
-    let mut simples = tree.facts.commands.iter().flat_map(|command| words::commands(&command.text));
+    let mut simples = tree.facts.commands.iter().flat_map(|command| command_line::commands(&command.text));
     simples.any(|simple| simple.program == program && simple.has(word))
 }
 
-fn django(tree: &Tree<'_>, projects: &[Project]) -> Option<Migrations> {
+fn django(tree: &Tree<'_>, projects: &[PythonProject]) -> Option<Migrations> {
     let manage = tree.named("manage.py").find(|file| {
         !is_aside(file) && python::covering(projects, file).is_some_and(|project| project.names(&["django"]))
     })?;
@@ -88,13 +89,14 @@ fn django(tree: &Tree<'_>, projects: &[Project]) -> Option<Migrations> {
     Some(Migrations {
         run: "python manage.py migrate --noinput".into(),
         inputs: vec!["**/migrations/*.py".into()],
-        at: Some(Spot { file: manage.clone(), line: 1 }),
+        at: Some(FileLine { file: manage.clone(), line: 1 }),
         remark: format!("Django in {}", shown(&directory)),
         directory,
+        is_sql: false,
     })
 }
 
-fn prisma(tree: &Tree<'_>, package: &Package) -> Option<Migrations> {
+fn prisma(tree: &Tree<'_>, package: &NodePackage) -> Option<Migrations> {
     if !package.names(&["prisma", "@prisma/client"]) || is_aside(&package.folder) {
         return None;
     }
@@ -104,7 +106,7 @@ fn prisma(tree: &Tree<'_>, package: &Package) -> Option<Migrations> {
     prisma_schema(tree, &package.folder, schema, "")
 }
 
-fn python_prisma(tree: &Tree<'_>, projects: &[Project]) -> Option<Migrations> {
+fn python_prisma(tree: &Tree<'_>, projects: &[PythonProject]) -> Option<Migrations> {
     let file = tree
         .named("schema.prisma")
         .find(|file| python::covering(projects, file).is_some_and(|project| project.names(&["prisma"])))?;
@@ -134,10 +136,11 @@ fn prisma_schema(tree: &Tree<'_>, home: &Path, schema: &str, option: &str) -> Op
         inputs: vec![inputs],
         at: Some(tree.spot(&file, "provider")),
         remark: format!("Prisma in {}", shown(home)),
+        is_sql: false,
     })
 }
 
-fn drizzle(tree: &Tree<'_>, package: &Package) -> Option<Migrations> {
+fn drizzle(tree: &Tree<'_>, package: &NodePackage) -> Option<Migrations> {
     let names = ["drizzle.config.ts", "drizzle.config.js", "drizzle.config.mjs", "drizzle.config.json"];
     let config = names.iter().map(|name| package.folder.join(name)).find(|file| tree.has(file))?;
     let text = tree.text(&config)?;
@@ -166,10 +169,12 @@ fn drizzle(tree: &Tree<'_>, package: &Package) -> Option<Migrations> {
         inputs,
         at: Some(tree.spot(&config, "dialect")),
         remark: format!("Drizzle in {}", shown(&package.folder)),
+        is_sql: false,
     })
 }
 
-/// The migrations with the Python scripts around them that the repository's own start runs, in its order.
+/// Returns the migrations together with the Python scripts that the repository's start script runs around them, in its
+/// order.
 fn seeded(tree: &Tree<'_>, migrations: Option<Migrations>, home: &Path) -> Option<Migrations> {
     let directory = migrations.as_ref().map_or(home, |found| found.directory.as_path()).to_path_buf();
     let mut files: Vec<&PathBuf> = Vec::new();
@@ -192,14 +197,15 @@ fn seeded(tree: &Tree<'_>, migrations: Option<Migrations>, home: &Path) -> Optio
     Some(Migrations {
         run,
         inputs,
-        at: spot.or_else(|| Some(Spot { file: at.first()?.clone(), line: 1 })),
+        at: spot.or_else(|| Some(FileLine { file: at.first()?.clone(), line: 1 })),
         remark: migrations.map_or_else(|| format!("seed in {}", shown(&directory)), |found| found.remark),
         directory,
+        is_sql: false,
     })
 }
 
-/// The commands of a start script up to the server, and the scripts that they run; nothing unless they run one beside the
-/// migrations.
+/// Returns the commands of a start script up to the server, and the Python files that they run. `None` unless the
+/// script runs at least one seed script, together with the migrations if there are any.
 fn sequence(
     tree: &Tree<'_>,
     script: &Path,
@@ -208,10 +214,10 @@ fn sequence(
 ) -> Option<(String, Vec<PathBuf>)> {
     let mut lines: Vec<_> = tree.facts.commands.iter().filter(|command| command.at.file == script).collect();
     lines.sort_by_key(|command| command.at.line);
-    let own = migrations.map(|found| words::commands(&found.run));
+    let own = migrations.map(|found| command_line::commands(&found.run));
     let own_program = own.as_ref().and_then(|own| own.first()).map(|simple| simple.program.as_str());
     let (mut run, mut scripts, mut migrated) = (Vec::new(), Vec::new(), false);
-    for simple in lines.into_iter().flat_map(|command| words::commands(&command.text)) {
+    for simple in lines.into_iter().flat_map(|command| command_line::commands(&command.text)) {
         if Some(simple.program.as_str()) == own_program {
             migrated = true;
             run.push(migrations?.run.clone());
@@ -232,9 +238,9 @@ fn sequence(
     fine.then(|| (run.join(" && "), scripts))
 }
 
-/// A command that runs a Python file of the repository, and the file.
+/// Returns a command that runs a Python file of the repository, and the file.
 fn python_script(tree: &Tree<'_>, simple: &Simple, directory: &Path) -> Option<(String, PathBuf)> {
-    words::is_python(&simple.program).then_some(())?;
+    command_line::is_python(&simple.program).then_some(())?;
     match simple.args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["-m", module] => {
             let place = module::find(tree, module, directory).filter(|place| place.root == directory)?;
@@ -244,7 +250,8 @@ fn python_script(tree: &Tree<'_>, simple: &Simple, directory: &Path) -> Option<(
             let inner = file.trim_start_matches("./");
             let path = directory.join(inner);
             tree.has(&path).then_some(())?;
-            // Python puts the script's folder on its path, the container of the repository the folder that it runs in.
+            // Python adds the script's folder to its path, but in the repository's container the working directory is
+            // on it.
             let lead = if inner.contains('/') { "PYTHONPATH=. " } else { "" };
             Some((format!("{lead}python {inner}"), path))
         }

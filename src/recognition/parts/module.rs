@@ -1,28 +1,27 @@
-//! Python modules: from a file to the name that imports have for it, and from a name to the file.
+//! Maps Python files to the names of their modules, and names to files.
 
 use std::path::{Path, PathBuf};
 
 use super::tree::{Tree, depth, folder};
 
-/// A module's file and the folder that its name is relative to.
+/// A module's file, and the folder that its name is relative to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file.
+pub struct ModuleFile {
     pub file: PathBuf,
     /// The import root.
     pub root: PathBuf,
 }
 
-/// The place of the module `name`, nearest to `hint`: the folder itself when its module is there, else the one that
-/// shares most of its path.
-pub fn find(tree: &Tree<'_>, name: &str, hint: &Path) -> Option<Place> {
+/// Returns the place of the module `name` that is nearest to `hint`: in the folder itself if the module is there, else
+/// in the folder that shares most of its path with `hint`.
+pub fn find(tree: &Tree<'_>, name: &str, hint: &Path) -> Option<ModuleFile> {
     let path: PathBuf = name.split('.').collect();
     let (module, package) = (path.with_extension("py"), path.join("__init__.py"));
     let ends = |file: &Path| file.ends_with(&module) || file.ends_with(&package);
     let place = |file: &PathBuf| {
         let length = depth(if file.ends_with(&module) { &module } else { &package });
         let root: PathBuf = file.iter().take(depth(file) - length).collect();
-        Place { file: file.clone(), root }
+        ModuleFile { file: file.clone(), root }
     };
     let shared = |root: &Path| root.iter().zip(hint.iter()).take_while(|(left, right)| left == right).count();
     tree.python().filter(|file| ends(file)).map(place).min_by_key(|place| {
@@ -30,7 +29,7 @@ pub fn find(tree: &Tree<'_>, name: &str, hint: &Path) -> Option<Place> {
     })
 }
 
-/// The name that `file` has below `root`; nothing when a part of it is no name.
+/// Returns the module name of `file` relative to `root`; `None` if a component is not a valid name.
 pub fn name(file: &Path, root: &Path) -> Option<String> {
     let below = file.strip_prefix(root).ok()?.with_extension("");
     let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -38,12 +37,12 @@ pub fn name(file: &Path, root: &Path) -> Option<String> {
         parts.pop();
     }
     let is_importable =
-        !parts.is_empty() && parts.iter().all(|part| crate::config::values::is_variable_name(part));
+        !parts.is_empty() && parts.iter().all(|part| crate::config::names::is_variable_name(part));
     is_importable.then(|| parts.join("."))
 }
 
-/// The folder that the imports of `file` are relative to: the one from which most of its own absolute imports are found;
-/// without any, the one that the layout of the packages says.
+/// Returns the import root of `file`: the folder from which most of the file's absolute imports are found. If none are
+/// found, derives it from the layout of the packages.
 pub fn root(tree: &Tree<'_>, project: &Path, file: &Path) -> PathBuf {
     let home = folder(file);
     let imports = tree.module(file).map(|module| module.imports.as_slice()).unwrap_or_default();
@@ -63,7 +62,7 @@ pub fn root(tree: &Tree<'_>, project: &Path, file: &Path) -> PathBuf {
         return root.into();
     }
     let usual = usual_root(tree, project, &home);
-    // A module that imports its neighbours relatively cannot be at the top of its root.
+    // A module with relative imports cannot be at the top of its import root.
     if candidates.contains(&usual.as_path()) {
         usual
     } else {
@@ -80,7 +79,7 @@ fn has_python(tree: &Tree<'_>, folder: &Path) -> bool {
     tree.python().any(|file| file.starts_with(folder))
 }
 
-/// The project's folder, or its `src` when that is no package.
+/// Returns the project's folder, or its `src` if that is not a package.
 fn usual_root(tree: &Tree<'_>, project: &Path, home: &Path) -> PathBuf {
     let src = project.join("src");
     if home.starts_with(&src) && !tree.has(&src.join("__init__.py")) { src } else { project.into() }

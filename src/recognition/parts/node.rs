@@ -1,4 +1,4 @@
-//! Node packages: their scripts, their dependencies, and the folder that holds their lock file.
+//! Reads Node packages: their scripts, their dependencies, and the folder that contains their lock file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,42 +11,41 @@ const LOCKFILES: &[&str] = &["pnpm-lock.yaml", "package-lock.json", "yarn.lock",
 
 /// A folder with a package.json.
 #[derive(Clone, Debug)]
-pub struct Package {
-    /// The folder.
+pub struct NodePackage {
     pub folder: PathBuf,
     /// The package.json.
     pub manifest: PathBuf,
-    /// Its name, when it has one.
+    /// Its name, if it has one.
     pub name: Option<String>,
-    /// Scripts in their order.
+    /// Its scripts, in order.
     pub scripts: Vec<(String, String)>,
     /// Packages that it depends on.
     pub packages: BTreeSet<String>,
-    /// The location of its Prisma schema, when it says one.
+    /// The path of its Prisma schema, if package.json gives one.
     pub schema: Option<String>,
-    /// True when it says which folders are packages of a workspace.
+    /// True when its package.json lists the packages of a workspace.
     pub has_workspaces: bool,
 }
 
-impl Package {
-    /// True when it depends on one of these packages.
+impl NodePackage {
+    /// Returns true if it depends on one of these packages.
     pub fn names(&self, packages: &[&str]) -> bool {
         packages.iter().any(|name| self.packages.contains(*name))
     }
 
-    /// The command of a script.
+    /// Returns the command of a script.
     pub fn script(&self, name: &str) -> Option<&str> {
         self.scripts.iter().find(|(other, _)| other == name).map(|(_, command)| command.as_str())
     }
 }
 
-/// The packages, nearest the top first. A package.json that cannot be read is left out.
-pub fn packages(tree: &Tree<'_>) -> Vec<Package> {
+/// Returns the packages, nearest the top first. Skips a package.json that cannot be read.
+pub fn packages(tree: &Tree<'_>) -> Vec<NodePackage> {
     let read = |manifest: &PathBuf| {
         let json: Value = serde_json::from_str(tree.text(manifest)?.trim_start_matches('\u{feff}')).ok()?;
         let keys = |section: &str| json[section].as_object().into_iter().flat_map(|map| map.keys().cloned());
         let scripts = json["scripts"].as_object().into_iter().flatten();
-        Some(Package {
+        Some(NodePackage {
             folder: folder(manifest),
             manifest: manifest.clone(),
             name: json["name"].as_str().map(Into::into),
@@ -64,8 +63,9 @@ pub fn packages(tree: &Tree<'_>) -> Vec<Package> {
     tree.named("package.json").filter_map(read).collect()
 }
 
-/// The folder whose lock file covers `package`: its own, else a workspace's above it.
-pub fn install_folder(tree: &Tree<'_>, packages: &[Package], package: &Path) -> PathBuf {
+/// Returns the folder in which to install `package`: the nearest folder with a lock file, else the nearest workspace,
+/// else its own folder.
+pub fn install_folder(tree: &Tree<'_>, packages: &[NodePackage], package: &Path) -> PathBuf {
     if let Some((folder, _)) = tree.nearest_with(package, LOCKFILES) {
         return folder;
     }
@@ -76,8 +76,13 @@ pub fn install_folder(tree: &Tree<'_>, packages: &[Package], package: &Path) -> 
     package.ancestors().find(|folder| is_workspace(folder)).unwrap_or(package).into()
 }
 
-/// The folders of the workspace packages that `package` depends on, directly or by others.
-pub fn sources(packages: &[Package], package: &Package) -> Vec<PathBuf> {
+/// Returns true if the packages in `folder` are locked there.
+pub fn is_locked(tree: &Tree<'_>, folder: &Path) -> bool {
+    LOCKFILES.iter().any(|name| tree.has(&folder.join(name)))
+}
+
+/// Returns the folders of the workspace packages that `package` depends on, directly or through others, its own first.
+pub fn sources(packages: &[NodePackage], package: &NodePackage) -> Vec<PathBuf> {
     let mut found = vec![package.folder.clone()];
     let mut open = vec![package];
     while let Some(next) = open.pop() {

@@ -1,14 +1,14 @@
-//! Processes of a Procfile beside those that were recognised otherwise.
+//! Adds processes of a Procfile that recognition has not found otherwise.
 
 use std::path::PathBuf;
 
+use super::command_line::{self, Simple};
 use super::frontend::unused;
 use super::server;
-use super::words::{self, Simple};
-use super::{Kind, Migrations, Part, PartPort};
+use super::{Framework, Migrations, Part, PartKind, PartPort};
 use crate::recognition::facts::{Author, Command};
 
-/// The port of the first process; foreman's.
+/// Port base of the first process, as in foreman.
 const BASE: u16 = 5000;
 /// Programs that serve an application.
 const SERVERS: &[&str] =
@@ -16,7 +16,7 @@ const SERVERS: &[&str] =
 /// Programs that run scripts of a package.json.
 const MANAGERS: &[&str] = &["npm", "pnpm", "yarn", "bun"];
 
-/// The commands of the Procfile that counts: `Procfile.dev` when there is one.
+/// Returns the entries of `Procfile.dev`, else of `Procfile`.
 pub fn entries(commands: &[Command]) -> Vec<(&str, &Command)> {
     let all = || {
         commands.iter().filter_map(|command| match &command.by {
@@ -31,7 +31,7 @@ pub fn entries(commands: &[Command]) -> Vec<(&str, &Command)> {
     all().filter(|(_, command)| is_dev(command) == has_dev).collect()
 }
 
-/// The processes that the recognised ones do not cover; a `release` that is no migration is a job.
+/// Returns processes for the entries that no recognised part covers. A `release` that does not migrate becomes a job.
 pub fn parts(
     commands: &[Command],
     known: &[Part],
@@ -41,7 +41,7 @@ pub fn parts(
     let mut parts = Vec::new();
     let mut index = 0;
     for (name, command) in entries(commands) {
-        let simples = words::commands(&command.text);
+        let simples = command_line::commands(&command.text);
         let job = name == crate::config::files::RELEASE;
         if is_covered(name, &simples, known)
             || (job && migrations.is_some_and(|found| migrates(&simples, found)))
@@ -56,7 +56,8 @@ pub fn parts(
         parts.push(Part {
             remark: format!("{own} of {}", command.at.file.display()),
             name: own,
-            kind: if job { Kind::Job } else { Kind::Worker },
+            kind: if job { PartKind::Job } else { PartKind::Worker },
+            framework: Framework::Other,
             directory: PathBuf::new(),
             sources: Vec::new(),
             run: command.text.clone(),
@@ -70,32 +71,32 @@ pub fn parts(
     parts
 }
 
-/// True when a recognised part is what this entry starts.
+/// Returns true if a recognised part already runs what this entry starts.
 fn is_covered(name: &str, simples: &[Simple], known: &[Part]) -> bool {
-    let has = |kind: Kind| known.iter().any(|part| part.kind == kind);
+    let has = |kind: PartKind| known.iter().any(|part| part.kind == kind);
     simples.iter().any(|simple| {
         let program = simple.program.as_str();
         let serves = SERVERS.contains(&program)
-            || (words::is_python(program) && ["web", "api", "backend", "server"].contains(&name));
+            || (command_line::is_python(program) && ["web", "api", "backend", "server"].contains(&name));
         let shows = server::of(simple).is_some()
             || program == "next"
             || (MANAGERS.contains(&program)
                 && ["web", "frontend", "client", "ui", "vite", "next", "app"].contains(&name));
         let works = || {
-            let at = |part: &&Part| part.kind == Kind::Worker || part.kind == Kind::Service;
+            let at = |part: &&Part| part.kind == PartKind::Worker || part.kind == PartKind::Service;
             known
                 .iter()
                 .filter(at)
-                .any(|part| part.name == name || words::commands(&part.run).contains(simple))
+                .any(|part| part.name == name || command_line::commands(&part.run).contains(simple))
         };
-        (serves && has(Kind::Backend))
-            || (shows && has(Kind::Frontend))
+        (serves && has(PartKind::Backend))
+            || (shows && has(PartKind::Frontend))
             || works()
             || program.starts_with("redis-server")
     })
 }
 
 fn migrates(simples: &[Simple], migrations: &Migrations) -> bool {
-    let own = words::commands(&migrations.run);
+    let own = command_line::commands(&migrations.run);
     simples.iter().any(|simple| own.iter().any(|other| other.program == simple.program))
 }

@@ -1,43 +1,42 @@
-//! Python projects: folders with a manifest, and the packages that the manifest names.
+//! Finds Python projects: folders with a manifest, and the packages that the manifest names.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::tree::{Tree, depth, folder, is_aside};
-use crate::recognition::facts::Spot;
+use crate::recognition::facts::FileLine;
 
 const LOCKFILES: &[&str] = &["uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"];
 
 /// A folder with manifests.
 #[derive(Clone, Debug)]
-pub struct Project {
-    /// The folder.
+pub struct PythonProject {
     pub folder: PathBuf,
-    /// Its manifests, the first of them the one to name.
+    /// Its manifests; messages name the first.
     pub manifests: Vec<PathBuf>,
     /// Packages that they name, in lower case.
     pub packages: BTreeSet<String>,
     /// `[tool.fastapi] entrypoint`.
-    pub entrypoint: Option<(String, Spot)>,
+    pub entrypoint: Option<(String, FileLine)>,
 }
 
-impl Project {
-    /// True when a manifest names one of these packages.
+impl PythonProject {
+    /// Returns true if a manifest names one of these packages.
     pub fn names(&self, packages: &[&str]) -> bool {
         packages.iter().any(|name| self.packages.contains(*name))
     }
 
-    /// The line of a manifest that names `package`.
-    pub fn spot(&self, tree: &Tree<'_>, package: &str) -> Spot {
+    /// Returns the line of a manifest that names `package`.
+    pub fn spot(&self, tree: &Tree<'_>, package: &str) -> FileLine {
         let names = |file: &&PathBuf| manifest(tree, file).is_some_and(|found| found.contains(package));
         let file = self.manifests.iter().find(names).unwrap_or(&self.manifests[0]);
         tree.spot(file, package)
     }
 }
 
-/// The projects, nearest the top first.
-pub fn projects(tree: &Tree<'_>) -> Vec<Project> {
-    let mut found: Vec<Project> = Vec::new();
+/// Returns the projects, nearest the top first.
+pub fn projects(tree: &Tree<'_>) -> Vec<PythonProject> {
+    let mut found: Vec<PythonProject> = Vec::new();
     for file in tree.facts.files.iter().filter(|file| is_manifest(file) && !is_aside(file)) {
         let Some(packages) = manifest(tree, file) else { continue };
         let mut home = folder(file);
@@ -52,7 +51,12 @@ pub fn projects(tree: &Tree<'_>) -> Vec<Project> {
                 project.entrypoint = project.entrypoint.take().or(entrypoint);
             }
             None => {
-                found.push(Project { folder: home, manifests: vec![file.clone()], packages, entrypoint });
+                found.push(PythonProject {
+                    folder: home,
+                    manifests: vec![file.clone()],
+                    packages,
+                    entrypoint,
+                });
             }
         }
     }
@@ -60,20 +64,35 @@ pub fn projects(tree: &Tree<'_>) -> Vec<Project> {
     found
 }
 
-/// The innermost project that covers `file`.
-pub fn covering<'a>(projects: &'a [Project], file: &Path) -> Option<&'a Project> {
+/// Returns the innermost project around `file`.
+pub fn covering<'a>(projects: &'a [PythonProject], file: &Path) -> Option<&'a PythonProject> {
     projects
         .iter()
         .filter(|project| file.starts_with(&project.folder))
         .max_by_key(|project| depth(&project.folder))
 }
 
-/// The folder whose packages a project uses: its own, or that of the workspace whose lock file covers it.
+/// Returns the folder with the packages of a project: its own, or that of the workspace with the lock file for it.
 pub fn packages(tree: &Tree<'_>, project: &Path) -> PathBuf {
     if LOCKFILES.iter().any(|name| tree.has(&project.join(name))) {
         return project.into();
     }
     tree.nearest_with(project, &["uv.lock"]).map_or_else(|| project.into(), |(folder, _)| folder)
+}
+
+/// Adds `home`, a folder with packages, to `installed`, for a process that runs in `directory`. Returns false if devrun
+/// does not install them. It always installs those of the first project. It installs those of another project only if
+/// they are locked or listed in a requirements.txt, and only for a process that runs inside that folder.
+pub fn installs(tree: &Tree<'_>, installed: &mut Vec<PathBuf>, home: &Path, directory: &Path) -> bool {
+    if installed.iter().any(|known| known == home) {
+        return true;
+    }
+    let is_exact = LOCKFILES.iter().chain(&["requirements.txt"]).any(|name| tree.has(&home.join(name)));
+    let fits = installed.is_empty() || (is_exact && directory.starts_with(home));
+    if fits {
+        installed.push(home.into());
+    }
+    fits
 }
 
 fn is_manifest(file: &Path) -> bool {
@@ -85,7 +104,7 @@ fn is_manifest(file: &Path) -> bool {
         || (is_text && (in_folder || name.starts_with("requirements")))
 }
 
-/// The packages that a manifest names; nothing when it cannot be read.
+/// Returns the packages that a manifest names; `None` if it cannot be read.
 fn manifest(tree: &Tree<'_>, file: &Path) -> Option<BTreeSet<String>> {
     let text = tree.text(file)?;
     let name = file.file_name()?.to_str()?;
@@ -95,7 +114,7 @@ fn manifest(tree: &Tree<'_>, file: &Path) -> Option<BTreeSet<String>> {
     Some(text.lines().filter_map(requirement).collect())
 }
 
-/// The package of a requirement: `FastAPI[standard]>=0.1` is `fastapi`.
+/// Returns the name of a requirement's package: `fastapi` for `FastAPI[standard]>=0.1`.
 fn requirement(line: &str) -> Option<String> {
     let line = line.trim();
     let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(line.len());
@@ -142,7 +161,7 @@ fn of_toml(table: &toml::Table) -> BTreeSet<String> {
     found
 }
 
-fn entrypoint(tree: &Tree<'_>, file: &Path) -> Option<(String, Spot)> {
+fn entrypoint(tree: &Tree<'_>, file: &Path) -> Option<(String, FileLine)> {
     file.ends_with("pyproject.toml").then_some(())?;
     let table: toml::Table = tree.text(file)?.parse().ok()?;
     let words = table.get("tool")?.get("fastapi")?.get("entrypoint")?.as_str()?;

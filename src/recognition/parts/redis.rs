@@ -1,20 +1,21 @@
-//! Redis: whether the repository expects one, and the process that serves it.
+//! Decides whether the repository expects a Redis, and makes the process that serves it.
 
 use super::tree::Tree;
-use super::{Kind, LeftOut, Part, PartPort};
-use crate::recognition::facts::Spot;
+use super::{Framework, LeftOut, Part, PartKind, PartPort};
+use crate::recognition::facts::FileLine;
 
-/// Programs that speak Redis's protocol.
+/// Servers that speak Redis's protocol.
 const PROGRAMS: &[&str] = &["redis-server", "valkey-server"];
-/// The port that Redis binds when nothing is said.
+/// The default port of Redis.
 const USUAL_PORT: u16 = 6379;
-/// The port of this worktree's; the slot is added.
+/// Port base of the worktree's Redis.
 const BASE: u16 = 6400;
-/// Hosts that are the shared copy's.
+/// Hosts at which a shared Redis of this machine runs.
 const LOCAL: &[&str] = &["localhost", "127.0.0.1", "host.docker.internal", "0.0.0.0"];
 
-/// The line that expects Redis: a compose service, else a value that names a local one, else a default in code.
-pub fn expected(tree: &Tree<'_>) -> Option<Spot> {
+/// Returns the line that shows that Redis is expected: a compose service, else a value with a local address, else a
+/// default in code.
+pub fn expected(tree: &Tree<'_>) -> Option<FileLine> {
     let is_redis = |image: &str| {
         let name = image.split([':', '@']).next().unwrap_or(image).rsplit('/').next().unwrap_or(image);
         matches!(name, "redis" | "valkey" | "redis-stack" | "redis-stack-server")
@@ -32,13 +33,14 @@ pub fn expected(tree: &Tree<'_>) -> Option<Spot> {
     };
     let value = tree.facts.values.iter().find(|given| is_local(&given.value)).map(|given| given.at.clone());
     value.or_else(|| {
-        let default = |read: &&crate::recognition::facts::Read| read.default.as_deref().is_some_and(is_local);
+        let default =
+            |read: &&crate::recognition::facts::VariableRead| read.default.as_deref().is_some_and(is_local);
         tree.facts.reads.iter().find(default).map(|read| read.at.clone())
     })
 }
 
-/// The process of a Redis of this worktree, with the first program that is available.
-pub fn part(tree: &Tree<'_>, at: &Spot, available: &dyn Fn(&str) -> bool) -> Result<Part, LeftOut> {
+/// Returns the process of this worktree's Redis, which runs the first available program. Fails if none is available.
+pub fn part(tree: &Tree<'_>, at: &FileLine, available: &dyn Fn(&str) -> bool) -> Result<Part, LeftOut> {
     let Some(program) = PROGRAMS.iter().find(|program| available(program)) else {
         return Err(LeftOut {
             at: at.clone(),
@@ -54,10 +56,11 @@ pub fn part(tree: &Tree<'_>, at: &Spot, available: &dyn Fn(&str) -> bool) -> Res
     });
     Ok(Part {
         name: "redis".into(),
-        kind: Kind::Service,
+        kind: PartKind::Service,
+        framework: Framework::Other,
         directory: std::path::PathBuf::new(),
         sources: Vec::new(),
-        // Nothing is written to the worktree.
+        // Writes nothing to the worktree.
         run: format!("{program} --port $PORT --bind 127.0.0.1 --save '' --appendonly no"),
         port: PartPort::Binds(BASE),
         ready: Some("tcp: true".into()),

@@ -1,23 +1,27 @@
-//! Development servers of frontends: how each is recognised in a command, and how each takes its port.
+//! Knows the development servers of frontends: how to recognise each in a command, and how to give it a port.
 
-use super::words::Simple;
+use super::Framework;
+use super::command_line::Simple;
+use crate::text::quoted;
 
 /// A development server.
 #[derive(Debug)]
-pub struct Server {
-    /// Its name for people.
+pub struct DevServer {
+    /// The name shown to the user.
     pub name: &'static str,
     program: &'static str,
-    /// Subcommands that start it; an empty one stands for none.
+    /// Subcommands that start it; an empty one means no subcommand.
     subcommands: &'static [&'static str],
-    /// Options of its port and host, which are replaced.
+    /// Options for its port and host, which devrun replaces.
     options: &'static [&'static str],
-    /// Words that give it its port on loopback.
+    /// Arguments that make it listen on its port on loopback.
     words: &'static str,
-    /// Assignments that it needs.
+    /// Assignments to put before the command.
     lead: &'static str,
-    /// The port that it binds when nothing is said.
+    /// Its default port.
     pub port: u16,
+    /// The framework, if a rule depends on it.
+    pub framework: Framework,
 }
 
 const PORT: &[&str] = &["--port", "-p"];
@@ -29,14 +33,27 @@ const fn server(
     program: &'static str,
     subcommands: &'static [&'static str],
     port: u16,
-) -> Server {
-    Server { name, program, subcommands, options: HOST, words: LOOPBACK, lead: "", port }
+) -> DevServer {
+    DevServer {
+        name,
+        program,
+        subcommands,
+        options: HOST,
+        words: LOOPBACK,
+        lead: "",
+        port,
+        framework: Framework::Other,
+    }
 }
 
-/// Known servers. Sources are their own command lines (`next dev --help`, `vite --help` and so on).
-const SERVERS: &[Server] = &[
-    Server { words: "--hostname $DEVRUN_HOST --port $PORT", ..server("Next.js", "next", &["dev", ""], 3000) },
-    Server {
+/// Known servers, from the help text of their command lines (`next dev --help`, `vite --help` and so on).
+const SERVERS: &[DevServer] = &[
+    DevServer {
+        words: "--hostname $DEVRUN_HOST --port $PORT",
+        framework: Framework::NextJs,
+        ..server("Next.js", "next", &["dev", ""], 3000)
+    },
+    DevServer {
         words: "--port $PORT --strictPort --host $DEVRUN_HOST",
         ..server("Vite", "vite", &["dev", "serve", ""], 5173)
     },
@@ -45,19 +62,19 @@ const SERVERS: &[Server] = &[
     server("Astro", "astro", &["dev", ""], 4321),
     server("SvelteKit", "svelte-kit", &["dev"], 3000),
     server("Remix", "remix", &["vite:dev"], 5173),
-    // The classic server reads PORT.
-    Server { words: "", ..server("Remix", "remix", &["dev"], 3000) },
+    // Remix's classic server reads PORT.
+    DevServer { words: "", ..server("Remix", "remix", &["dev"], 3000) },
     server("React Router", "react-router", &["dev"], 5173),
-    Server { lead: "NG_CLI_ANALYTICS=false ", ..server("Angular", "ng", &["serve", "s", "dev"], 4200) },
-    Server { options: PORT, words: "--port $PORT", ..server("Expo", "expo", &["start"], 8081) },
-    // It reads PORT and HOST.
-    Server {
+    DevServer { lead: "NG_CLI_ANALYTICS=false ", ..server("Angular", "ng", &["serve", "s", "dev"], 4200) },
+    DevServer { options: PORT, words: "--port $PORT", ..server("Expo", "expo", &["start"], 8081) },
+    // Create React App's server reads PORT and HOST.
+    DevServer {
         options: PORT,
         words: "",
         lead: "BROWSER=none HOST=$DEVRUN_HOST ",
         ..server("Create React App", "react-scripts", &["start"], 3000)
     },
-    Server {
+    DevServer {
         options: PORT,
         words: "",
         lead: "BROWSER=none HOST=$DEVRUN_HOST ",
@@ -69,11 +86,11 @@ const SERVERS: &[Server] = &[
     server("Gatsby", "gatsby", &["develop", "dev"], 8000),
     server("Rsbuild", "rsbuild", &["dev"], 3000),
     server("Vinxi", "vinxi", &["dev"], 3000),
-    Server { options: PORT, words: "--port $PORT", ..server("Waku", "waku", &["dev"], 3000) },
+    DevServer { options: PORT, words: "--port $PORT", ..server("Waku", "waku", &["dev"], 3000) },
 ];
 
-/// The server that `simple` starts.
-pub fn of(simple: &Simple) -> Option<&'static Server> {
+/// Returns the server that `simple` starts.
+pub fn of(simple: &Simple) -> Option<&'static DevServer> {
     let first = simple.args.first().map_or("", String::as_str);
     let first = if first.starts_with('-') { "" } else { first };
     SERVERS.iter().find(|server| {
@@ -84,13 +101,13 @@ pub fn of(simple: &Simple) -> Option<&'static Server> {
     })
 }
 
-/// The server of that name.
-pub fn named(program: &str) -> Option<&'static Server> {
+/// Returns the server of that name.
+pub fn named(program: &str) -> Option<&'static DevServer> {
     SERVERS.iter().find(|server| server.program == program)
 }
 
-impl Server {
-    /// The command that starts it on `$PORT`, with the repository's own words.
+impl DevServer {
+    /// Returns the command that starts the server on `$PORT` and keeps the repository's other arguments.
     pub fn command(&self, simple: &Simple, has_web: bool) -> String {
         let mut words: Vec<String> = simple.lead.iter().map(|word| shell(word)).collect();
         words.push(simple.program.clone());
@@ -121,17 +138,17 @@ impl Server {
         format!("{}{}", self.lead, words.join(" "))
     }
 
-    /// True for a server that needs an option to show pages in a browser.
+    /// Returns true for a server that needs an option to show pages in a browser.
     pub fn needs_web(&self) -> bool {
         self.program == "expo"
     }
 }
 
-/// A word for the shell; variables stay variables.
+/// Quotes a word for the shell, but leaves variables unquoted.
 pub fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,$".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.into();
     }
-    shlex::try_quote(word).map_or_else(|_| word.into(), std::borrow::Cow::into_owned)
+    quoted(word)
 }

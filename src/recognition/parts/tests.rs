@@ -7,7 +7,7 @@ mod processes;
 
 use super::*;
 use crate::recognition::facts::{
-    Application, ApplicationKind, Author, Command, Import, Module, Read, Reader, Service,
+    Application, ApplicationKind, Author, Command, Import, PythonModule, ReadConstruct, Service, VariableRead,
 };
 
 /// A worktree with these files, and its facts.
@@ -44,7 +44,7 @@ impl Repo {
             let names = names.split(',').filter(|name| !name.is_empty()).map(Into::into).collect();
             Import { module: module.into(), names, line: 1 }
         };
-        self.facts.modules.push(Module {
+        self.facts.modules.push(PythonModule {
             file: file.into(),
             applications: objects.iter().map(application).collect(),
             imports: imports.iter().map(import).collect(),
@@ -61,7 +61,7 @@ impl Repo {
 
     fn command(mut self, file: &str, by: Author, directory: Option<&str>, text: &str) -> Repo {
         let line = u32::try_from(self.facts.commands.len()).unwrap() + 1;
-        let at = Spot { file: file.into(), line };
+        let at = FileLine { file: file.into(), line };
         self.facts.commands.push(Command { text: text.into(), at, by, directory: directory.map(Into::into) });
         self
     }
@@ -72,11 +72,11 @@ impl Repo {
     }
 
     fn reads(mut self, name: &str, default: Option<&str>) -> Repo {
-        self.facts.reads.push(Read {
+        self.facts.reads.push(VariableRead {
             name: name.into(),
             aliases: Vec::new(),
-            at: Spot { file: "app/settings.py".into(), line: 1 },
-            by: Reader::Settings,
+            at: FileLine { file: "app/settings.py".into(), line: 1 },
+            by: ReadConstruct::Settings,
             required: default.is_none(),
             default: default.map(Into::into),
             min_length: None,
@@ -86,7 +86,7 @@ impl Repo {
         self
     }
 
-    /// The parts when every program is available.
+    /// Returns the parts, with every program available.
     fn parts(&self) -> Parts {
         find(self.root.path(), &self.facts, &|_| true)
     }
@@ -97,7 +97,7 @@ impl Repo {
         found.unwrap_or_else(|| panic!("no {name} in {parts:#?}")).clone()
     }
 
-    /// The backend's command and its folder.
+    /// Returns the backend's command and its folder.
     fn backend(&self) -> (String, String) {
         let part = self.part("backend");
         (part.run, part.directory.display().to_string())

@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::{self, Recognised};
+use crate::recognition::parts::Framework;
 use crate::recognition::parts::Migrations;
 
-fn spot(file: &str, line: u32) -> Spot {
-    Spot { file: file.into(), line }
+fn spot(file: &str, line: u32) -> FileLine {
+    FileLine { file: file.into(), line }
 }
 
-fn part(name: &str, kind: Kind, port: PartPort) -> Part {
+fn part(name: &str, kind: PartKind, port: PartPort) -> Part {
     Part {
         name: name.into(),
         kind,
+        framework: Framework::default(),
         directory: PathBuf::new(),
         sources: Vec::new(),
         run: "true".into(),
@@ -41,12 +43,13 @@ fn binding(name: &str, process: Option<&str>, value: &str, reason: Reason) -> Bi
 fn each_line_names_the_file_it_was_concluded_from() {
     let parts = Parts {
         processes: vec![
-            part("backend", Kind::Backend, PartPort::Listens(8100)),
-            part("frontend", Kind::Frontend, PartPort::Binds(3100)),
+            part("backend", PartKind::Backend, PartPort::Listens(8100)),
+            part("frontend", PartKind::Frontend, PartPort::Binds(3100)),
         ],
-        node: Some(PathBuf::new()),
-        python: Some("my app".into()),
+        node: vec![PathBuf::new()],
+        python: vec!["my app".into()],
         migrations: Some(Migrations {
+            is_sql: false,
             run: "alembic upgrade head".into(),
             directory: "my app".into(),
             inputs: vec!["a/*.py".into()],
@@ -107,13 +110,16 @@ fn nothing_is_written_without_a_process() {
 }
 
 #[test]
-fn jobs_end_before_the_others_start_and_servers_answer_before_what_uses_them() {
+fn jobs_finish_and_servers_answer_before_their_dependents_start() {
     let parts = Parts {
         processes: vec![
-            part("backend", Kind::Backend, PartPort::Listens(8100)),
-            part("frontend", Kind::Frontend, PartPort::Binds(3100)),
-            part("release", Kind::Job, PartPort::None),
-            Part { ready: Some("tcp: true".into()), ..part("redis", Kind::Service, PartPort::Binds(6400)) },
+            part("backend", PartKind::Backend, PartPort::Listens(8100)),
+            part("frontend", PartKind::Frontend, PartPort::Binds(3100)),
+            part("release", PartKind::Job, PartPort::None),
+            Part {
+                ready: Some("tcp: true".into()),
+                ..part("redis", PartKind::Service, PartPort::Binds(6400))
+            },
         ],
         ..Parts::default()
     };
@@ -143,13 +149,13 @@ fn strange_folders_and_commands_survive_being_written_down() {
             directory: folder.into(),
             run: run.clone(),
             at: Some(spot(folder, 1)),
-            ..part("a", Kind::Backend, PartPort::None)
+            ..part("a", PartKind::Backend, PartPort::None)
         };
         let parts = Parts { processes: vec![part], ..Parts::default() };
         let recognise =
             || Recognised { yaml: text(&parts, &Contract::default(), &[]), ..Recognised::default() };
         let config = config::load(root.path(), None, &recognise).unwrap();
         assert_eq!(config.processes[0].directory, Path::new(folder), "{folder}");
-        assert_eq!(config.processes[0].run, crate::plan::Run::Shell(run), "{folder}");
+        assert_eq!(config.processes[0].run, crate::plan::RunCommand::Shell(run), "{folder}");
     }
 }

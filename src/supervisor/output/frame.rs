@@ -1,31 +1,31 @@
-//! Cuts a stream of bytes into whole lines without copying them one by one. Pure.
+//! Cuts a stream of bytes into whole lines without copying each line. Pure.
 //!
-//! What a carriage return overwrites is left out, so that a progress bar is its last state; one before a newline belongs to
-//! the line's end.
+//! Text that a carriage return overwrites is left out, so that only the last state of a progress bar remains. Carriage
+//! returns directly before a newline are part of the line's end.
 
 use memchr::{memchr, memrchr};
 
-/// A line longer than this is cut, so that memory stays bounded.
+/// The longest line in bytes. A longer one is cut, so that memory stays bounded.
 pub const LONGEST_LINE: usize = 1 << 20;
-/// What is kept allocated between two lines at most.
+/// How many bytes stay allocated between two lines.
 const KEPT: usize = 64 << 10;
 
-/// What one stream has not finished yet.
+/// The unfinished line of one stream.
 #[derive(Debug, Default)]
 pub struct Framer {
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line without its end.
     pending: Vec<u8>,
-    /// The beginning of this line was already handed on.
+    /// True if the beginning of this line was already handed on.
     continued: bool,
-    /// This line was overwritten, or is about to be.
+    /// True if this line contains a carriage return, so that its text was overwritten or may be.
     redrawn: bool,
-    /// Lines rewritten without what was overwritten.
+    /// A buffer for lines from which overwritten text was removed.
     rewritten: Vec<u8>,
 }
 
 impl Framer {
-    /// Takes what was read and hands on whole lines, as few calls as possible: `hand_on(chunk, continued)` with
-    /// `chunk` ending in a newline.
+    /// Takes bytes that were read and hands on whole lines in as few calls as possible: `hand_on(chunk, continued)`,
+    /// where `chunk` ends in a newline.
     pub fn push(&mut self, bytes: &[u8], mut hand_on: impl FnMut(&[u8], bool)) {
         let Some(last) = memrchr(b'\n', bytes) else { return self.hold(bytes, &mut hand_on) };
         let (mut whole, rest) = bytes.split_at(last + 1);
@@ -48,7 +48,7 @@ impl Framer {
         self.hold(rest, &mut hand_on);
     }
 
-    /// Hands on the unfinished line, ended by a newline of ours; what follows counts as its continuation.
+    /// Hands on the unfinished line with a newline added. The text that follows counts as its continuation.
     pub fn flush(&mut self, mut hand_on: impl FnMut(&[u8], bool)) {
         self.pending.truncate(visible_end(&self.pending));
         if !self.pending.is_empty() {
@@ -57,24 +57,24 @@ impl Framer {
         }
     }
 
-    /// True when a line waits for its end.
+    /// Returns true if there is an unfinished line.
     pub fn is_waiting(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// How many bytes of a line wait for its end.
+    /// Returns the length of the unfinished line in bytes.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// True when the unfinished line is one that is drawn over, such as a progress bar.
+    /// Returns true if the unfinished line is overwritten repeatedly, such as a progress bar.
     pub fn is_redrawn(&self) -> bool {
         self.redrawn
     }
 
     fn end_line(&mut self, hand_on: &mut impl FnMut(&[u8], bool)) {
         self.pending.truncate(visible_end(&self.pending));
-        // A newline that only ends what was shown already is no line of its own.
+        // If the line was shown without its newline, the newline alone does not make another line.
         if !self.pending.is_empty() || !self.continued {
             self.hand_on_pending(hand_on);
         }
@@ -89,7 +89,8 @@ impl Framer {
         self.pending.shrink_to(KEPT);
     }
 
-    /// Keeps the beginning of a line, without what is overwritten in it, and cuts it when it is too long.
+    /// Keeps the beginning of a line without overwritten text. While the line is longer than [`LONGEST_LINE`], hands on
+    /// its beginning.
     fn hold(&mut self, bytes: &[u8], hand_on: &mut impl FnMut(&[u8], bool)) {
         if bytes.is_empty() {
             return;
@@ -97,7 +98,7 @@ impl Framer {
         self.redrawn |= memchr(b'\r', bytes).is_some();
         self.pending.extend_from_slice(bytes);
         if self.redrawn {
-            // A return at the very end stays: whether it overwrites is told by what comes next.
+            // Keep a `\r` at the end: only the next byte shows whether it overwrites the line or belongs to `\r\n`.
             let end = visible_end(&self.pending);
             if let Some(at) = memrchr(b'\r', &self.pending[..end]) {
                 self.pending.drain(..=at);
@@ -112,12 +113,12 @@ impl Framer {
     }
 }
 
-/// Where `line` ends without the returns that belong to its end.
+/// Returns the length of `line` without the carriage returns at its end.
 fn visible_end(line: &[u8]) -> usize {
     line.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1)
 }
 
-/// What is left to see of a line.
+/// Returns the part of `line` that is not overwritten.
 fn visible(line: &[u8]) -> &[u8] {
     let line = &line[..visible_end(line)];
     memrchr(b'\r', line).map_or(line, |at| &line[at + 1..])

@@ -1,4 +1,5 @@
-//! One stream that is read: what it has not finished, when that is shown, and whether it owes something.
+//! One output stream: reads it, decides when an unfinished line is shown, and tracks whether earlier output is still
+//! unread.
 
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Read};
@@ -8,68 +9,68 @@ use std::time::{Duration, Instant};
 use super::Framer;
 use crate::supervisor::terminals::Tap;
 
-/// How long the beginning of a line may wait for its end before it is shown.
+/// How long an unfinished line waits for its newline before it is shown.
 const PARTIAL: Duration = Duration::from_millis(100);
-/// The same for a beginning that is no prompt, but a line whose writer was held up or writes block by block.
+/// The same for a line that is probably no prompt, because its writer was held up or writes in blocks.
 const PARTIAL_LONG: Duration = Duration::from_secs(1);
-/// The same for one that is drawn over all the time, such as a progress bar.
+/// The same for a line that is overwritten repeatedly, such as a progress bar.
 const PARTIAL_REDRAWN: Duration = Duration::from_secs(2);
-/// Programs that do not know a terminal write blocks of this size, or a multiple of it, wherever that cuts a line.
+/// Programs whose output is no terminal write blocks of this size or a multiple of it, which may end within a line.
 const BLOCK: usize = 4 << 10;
-/// How long what was written to a terminal may take to arrive on its other side. Through a pipe it is there at once.
+/// How long bytes that were written to a terminal may take to become readable. A pipe has no such delay.
 const TERMINAL: Duration = Duration::from_millis(50);
-/// What a pipe holds when it can be had: fewer wake-ups, for the writer and for us. No more, because a user's pipes
-/// together may hold 64 MiB before all further ones shrink (pipe(7), `pipe-user-pages-soft`).
+/// The size to which a pipe is enlarged, so that writer and reader wake up less often. No more, because once a user's
+/// pipes hold 64 MiB in all, the kernel makes new ones small (pipe(7), `pipe-user-pages-soft`).
 #[cfg(target_os = "linux")]
 const PIPE: i32 = 256 << 10;
-/// What one may hold at most when nobody says.
+/// The assumed size of a pipe if the system does not report it.
 const CAPACITY: usize = 1 << 20;
 
 /// One stream to read.
 #[derive(Debug)]
-pub struct Source {
-    /// Number of the process, as the sink knows it.
+pub struct OutputSource {
+    /// Number of the process, as passed to the sink.
     pub process: usize,
-    /// The reading end; made non-blocking by the caller.
+    /// The read end. The caller has made it non-blocking.
     pub pipe: OwnedFd,
-    /// Where everything goes as it comes, beside the sink.
+    /// Receives all bytes as they are read, in addition to the sink.
     pub tap: Option<Tap>,
 }
 
-/// What came of a reading.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum ReadOutcome {
     Bytes(usize),
     Nothing,
     End,
 }
 
-pub(super) struct Stream {
+pub(super) struct OutputStream {
     pub(super) process: usize,
     pub(super) framer: Framer,
     tap: Option<Tap>,
     pipe: File,
     last_read: Instant,
-    /// The last reading ended where a block does.
+    /// True if the last read was a multiple of [`BLOCK`], so that the line may have been cut by its writer's buffer.
     at_edge: bool,
-    /// What it can hold: all that was written before some moment has been read after that much.
+    /// How many bytes the pipe can hold. Once that many were read, everything that was in it before has been read.
     capacity: usize,
-    /// How long after that moment it may seem empty without being so.
+    /// How long after a write the stream may still seem empty.
     delay: Duration,
-    owed: Option<Owed>,
+    owed: Option<PendingBytes>,
 }
 
-/// What was written before `since` must be read.
-struct Owed {
+/// An obligation to read everything that was written before `since`. At most `left` bytes of it are unread.
+struct PendingBytes {
     since: Instant,
     left: usize,
 }
 
-impl Stream {
-    pub(super) fn new(source: Source) -> Stream {
+impl OutputStream {
+    pub(super) fn new(source: OutputSource) -> OutputStream {
         let pipe = File::from(source.pipe);
         let delay = if pipe.is_terminal() { TERMINAL } else { Duration::ZERO };
-        Stream {
+        OutputStream {
             process: source.process,
             framer: Framer::default(),
             tap: source.tap,
@@ -86,9 +87,9 @@ impl Stream {
         self.pipe.as_fd()
     }
 
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Found {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         match self.pipe.read(buffer) {
-            Ok(0) => Found::End,
+            Ok(0) => ReadOutcome::End,
             Ok(count) => {
                 if let Some(tap) = self.tap.as_ref().filter(|tap| tap.receiver_count() > 0) {
                     let _ = tap.send(buffer[..count].to_vec());
@@ -97,32 +98,32 @@ impl Stream {
                 if let Some(owed) = &mut self.owed {
                     owed.left = owed.left.saturating_sub(count);
                 }
-                Found::Bytes(count)
+                ReadOutcome::Bytes(count)
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                Found::Nothing
+                ReadOutcome::Nothing
             }
-            // A terminal whose other side closed answers with an error instead of an end.
-            Err(_) => Found::End,
+            // A terminal whose other side has closed returns an error and not an end of file.
+            Err(_) => ReadOutcome::End,
         }
     }
 
-    /// What was read has been handed on: from now on it counts how long nothing comes.
+    /// Records that the last read was handed on. The time without output counts from now.
     pub(super) fn has_been_read(&mut self) {
         self.last_read = Instant::now();
     }
 
-    /// Everything written before now must be read.
+    /// Demands that everything written before `now` is read.
     pub(super) fn must_be_read(&mut self, now: Instant) {
-        self.owed = Some(Owed { since: now, left: self.capacity });
+        self.owed = Some(PendingBytes { since: now, left: self.capacity });
     }
 
-    /// True while something written before the last call of [`Stream::must_be_read`] may be unread or unshown.
+    /// Returns true while output from before the last call of [`OutputStream::must_be_read`] may be unread or not shown.
     pub(super) fn owes(&self) -> bool {
         self.owed.as_ref().is_some_and(|owed| owed.left > 0)
     }
 
-    /// When something is to be done about this stream although nothing comes.
+    /// Returns the time at which [`OutputStream::is_empty`] must be called if no output arrives.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let owed = self.owed.as_ref().filter(|owed| owed.left > 0).map(|owed| {
             let settled = owed.since + self.delay;
@@ -132,7 +133,8 @@ impl Stream {
         owed.into_iter().chain(shown).min()
     }
 
-    /// The stream was seen empty at `now`: shows the beginning of a line that waited long enough, and settles what is owed.
+    /// Handles a stream that was empty at `now`. If its deadline has passed, shows the unfinished line and ends the
+    /// obligation to read.
     pub(super) fn is_empty(&mut self, now: Instant, hand_on: impl FnMut(&[u8], bool)) {
         if self.deadline().is_some_and(|deadline| now >= deadline) {
             self.framer.flush(hand_on);
@@ -151,7 +153,7 @@ impl Stream {
     }
 }
 
-/// Makes the pipe larger when that is allowed; what it holds.
+/// Enlarges the pipe if that is allowed. Returns how many bytes it can hold.
 #[cfg(target_os = "linux")]
 fn widen(pipe: &File) -> usize {
     use nix::fcntl::{FcntlArg, fcntl};

@@ -1,6 +1,8 @@
-//! Listens in on the lines on their way to the sink: remembers the last of each process, and tells when one matches.
+//! Inspects output lines on their way to the sink: keeps the last output of each process, and notices lines that match
+//! its readiness pattern or look like an error.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,46 +10,57 @@ use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::error::{Fault, Report};
-use crate::supervisor::diagnosis::{self, Diagnosis};
-use crate::supervisor::machine::Input;
-use crate::supervisor::output::{Gauge, Sink};
+use crate::context::{missing_program, missing_settings};
+use crate::error::{Fault, RERUN, Report};
+use crate::event::Broken;
+use crate::plan::{Need, Plan};
+use crate::supervisor::output::{Backpressure, Sink};
+use crate::supervisor::state_machine::Input;
+use crate::text::busy_port::BusyPort;
+use crate::text::diagnosis::{self, Diagnosis};
+use crate::text::reload;
 
-/// How much of each process's output is remembered, in bytes.
+/// How much output is kept of each process, in bytes.
 const REMEMBERED: usize = 4 << 10;
 
-/// A sink between the output thread and the real one.
-pub(super) struct Lines {
+/// A sink that inspects lines before it passes them to another sink.
+pub(super) struct LineInspector {
     sink: Box<dyn Sink>,
     tails: Tails,
     inputs: UnboundedSender<Input>,
 }
 
-/// What is remembered of every process; shared with the loop of the run.
+/// The last output of every process. Shared with the loop of the run.
 #[derive(Clone)]
 pub(super) struct Tails {
-    shared: Arc<Shared>,
+    shared: Arc<InspectorState>,
 }
 
-struct Shared {
+struct InspectorState {
     processes: Vec<Mutex<Tail>>,
-    /// True while any pattern is waited for: the common case must not pay for it.
+    /// True once a pattern was set, so that runs without a `log` probe skip the check.
     expecting: AtomicBool,
     alarms: Alarms,
+    /// The worktree. Places outside it are not named in reports.
+    root: PathBuf,
+    /// The folder of each process, in which its env files are searched.
+    folders: Vec<PathBuf>,
+    /// Whether devrun installs packages for each process.
+    installs: Vec<bool>,
 }
 
 #[derive(Default)]
 struct Tail {
     bytes: Vec<u8>,
-    /// How many bytes there were in all, and how many when the present child was started.
+    /// The number of bytes written in all, and its value at the start of the current child.
     written: u64,
     begun: u64,
     pattern: Option<Regex>,
-    /// It is ready: what it writes may say that it no longer is.
+    /// True while the process is ready, so that its output is searched for [`ALARMS`].
     watched: bool,
 }
 
-/// What servers write when code was changed under them or broke: Python, uvicorn's reloader, Node and Next.js.
+/// Texts that servers write when their code has changed or is broken: Python, uvicorn's reloader, Node and Next.js.
 const ALARMS: [&str; 5] =
     ["Traceback (most recent call last)", "Reloading...", "SyntaxError", "Failed to compile", "\u{2a2f} "];
 
@@ -61,12 +74,17 @@ impl Alarms {
     }
 }
 
-impl Lines {
-    pub(super) fn new(sink: Box<dyn Sink>, processes: usize, inputs: UnboundedSender<Input>) -> Lines {
-        let processes = (0..processes).map(|_| Mutex::default()).collect();
+impl LineInspector {
+    pub(super) fn new(sink: Box<dyn Sink>, plan: &Plan, inputs: UnboundedSender<Input>) -> LineInspector {
+        let processes = plan.processes.iter().map(|_| Mutex::default()).collect();
+        let root = plan.worktree.path.clone();
         let alarms = Alarms { finders: ALARMS.map(Finder::new) };
-        let shared = Arc::new(Shared { processes, expecting: AtomicBool::new(false), alarms });
-        Lines { sink, tails: Tails { shared }, inputs }
+        let folders = plan.processes.iter().map(|process| process.directory.clone()).collect();
+        let expecting = AtomicBool::new(false);
+        let is_package = |need: &Need| matches!(need, Need::Node | Need::Python);
+        let installs = plan.processes.iter().map(|process| process.needs.iter().any(is_package)).collect();
+        let shared = Arc::new(InspectorState { processes, expecting, alarms, root, folders, installs });
+        LineInspector { sink, tails: Tails { shared }, inputs }
     }
 
     pub(super) fn tails(&self) -> Tails {
@@ -74,7 +92,7 @@ impl Lines {
     }
 }
 
-impl Sink for Lines {
+impl Sink for LineInspector {
     fn lines(&mut self, process: usize, chunk: &[u8], continued: bool) -> io::Result<()> {
         {
             let mut tail = self.tails.lock(process);
@@ -95,8 +113,8 @@ impl Sink for Lines {
         self.sink.lines(process, chunk, continued)
     }
 
-    fn gauge(&self) -> Gauge {
-        self.sink.gauge()
+    fn backpressure(&self) -> Backpressure {
+        self.sink.backpressure()
     }
 }
 
@@ -105,59 +123,108 @@ impl Tails {
         self.shared.processes[process].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on, a line of `process` that matches makes it ready.
+    /// Makes the next line of `process` that matches `pattern` report it as ready.
     pub(super) fn expect(&self, process: usize, pattern: Regex) {
         self.lock(process).pattern = Some(pattern);
         self.shared.expecting.store(true, Ordering::Relaxed);
     }
 
-    /// From now on, what `process` writes may raise a doubt whether it still is ready; or no longer.
+    /// Sets whether an alarm in the output of `process` causes a new probe.
     pub(super) fn watch(&self, process: usize, watched: bool) {
         self.lock(process).watched = watched;
     }
 
-    /// What is written from now on is written by a new child of `process`.
+    /// Records that the output of `process` comes from a new child from now on.
     pub(super) fn begin(&self, process: usize) {
         let mut tail = self.lock(process);
         tail.begun = tail.written;
     }
 
-    /// How many bytes `process` has written.
+    /// Returns the number of bytes that `process` has written.
     pub(super) fn written(&self, process: usize) -> u64 {
         self.lock(process).written
     }
 
-    /// The error that the present child of `process` told last, with its place; `None` when it is none of the project's own code.
-    pub(super) fn broken(&self, process: usize) -> Option<String> {
+    /// Returns the last error that the current child of `process` wrote since its last reload, with its place. Returns `None`
+    /// if there is no error or if it is not in the project's code.
+    pub(super) fn broken(&self, process: usize) -> Option<Broken> {
         let tail = self.lock(process);
-        let own = usize::try_from(tail.written - tail.begun).unwrap_or(usize::MAX);
-        let text = String::from_utf8_lossy(&tail.bytes[tail.bytes.len().saturating_sub(own)..]);
-        match diagnosis::read(text.lines())? {
-            Diagnosis { said, fault: Fault::Code, place: Some(place), .. } => {
-                Some(format!("{said} ({place})"))
-            }
+        let text = String::from_utf8_lossy(tail.own());
+        match diagnosis::read(reload::since(&text).lines(), &self.shared.root)? {
+            Diagnosis { said, fault: Fault::Code, place: Some(place), .. } => Some(Broken { said, place }),
             _ => None,
         }
     }
 
-    /// `report` of `process` with the line in which it says what went wrong; all of its lines are elsewhere.
+    /// Adds to `report` one line of `process`: its last error, or its last line if it wrote no error; and the settings that it
+    /// misses.
     pub(super) fn explain(&self, process: usize, report: Report) -> Report {
+        let Words { said, fault, place, settings, program } = self.last_words(process);
+        let mut report = report.and_cause(said);
+        let settings =
+            missing_settings::with_examples(settings, &self.shared.folders[process], &self.shared.root);
+        if missing_settings::is_configuration(&settings, fault.unwrap_or(Fault::Code)) {
+            report.fault = Some(Fault::Configuration);
+            return report.with_fix(format!("{}, then {RERUN}", missing_settings::fix(&settings)));
+        }
+        report.fault = fault.or(report.fault);
+        if let Some(program) = program {
+            let manifest = missing_program::manifest(&self.shared.folders[process], &self.shared.root);
+            let (fault, fix) =
+                missing_program::advice(&program, self.shared.installs[process], manifest.as_ref());
+            return report.with_fault(fault).with_fix(fix);
+        }
+        report.correct = place.filter(|_| fault == Some(Fault::Code));
+        report
+    }
+
+    /// Returns the port that the current child of `process` did not get, if its last error says that.
+    pub(super) fn busy(&self, process: usize) -> Option<BusyPort> {
         let tail = self.lock(process);
-        let text = String::from_utf8_lossy(&tail.bytes);
-        match diagnosis::read(text.lines()) {
-            Some(Diagnosis { said, fault, place, .. }) => {
-                let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
-                report.and_cause(format!("it said: {said}{place}")).with_fault(fault)
-            }
-            None => match diagnosis::last_words(text.lines()) {
-                Some(said) => report.and_cause(format!("it said: {said}")),
-                None => report.and_cause("it said nothing"),
-            },
+        let text = String::from_utf8_lossy(tail.own());
+        diagnosis::read(reload::since(&text).lines(), &self.shared.root)?.busy
+    }
+
+    /// Returns the last error of `process`, or its last line if it wrote no error, as a sentence.
+    pub(super) fn said(&self, process: usize) -> String {
+        self.last_words(process).said
+    }
+
+    fn last_words(&self, process: usize) -> Words {
+        let tail = self.lock(process);
+        let text = String::from_utf8_lossy(tail.own());
+        let diagnosis = diagnosis::read(reload::since(&text).lines(), &self.shared.root);
+        if let Some(Diagnosis { said, fault, place, settings, program, .. }) = diagnosis {
+            let at = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+            Words { said: format!("it said: {said}{at}"), fault: Some(fault), place, settings, program }
+        } else {
+            let last = diagnosis::last_words(text.lines());
+            let said = last.map_or_else(|| "it said nothing".into(), |said| format!("it said: {said}"));
+            Words { said, fault: None, place: None, settings: Vec::new(), program: None }
         }
     }
 }
 
+/// The last error of a process, or its last line.
+struct Words {
+    /// A sentence for a report.
+    said: String,
+    fault: Option<Fault>,
+    /// The error's `file:line` in the project's code.
+    place: Option<String>,
+    /// The settings that the code requires and that nothing sets.
+    settings: Vec<String>,
+    /// The program that a shell did not find.
+    program: Option<String>,
+}
+
 impl Tail {
+    /// Returns what the current child wrote.
+    fn own(&self) -> &[u8] {
+        let own = usize::try_from(self.written - self.begun).unwrap_or(usize::MAX);
+        &self.bytes[self.bytes.len().saturating_sub(own)..]
+    }
+
     fn remember(&mut self, chunk: &[u8]) {
         self.written += chunk.len() as u64;
         let new = &chunk[chunk.len().saturating_sub(REMEMBERED)..];

@@ -1,53 +1,59 @@
-//! Notices a process that is not ready, has told an error of its code, and has been silent since: servers that reload stay alive
-//! like that, and nothing will change until somebody edits.
+//! Notices a process that is not ready, has written an error in its code, and has written nothing since. A server
+//! with a reloader stays alive in this state until its code is edited.
 
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::event::{Event, Events, ProcessState};
+use tokio::time::Instant;
 
-use super::lines::Tails;
+use crate::event::{Broken, Event, Events, ProcessState};
 
-/// How long a process must have been silent.
+/// How long a process must have written nothing.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(500);
+/// The interval between two checks.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Looks at process `index`, called `name`, for as long as it is polled, and tells what it sees.
-pub(super) async fn watch(tails: &Tails, index: usize, name: &str, events: &Events) -> Infallible {
-    let mut silence = Silence::new(tails.written(index), Instant::now());
+/// Checks the process `name`, and sends an event when it is stuck or writes again. `written` returns the number of bytes
+/// written by now; `broken` returns the last error. Never returns.
+pub(super) async fn watch(
+    name: &str,
+    written: impl Fn() -> u64,
+    broken: impl Fn() -> Option<Broken>,
+    events: &Events,
+) -> Infallible {
+    let mut silence = QuietProcess::new(written(), Instant::now());
     loop {
-        tokio::time::sleep(LOOK).await;
-        if let Some(event) = silence.look(name, tails.written(index), || tails.broken(index), Instant::now())
-        {
+        tokio::time::sleep(CHECK_INTERVAL).await;
+        if let Some(event) = silence.check(name, written(), &broken, Instant::now()) {
             events.send(event);
         }
     }
 }
 
-struct Silence {
+struct QuietProcess {
     written: u64,
     since: Instant,
     told: bool,
 }
 
-impl Silence {
-    fn new(written: u64, now: Instant) -> Silence {
-        Silence { written, since: now, told: false }
+impl QuietProcess {
+    fn new(written: u64, now: Instant) -> QuietProcess {
+        QuietProcess { written, since: now, told: false }
     }
 
-    /// What is to be told when `written` bytes have been written by now, the last of them `broken`.
-    fn look(
+    /// Returns the event to send, if any. `written` is the number of bytes written by now; `broken` returns the last
+    /// error.
+    fn check(
         &mut self,
         name: &str,
         written: u64,
-        broken: impl FnOnce() -> Option<String>,
+        broken: impl FnOnce() -> Option<Broken>,
         now: Instant,
     ) -> Option<Event> {
         let tell = |said| Event::Process { name: name.into(), state: ProcessState::Stuck { said } };
         if written != self.written {
             let told = self.told;
-            *self = Silence::new(written, now);
+            *self = QuietProcess::new(written, now);
             return told.then(|| tell(None));
         }
         if self.told || now.saturating_duration_since(self.since) < SILENCE {
@@ -61,27 +67,53 @@ impl Silence {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[test]
-    fn only_silence_after_an_error_is_told_once_and_taken_back() {
+    fn silence_after_an_error_is_reported_once_and_withdrawn() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut silence = Silence::new(10, start);
+        let mut silence = QuietProcess::new(10, start);
+        let error = || Broken { said: "E: x".into(), place: "app.py:3".into() };
         let mut look = |written, broken: bool, seconds| {
-            let event = silence.look("api", written, || broken.then(|| "E: x".into()), at(seconds));
+            let event = silence.check("api", written, || broken.then(error), at(seconds));
             event.map(|event| match event {
-                Event::Process { state: ProcessState::Stuck { said }, .. } => said,
+                Event::Process { state: ProcessState::Stuck { said }, .. } => {
+                    said.map(|said| said.to_string())
+                }
                 other => Some(format!("{other:?}")),
             })
         };
         assert_eq!(look(10, true, 4), None);
         assert_eq!(look(20, true, 6), None);
         assert_eq!(look(20, false, 12), None);
-        assert_eq!(look(20, true, 12), Some(Some("E: x".into())));
+        assert_eq!(look(20, true, 12), Some(Some("E: x (app.py:3)".into())));
         assert_eq!(look(20, true, 30), None);
         assert_eq!(look(21, true, 31), Some(None));
         assert_eq!(look(21, true, 35), None);
-        assert_eq!(look(21, true, 36), Some(Some("E: x".into())));
+        assert_eq!(look(21, true, 36), Some(Some("E: x (app.py:3)".into())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_process_with_an_error_is_reported_after_five_seconds() {
+        let start = Instant::now();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let events = {
+            let told = told.clone();
+            Events::new(move |event| {
+                let Event::Process { state: ProcessState::Stuck { said }, .. } = event else { panic!() };
+                told.lock().unwrap().push((start.elapsed(), said.is_some()));
+            })
+        };
+        // It writes an error after two seconds, and again after ten.
+        let written =
+            || u64::from(start.elapsed().as_secs() >= 2) + u64::from(start.elapsed().as_secs() >= 10);
+        let broken = || Some(Broken { said: "E: x".into(), place: "app.py:3".into() });
+        let watching = watch("api", written, broken, &events);
+        assert!(tokio::time::timeout(Duration::from_secs(14), watching).await.is_err());
+        let seconds = Duration::from_secs;
+        assert_eq!(*told.lock().unwrap(), [(seconds(7), true), (seconds(10), false)]);
     }
 }

@@ -1,19 +1,19 @@
-//! A question that a person answers at the terminal, with no as the answer to anything but yes.
+//! Asks the user a question on the terminal. Every answer except yes counts as no.
 
 use std::io::{self, IsTerminal};
 
 use super::Console;
 
 impl Console {
-    /// True when somebody can be asked: what is typed comes from a terminal, and what is said goes to one.
-    pub fn can_ask(&self) -> bool {
+    /// Returns true if a user can be asked: standard input and standard error are terminals.
+    pub fn can_ask() -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Asks, and waits for a line. The end of the input is a no.
+    /// Asks and waits for a line. The end of the input counts as no.
     pub async fn ask(&self, question: &str) -> io::Result<bool> {
         self.flush();
-        self.curtain.lift(|| self.err.say(format!("{question} [y/N] ").as_bytes()))?;
+        self.progress_display.run_hidden(|| self.err.say(format!("{question} [y/N] ").as_bytes()))?;
         let read = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
             io::stdin().read_line(&mut line).map(|_| line)

@@ -1,11 +1,12 @@
-//! What is not done: without a yes, to what others work with, to what somebody else made, under a running stack.
+//! `reset` and `delete` refuse without confirmation, for databases that other worktrees use, for databases that devrun did not
+//! make, and while a stack runs.
 
 use super::World;
 use crate::asking::{fine, refusal};
 use crate::supervise::terminal::Terminal;
 
 #[test]
-fn nothing_is_taken_away_without_a_yes() {
+fn nothing_is_deleted_without_confirmation() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     let id = world.ask(&x, &["migrate"])["id"].clone();
@@ -31,7 +32,7 @@ fn nothing_is_taken_away_without_a_yes() {
 }
 
 #[test]
-fn ctrl_c_at_the_question_changes_nothing_and_leaves_no_server() {
+fn ctrl_c_at_the_prompt_changes_nothing() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     let id = world.ask(&x, &["migrate"])["id"].clone();
@@ -44,7 +45,7 @@ fn ctrl_c_at_the_question_changes_nothing_and_leaves_no_server() {
 }
 
 #[test]
-fn the_default_branchs_database_and_the_parent_are_never_touched() {
+fn default_and_parent_databases_are_kept() {
     let Some(world) = World::with("  parent: dev-base") else { return };
     let (x, base) = (world.worktree("x"), world.worktree("base"));
     world.ask(&base, &["migrate"]);
@@ -62,12 +63,12 @@ fn the_default_branchs_database_and_the_parent_are_never_touched() {
 }
 
 #[test]
-fn what_somebody_else_made_must_be_named_in_full() {
+fn foreign_database_must_be_named_in_full() {
     let Some(world) = World::new() else { return };
     let (x, y) = (world.worktree("x"), world.worktree("y"));
     world.ask(&x, &["migrate"]);
     world.ask(&y, &["migrate"]);
-    // As if it had been made by hand.
+    // Makes the database look as if it was made by hand.
     world.sql(&y, "comment on database \"dev-y\" is 'precious'");
     for verb in ["reset", "delete"] {
         let error = refusal(world.db(&y, &[verb, "--yes", "--json"]), "database-kept", 84);
@@ -86,21 +87,21 @@ fn what_somebody_else_made_must_be_named_in_full() {
 }
 
 #[test]
-fn a_running_stack_keeps_its_database() {
+fn database_of_a_running_stack_is_kept() {
     let Some(world) = World::new() else { return };
     let (x, y) = (world.worktree("x"), world.worktree("y"));
     world.devrun(&x, &["up", "-d"]);
     for verb in ["reset", "delete"] {
         let error = refusal(world.db(&x, &[verb, "--yes", "--json"]), "already-running", 88);
-        assert_eq!(error["fix"], "devrun down, then the same again", "{error:#}");
+        assert_eq!(error["fix"], "devrun down, then run this command again", "{error:#}");
         let error = refusal(world.db(&y, &[verb, "dev-x", "--yes", "--json"]), "already-running", 88);
         assert_eq!(
             error["fix"],
-            format!("devrun -C {} down, then the same again", x.canonicalize().unwrap().display())
+            format!("devrun -C {} down, then run this command again", x.canonicalize().unwrap().display())
         );
         assert_eq!(error["holder"]["worktree"], x.canonicalize().unwrap().to_str().unwrap());
     }
-    // Looking and migrating beside it is fine.
+    // `status` and `migrate` work while the stack runs.
     assert_eq!(world.ask(&x, &["status"])["server"], "running");
     world.sandbox.write(&x.join("migrations/2.sql"), "select 2;\n");
     assert!(world.ask(&x, &["migrate"])["migrated"].as_str().unwrap().starts_with("migrated in"));
@@ -112,22 +113,22 @@ fn a_running_stack_keeps_its_database() {
 }
 
 #[test]
-fn a_run_that_begins_during_a_reset_waits_for_it() {
+fn run_waits_for_a_reset() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     let reset = world.held_reset(&x);
     let mut up = world.sandbox.devrun(&[]).directory(&x).start();
     up.expect_line("is resetting dev-x: waiting for its end");
     let mut second = world.db(&x, &["reset", "--yes"]).start();
-    second.expect_line("is resetting dev-x: waiting for its end");
-    // Nothing runs, and nothing is taken down.
+    second.expect_line("is resetting dev-x: waiting for it to finish");
+    // `status` and `down` do not treat the reset as a stack.
     assert!(world.devrun(&x, &["status"]).stdout.contains("stopped"));
     let ended = crate::asking::devrun(&world.sandbox, &x, &["down", "--timeout", "1"]).run();
     assert_eq!(ended.code, Some(88), "{ended}");
     world.hold(false);
     assert_eq!(reset.wait().code, Some(0));
     let second = second.wait();
-    // Whichever of the two came first: either it reset again before the stack, or it found the stack.
+    // The order is open: the second reset ran before the stack, or found the stack.
     assert!(matches!(second.code, Some(0 | 88)), "{second}");
     up.expect_line("^  Ready in ");
     crate::asking::interrupt(up);
@@ -135,7 +136,7 @@ fn a_run_that_begins_during_a_reset_waits_for_it() {
 }
 
 #[test]
-fn a_stack_in_the_background_waits_for_a_reset_too() {
+fn background_run_waits_for_a_reset() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     let reset = world.held_reset(&x);

@@ -1,10 +1,10 @@
-//! Verbs that only look, and `migrate`.
+//! The read-only verbs, and `migrate`.
 
 use super::World;
 use crate::asking::{fine, refusal};
 
 #[test]
-fn before_anything_was_made_there_is_nothing_and_nothing_is_made() {
+fn read_only_verbs_create_nothing() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     let status = world.ask(&x, &["status"]);
@@ -22,7 +22,7 @@ fn before_anything_was_made_there_is_nothing_and_nothing_is_made() {
 }
 
 #[test]
-fn a_project_without_a_database_says_so() {
+fn project_without_a_database_is_reported() {
     let Some(world) = World::new() else { return };
     let main = world.sandbox.main();
     world.sandbox.write(&main.join("devrun.yaml"), "processes: { web: { run: 'true' } }\n");
@@ -31,7 +31,7 @@ fn a_project_without_a_database_says_so() {
 }
 
 #[test]
-fn migrate_makes_and_migrates_and_the_others_tell_what_there_is() {
+fn migrate_creates_and_migrates_the_database() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     let missing = world.ask(&x, &["status"]);
@@ -40,7 +40,7 @@ fn migrate_makes_and_migrates_and_the_others_tell_what_there_is() {
         (&made["name"], &made["made"], &made["provider"]),
         (&"dev-x".into(), &true.into(), &"local".into())
     );
-    // The parent was migrated first, and copied: its success counts here.
+    // devrun migrated the parent and then copied it, so the copy counts as migrated.
     assert_eq!(world.migrated(), ["dev-main"]);
     let again = world.ask(&x, &["migrate"]);
     assert_eq!(
@@ -75,13 +75,13 @@ fn migrate_makes_and_migrates_and_the_others_tell_what_there_is() {
     );
     world.ask(&x, &["migrate"]);
     assert_eq!(world.migrated(), ["dev-main", "dev-x"]);
-    // Another worktree's files are not at hand.
+    // The files of another worktree are not available here.
     let other = world.ask(&world.sandbox.main(), &["status", "dev-x"]);
     assert_eq!((&other["migrations"], &other["current"]), (&"migrated".into(), &false.into()), "{other:#}");
 }
 
 #[test]
-fn urls_hide_the_password_unless_it_is_asked_for() {
+fn urls_hide_the_password_without_reveal() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     world.ask(&x, &["migrate"]);
@@ -109,7 +109,7 @@ fn urls_hide_the_password_unless_it_is_asked_for() {
 }
 
 #[test]
-fn the_list_says_which_worktrees_are_gone() {
+fn list_marks_removed_worktrees() {
     let Some(world) = World::new() else { return };
     let (x, y) = (world.worktree("x"), world.worktree("y"));
     world.ask(&x, &["migrate"]);

@@ -1,4 +1,4 @@
-//! `devrun db psql`: as if psql had been called, with everything it must know.
+//! `devrun db psql` behaves like psql with the right connection.
 
 use nix::sys::signal::Signal;
 
@@ -6,18 +6,18 @@ use super::World;
 use crate::supervise::terminal::{Terminal, in_foreground};
 use crate::support::{LIMIT, Process, wait_for};
 
-/// psql has a query under way: devrun's own are over when psql begins.
+/// Returns true if psql runs a query. devrun's own queries have ended when psql starts.
 fn asks(all: &[Process]) -> bool {
     let any = |word: &str| all.iter().any(|process| process.command.contains(word));
     any("psql -X") && any("SELECT")
 }
 
 #[test]
-fn psql_gets_where_to_go_but_no_password_in_its_argv() {
+fn psql_gets_no_password_in_its_arguments() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     world.ask(&x, &["migrate"]);
-    // What would lead it elsewhere does not.
+    // A variable that points to another server has no effect.
     let misled =
         world.db(&x, &["psql", "--", "-XAtc", "select current_database()"]).env("PGHOSTADDR", "192.0.2.1");
     assert_eq!(misled.env("PGSERVICE", "nowhere").run().stdout, "dev-x\n");
@@ -28,7 +28,7 @@ fn psql_gets_where_to_go_but_no_password_in_its_argv() {
         assert!(all.iter().all(|process| !process.command.contains(&password)), "{all:#?}");
         if asks(&all) { Ok(()) } else { Err(format!("{all:#?}")) }
     });
-    // Ctrl-C is psql's: the query ends, and devrun with psql's status.
+    // Ctrl-C reaches psql: the query ends, and devrun exits with psql's status.
     running.signal_group(Signal::SIGINT);
     let ended = running.wait();
     assert!(ended.stderr.contains("canceling statement due to user request"), "{ended}");
@@ -37,7 +37,7 @@ fn psql_gets_where_to_go_but_no_password_in_its_argv() {
 }
 
 #[test]
-fn its_status_is_devruns_and_one_beside_the_server_will_do() {
+fn psql_status_passes_through_and_server_binaries_are_found() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     world.ask(&x, &["migrate"]);
@@ -54,7 +54,7 @@ fn its_status_is_devruns_and_one_beside_the_server_will_do() {
 }
 
 #[test]
-fn on_a_terminal_one_types_into_it() {
+fn psql_works_on_a_terminal() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     world.ask(&x, &["migrate"]);
@@ -62,7 +62,7 @@ fn on_a_terminal_one_types_into_it() {
         in_foreground(&world.sandbox, &["db", "psql", "--", "-XP", "pager=off"]).directory(&x),
     );
     terminal.expect("dev-x=> ");
-    // The key is psql's alone: it ends what is under way there, and nothing else.
+    // Ctrl-C ends the query in psql, and nothing else.
     terminal.press("select pg_sleep(600);\n");
     wait_for("the query", LIMIT, || {
         let all = world.sandbox.processes();

@@ -1,11 +1,11 @@
-//! `reset` and `delete` when they do it.
+//! Successful `reset` and `delete`.
 
 use super::World;
 use crate::asking::fine;
 use crate::support::{LIMIT, wait_for};
 
 #[test]
-fn a_reset_brings_the_parents_rows_back_and_migrates_again() {
+fn reset_restores_the_parents_rows_and_migrates() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     let main = world.sandbox.main();
@@ -31,7 +31,7 @@ fn a_reset_brings_the_parents_rows_back_and_migrates_again() {
     assert_eq!(world.ask(&x, &["status"])["migrations"], "up-to-date");
     let text = fine(world.db(&x, &["reset", "--yes"])).stdout;
     assert!(text.starts_with("dev-x is a copy of dev-main again: migrated in "), "{text}");
-    // A run afterwards has nothing to do.
+    // A later run does not migrate.
     world.devrun(&x, &["up", "-d"]);
     world.devrun(&x, &["down"]);
     assert_eq!(world.migrated().len(), 4);
@@ -39,7 +39,7 @@ fn a_reset_brings_the_parents_rows_back_and_migrates_again() {
 }
 
 #[test]
-fn another_worktrees_database_is_migrated_by_its_own_next_run() {
+fn reset_of_another_worktree_migrates_on_its_next_run() {
     let Some(world) = World::new() else { return };
     let (x, y) = (world.worktree("x"), world.worktree("y"));
     world.sandbox.write(&x.join("migrations/2.sql"), "select 2;\n");
@@ -59,7 +59,7 @@ fn another_worktrees_database_is_migrated_by_its_own_next_run() {
 }
 
 #[test]
-fn sessions_are_ended_and_told_of() {
+fn sessions_are_closed_and_reported() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     world.ask(&x, &["migrate"]);
@@ -99,7 +99,7 @@ fn two_resets_at_once_take_turns() {
 }
 
 #[test]
-fn killed_in_the_middle_the_name_stands_for_a_whole_database() {
+fn killed_reset_leaves_a_complete_database() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     let reset = world.held_reset(&x);
@@ -110,4 +110,21 @@ fn killed_in_the_middle_the_name_stands_for_a_whole_database() {
     assert_eq!(world.ask(&x, &["migrate"])["made"], false);
     assert_eq!(world.ask(&x, &["status"])["migrations"], "empty");
     assert_eq!(world.migrated().len(), 3);
+}
+
+#[test]
+fn default_branchs_database_starts_over_with_the_command_that_the_refusal_names() {
+    let Some(world) = World::new() else { return };
+    let main = world.sandbox.main();
+    world.ask(&main, &["migrate"]);
+    world.sql(&main, "create table half as select 1");
+    let refused = world.db(&main, &["reset", "--yes"]).run();
+    let command = "devrun db psql dev-main -- -c 'drop schema if exists public, _devrun cascade' -c 'create schema public'";
+    assert!(refused.stderr.contains(command), "{refused}");
+    let drop = "drop schema if exists public, _devrun cascade";
+    fine(world.db(&main, &["psql", "dev-main", "--", "-c", drop, "-c", "create schema public"]));
+    assert_eq!(world.ask(&main, &["status"])["migrations"], "unmigrated");
+    world.ask(&main, &["migrate"]);
+    assert_eq!(world.migrated().len(), 2);
+    assert_eq!(world.sql(&main, "select to_regclass('half') is null"), "t");
 }

@@ -1,4 +1,4 @@
-//! Whether the double is what it stands for: held to Neon's own description of its API, and used by Neon's own client.
+//! Checks the double against Neon's description of its API and with Neon's own client.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,13 @@ use crate::support::{Ended, Sandbox};
 
 pub(super) const MISSING: &str = "Neon's own packages are not there: scripts/tools --tests fetches them";
 
-/// Neon's client, and the node that runs it.
+/// Returns the path of Neon's client.
 pub(super) fn neonctl() -> Option<PathBuf> {
     let pattern = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/neon-*/node_modules/.bin/neonctl");
     find("node").and_then(|_| glob::glob(pattern).unwrap().flatten().last())
 }
 
-/// Breaches of an answer to `GET /projects/…/operations/…`.
+/// Returns the violations in an answer to `GET /projects/…/operations/…`.
 fn breaches_of(contract: &Contract, answer: &Value) -> Vec<String> {
     let id = "00000000-0000-4000-8000-000000000001";
     let path = format!("/projects/{PROJECT}/operations/{id}");
@@ -36,7 +36,7 @@ fn breaches_of(contract: &Contract, answer: &Value) -> Vec<String> {
 }
 
 #[test]
-fn what_neons_description_does_not_allow_is_noticed() {
+fn violations_of_the_description_are_found() {
     let Some(contract) = Contract::fetched() else { return skip(MISSING) };
     let good = json!({ "operation": {
         "id": "00000000-0000-4000-8000-000000000001", "project_id": PROJECT, "branch_id": "br-a",
@@ -66,7 +66,7 @@ fn what_neons_description_does_not_allow_is_noticed() {
     let (uri, deeper) = (format!("/projects/{PROJECT}/connection_uri"), format!("{branches}/br-a/no/such"));
     let refusal = r#"{"code":"","message":"no"}"#;
     for (method, path, query, body, status, answer, told) in [
-        ("GET", &branches, "search=x&page=2", Value::Null, 404, refusal, "nobody knows ?page"),
+        ("GET", &branches, "search=x&page=2", Value::Null, 404, refusal, "unknown parameter ?page"),
         ("GET", &branches, "limit=20000", Value::Null, 404, refusal, "?limit: maximum"),
         ("GET", &uri, "role_name=r", Value::Null, 200, r#"{"uri":"x"}"#, "?database_name is missing"),
         ("GET", &branches, "", Value::Null, 404, r#"{"message":"no"}"#, "required"),
@@ -84,14 +84,14 @@ fn what_neons_description_does_not_allow_is_noticed() {
 }
 
 #[test]
-fn the_double_does_not_say_what_neon_could_not() {
+fn double_follows_the_description() {
     let Some(neon) = double() else { return };
     if Contract::fetched().is_none() {
         return skip(MISSING);
     }
     ensure(&neon, "dev-x", |_| ()).unwrap();
     assert_eq!(neon.state().breaches, [""; 0]);
-    // The double itself is asked, so that the check is seen at work where every test relies on it.
+    // Goes through the double, because all tests rely on its check.
     neon.state().branches.last_mut().unwrap().endpoint = Some(("Not An Id".into(), "dozing".into()));
     let _ = ensure(&neon, "dev-x", |request| request.pace.budget = std::time::Duration::from_secs(1));
     let breaches = std::mem::take(&mut neon.state().breaches);
@@ -129,7 +129,7 @@ fn neons_own_client_works_with_the_double() {
         assert!(url.starts_with(&begin) && url.contains("/neondb?"), "{url}");
     }
 
-    // devrun takes up what it finds, whoever made it.
+    // devrun uses a branch that another client made.
     let worktree = world.worktree("theirs", "feature/theirs");
     let running = super::ready(world.devrun(&worktree, &[]).start());
     running.signal_group(Signal::SIGINT);

@@ -1,4 +1,4 @@
-//! What the service may answer, or not answer, and what becomes of it.
+//! Failures of the service, and devrun's reaction.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,7 +6,7 @@ use super::{creations, double, ensure, ensure_in};
 use crate::support::neon::{Fault, KEY};
 
 #[test]
-fn a_create_whose_answer_is_lost_is_looked_for_and_not_repeated() {
+fn create_with_a_lost_answer_is_not_repeated() {
     let Some(neon) = double() else { return };
     let html = "<html><body>524: a timeout occurred</body></html>".to_string();
     let faults =
@@ -24,7 +24,7 @@ fn a_create_whose_answer_is_lost_is_looked_for_and_not_repeated() {
 }
 
 #[test]
-fn a_create_that_failed_without_a_trace_is_sent_again_after_a_look() {
+fn failed_create_is_repeated_after_a_check() {
     let Some(neon) = double() else { return };
     neon.fail("POST", "/branches", Fault::Answer(502, Vec::new(), "<html>bad gateway</html>".into()));
     ensure(&neon, "dev-x", |_| ()).unwrap();
@@ -35,7 +35,7 @@ fn a_create_that_failed_without_a_trace_is_sent_again_after_a_look() {
 }
 
 #[test]
-fn what_was_not_executed_is_asked_for_again() {
+fn requests_that_were_not_executed_are_repeated() {
     let Some(neon) = double() else { return };
     let busy = "project already has running conflicting operations, scheduling of new ones is prohibited";
     neon.fail("POST", "/branches", Fault::status(423, "", busy));
@@ -56,21 +56,21 @@ fn what_was_not_executed_is_asked_for_again() {
     ensure(&neon, "dev-x", |_| ()).unwrap();
     // Dates have no fractions of seconds.
     assert!(start.elapsed() >= Duration::from_millis(1_900), "the date is a minimum");
-    // One beyond the budget ends it at once.
+    // A date beyond the time budget ends the run at once.
     let far =
         Fault::Answer(429, vec![("retry-after", "Fri, 31 Dec 2100 23:59:59 GMT".into())], String::new());
     neon.fail("GET", "/branches", far);
-    let start = Instant::now();
+    neon.take_calls();
     let report = ensure(&neon, "dev-y", |_| ()).unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(neon.take_calls().len(), 1);
     assert_eq!(report.code.name(), "database-unavailable");
 }
 
 #[test]
-fn a_name_that_is_taken_meanwhile_is_taken_up() {
+fn branch_made_by_another_client_is_used() {
     let Some(neon) = double() else { return };
     let first = ensure(&neon, "dev-x", |_| ()).unwrap();
-    // Not seen in the list at first.
+    // The first list does not contain the branch.
     let empty = r#"{"branches":[],"annotations":{}}"#.to_string();
     neon.fail("GET", "/branches", Fault::Answer(200, Vec::new(), empty));
     let second = ensure(&neon, "dev-x", |_| ()).unwrap();
@@ -80,21 +80,17 @@ fn a_name_that_is_taken_meanwhile_is_taken_up() {
 }
 
 #[test]
-fn plain_refusals_are_explained_and_not_repeated() {
+fn refusals_are_explained_and_not_repeated() {
     let Some(neon) = double() else { return };
     ensure(&neon, "dev-old", |_| ()).unwrap();
     let limit = Fault::status(422, "BRANCHES_LIMIT_EXCEEDED", "branches limit exceeded");
     let expiry = Fault::status(400, "", "expires_at is not allowed on this plan");
     for (fault, message, fix) in [
         (Fault::status(403, "", "no"), "NEON_API_KEY (a test) may not create the branch dev-x", "owner"),
-        (
-            Fault::status(404, "", "project not found"),
-            "knows no such thing",
-            "quiet-moon-123456, from a test",
-        ),
-        (limit, "makes no more branches", "dev-old"),
-        (expiry, "expires_in", "leave"),
-        (Fault::status(400, "", "bad"), "refuses to create", "see what"),
+        (Fault::status(404, "", "project not found"), "not found on Neon", "quiet-moon-123456, from a test"),
+        (limit, "has reached its limit of branches", "dev-old"),
+        (expiry, "expires_in", "remove"),
+        (Fault::status(400, "", "bad"), "refuses to create", "follow Neon"),
     ] {
         neon.take_calls();
         neon.fail("POST", "/branches", fault);
@@ -110,7 +106,7 @@ fn plain_refusals_are_explained_and_not_repeated() {
 }
 
 #[test]
-fn a_compute_that_does_not_start_is_no_success_and_is_started_the_next_time() {
+fn failed_compute_is_an_error_and_starts_next_time() {
     let Some(neon) = double() else { return };
     let dir = tempfile::tempdir().unwrap();
     neon.state().compute_fails = true;
@@ -144,11 +140,11 @@ fn no_redirect_is_followed() {
     neon.fail("GET", "/branches", Fault::Answer(307, vec![("location", place)], String::new()));
     let report = ensure(&neon, "dev-x", |_| ()).unwrap_err();
     assert!(report.cause.unwrap().contains("307"));
-    assert!(elsewhere.accept().is_err(), "somebody came");
+    assert!(elsewhere.accept().is_err(), "devrun followed the redirect");
 }
 
 #[test]
-fn nobody_there_is_told_within_the_budget() {
+fn unreachable_service_is_reported_within_the_budget() {
     let Some(neon) = double() else { return };
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let report = ensure(&neon, "dev-x", |request| {
@@ -161,7 +157,7 @@ fn nobody_there_is_told_within_the_budget() {
 }
 
 #[test]
-fn expiry_and_suspension_are_asked_for() {
+fn expiry_is_requested() {
     let Some(neon) = double() else { return };
     ensure(&neon, "dev-x", |request| request.expires_in = Some(Duration::from_hours(24))).unwrap();
     let expires_at = neon.branch("dev-x").unwrap().expires_at.unwrap();
@@ -169,12 +165,10 @@ fn expiry_and_suspension_are_asked_for() {
 }
 
 #[test]
-fn who_cannot_prove_to_be_the_service_is_asked_nothing_and_not_waited_for() {
+fn service_without_tls_gets_no_request() {
     let Some(neon) = double() else { return };
-    let start = Instant::now();
     let host = neon.host().replace("http://", "https://");
     let report = ensure(&neon, "dev-x", |request| request.host = Some(host)).unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(5), "{report:?}");
     assert_eq!(report.code.name(), "database-unavailable");
     assert!(neon.take_calls().is_empty());
     let report = ensure(&neon, "dev-x", |request| request.host = Some("http://neon.example/api".into()));

@@ -1,4 +1,4 @@
-//! What `database.neon` may say, each key as far as Neon.
+//! The keys of `database.neon` and their effect on requests to Neon.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,14 +10,14 @@ fn kept(calls: &[Call], method: &str, path: &str) -> Vec<Call> {
     calls.iter().filter(|call| call.method == method && call.path == path).cloned().collect()
 }
 
-/// The day of the month then.
+/// Returns the day of the month in 48 hours.
 fn in_two_days() -> String {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_hours(48));
     date.split(' ').nth(1).unwrap().into()
 }
 
 #[test]
-fn every_key_reaches_neon() {
+fn every_setting_reaches_neon() {
     let keys = "  neon:\n    project_id: quiet-moon-123456\n    parent: staging\n    database: app\n    role: somebody\n    \
                 pooled: false\n    schema_only: true\n    expires_in: 2d\n    suspend_timeout: 90s\n    compute_units: 0.5-2\n";
     let Some(world) = World::new(keys) else { return };
@@ -27,7 +27,7 @@ fn every_key_reaches_neon() {
     let staging = world.neon.branch("staging").unwrap().id;
     world.neon.take_calls();
     let worktree = world.worktree("x", "x");
-    // Midnight may pass meanwhile.
+    // Midnight may pass during the run.
     let mut days = vec![in_two_days()];
     let ended = world.run(&worktree, &[]);
     days.push(in_two_days());
@@ -68,7 +68,7 @@ fn a_branch_with_several_databases_needs_one_named() {
 }
 
 #[test]
-fn a_compute_that_is_added_has_the_size_that_is_wanted_too() {
+fn added_compute_has_the_configured_size() {
     let Some(neon) = double() else { return };
     ensure(&neon, "dev-x", |_| ()).unwrap();
     neon.state().branches.last_mut().unwrap().endpoint = None;
@@ -85,7 +85,7 @@ fn patches(neon: &Neon) -> usize {
 }
 
 #[test]
-fn what_others_work_with_never_expires() {
+fn default_and_protected_branches_never_expire() {
     let Some(world) = World::new("  branch: shared\n  neon: { expires_in: 7d }") else { return };
     let dir = tempfile::tempdir().unwrap();
     ensure_in(&world.neon, dir.path(), "shared", |_| ()).unwrap();
@@ -93,7 +93,7 @@ fn what_others_work_with_never_expires() {
     let worktree = world.worktree("x", "x");
     let args = ["up", "--allow-parent"];
     let running = ready(world.devrun(&worktree, &args).start());
-    // Renewed beside the run, which may end first.
+    // devrun renews the date while the stack runs.
     wait_for("the branch's time to be renewed", LIMIT, || match patches(&world.neon) {
         1 => Ok(()),
         count => Err(format!("{count} changes")),
@@ -109,7 +109,7 @@ fn what_others_work_with_never_expires() {
 }
 
 #[test]
-fn a_day_that_neon_does_not_move_is_told_and_no_harm() {
+fn refused_expiry_is_a_warning() {
     let Some(world) = World::new("  neon: { expires_in: 7d }") else { return };
     let worktree = world.worktree("x", "x");
     world.run(&worktree, &[]);
@@ -117,7 +117,7 @@ fn a_day_that_neon_does_not_move_is_told_and_no_harm() {
     let running = ready(world.devrun(&worktree, &[]).start());
     wait_for("the warning", LIMIT, || {
         let said = running.stderr();
-        let told = said.contains("keeps the day on which it expires")
+        let told = said.contains("keeps its old expiry date")
             && said.contains("refuses `database.neon.expires_in`")
             && said.contains("(request req-1)");
         if told { Ok(()) } else { Err(said) }

@@ -1,10 +1,10 @@
-//! What goes wrong with the script everybody writes first, each by name.
+//! Mistakes of a simple script that uses Neon, which devrun does not make.
 
 use super::{World, creations, ensure_in};
 use crate::support::neon::Call;
 
 #[test]
-fn a_name_within_another_is_not_taken_for_it() {
+fn partial_name_matches_are_ignored() {
     let Some(world) = World::new("") else { return };
     let dir = tempfile::tempdir().unwrap();
     for name in ["dev-foo-2", "my-dev-foo", "dev-fooxbar", "dev-foo.bar", "dev-foo"] {
@@ -17,7 +17,7 @@ fn a_name_within_another_is_not_taken_for_it() {
 }
 
 #[test]
-fn a_branch_that_exists_is_not_taken_for_migrated() {
+fn existing_branch_is_still_migrated() {
     let Some(world) = World::new("") else { return };
     let dir = tempfile::tempdir().unwrap();
     ensure_in(&world.neon, dir.path(), "dev-x", |_| ()).unwrap();
@@ -27,7 +27,7 @@ fn a_branch_that_exists_is_not_taken_for_migrated() {
 }
 
 #[test]
-fn slashes_and_case_make_branches_of_their_own() {
+fn names_with_slashes_or_case_are_distinct_branches() {
     let Some(world) = World::new("") else { return };
     for (folder, branch) in [("a", "feature/x"), ("b", "feature-x"), ("c", "Feature-x")] {
         let worktree = world.worktree(folder, branch);
@@ -60,7 +60,7 @@ fn an_empty_name_never_means_the_default_branch() {
 }
 
 #[test]
-fn a_list_that_fails_is_not_an_empty_list() {
+fn failed_list_does_not_create_a_branch() {
     let Some(world) = World::new("") else { return };
     world
         .sandbox
@@ -75,29 +75,29 @@ fn a_list_that_fails_is_not_an_empty_list() {
 }
 
 #[test]
-fn what_is_remembered_of_a_branch_dies_with_it() {
+fn marker_of_another_branch_does_not_count() {
     let Some(world) = World::new("") else { return };
     let worktree = world.worktree("x", "x");
     world.run(&worktree, &[]);
     let first = world.neon.branch("dev-x").unwrap().id;
-    // Expired, or deleted by somebody, and made again.
+    // The branch expired or was deleted, and is made again.
     world.neon.remove("dev-x");
     world.run(&worktree, &[]);
     let second = world.neon.branch("dev-x").unwrap().id;
     assert_ne!(first, second);
     assert_eq!(world.migrated().len(), 2);
-    // Reset from its parent: the id stays, the marker is gone.
+    // A reset from the parent keeps the id and removes the marker.
     world.neon.sql("dev-x", "drop schema _devrun cascade");
     world.run(&worktree, &[]);
     assert_eq!(world.migrated().len(), 3);
-    // A marker that was copied from another branch says nothing about this one.
+    // A marker that was copied from another branch does not count.
     world.neon.sql("dev-x", "update _devrun.marker set branch_id = 'br-another'");
     world.run(&worktree, &[]);
     assert_eq!(world.migrated().len(), 4);
 }
 
 #[test]
-fn a_branch_that_vanishes_while_it_is_used_is_made_again() {
+fn branch_removed_during_a_run_is_made_again() {
     let Some(world) = World::new("") else { return };
     let worktree = world.worktree("x", "x");
     let running = super::ready(world.devrun(&worktree, &[]).start());
@@ -109,7 +109,7 @@ fn a_branch_that_vanishes_while_it_is_used_is_made_again() {
 }
 
 #[test]
-fn the_parent_is_never_worked_in_unless_it_is_named_and_allowed() {
+fn parent_is_used_only_when_named_and_allowed() {
     let Some(world) = World::new("  branch: '${branch}'") else { return };
     let main = world.sandbox.main();
     for args in [&[][..], &["--allow-parent"]] {
@@ -128,18 +128,18 @@ fn the_parent_is_never_worked_in_unless_it_is_named_and_allowed() {
 }
 
 #[test]
-fn protected_branches_and_the_one_that_is_copied_are_parents_too() {
+fn protected_and_copied_branches_are_refused() {
     let Some(world) = World::new("") else { return };
     let dir = tempfile::tempdir().unwrap();
     ensure_in(&world.neon, dir.path(), "staging", |_| ()).unwrap();
     let refused =
         ensure_in(&world.neon, dir.path(), "staging", |request| request.parent = Some("staging".into()));
     assert!(refused.unwrap_err().message.contains("copied from"));
-    // Also when it was harmless the last time.
+    // devrun checks again, even if the branch was not protected the last time.
     world.neon.state().branches.last_mut().unwrap().protected = true;
     let refused = ensure_in(&world.neon, dir.path(), "staging", |_| ()).unwrap_err();
     assert!(refused.message.contains("a protected branch"), "{refused:?}");
-    // One that is there may still be copied.
+    // A protected branch may still be the parent of a copy.
     let copy = ensure_in(&world.neon, dir.path(), "dev-y", |request| request.parent = Some("staging".into()));
     assert_eq!(copy.unwrap().copied_from, Some(world.neon.branch("staging").unwrap().id));
     let missing = ensure_in(&world.neon, dir.path(), "dev-z", |request| request.parent = Some("stag".into()));

@@ -1,4 +1,4 @@
-//! The example product on the double, as somebody new to it would try it: the key in one file, two new worktrees, one of them
+//! The example product on the double, as a new user would try it: the key in one file and two new worktrees, one of which is
 //! killed in the middle of its first migration.
 
 use std::collections::BTreeSet;
@@ -13,10 +13,10 @@ use crate::support::neon::{Call, KEY, Neon, PASSWORD, PROJECT};
 use crate::support::product::{PATIENCE, Product, Stack, edit};
 use crate::support::wait_for;
 
-/// Waits between its two revisions while there is a file `hold` beside the repository.
+/// A migration that waits between its two revisions while a file `hold` exists next to the repository.
 const HELD: &str = "'alembic upgrade 0001 && { [ ! -e ../../hold ] || sleep 601; } && alembic upgrade head'";
 
-/// What was asked since the last time, without what only waits for Neon.
+/// Returns the requests since the last call, without those that wait for operations.
 fn asked(neon: &Neon) -> Vec<String> {
     let calls = neon.take_calls();
     let polls = |call: &Call| call.path.starts_with("/operations/");
@@ -28,7 +28,7 @@ const FOUND: &str = "GET /branches 200";
 const FIRST_RUN: [&str; 4] =
     [FOUND, "POST /branches 201", "GET /connection_uri 200", "GET /connection_uri 200"];
 
-/// Looks at the command lines of the product's world until `over`.
+/// Collects the command lines of the product's processes until `over`.
 fn look_on(product: &Product, over: &AtomicBool) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     while !over.load(Ordering::Relaxed) {
@@ -38,7 +38,7 @@ fn look_on(product: &Product, over: &AtomicBool) -> BTreeSet<String> {
     seen
 }
 
-/// Files below the product's folders that hold `secret`.
+/// Returns the files below the product's folders that contain `secret`.
 fn holders(product: &Product, secret: &str) -> Vec<String> {
     let folders = [product.path(), product.runtime()].map(|folder| folder.to_str().unwrap().to_string());
     let found = product.program("grep", &["-rlF", secret, &folders[0], &folders[1]]).run();
@@ -66,7 +66,7 @@ fn killed_in_its_first_migration(product: &Product, neon: &Neon, worktree: &std:
 }
 
 #[test]
-fn two_worktrees_of_the_example_one_killed_in_its_first_migration() {
+fn two_worktrees_recover_from_a_killed_migration() {
     let Some(neon) = double() else { return };
     let mut product = Product::shaped(|repository| {
         edit(&repository.join("devrun.yaml"), "run: alembic upgrade head", &format!("run: {HELD}"));
@@ -79,7 +79,7 @@ fn two_worktrees_of_the_example_one_killed_in_its_first_migration() {
     let over = AtomicBool::new(false);
     let seen = std::thread::scope(|scope| {
         let onlooker = scope.spawn(|| look_on(&product, &over));
-        // Also when an assertion ends it.
+        // The guard also stops the other thread if an assertion fails.
         let guard = Over(&over);
         killed_in_its_first_migration(&product, &neon, &one);
 
@@ -141,10 +141,11 @@ fn each_shows_its_own(first: &Stack, second: &Stack) {
     }
 }
 
-/// What `devrun events` tells of a stack from its beginning on.
+/// Returns the output of `devrun events` for a running stack.
 fn events(product: &Product, worktree: &std::path::Path) -> String {
     let mut running = product.devrun_in(worktree, &["events"]).start();
     running.expect_line("\"");
-    running.signal_group(Signal::SIGINT);
+    // A shell that starts the tests in the background has SIGINT ignored, and `events` inherits that.
+    running.signal_group(Signal::SIGTERM);
     running.wait().stdout
 }

@@ -1,5 +1,5 @@
-//! What must hold on any Neon: tried on the double always, and on the real service when somebody asks for it with
-//! `DEVRUN_TEST_NEON=1`, `NEON_API_KEY` and `NEON_PROJECT_ID`. Everything that is made there is deleted by Neon's own client.
+//! Tests that must pass on any Neon. They always run on the double, and on the real service with `DEVRUN_TEST_NEON=1`,
+//! `NEON_API_KEY` and `NEON_PROJECT_ID`. Neon's own client deletes all branches that they make there.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,13 @@ use crate::support::neon::{KEY, PROJECT};
 use crate::support::product::PATIENCE;
 use crate::support::{Ended, Running, Sandbox};
 
-/// A project at some Neon, and a repository that uses it.
+/// A project of the double or the real service, and a repository that uses it.
 struct Place {
     sandbox: Sandbox,
     neonctl: PathBuf,
     key: String,
     project: String,
-    /// What all branches begin with, so that nobody else's are meant.
+    /// The beginning of the names of all branches, so that the test touches no others.
     prefix: String,
 }
 
@@ -37,7 +37,7 @@ impl Place {
         self.sandbox.program(&self.neonctl, &all).env("NEON_API_KEY", &self.key).run()
     }
 
-    /// Names of the branches of this test.
+    /// Returns the names of the branches of this test.
     fn branches(&self) -> Vec<String> {
         let listed = self.ask(&["branches", "list"]);
         let all: Value =
@@ -69,7 +69,7 @@ impl Drop for Place {
     }
 }
 
-/// Makes a branch once, migrates it once, takes it up, and the same when several come at once.
+/// Checks that devrun creates and migrates a branch once and uses it later, also if several runs start at once.
 fn suite(place: &Place) {
     let alone = place.sandbox.worktree("alone", "feature/Alone");
     let first = place.run(&alone);
@@ -98,7 +98,7 @@ fn suite(place: &Place) {
 }
 
 #[test]
-fn the_suite_holds_on_the_double() {
+fn suite_passes_on_the_double() {
     let Some(neon) = double() else { return };
     let Some(neonctl) = neonctl() else { return skip(MISSING) };
     let place = Place::new(neonctl, KEY, PROJECT, Some(&neon.host()));
@@ -108,7 +108,7 @@ fn the_suite_holds_on_the_double() {
 }
 
 #[test]
-fn the_suite_holds_on_neon_itself() {
+fn suite_passes_on_neon() {
     let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let asked = given("DEVRUN_TEST_NEON").as_deref() == Some("1");
     let (Some(key), Some(project), true) = (given("NEON_API_KEY"), given("NEON_PROJECT_ID"), asked) else {

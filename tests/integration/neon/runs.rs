@@ -1,12 +1,12 @@
-//! Whole runs: the first, the next, ten at once, one that was killed.
+//! Whole runs: the first run, the next one, ten at once, a run that was killed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{World, creations, ready, stop};
-use crate::asking::skip;
+use crate::asking::skip_without;
 use crate::support::neon::{Call, Fault, KEY, Neon, PASSWORD};
 use crate::support::{LIMIT, wait_for};
 
@@ -16,7 +16,7 @@ fn told(stdout: &str, name: &str) -> String {
 }
 
 #[test]
-fn the_first_run_makes_and_migrates_a_branch_and_the_next_costs_one_call() {
+fn first_run_makes_a_branch_and_the_next_needs_one_call() {
     let Some(world) = World::new("") else { return };
     let worktree = world.worktree("x", "feature/x");
     let first = world.run(&worktree, &[]);
@@ -41,7 +41,7 @@ fn the_first_run_makes_and_migrates_a_branch_and_the_next_costs_one_call() {
     assert_eq!(world.migrated().len(), 1, "{second}");
     assert!(second.stdout.contains("dev-feature/x (neon: already there, up to date)"), "{second}");
 
-    // What only looks asks nobody.
+    // Read-only verbs send no requests.
     let plan = world.devrun(&worktree, &["plan", "--json"]).run();
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(plan["database"]["provider"], "neon");
@@ -79,7 +79,7 @@ fn ten_at_once_make_one_branch_and_migrate_once() {
 }
 
 #[test]
-fn killed_in_the_middle_of_its_first_migration_the_next_run_ends_right() {
+fn next_run_finishes_a_killed_migration() {
     let Some(world) = World::new("") else { return };
     let (one, two) = (world.worktree("one", "one"), world.worktree("two", "two"));
     world.sandbox.write(&world.sandbox.path().join("hold"), "");
@@ -112,10 +112,10 @@ fn killed_in_the_middle_of_its_first_migration_the_next_run_ends_right() {
 }
 
 #[test]
-fn the_key_and_the_password_are_where_they_belong_and_nowhere_else() {
+fn key_and_password_appear_only_in_their_files() {
     let Some(world) = World::new("") else { return };
     let worktree = world.worktree("x", "x");
-    // What a process prints itself is in its log.
+    // The log keeps the output of a process unchanged, so the process must not print the URLs.
     let config = std::fs::read_to_string(worktree.join("devrun.yaml")).unwrap();
     let silent = config.replace("'env:DATABASE_URL', 'env:DATABASE_URL_UNPOOLED', ", "");
     assert_ne!(silent, config);
@@ -142,12 +142,12 @@ fn the_key_and_the_password_are_where_they_belong_and_nowhere_else() {
 }
 
 #[test]
-fn postgres_is_reached_by_tls_and_a_stranger_is_not_believed() {
-    let Some(neon) = Neon::start_encrypted() else { return skip("there is no Postgres, or no openssl") };
+fn postgres_connections_use_tls_and_check_the_certificate() {
+    let Some(neon) = Neon::start_encrypted() else { return skip_without(&["postgres", "openssl"]) };
     let authority = neon.state().authority.clone().unwrap();
     let mut world = World::around(neon, "");
     let worktree = world.worktree("x", "x");
-    // Nobody vouches for the certificate yet.
+    // The authority of the certificate is not trusted yet.
     let ended = world.fail(&worktree, &[], "database-unavailable");
     assert!(ended.stderr.contains("certificate"), "{ended}");
     assert!(!ended.stderr.contains(PASSWORD), "{ended}");
@@ -155,15 +155,15 @@ fn postgres_is_reached_by_tls_and_a_stranger_is_not_believed() {
     let file = world.sandbox.path().join("authority.pem");
     world.sandbox.write(&file, &authority);
     world.sandbox.set("SSL_CERT_FILE", &file);
-    // The login is bound to the certificate: the URL demands it.
+    // The URL requires a login that is bound to the certificate.
     let first = world.run(&worktree, &[]);
     assert!(told(&first.stdout, "DATABASE_URL_UNPOOLED").contains("channel_binding=require"), "{first}");
     assert_eq!(world.migrated().len(), 1);
 }
 
 #[test]
-fn the_service_is_reached_by_tls_and_a_stranger_gets_no_key() {
-    let Some(neon) = Neon::start_guarded() else { return skip("there is no Postgres, or no openssl") };
+fn api_requests_use_tls_and_check_the_certificate() {
+    let Some(neon) = Neon::start_guarded() else { return skip_without(&["postgres", "openssl"]) };
     let authority = neon.state().authority.clone().unwrap();
     let mut world = World::around(neon, "");
     let worktree = world.worktree("x", "x");
@@ -179,20 +179,19 @@ fn the_service_is_reached_by_tls_and_a_stranger_gets_no_key() {
 }
 
 #[test]
-fn ctrl_c_ends_any_wait_at_once_and_records_nothing() {
+fn ctrl_c_ends_every_wait_and_records_nothing() {
     let Some(world) = World::new("") else { return };
     let worktree = world.worktree("x", "x");
     for (method, path, status) in
         [("GET", "/branches", 429), ("POST", "/branches", 423), ("GET", "/connection_uri", 503)]
     {
-        let wait = vec![("retry-after", "60".into())];
+        let wait = vec![("retry-after", "70".into())];
         world.neon.fail(method, path, Fault::Answer(status, wait, String::new()));
         let mut running = world.devrun(&worktree, &[]).start();
         let line = running.expect_line("waiting for Neon to ");
         assert!(line.contains("(for 75 s at most)") && line.contains(&status.to_string()), "{line}");
-        let start = Instant::now();
+        // The next request would come after 70 s, which is longer than the test waits for the exit.
         let ended = stop(running);
-        assert!(start.elapsed() < Duration::from_secs(3), "{ended}");
         assert_eq!(ended.code, Some(130), "{ended}");
         let record = world.sandbox.main().join(".git/worktrees/x/devrun/neon.json");
         assert!(!record.exists(), "{path}");
@@ -203,7 +202,7 @@ fn ctrl_c_ends_any_wait_at_once_and_records_nothing() {
 }
 
 #[test]
-fn ctrl_c_while_neon_works_ends_at_once_and_the_next_run_takes_the_branch_up() {
+fn ctrl_c_ends_a_wait_and_the_next_run_uses_the_branch() {
     let Some(world) = World::new("") else { return };
     world.neon.state().step = Duration::from_hours(1);
     let worktree = world.worktree("x", "x");
@@ -213,9 +212,9 @@ fn ctrl_c_while_neon_works_ends_at_once_and_the_next_run_takes_the_branch_up() {
         let polled = calls.iter().any(|call| call.path.starts_with("/operations/"));
         if polled { Ok(()) } else { Err(format!("{calls:#?}\n{}", running.stderr())) }
     });
-    let start = Instant::now();
+    // The work takes an hour, which is longer than the test waits for the exit.
     let ended = stop(running);
-    assert!(start.elapsed() < Duration::from_secs(3) && ended.code == Some(130), "{ended}");
+    assert_eq!(ended.code, Some(130), "{ended}");
     assert!(!world.sandbox.main().join(".git/worktrees/x/devrun/neon.json").exists());
     world.neon.hurry();
     world.run(&worktree, &[]);
@@ -224,7 +223,7 @@ fn ctrl_c_while_neon_works_ends_at_once_and_the_next_run_takes_the_branch_up() {
 }
 
 #[test]
-fn each_run_moves_the_day_of_expiry_and_waits_for_nothing() {
+fn each_run_postpones_the_expiry_without_waiting() {
     let Some(world) = World::new("  neon: { expires_in: 7d }") else { return };
     let worktree = world.worktree("x", "x");
     world.run(&worktree, &[]);
@@ -232,7 +231,7 @@ fn each_run_moves_the_day_of_expiry_and_waits_for_nothing() {
     world.neon.state().branches.last_mut().unwrap().expires_at = None;
     world.neon.take_calls();
     let running = ready(world.devrun(&worktree, &[]).start());
-    // Counted when it is answered: a devrun that ends before has taken its question back.
+    // The double records a call when it answers, so a devrun that exits earlier leaves no call.
     wait_for("the new day", LIMIT, || {
         let count = world.neon.state().calls.len();
         if count == 2 { Ok(()) } else { Err(format!("{count} calls")) }
@@ -245,7 +244,7 @@ fn each_run_moves_the_day_of_expiry_and_waits_for_nothing() {
 }
 
 #[test]
-fn without_a_project_everything_is_local_and_that_is_said() {
+fn without_a_project_the_database_is_local() {
     let Some(world) = World::new("") else { return };
     world.sandbox.write(&world.sandbox.main().join(".env"), &format!("NEON_API_KEY={KEY}\n"));
     let plan = world.devrun(&world.sandbox.main(), &["plan"]).run();
@@ -257,18 +256,18 @@ fn without_a_project_everything_is_local_and_that_is_said() {
 }
 
 #[test]
-fn a_file_cannot_send_the_key_of_another_place_to_its_host() {
+fn env_file_cannot_redirect_a_key_from_elsewhere() {
     let Some(world) = World::new("") else { return };
     let main = world.sandbox.main();
     let host = world.neon.host();
     let with_host = format!("NEON_API_HOST={host}\nNEON_PROJECT_ID={}\n", crate::support::neon::PROJECT);
     let devrun = |args: &[&str]| world.devrun(&main, args).env_remove("NEON_API_HOST");
     for (file, local) in [
-        // The key is the user's own.
+        // The key is in the user's environment.
         (with_host.clone(), String::new()),
         // The key is in another file.
         (with_host.clone(), format!("NEON_API_KEY={KEY}\n")),
-        // The file copies a secret that it does not hold.
+        // The file copies a secret that it does not contain.
         (format!("{with_host}NEON_API_KEY=${{VICTIM}}\n"), String::new()),
     ] {
         world.sandbox.write(&main.join(".env"), &file);
@@ -279,7 +278,7 @@ fn a_file_cannot_send_the_key_of_another_place_to_its_host() {
                 run = run.env("NEON_API_KEY", KEY);
             }
             let ended = run.run();
-            assert!(ended.stderr.contains("NEON_API_HOST in .env would decide"), "{ended}");
+            assert!(ended.stderr.contains("NEON_API_HOST in .env would choose"), "{ended}");
             assert!(!format!("{ended}").contains(KEY), "{ended}");
         }
     }

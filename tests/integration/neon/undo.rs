@@ -45,7 +45,7 @@ fn a_reset_keeps_the_id_and_migrates_again() {
 }
 
 #[test]
-fn a_lost_answer_does_no_harm() {
+fn reset_and_delete_survive_a_lost_answer() {
     let Some(world) = World::new("") else { return };
     let x = world.worktree("x", "x");
     world.ask(&x, &["migrate"]);
@@ -64,7 +64,7 @@ fn a_lost_answer_does_no_harm() {
 }
 
 #[test]
-fn a_deleted_branch_is_forgotten_and_made_anew() {
+fn deleted_branch_is_made_again() {
     let Some(world) = World::new("") else { return };
     let x = world.worktree("x", "feature/x");
     world.run(&x, &[]);
@@ -78,14 +78,14 @@ fn a_deleted_branch_is_forgotten_and_made_anew() {
     world.run(&x, &[]);
     assert_ne!(world.neon.branch("dev-feature/x").unwrap().id, first);
     assert_eq!(world.migrated().len(), 2);
-    // Somebody else was quicker, while we still remember it.
+    // Another client deleted the branch, but the worktree's record still names it.
     world.neon.remove("dev-feature/x");
     assert_eq!(world.ask(&x, &["delete", "--yes"])["deleted"], false);
     assert!(!record.exists());
 }
 
 #[test]
-fn default_and_protected_branches_and_strangers_are_left_alone() {
+fn default_protected_and_foreign_branches_are_kept() {
     let Some(world) = World::new("") else { return };
     let x = world.worktree("x", "x");
     world.ask(&x, &["migrate"]);
@@ -98,7 +98,7 @@ fn default_and_protected_branches_and_strangers_are_left_alone() {
         assert!(refused("dev-x", "database-kept")["message"].as_str().unwrap().contains("protected"));
         world.neon.state().branches[1].protected = false;
     }
-    // Made in the console.
+    // The branch now looks as if it was made in Neon's console.
     world.neon.state().branches[1].annotation = Value::Null;
     for verb in ["reset", "delete"] {
         let error = refusal(world.devrun(&x, &["db", verb, "--yes", "--json"]), "database-kept", 84);
@@ -142,14 +142,14 @@ fn the_project_is_listed_and_urls_are_masked() {
     let direct = fine(world.devrun(&x, &["db", "url", "--reveal", "--direct"])).stdout;
     assert!(pooled.contains(&format!(":{PASSWORD}@localhost:")), "{pooled}");
     assert!(direct.contains(&format!(":{PASSWORD}@127.0.0.1:")), "{direct}");
-    // The parent's is not handed out.
+    // devrun does not print the URL of the parent.
     refusal(world.devrun(&x, &["db", "url", "main", "--json"]), "config-invalid", 80);
     let psql = fine(world.devrun(&x, &["db", "psql", "--", "-XAtc", "select count(*) from _devrun.marker"]));
     assert_eq!(psql.stdout, "1\n");
 }
 
 #[test]
-fn a_running_stack_keeps_its_branch() {
+fn branch_of_a_running_stack_is_kept() {
     let Some(world) = World::new("") else { return };
     let x = world.worktree("x", "x");
     let running = super::ready(world.devrun(&x, &[]).start());
@@ -174,7 +174,7 @@ fn a_branch_without_a_parent_or_with_children_is_explained() {
         assert!(error["cause"].as_str().unwrap().contains("children (request req-1)"), "{error:#}");
     }
     world.neon.remove("child");
-    // Of the schema alone: a root.
+    // A schema-only branch has no parent.
     world.neon.state().branches[1].parent = None;
     let error = refusal(world.devrun(&x, &["db", "reset", "--yes", "--json"]), "database-kept", 84);
     assert!(error["fix"].as_str().unwrap().contains("devrun db delete dev-x"), "{error:#}");

@@ -1,4 +1,4 @@
-//! What a second start does, and how migrations come, fail, fork and heal.
+//! A second start of the same worktree, and migrations that are added, fail, diverge and recover.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ fn adds_lead(name: &str) -> String {
     )
 }
 
-/// Lines about preparation that did something.
+/// Returns the lines of preparation steps that did something.
 fn steps(stderr: &str) -> Vec<&str> {
     let names = ["node", "python", "database", "migrate"];
     let is_step = |line: &&str| {
@@ -36,14 +36,14 @@ fn steps(stderr: &str) -> Vec<&str> {
     stderr.lines().filter(is_step).collect()
 }
 
-/// The failure as it is told at the end, with what differs between runs replaced.
+/// Returns the final error, with everything that differs between runs replaced.
 fn failure(product: &Product, ended: &Ended) -> String {
     let told = ended.stderr.split_once("error: ").unwrap_or_else(|| panic!("{ended}")).1;
     let home = product.path().canonicalize().unwrap();
     told.replace(home.to_str().unwrap(), "~").trim_end().into()
 }
 
-/// Checks that the schema could not be brought in step, and returns the command that is to help, if there is one.
+/// Checks that the migration failed, and returns the command in the fix, if there is one.
 #[track_caller]
 fn not_migrated(ended: &Ended, code: &str, words: &str) -> Option<String> {
     assert_eq!(ended.code, Some(85), "{ended}");
@@ -54,7 +54,7 @@ fn not_migrated(ended: &Ended, code: &str, words: &str) -> Option<String> {
 }
 
 #[test]
-fn a_second_start_prepares_nothing_and_migrations_run_when_they_must() {
+fn second_start_prepares_nothing_but_due_migrations() {
     let product = Product::shaped(without_frontend);
     let worktree = product.worktree("again", "again");
     let first = product.up(&worktree).stop();
@@ -74,7 +74,7 @@ fn a_second_start_prepares_nothing_and_migrations_run_when_they_must() {
     let third = third.stop();
     assert!(steps(&third.stderr).iter().all(|line| line.contains("migrate")), "{third}");
 
-    // It fails, and goes on failing: what was tried is not what was done.
+    // It fails again on the second run, because a failed migration does not count as done.
     let broken = migration(&product, &worktree, "0004", "0003", "raise RuntimeError('the moon is full')");
     let mut told = Vec::new();
     for _ in 0..2 {
@@ -85,9 +85,9 @@ fn a_second_start_prepares_nothing_and_migrations_run_when_they_must() {
     assert_eq!(told[0], told[1]);
     insta::assert_snapshot!(told[0], @r#"
     migrating dev-again failed: `alembic upgrade head` ended with exit code 1 [migration-failed]
+      correct: ~/again/backend/alembic/versions/0004.py:10
       fault: the code, not the environment
-      why: INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.
-        INFO  [alembic.runtime.migration] Will assume transactional DDL.
+      why: the database is at revision 0003, as before
         INFO  [alembic.runtime.migration] Running upgrade 0003 -> 0004, Step 0004
         Traceback (most recent call last):
           File "~/again/backend/alembic/env.py", line 15, in <module>
@@ -95,29 +95,44 @@ fn a_second_start_prepares_nothing_and_migrations_run_when_they_must() {
           File "~/again/backend/alembic/versions/0004.py", line 10, in upgrade
             raise RuntimeError('the moon is full')
         RuntimeError: the moon is full
-      fix: correct the migration in ~/again/backend, then run `devrun` again
+      fix: correct the migration in ~/again/backend, then run `devrun up -d`
     "#);
+    let parts = "with op.get_context().autocommit_block():\n        op.execute('CREATE TABLE part (id int)')\n    \
+                 raise RuntimeError('the moon is full')";
+    migration(&product, &worktree, "0004", "0003", parts);
+    let half = failure(&product, &product.fail(&worktree));
+    for part in [
+        "the database is at revision 0003, and the failed migration committed a part of its changes",
+        "run `devrun db reset --yes`, which makes the database a copy of its parent again",
+    ] {
+        assert!(half.contains(part), "no {part}: {half}");
+    }
+    let again = failure(&product, &product.fail(&worktree));
+    assert!(again.contains("if an earlier attempt left that object, run `devrun db reset --yes`"), "{again}");
+    assert!(!again.contains("fault:") && !again.contains("correct:"), "{again}");
+    let reset = product.devrun_in(&worktree, &["db", "reset", "--yes"]).run();
+    assert_eq!(reset.code, Some(85), "its migration is still broken: {reset}");
     std::fs::remove_file(broken).unwrap();
     migration(&product, &worktree, "0004", "0003", &adds_lead("Finn Fourth"));
     let healed = product.up(&worktree);
     assert_eq!(healed.leads("acme")[0], "Finn Fourth");
     healed.stop();
 
-    // Two people each added one.
+    // Two developers each added a revision.
     migration(&product, &worktree, "0005a", "0004", &adds_lead("Ada Fifth"));
     migration(&product, &worktree, "0005b", "0004", &adds_lead("Ben Fifth"));
     let ended = product.fail(&worktree);
     let merge = not_migrated(&ended, "migration-heads", "2 heads: 0005a \"Step 0005a\"");
     assert!(!ended.stderr.contains("alembic upgrade"), "nothing is run before it is decided: {ended}");
     insta::assert_snapshot!(failure(&product, &ended), @r#"
-    the migrations have 2 heads: 0005a "Step 0005a" (alembic/versions/0005a.py), 0005b "Step 0005b" (alembic/versions/0005b.py) [migration-heads]
+    the migrations have 2 heads: 0005a "Step 0005a" (~/again/backend/alembic/versions/0005a.py), 0005b "Step 0005b" (~/again/backend/alembic/versions/0005b.py) [migration-heads]
       fault: the code, not the environment
-      why: each was the newest when it was made; which one comes first is a decision about the code, nothing is wrong with the environment
-      fix: run `cd ~/again/backend && devrun exec -- alembic merge heads -m "merge Step 0005a and Step 0005b"`, read and commit the file it makes, then run `devrun` again
+      why: two lines of work added a migration after the same revision: nothing is wrong with the environment
+      fix: run `cd ~/again/backend && devrun exec -- alembic merge heads -m 'merge Step 0005a and Step 0005b'`, read and commit the file it makes, then run `devrun up -d`
     "#);
     let merge = merge.unwrap().split('`').nth(1).unwrap().to_string();
     assert!(merge.contains("alembic merge heads -m"), "{merge}");
-    // As it stands, in a shell that knows nothing of the virtual environment.
+    // Runs the printed command unchanged, in a shell without the virtual environment.
     let merged = product.program("sh", &["-c", &merge]).run();
     assert_eq!(merged.code, Some(0), "{merge}: {merged}");
     let last = product.up(&worktree);

@@ -1,4 +1,4 @@
-//! What is told when something is broken, and that mending it is enough.
+//! Errors about broken parts, and that a fix of the part is enough.
 
 use std::path::Path;
 
@@ -14,12 +14,12 @@ fn expect_failure(ended: &Ended, exit: i32, code: &str, words: &[&str]) {
     assert_eq!(ended.code, Some(exit), "{ended}");
     assert!(ended.stderr.contains(&format!("[{code}]")), "{ended}");
     for part in words {
-        assert!(ended.stderr.contains(part), "{part:?} is not told: {ended}");
+        assert!(ended.stderr.contains(part), "no {part:?}: {ended}");
     }
 }
 
 #[test]
-fn missing_node_and_a_lock_file_out_of_step_are_told_with_what_to_do() {
+fn missing_node_and_stale_lock_file_are_explained() {
     let product = Product::shaped(without_first_page);
     let worktree = product.worktree("packages", "packages");
     edit(&worktree.join("frontend/package.json"), "\"next\": \"16", "\"next\": \"^16");
@@ -51,14 +51,14 @@ fn missing_node_and_a_lock_file_out_of_step_are_told_with_what_to_do() {
 }
 
 #[test]
-fn a_backend_that_cannot_be_imported_is_shown_with_its_last_words() {
+fn failed_import_is_shown_with_its_last_lines() {
     let product = Product::shaped(without_frontend);
     let worktree = product.worktree("import", "import");
     let main = worktree.join("backend/app/main.py");
     edit(&main, "import logging\n", "import loging\n");
     let config = worktree.join("devrun.yaml");
     let patience = "{ http: /healthz }";
-    // uvicorn lives on, so only a deadline ends this: one that it can just meet, on a busy machine too.
+    // uvicorn stays alive, so only a deadline ends this run. The deadline grows until a busy machine can meet it.
     let ended = [8, 16, 32, 64].into_iter().find_map(|seconds| {
         let impatience = format!("{{ http: /healthz, timeout: 1s, deadline: {seconds}s }}");
         edit(&config, patience, &impatience);
@@ -79,7 +79,7 @@ fn a_backend_that_cannot_be_imported_is_shown_with_its_last_words() {
     edit(&main, "import loging\n", "import logging\n");
     let stack = product.up(&worktree);
 
-    // Somebody takes the database away.
+    // The database server is killed.
     let server = || {
         let found =
             product.processes().into_iter().find(|process| process.command.contains("/bin/postgres -D"));
@@ -92,7 +92,7 @@ fn a_backend_that_cannot_be_imported_is_shown_with_its_last_words() {
     let stack = product.up(&worktree);
     assert_eq!(stack.leads("acme").len(), 5);
 
-    // The same, but the next start is in another worktree while this one goes on.
+    // The same, but the next start is in another worktree while this stack runs.
     kill(Pid::from_raw(server().unwrap()), Signal::SIGKILL).unwrap();
     let other = product.worktree("other", "other");
     let other = product.up(&other);
@@ -107,15 +107,15 @@ fn a_backend_that_cannot_be_imported_is_shown_with_its_last_words() {
 }
 
 #[test]
-fn without_a_registry_the_ways_to_a_postgres_are_told() {
+fn missing_postgres_without_a_registry_is_explained() {
     let mut product = Product::shaped(without_frontend);
-    // A port that nobody listens on: taken, and given back.
+    // Finds a free port by binding one and closing it.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let registry = format!("http://127.0.0.1:{closed}/");
     let worktree = product.worktree("offline", "offline");
     product.up(&worktree).stop();
 
-    // The cache was cleared, and the registry is away.
+    // The cache is empty, and the registry does not answer.
     let (cache, npm_cache) = (product.path().join("empty"), product.path().join("npm"));
     set_cache(&mut product, &cache);
     product.set("npm_config_cache", npm_cache);
@@ -137,7 +137,7 @@ fn without_a_registry_the_ways_to_a_postgres_are_told() {
         ];
         expect_failure(&ended, 84, "postgres-missing", &words);
     }
-    // Without databases any version will do.
+    // Without databases, any version works.
     std::fs::remove_dir_all(product.cluster()).unwrap();
     if (15..=18).any(installed) {
         let stack = product.up(&worktree);
@@ -157,7 +157,7 @@ fn without_a_registry_the_ways_to_a_postgres_are_told() {
 }
 
 #[test]
-fn a_broken_edit_under_reload_is_shown_and_so_is_its_mending() {
+fn broken_edit_and_its_fix_are_shown_under_reload() {
     let product = Product::shaped(without_frontend);
     let worktree = product.worktree("reload", "reload");
     let ask = |args: &[&str]| {
@@ -175,7 +175,7 @@ fn a_broken_edit_under_reload_is_shown_and_so_is_its_mending() {
             (_, other) => Err(other.to_string()),
         })
     };
-    // From the start, and mended while it runs.
+    // The code is broken from the start, and fixed while the stack runs.
     edit(&main, "import logging\n", "import loging\n");
     let (code, failed) = ask(&["up", "-d"]);
     assert_eq!((code, &failed["error"]["code"]), (Some(86), &"not-ready".into()), "{failed:#}");
@@ -194,7 +194,7 @@ fn a_broken_edit_under_reload_is_shown_and_so_is_its_mending() {
         if status["state"] == "degraded" { Ok(status) } else { Err(status.to_string()) }
     });
     assert_eq!(broken["processes"][0]["ready"], false, "{broken:#}");
-    // The server itself is alive all the time.
+    // The server process stays alive.
     assert_eq!(broken["processes"][0]["pid"], up["processes"][0]["pid"], "{broken:#}");
     let (code, stuck) = ask(&["wait"]);
     assert_eq!((code, &stuck["error"]["code"]), (Some(86), &"not-ready".into()), "{stuck:#}");

@@ -1,4 +1,4 @@
-//! The branch database of the product without its servers.
+//! The branch database of the product, without its servers.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::without_frontend;
 use crate::support::product::{PATIENCE, Product};
 
 #[test]
-fn the_database_is_migrated_alone_and_begun_again() {
+fn db_verbs_work_without_servers() {
     let product = Product::shaped(without_frontend);
     let worktree = product.worktree("alone", "alone");
     let ask = |args: &[&str]| -> Value {
@@ -15,7 +15,7 @@ fn the_database_is_migrated_alone_and_begun_again() {
         assert_eq!(ended.code, Some(0), "{ended}");
         serde_json::from_str(&ended.stdout).unwrap()
     };
-    // What the migrations need is installed first; no server but the database's is started, and that one stopped.
+    // `migrate` installs the packages that migrations need. It starts only the database server, and stops it again.
     let made = ask(&["migrate"]);
     assert_eq!(made["made"], true, "{made:#}");
     assert_eq!(product.processes(), [], "something runs");
@@ -23,7 +23,12 @@ fn the_database_is_migrated_alone_and_begun_again() {
     assert_eq!(first.told("Database"), "dev-alone (local: already there, up to date)");
     first.add_lead("acme", "Mine Alone");
     first.stop();
-    assert_eq!(ask(&["status"])["migrations"], "up-to-date");
+    let status = ask(&["status"]);
+    assert_eq!(
+        (&status["migrations"], &status["revisions"]),
+        (&"up-to-date".into(), &status["heads"]),
+        "{status:#}"
+    );
     let reset = ask(&["reset", "--yes"]);
     assert_eq!(reset["parent"], "dev-main", "{reset:#}");
     let second = product.up(&worktree);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::support::product::{Product, entries};
 
-/// Looks at the command lines of everything that runs on this machine, again and again.
+/// A thread that repeatedly collects the command lines of all processes on this machine.
 struct Onlooker {
     done: Arc<AtomicBool>,
     thread: JoinHandle<BTreeSet<String>>,
@@ -39,7 +39,7 @@ impl Onlooker {
     }
 }
 
-/// Files below `folder` that everybody may read and that hold `secret`. What package managers unpacked is left out.
+/// Adds the files below `folder` that every user may read and that contain `secret`. Skips files of package managers.
 fn betrayals(folder: &Path, secret: &str, found: &mut Vec<String>) {
     for path in entries(folder) {
         let Ok(meta) = path.symlink_metadata() else { continue };
@@ -56,7 +56,7 @@ fn betrayals(folder: &Path, secret: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn a_new_worktree_comes_up_with_everything_and_goes_down_without_a_trace() {
+fn new_worktree_starts_and_stops_without_a_trace() {
     let product = Product::new();
     let worktree = product.worktree("feature-x", "feature/x");
     let onlooker = Onlooker::start();
@@ -84,7 +84,7 @@ fn a_new_worktree_comes_up_with_everything_and_goes_down_without_a_trace() {
     let page = stack.page("acme");
     assert!(page.status == 200 && page.body.contains(theirs) && !page.body.contains(ours), "{page:?}");
     let name = stack.database();
-    assert!(database.starts_with(&format!("{name} (")), "{name} is not what was told: {database}");
+    assert!(database.starts_with(&format!("{name} (")), "{name} is not the reported name: {database}");
     assert_eq!(stack.ask("/whoami")["branch"], "feature/x");
     assert_eq!(stack.ask("/whoami")["worktree"], worktree.canonicalize().unwrap().to_str().unwrap());
 

@@ -1,10 +1,10 @@
-//! The real servers on sockets that devrun holds: started again and again, and no client is refused.
+//! The real servers on sockets that devrun holds: they restart repeatedly, and no client is refused.
 
 use super::FRONTEND;
 use crate::support::pester::pester;
 use crate::support::product::{Product, edit};
 
-/// Next.js with a socket of devrun's.
+/// Next.js on a socket from devrun.
 const LISTENING: &str = "  frontend:
     run: node_modules/.bin/next dev --hostname $DEVRUN_HOST --port $PORT
     directory: frontend
@@ -13,7 +13,7 @@ const LISTENING: &str = "  frontend:
 ";
 
 #[test]
-fn uvicorn_and_next_are_started_again_and_refuse_nobody() {
+fn uvicorn_and_next_refuse_no_client_during_restarts() {
     let product = Product::shaped(|repository| edit(&repository.join("devrun.yaml"), FRONTEND, LISTENING));
     let worktree = product.worktree("handed", "handed");
     let stack = product.up(&worktree);
@@ -30,7 +30,7 @@ fn uvicorn_and_next_are_started_again_and_refuse_nobody() {
         assert_eq!(refused, 0, "{process} after {answered}");
         assert!(answered >= wanted, "{process}: {answered}");
     }
-    // The one that answers now is the one that was started last.
+    // The server that answers now is the one that started last.
     assert!(stack.page("acme").body.contains("Rosa Delgado"));
     stack.stop();
     assert_eq!(product.processes(), [], "processes are left");

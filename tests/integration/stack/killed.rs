@@ -1,4 +1,4 @@
-//! Everything of devrun is killed at some moment of a start. The next `devrun` needs no help, and nothing stays.
+//! devrun is killed at different moments of a start. The next `devrun` recovers without help and leaves nothing behind.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,29 +10,29 @@ use super::without_frontend;
 use crate::support::Running;
 use crate::support::product::{Product, edit, entries, set_cache};
 
-/// Whom it hits.
+/// The processes to kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victims {
-    /// The process that the user started, and its fork that does the work.
+    /// Keeper and supervisor.
     Both,
     Keeper,
     Supervisor,
 }
 
-/// When it happens.
+/// A moment of a start.
 struct Moment {
     name: &'static str,
     victims: Victims,
-    /// Folders in the sandbox that are removed before, so that the work in them has to be done again.
+    /// Folders in the sandbox that the test removes first, so that devrun has to fill them again.
     undone: &'static [&'static str],
-    /// Part of the command line of a process, or a path in the sandbox: there in that moment and not before.
+    /// Part of the command line of a process, or a path in the sandbox, that appears in this moment.
     sign: &'static str,
 }
 
 const CLUSTERS: &str = "data/devrun-worktree/pg";
 const BINARIES: &str = "cache/devrun-worktree/pgbin";
 
-/// In the order of a start, but each with a start of its own.
+/// The moments in the order of a start; the test uses a new start for each.
 const MOMENTS: [Moment; 12] = [
     moment(
         "pnpm is fetched",
@@ -78,11 +78,11 @@ fn slow_down(repository: &Path) {
 }
 
 impl Moment {
-    /// Waits for it; false when the start was too quick to be caught.
+    /// Waits for the moment. Returns false if the start passed it too quickly.
     fn await_in(&self, product: &Product, running: &mut Running) -> bool {
         loop {
             let file = self.sign.starts_with("cache/") && product.path().join(self.sign).exists();
-            // Looking closely at everything would take longer than some moments last.
+            // A full check of all processes would take longer than some moments last.
             if file || (is_in_sight(self.sign) && self.is_in(product)) {
                 return true;
             }
@@ -108,13 +108,13 @@ impl Moment {
         }
         running.wait();
         if self.victims != Victims::Both {
-            // The other one cleans up.
+            // The other devrun process cleans up.
             product.expect_quiet();
         }
     }
 }
 
-/// True when some process of this machine has that in its command line.
+/// Returns true if a process of this machine has `sign` in its command line.
 fn is_in_sight(sign: &str) -> bool {
     entries(Path::new("/proc")).any(|process| {
         let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
@@ -123,7 +123,7 @@ fn is_in_sight(sign: &str) -> bool {
 }
 
 #[test]
-fn killed_at_any_moment_of_a_start_the_next_one_heals() {
+fn next_start_recovers_from_a_kill_at_any_moment() {
     const TRIES: u32 = 5;
     let mut product = Product::shaped(slow_down);
     let cache = product.path().join("cache");
@@ -165,7 +165,7 @@ fn killed_at_any_moment_of_a_start_the_next_one_heals() {
 }
 
 #[test]
-fn down_ends_what_a_run_left_that_was_killed_as_a_whole_its_database_server_too() {
+fn down_cleans_up_a_killed_run_and_its_database_server() {
     let product = Product::shaped(without_frontend);
     let main = product.main();
     let mut running = product.start(&main);

@@ -1,10 +1,14 @@
-//! Repositories and checkouts of other shapes: no configuration, no branch, tools that only devrun has.
+//! Repositories without a configuration, checkouts without a branch, and tools that only devrun has.
 
 use super::without_first_page;
+use std::path::Path;
+
+use crate::support::http;
 use crate::support::product::Product;
+use crate::support::shape::{lay, lock_python};
 
 #[test]
-fn without_configuration_the_product_is_recognised_and_a_detached_head_has_a_database_of_its_own() {
+fn recognised_product_runs_on_a_detached_head() {
     let product = Product::shaped(|repository| std::fs::remove_file(repository.join("devrun.yaml")).unwrap());
     let worktree = product.path().join("detached");
     product.git(&["worktree", "add", "-q", "--detach", worktree.to_str().unwrap()]);
@@ -19,7 +23,7 @@ fn without_configuration_the_product_is_recognised_and_a_detached_head_has_a_dat
     assert!(page.status == 200 && page.body.contains("Rosa Delgado"), "{page:?}");
     let database = stack.database();
 
-    // While the stack runs, from a folder below.
+    // `exec` works from a subfolder while the stack runs.
     let backend = worktree.join("backend");
     let current = product.devrun_in(&backend, &["exec", "--", "alembic", "current"]).run();
     assert_eq!((current.code, current.stdout.trim()), (Some(0), "0002 (head)"), "{current}");
@@ -55,7 +59,7 @@ fn processes_can_use_the_package_manager_that_devrun_fetched() {
     stack.stop();
     assert_eq!(product.processes(), [], "processes are left");
 
-    // The same for a command by hand, and for a second start, which installs nothing.
+    // The tool is also available to `exec`, and to a second start, which installs nothing.
     let version = product.devrun_in(&worktree, &["exec", "--", "pnpm", "--version"]).run();
     assert_eq!((version.code, version.stdout.trim()), (Some(0), "12.21.0"), "{version}");
     product.up(&worktree).stop();
@@ -65,4 +69,32 @@ fn processes_can_use_the_package_manager_that_devrun_fetched() {
     product.program("chmod", &["+x", own.join("pnpm").to_str().unwrap()]).run();
     let version = product.devrun_in(&worktree, &["exec", "--", "pnpm", "--version"]).env("PATH", path).run();
     assert_eq!(version.stdout.trim(), "own", "what the user has comes first: {version}");
+}
+
+#[test]
+fn packages_of_two_folders_and_plain_sql_are_prepared_in_each_worktree() {
+    let product = Product::made(|repository: &Path| {
+        lay("sql-folders", repository);
+        for folder in ["api", "reports"] {
+            lock_python(&repository.join(folder));
+        }
+    });
+    product.provide("psql");
+    let names = ["first", "second"];
+    let stacks = names.map(|name| product.up(&product.worktree(name, name)));
+    for (name, stack) in names.into_iter().zip(&stacks) {
+        for folder in ["api", "reports"] {
+            assert!(product.path().join(name).join(folder).join(".venv").is_dir(), "{name}/{folder}");
+        }
+        let items = http::get(stack.port("Reports"), "localhost", "/");
+        assert_eq!((items.status, items.body.as_str()), (200, r#"["one"]"#), "{}", stack.stderr());
+        let added = http::post(stack.port("Backend"), "/items", &serde_json::json!({}));
+        assert_eq!((added.status, added.body), (200, format!("\"dev-{name}\"")));
+        let items = http::get(stack.port("Reports"), "localhost", "/");
+        assert_eq!(items.body, r#"["one","two"]"#, "{name}");
+    }
+    for stack in stacks {
+        stack.stop();
+    }
+    assert_eq!(product.processes(), [], "processes are left");
 }

@@ -1,13 +1,14 @@
-//! One supervisor per worktree, and taking it down from elsewhere.
+//! One supervisor per worktree, and stopping it from another terminal.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use nix::sys::signal::Signal;
 
-use super::{assert_nothing_runs, base, kill_both, world, world_with};
+use super::{assert_nothing_runs, base, world, world_with};
+use crate::support::kill_both;
 
 #[test]
-fn a_second_one_says_what_runs_and_starts_nothing() {
+fn second_start_reports_the_running_stack() {
     let top = format!("ports: {{ web: {} }}", base());
     let sandbox = world_with(&top, &[("web", "listen:PORT ready sleep", "port: web, ready: { http: / }")]);
     let mut running = sandbox.devrun(&[]).start();
@@ -24,7 +25,7 @@ fn a_second_one_says_what_runs_and_starts_nothing() {
 }
 
 #[test]
-fn of_ten_at_once_one_runs_and_the_others_say_so() {
+fn only_one_of_ten_concurrent_starts_runs() {
     let sandbox = world(&[("web", "append:starts:x ready sleep", "")]);
     let mut all: Vec<_> = (0..10).map(|_| sandbox.devrun(&[]).start()).collect();
     let limit = crate::support::LIMIT;
@@ -46,7 +47,7 @@ fn of_ten_at_once_one_runs_and_the_others_say_so() {
 }
 
 #[test]
-fn down_returns_when_processes_are_gone_and_ports_free() {
+fn down_returns_when_processes_have_exited_and_ports_are_free() {
     let (web, api) = (base(), base());
     let top = format!("ports: {{ web: {web}, api: {api} }}");
     let run =
@@ -82,7 +83,7 @@ fn down_with_nothing_running_says_so() {
 }
 
 #[test]
-fn other_worktrees_are_others() {
+fn down_stops_only_its_worktree() {
     let sandbox = world(&[("web", "ready sleep", "")]);
     let other = sandbox.worktree("feature", "feature/x");
     let mut here = sandbox.devrun(&[]).start();
@@ -98,14 +99,14 @@ fn other_worktrees_are_others() {
 }
 
 #[test]
-fn being_killed_locks_nobody_out_and_misleads_nobody() {
+fn stale_record_does_not_mislead_later_starts() {
     let sandbox = world(&[("web", "ready sleep", "")]);
     let mut running = sandbox.devrun(&[]).start();
     running.expect_line(r"\| ready");
     let first = running.pid();
-    kill_both(&running);
+    kill_both(running.pid());
     running.wait();
-    // Its record names a process that is gone: ten that come at once must find each other, not that.
+    // The old record names a dead process. Starts that come at once must find each other instead.
     let mut all: Vec<_> = (0..6).map(|_| sandbox.devrun(&[]).start()).collect();
     let stays = crate::support::wait_for("all but one to leave", crate::support::LIMIT, || {
         let left: Vec<usize> = (0..6).filter(|index| !all[*index].has_ended()).collect();
@@ -124,13 +125,14 @@ fn being_killed_locks_nobody_out_and_misleads_nobody() {
 }
 
 #[test]
-fn down_reaches_one_that_is_just_starting() {
+fn down_stops_a_starting_stack() {
     let sandbox = world(&[("web", "ready sleep", "")]);
     for _ in 0..5 {
         let running = sandbox.devrun(&[]).start();
         crate::support::wait_for("the lock", crate::support::LIMIT, || {
             let held = std::fs::read_to_string("/proc/locks").unwrap();
-            let worker = devrun::os::proc::table().into_iter().find(|entry| entry.parent == running.pid());
+            let worker =
+                devrun::testing::os::proc::table().into_iter().find(|entry| entry.parent == running.pid());
             let worker = worker.ok_or("no supervisor")?;
             if held.contains(&format!(" {} ", worker.pid)) { Ok(()) } else { Err("not yet".into()) }
         });
@@ -142,7 +144,7 @@ fn down_reaches_one_that_is_just_starting() {
 }
 
 #[test]
-fn a_start_while_the_last_run_is_stopping_waits_for_its_end() {
+fn start_waits_for_a_stopping_run() {
     let sandbox = world(&[("web", "report:INT append:starts:x ready sleep", "stop_grace: 700ms")]);
     let mut first = sandbox.devrun(&[]).start();
     first.expect_line(r"\| ready");

@@ -1,13 +1,13 @@
-//! However a run ends, whatever its children do: nothing is left.
+//! No process is left, however a run ends and however its children behave.
 
 use std::io::{BufRead, BufReader, PipeReader, Read};
 
 use nix::sys::signal::{Signal, kill};
 
-use super::{assert_nothing_runs, kill_both, pid_in, supervisor, world};
-use crate::support::{Running, Sandbox};
+use super::{assert_nothing_runs, pid_in, supervisor, world};
+use crate::support::{Running, Sandbox, kill_both};
 
-/// Children that are hard to end, each with the number of `ready` lines it says.
+/// Children that are hard to stop, each with the number of `ready` lines that it prints.
 const SHAPES: [(&str, &str, usize); 11] = [
     ("plain", "ready sleep", 1),
     ("stubborn", "ignore:INT,TERM,HUP ready sleep", 1),
@@ -27,7 +27,7 @@ const SHAPES: [(&str, &str, usize); 11] = [
     ("holder", "graceful:INT,TERM,HUP ready child[ ignore:INT,TERM,HUP ready sleep ] sleep", 2),
 ];
 
-/// One that has also thrown away what it could be recognised by. Only its parents betray it.
+/// A child that removed its tag from the environment. devrun finds it only through its parents.
 const NAMELESS: (&str, &str, usize) = (
     "nameless",
     "$ env -u DEVRUN_RUN -u DEVRUN_PROCESS setsid devrun-fixture ignore:INT,TERM,HUP ready mute sleep & \
@@ -48,13 +48,13 @@ fn ready_lines(shapes: &[(&str, &str, usize)]) -> usize {
     shapes.iter().map(|(_, _, count)| count).sum()
 }
 
-/// Waits until all of `shapes` is up.
+/// Waits until all processes of `shapes` are ready, and stops some of them.
 fn settle(running: &mut Running, shapes: &[(&str, &str, usize)]) {
     let ready = running.expect_lines(r"\| ready \d+", ready_lines(shapes));
     freeze(ready.iter().map(String::as_str));
 }
 
-/// Stops the child of one, and what the other has that is not in its group.
+/// Stops processes of `frozen` and `icy` with SIGSTOP.
 fn freeze<'a>(ready: impl Iterator<Item = &'a str>) {
     let mut frozen = 0;
     for line in ready.filter(|line| line.starts_with("frozen") || line.starts_with("icy")) {
@@ -98,7 +98,7 @@ fn quit() {
     ends_by(Signal::SIGQUIT, 131);
 }
 
-/// Starts the stack writing into a pipe, and reads until it is up.
+/// Starts the stack with a pipe as standard output, and reads until it is ready.
 fn piped(sandbox: &Sandbox, shapes: &[(&str, &str, usize)]) -> (Running, BufReader<PipeReader>) {
     let (reader, writer) = std::io::pipe().unwrap();
     let running = sandbox.devrun(&[]).with(|command| command.stdout(writer)).start();
@@ -116,7 +116,7 @@ fn piped(sandbox: &Sandbox, shapes: &[(&str, &str, usize)]) -> (Running, BufRead
 }
 
 #[test]
-fn reader_gone_while_nothing_is_printed() {
+fn reader_closes_while_nothing_is_printed() {
     let sandbox = stack(&all());
     let (running, reader) = piped(&sandbox, &all());
     drop(reader);
@@ -126,7 +126,7 @@ fn reader_gone_while_nothing_is_printed() {
 }
 
 #[test]
-fn reader_gone_while_much_is_printed() {
+fn reader_closes_during_output() {
     let mut shapes = all();
     shapes.push(("talker", "ready lines:100000000", 1));
     let sandbox = stack(&shapes);
@@ -139,7 +139,7 @@ fn reader_gone_while_much_is_printed() {
 }
 
 #[test]
-fn reader_gone_and_a_child_in_the_middle_of_a_line() {
+fn reader_closes_within_a_line() {
     let mut shapes = all();
     shapes.push(("prompt", "ready partial:name? sleep", 1));
     let sandbox = stack(&shapes);
@@ -151,7 +151,7 @@ fn reader_gone_and_a_child_in_the_middle_of_a_line() {
 }
 
 #[test]
-fn the_terminal_is_closed() {
+fn terminal_closed() {
     let sandbox = stack(&all());
     let (running, terminal) = super::terminal::Terminal::start(super::terminal::in_foreground(&sandbox, &[]));
     let ready = || -> Vec<String> {
@@ -168,7 +168,7 @@ fn the_terminal_is_closed() {
     assert_nothing_runs(&sandbox);
 }
 
-/// A line without its colours.
+/// Returns a line without its colours.
 fn plain(line: &str) -> String {
     let mut parts = line.split('\x1b');
     let first = parts.next().unwrap_or_default().to_string();
@@ -192,13 +192,12 @@ fn keeper_killed() {
     let mut running = sandbox.devrun(&[]).start();
     settle(&mut running, &all());
     running.signal(Signal::SIGKILL);
-    // Over when both pipes are closed, and the supervisor holds them.
+    // `wait` returns when both pipes are closed, and the supervisor holds them.
     let ended = running.wait();
     assert_nothing_runs(&sandbox);
     assert_eq!(ended.signal, Some(9), "{ended}");
 }
 
-/// Kills keeper and supervisor and makes sure that something outlived them.
 #[test]
 fn keeper_killed_while_both_are_stopped() {
     let shapes = all();
@@ -207,7 +206,7 @@ fn keeper_killed_while_both_are_stopped() {
     settle(&mut running, &shapes);
     let worker = super::supervisor(&running);
     running.signal(Signal::SIGTSTP);
-    let state = || devrun::os::proc::entry(worker.as_raw().cast_unsigned()).map(|entry| entry.state);
+    let state = || devrun::testing::os::proc::entry(worker.as_raw().cast_unsigned()).map(|entry| entry.state);
     crate::support::wait_for("the supervisor to be stopped", crate::support::LIMIT, || {
         if state() == Some('T') { Ok(()) } else { Err(format!("{:?}", state())) }
     });
@@ -216,17 +215,18 @@ fn keeper_killed_while_both_are_stopped() {
     super::assert_nothing_runs(&sandbox);
 }
 
+/// Kills keeper and supervisor. Returns the processes that outlived them.
 fn both_killed(sandbox: &Sandbox) -> Vec<i32> {
     let mut running = sandbox.devrun(&[]).start();
     settle(&mut running, &SHAPES);
-    kill_both(&running);
+    kill_both(running.pid());
     running.wait();
     let left = sandbox.processes();
     assert!(left.iter().any(|process| process.command.contains("ignore")), "{left:?}");
     left.iter().map(|process| process.pid).collect()
 }
 
-/// Kills one and a moment later the other, in the middle of what that does about it; the next to come ends the rest.
+/// Kills one devrun process and, during the cleanup of the other, the other one. The next `down` kills the rest.
 fn killed_one_after_the_other(keeper_first: bool, gap: std::time::Duration) {
     let sandbox = stack(&SHAPES);
     let mut running = sandbox.devrun(&[]).start();
@@ -235,9 +235,9 @@ fn killed_one_after_the_other(keeper_first: bool, gap: std::time::Duration) {
     let pair = [keeper, supervisor(&running)];
     let [first, second] = if keeper_first { pair } else { [pair[1], pair[0]] };
     kill(first, Signal::SIGKILL).unwrap();
-    // What is tried here is time itself.
+    // The test varies this delay, so it must sleep.
     std::thread::sleep(gap);
-    // It may be done by now.
+    // The second process may have exited by now.
     let _ = kill(second, Signal::SIGKILL);
     running.wait();
     let ended = sandbox.devrun(&["down"]).run();
@@ -255,15 +255,15 @@ fn both_killed_within_a_tenth_of_a_second() {
 }
 
 #[test]
-fn what_is_not_provably_ours_is_left_alone() {
+fn foreign_processes_are_spared() {
     let sandbox = stack(&SHAPES);
     let other = sandbox.worktree("other", "other");
     let mut neighbour = sandbox.devrun(&["-C", other.to_str().unwrap()]).start();
     settle(&mut neighbour, &SHAPES);
-    // Stands in the worktree and has its tag nearly right, as an editor started from one of its processes' shells.
+    // The strangers work in the worktree and have a similar tag, like an editor that was started from a shell of the stack.
     let mut running = sandbox.devrun(&[]).start();
     settle(&mut running, &SHAPES);
-    let devrun = devrun::supervisor::sweep::worktree_tag(&sandbox.main());
+    let devrun = devrun::testing::supervisor::sweep::worktree_tag(&sandbox.main());
     let mut strangers = [
         sandbox.fixture(&["ready", "sleep"]).start(),
         sandbox.fixture(&["ready", "sleep"]).env("DEVRUN_RUN", format!("{devrun}0.1")).start(),
@@ -273,7 +273,7 @@ fn what_is_not_provably_ours_is_left_alone() {
     for stranger in &mut strangers {
         stranger.expect_line("^ready");
     }
-    kill_both(&running);
+    kill_both(running.pid());
     running.wait();
     assert_eq!(sandbox.devrun(&["down"]).run().code, Some(0));
     for stranger in &mut strangers {
@@ -291,8 +291,8 @@ fn what_is_not_provably_ours_is_left_alone() {
 fn both_killed_then_down() {
     let sandbox = stack(&SHAPES);
     both_killed(&sandbox);
-    // Typed into a shell that the run itself has left.
-    let tag = format!("{}.1", devrun::supervisor::sweep::worktree_tag(&sandbox.main()));
+    // The shell has the tag of the killed run, like a shell that this run left behind.
+    let tag = format!("{}.1", devrun::testing::supervisor::sweep::worktree_tag(&sandbox.main()));
     let ended = sandbox.program("bash", &["-c", "devrun down && echo survived"]).env("DEVRUN_RUN", tag).run();
     assert_nothing_runs(&sandbox);
     assert_eq!(ended.code, Some(0), "{ended}");
@@ -318,7 +318,7 @@ fn both_killed_then_started_again() {
 }
 
 #[test]
-fn a_process_ends_by_itself_and_leaves_children_that_hold_its_output() {
+fn exited_process_with_children_that_hold_its_output() {
     let left = "child[ ignore:INT,TERM,HUP ready sleep ] child[ setsid ignore:INT,TERM,HUP ready sleep ]";
     let sandbox = Sandbox::new();
     let go = sandbox.path().join("go");

@@ -1,11 +1,11 @@
-//! Processes that end by themselves, cannot be started, or are started again.
+//! Processes that exit by themselves, cannot be started, or restart.
 
 use nix::sys::signal::Signal;
 
 use super::{assert_nothing_runs, lines_of, world};
 
 #[test]
-fn a_code_passes_through_and_the_others_are_stopped() {
+fn exit_code_passes_through_and_others_stop() {
     let sandbox = world(&[("web", "ready exit:3", ""), ("api", "graceful:INT ready sleep", "")]);
     let mut running = sandbox.devrun(&[]).start();
     running.expect_line("^error: web ended with exit code 3 ");
@@ -17,7 +17,7 @@ fn a_code_passes_through_and_the_others_are_stopped() {
 }
 
 #[test]
-fn death_by_a_signal_is_128_and_its_number() {
+fn death_by_signal_exits_with_128_plus_number() {
     for (name, number) in [("TERM", 15), ("KILL", 9), ("ABRT", 6)] {
         let sandbox = world(&[("web", &format!("die:{name}"), ""), ("api", "sleep", "")]);
         let ended = sandbox.devrun(&[]).run();
@@ -32,11 +32,11 @@ fn code_0_ends_the_run_with_0() {
     let ended = sandbox.devrun(&[]).run();
     assert_eq!(ended.code, Some(0), "{ended}");
     assert_eq!(lines_of(&ended.stdout, "web"), ["done"]);
-    assert!(ended.stderr.contains("stopping: web ended with exit code 0"), "{ended}");
+    assert!(ended.stderr.contains("stopping: web ended with 0 and so ended the stack"), "{ended}");
 }
 
 #[test]
-fn a_failing_process_is_started_again_until_it_is_given_up() {
+fn failing_process_restarts_until_the_limit() {
     for (policy, code) in [("on-failure", 7), ("always", 7), ("always", 0)] {
         let keys = format!("restart: {policy}, max_restarts: 2");
         let run = format!("say:started exit:{code}");
@@ -44,14 +44,14 @@ fn a_failing_process_is_started_again_until_it_is_given_up() {
         let ended = sandbox.devrun(&[]).run();
         assert_eq!(ended.code, Some(code), "{ended}");
         assert_eq!(lines_of(&ended.stdout, "web").len(), 3, "{ended}");
-        for part in ["start 1 again in 0.1 s", "start 2 again in 0.2 s", "given up after 2 restarts"] {
+        for part in ["restart 1 in 0.1 s", "restart 2 in 0.2 s", "given up after 2 restarts"] {
             assert!(ended.stderr.contains(part), "no {part}: {ended}");
         }
     }
 }
 
 #[test]
-fn a_process_that_recovers_is_not_given_up() {
+fn recovered_process_keeps_running() {
     let run = "$ test -e mark || { touch mark; exit 5; }; exec devrun-fixture graceful:INT ready sleep";
     let sandbox = world(&[("web", run, "restart: on-failure, max_restarts: 1")]);
     let mut running = sandbox.devrun(&[]).start();
@@ -63,7 +63,7 @@ fn a_process_that_recovers_is_not_given_up() {
 }
 
 #[test]
-fn success_is_no_reason_to_start_again_on_failure_and_no_reason_to_stop() {
+fn success_with_restart_on_failure_neither_restarts_nor_stops() {
     let sandbox = world(&[("web", "say:done", "restart: on-failure"), ("api", "await:USR1 exit:0", "")]);
     let mut running = sandbox.devrun(&[]).start();
     running.expect_line("^web ended with exit code 0$");
@@ -74,11 +74,11 @@ fn success_is_no_reason_to_start_again_on_failure_and_no_reason_to_stop() {
 }
 
 #[test]
-fn ctrl_c_while_waiting_to_start_again_starts_nothing() {
+fn ctrl_c_during_a_restart_pause_starts_nothing() {
     let sandbox = world(&[("web", "say:started exit:1", "restart: always, max_restarts: 20")]);
     let mut running = sandbox.devrun(&[]).start();
-    // The pauses double: by now there is time to fall into one.
-    running.expect_line("start 4 again");
+    // The pauses double, so this one is long enough for Ctrl-C to fall into it.
+    running.expect_line("restart 4 in");
     running.signal(Signal::SIGINT);
     let ended = running.wait();
     assert_nothing_runs(&sandbox);
@@ -124,7 +124,7 @@ fn a_directory_that_vanishes_is_named() {
 }
 
 #[test]
-fn errors_are_one_json_object_for_those_who_ask() {
+fn errors_are_one_json_object() {
     let sandbox = world(&[("web", "exit:9", "")]);
     let ended = sandbox.devrun(&["--json"]).run();
     assert_eq!(ended.code, Some(9), "{ended}");

@@ -1,4 +1,4 @@
-//! Sockets handed over: who learns of them and how, and that no client is ever refused.
+//! Inherited sockets: how processes learn of them, and that no client is ever refused.
 
 use nix::sys::signal::Signal;
 
@@ -11,7 +11,7 @@ fn port_of(running: &mut Running) -> u16 {
 }
 
 #[test]
-fn a_thousand_requests_across_twenty_restarts_and_none_is_refused() {
+fn no_request_is_refused_across_twenty_restarts() {
     let top = format!("ports: {{ api: {} }}", base());
     let keys = "listen: api, ready: { http: /pid }";
     let sandbox = world_with(&top, &[("api", "env:PORT ready listen-fd:API_FD sleep", keys)]);
@@ -35,14 +35,14 @@ fn a_thousand_requests_across_twenty_restarts_and_none_is_refused() {
 }
 
 #[test]
-fn a_process_learns_of_its_socket_as_systemd_tells_it() {
+fn sockets_are_announced_as_by_systemd() {
     let top = format!("ports: {{ my-api: {} }}", base());
     let told = "env:LISTEN_FDS env:LISTEN_FDNAMES env:MY_API_FD env:LISTEN_PID ready sleep";
     let shell = format!("$ true; exec devrun-fixture {told}");
     for run in [told, &shell] {
         let sandbox =
             world_with(&top, &[("api", run, "listen: my-api"), ("web", "env:LISTEN_PID ready sleep", "")]);
-        // What an outer activation left is nobody's here.
+        // devrun removes the variables of an outer socket activation.
         let mut running = sandbox.devrun(&[]).env("LISTEN_PID", "1").env("LISTEN_FDS", "4").start();
         let pid = pid_in(&running.expect_line(r"^api \| ready"));
         running.expect_line(r"^web \| ready");
@@ -56,8 +56,8 @@ fn a_process_learns_of_its_socket_as_systemd_tells_it() {
     }
 }
 
-/// A server as Next.js is one: what listens is a child of the program that was started, and it looks first whether the port
-/// is free. Another child, of the server's, gets nothing.
+/// A server like Next.js: a child of the started program listens, and first checks that the port is free. A child of the server
+/// itself gets no socket.
 const NODE: &str = "
 const { fork, execFileSync } = require('child_process');
 const [http, net] = [require('http'), require('net')];
@@ -92,7 +92,7 @@ fn node(keys: &str) -> crate::support::Sandbox {
 }
 
 #[test]
-fn node_servers_take_the_socket_in_a_grandchild_and_refuse_nobody() {
+fn node_server_in_a_grandchild_uses_the_socket() {
     let sandbox = node("ready: { http: / }");
     let invocation = sandbox.devrun(&[]).env("NODE_OPTIONS", "--no-warnings");
     let mut running = invocation.start();
@@ -110,13 +110,13 @@ fn node_servers_take_the_socket_in_a_grandchild_and_refuse_nobody() {
     assert_nothing_runs(&sandbox);
     let lines = lines_of(&ended.stdout, "web");
     assert_eq!(lines[1..4], ["probe true", "serving 127.0.0.1 true", "child unset"], "{ended}");
-    // 0, 1, 2 and the folder it reads.
+    // Descriptors 0, 1, 2 and the folder that it reads.
     assert_eq!(lines[4].trim(), "4", "{ended}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("serving")).count(), 5, "{ended}");
 }
 
 #[test]
-fn node_servers_are_left_alone_where_that_is_wished() {
+fn node_preload_false_leaves_the_module_out() {
     let sandbox = node("node_preload: false");
     let ended = sandbox.devrun(&[]).run();
     assert_eq!(ended.code, Some(7), "{ended}");

@@ -1,4 +1,4 @@
-//! What children print: whole lines behind their names, all of them, whatever they do.
+//! The output of children: devrun prints all lines whole, after the name of their process.
 
 use nix::sys::signal::Signal;
 
@@ -22,7 +22,7 @@ fn names_are_aligned() {
 }
 
 #[test]
-fn lines_of_eight_at_once_stay_whole() {
+fn lines_of_eight_processes_stay_whole() {
     const COUNT: usize = 20_000;
     let names: Vec<String> = (1..=8).map(|number| format!("p{number}")).collect();
     let run = format!("+lines:{COUNT}:100 +errlines:{COUNT}:60 join");
@@ -30,7 +30,7 @@ fn lines_of_eight_at_once_stay_whole() {
     let entries: Vec<_> = names
         .iter()
         .enumerate()
-        // Half of them on both streams.
+        // Half of the processes write to both streams.
         .map(|(index, name)| (name.as_str(), if index % 2 == 0 { &run } else { &one }.as_str(), ""))
         .map(|(name, run, _)| (name, run, "restart: on-failure"))
         .collect();
@@ -53,8 +53,8 @@ fn lines_of_eight_at_once_stay_whole() {
 }
 
 #[test]
-fn what_is_written_just_before_the_end_is_shown() {
-    // One child ends the run; the other outlives it, so that its pipe is open to the end.
+fn output_just_before_exit_is_shown() {
+    // The exit of one child ends the run. The other one keeps its pipe open until the end.
     let sandbox = world(&[("web", "lines:2000 partial:last exit:3", ""), ("api", "sleep", "")]);
     for round in 0..50 {
         let ended = sandbox.devrun(&[]).run();
@@ -67,7 +67,7 @@ fn what_is_written_just_before_the_end_is_shown() {
 }
 
 #[test]
-fn what_a_grandchild_writes_after_its_parent_died_is_shown() {
+fn output_of_an_orphan_is_shown() {
     let sandbox = world(&[
         (
             "web",
@@ -89,7 +89,7 @@ fn what_a_grandchild_writes_after_its_parent_died_is_shown() {
 }
 
 #[test]
-fn progress_that_moves_slowly_is_one_line() {
+fn slow_progress_is_one_line() {
     let run = "$ for n in 1 2 3 4 5; do printf '\\r%s0%%' $n; sleep 0.2; done; printf '\\rdone\\n'; printf 'a\\000b\\r\\n'";
     let sandbox = world(&[("web", run, "")]);
     let ended = sandbox.devrun(&[]).run();
@@ -97,7 +97,7 @@ fn progress_that_moves_slowly_is_one_line() {
 }
 
 #[test]
-fn what_is_written_on_the_way_down_is_shown() {
+fn output_during_shutdown_is_shown() {
     let run = "$ trap 'devrun-fixture lines:2000; exit 0' INT; echo ready; while :; do sleep 0.01; done";
     let sandbox = world(&[("web", run, "stop_grace: 30s")]);
     let mut running = sandbox.devrun(&[]).start();
@@ -108,7 +108,7 @@ fn what_is_written_on_the_way_down_is_shown() {
 }
 
 #[test]
-fn an_unfinished_line_is_shown_and_holds_up_nobody() {
+fn unfinished_line_is_shown_and_delays_no_other() {
     let sandbox = world(&[
         ("asks", "partial:Password: await:USR1 say:_thanks sleep", ""),
         ("talks", "ready await:USR1 say:still_here sleep", ""),
@@ -127,7 +127,7 @@ fn an_unfinished_line_is_shown_and_holds_up_nobody() {
 }
 
 #[test]
-fn bytes_that_are_no_text_pass_and_progress_collapses() {
+fn invalid_utf8_passes_and_progress_collapses() {
     let sandbox = world(&[("web", "invalid progress:50 say:end", "")]);
     let (mut reader, writer) = std::io::pipe().unwrap();
     let running = sandbox.devrun(&[]).with(|command| command.stdout(writer)).start();
@@ -147,7 +147,7 @@ fn lines_of_a_megabyte_stay_whole() {
     let run = format!("lines:5:{WIDTH}");
     let sandbox = world(&[("web", &run, ""), ("api", &run, "")]);
     let sandbox_run = sandbox.devrun(&[]).run();
-    // Whoever ends first ends the other, perhaps within a line.
+    // The first process to exit ends the other one, possibly in the middle of a line.
     let complete = ["web", "api"].iter().any(|name| {
         let lines = lines_of(&sandbox_run.stdout, name);
         lines.len() == 5 && lines.iter().all(|line| line.len() == WIDTH)
@@ -157,7 +157,7 @@ fn lines_of_a_megabyte_stay_whole() {
 }
 
 #[test]
-fn colour_is_not_asked_of_children_off_a_terminal() {
+fn colour_is_not_requested_without_a_terminal() {
     let sandbox = world(&[("web", "env:FORCE_COLOR env:CLICOLOR_FORCE", "")]);
     let ended = sandbox.devrun(&[]).run();
     assert_eq!(

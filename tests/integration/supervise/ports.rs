@@ -1,4 +1,4 @@
-//! Ports: handed over while listening, kept over restarts, never shared with a stranger.
+//! Ports: inherited sockets listen from the start, stay open over restarts, and other processes never share a port.
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
@@ -7,12 +7,12 @@ use nix::sys::signal::Signal;
 use super::{assert_nothing_runs, base, configuration, get, world_with};
 use crate::support::{Running, Sandbox};
 
-/// The port that a process told by `env:PORT`.
+/// Returns the port that a process printed with `env:PORT`.
 fn port_of(running: &mut Running) -> u16 {
     running.expect_line(r"\| env PORT=\d+").rsplit('=').next().unwrap().parse().unwrap()
 }
 
-/// The port that the worktree has leased, before anything runs.
+/// Leases and returns a port of the worktree before anything runs.
 fn leased(sandbox: &Sandbox, name: &str) -> u16 {
     let ended = sandbox.devrun(&["ports", "--json"]).run();
     let ports: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -22,7 +22,7 @@ fn leased(sandbox: &Sandbox, name: &str) -> u16 {
 }
 
 #[test]
-fn a_client_that_comes_before_the_process_is_served_by_it() {
+fn early_client_is_served() {
     let sandbox = Sandbox::new();
     let go = sandbox.path().join("go");
     let first = format!("env:PORT await-file:{}", go.display());
@@ -38,7 +38,7 @@ fn a_client_that_comes_before_the_process_is_served_by_it() {
     let mut running = sandbox.devrun(&[]).start();
     port_of(&mut running);
     let client = std::thread::spawn(move || get(port, "/pid").unwrap());
-    // It is connected: the system took the connection although nobody accepts.
+    // The kernel accepts the connection although no process does yet.
     crate::support::wait_for("the connection", crate::support::LIMIT, || {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let waits = format!("0100007F:{port:04X} 0100007F:");
@@ -53,7 +53,7 @@ fn a_client_that_comes_before_the_process_is_served_by_it() {
 }
 
 #[test]
-fn no_client_is_refused_while_a_process_is_started_again() {
+fn no_client_is_refused_during_a_restart() {
     let top = format!("ports: {{ api: {} }}", base());
     let keys = "listen: api, ready: { http: /pid }, restart: on-failure, max_restarts: 100";
     let sandbox = world_with(&top, &[("api", "env:PORT listen-fd:API_FD sleep", keys)]);
@@ -63,9 +63,9 @@ fn no_client_is_refused_while_a_process_is_started_again() {
     let mut pids = std::collections::BTreeSet::new();
     for start in 1..=3 {
         pids.insert(get(port, "/pid").unwrap());
-        // It answers and ends; the next client comes while nobody is there.
+        // The process answers and exits; the next client connects before the restart.
         get(port, "/exit/1").unwrap();
-        running.expect_line(&format!("^restart: api ended with exit code 1; start {start} again"));
+        running.expect_line(&format!("^restart: api ended with exit code 1; restart {start} in"));
     }
     pids.insert(get(port, "/pid").unwrap());
     assert_eq!(pids.len(), 4, "{pids:?}");
@@ -73,11 +73,11 @@ fn no_client_is_refused_while_a_process_is_started_again() {
     let ended = running.wait();
     assert_nothing_runs(&sandbox);
     assert_eq!(ended.code, Some(130), "{ended}");
-    // Free at once: nobody holds it any more.
+    // No process holds the port any more.
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
 }
 
-/// `web` waits for a file before it binds its port (or never does); meanwhile we bind `address`.
+/// Binds `address` while `web` waits for a file. Then `web` executes `then`, which may bind its port, and the run must fail.
 fn stolen(address: std::net::IpAddr, then: &str) {
     let sandbox = Sandbox::new();
     let go = sandbox.path().join("go");
@@ -99,17 +99,17 @@ fn stolen(address: std::net::IpAddr, then: &str) {
 }
 
 #[test]
-fn a_stranger_on_the_other_loopback_is_never_taken_for_ready() {
+fn stolen_second_loopback_address_fails_the_run() {
     stolen(Ipv6Addr::LOCALHOST.into(), "listen:PORT");
 }
 
 #[test]
-fn a_stranger_in_place_of_the_process_is_never_taken_for_ready() {
+fn stolen_port_fails_the_run() {
     stolen(Ipv4Addr::LOCALHOST.into(), "");
 }
 
 #[test]
-fn a_busy_port_is_left_to_its_holder_unless_that_is_forbidden() {
+fn busy_port_moves_the_stack_unless_strict() {
     let top = format!("ports: {{ web: {} }}", base());
     let sandbox =
         world_with(&top, &[("web", "env:PORT listen:PORT ready sleep", "port: web, ready: { tcp: true }")]);
@@ -128,4 +128,79 @@ fn a_busy_port_is_left_to_its_holder_unless_that_is_forbidden() {
     drop(stranger);
     running.signal(Signal::SIGINT);
     assert_eq!(running.wait().code, Some(130));
+}
+
+/// Starts a stack in the background with one process that listens on another port than its own, and returns that port.
+fn on_another_port(ready: &str) -> (crate::support::Sandbox, crate::support::Ended, u16) {
+    let (base, other) = (base(), base());
+    let run = format!("say:up listen:{other} sleep");
+    let sandbox =
+        world_with(&format!("ports: {{ web: {base} }}"), &[("web", &run, &format!("port: web{ready}"))]);
+    let up = sandbox.devrun(&["up", "-d"]).run();
+    (sandbox, up, other)
+}
+
+#[test]
+fn server_on_another_port_is_not_ready() {
+    for ready in ["", ", ready: { log: up }"] {
+        let (sandbox, up, port) = on_another_port(ready);
+        assert_eq!(up.code, Some(86), "{up}");
+        let said = format!("it listens on 127.0.0.1:{port} and not on its port ");
+        assert!(up.stderr.contains(&said), "{up}");
+        for verb in ["status", "why"] {
+            let shown = sandbox.devrun(&[verb]).run();
+            assert!(shown.stdout.contains(&said) && !shown.stdout.contains("all is well"), "{shown}");
+        }
+        let why = sandbox.devrun(&["why"]).run();
+        assert!(why.stdout.contains("fix: let it listen on the port in the variable PORT"), "{why}");
+        assert!(up.stderr.contains("fix: let it listen on the port in the variable PORT"), "{up}");
+        assert_eq!(sandbox.devrun(&["down"]).run().code, Some(0));
+        assert_nothing_runs(&sandbox);
+    }
+}
+
+#[test]
+fn failed_probe_names_the_other_port() {
+    let (sandbox, up, port) = on_another_port(", ready: { http: /, deadline: 1s }");
+    assert_eq!(up.code, Some(86), "{up}");
+    let said = format!("it listens on 127.0.0.1:{port} and not on its port ");
+    assert!(up.stderr.contains(&said) && !up.stderr.contains("deadline:"), "{up}");
+    let why = sandbox.devrun(&["why"]).run();
+    assert!(why.stdout.contains(&said) && why.stdout.contains("fix: let it listen on the port"), "{why}");
+    assert_nothing_runs(&sandbox);
+}
+
+#[test]
+fn server_whose_fixed_port_is_in_use_names_the_port_and_its_holder() {
+    let (base, other) = (base(), base());
+    let _held = std::net::TcpListener::bind(("127.0.0.1", other)).unwrap();
+    let run = format!("'say:Error:_listen_EADDRINUSE:_address_already_in_use_:::{other}' exit:1");
+    let run = run.replace('_', " ");
+    let config = serde_json::json!({
+        "ports": { "web": base },
+        "processes": { "web": { "run": format!("devrun-fixture {run}"), "port": "web" } }
+    });
+    let sandbox = crate::support::Sandbox::new();
+    sandbox.repo_with(&[("devrun.yaml", &config.to_string())]);
+    let up = sandbox.devrun(&["up", "-d"]).run();
+    assert_eq!(up.code, Some(1), "{up}");
+    let said = format!("port {other} is in use; its port in this worktree is ");
+    for part in [&*said, "held by: ", "fix: let it listen on the port in the variable PORT"] {
+        assert!(up.stderr.contains(part), "no {part}: {up}");
+    }
+    let why = sandbox.devrun(&["why"]).run();
+    assert!(why.stdout.contains(&said) && !why.stdout.contains("devrun down"), "{why}");
+    assert_nothing_runs(&sandbox);
+}
+
+#[test]
+fn unused_socket_is_reported() {
+    let (base, other) = (base(), base());
+    let run = format!("listen:{other} sleep");
+    let keys = "listen: web, ready: { http: /, timeout: 100ms, deadline: 1s }";
+    let sandbox = world_with(&format!("ports: {{ web: {base} }}"), &[("web", &run, keys)]);
+    let up = sandbox.devrun(&["up", "-d"]).run();
+    assert_eq!(up.code, Some(86), "{up}");
+    assert!(up.stderr.contains("by itself and does not take the socket of its port"), "{up}");
+    assert_nothing_runs(&sandbox);
 }

@@ -1,4 +1,4 @@
-//! When a process counts as ready, who waits for it, and what is said when it never is.
+//! When a process counts as ready, which processes wait for it, and the error if it never becomes ready.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::{assert_nothing_runs, base, configuration, lines_of, world, world_with};
 use crate::support::{Ended, Sandbox};
 
-/// One process `web` with a port, as a whole run that is expected to end by itself.
+/// Runs devrun with one process `web` with a port, until the run ends by itself.
 fn never_ready(run: &str, ready: &str) -> Ended {
     let top = format!("ports: {{ web: {} }}", base());
     let keys = format!("port: web, ready: {ready}");
@@ -39,7 +39,7 @@ fn http_waits_for_the_status_and_sends_the_host() {
 }
 
 #[test]
-fn http_that_never_answers_right_is_told_with_the_last_answer_and_the_last_lines() {
+fn failed_http_probe_reports_the_last_answer_and_lines() {
     let ended =
         never_ready("http:503 listen:PORT say:no_database_here sleep", "{ http: /health, deadline: 300ms }");
     let report = ended.stderr.split("error: ").nth(1).unwrap();
@@ -51,31 +51,31 @@ fn http_that_never_answers_right_is_told_with_the_last_answer_and_the_last_lines
 }
 
 #[test]
-fn a_server_that_accepts_and_never_answers_is_not_waited_for_for_ever() {
+fn silent_server_times_out() {
     let ended = never_ready("deaf:PORT sleep", "{ http: /, timeout: 50ms, deadline: 300ms }");
     assert!(ended.stderr.contains("no answer within 50ms"), "{ended}");
 }
 
 #[test]
-fn a_port_nobody_listens_on_is_told() {
+fn failed_tcp_probe_is_reported() {
     let ended = never_ready("sleep", "{ tcp: true, deadline: 200ms }");
     assert!(ended.stderr.contains("refused"), "{ended}");
 }
 
 #[test]
-fn a_line_that_never_comes_is_told() {
+fn failed_log_probe_is_reported() {
     let ended = never_ready("say:starting sleep", "{ log: 'listening on \\d+', deadline: 300ms }");
     assert!(ended.stderr.contains("no line of its output matched `listening on \\d+`"), "{ended}");
     assert!(ended.stderr.split("error: ").nth(1).unwrap().contains("starting"), "{ended}");
 }
 
 #[test]
-fn a_command_that_never_succeeds_is_told() {
+fn failed_exec_probe_is_reported() {
     let ended = never_ready("sleep", "{ exec: [devrun-fixture, 'exit:4'], deadline: 300ms }");
     assert!(ended.stderr.contains("exit code 4"), "{ended}");
 }
 
-/// Starts `web`, which becomes ready only after `go` exists, and `after`, which waits for that.
+/// Starts `web`, which becomes ready only after the file `go` exists, and `after`, which depends on it.
 fn in_order(web: &str, keys: &str) {
     let sandbox = Sandbox::new();
     let (go, log) = (sandbox.path().join("go"), sandbox.path().join("log"));
@@ -100,12 +100,12 @@ fn in_order(web: &str, keys: &str) {
 }
 
 #[test]
-fn tcp() {
+fn tcp_probe_waits_for_the_port() {
     in_order("GO UP listen:PORT sleep", "port: web, ready: { tcp: true }");
 }
 
 #[test]
-fn log() {
+fn log_probe_waits_for_the_line() {
     in_order(
         "say:listening_on_nothing GO UP say:listening_on_42 sleep",
         r"ready: { log: 'listening_on_\d+$' }",
@@ -113,17 +113,17 @@ fn log() {
 }
 
 #[test]
-fn log_without_the_end_of_its_line() {
+fn log_probe_matches_an_unfinished_line() {
     in_order("GO UP partial:up>_ sleep", "ready: { log: '^up>' }");
 }
 
 #[test]
-fn exec() {
+fn exec_probe_waits_for_the_command() {
     in_order("GO UP touch:up sleep", "ready: { exec: test -e up, interval: 20ms }");
 }
 
 #[test]
-fn a_line_is_seen_however_early_it_comes() {
+fn log_probe_sees_the_first_line() {
     let names: Vec<String> = (0..16).map(|number| format!("p{number:02}")).collect();
     let entries: Vec<_> = names
         .iter()
@@ -139,8 +139,8 @@ fn a_line_is_seen_however_early_it_comes() {
 }
 
 #[test]
-fn each_start_has_a_deadline_of_its_own() {
-    // Ready at its third start, long after the deadline of the first has passed.
+fn each_start_has_a_new_deadline() {
+    // The third start becomes ready, long after the deadline of the first start.
     let run = "$ echo x >> starts; case $(wc -l < starts) in \
                3) exec devrun-fixture sleep:900 say:up ready sleep;; *) exec devrun-fixture sleep:900 exit:1;; esac";
     let sandbox = world(&[("web", run, "restart: on-failure, ready: { log: ^up$, deadline: 2500ms }")]);
@@ -151,7 +151,7 @@ fn each_start_has_a_deadline_of_its_own() {
 }
 
 #[test]
-fn dependencies_are_met_as_far_as_asked() {
+fn dependencies_wait_for_their_condition() {
     let sandbox = Sandbox::new();
     let (go, log) = (sandbox.path().join("go"), sandbox.path().join("log"));
     let told = |word: &str| format!("append:{}:{word}", log.display());
@@ -181,7 +181,7 @@ fn dependencies_are_met_as_far_as_asked() {
 }
 
 #[test]
-fn a_one_shot_that_fails_ends_the_run_and_what_waited_for_it_never_starts() {
+fn failed_job_ends_the_run_before_its_dependents_start() {
     let sandbox = world(&[
         ("web", "say:started sleep", "depends_on: { migrate: completed }"),
         ("migrate", "exit:6", ""),
@@ -194,7 +194,7 @@ fn a_one_shot_that_fails_ends_the_run_and_what_waited_for_it_never_starts() {
 }
 
 #[test]
-fn what_is_not_started_by_itself_is_started_for_those_who_need_it() {
+fn autostart_false_starts_as_a_dependency() {
     let sandbox = world(&[
         ("web", "ready sleep", "depends_on: [api]"),
         ("api", "ready sleep", "autostart: false"),
@@ -210,7 +210,7 @@ fn what_is_not_started_by_itself_is_started_for_those_who_need_it() {
 }
 
 #[test]
-fn a_probe_command_that_hangs_is_ended_with_all_it_started() {
+fn hanging_exec_probe_is_killed_with_its_children() {
     let hanging =
         "exec: [devrun-fixture, 'child[', setsid, sleep, ']', sleep], timeout: 100ms, deadline: 500ms";
     let sandbox = world(&[("web", "sleep", &format!("ready: {{ {hanging} }}"))]);

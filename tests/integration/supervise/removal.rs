@@ -1,4 +1,4 @@
-//! The worktree is removed under its stack: everything ends, says so, and gives back what it had.
+//! The worktree is removed under its stack: the stack stops, reports the reason, and releases its ports.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{assert_nothing_runs, base, world_with};
 use crate::support::{Running, Sandbox};
 
-/// A limit of the promise, not of the test.
+/// The largest delay that a stack may have.
 const PROMISED: Duration = Duration::from_secs(10);
 
 fn two_worktrees() -> (Sandbox, std::path::PathBuf) {
@@ -39,24 +39,24 @@ fn ends(sandbox: &Sandbox, worktree: &Path, running: Running, since: Instant) {
 }
 
 #[test]
-fn by_git() {
+fn worktree_removed_by_git() {
     let (sandbox, feature) = two_worktrees();
     let running = start(&sandbox, &feature);
     let since = Instant::now();
     sandbox.git(&["worktree", "remove", "--force", feature.to_str().unwrap()]);
     ends(&sandbox, &feature, running, since);
-    assert!(!sandbox.main().join(".git/worktrees/feature").exists(), "git's part was made anew");
+    assert!(!sandbox.main().join(".git/worktrees/feature").exists(), "devrun created git's folder again");
     assert!(!feature.exists());
 }
 
 #[test]
-fn by_hand() {
+fn worktree_removed_by_hand() {
     let (sandbox, feature) = two_worktrees();
     let running = start(&sandbox, &feature);
     let since = Instant::now();
     std::fs::remove_dir_all(&feature).unwrap();
     ends(&sandbox, &feature, running, since);
-    // Another of the same name is not hindered.
+    // A new worktree of the same name works.
     sandbox.git(&["worktree", "prune"]);
     sandbox.git(&["worktree", "add", "-q", "-f", feature.to_str().unwrap(), "feature/x"]);
     let again = start(&sandbox, &feature);
@@ -65,18 +65,18 @@ fn by_hand() {
 }
 
 #[test]
-fn a_whole_repository() {
+fn repository_removed() {
     let (sandbox, _) = two_worktrees();
     let main = sandbox.main();
     let running = start(&sandbox, &main);
     let since = Instant::now();
     std::fs::remove_dir_all(&main).unwrap();
     ends(&sandbox, &main, running, since);
-    assert!(!main.exists(), "it was made anew");
+    assert!(!main.exists(), "devrun created the repository again");
 }
 
 #[test]
-fn a_process_that_ends_for_it_does_not_hide_the_reason() {
+fn exiting_process_does_not_hide_the_removal() {
     let (sandbox, feature) = two_worktrees();
     let text =
         super::configuration("", &[("web", "$ while test -e devrun.yaml; do sleep 0.01; done; exit 3", "")]);

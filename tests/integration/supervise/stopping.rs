@@ -1,4 +1,4 @@
-//! Asking a run to stop: who is told, in which order, how long is waited, and what children inherit on the way.
+//! Stopping a run: which processes get a signal, in which order, for how long devrun waits, and what children inherit.
 
 use std::process::Stdio;
 
@@ -7,12 +7,14 @@ use nix::sys::signal::{SigSet, Signal};
 use super::{assert_nothing_runs, base, lines_of, world, world_with};
 
 #[test]
-fn a_second_ctrl_c_kills_at_once() {
+fn second_ctrl_c_kills_at_once() {
     let sandbox = world(&[("web", "ignore:INT,TERM,HUP ready sleep", "stop_grace: 10m")]);
     let mut running = sandbox.devrun(&[]).start();
     running.expect_line(r"\| ready");
     running.signal(Signal::SIGINT);
     running.expect_line("^stopping: Ctrl-C$");
+    // devrun prints this after a second. By then, another SIGINT counts as a new Ctrl-C.
+    running.expect_line("Ctrl-C again kills now");
     running.signal(Signal::SIGINT);
     let ended = running.wait();
     assert_nothing_runs(&sandbox);
@@ -20,11 +22,42 @@ fn a_second_ctrl_c_kills_at_once() {
 }
 
 #[test]
-fn everybody_is_asked_at_once_and_who_is_waited_for_is_said() {
+fn ctrl_c_repeated_by_a_runner_counts_once() {
+    let sandbox = world(&[("web", "graceful:INT:1500 ready sleep", "stop_grace: 10m")]);
+    let mut running = sandbox.devrun(&[]).start();
+    running.expect_line(r"\| ready");
+    running.signal(Signal::SIGINT);
+    running.expect_line(r"\| got INT");
+    running.signal(Signal::SIGINT);
+    let ended = running.wait();
+    assert_nothing_runs(&sandbox);
+    assert_eq!(lines_of(&ended.stdout, "web").last(), Some(&"bye"), "{ended}");
+    assert_eq!(ended.code, Some(130), "{ended}");
+}
+
+#[test]
+fn ignored_hangup_stays_ignored() {
+    let sandbox = world(&[("web", "ready sleep", "")]);
+    let line = "trap '' HUP; exec devrun";
+    let mut running = sandbox.program("sh", &["-c", line]).start();
+    running.expect_line(r"\| ready");
+    running.signal(Signal::SIGHUP);
+    nix::sys::signal::kill(super::supervisor(&running), Signal::SIGHUP).unwrap();
+    // The supervisor answers after it has handled both signals.
+    let status = sandbox.devrun(&["wait"]).run();
+    assert_eq!(status.code, Some(0), "{status}");
+    running.signal(Signal::SIGTERM);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(143), "{ended}");
+    assert!(!ended.stderr.contains("SIGHUP"), "{ended}");
+}
+
+#[test]
+fn all_are_signalled_at_once_and_slow_ones_are_named() {
     let stubborn = "report:INT ready sleep";
     let keys = "stop_grace: 1500ms";
     let sandbox = world(&[("a", stubborn, keys), ("b", stubborn, keys), ("quick", "ready sleep", "")]);
-    // Both streams in one pipe, so that the order of things can be seen.
+    // Both streams share one pipe, so that the test sees the order of messages.
     let (reader, writer) = std::io::pipe().unwrap();
     let same = writer.try_clone().unwrap();
     let running = sandbox.devrun(&[]).with(|command| command.stdout(writer).stderr(same)).start();
@@ -50,7 +83,7 @@ fn everybody_is_asked_at_once_and_who_is_waited_for_is_said() {
 }
 
 #[test]
-fn each_gets_the_signal_it_asked_for() {
+fn each_process_gets_its_stop_signal() {
     let sandbox = world(&[
         ("usual", "graceful:INT,TERM,USR1 ready sleep", ""),
         ("term", "graceful:INT,TERM,USR1 ready sleep", "stop_signal: TERM"),
@@ -67,7 +100,7 @@ fn each_gets_the_signal_it_asked_for() {
 }
 
 #[test]
-fn dependents_are_gone_before_what_they_depend_on_is_asked() {
+fn dependents_exit_before_dependencies_are_signalled() {
     let slow = "graceful:INT:150 ready sleep";
     let sandbox = world(&[
         ("base", slow, ""),
@@ -87,7 +120,7 @@ fn dependents_are_gone_before_what_they_depend_on_is_asked() {
 }
 
 #[test]
-fn a_terminals_signal_reaches_children_once_and_through_us() {
+fn terminal_signal_reaches_children_once() {
     let patient = "report:INT,QUIT,HUP,TERM ready child[ setsid graceful:INT ready sleep ] sleep";
     let sandbox = world(&[("web", patient, "stop_grace: 1s")]);
     let mut running = sandbox.devrun(&[]).start();
@@ -99,7 +132,7 @@ fn a_terminals_signal_reaches_children_once_and_through_us() {
 }
 
 #[test]
-fn what_left_the_group_is_asked_when_its_leader_has_gone() {
+fn processes_outside_the_group_are_signalled_after_the_leader() {
     let run = "graceful:INT ready child[ setsid graceful:INT:50 ready sleep ] child[ report:INT ready sleep ] sleep";
     let sandbox = world(&[("web", run, "stop_grace: 2s")]);
     let mut running = sandbox.devrun(&[]).start();
@@ -107,7 +140,7 @@ fn what_left_the_group_is_asked_when_its_leader_has_gone() {
     running.signal(Signal::SIGINT);
     let ended = running.wait();
     let count = |text| ended.stdout.matches(text).count();
-    // The leader and the child in its group were asked together, once; the one that left it after them.
+    // The leader and the child in its group got one signal together; the child outside the group got it after them.
     assert_eq!((count("got INT"), count("bye")), (3, 2), "{ended}");
     assert_eq!(ended.code, Some(130), "{ended}");
 }
@@ -115,9 +148,9 @@ fn what_left_the_group_is_asked_when_its_leader_has_gone() {
 #[test]
 fn ignored_and_blocked_signals_are_not_inherited_and_still_work() {
     let sandbox = world(&[("web", "signals ready graceful:INT sleep", "")]);
-    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
         let line = "trap '' INT HUP TERM QUIT CHLD USR1 TSTP ALRM; exec devrun";
-        // A program started from this thread inherits what the thread blocks.
+        // A program inherits the blocked signals of the thread that starts it.
         let mut running = std::thread::scope(|scope| {
             let blocking = scope.spawn(|| {
                 SigSet::from_iter([signal, Signal::SIGUSR2, Signal::SIGCHLD]).thread_block().unwrap();
@@ -130,7 +163,7 @@ fn ignored_and_blocked_signals_are_not_inherited_and_still_work() {
         let ended = running.wait();
         let said = lines_of(&ended.stdout, "web");
         assert_eq!(said[0], "SigBlk:\t0000000000000000", "{ended}");
-        // The fixture, as every Rust program, ignores SIGPIPE itself; real-time signals are the system's affair.
+        // The fixture, like every Rust program, ignores SIGPIPE itself. The test leaves out real-time signals.
         let ignored = u64::from_str_radix(said[1].rsplit('\t').next().unwrap(), 16).unwrap();
         assert_eq!(ignored & 0x7fff_ffff, 0x1000, "{ended}");
         assert_eq!(said[3..], ["got INT", "bye"], "{ended}");
@@ -139,8 +172,8 @@ fn ignored_and_blocked_signals_are_not_inherited_and_still_work() {
 }
 
 #[test]
-fn what_devrun_ignores_a_child_does_not() {
-    // A shell, because the fixture ignores SIGPIPE itself.
+fn ignored_signals_of_devrun_are_reset_in_children() {
+    // The child is a shell, because the fixture ignores SIGPIPE itself.
     let child = "$ grep SigIgn: /proc/self/status; exec devrun-fixture ready sleep";
     let top = format!("ports: {{ api: {} }}", base());
     let sandbox = world_with(&top, &[("web", child, ""), ("api", child, "listen: api")]);
@@ -152,19 +185,19 @@ fn what_devrun_ignores_a_child_does_not() {
     for name in ["web", "api"] {
         let said = lines_of(&ended.stdout, name);
         let ignored = u64::from_str_radix(said[0].strip_prefix("SigIgn:\t").unwrap(), 16).unwrap();
-        // Real-time signals are the system's affair.
+        // The test leaves out real-time signals.
         assert_eq!(ignored & 0x7fff_ffff, 0, "{ended}");
     }
     assert_eq!(ended.code, Some(130), "{ended}");
 }
 
 #[test]
-fn children_inherit_nothing_but_the_standard_streams() {
+fn children_inherit_only_standard_streams_and_their_socket() {
     let base = base();
     let sandbox = world_with(
         &format!("ports: {{ api: {base} }}"),
         &[
-            ("web", "fds stdin ready sleep", ""),
+            ("web", "fds stdin ready sleep", "stdin: null"),
             ("api", "fds env:API_FD env:LISTEN_FDS ready sleep", "listen: api"),
         ],
     );
@@ -178,18 +211,18 @@ fn children_inherit_nothing_but_the_standard_streams() {
         lines.map(|line| line.split(":[").next().unwrap().to_string()).collect()
     };
     assert_eq!(shape("web"), ["fd 0 /dev/null", "fd 1 pipe", "fd 2 pipe"], "{ended}");
-    assert_eq!(shape("api"), ["fd 0 /dev/null", "fd 1 pipe", "fd 2 pipe", "fd 3 socket"], "{ended}");
+    assert_eq!(shape("api"), ["fd 0 pipe", "fd 1 pipe", "fd 2 pipe", "fd 3 socket"], "{ended}");
     assert!(ended.stdout.contains("web | stdin 0"), "{ended}");
     assert!(ended.stdout.contains("api | env API_FD=3"), "{ended}");
     assert!(ended.stdout.contains("api | env LISTEN_FDS=1"), "{ended}");
 }
 
 #[test]
-fn a_stopped_devrun_is_stopped_as_a_whole_and_goes_on() {
+fn ctrl_z_suspends_keeper_and_supervisor() {
     let sandbox = world(&[("web", "ready await:USR1 say:after sleep", "")]);
     let mut running = sandbox.devrun(&[]).start();
     let child = super::pid_in(&running.expect_line(r"\| ready"));
-    let state = |pid: u32| devrun::os::proc::entry(pid).map(|entry| entry.state);
+    let state = |pid: u32| devrun::testing::os::proc::entry(pid).map(|entry| entry.state);
     let worker = super::supervisor(&running).as_raw().cast_unsigned();
     running.signal(Signal::SIGTSTP);
     let limit = crate::support::LIMIT;
@@ -210,7 +243,7 @@ fn a_stopped_devrun_is_stopped_as_a_whole_and_goes_on() {
 }
 
 #[test]
-fn what_a_shell_put_in_the_background_ignores_ctrl_c_and_is_not_waited_for() {
+fn background_jobs_of_a_shell_get_term() {
     let sandbox = world(&[(
         "web",
         "$ devrun-fixture ready sleep & devrun-fixture graceful:TERM ready sleep & wait",

@@ -1,4 +1,4 @@
-//! Readers that are slow, pause, or cannot be waited for: nothing is torn or lost, memory stays bounded, Ctrl-C works.
+//! Readers that are slow, pause, or stop: devrun tears and loses no line, its memory stays bounded, and Ctrl-C works.
 
 use std::fs::File;
 use std::io::{PipeReader, Read};
@@ -25,7 +25,7 @@ fn read_some(reader: &mut PipeReader, count: usize) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Waits until the process that has `word` in its command line no longer gets its output away.
+/// Waits until the process with `word` in its command line can no longer write.
 fn stalls(sandbox: &Sandbox, word: &str) {
     let mut last = (0, 0);
     wait_for("the writer to stall", LIMIT, || {
@@ -45,14 +45,14 @@ fn resident_mib(pid: Pid) -> u64 {
 }
 
 #[test]
-fn a_slow_reader_tears_and_loses_nothing() {
+fn slow_reader_gets_every_line_whole() {
     const COUNT: usize = 3000;
     let run = format!("lines:{COUNT}:997");
     let (_sandbox, running, mut reader) =
         start(&[("a", &run, "restart: on-failure"), ("b", &run, "restart: on-failure")]);
     let mut said = String::new();
-    // The pauses are longer than those after which an unfinished line is shown or a pipe counts as quiet; that they
-    // happen is the point, not how long they take.
+    // The pauses are longer than those after which devrun shows an unfinished line or treats a pipe as drained. Their exact
+    // length does not matter.
     for _ in 0..8 {
         said += &read_some(&mut reader, 150_000);
         std::thread::sleep(Duration::from_millis(250));
@@ -69,7 +69,7 @@ fn a_slow_reader_tears_and_loses_nothing() {
 }
 
 #[test]
-fn a_paused_reader_slows_children_down_instead_of_filling_memory() {
+fn paused_reader_slows_children_and_bounds_memory() {
     let (sandbox, running, mut reader) = start(&[("web", "lines:2000000:100", ""), ("api", "sleep", "")]);
     let mut said = read_some(&mut reader, 5_000_000);
     stalls(&sandbox, "lines");
@@ -83,7 +83,7 @@ fn a_paused_reader_slows_children_down_instead_of_filling_memory() {
 }
 
 #[test]
-fn ctrl_c_ends_everything_while_nobody_reads() {
+fn ctrl_c_ends_everything_with_a_stalled_reader() {
     let (sandbox, mut running, mut reader) = start(&[
         ("web", "ready lines:2000000:100", ""),
         ("api", "ignore:INT,TERM,HUP sleep", "stop_grace: 300ms"),
@@ -101,7 +101,7 @@ fn ctrl_c_ends_everything_while_nobody_reads() {
 }
 
 #[test]
-fn a_reader_that_pauses_both_streams_does_not_keep_ctrl_c_from_working() {
+fn ctrl_c_works_with_both_streams_stalled() {
     let sandbox = world(&[("web", "ready lines:2000000:100", ""), ("api", "sleep", "")]);
     let (mut reader, writer) = std::io::pipe().unwrap();
     let same = writer.try_clone().unwrap();
@@ -118,7 +118,7 @@ fn a_reader_that_pauses_both_streams_does_not_keep_ctrl_c_from_working() {
 }
 
 #[test]
-fn an_output_that_would_block_is_waited_for() {
+fn nonblocking_output_is_awaited() {
     const COUNT: usize = 20_000;
     let run = format!("lines:{COUNT}:100");
     let sandbox = world(&[("web", &run, "")]);
@@ -136,7 +136,7 @@ fn an_output_that_would_block_is_waited_for() {
 }
 
 #[test]
-fn standard_error_speaks_while_nobody_reads_standard_output() {
+fn stderr_works_while_stdout_is_stalled() {
     let sandbox = world(&[
         ("web", "lines:2000000:100", ""),
         ("api", "await:USR1 exit:3", "restart: on-failure, max_restarts: 1"),
@@ -158,7 +158,7 @@ fn standard_error_speaks_while_nobody_reads_standard_output() {
     assert_eq!(running.wait().code, Some(130));
 }
 
-/// Reads a line's worth now and then, until `until` says that it is enough.
+/// Reads about a line at a time, with pauses, until `until` returns true.
 fn read_slowly(reader: &mut PipeReader, said: &mut String, mut until: impl FnMut() -> bool) {
     while !until() {
         *said += &read_some(reader, 100);
@@ -167,7 +167,7 @@ fn read_slowly(reader: &mut PipeReader, said: &mut String, mut until: impl FnMut
 }
 
 #[test]
-fn a_reader_that_is_slower_than_the_end_is_patient_loses_nothing() {
+fn slow_reader_gets_everything_after_ctrl_c() {
     const COUNT: usize = 2000;
     let run = format!("lines:{COUNT}:97 touch:{{}} sleep");
     let sandbox = world(&[]);
@@ -175,7 +175,7 @@ fn a_reader_that_is_slower_than_the_end_is_patient_loses_nothing() {
     let run = run.replace("{}", marker.to_str().unwrap());
     sandbox.write(&sandbox.main().join("devrun.yaml"), &super::configuration("", &[("web", &run, "")]));
     let (mut reader, writer) = std::io::pipe().unwrap();
-    // A small pipe, so that much still waits when the end comes.
+    // The pipe is small, so that much output still waits when the run ends.
     fcntl(writer.as_fd(), FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     let mut running = sandbox.devrun(&[]).with(|command| command.stdout(writer)).start();
     let mut said = String::new();
@@ -191,12 +191,12 @@ fn a_reader_that_is_slower_than_the_end_is_patient_loses_nothing() {
 }
 
 #[test]
-fn a_reader_that_pauses_at_the_end_gets_everything_unless_somebody_is_in_a_hurry() {
+fn paused_reader_gets_everything_without_ctrl_c() {
     const COUNT: usize = 20_000;
     let run = format!("lines:{COUNT}:100");
     let (_sandbox, mut running, mut reader) = start(&[("web", &run, "")]);
     let mut said = read_some(&mut reader, 1000);
-    // Longer than a reader who takes nothing is waited for on the way down.
+    // After Ctrl-C, devrun would wait only two seconds for a reader that reads nothing.
     std::thread::sleep(Duration::from_secs(4));
     assert!(!running.has_ended());
     reader.read_to_string(&mut said).unwrap();
@@ -212,10 +212,24 @@ fn a_reader_that_pauses_at_the_end_gets_everything_unless_somebody_is_in_a_hurry
 }
 
 #[test]
-fn an_output_that_takes_no_more_is_said_once_and_stops_nothing() {
+fn full_output_is_reported_once_and_stops_nothing() {
     let sandbox = world(&[("web", "lines:20000:100 say:end", "")]);
     let small = "trap '' XFSZ; ulimit -f 64; exec devrun >../out";
     let ended = sandbox.program("sh", &["-c", small]).run();
     assert_eq!(ended.code, Some(0), "{ended}");
     assert_eq!(ended.stderr.matches("warning: lines are lost").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn stdin_stays_open_without_data_unless_null() {
+    let sandbox = world(&[("open", "+stdin ready join", ""), ("empty", "stdin ready sleep", "stdin: null")]);
+    let mut running = sandbox.devrun(&[]).start();
+    // At the end of its input, `open` would have ended the run by now.
+    running.expect_line("^empty .*stdin 0");
+    running.expect_lines(r"\| ready", 2);
+    assert!(!running.stdout().contains("open  | stdin"), "{}", running.stdout());
+    running.signal(Signal::SIGINT);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(130), "{ended}");
+    assert!(!ended.stdout.contains("open  | stdin"), "{ended}");
 }

@@ -1,4 +1,4 @@
-//! On a terminal: colours, a terminal for children that ask for one, the terminal's own keys and its end.
+//! devrun on a terminal: colours, children with a terminal, the terminal's keys, and a closed terminal.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use super::{assert_nothing_runs, lines_of, world};
 use crate::support::{Invocation, LIMIT, Running, Sandbox, wait_for};
 
-/// The other side of a terminal that a program writes to; dropping it closes the terminal.
+/// The controlling side of a terminal to which a program writes. Dropping it closes the terminal.
 pub(crate) struct Terminal {
     master: Arc<File>,
     shown: Arc<Mutex<Vec<u8>>>,
@@ -26,8 +26,18 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts `invocation` with all three streams on a new terminal.
     pub(crate) fn start(invocation: Invocation) -> (Running, Terminal) {
-        let pty = openpty(None, None).unwrap();
-        // Programs that other tests start meanwhile must not keep it open.
+        Terminal::start_with(invocation, None)
+    }
+
+    /// Does the same on a terminal with this number of rows and columns.
+    pub(crate) fn start_sized(invocation: Invocation, rows: u16, columns: u16) -> (Running, Terminal) {
+        let size = nix::pty::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        Terminal::start_with(invocation, Some(size))
+    }
+
+    fn start_with(invocation: Invocation, size: Option<nix::pty::Winsize>) -> (Running, Terminal) {
+        let pty = openpty(size.as_ref(), None).unwrap();
+        // Programs that other tests start at the same time must not keep it open.
         for side in [&pty.master, &pty.slave] {
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
@@ -47,12 +57,26 @@ impl Terminal {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).replace("\r\n", "\n")
     }
 
+    /// Returns what a terminal of this size shows after all output so far, without colours and without spaces at the ends.
+    pub(crate) fn screen(&self, rows: u16, columns: u16) -> String {
+        let mut emulator = vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0);
+        emulator.process(&self.shown.lock().unwrap());
+        let shown = emulator.screen().rows(0, columns);
+        shown.map(|row| format!("{}\n", row.trim_end())).collect::<Vec<_>>().concat()
+    }
+
+    /// Changes the size of the terminal.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&*self.master, size).unwrap();
+    }
+
     #[track_caller]
     pub(crate) fn expect(&self, part: &str) {
         wait_for(part, LIMIT, || if self.text().contains(part) { Ok(()) } else { Err(self.text()) });
     }
 
-    /// True when each key is handed over as it is.
+    /// Returns true if the terminal is in raw mode.
     pub(crate) fn is_raw(&self) -> bool {
         let modes = rustix::termios::tcgetattr(&*self.master).unwrap().local_modes;
         !modes.contains(rustix::termios::LocalModes::ICANON)
@@ -78,14 +102,14 @@ fn collect(master: &File, shown: &Mutex<Vec<u8>>, closing: &AtomicBool) {
         match (&*master).read(&mut buffer) {
             Ok(count @ 1..) => shown.lock().unwrap().extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            // Nobody has the other side any more.
+            // No process holds the other side any more.
             Ok(0) | Err(_) => return,
         }
     }
 }
 
 #[test]
-fn names_are_coloured_and_children_are_asked_for_colour() {
+fn names_are_coloured_and_colour_is_requested() {
     let sandbox = world(&[
         ("web", "env:FORCE_COLOR env:CLICOLOR_FORCE tty ready sleep", ""),
         ("api", "ready sleep", ""),
@@ -104,7 +128,7 @@ fn names_are_coloured_and_children_are_asked_for_colour() {
 }
 
 #[test]
-fn colour_is_left_out_where_it_is_not_wanted() {
+fn no_color_and_dumb_terminals_disable_colour() {
     for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         let sandbox = world(&[("web", "env:FORCE_COLOR env:CLICOLOR_FORCE ready sleep", "")]);
         let (running, terminal) = Terminal::start(sandbox.devrun(&[]).env("TERM", "xterm").env(name, value));
@@ -118,7 +142,7 @@ fn colour_is_left_out_where_it_is_not_wanted() {
 }
 
 #[test]
-fn a_child_that_asks_for_a_terminal_has_one() {
+fn tty_gives_a_child_a_terminal() {
     let sandbox =
         world(&[("web", "tty ready graceful:INT sleep", "tty: true"), ("api", "tty ready sleep", "")]);
     let mut running = sandbox.devrun(&[]).start();
@@ -134,7 +158,7 @@ fn a_child_that_asks_for_a_terminal_has_one() {
 }
 
 #[test]
-fn everything_is_shown_of_a_child_on_a_terminal_that_ends() {
+fn all_output_of_a_tty_child_is_shown() {
     let sandbox = world(&[("web", "lines:2000 partial:last exit:3", "tty: true"), ("api", "sleep", "")]);
     let ended = sandbox.devrun(&[]).run();
     assert_eq!(ended.code, Some(3), "{ended}");
@@ -142,13 +166,13 @@ fn everything_is_shown_of_a_child_on_a_terminal_that_ends() {
     assert_eq!((lines.len(), lines[1999], lines[2000]), (2001, "line 2000", "last"));
 }
 
-/// devrun as the foreground program of a terminal of its own.
+/// Returns a call of devrun as the foreground program of a new terminal.
 pub(crate) fn in_foreground(sandbox: &Sandbox, args: &[&str]) -> Invocation {
     sandbox.program("setsid", &[&["--ctty", "--wait", "devrun"], args].concat()).env("TERM", "xterm")
 }
 
 #[test]
-fn the_key_works() {
+fn ctrl_c_key_stops_the_run() {
     let sandbox = world(&[("web", "report:INT,HUP,TERM ready sleep", "stop_grace: 300ms")]);
     let (running, terminal) = Terminal::start(in_foreground(&sandbox, &[]));
     terminal.expect("ready ");
@@ -177,17 +201,13 @@ fn closing_the_terminal_ends_everything() {
 }
 
 #[test]
-fn one_terminal_is_attached_to_another_with_its_size_until_the_key_that_leaves() {
+fn attach_passes_the_window_size_and_leaves_on_its_key() {
     let sandbox = world(&[("shell", "$ while read x; do echo $x $(stty size); done", "tty: true")]);
     let up = sandbox.devrun(&["up", "-d"]).run();
     assert_eq!(up.code, Some(0), "{up}");
     let (running, terminal) = Terminal::start(sandbox.devrun(&["attach", "shell"]));
-    let resize = |rows, columns| {
-        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        rustix::termios::tcsetwinsize(&*terminal.master, size).unwrap();
-    };
     terminal.expect("attached to shell; Ctrl-] leaves");
-    resize(33, 101);
+    terminal.resize(33, 101);
     running.signal(Signal::SIGWINCH);
     wait_for("the size to arrive", LIMIT, || {
         terminal.press("size\n");
@@ -201,7 +221,7 @@ fn one_terminal_is_attached_to_another_with_its_size_until_the_key_that_leaves()
 }
 
 #[test]
-fn a_shell_can_stop_it_and_let_it_go_on() {
+fn job_control_suspends_and_resumes_devrun() {
     let sandbox = world(&[("web", "ready await:USR1 say:after sleep", "")]);
     let shell = sandbox.program("setsid", &["--ctty", "--wait", "bash", "--norc", "--noprofile", "-i"]);
     let (running, terminal) = Terminal::start(shell.env("TERM", "dumb").env("PS1", "shell> "));
@@ -213,7 +233,7 @@ fn a_shell_can_stop_it_and_let_it_go_on() {
     let child = super::pid_in(said.lines().find(|line| line.contains("| ready ")).unwrap());
     terminal.press("\x1a");
     terminal.expect("Stopped");
-    // The terminal is the shell's again, and what runs below devrun runs on.
+    // The shell has the terminal again, and the processes of the stack keep running.
     terminal.press("echo me $((20 + 22))\n");
     terminal.expect("me 42");
     nix::sys::signal::kill(child, Signal::SIGUSR1).unwrap();

@@ -1,7 +1,7 @@
-//! Neon's own description of its API, as its npm package `@neondatabase/api-client` ships it: says where a request or an answer
-//! does not keep to it.
+//! Checks requests and answers against Neon's own description of its API, which its npm package `@neondatabase/api-client`
+//! contains.
 //!
-//! The description is fetched by `scripts/tools --tests` and never part of this project. Without it nothing is checked.
+//! `scripts/tools --tests` downloads the description; it is never part of this project. Without it, nothing is checked.
 
 mod schema;
 
@@ -12,29 +12,29 @@ use serde_json::Value;
 
 use self::schema::Rules;
 
-/// Where the package is, below the project.
+/// Pattern of the description's path, below the project.
 const PACKAGE: &str = ".tools/neon-*/node_modules/@neondatabase/api-client/public-v2-for-users.gen.yaml";
 
-/// One request, and what was answered.
+/// One request and its answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exchange<'a> {
     pub(crate) method: &'a str,
-    /// Below the API's address.
+    /// The path below the API's address.
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
-    /// `Null` without one.
+    /// `Null` for a request without a body.
     pub(crate) body: &'a Value,
     pub(crate) status: u16,
     pub(crate) answer: &'a str,
 }
 
-/// The description, read.
+/// The parsed description.
 pub(crate) struct Contract {
     document: Value,
 }
 
 impl Contract {
-    /// The one that was fetched; `None` without.
+    /// Returns the downloaded description, or `None` without one.
     pub(crate) fn fetched() -> Option<&'static Contract> {
         static FETCHED: LazyLock<Option<Contract>> = LazyLock::new(|| {
             let text = std::fs::read_to_string(place()?).unwrap();
@@ -44,7 +44,7 @@ impl Contract {
         FETCHED.as_ref()
     }
 
-    /// What in `exchange` the description does not allow, a line each.
+    /// Returns a line for each violation of the description in `exchange`.
     pub(crate) fn breaches(&self, exchange: &Exchange) -> Vec<String> {
         let Exchange { method, path, query, body, status, answer } = *exchange;
         let rules = Rules::of(&self.document);
@@ -60,7 +60,7 @@ impl Contract {
         found.into_iter().map(|breach| format!("{method} {path} -> {status}: {breach}")).collect()
     }
 
-    /// What the description says of all calls to a path, and of this one.
+    /// Returns the entry of a path in the description, and that of this method.
     fn operation(&self, method: &str, path: &str) -> Option<(&Value, &Value)> {
         let parts: Vec<&str> = path.split('/').collect();
         let fits = |known: &str| {
@@ -70,13 +70,13 @@ impl Contract {
         };
         let paths = self.document["paths"].as_object().unwrap();
         let fitting = paths.iter().filter(|(known, _)| fits(known));
-        // What is written out counts more than what stands for anything.
+        // A path with fewer placeholders is the better match.
         let (_, item) = fitting.min_by_key(|(known, _)| known.matches('{').count())?;
         Some((item, item.get(method.to_ascii_lowercase())?))
     }
 }
 
-/// The newest that was fetched.
+/// Returns the path of the newest downloaded description.
 fn place() -> Option<PathBuf> {
     let pattern = Path::new(env!("CARGO_MANIFEST_DIR")).join(PACKAGE);
     glob::glob(pattern.to_str().unwrap()).unwrap().flatten().last()
@@ -104,7 +104,7 @@ fn questions(rules: &Rules, levels: [&Value; 2], query: &str, status: u16, found
                 };
                 rules.check(schema, &value, &format!("?{name}"), found);
             }
-            None => found.push(format!("nobody knows ?{name}")),
+            None => found.push(format!("unknown parameter ?{name}")),
         }
     }
     for known in known.into_iter().filter(|known| known["required"] == true && status < 400) {

@@ -1,40 +1,40 @@
-//! The Postgres behind the double: thrown away with it. Everybody logs in by SCRAM.
+//! The Postgres behind the double, which is removed with it. All logins use SCRAM.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use devrun::database::connect::connect;
-use devrun::os::cmd::Cmd;
+use devrun::testing::database::connect::connect;
+use devrun::testing::os::cmd::Cmd;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use tokio::sync::oneshot;
 use tokio_postgres::Client;
 
-/// The password in every URL: must be seen nowhere else.
+/// The password in every URL. devrun must never print it.
 pub(crate) const PASSWORD: &str = "Xsecret5";
 /// The role, as on Neon.
 pub(crate) const ROLE: &str = "neondb_owner";
 
-pub(super) struct Postgres {
-    pub(super) port: u16,
-    /// What it proves itself with, when it does.
-    pub(super) proof: Option<Proof>,
+pub(crate) struct Postgres {
+    pub(crate) port: u16,
+    /// The certificate of a server with TLS.
+    pub(crate) proof: Option<Proof>,
     stop: oneshot::Sender<()>,
     ended: tokio::task::JoinHandle<()>,
 }
 
-/// A certificate for this machine, its key, and the certificate that vouches for it, as PEM.
+/// A certificate for this machine, its key, and the certificate of the authority, as PEM.
 #[derive(Clone, Debug)]
-pub(super) struct Proof {
+pub(crate) struct Proof {
     pub(super) authority: String,
     pub(super) certificate: String,
     pub(super) key: String,
 }
 
 impl Postgres {
-    /// Starts it as a child of the current thread, and with it ends at the latest.
-    pub(super) async fn start(binaries: PathBuf, encrypted: bool) -> Postgres {
+    /// Starts Postgres as a child of the current thread, and so with its lifetime at most.
+    pub(crate) async fn start(binaries: PathBuf, encrypted: bool) -> Postgres {
         let (stop, stopped) = oneshot::channel();
         let (told, port) = oneshot::channel();
         let ended = tokio::task::spawn_local(async move {
@@ -44,12 +44,12 @@ impl Postgres {
         Postgres { port, proof, stop, ended }
     }
 
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         self.ended.await.unwrap();
     }
 
-    pub(super) async fn admin(&self) -> Client {
+    pub(crate) async fn admin(&self) -> Client {
         connect(&url("127.0.0.1", self.port, "postgres"), Duration::from_secs(30)).await.unwrap()
     }
 }
@@ -58,10 +58,30 @@ pub(super) fn url(host: &str, port: u16, database: &str) -> String {
     format!("postgresql://{ROLE}:{PASSWORD}@{host}:{port}/{database}?sslmode=disable")
 }
 
-pub(super) fn binaries() -> Option<PathBuf> {
+/// Returns the folder with the programs of a Postgres server, if one is installed.
+pub(crate) fn binaries() -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = glob::glob("/usr/lib/postgresql/*/bin").unwrap().flatten().collect();
     found.extend(which::which("postgres").ok().and_then(|path| Some(path.parent()?.to_path_buf())));
     found.into_iter().find(|dir| dir.join("initdb").is_file() && dir.join("postgres").is_file())
+}
+
+/// Runs SQL and returns the first column of its rows.
+pub(crate) fn query(url: String, statement: &str) -> Vec<String> {
+    let statement = statement.to_string();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = connect(&url, Duration::from_secs(20)).await.unwrap();
+            let answer = client.simple_query(&statement).await.unwrap();
+            let rows = answer.into_iter().filter_map(|message| match message {
+                tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0)?.to_string()),
+                _ => None,
+            });
+            rows.collect()
+        })
+    })
+    .join()
+    .unwrap()
 }
 
 async fn serve(
@@ -78,7 +98,7 @@ async fn serve(
     let data = dir.path().join("data");
     let password = dir.path().join("password");
     std::fs::create_dir(&data).unwrap();
-    devrun::os::fs::replace(&password, PASSWORD.as_bytes(), 0o644).unwrap();
+    devrun::testing::os::fs::replace(&password, PASSWORD.as_bytes(), 0o644).unwrap();
     // Postgres refuses to run as root.
     let nobody = geteuid().is_root().then(|| User::from_name("nobody").unwrap().unwrap());
     if let Some(user) = &nobody {
@@ -118,10 +138,10 @@ async fn serve(
     }
 }
 
-/// Gives the server a certificate for this machine.
+/// Creates a certificate of the server for this machine.
 async fn certify(data: &Path, owner: Option<&User>) -> Proof {
     let names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
-    devrun::os::fs::replace(&data.join("names"), names.as_bytes(), 0o600).unwrap();
+    devrun::testing::os::fs::replace(&data.join("names"), names.as_bytes(), 0o600).unwrap();
     for line in [
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test-authority \
          -keyout ca.key -out ca.crt",

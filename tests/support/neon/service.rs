@@ -1,4 +1,4 @@
-//! What the double does with a request: the rules of the real service, as far as they are known.
+//! Handles the requests of the double by the rules of the real service, as far as they are known.
 
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
@@ -57,7 +57,7 @@ pub(super) async fn serve(
             tokio::task::spawn_local(async move {
                 let handler = service_fn(move |request| handle(request, state.clone(), admin.clone(), port));
                 let server = hyper::server::conn::http1::Builder::new();
-                // An answer that is lost on purpose ends the connection; so does who does not believe the certificate.
+                // A fault that loses the answer closes the connection, and so does a client that rejects the certificate.
                 let _ = match guard {
                     None => server.serve_connection(TokioIo::new(stream), handler).await,
                     Some(guard) => match guard.accept(stream).await {
@@ -86,7 +86,7 @@ fn acceptor(proof: &Proof) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config.unwrap()))
 }
 
-/// The real database behind a branch.
+/// Returns the name of the real database behind a branch.
 pub(super) fn database(id: &str) -> String {
     id.replace('-', "_")
 }
@@ -107,7 +107,7 @@ fn add(state: &mut State, name: &str, parent: Option<String>) -> Branch {
     branch
 }
 
-/// Ends the connection without a word.
+/// Closes the connection without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("lost on purpose")]
 struct Lost;
@@ -208,13 +208,7 @@ async fn answer(
             }
             None => problem(404, "", "branch not found"),
         },
-        ("PATCH", ["branches", id]) => match state.branches.iter().position(|branch| branch.id == *id) {
-            Some(at) => {
-                state.branches[at].expires_at = body["branch"]["expires_at"].as_str().map(Into::into);
-                ok(&json!({ "branch": shapes::branch(&state, &state.branches[at]), "operations": [] }))
-            }
-            None => problem(404, "", "branch not found"),
-        },
+        ("PATCH", ["branches", id]) => change(&mut state, id, body),
         ("GET", ["branches", id, "endpoints"]) => {
             let branch = state.branches.iter().find(|branch| branch.id == *id);
             let endpoints: Vec<Value> = branch.into_iter().filter_map(shapes::endpoint).collect();
@@ -260,7 +254,7 @@ async fn answer(
             None => problem(404, "", "operation not found"),
         },
         ("GET", ["connection_uri"]) => {
-            // As the real one: without a branch, the default branch's.
+            // Like the real service, uses the default branch if no branch is named.
             let id = parameter(query, "branch_id");
             let wanted = state.branches.iter().find(|branch| match &id {
                 Some(id) => branch.id == *id,
@@ -281,6 +275,22 @@ async fn answer(
         }
         _ => problem(404, "", "no such route"),
     }
+}
+
+fn change(state: &mut State, id: &str, body: &Value) -> Reply {
+    let Some(at) = state.branches.iter().position(|branch| branch.id == id) else {
+        return problem(404, "", "branch not found");
+    };
+    if let Some(name) = body["branch"]["name"].as_str() {
+        if state.branches.iter().any(|branch| branch.name == name) {
+            return problem(409, "", "branch already exists");
+        }
+        state.branches[at].name = name.into();
+    }
+    if let Some(expires_at) = body["branch"].get("expires_at") {
+        state.branches[at].expires_at = expires_at.as_str().map(Into::into);
+    }
+    ok(&json!({ "branch": shapes::branch(state, &state.branches[at]), "operations": [] }))
 }
 
 async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) -> Reply {
@@ -317,7 +327,7 @@ async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) ->
             branch.endpoint = Some((format!("ep-{}", made.id), "init".into()));
         }
         begin(&mut state, &made.id, &["create_branch", "start_compute"]);
-        // Nothing goes on before there is a database, however long that takes.
+        // The operations must not finish before the database exists, however long that takes.
         for operation in state.operations.iter_mut().filter(|operation| operation.branch == made.id) {
             operation.begun += AGES;
         }
@@ -326,7 +336,7 @@ async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) ->
     let statement = format!("create database {} template {}", database(&made), database(&parent));
     admin.batch_execute(&statement).await.unwrap();
     let mut state = state.lock().unwrap();
-    // However long the copy took: a receipt is never the end of it.
+    // The operations begin only now, so that the answer never reports them as finished, however long the copy took.
     for (at, operation) in (0_u32..).zip(state.operations.iter_mut().filter(|op| op.branch == made)) {
         operation.begun = Instant::now() + operation.step * at;
     }
@@ -349,9 +359,9 @@ pub(super) fn ok(value: &Value) -> Reply {
 }
 
 fn list(state: &State, query: &str) -> Reply {
-    // Partial, on names and ids, as the real one.
+    // Like the real service, matches parts of names and ids.
     let search = parameter(query, "search").unwrap_or_default();
-    // Who asks for pages gets short ones; Neon's own client asks for none and expects all.
+    // A client that sends a limit gets short pages; Neon's own client sends none and expects all branches.
     let limit = parameter(query, "limit").map_or(usize::MAX, |limit| limit.parse::<usize>().unwrap().min(2));
     let after: usize = parameter(query, "cursor").and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
     let fitting: Vec<&Branch> =
@@ -394,7 +404,7 @@ pub(super) fn status(operation: &Operation) -> &'static str {
     }
 }
 
-/// Computes whose operation is over are active.
+/// Marks computes as active once their operation has finished.
 fn settle(state: &mut State) {
     let done: Vec<String> = state
         .operations

@@ -1,5 +1,5 @@
-//! What the double's things look like from outside, in the words of Neon's description of its API. Some fields and states are
-//! not in it, because a client must bear those of tomorrow.
+//! The JSON of the double's objects, with the field names of Neon's description of its API. Some fields and states are not in
+//! the description, because a client must accept those of later versions.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::postgres::{PASSWORD, ROLE};
 use super::service::status;
 use super::{Branch, Operation, PROJECT, State};
 
-/// Nothing here depends on the time.
+/// A fixed time, because no test depends on it.
 const THEN: &str = "2026-07-01T00:00:00Z";
 
 pub(super) fn branch(state: &State, branch: &Branch) -> Value {
@@ -35,13 +35,13 @@ pub(super) fn branch(state: &State, branch: &Branch) -> Value {
     value
 }
 
-/// What was noted at the branch's creation.
+/// Returns the annotation from the branch's creation.
 pub(super) fn annotation(branch: &Branch) -> Value {
     let noted = if branch.annotation.is_object() { branch.annotation.clone() } else { json!({}) };
     json!({ "object": { "type": "console/branch", "id": branch.id }, "value": noted })
 }
 
-/// A branch's compute, if it has one.
+/// Returns the compute of a branch, if it has one.
 pub(super) fn endpoint(branch: &Branch) -> Option<Value> {
     let (id, state) = branch.endpoint.as_ref()?;
     Some(json!({
@@ -58,7 +58,7 @@ fn host(endpoint: &str, pooler: &str) -> String {
     format!("{endpoint}{pooler}.c-2.eu-central-1.aws.neon.tech")
 }
 
-/// The URLs that come with a branch that has a compute. Hosts as on Neon, which nobody here can reach.
+/// Returns the URLs of a branch with a compute. The hosts look like Neon's and cannot be reached.
 pub(super) fn connection_uris(branch: &Branch) -> Vec<Value> {
     let Some((id, _)) = &branch.endpoint else { return Vec::new() };
     let direct = host(id, "");

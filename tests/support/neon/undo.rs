@@ -1,11 +1,11 @@
-//! What the double does when a branch is reset or deleted.
+//! Resets and deletes branches of the double.
 
 use serde_json::{Value, json};
 
 use super::service::{Reply, Shared, begin, database, ok, problem};
 use super::{Branch, State, shapes};
 
-/// `None` for any other request.
+/// Answers a reset or a deletion. Returns `None` for any other request.
 pub(super) async fn answer(
     method: &str,
     parts: &[&str],
@@ -20,7 +20,7 @@ pub(super) async fn answer(
     }
 }
 
-/// Refused as the real one does; the real one has more reasons.
+/// Returns the refusal that the real service would give, for some of its reasons.
 fn refusal(state: &State, branch: &Branch) -> Option<Reply> {
     let has_children = || state.branches.iter().any(|other| other.parent.as_ref() == Some(&branch.id));
     if branch.default || branch.protected {

@@ -7,7 +7,7 @@ from app.models import Base
 
 fileConfig(context.config.config_file_name, disable_existing_loggers=False)
 
-# The engine comes straight from DATABASE_URL. Through alembic.ini a `%` in it would be interpolated.
+# The engine uses DATABASE_URL directly, because alembic.ini would interpolate a `%` in it.
 engine = new_engine()
 with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=Base.metadata)

@@ -29,7 +29,7 @@ def new_engine() -> Engine:
         connect_args={
             "connect_timeout": 5,
             "fallback_application_name": "leadboard",
-            # Server-side prepared statements do not survive a transaction pooler in between.
+            # A transaction pooler does not support server-side prepared statements.
             "prepare_threshold": None,
         },
     )

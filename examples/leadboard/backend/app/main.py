@@ -19,7 +19,7 @@ log = logging.getLogger("uvicorn.error")
 
 app = FastAPI(title="Leadboard")
 
-# The origin changes with the tenant and with the worktree's port, so it is allowed by its shape.
+# The origin changes with the tenant and with the worktree's port, so a pattern allows it.
 app.add_middleware(
     CORSMiddleware,
     allow_origin_regex=r"http://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)?localhost(:\d{1,5})?",
@@ -63,7 +63,7 @@ class NewLead(BaseModel):
 @app.exception_handler(PoolTimeout)
 @app.exception_handler(DatabaseNotConfigured)
 def database_unavailable(request: Request, error: Exception) -> JSONResponse:
-    """One line in the log and a short answer, instead of a hundred lines of traceback per request."""
+    """Logs one line and answers briefly, instead of a hundred lines of traceback per request."""
     reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     log.warning("%s: database unavailable: %s", request.url.path, reason)
     return JSONResponse({"error": "database_unavailable", "detail": reason}, status_code=503)
@@ -77,7 +77,7 @@ def healthz(db: Db) -> dict[str, str]:
 
 @app.get("/whoami")
 def whoami(db: Db) -> dict[str, str | None]:
-    """Which checkout and which database are answering."""
+    """Returns the checkout and the database that answer."""
     return {
         "database": db.scalar(select(func.current_database())),
         "branch": os.environ.get("DEVRUN_BRANCH"),

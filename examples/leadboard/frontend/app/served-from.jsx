@@ -1,4 +1,4 @@
-/** Which checkout this page comes from: the point of having many of them running at once. */
+/** Shows which checkout serves this page, because several may run at once. */
 export default function ServedFrom({ branch, worktree, database }) {
   const facts = [
     ['Branch', branch],

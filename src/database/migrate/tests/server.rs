@@ -1,5 +1,5 @@
-//! A throw-away Postgres for the tests of this module: one server shared by all that run at the same time, gone with
-//! the last of them.
+//! Runs a temporary Postgres for the tests of this module. Tests that run at the same time share one server, and the
+//! last of them stops it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::database::connect::connect;
 use crate::os::cmd::Cmd;
 use crate::os::proc;
 
-/// The password in every URL: must never be seen in an error. The server trusts everybody.
+/// The password in every URL, which no error may contain. The server accepts any password.
 pub(super) const PASSWORD: &str = "Xsecret5";
 
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
@@ -29,7 +29,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The running server, or a new one; `None` where Postgres is not installed.
+    /// Returns the running server, or starts one. Returns `None` if Postgres is not installed.
     pub(super) fn shared() -> Option<Arc<Server>> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = shared.upgrade() {
@@ -40,7 +40,7 @@ impl Server {
         Some(server)
     }
 
-    /// Makes an empty database and returns its URL.
+    /// Creates an empty database and returns its URL.
     pub(super) async fn database(&self) -> String {
         let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         let admin = connect(&self.url("postgres"), Duration::from_secs(30)).await.unwrap();
@@ -52,7 +52,7 @@ impl Server {
         format!("postgresql://postgres:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Children die with the thread that made them, so the server has one of its own.
+    /// Children die with the thread that started them, so the server gets a thread for itself.
     fn start(binaries: PathBuf) -> Server {
         let (stop, stopped) = oneshot::channel();
         let (told, port) = std::sync::mpsc::channel();

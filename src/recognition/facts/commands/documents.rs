@@ -1,4 +1,4 @@
-//! Commands in the code blocks of documents, and tenant URLs anywhere in them.
+//! Reads commands in the code blocks of documents, and tenant URLs anywhere in them.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -10,10 +10,10 @@ use super::shell::logical_lines;
 use crate::recognition::facts::file::{FileFacts, spot};
 use crate::recognition::facts::{Author, TenantUrl};
 
-/// Languages of code blocks that hold commands; a block without a language may hold some.
+/// Languages of code blocks that may contain commands; "" stands for a block without a language.
 const SHELLS: &[&str] = &["", "bash", "sh", "shell", "console", "zsh", "terminal", "shell-session", "text"];
 
-/// Programs whose command is taken from running text too, where it stands between backticks.
+/// Programs that are also looked for in running text, between backticks.
 const INLINE: &[&str] =
     &["uvicorn ", "fastapi ", "gunicorn ", "celery ", "arq ", "alembic ", "python -m uvicorn "];
 
@@ -27,7 +27,7 @@ pub(in crate::recognition::facts) fn document(file: &Path, text: &str) -> FileFa
     let mut facts = FileFacts { tenants: tenants(file, text), ..FileFacts::default() };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut directory: Option<PathBuf> = None;
-    // Inside a block: the fence that ends it, and whether its lines are commands.
+    // Inside a block, the fence that ends it and whether its lines are commands.
     let mut block: Option<(String, bool)> = None;
     for (row, line) in logical_lines(text) {
         let line = line.trim();

@@ -1,19 +1,19 @@
-//! One command line: the folder that it changes to, the variables that it sets, and the commands inside it.
+//! Reads one command line: the folder that it changes to, the variables that it sets, and the commands inside it.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::recognition::facts::file::FileFacts;
-use crate::recognition::facts::{Author, Command, Given, Giver, Spot};
+use crate::recognition::facts::{Author, Command, FileLine, GivenValue, Giver};
 
-/// Programs whose quoted arguments are commands.
+/// Programs that take commands as quoted arguments.
 const RUNNERS: &[&str] = &["concurrently", "conc"];
 
-/// Adds the command `text`, which runs in `directory`, with the values it sets. A leading `cd FOLDER &&` decides the
-/// directory; arguments of `concurrently` are commands too.
+/// Adds the command `text`, which runs in `directory`, and the values that it sets. A leading `cd FOLDER &&` changes
+/// the directory. Also adds the arguments of `concurrently`, which are commands.
 pub(in crate::recognition::facts) fn add(
     facts: &mut FileFacts,
     text: &str,
-    at: &Spot,
+    at: &FileLine,
     by: &Author,
     directory: Option<&Path>,
 ) {
@@ -25,7 +25,7 @@ pub(in crate::recognition::facts) fn add(
         return;
     }
     for (name, value) in assignments(text) {
-        facts.values.push(Given { name, value, at: at.clone(), by: Giver::Script });
+        facts.values.push(GivenValue { name, value, at: at.clone(), by: Giver::Script });
     }
     for inner in inner_commands(text) {
         let (directory, text) = changed(directory.clone(), inner.trim());
@@ -36,7 +36,7 @@ pub(in crate::recognition::facts) fn add(
     facts.commands.push(Command { text, at, by, directory });
 }
 
-/// Takes `cd FOLDER &&` and `cd FOLDER;` from the head of a command.
+/// Removes a leading `cd FOLDER &&` or `cd FOLDER;` from a command and applies it to the directory.
 fn changed(directory: Option<PathBuf>, text: &str) -> (Option<PathBuf>, &str) {
     let mut directory = directory;
     let mut rest = text.trim_start_matches('(').trim_start();
@@ -51,8 +51,8 @@ fn changed(directory: Option<PathBuf>, text: &str) -> (Option<PathBuf>, &str) {
     (directory, rest)
 }
 
-/// The folder `change` below `base`, or below the top when `base` is unknown; `None` when a variable is in it or it leaves
-/// the worktree.
+/// Returns the folder `change` below `base`, or below the top if `base` is unknown; `None` if it contains a variable or
+/// leads out of the worktree.
 pub(in crate::recognition::facts) fn below(base: Option<&Path>, change: &str) -> Option<PathBuf> {
     let change = change.trim_matches(['"', '\'']);
     if change.is_empty() || change.starts_with(['/', '~', '-']) || change.contains(['$', '`', '*', '<', '{'])
@@ -70,7 +70,7 @@ pub(in crate::recognition::facts) fn below(base: Option<&Path>, change: &str) ->
     Some(folder)
 }
 
-/// `NAME=value` words at the head of each simple command, after `export`, `env` and `cross-env`.
+/// Returns the `NAME=value` words at the start of each simple command, after `export`, `env` and `cross-env`.
 fn assignments(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     if !text.contains('=') {
@@ -86,7 +86,7 @@ fn assignments(text: &str) -> Vec<(String, String)> {
             continue;
         }
         match word.split_once('=') {
-            Some((name, value)) if crate::config::values::is_variable_name(name) => {
+            Some((name, value)) if crate::config::names::is_variable_name(name) => {
                 if !value.contains('$') {
                     found.push((name.to_string(), value.trim_end_matches(';').to_string()));
                 }
@@ -98,7 +98,7 @@ fn assignments(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The commands among the arguments of `concurrently`.
+/// Returns the commands among the arguments of `concurrently`.
 fn inner_commands(text: &str) -> Vec<String> {
     if !RUNNERS.iter().any(|runner| text.contains(runner)) {
         return Vec::new();

@@ -1,15 +1,15 @@
-//! Recipes of Makefiles and justfiles.
+//! Reads recipes of Makefiles and justfiles.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::line::add;
 use super::shell::logical_lines;
-use crate::config::values::is_variable_name;
+use crate::config::names::is_variable_name;
 use crate::recognition::facts::file::{FileFacts, spot};
-use crate::recognition::facts::{Author, Given, Giver};
+use crate::recognition::facts::{Author, GivenValue, Giver};
 
-/// Reads a Makefile. Variables that it sets to plain text are replaced in its recipes.
+/// Reads a Makefile. Expands variables with plain text in its recipes.
 pub(in crate::recognition::facts) fn makefile(file: &Path, text: &str) -> FileFacts {
     let mut facts = FileFacts::default();
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
@@ -35,7 +35,7 @@ pub(in crate::recognition::facts) fn makefile(file: &Path, text: &str) -> FileFa
             let value = replaced(value, &variables);
             if exported && !value.contains('$') {
                 let (name, value) = (name.to_string(), value.clone());
-                facts.values.push(Given { name, value, at: spot(file, row), by: Giver::Script });
+                facts.values.push(GivenValue { name, value, at: spot(file, row), by: Giver::Script });
             }
             variables.insert(name.into(), value);
         } else if let Some((names, _)) = line.split_once(':').filter(|_| !line.starts_with('#')) {
@@ -45,7 +45,8 @@ pub(in crate::recognition::facts) fn makefile(file: &Path, text: &str) -> FileFa
     facts
 }
 
-/// Replaces `$(NAME)` and `${NAME}`, and `$$` by the `$` that the shell sees. The text stays short whatever it repeats.
+/// Replaces `$(NAME)` and `${NAME}` by their values, and `$$` by the `$` that the shell gets. Limits the length of the
+/// result, because values may contain each other.
 fn replaced(text: &str, variables: &BTreeMap<String, String>) -> String {
     let mut text = text.to_string();
     for (name, value) in variables {

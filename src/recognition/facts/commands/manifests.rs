@@ -1,4 +1,4 @@
-//! Scripts of `package.json` and of `pyproject.toml`.
+//! Reads scripts of `package.json` and of `pyproject.toml`.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use toml::{Table, Value};
 use super::line::{add, below};
 use crate::recognition::facts::address::loopbacks;
 use crate::recognition::facts::file::{FileFacts, spot};
-use crate::recognition::facts::{Author, Command, FixedAddress, Given, Giver};
+use crate::recognition::facts::{Author, Command, FixedAddress, GivenValue, Giver};
 
-/// Tables of `pyproject.toml` whose entries are commands.
+/// Tables of `pyproject.toml` with commands as entries.
 const TABLES: &[&[&str]] = &[
     &["project", "scripts"],
     &["tool", "poetry", "scripts"],
@@ -27,7 +27,7 @@ pub(in crate::recognition::facts) fn package(file: &Path, text: &str) -> FileFac
         facts.limits.push(format!("{} was not read: it is not valid JSON", file.display()));
         return facts;
     };
-    // Where the development server of Create React App sends requests that it does not answer itself.
+    // The development server of Create React App forwards requests that it does not answer to this address.
     for found in manifest.get("proxy").and_then(serde_json::Value::as_str).map(loopbacks).unwrap_or_default()
     {
         let at = spot(file, row_of(text, &["\"proxy\""]));
@@ -85,7 +85,7 @@ fn at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
     table.get(*last)
 }
 
-/// A task: a text, a list of words, or a table with `cmd`, `shell`, `script` or `call`.
+/// Reads a task: a text, a list of words, or a table with `cmd`, `shell`, `script` or `call`.
 fn script(facts: &mut FileFacts, file: &Path, row: usize, name: &str, task: &Value) {
     let at = spot(file, row);
     let key = |key: &str| task.as_table().and_then(|task| task.get(key));
@@ -101,7 +101,7 @@ fn script(facts: &mut FileFacts, file: &Path, row: usize, name: &str, task: &Val
     for (name, value) in key("env").and_then(Value::as_table).into_iter().flatten() {
         let Some(value) = value.as_str() else { continue };
         let (name, value) = (name.clone(), value.to_string());
-        facts.values.push(Given { name, value, at: at.clone(), by: Giver::Script });
+        facts.values.push(GivenValue { name, value, at: at.clone(), by: Giver::Script });
     }
     let folder = file.parent();
     let change = key("cwd").or_else(|| key("working_dir")).and_then(Value::as_str);
@@ -109,7 +109,8 @@ fn script(facts: &mut FileFacts, file: &Path, row: usize, name: &str, task: &Val
     add(facts, &command, &at, &Author::Pyproject(name.into()), directory.as_deref());
 }
 
-/// The row, counted from 0, of the last of `needles`, each looked for after the one before it; 0 when one is missing.
+/// Returns the row, counted from 0, of the last of `needles`, searching for each after the previous one; 0 if one is
+/// missing.
 fn row_of(text: &str, needles: &[&str]) -> usize {
     let mut from = 0;
     let mut place = 0;

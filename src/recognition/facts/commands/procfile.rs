@@ -1,4 +1,4 @@
-//! Entries of Procfiles. A line that is no entry is left out here; `config` reports it when the file is used.
+//! Reads entries of Procfiles. Skips other lines; `config` reports them when the file is used.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ pub(in crate::recognition::facts) fn procfile(file: &Path, text: &str) -> FileFa
     let mut facts = FileFacts::default();
     for (row, line) in text.lines().enumerate() {
         let Some((name, command)) = line.split_once(':') else { continue };
-        if crate::config::values::is_name(name.trim()) {
+        if crate::config::names::is_name(name.trim()) {
             let by = Author::Procfile(name.trim().into());
             add(&mut facts, command, &spot(file, row), &by, file.parent());
         }

@@ -1,4 +1,4 @@
-//! Shell scripts, line by line.
+//! Reads shell scripts, line by line.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,14 @@ use super::line::{add, below};
 use crate::recognition::facts::Author;
 use crate::recognition::facts::file::{FileFacts, spot};
 
-/// Words that begin or end a construct of the shell and are no commands.
+/// Words that begin or end a construct of the shell, so they are not commands.
 const KEYWORDS: &[&str] = &[
     "if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "function",
     "{", "}", "set", "echo", "printf", "return", "exit", "shift", "local", "trap", "sleep", "wait", "[",
     "[[", "esac", ";;",
 ];
 
-/// Reads a shell script. The folder that it runs in is known after a `cd` to a folder that it names.
+/// Reads a shell script. The working directory is known only after a `cd` to a folder that the script names.
 pub(in crate::recognition::facts) fn shell(file: &Path, text: &str) -> FileFacts {
     let mut facts = FileFacts::default();
     let mut directory: Option<PathBuf> = None;
@@ -34,7 +34,7 @@ pub(in crate::recognition::facts) fn shell(file: &Path, text: &str) -> FileFacts
     facts
 }
 
-/// `"$(dirname "$0")/.."` and its relatives: a folder relative to the script's own.
+/// Returns the folder that `"$(dirname "$0")/.."` and similar expressions name.
 fn own_folder(file: &Path, change: &str) -> Option<PathBuf> {
     if !(change.contains("dirname") || change.contains("${0%/*}")) {
         return None;
@@ -45,7 +45,7 @@ fn own_folder(file: &Path, change: &str) -> Option<PathBuf> {
     if rest.is_empty() { Some(folder.into()) } else { below(Some(folder), rest) }
 }
 
-/// Lines with their row from 0; a line that ends in a backslash goes on in the next.
+/// Returns the lines with their rows, counted from 0. Joins a line that ends in a backslash with the next.
 pub(in crate::recognition::facts) fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut open = false;

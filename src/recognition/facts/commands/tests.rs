@@ -1,4 +1,4 @@
-//! Files with commands, and what is read from them.
+//! Cases for reading commands from files.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::recognition::facts::file::FileFacts;
 use crate::recognition::facts::{Author, Giver};
 
-/// `DIRECTORY$ COMMAND` of each command.
+/// Returns `DIRECTORY$ COMMAND` for each command.
 fn shown(facts: &FileFacts) -> Vec<String> {
     let folder = |path: &Option<std::path::PathBuf>| {
         path.as_ref().map_or("?".into(), |path| path.display().to_string())

@@ -1,4 +1,4 @@
-//! One parsed JavaScript file, and what its literals mean.
+//! A parsed JavaScript file, and methods that evaluate its literals.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::path::Path;
 use tree_sitter::{Node, Tree};
 
 use crate::recognition::facts::syntax::{Parsed, children, unescape};
-use crate::recognition::facts::{Read, Reader};
+use crate::recognition::facts::{ReadConstruct, VariableRead};
 
 /// One parsed file.
-pub(super) struct Code<'a> {
+pub(super) struct ScriptCode<'a> {
     parsed: Parsed<'a>,
 }
 
-impl<'a> Deref for Code<'a> {
+impl<'a> Deref for ScriptCode<'a> {
     type Target = Parsed<'a>;
 
     fn deref(&self) -> &Parsed<'a> {
@@ -21,12 +21,12 @@ impl<'a> Deref for Code<'a> {
     }
 }
 
-impl<'a> Code<'a> {
-    pub(super) fn new(file: &'a Path, source: &'a str, tree: &'a Tree) -> Code<'a> {
-        Code { parsed: Parsed::new(file, source, tree) }
+impl<'a> ScriptCode<'a> {
+    pub(super) fn new(file: &'a Path, source: &'a str, tree: &'a Tree) -> ScriptCode<'a> {
+        ScriptCode { parsed: Parsed::new(file, source, tree) }
     }
 
-    /// The text of a string, or of a template without computed parts.
+    /// Returns the text of a string, or of a template without computed parts.
     pub(super) fn string(&self, node: Node<'_>) -> Option<String> {
         let computed = || children(node).iter().any(|part| part.kind() == "template_substitution");
         match node.kind() {
@@ -36,7 +36,7 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// The text of a string or template; computed parts are left out.
+    /// Returns the text of a string or template, without computed parts.
     pub(super) fn content(&self, node: Node<'_>) -> String {
         let parts = children(node).into_iter();
         parts
@@ -45,7 +45,7 @@ impl<'a> Code<'a> {
             .collect()
     }
 
-    /// A literal as the environment would hold it.
+    /// Returns a literal in the form that an environment variable has.
     pub(super) fn literal(&self, node: Node<'_>) -> Option<String> {
         match node.kind() {
             "number" | "true" | "false" => Some(self.text(node).into()),
@@ -62,7 +62,7 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// The name of a property: `NAME`, `"NAME"`.
+    /// Returns the name of a property: `NAME`, `"NAME"`.
     pub(super) fn key(&self, node: Node<'_>) -> Option<String> {
         match node.kind() {
             "property_identifier" | "identifier" | "shorthand_property_identifier_pattern" => {
@@ -72,7 +72,7 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// The pairs of an object literal: names and values.
+    /// Returns the pairs of an object literal: names and values.
     pub(super) fn pairs(&self, object: Node<'a>) -> Vec<(String, Node<'a>)> {
         let pairs = children(object).into_iter().filter(|child| child.kind() == "pair");
         pairs
@@ -82,8 +82,8 @@ impl<'a> Code<'a> {
             .collect()
     }
 
-    pub(super) fn variable(&self, node: Node<'_>, name: String, by: Reader) -> Read {
-        Read {
+    pub(super) fn variable(&self, node: Node<'_>, name: String, by: ReadConstruct) -> VariableRead {
+        VariableRead {
             name,
             aliases: Vec::new(),
             at: self.spot(node),
@@ -97,12 +97,12 @@ impl<'a> Code<'a> {
     }
 }
 
-/// True for a name that an environment can have and that code uses for variables.
+/// Returns true for a name that code uses for environment variables.
 pub(super) fn is_name(name: &str) -> bool {
-    crate::config::values::is_variable_name(name)
+    crate::config::names::is_variable_name(name)
 }
 
-/// The arguments of a call.
+/// Returns the arguments of a call.
 pub(super) fn arguments(call: Node<'_>) -> Vec<Node<'_>> {
     call.child_by_field_name("arguments").map(children).unwrap_or_default()
 }

@@ -1,9 +1,9 @@
-//! Scripts of Vue, Svelte and Astro components.
+//! Finds the scripts of Vue, Svelte and Astro components.
 
 use std::path::Path;
 
-/// Returns the text of a component with everything but its scripts replaced by spaces, so that lines stay the same;
-/// `None` for a file that is a script as a whole.
+/// Returns the text of a component with everything but its scripts replaced by spaces, so that line numbers stay;
+/// `None` for a file that is entirely a script.
 pub(super) fn scripts(file: &Path, text: &str) -> Option<String> {
     let ranges = match file.extension()?.to_str()? {
         "vue" | "svelte" => elements(text),
@@ -25,7 +25,7 @@ fn blank(c: char) -> char {
     if c == '\n' { c } else { ' ' }
 }
 
-/// The places of the contents of `<script>` elements.
+/// Returns the byte ranges of the contents of `<script>` elements.
 fn elements(text: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut place = 0;
@@ -39,7 +39,7 @@ fn elements(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// The place of the code between the two lines `---` at the head.
+/// Returns the byte range of the code between the two lines `---` at the start.
 fn frontmatter(text: &str) -> Option<(usize, usize)> {
     let start = text.find("---")? + 3;
     let end = text[start..].find("\n---").map(|end| start + end)?;

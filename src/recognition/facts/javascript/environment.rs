@@ -1,14 +1,15 @@
-//! Variables that code reads by name: `process.env.X`, `import.meta.env.X`, destructuring, imports of `SvelteKit` and Astro.
+//! Finds variables that code reads by name: `process.env.X`, `import.meta.env.X`, destructuring, and imports of
+//! `SvelteKit` and Astro.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use tree_sitter::Node;
 
-use super::code::{Code, arguments, is_name};
+use super::code::{ScriptCode, arguments, is_name};
 use crate::recognition::facts::file::FileFacts;
 use crate::recognition::facts::syntax::{ancestors, children};
-use crate::recognition::facts::{Read, Reader};
+use crate::recognition::facts::{ReadConstruct, VariableRead};
 
 /// Variables that Vite itself sets.
 const BUILT_IN: &[&str] = &["MODE", "BASE_URL", "PROD", "DEV", "SSR"];
@@ -17,9 +18,9 @@ const BUILT_IN: &[&str] = &["MODE", "BASE_URL", "PROD", "DEV", "SSR"];
 const ASSERTIONS: &[&str] = &["invariant", "assert", "assert.ok", "tiny_invariant", "nonNullable"];
 
 /// Adds variables to `facts`, and the places of default values to `defaults`.
-pub(super) fn read(code: &Code<'_>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
+pub(super) fn read(code: &ScriptCode<'_>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
     let names = names(code);
-    let environment = |node: Node<'_>| -> Option<Reader> {
+    let environment = |node: Node<'_>| -> Option<ReadConstruct> {
         let node = if node.kind() == "parenthesized_expression" { node.named_child(0)? } else { node };
         let node = if node.kind() == "as_expression" { node.named_child(0)? } else { node };
         environment_of(code.text(node)).or_else(|| names.get(code.text(node)).copied())
@@ -58,21 +59,22 @@ pub(super) fn read(code: &Code<'_>, facts: &mut FileFacts, defaults: &mut Vec<Ra
     }
 }
 
-/// The environment that an expression is.
-fn environment_of(text: &str) -> Option<Reader> {
+/// Returns the kind of environment that an expression stands for; `None` for any other expression.
+fn environment_of(text: &str) -> Option<ReadConstruct> {
     if text.len() > 64 {
         return None;
     }
     let text: String = text.chars().filter(|c| !c.is_whitespace() && *c != '?').collect();
     match text.strip_prefix("globalThis.").unwrap_or(&text) {
-        "process.env" | "Bun.env" => Some(Reader::Node),
-        "import.meta.env" => Some(Reader::ImportMeta),
+        "process.env" | "Bun.env" => Some(ReadConstruct::Node),
+        "import.meta.env" => Some(ReadConstruct::ImportMeta),
         _ => None,
     }
 }
 
-/// Names that stand for an environment: `const env = process.env`, `import { env } from "$env/dynamic/private"`.
-fn names(code: &Code<'_>) -> BTreeMap<String, Reader> {
+/// Returns the names that stand for an environment: `const env = process.env`,
+/// `import { env } from "$env/dynamic/private"`.
+fn names(code: &ScriptCode<'_>) -> BTreeMap<String, ReadConstruct> {
     let mut names = BTreeMap::new();
     for declarator in code.of_kind("variable_declarator") {
         let name = declarator.child_by_field_name("name").filter(|name| name.kind() == "identifier");
@@ -87,10 +89,10 @@ fn names(code: &Code<'_>) -> BTreeMap<String, Reader> {
             import.child_by_field_name("source").and_then(|from| code.string(from)).unwrap_or_default();
         if from == "process" || from == "node:process" {
             for name in specifiers(code, import).into_iter().filter(|(name, _)| name == "env") {
-                names.insert(name.1, Reader::Node);
+                names.insert(name.1, ReadConstruct::Node);
             }
         } else if let Some(kind) = from.strip_prefix("$env/dynamic/") {
-            let by = if kind == "public" { Reader::ImportMeta } else { Reader::Node };
+            let by = if kind == "public" { ReadConstruct::ImportMeta } else { ReadConstruct::Node };
             for (_, local) in specifiers(code, import) {
                 names.insert(local, by);
             }
@@ -99,8 +101,8 @@ fn names(code: &Code<'_>) -> BTreeMap<String, Reader> {
     names
 }
 
-/// Names that an import takes, and their local names.
-fn specifiers(code: &Code<'_>, import: Node<'_>) -> Vec<(String, String)> {
+/// Returns the names in an import, each with its local name.
+fn specifiers(code: &ScriptCode<'_>, import: Node<'_>) -> Vec<(String, String)> {
     let clause = children(import).into_iter().find(|child| child.kind() == "import_clause");
     let named =
         clause.and_then(|clause| children(clause).into_iter().find(|child| child.kind() == "named_imports"));
@@ -115,24 +117,24 @@ fn specifiers(code: &Code<'_>, import: Node<'_>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// `import { X } from "$env/static/private"`: the build fails without it.
-fn imported(code: &Code<'_>, import: Node<'_>, facts: &mut FileFacts) {
+/// Adds the variables of `import { X } from "$env/static/private"`. The build fails without them.
+fn imported(code: &ScriptCode<'_>, import: Node<'_>, facts: &mut FileFacts) {
     let from = import.child_by_field_name("source").and_then(|from| code.string(from)).unwrap_or_default();
     let by = match from.as_str() {
-        "$env/static/private" | "astro:env/server" => Reader::Node,
-        "$env/static/public" | "astro:env/client" => Reader::ImportMeta,
+        "$env/static/private" | "astro:env/server" => ReadConstruct::Node,
+        "$env/static/public" | "astro:env/client" => ReadConstruct::ImportMeta,
         _ => return,
     };
     for (name, _) in specifiers(code, import).into_iter().filter(|(name, _)| is_name(name)) {
-        facts.reads.push(Read { required: true, ..code.variable(import, name, by) });
+        facts.reads.push(VariableRead { required: true, ..code.variable(import, name, by) });
     }
 }
 
-/// `const { A, B: b, C = "c" } = process.env`.
+/// Adds the variables of `const { A, B: b, C = "c" } = process.env`.
 fn destructured<'a>(
-    code: &Code<'a>,
+    code: &ScriptCode<'a>,
     pattern: Node<'a>,
-    by: Reader,
+    by: ReadConstruct,
     facts: &mut FileFacts,
     defaults: &mut Vec<Range<usize>>,
 ) {
@@ -152,12 +154,12 @@ fn destructured<'a>(
         let Some(name) = key.and_then(|key| code.key(key)).filter(|name| is_name(name)) else { continue };
         let default = value.and_then(|value| code.literal(value));
         defaults.extend(value.map(|value| value.byte_range()));
-        facts.reads.push(Read { default, ..code.variable(part, name, by) });
+        facts.reads.push(VariableRead { default, ..code.variable(part, name, by) });
     }
 }
 
-/// False for an assignment, for a variable that the tool itself sets, and for methods of the object.
-fn is_read(code: &Code<'_>, node: Node<'_>, name: &str, by: Reader) -> bool {
+/// Returns false for an assignment, for a variable that the tool itself sets, and for methods of the object.
+fn is_read(code: &ScriptCode<'_>, node: Node<'_>, name: &str, by: ReadConstruct) -> bool {
     let parent = node.parent();
     let assigned = parent.is_some_and(|parent| {
         (parent.kind() == "assignment_expression" && parent.child_by_field_name("left") == Some(node))
@@ -166,12 +168,17 @@ fn is_read(code: &Code<'_>, node: Node<'_>, name: &str, by: Reader) -> bool {
     let called = parent.is_some_and(|parent| {
         parent.kind() == "call_expression" && parent.child_by_field_name("function") == Some(node)
     });
-    let built_in = by == Reader::ImportMeta && BUILT_IN.contains(&name);
+    let built_in = by == ReadConstruct::ImportMeta && BUILT_IN.contains(&name);
     is_name(name) && !assigned && !called && !built_in && name != "NODE_ENV"
 }
 
-/// The variable at `node` with what the code around it says, and the node of its default.
-fn used<'a>(code: &Code<'a>, node: Node<'a>, name: String, by: Reader) -> (Read, Option<Node<'a>>) {
+/// Returns the variable at `node`, with the facts from the code around it, and the node of its default.
+fn used<'a>(
+    code: &ScriptCode<'a>,
+    node: Node<'a>,
+    name: String,
+    by: ReadConstruct,
+) -> (VariableRead, Option<Node<'a>>) {
     let mut read = code.variable(node, name, by);
     let mut default = None;
     let mut inner = node;
@@ -209,18 +216,13 @@ fn used<'a>(code: &Code<'a>, node: Node<'a>, name: String, by: Reader) -> (Read,
     (read, default)
 }
 
-/// `if (!process.env.X) throw …`, `invariant(process.env.X)`.
-fn is_checked(code: &Code<'_>, node: Node<'_>) -> bool {
+/// Returns true if the code checks the variable: `if (!process.env.X) throw …`, `invariant(process.env.X)`.
+fn is_checked(code: &ScriptCode<'_>, node: Node<'_>) -> bool {
     ancestors(node, 6).any(|outer| match outer.kind() {
         "if_statement" => {
             let condition = outer.child_by_field_name("condition");
             let consequence = outer.child_by_field_name("consequence").map(|branch| code.text(branch));
-            let inside = condition.is_some_and(|condition| {
-                condition.byte_range().contains(&node.start_byte())
-                    && code.text(condition).contains('!')
-                    && !code.text(condition).contains("NODE_ENV")
-            });
-            inside
+            condition.is_some_and(|condition| holds_without(code, node, condition))
                 && consequence.is_some_and(|text| text.contains("throw ") || text.contains("process.exit("))
         }
         "call_expression" => {
@@ -231,4 +233,40 @@ fn is_checked(code: &Code<'_>, node: Node<'_>) -> bool {
         }
         _ => false,
     })
+}
+
+/// True when `condition` is certainly true while the variable at `node` has no value.
+fn holds_without(code: &ScriptCode<'_>, node: Node<'_>, condition: Node<'_>) -> bool {
+    if !condition.byte_range().contains(&node.start_byte()) {
+        return false;
+    }
+    let (mut inner, mut holds) = (node, false);
+    for outer in ancestors(node, 12) {
+        let operator = outer.child_by_field_name("operator").map(|operator| operator.kind());
+        match (outer.kind(), operator) {
+            ("unary_expression", Some("!")) => holds = !holds,
+            // The other side decides.
+            ("binary_expression", Some("&&")) if holds => return false,
+            ("binary_expression", Some("||")) if !holds => return false,
+            ("binary_expression", Some("&&" | "||"))
+            | ("unary_expression", Some("typeof"))
+            | ("parenthesized_expression" | "as_expression", _) => {}
+            ("binary_expression", Some(operator @ ("==" | "===" | "!=" | "!=="))) => {
+                let right = outer.child_by_field_name("right").map(|right| code.text(right));
+                let nothing = ["undefined", "null", "''", "\"\"", "'undefined'", "\"undefined\""];
+                if outer.child_by_field_name("left") != Some(inner)
+                    || !right.is_some_and(|right| nothing.contains(&right))
+                {
+                    return false;
+                }
+                holds = operator.starts_with('=');
+            }
+            _ => return false,
+        }
+        if outer == condition {
+            return holds;
+        }
+        inner = outer;
+    }
+    false
 }

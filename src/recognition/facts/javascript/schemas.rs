@@ -1,19 +1,19 @@
-//! Schemas of the environment: `createEnv` of t3-env, zod objects that parse `process.env`, `cleanEnv` of envalid, and
-//! `runtimeConfig` of Nuxt.
+//! Finds variables in schemas of the environment: `createEnv` of t3-env, zod objects that parse `process.env`,
+//! `cleanEnv` of envalid, and `runtimeConfig` of Nuxt.
 
 use std::ops::Range;
 
 use tree_sitter::Node;
 
-use super::code::{Code, arguments, is_name};
+use super::code::{ScriptCode, arguments, is_name};
 use crate::recognition::facts::file::FileFacts;
-use crate::recognition::facts::{Read, Reader};
+use crate::recognition::facts::{ReadConstruct, VariableRead};
 
-/// How deep chains of calls and nested objects are followed.
+/// Maximum depth of chained calls and nested objects.
 const DEPTH: usize = 24;
 
 /// Adds variables to `facts`, and the places of default values to `defaults`.
-pub(super) fn read(code: &Code<'_>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
+pub(super) fn read(code: &ScriptCode<'_>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
     let parses = ["parse(process.env", "Parse(process.env", "parse(import.meta.env", "Parse(import.meta.env"];
     let parses = parses.iter().any(|call| code.source.contains(call));
     for call in code.of_kind("call_expression") {
@@ -50,21 +50,31 @@ pub(super) fn read(code: &Code<'_>, facts: &mut FileFacts, defaults: &mut Vec<Ra
     }
 }
 
-/// `NAME: z.string().min(1).optional()` of an object.
-fn fields<'a>(code: &Code<'a>, object: Node<'a>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
+/// Adds the variables of an object with fields such as `NAME: z.string().min(1).optional()`.
+fn fields<'a>(
+    code: &ScriptCode<'a>,
+    object: Node<'a>,
+    facts: &mut FileFacts,
+    defaults: &mut Vec<Range<usize>>,
+) {
     for (name, value) in code.pairs(object) {
         if !is_name(&name) || name.contains(|c: char| c.is_ascii_lowercase()) || name == "NODE_ENV" {
             continue;
         }
-        let by = if name.starts_with("VITE_") { Reader::ImportMeta } else { Reader::Node };
-        let mut read = Read { required: true, ..code.variable(value, name, by) };
+        let by = if name.starts_with("VITE_") { ReadConstruct::ImportMeta } else { ReadConstruct::Node };
+        let mut read = VariableRead { required: true, ..code.variable(value, name, by) };
         chain(code, value, &mut read, defaults);
         facts.reads.push(read);
     }
 }
 
-/// Follows the calls of `z.string().url().default("…")`, the last first.
-fn chain<'a>(code: &Code<'a>, value: Node<'a>, read: &mut Read, defaults: &mut Vec<Range<usize>>) {
+/// Follows the calls of `z.string().url().default("…")`, the last one first.
+fn chain<'a>(
+    code: &ScriptCode<'a>,
+    value: Node<'a>,
+    read: &mut VariableRead,
+    defaults: &mut Vec<Range<usize>>,
+) {
     let mut node = value;
     for _ in 0..DEPTH {
         if node.kind() != "call_expression" {
@@ -92,26 +102,31 @@ fn chain<'a>(code: &Code<'a>, value: Node<'a>, read: &mut Read, defaults: &mut V
     }
 }
 
-/// `NAME: str({ default: "x" })` of envalid.
-fn clean<'a>(code: &Code<'a>, object: Node<'a>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
+/// Adds the variables of envalid's fields such as `NAME: str({ default: "x" })`.
+fn clean<'a>(
+    code: &ScriptCode<'a>,
+    object: Node<'a>,
+    facts: &mut FileFacts,
+    defaults: &mut Vec<Range<usize>>,
+) {
     for (name, value) in code.pairs(object).into_iter().filter(|(name, _)| is_name(name)) {
         let options = arguments(value).first().map(|first| code.pairs(*first)).unwrap_or_default();
         let default = ["devDefault", "default"]
             .iter()
             .find_map(|key| options.iter().find(|(name, _)| name == key).map(|(_, value)| *value));
         defaults.extend(default.map(|default| default.byte_range()));
-        facts.reads.push(Read {
+        facts.reads.push(VariableRead {
             required: default.is_none(),
             default: default.and_then(|default| code.literal(default)),
-            ..code.variable(value, name, Reader::Node)
+            ..code.variable(value, name, ReadConstruct::Node)
         });
     }
 }
 
-/// Keys of `runtimeConfig` are variables: `public.apiBase` is `NUXT_PUBLIC_API_BASE`.
+/// Adds the variables of `runtimeConfig`. Its keys give the names: `public.apiBase` is `NUXT_PUBLIC_API_BASE`.
 /// <https://nuxt.com/docs/guide/going-further/runtime-config#environment-variables>
 fn nuxt<'a>(
-    code: &Code<'a>,
+    code: &ScriptCode<'a>,
     object: Node<'a>,
     prefix: &str,
     depth: usize,
@@ -129,7 +144,7 @@ fn nuxt<'a>(
         if default.is_some() {
             defaults.push(value.byte_range());
         }
-        facts.reads.push(Read { default, ..code.variable(value, name, Reader::Node) });
+        facts.reads.push(VariableRead { default, ..code.variable(value, name, ReadConstruct::Node) });
     }
 }
 

@@ -1,18 +1,18 @@
-//! JavaScript and TypeScript sources and the facts that they state.
+//! JavaScript and TypeScript sources, and their facts.
 
 use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::recognition::facts::{Read, Reader};
+use crate::recognition::facts::{ReadConstruct, VariableRead};
 
 fn facts(file: &str, source: &str) -> FileFacts {
     read(Path::new(file), source)
 }
 
-/// `NAME` with `!` when required, `=default` and `[]` for a list.
-fn shown(read: &Read) -> String {
+/// Returns `NAME` with `!` if required, `=default`, and `[]` for a list.
+fn shown(read: &VariableRead) -> String {
     let required = if read.required { "!" } else { "" };
     let list = if read.list { "[]" } else { "" };
     let default = read.default.as_ref().map(|default| format!("={default}")).unwrap_or_default();
@@ -40,6 +40,11 @@ fn every_way_to_read_the_environment_is_found() {
         ("const env = process.env\nconst x = env.A\n", vec!["A"]),
         ("import { env } from 'node:process'\nconst x = env.A\n", vec!["A"]),
         ("if (!process.env.A) throw new Error('A')\n", vec!["A!"]),
+        ("if (!process.env.A || process.env.B === undefined) { throw 1 }\n", vec!["A!", "B!"]),
+        ("if (!(process.env.A && process.env.B)) { throw 1 }\n", vec!["A!", "B!"]),
+        ("if (process.env.A && !(process.env.B && process.env.C)) { throw 1 }\n", vec!["A", "B", "C"]),
+        ("if (process.env.A !== undefined && !process.env.B) { throw 1 }\n", vec!["A", "B"]),
+        ("if (process.env.NODE_ENV === 'production' && !process.env.A) { throw 1 }\n", vec!["A"]),
         ("import { A } from '$env/static/private'\n", vec!["A!"]),
         ("import { env } from '$env/dynamic/private'\nconst x = env.A\n", vec!["A"]),
         ("const x = process.env.NODE_ENV\nprocess.env.A = 'b'\n", vec![]),
@@ -52,12 +57,12 @@ fn every_way_to_read_the_environment_is_found() {
         "const url = import.meta.env.VITE_API_URL || 'http://localhost:8000'\nconst m = import.meta.env.MODE\n",
     );
     assert_eq!(vite.reads.iter().map(shown).collect::<Vec<_>>(), ["VITE_API_URL=http://localhost:8000"]);
-    assert_eq!((vite.reads[0].by, vite.addresses.len()), (Reader::ImportMeta, 0));
+    assert_eq!((vite.reads[0].by, vite.addresses.len()), (ReadConstruct::ImportMeta, 0));
     assert_eq!(variables("app/page.tsx", "export default () => <a href={process.env.A}>x</a>\n"), ["A"]);
 }
 
 #[test]
-fn schemas_say_what_is_required_and_how_long() {
+fn schemas_state_required_fields_and_lengths() {
     let source = "import { createEnv } from '@t3-oss/env-nextjs'\nexport const env = createEnv({\n  server: {\n    DATABASE_URL: z.string().url(),\n    AUTH_SECRET: z.string().min(32).optional(),\n    PORT: z.coerce.number().default(3000),\n  },\n  client: { NEXT_PUBLIC_API_URL: z.string().default('http://localhost:8000') },\n  runtimeEnv: { DATABASE_URL: process.env.DATABASE_URL },\n})\n";
     let found = facts("src/env/server.ts", source);
     let names: Vec<String> = found.reads.iter().map(shown).collect();

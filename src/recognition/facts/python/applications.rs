@@ -1,18 +1,18 @@
-//! Applications of `FastAPI`: objects, factories, routers, what they include, and routes whose path is certain.
+//! Finds applications of `FastAPI`: objects, factories, routers, what they include, and routes with a certain path.
 
 use std::collections::BTreeMap;
 
 use tree_sitter::Node;
 
-use super::code::{Arguments, Code, statements_of};
+use super::code::{Arguments, PythonCode, statements_of};
 use crate::recognition::facts::syntax::{children, preorder};
-use crate::recognition::facts::{Application, ApplicationKind, Include, Module};
+use crate::recognition::facts::{Application, ApplicationKind, Include, PythonModule};
 
-/// Decorators that answer GET.
+/// Decorators of functions that answer GET requests.
 const ROUTES: &[&str] = &["get", "api_route", "route"];
 
-/// Returns what the file says about applications and workers; `None` when it says nothing.
-pub(super) fn read(code: &Code<'_>) -> Option<Module> {
+/// Returns the applications and workers of the file; `None` if it has none.
+pub(super) fn read(code: &PythonCode<'_>) -> Option<PythonModule> {
     let mut scan = Scan { code, classes: own_classes(code), found: Vec::new() };
     scan.objects(&code.statements(), None);
     for statement in code.statements() {
@@ -29,10 +29,10 @@ pub(super) fn read(code: &Code<'_>) -> Option<Module> {
     if applications.is_empty() {
         return None;
     }
-    Some(Module { file: code.file.into(), applications, imports: code.imports.clone(), routes })
+    Some(PythonModule { file: code.file.into(), applications, imports: code.imports.clone(), routes })
 }
 
-/// The function of a statement, decorated or not.
+/// Returns the function that a statement defines, with or without decorators.
 fn function_of(statement: Node<'_>) -> Option<Node<'_>> {
     let function = match statement.kind() {
         "decorated_definition" => statement.child_by_field_name("definition")?,
@@ -41,8 +41,8 @@ fn function_of(statement: Node<'_>) -> Option<Node<'_>> {
     (function.kind() == "function_definition").then_some(function)
 }
 
-/// Classes of the file that are `FastAPI` or `APIRouter` with more to them.
-fn own_classes(code: &Code<'_>) -> BTreeMap<String, ApplicationKind> {
+/// Returns the file's subclasses of `FastAPI`, `APIRouter` and `Celery`, each with its kind.
+fn own_classes(code: &PythonCode<'_>) -> BTreeMap<String, ApplicationKind> {
     let mut classes = BTreeMap::new();
     for class in code.of_kind("class_definition") {
         let bases = class.child_by_field_name("superclasses").map(children).unwrap_or_default();
@@ -63,22 +63,22 @@ fn kind_of(class: &str) -> Option<ApplicationKind> {
     })
 }
 
-/// An application, and the local variable that holds it where it is made.
-struct Found {
+/// An application, and the variable that holds it in the code that makes it.
+struct FoundApplication {
     application: Application,
     variable: String,
-    /// The literal prefix of a router; `None` when it is computed.
+    /// The literal prefix of a router; `None` if it is computed.
     prefix: Option<String>,
 }
 
 struct Scan<'c, 'a> {
-    code: &'c Code<'a>,
+    code: &'c PythonCode<'a>,
     classes: BTreeMap<String, ApplicationKind>,
-    found: Vec<Found>,
+    found: Vec<FoundApplication>,
 }
 
 impl<'a> Scan<'_, 'a> {
-    /// Objects that `statements` assign to names.
+    /// Adds the application objects that `statements` assign to names.
     fn objects(&mut self, statements: &[Node<'a>], within: Option<&str>) {
         for statement in statements {
             let assignment = statement.named_child(0).filter(|child| child.kind() == "assignment");
@@ -87,7 +87,7 @@ impl<'a> Scan<'_, 'a> {
             let right = assignment.child_by_field_name("right").filter(|right| right.kind() == "call");
             let (Some(left), Some(right)) = (left, right) else { continue };
             let Some((kind, wrapped)) = self.made(right) else { continue };
-            // Inside a function only what it returns counts.
+            // In a function, only the returned object counts.
             if within.is_some_and(|name| name != self.code.text(left)) {
                 continue;
             }
@@ -101,7 +101,7 @@ impl<'a> Scan<'_, 'a> {
         }
     }
 
-    /// What a call makes, and the application that it wraps.
+    /// Returns the kind of object that a call makes, and the application that it wraps.
     fn made(&self, call: Node<'a>) -> Option<(ApplicationKind, Option<Include>)> {
         let function = call.child_by_field_name("function")?;
         let resolved = self.code.resolved(function)?;
@@ -121,7 +121,7 @@ impl<'a> Scan<'_, 'a> {
         let dotted = self.code.dotted(function)?;
         let first = dotted.split('.').next()?;
         let known = self.code.is_imported(first) || self.defines(first);
-        // A class makes its own kind of object and no application.
+        // A call of another class does not make an application.
         let is_class = last.starts_with(|c: char| c.is_ascii_uppercase());
         (known && !is_class).then_some((ApplicationKind::Made(dotted), None))
     }
@@ -132,13 +132,19 @@ impl<'a> Scan<'_, 'a> {
         })
     }
 
-    fn application(&self, name: &str, kind: ApplicationKind, call: Node<'a>, at: Node<'a>) -> Found {
+    fn application(
+        &self,
+        name: &str,
+        kind: ApplicationKind,
+        call: Node<'a>,
+        at: Node<'a>,
+    ) -> FoundApplication {
         let arguments = self.code.arguments(call);
         let prefix = match arguments.get("prefix") {
             None => Some(String::new()),
             Some(prefix) => self.code.string(prefix),
         };
-        Found {
+        FoundApplication {
             application: Application {
                 name: name.into(),
                 line: self.code.spot(at).line,
@@ -152,7 +158,7 @@ impl<'a> Scan<'_, 'a> {
         }
     }
 
-    /// A function that gives an application, by its annotation or by its `return`.
+    /// Adds a function that returns an application, judged by its annotation or its `return`.
     fn function(&mut self, function: Node<'a>) {
         let code = self.code;
         let name = function.child_by_field_name("name").map(|name| code.text(name).to_string());
@@ -171,7 +177,7 @@ impl<'a> Scan<'_, 'a> {
             "identifier" => {
                 let variable = code.text(returned).to_string();
                 self.objects(&statements, Some(&variable));
-                let mut inner: Vec<Found> = self.found.drain(before..).collect();
+                let mut inner: Vec<FoundApplication> = self.found.drain(before..).collect();
                 match inner.pop() {
                     Some(found) => found,
                     None if annotated => self.application(&variable, ApplicationKind::Object, body, function),
@@ -198,7 +204,8 @@ impl<'a> Scan<'_, 'a> {
         self.found.push(found);
     }
 
-    /// What `statements` include in, or mount on, `variable`; helpers of the file that receive it are followed once.
+    /// Returns the routers and applications that `statements` include in `variable` or mount on it. Follows calls of
+    /// the file's own functions one level deep.
     fn includes(&self, statements: &[Node<'a>], variable: &str) -> Vec<Include> {
         let mut includes = Vec::new();
         for call in statements
@@ -212,7 +219,7 @@ impl<'a> Scan<'_, 'a> {
         includes
     }
 
-    /// `register_routers(app)` where this file defines `register_routers`.
+    /// Returns the includes made by a call such as `register_routers(app)`, if this file defines `register_routers`.
     fn through_helper(&self, call: Node<'a>, variable: &str) -> Vec<Include> {
         let code = self.code;
         let helper = || -> Option<Vec<Include>> {
@@ -233,21 +240,21 @@ impl<'a> Scan<'_, 'a> {
     }
 }
 
-/// True when the schema's address is named, or could be among computed arguments.
+/// Returns true if the call sets `openapi_url`, or may set it through computed arguments.
 fn hides_schema(arguments: &Arguments<'_>) -> bool {
     arguments.computed || arguments.get("openapi_url").is_some()
 }
 
-/// True when a parameter has no default, so that nothing can call the function by its name alone.
-fn needs_arguments(code: &Code<'_>, function: Node<'_>) -> bool {
+/// Returns true if a parameter has no default, so that a server cannot call the function by its name alone.
+fn needs_arguments(code: &PythonCode<'_>, function: Node<'_>) -> bool {
     let parameters = function.child_by_field_name("parameters").map(children).unwrap_or_default();
     parameters.into_iter().any(|parameter| {
         matches!(parameter.kind(), "identifier" | "typed_parameter") && !code.text(parameter).starts_with('*')
     })
 }
 
-/// `VARIABLE.include_router(X, prefix=…)` or `VARIABLE.mount("/path", X)`.
-fn include(code: &Code<'_>, call: Node<'_>, variable: &str) -> Option<Include> {
+/// Reads `VARIABLE.include_router(X, prefix=…)` or `VARIABLE.mount("/path", X)`.
+fn include(code: &PythonCode<'_>, call: Node<'_>, variable: &str) -> Option<Include> {
     let dotted = code.dotted(call.child_by_field_name("function")?)?;
     let method = dotted.strip_prefix(variable)?.strip_prefix('.')?;
     let list = children(call.child_by_field_name("arguments")?);
@@ -277,8 +284,8 @@ fn include(code: &Code<'_>, call: Node<'_>, variable: &str) -> Option<Include> {
     Some(Include { name: code.dotted(target)?, prefix })
 }
 
-/// Routes that answer GET: `@app.get("/path")`, `app.add_api_route("/path", …)`.
-fn routes(code: &Code<'_>, prefixes: &BTreeMap<&str, &Option<String>>) -> Vec<(String, String)> {
+/// Returns the routes that answer GET: `@app.get("/path")`, `app.add_api_route("/path", …)`.
+fn routes(code: &PythonCode<'_>, prefixes: &BTreeMap<&str, &Option<String>>) -> Vec<(String, String)> {
     code.of_kind("call")
         .filter_map(|call| {
             let dotted = code.dotted(call.child_by_field_name("function")?)?;

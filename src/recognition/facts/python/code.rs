@@ -1,4 +1,4 @@
-//! One parsed Python file, and what its names and literals mean.
+//! A parsed Python file, and methods that evaluate its names and literals.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -9,19 +9,19 @@ use tree_sitter::{Node, Tree};
 use crate::recognition::facts::Import;
 use crate::recognition::facts::syntax::{Parsed, children, unescape};
 
-/// How deep a literal or a name is followed.
+/// Maximum depth to which a literal or a name is followed.
 const DEPTH: usize = 16;
 
 /// One parsed file.
-pub(super) struct Code<'a> {
+pub(super) struct PythonCode<'a> {
     parsed: Parsed<'a>,
     pub(super) top: Node<'a>,
     pub(super) imports: Vec<Import>,
-    /// Local names and the dotted names that imports gave them.
+    /// Local names, with the dotted names that they were imported from.
     names: BTreeMap<String, String>,
 }
 
-impl<'a> Deref for Code<'a> {
+impl<'a> Deref for PythonCode<'a> {
     type Target = Parsed<'a>;
 
     fn deref(&self) -> &Parsed<'a> {
@@ -29,10 +29,10 @@ impl<'a> Deref for Code<'a> {
     }
 }
 
-impl<'a> Code<'a> {
-    pub(super) fn new(file: &'a Path, source: &'a str, tree: &'a Tree) -> Code<'a> {
+impl<'a> PythonCode<'a> {
+    pub(super) fn new(file: &'a Path, source: &'a str, tree: &'a Tree) -> PythonCode<'a> {
         let top = tree.root_node();
-        let mut code = Code {
+        let mut code = PythonCode {
             parsed: Parsed::new(file, source, tree),
             top,
             imports: Vec::new(),
@@ -77,7 +77,7 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// The text of `a.b.c`, as written; `None` for anything but names and attributes.
+    /// Returns the text of `a.b.c`, as written; `None` for anything but names and attributes.
     pub(super) fn dotted(&self, node: Node<'_>) -> Option<String> {
         let mut parts = Vec::new();
         let mut node = node;
@@ -98,7 +98,8 @@ impl<'a> Code<'a> {
         None
     }
 
-    /// The dotted name, its first part replaced by what an import gave to it: `environ.get` is `os.environ.get`.
+    /// Returns the dotted name with its first part replaced by the name that it was imported from: `os.environ.get` for
+    /// `environ.get`.
     pub(super) fn resolved(&self, node: Node<'_>) -> Option<String> {
         let dotted = self.dotted(node)?;
         let (first, rest) = match dotted.split_once('.') {
@@ -109,18 +110,18 @@ impl<'a> Code<'a> {
         Some(rest.map_or_else(|| first.to_string(), |rest| format!("{first}.{rest}")))
     }
 
-    /// The last part of the imported name: `FastAPI` for `fastapi.FastAPI` and for an alias of it.
+    /// Returns the last part of the imported name: `FastAPI` for `fastapi.FastAPI` and for an alias of it.
     pub(super) fn last_name(&self, node: Node<'_>) -> Option<String> {
         let resolved = self.resolved(node)?;
         resolved.rsplit('.').next().map(str::to_string)
     }
 
-    /// True when `name` was imported in this file.
+    /// Returns true if `name` was imported in this file.
     pub(super) fn is_imported(&self, name: &str) -> bool {
         self.names.contains_key(name)
     }
 
-    /// The text of a string literal without computed parts.
+    /// Returns the text of a string literal without computed parts.
     pub(super) fn string(&self, node: Node<'_>) -> Option<String> {
         self.string_at(node, DEPTH)
     }
@@ -146,7 +147,7 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// The text of a string node; computed parts are left out.
+    /// Returns the text of a string node, without computed parts.
     pub(super) fn content(&self, node: Node<'_>) -> String {
         let parts = children(node);
         let raw = parts.first().is_some_and(|start| self.text(*start).to_ascii_lowercase().contains('r'));
@@ -154,7 +155,8 @@ impl<'a> Code<'a> {
         content.map(|part| if raw { self.text(part).into() } else { unescape(self.text(part)) }).collect()
     }
 
-    /// A literal as the environment would hold it: text bare, numbers and booleans as written, lists as JSON.
+    /// Returns a literal in the form that an environment variable has: text without quotes, numbers and booleans as
+    /// written, lists as JSON.
     pub(super) fn literal(&self, node: Node<'_>) -> Option<String> {
         match node.kind() {
             "integer" | "float" | "true" | "false" => Some(self.text(node).into()),
@@ -167,7 +169,7 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// The arguments of a call: positional ones, and keyword ones with their names.
+    /// Returns the arguments of a call: positional ones, and keyword arguments with their names.
     pub(super) fn arguments(&self, call: Node<'a>) -> Arguments<'a> {
         let mut arguments = Arguments::default();
         let Some(list) = call.child_by_field_name("arguments") else { return arguments };
@@ -186,7 +188,7 @@ impl<'a> Code<'a> {
         arguments
     }
 
-    /// The statements of the module's own level, those in `if`, `try` and `with` included.
+    /// Returns the module's top-level statements, including those in `if`, `try` and `with`.
     pub(super) fn statements(&self) -> Vec<Node<'a>> {
         statements_of(self.top)
     }
@@ -197,7 +199,7 @@ impl<'a> Code<'a> {
 pub(super) struct Arguments<'a> {
     pub(super) positional: Vec<Node<'a>>,
     pub(super) named: Vec<(&'a str, Node<'a>)>,
-    /// True when `*args` or `**kwargs` adds others.
+    /// True when `*args` or `**kwargs` adds further arguments.
     pub(super) computed: bool,
 }
 
@@ -207,7 +209,8 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// The statements of `block`, those in `if`, `try` and `with` included; functions and classes are not entered.
+/// Returns the statements of `block`, including those in `if`, `try` and `with`, but not those of functions and
+/// classes.
 pub(super) fn statements_of(block: Node<'_>) -> Vec<Node<'_>> {
     let mut open = vec![(block, 0)];
     let mut statements = Vec::new();

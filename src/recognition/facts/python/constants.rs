@@ -1,12 +1,12 @@
-//! Constants of a module: `_PLACEHOLDERS = {"changeme", "secret"}`.
+//! Reads constants of a module: `_PLACEHOLDERS = {"changeme", "secret"}`.
 
 use tree_sitter::Node;
 
-use super::code::Code;
+use super::code::PythonCode;
 use crate::recognition::facts::syntax::children;
 
-/// The texts that `node` stands for: a literal, a collection of literals, or a module's constant that is one of these.
-pub(super) fn texts(code: &Code<'_>, node: Node<'_>) -> Vec<String> {
+/// Returns the texts of `node`: a literal, a collection of literals, or a constant of the module with such a value.
+pub(super) fn texts(code: &PythonCode<'_>, node: Node<'_>) -> Vec<String> {
     match node.kind() {
         "identifier" => {
             let name = code.text(node);
@@ -16,7 +16,7 @@ pub(super) fn texts(code: &Code<'_>, node: Node<'_>) -> Vec<String> {
     }
 }
 
-fn direct(code: &Code<'_>, node: Node<'_>) -> Vec<String> {
+fn direct(code: &PythonCode<'_>, node: Node<'_>) -> Vec<String> {
     match node.kind() {
         "list" | "set" | "tuple" => children(node).into_iter().filter_map(|item| code.string(item)).collect(),
         // `frozenset({…})`, `set([…])`.
@@ -31,15 +31,15 @@ fn direct(code: &Code<'_>, node: Node<'_>) -> Vec<String> {
     }
 }
 
-fn plain(code: &Code<'_>, node: Node<'_>) -> Vec<String> {
+fn plain(code: &PythonCode<'_>, node: Node<'_>) -> Vec<String> {
     match node.kind() {
         "list" | "set" | "tuple" => children(node).into_iter().filter_map(|item| code.string(item)).collect(),
         _ => Vec::new(),
     }
 }
 
-/// The value that the module's own level assigns to `name`.
-pub(super) fn value_of<'a>(code: &Code<'a>, name: &str) -> Option<Node<'a>> {
+/// Returns the value that the module assigns to `name` at its top level.
+pub(super) fn value_of<'a>(code: &PythonCode<'a>, name: &str) -> Option<Node<'a>> {
     code.statements().into_iter().find_map(|statement| {
         let assignment = statement.named_child(0).filter(|child| child.kind() == "assignment")?;
         let left = assignment.child_by_field_name("left")?;

@@ -1,20 +1,20 @@
-//! Variables that Python code reads by name: `os.environ`, `os.getenv`, Starlette's `Config`, `decouple`, `environs`,
-//! `django-environ`, and functions of the file that pass a name on to one of them.
+//! Finds variables that Python code reads by name: `os.environ`, `os.getenv`, Starlette's `Config`, `decouple`,
+//! `environs`, `django-environ`, and functions of the file that pass a name to one of them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use tree_sitter::Node;
 
-use super::code::{Arguments, Code};
+use super::code::{Arguments, PythonCode};
 use crate::recognition::facts::file::FileFacts;
 use crate::recognition::facts::syntax::{ancestors, children};
-use crate::recognition::facts::{Load, Read, Reader};
+use crate::recognition::facts::{Load, ReadConstruct, VariableRead};
 
-/// Functions of the standard library that give a default when a variable is missing.
+/// Functions of the standard library that return a default if a variable is missing.
 const LENIENT: &[&str] = &["os.environ.get", "os.getenv", "os.environ.setdefault", "os.environ.pop"];
 
-/// Classes whose objects read variables when they are called.
+/// Classes of objects that read variables when they are called.
 const CALLABLE: &[&str] = &[
     "starlette.config.Config",
     "decouple.Config",
@@ -26,7 +26,7 @@ const CALLABLE: &[&str] = &[
 ];
 
 /// Adds variables and env files to `facts`, and the places of default values to `defaults`.
-pub(super) fn read(code: &Code<'_>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
+pub(super) fn read(code: &PythonCode<'_>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
     let readers = Readers::of(code);
     for node in &code.nodes {
         match node.kind() {
@@ -43,8 +43,8 @@ pub(super) fn read(code: &Code<'_>, facts: &mut FileFacts, defaults: &mut Vec<Ra
     }
 }
 
-/// `os.environ["NAME"]` that is read, not written.
-fn subscript(code: &Code<'_>, node: Node<'_>) -> Option<Read> {
+/// Returns the variable of `os.environ["NAME"]`, if the code reads it.
+fn subscript(code: &PythonCode<'_>, node: Node<'_>) -> Option<VariableRead> {
     if code.resolved(node.child_by_field_name("value")?)? != "os.environ" {
         return None;
     }
@@ -54,15 +54,15 @@ fn subscript(code: &Code<'_>, node: Node<'_>) -> Option<Read> {
         || (matches!(parent.kind(), "assignment" | "augmented_assignment")
             && parent.child_by_field_name("left") == Some(node));
     let guarded = ancestors(node, 12).any(|outer| outer.kind() == "try_statement");
-    (!written && is_name(&name)).then(|| Read { required: !guarded, ..variable(code, node, name) })
+    (!written && is_name(&name)).then(|| VariableRead { required: !guarded, ..variable(code, node, name) })
 }
 
-fn variable(code: &Code<'_>, node: Node<'_>, name: String) -> Read {
-    Read {
+fn variable(code: &PythonCode<'_>, node: Node<'_>, name: String) -> VariableRead {
+    VariableRead {
         name,
         aliases: Vec::new(),
         at: code.spot(node),
-        by: Reader::Python,
+        by: ReadConstruct::Python,
         required: false,
         default: None,
         min_length: None,
@@ -72,27 +72,27 @@ fn variable(code: &Code<'_>, node: Node<'_>, name: String) -> Read {
 }
 
 fn is_name(name: &str) -> bool {
-    crate::config::values::is_variable_name(name)
+    crate::config::names::is_variable_name(name)
 }
 
-/// The names in this file that read a variable when they are called.
+/// The names in this file that read a variable when called.
 struct Readers {
     /// Objects of [`CALLABLE`] classes, and `decouple.config`.
     objects: Vec<String>,
-    /// The file's own functions: the place of the name among their parameters, and of the default.
-    functions: BTreeMap<String, Own>,
+    /// The file's own functions: the position of the name among their parameters, and the default.
+    functions: BTreeMap<String, ReaderFunction>,
 }
 
-/// A function of the file that passes a variable's name on.
+/// A function of the file that passes on the name of a variable.
 #[derive(Clone, Copy)]
-struct Own {
+struct ReaderFunction {
     name: usize,
     default: Option<usize>,
     required: bool,
 }
 
 impl Readers {
-    fn of(code: &Code<'_>) -> Readers {
+    fn of(code: &PythonCode<'_>) -> Readers {
         let mut readers = Readers { objects: Vec::new(), functions: BTreeMap::new() };
         for assignment in code.of_kind("assignment") {
             let made = assignment.child_by_field_name("right").filter(|right| right.kind() == "call");
@@ -110,8 +110,8 @@ impl Readers {
         readers
     }
 
-    /// The variable that `call` reads, and the node of its default.
-    fn call<'a>(&self, code: &Code<'a>, call: Node<'a>) -> Option<(Read, Option<Node<'a>>)> {
+    /// Returns the variable that `call` reads, and the node of its default.
+    fn call<'a>(&self, code: &PythonCode<'a>, call: Node<'a>) -> Option<(VariableRead, Option<Node<'a>>)> {
         let function = call.child_by_field_name("function")?;
         let resolved = code.resolved(function)?;
         let arguments = code.arguments(call);
@@ -128,6 +128,9 @@ impl Readers {
             // The second argument of `Config` and `environ.Env` may be the type.
             let default = default.filter(|default| default.kind() != "identifier" || arguments.computed);
             (first?, default, true)
+        } else if is_imported_reader(&resolved) && first.is_some_and(|name| is_upper(code, name)) {
+            let default = arguments.positional.get(1).copied().or(arguments.get("default"));
+            (first?, default, false)
         } else {
             return None;
         };
@@ -135,7 +138,7 @@ impl Readers {
         let fallback = or_else(call);
         let given = default.filter(|default| default.kind() != "none");
         let literal = given.or(fallback);
-        let read = Read {
+        let read = VariableRead {
             required: required && default.is_none(),
             default: literal.and_then(|literal| code.literal(literal)),
             list: is_list(code, call, &resolved, &arguments),
@@ -150,7 +153,20 @@ impl Readers {
     }
 }
 
-/// The right side of `os.getenv("X") or "default"`.
+/// Returns true for a function of another module whose name says that it reads a variable: `get_env`, `utils.env_str`. Its body is
+/// in another file, so its name is the only evidence, and a call is never proof that the variable is required.
+fn is_imported_reader(resolved: &str) -> bool {
+    let words: Vec<&str> = resolved.rsplit_once('.').map_or("", |(_, name)| name).split('_').collect();
+    words.iter().any(|word| matches!(*word, "env" | "getenv" | "environ" | "envvar"))
+        && !words.iter().any(|word| matches!(*word, "set" | "del" | "delete" | "unset" | "patch" | "write"))
+}
+
+/// Returns true for a string without lower-case letters, as the names of variables are written.
+fn is_upper(code: &PythonCode<'_>, name: Node<'_>) -> bool {
+    code.string(name).is_some_and(|name| !name.contains(|c: char| c.is_lowercase()))
+}
+
+/// Returns the right side of `os.getenv("X") or "default"`.
 fn or_else(call: Node<'_>) -> Option<Node<'_>> {
     let parent = call.parent().filter(|parent| parent.kind() == "boolean_operator")?;
     let is_or = parent.child_by_field_name("operator")?.kind() == "or";
@@ -159,8 +175,8 @@ fn or_else(call: Node<'_>) -> Option<Node<'_>> {
         .flatten()
 }
 
-/// True when the value is split into a list: `.split(",")`, `env.list(…)`, `cast=CommaSeparatedStrings`.
-fn is_list(code: &Code<'_>, call: Node<'_>, resolved: &str, arguments: &Arguments<'_>) -> bool {
+/// Returns true if the value is split into a list: `.split(",")`, `env.list(…)`, `cast=CommaSeparatedStrings`.
+fn is_list(code: &PythonCode<'_>, call: Node<'_>, resolved: &str, arguments: &Arguments<'_>) -> bool {
     let split = ancestors(call, 3).any(|outer| {
         outer.kind() == "attribute"
             && outer.child_by_field_name("attribute").is_some_and(|name| code.text(name) == "split")
@@ -172,8 +188,8 @@ fn is_list(code: &Code<'_>, call: Node<'_>, resolved: &str, arguments: &Argument
         || cast.ends_with("CommaSeparatedStrings")
 }
 
-/// A function whose parameter is the name in `os.getenv(name)` or `os.environ[name]`.
-fn own_reader(code: &Code<'_>, function: Node<'_>) -> Option<(String, Own)> {
+/// Returns a function with a parameter that is the name in `os.getenv(name)` or `os.environ[name]`.
+fn own_reader(code: &PythonCode<'_>, function: Node<'_>) -> Option<(String, ReaderFunction)> {
     let parameters: Vec<(&str, bool)> = children(function.child_by_field_name("parameters")?)
         .into_iter()
         .filter_map(|parameter| {
@@ -212,18 +228,18 @@ fn own_reader(code: &Code<'_>, function: Node<'_>) -> Option<(String, Own)> {
     let default = default.or_else(|| {
         parameters.iter().position(|(parameter, _)| matches!(*parameter, "default" | "fallback"))
     });
-    // Without a default it fails by itself when it raises.
+    // A function that raises fails without the variable.
     let raises = code.text(body).contains("raise ");
-    let own = Own { name, default, required: strict || raises };
+    let own = ReaderFunction { name, default, required: strict || raises };
     Some((code.text(function.child_by_field_name("name")?).to_string(), own))
 }
 
-fn is_environ(code: &Code<'_>, node: Option<Node<'_>>) -> bool {
+fn is_environ(code: &PythonCode<'_>, node: Option<Node<'_>>) -> bool {
     node.and_then(|node| code.resolved(node)).is_some_and(|name| name == "os.environ")
 }
 
-/// `load_dotenv(".env")`, `Config(".env")`.
-fn load(code: &Code<'_>, call: Node<'_>) -> Option<Load> {
+/// Returns the env file of `load_dotenv(".env")` or `Config(".env")`.
+fn load(code: &PythonCode<'_>, call: Node<'_>) -> Option<Load> {
     let function = code.resolved(call.child_by_field_name("function")?)?;
     let loads = match function.as_str() {
         "dotenv.load_dotenv" | "dotenv.main.load_dotenv" | "load_dotenv" => true,

@@ -1,11 +1,14 @@
-//! Values that the validators of a settings class refuse: placeholders such as `changethis`, and texts that are too short.
+//! Finds values that the validators of a settings class, or code that guards the start, refuse: placeholders such as
+//! `changethis`, and texts that are too short.
 
 use tree_sitter::Node;
 
-use super::code::Code;
+use super::code::PythonCode;
 use super::constants::texts;
+use crate::recognition::facts::file::FileFacts;
 use crate::recognition::facts::settings::Class;
 use crate::recognition::facts::syntax::{children, preorder};
+use crate::recognition::facts::{ReadConstruct, VariableRead};
 
 /// A method of the class that raises.
 #[derive(Default)]
@@ -26,8 +29,8 @@ struct Rule {
     min_length: Option<usize>,
 }
 
-/// Adds to the fields of `class` what the methods in `body` refuse.
-pub(super) fn add(code: &Code<'_>, body: Node<'_>, class: &mut Class) {
+/// Adds the values that the methods in `body` refuse to the fields of `class`.
+pub(super) fn add(code: &PythonCode<'_>, body: Node<'_>, class: &mut Class) {
     let checks: Vec<Check> = children(body).into_iter().filter_map(|node| check(code, node, class)).collect();
     for check in &checks {
         let calls = checks.iter().flat_map(|caller| &caller.calls);
@@ -50,7 +53,7 @@ pub(super) fn add(code: &Code<'_>, body: Node<'_>, class: &mut Class) {
     }
 }
 
-fn check(code: &Code<'_>, node: Node<'_>, class: &Class) -> Option<Check> {
+fn check(code: &PythonCode<'_>, node: Node<'_>, class: &Class) -> Option<Check> {
     let (decorators, function) = match node.kind() {
         "decorated_definition" => (
             children(node).into_iter().filter(|child| child.kind() == "decorator").collect(),
@@ -78,7 +81,7 @@ fn check(code: &Code<'_>, node: Node<'_>, class: &Class) -> Option<Check> {
     let raises = nodes.iter().any(|node| node.kind() == "raise_statement");
     for node in &nodes {
         match node.kind() {
-            "comparison_operator" if raises => check.rules.extend(compare(code, *node)),
+            "comparison_operator" if raises => check.rules.extend(compare(code, *node, &own_field)),
             "call" => {
                 let name = node.child_by_field_name("function").and_then(|name| code.last_name(name));
                 let fields = preorder(*node).into_iter().filter_map(|inner| own_field(code, inner));
@@ -90,14 +93,46 @@ fn check(code: &Code<'_>, node: Node<'_>, class: &Class) -> Option<Check> {
     Some(check)
 }
 
-/// `value == "changethis"`, `value in {"a", "b"}`, `len(value) < 32`.
-fn compare(code: &Code<'_>, node: Node<'_>) -> Option<Rule> {
+/// Adds a reader for each secret of a settings object that code outside the class refuses, as in
+/// `if len(settings.secret_key) < 32: raise …`.
+pub(super) fn guards(code: &PythonCode<'_>, facts: &mut FileFacts) {
+    for guard in code.of_kind("if_statement") {
+        let raises = guard
+            .child_by_field_name("consequence")
+            .is_some_and(|block| preorder(block).iter().any(|node| node.kind() == "raise_statement"));
+        let Some(condition) = guard.child_by_field_name("condition").filter(|_| raises) else { continue };
+        for node in preorder(condition).into_iter().filter(|node| node.kind() == "comparison_operator") {
+            let Some(Rule { field: Some(field), refused, min_length }) =
+                compare(code, node, &field_of_settings)
+            else {
+                continue;
+            };
+            facts.reads.push(VariableRead {
+                name: field.to_uppercase(),
+                aliases: Vec::new(),
+                at: code.spot(node),
+                by: ReadConstruct::Settings,
+                required: false,
+                default: None,
+                min_length,
+                refused,
+                list: false,
+            });
+        }
+    }
+}
+
+/// Returns the field that an expression is.
+type FieldLookup = dyn Fn(&PythonCode<'_>, Node<'_>) -> Option<String>;
+
+/// Reads `value == "changethis"`, `value in {"a", "b"}` or `len(value) < 32`.
+fn compare(code: &PythonCode<'_>, node: Node<'_>, field: &FieldLookup) -> Option<Rule> {
     let parts = children(node);
     let [left, right] = parts.as_slice() else { return None };
     let operator = code.source.get(left.end_byte()..right.start_byte())?.trim();
     // `self.X`, `self.X.get_secret_value()`, `len(self.X)`.
-    let field = preorder(*left).into_iter().find_map(|inner| own_field(code, inner));
-    // `self.ENVIRONMENT == "production"` is a condition and refuses nothing; a secret's name tells the two apart.
+    let field = preorder(*left).into_iter().find_map(|inner| field(code, inner));
+    // `self.ENVIRONMENT == "production"` is only a condition, so a field counts only if its name is that of a secret.
     if field.as_deref().is_some_and(|name| !is_secret(name)) {
         return None;
     }
@@ -123,8 +158,23 @@ fn is_secret(name: &str) -> bool {
     ["secret", "key", "password", "token", "salt"].iter().any(|word| name.contains(word))
 }
 
-/// `NAME` of `self.NAME`.
-fn own_field(code: &Code<'_>, node: Node<'_>) -> Option<String> {
+/// Returns `NAME` of `settings.NAME`, `app_config.NAME`, `get_settings().NAME`.
+fn field_of_settings(code: &PythonCode<'_>, node: Node<'_>) -> Option<String> {
+    let object = (node.kind() == "attribute").then(|| node.child_by_field_name("object")).flatten()?;
+    let object = match object.kind() {
+        "call" => object.child_by_field_name("function")?,
+        _ => object,
+    };
+    let name = code.dotted(object)?.to_ascii_lowercase();
+    let name = name.rsplit('.').next()?;
+    (name.contains("settings") || name.contains("config"))
+        .then(|| node.child_by_field_name("attribute"))
+        .flatten()
+        .map(|name| code.text(name).into())
+}
+
+/// Returns `NAME` of `self.NAME`.
+fn own_field(code: &PythonCode<'_>, node: Node<'_>) -> Option<String> {
     let object = (node.kind() == "attribute").then(|| node.child_by_field_name("object")).flatten()?;
     (code.text(object) == "self")
         .then(|| node.child_by_field_name("attribute"))

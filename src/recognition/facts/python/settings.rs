@@ -1,23 +1,23 @@
-//! Classes of pydantic settings, as the file writes them.
+//! Reads pydantic settings classes in the form that the file defines them.
 
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use tree_sitter::Node;
 
-use super::code::{Code, statements_of};
+use super::code::{PythonCode, statements_of};
 use super::refusals;
 use crate::recognition::facts::Load;
 use crate::recognition::facts::file::FileFacts;
-use crate::recognition::facts::settings::{Class, ClassConfig, Field};
+use crate::recognition::facts::settings::{Class, ClassConfig, SettingsField};
 use crate::recognition::facts::syntax::{children, preorder};
 
-/// Types that are lists of values.
+/// Types of lists.
 const LISTS: &[&str] =
     &["list", "List", "set", "Set", "tuple", "Tuple", "Sequence", "frozenset", "FrozenSet"];
 
 /// Adds classes and their env files to `facts`, and the places of default values to `defaults`.
-pub(super) fn read(code: &Code<'_>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
+pub(super) fn read(code: &PythonCode<'_>, facts: &mut FileFacts, defaults: &mut Vec<Range<usize>>) {
     for definition in code.of_kind("class_definition") {
         let Some(name) = definition.child_by_field_name("name") else { continue };
         let Some(body) = definition.child_by_field_name("body") else { continue };
@@ -53,7 +53,7 @@ fn assignment_of(statement: Node<'_>) -> Option<Node<'_>> {
     (inner.kind() == "assignment").then_some(inner)
 }
 
-/// What `model_config = SettingsConfigDict(…)`, `class Config:` or the class's own arguments say.
+/// The configuration from `model_config = SettingsConfigDict(…)`, `class Config:` or the arguments of the class.
 #[derive(Default)]
 struct Configuration {
     config: ClassConfig,
@@ -66,7 +66,7 @@ impl Configuration {
         !self.second_version
     }
 
-    fn statement(&mut self, code: &Code<'_>, statement: Node<'_>) {
+    fn statement(&mut self, code: &PythonCode<'_>, statement: Node<'_>) {
         if let Some(assignment) = assignment_of(statement) {
             let left = assignment.child_by_field_name("left").map(|left| code.text(left));
             let Some(value) = assignment.child_by_field_name("right") else { return };
@@ -96,8 +96,8 @@ impl Configuration {
         }
     }
 
-    /// `env_prefix="X_"` of a call, or `"env_prefix": "X_"` of a dictionary.
-    fn pair(&mut self, code: &Code<'_>, pair: Node<'_>, key: &str) {
+    /// Reads `env_prefix="X_"` of a call, or `"env_prefix": "X_"` of a dictionary.
+    fn pair(&mut self, code: &PythonCode<'_>, pair: Node<'_>, key: &str) {
         let Some(name) = pair.child_by_field_name(key) else { return };
         let name = code.string(name).unwrap_or_else(|| code.text(name).into());
         if let Some(value) = pair.child_by_field_name("value") {
@@ -105,7 +105,7 @@ impl Configuration {
         }
     }
 
-    fn set(&mut self, code: &Code<'_>, name: &str, value: Node<'_>) {
+    fn set(&mut self, code: &PythonCode<'_>, name: &str, value: Node<'_>) {
         match name {
             "env_prefix" => self.config.prefix = code.string(value),
             "env_nested_delimiter" => self.config.nested_delimiter = code.string(value),
@@ -121,8 +121,8 @@ impl Configuration {
     }
 }
 
-/// The env file that an expression names: a literal, or a path built from the place of the code.
-pub(super) fn load_of(code: &Code<'_>, value: Node<'_>) -> Option<Load> {
+/// Returns the env file that an expression names: a literal, or a path built from the location of the code.
+pub(super) fn load_of(code: &PythonCode<'_>, value: Node<'_>) -> Option<Load> {
     let value = match value.kind() {
         "identifier" => super::constants::value_of(code, code.text(value)).unwrap_or(value),
         _ => value,
@@ -136,7 +136,7 @@ pub(super) fn load_of(code: &Code<'_>, value: Node<'_>) -> Option<Load> {
 }
 
 /// Follows `Path(__file__).resolve().parent.parent / ".env"`, `str(…)` around it, and module constants in it.
-fn from_code(code: &Code<'_>, node: Node<'_>, depth: usize) -> Option<PathBuf> {
+fn from_code(code: &PythonCode<'_>, node: Node<'_>, depth: usize) -> Option<PathBuf> {
     let depth = depth.checked_sub(1)?;
     let field = |name: &str| node.child_by_field_name(name);
     match node.kind() {
@@ -183,7 +183,7 @@ fn from_code(code: &Code<'_>, node: Node<'_>, depth: usize) -> Option<PathBuf> {
     }
 }
 
-/// The path without `.` and `..`.
+/// Returns the path without `.` and `..`.
 fn plain(path: &Path) -> PathBuf {
     let mut result = PathBuf::new();
     for part in path.components() {
@@ -196,7 +196,7 @@ fn plain(path: &Path) -> PathBuf {
     result
 }
 
-fn field(code: &Code<'_>, assignment: Node<'_>, first_version: bool) -> Option<Field> {
+fn field(code: &PythonCode<'_>, assignment: Node<'_>, first_version: bool) -> Option<SettingsField> {
     let name = code.text(assignment.child_by_field_name("left").filter(|left| left.kind() == "identifier")?);
     let declared = assignment.child_by_field_name("type")?;
     let words: Vec<&str> = preorder(declared)
@@ -209,7 +209,7 @@ fn field(code: &Code<'_>, assignment: Node<'_>, first_version: bool) -> Option<F
     }
     let value = assignment.child_by_field_name("right");
     let optional = words.contains(&"Optional") || preorder(declared).iter().any(|node| node.kind() == "none");
-    let mut field = Field {
+    let mut field = SettingsField {
         name: name.into(),
         at: code.spot(assignment),
         aliases: Vec::new(),
@@ -229,8 +229,8 @@ fn field(code: &Code<'_>, assignment: Node<'_>, first_version: bool) -> Option<F
     Some(field)
 }
 
-/// `Field(…)`: default, names and length.
-fn constrain(code: &Code<'_>, call: Node<'_>, field: &mut Field, is_value: bool) {
+/// Reads the default, the names and the minimum length from `SettingsField(…)`.
+fn constrain(code: &PythonCode<'_>, call: Node<'_>, field: &mut SettingsField, is_value: bool) {
     let function = call.child_by_field_name("function").and_then(|function| code.last_name(function));
     if !matches!(function.as_deref(), Some("Field" | "StringConstraints" | "constr")) {
         return;
@@ -253,8 +253,8 @@ fn constrain(code: &Code<'_>, call: Node<'_>, field: &mut Field, is_value: bool)
     }
 }
 
-/// `"A"`, `["A", "B"]` or `AliasChoices("A", "B")`.
-fn names_of(code: &Code<'_>, node: Node<'_>) -> Vec<String> {
+/// Returns the names in `"A"`, `["A", "B"]` or `AliasChoices("A", "B")`.
+fn names_of(code: &PythonCode<'_>, node: Node<'_>) -> Vec<String> {
     let inner = match node.kind() {
         "call" => node.child_by_field_name("arguments").map(children).unwrap_or_default(),
         "list" | "tuple" | "set" => children(node),

@@ -1,18 +1,18 @@
-//! Python sources and the facts that they state.
+//! Python sources, and their facts.
 
 use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::recognition::facts::{ApplicationKind, Module, Read, settings as classes};
+use crate::recognition::facts::{ApplicationKind, PythonModule, VariableRead, settings as classes};
 
 fn facts(source: &str) -> FileFacts {
     read(Path::new("backend/app/main.py"), source)
 }
 
-/// `NAME` with `!` when required, `=default` and `[]` for a list.
-fn shown(read: &Read) -> String {
+/// Returns `NAME` with `!` if required, `=default`, and `[]` for a list.
+fn shown(read: &VariableRead) -> String {
     let required = if read.required { "!" } else { "" };
     let list = if read.list { "[]" } else { "" };
     let default = read.default.as_ref().map(|default| format!("={default}")).unwrap_or_default();
@@ -23,7 +23,7 @@ fn variables(source: &str) -> Vec<String> {
     facts(source).reads.iter().map(shown).collect()
 }
 
-fn settings(source: &str) -> Vec<Read> {
+fn settings(source: &str) -> Vec<VariableRead> {
     classes::reads(&facts(source).classes)
 }
 
@@ -31,11 +31,11 @@ fn fields(source: &str) -> Vec<String> {
     settings(source).iter().map(shown).collect()
 }
 
-fn module(source: &str) -> Module {
+fn module(source: &str) -> PythonModule {
     facts(source).module.unwrap_or_default()
 }
 
-/// `NAME:KIND` of each application.
+/// Returns `NAME:KIND` for each application.
 fn applications(source: &str) -> Vec<String> {
     let shown = |kind: &ApplicationKind| format!("{kind:?}");
     module(source).applications.iter().map(|found| format!("{}:{}", found.name, shown(&found.kind))).collect()
@@ -68,6 +68,8 @@ fn every_way_to_read_the_environment_is_found() {
         ("import environ\nenv = environ.Env()\nx = env('A', default='b')\n", "A=b"),
         ("import os\ndef need(n):\n    return os.environ[n]\nx = need('A')\n", "A!"),
         ("import os\ndef get(n, d=None):\n    return os.getenv(n, d)\nx = get('A', 'b')\n", "A=b"),
+        ("from app.utils.env import get_env\nx = field(default_factory=get_env('A', 'b'))\n", "A=b"),
+        ("from app import utils\nx = utils.env_str('A')\n", "A"),
     ] {
         assert_eq!(variables(source), [expected], "{source}");
     }
@@ -75,9 +77,13 @@ fn every_way_to_read_the_environment_is_found() {
 
 #[test]
 fn writing_a_variable_is_not_reading_it() {
-    for source in
-        ["os.environ['A'] = 'b'\n", "del os.environ['A']\n", "x = other['A']\n", "# os.environ['A']\n"]
-    {
+    for source in [
+        "os.environ['A'] = 'b'\n",
+        "del os.environ['A']\n",
+        "x = other['A']\n",
+        "# os.environ['A']\n",
+        "from app.utils import set_env, get_env\nset_env('A', 'b')\nget_env('jinja')\n",
+    ] {
         assert_eq!(variables(&format!("import os\n{source}")), Vec::<String>::new(), "{source}");
     }
 }
@@ -210,7 +216,7 @@ fn env_files_are_found_relative_to_the_code_and_to_the_process() {
 }
 
 #[test]
-fn applications_are_objects_factories_and_what_factories_make() {
+fn applications_are_objects_factories_and_results_of_factories() {
     for (source, expected) in [
         ("from fastapi import FastAPI\napp = FastAPI()\n", vec!["app:Object"]),
         ("import fastapi\napi: fastapi.FastAPI = fastapi.FastAPI()\n", vec!["api:Object"]),
@@ -303,6 +309,9 @@ fn a_server_started_in_code_is_a_command() {
         ),
         Some(("uvicorn app.main:create --factory --port 9000".into(), None))
     );
+    // The name exists only while the function runs.
+    let local = "import uvicorn\nfrom app import make\n\ndef run():\n    app = make()\n    uvicorn.run(app, port=5001)\n";
+    assert_eq!(command(local), None);
 }
 
 #[test]
@@ -321,6 +330,56 @@ fn addresses_in_code_are_facts_unless_a_variable_can_change_them() {
     assert_eq!(found("class S(BaseSettings):\n    x: str = 'http://localhost:8000'\n"), []);
     assert_eq!(found("print('http://localhost:8000')\n'''http://localhost:8000'''\n"), []);
     assert_eq!(found("x = 'see http://localhost:8000 for more'\n"), []);
+}
+
+#[test]
+fn guards_outside_the_settings_class_say_which_secrets_the_code_refuses() {
+    let found = |source: &str| -> Vec<(String, Option<usize>, Vec<String>)> {
+        let reads = facts(source).reads.into_iter();
+        reads.map(|read| (read.name, read.min_length, read.refused)).collect()
+    };
+    assert_eq!(
+        found(
+            "from app.config import settings\nif len(settings.secret_key.encode()) < 32:\n    raise ValueError('x')\n"
+        ),
+        [("SECRET_KEY".to_string(), Some(32), vec![])]
+    );
+    assert_eq!(
+        found(
+            "def check():\n    if get_settings().JWT_SECRET in ('changeme', 'x'):\n        raise RuntimeError\n"
+        ),
+        [("JWT_SECRET".to_string(), None, vec!["changeme".to_string(), "x".to_string()])]
+    );
+    for source in [
+        "if len(settings.secret_key) < 32:\n    print('short')\n",
+        "if settings.environment == 'test':\n    raise ValueError\n",
+        "if user.token == 'x':\n    raise ValueError  # settings.\n",
+    ] {
+        assert_eq!(found(source), [], "{source}");
+    }
+}
+
+#[test]
+fn urls_of_a_postgres_that_code_connects_to_are_facts_unless_a_variable_can_change_them() {
+    let found = |source: &str| facts(source).databases.len();
+    assert_eq!(found("SQLALCHEMY_DATABASE_URL = 'postgresql+psycopg2://u:p@postgres:5432/app'\n"), 1);
+    assert_eq!(found("engine = create_async_engine('postgresql+asyncpg://db/app')\n"), 1);
+    assert_eq!(found("c = psycopg.connect(conninfo='postgres://u:p@10.0.0.3/app')\n"), 1);
+    assert_eq!(
+        found("_main_uri = 'u:p@localhost:5432/app'\nx = f'postgresql+asyncpg://{_main_uri}'  # postgres\n"),
+        1
+    );
+    assert_eq!(found("class C:\n    def db_url(self):\n        return 'postgresql://u:p@db/app'\n"), 1);
+    for source in [
+        "import os\nURL = os.getenv('URL', 'postgresql://u:p@db/app')\n",
+        "class S(BaseSettings):\n    url: str = 'postgresql://u:p@db/app'\n",
+        "DATABASE_URL = f'postgresql://{user}@db/app'\n",
+        "x = Field(example='postgresql://u:p@db/app')\n",
+        "PREFIX_URL = 'postgresql+asyncpg://'\n",
+        "message_url = 'postgresql://u:p@db/app is the form'\n",
+    ] {
+        assert_eq!(found(source), 0, "{source}");
+    }
 }
 
 proptest! {
@@ -353,4 +412,30 @@ fn deeply_nested_code_is_read_without_exhausting_the_stack() {
             format!("import os\nx = {}os.environ['A']{}\n", open.repeat(20_000), close.repeat(20_000));
         let _ = facts(&source);
     }
+}
+
+#[test]
+fn port_of_a_postgres_in_the_settings_of_django_is_found() {
+    let settings = |host: &str, port: &str| {
+        format!(
+            "from os import environ\nDATABASES = {{\n    \"default\": {{\n        \"ENGINE\": \"django.db.backends.postgresql\",\n        \
+             \"HOST\": {host},\n        \"PORT\": {port},\n    }}\n}}\n"
+        )
+    };
+    let found = |host: &str, port: &str| {
+        let found = facts(&settings(host, port)).databases;
+        found.into_iter().map(|found| (found.at.line, found.port)).collect::<Vec<_>>()
+    };
+    let host = "environ.get(\"DATABASE_HOST\", \"db\")";
+    assert_eq!(
+        found(host, "\"5432\""),
+        [(6, Some((5432, "environ.get(\"DATABASE_PORT\", \"5432\")".to_string())))]
+    );
+    assert_eq!(
+        found("\"localhost\"", "5433"),
+        [(6, Some((5433, "os.environ.get(\"POSTGRES_PORT\", \"5433\")".to_string())))]
+    );
+    assert_eq!(found(host, "environ.get(\"DATABASE_PORT\", \"5432\")"), []);
+    // An empty port is the default of libpq, which reads PGPORT.
+    assert_eq!(found(host, "\"\""), []);
 }

@@ -1,16 +1,16 @@
-//! Workers and calls that start servers: arq, RQ, Dramatiq, `create_all`, `uvicorn.run`.
+//! Finds workers, and calls that start servers: arq, RQ, Dramatiq, `create_all`, `uvicorn.run`.
 
 use std::path::PathBuf;
 
 use tree_sitter::Node;
 
-use super::code::{Code, statements_of};
+use super::code::{PythonCode, statements_of};
 use crate::recognition::facts::file::FileFacts;
 use crate::recognition::facts::syntax::children;
 use crate::recognition::facts::{Application, ApplicationKind, Author, Command};
 
-/// Returns the workers that the file defines, and whether it makes tables.
-pub(super) fn of(code: &Code<'_>) -> Vec<Application> {
+/// Returns the workers that the file defines, and whether it creates tables.
+pub(super) fn of(code: &PythonCode<'_>) -> Vec<Application> {
     let mut found: Vec<Application> = Vec::new();
     let mut add = |name: String, kind: ApplicationKind, at: Node<'_>| {
         if !found.iter().any(|known| known.kind == kind && known.name == name) {
@@ -57,8 +57,8 @@ pub(super) fn of(code: &Code<'_>) -> Vec<Application> {
     found
 }
 
-/// A class with arq's settings: it names its functions or jobs.
-fn is_arq(code: &Code<'_>, class: Node<'_>) -> bool {
+/// Returns true for a class with arq's settings, which names functions or jobs.
+fn is_arq(code: &PythonCode<'_>, class: Node<'_>) -> bool {
     let uses_arq = code.imports.iter().any(|import| import.module.split('.').next() == Some("arq"));
     let named = class.child_by_field_name("name").is_some_and(|name| code.text(name) == "WorkerSettings");
     let body = class.child_by_field_name("body").map(|body| statements_of(body)).unwrap_or_default();
@@ -71,8 +71,8 @@ fn is_arq(code: &Code<'_>, class: Node<'_>) -> bool {
     sets_functions && (uses_arq || named)
 }
 
-/// Adds each call of `uvicorn.run` as the command that it stands for.
-pub(super) fn read(code: &Code<'_>, facts: &mut FileFacts) {
+/// Adds each call of `uvicorn.run` as the equivalent command.
+pub(super) fn read(code: &PythonCode<'_>, facts: &mut FileFacts) {
     for call in code.of_kind("call") {
         let function = call.child_by_field_name("function").and_then(|function| code.resolved(function));
         if function.as_deref() == Some("uvicorn.run") {
@@ -81,12 +81,12 @@ pub(super) fn read(code: &Code<'_>, facts: &mut FileFacts) {
     }
 }
 
-fn uvicorn(code: &Code<'_>, call: Node<'_>) -> Option<Command> {
+fn uvicorn(code: &PythonCode<'_>, call: Node<'_>) -> Option<Command> {
     let arguments = code.arguments(call);
     let application = arguments.positional.first().copied().or(arguments.get("app"))?;
     let (name, directory) = match (code.string(application), application.kind()) {
         (Some(name), _) => (name, None),
-        (None, "identifier") => {
+        (None, "identifier") if !is_local(code, application) => {
             let stem = code.file.file_stem()?.to_str()?;
             let folder: PathBuf = code.file.parent()?.into();
             (format!("{stem}:{}", code.text(application)), Some(folder))
@@ -107,8 +107,20 @@ fn uvicorn(code: &Code<'_>, call: Node<'_>) -> Option<Command> {
     Some(Command { text, at: code.spot(call), by: Author::Code, directory })
 }
 
-impl Code<'_> {
-    /// A port in an expression: a number, or the number that a variable has by default.
+/// Returns true for a name that the surrounding function assigns, so that no server can import it.
+fn is_local(code: &PythonCode<'_>, name: Node<'_>) -> bool {
+    let around = std::iter::successors(name.parent(), Node::parent);
+    around.filter(|node| node.kind() == "function_definition").any(|function| {
+        code.of_kind("assignment").any(|assignment| {
+            let left = assignment.child_by_field_name("left");
+            function.byte_range().contains(&assignment.start_byte())
+                && left.is_some_and(|left| code.text(left) == code.text(name))
+        })
+    })
+}
+
+impl PythonCode<'_> {
+    /// Returns the port in an expression: a number, or the default of a variable.
     fn port(&self, node: Node<'_>, depth: usize) -> Option<u16> {
         let depth = depth.checked_sub(1)?;
         match node.kind() {

@@ -1,4 +1,4 @@
-//! Which application is taken, and how it is started.
+//! Cases for choosing an application, and for starting it.
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn an_object_that_a_function_of_the_repository_returns_is_an_application() {
 }
 
 #[test]
-fn a_factory_that_only_words_name_is_started_as_one() {
+fn factory_named_only_in_documentation_is_started_as_a_factory() {
     let repo = Repo::new(&[
         ("backend/requirements.txt", REQUIREMENTS),
         ("backend/app/main.py", ""),
@@ -205,18 +205,23 @@ fn readiness_is_asked_where_the_answer_is_certain() {
 }
 
 #[test]
-fn a_second_application_with_its_own_packages_is_left_out_with_the_lines_that_add_it() {
+fn a_further_application_with_locked_packages_runs_and_others_are_left_out_with_the_lines_that_add_them() {
     let repo = Repo::new(&[
         ("a/requirements.txt", REQUIREMENTS),
         ("a/main.py", ""),
         ("b/requirements.txt", REQUIREMENTS),
         ("b/main.py", ""),
+        ("c/pyproject.toml", "[project]\ndependencies = [\"fastapi\"]\n"),
+        ("c/main.py", ""),
     ])
     .module("a/main.py", &[("app", OBJECT)], &[])
-    .module("b/main.py", &[("app", OBJECT)], &[]);
+    .module("b/main.py", &[("app", OBJECT)], &[])
+    .module("c/main.py", &[("app", OBJECT)], &[]);
     let parts = repo.parts();
-    assert_eq!(names(&parts), ["backend"]);
-    assert!(parts.left_out[0].lines.contains("ports: { b: 8200 }"), "{parts:#?}");
+    assert_eq!(names(&parts), ["backend", "b"]);
+    assert_eq!(parts.processes[1].port, PartPort::Listens(8200));
+    assert_eq!(parts.python, [Path::new("a"), Path::new("b")]);
+    assert!(parts.left_out[0].lines.contains("ports: { c: 8300 }"), "{parts:#?}");
     let workspace = Repo::new(&[
         ("uv.lock", ""),
         ("a/requirements.txt", REQUIREMENTS),
@@ -227,4 +232,70 @@ fn a_second_application_with_its_own_packages_is_left_out_with_the_lines_that_ad
     .module("a/main.py", &[("app", OBJECT)], &[])
     .module("b/main.py", &[("app", OBJECT)], &[]);
     assert_eq!(names(&workspace.parts()), ["backend", "b"]);
+}
+
+#[test]
+fn server_of_another_framework_is_left_out_with_the_lines_that_add_it() {
+    let repo = Repo::new(&[
+        ("api/pyproject.toml", "[project]\nname = 'api'\nversion = '1'\ndependencies = ['litestar>=2']\n"),
+        ("web/package.json", r#"{ "scripts": { "dev": "vite" }, "devDependencies": { "vite": "7" } }"#),
+    ]);
+    let left_out = repo.parts().left_out;
+    assert_eq!(left_out.len(), 1, "{left_out:#?}");
+    assert!(
+        left_out[0].why.starts_with("api/pyproject.toml names litestar: devrun does not know"),
+        "{left_out:#?}"
+    );
+    assert!(left_out[0].lines.contains("port: backend, directory: api"), "{left_out:#?}");
+}
+
+#[test]
+fn lines_of_another_framework_contain_the_command_of_the_repository() {
+    let repo = Repo::new(&[(
+        "pyproject.toml",
+        "[project]\nname = 'api'\nversion = '1'\ndependencies = ['litestar>=2']\n",
+    )])
+    .command("README.md", Author::Document, None, "litestar --app x:y run")
+    .command("compose.yml", Author::Compose("worker".into()), None, "litestar workers run")
+    .command(
+        "compose.yml",
+        Author::Compose("app".into()),
+        None,
+        "litestar run --reload --host 0.0.0.0 --port=8000",
+    );
+    let left_out = &repo.parts().left_out[0];
+    assert!(
+        left_out.lines.contains("run: litestar run --reload --host $DEVRUN_HOST --port $PORT"),
+        "{left_out:#?}"
+    );
+    assert!(left_out.why.contains("this repository starts it with `litestar run --reload`"), "{left_out:#?}");
+    assert_eq!(
+        left_out.candidates,
+        [
+            "litestar run --reload --host 0.0.0.0 --port=8000",
+            "litestar workers run",
+            "litestar --app x:y run"
+        ]
+    );
+}
+
+#[test]
+fn lines_of_another_framework_prefer_the_repository_s_own_program() {
+    let manifest = "[project]\nname = 'api'\nversion = '1'\ndependencies = ['litestar>=2']\n";
+    let compose = |name: &str| Author::Compose(name.into());
+    let repo = Repo::new(&[("pyproject.toml", manifest)])
+        .command("compose.yml", compose("app"), None, "litestar run --reload")
+        .command("compose.yml", compose("migrator"), None, "litestar database upgrade --no-prompt")
+        .command("compose.yml", compose("worker"), None, "litestar workers run")
+        .command("pyproject.toml", Author::Pyproject("app".into()), None, "app.__main__:run_cli")
+        .command("AGENTS.md", Author::Document, None, "app database upgrade")
+        .command("README.md", Author::Document, None, "app run");
+    let lines = &repo.parts().left_out[0].lines;
+    for wanted in [
+        "backend: { run: app run --host $DEVRUN_HOST --port $PORT, port: backend, directory: .",
+        "worker: { run: app workers run, directory: .",
+        "database: { migrate: { run: app database upgrade --no-prompt, directory: . } }",
+    ] {
+        assert!(lines.contains(wanted), "{wanted}: {lines}");
+    }
 }

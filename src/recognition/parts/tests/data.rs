@@ -1,4 +1,4 @@
-//! How the database gets its schema and its first rows.
+//! Cases for the schema and the first rows of the database.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn migrations(files: &[(&str, &str)]) -> Option<Migrations> {
 }
 
 impl Repo {
-    /// The migrations beside an application in `app/main.py`.
+    /// Returns the migrations beside an application in `app/main.py`.
     fn parts_with_backend(self) -> Option<Migrations> {
         self.module("app/main.py", &[("app", ApplicationKind::Object)], &[]).parts().migrations
     }
@@ -94,7 +94,7 @@ fn django_migrates_and_serves_by_manage_py() {
     let repo = Repo::new(&[("requirements.txt", "Django>=5\npsycopg\n"), ("manage.py", "")]);
     assert_eq!(repo.part("backend").run, "python manage.py runserver $DEVRUN_HOST:$PORT");
     assert_eq!(repo.parts().migrations.unwrap().run, "python manage.py migrate --noinput");
-    assert_eq!(repo.parts().python.as_deref(), Some(Path::new("")));
+    assert_eq!(repo.parts().python, [Path::new("")]);
 }
 
 #[test]
@@ -120,6 +120,67 @@ fn scripts_that_the_start_runs_around_the_migrations_are_run_in_its_order() {
         "python -m app.wait_start && alembic upgrade head && PYTHONPATH=. python app/initial_data.py"
     );
     assert_eq!(found.inputs, ["alembic/versions/*.py", "app/wait_start.py", "app/initial_data.py"]);
+}
+
+/// Returns the migrations, or the reason for leaving them out, of a repository with these files that reads a Postgres
+/// URL.
+fn sql(files: &[(&str, &str)], service: Option<Service>) -> Result<Vec<String>, String> {
+    let mut repo = Repo::new(&[&APP[..], files].concat()).reads("DATABASE_URL", None);
+    repo = repo.module("app/main.py", &[("app", ApplicationKind::Object)], &[]);
+    if let Some(service) = service {
+        repo = repo.service(service);
+    }
+    let parts = repo.parts();
+    match parts.migrations {
+        Some(found) => {
+            assert!(found.is_sql && found.run.is_empty(), "{found:#?}");
+            Ok(found.inputs)
+        }
+        None => Err(parts.left_out.iter().map(|left| left.why.as_str()).collect()),
+    }
+}
+
+#[test]
+fn the_sql_that_a_compose_file_gives_its_postgres_is_applied_in_its_order() {
+    let service = |image: &str| Service {
+        name: "db".into(),
+        at: Some(FileLine { file: "compose.yml".into(), line: 2 }),
+        image: Some(image.into()),
+        scripts: vec![
+            ("db/seed.sql".into(), "/docker-entrypoint-initdb.d/2.sql".into()),
+            ("db/schema".into(), "/docker-entrypoint-initdb.d/1".into()),
+        ],
+        ..Service::default()
+    };
+    let files =
+        [("db/seed.sql", "insert into a values (1);"), ("db/schema/a.sql", "create table a (b int);")];
+    assert_eq!(sql(&files, Some(service("postgres:17"))).unwrap(), ["db/schema/*.sql", "db/seed.sql"]);
+    assert_eq!(sql(&files, Some(service("mysql"))), Err(String::new()));
+    for wide in
+        ["CREATE ROLE app;", "create  database app;\n\\c app", "\\connect app", "ALTER TABLE a OWNER TO app;"]
+    {
+        let files = [("db/seed.sql", wide), files[1]];
+        let why = sql(&files, Some(service("postgres:17"))).unwrap_err();
+        assert!(why.contains("is about the whole server"), "{wide}: {why}");
+    }
+}
+
+#[test]
+fn numbered_files_of_sql_are_migrations_where_it_is_plain_that_each_is_applied_once() {
+    let (one, two) = (("migrations/1_a.sql", "create table a (b int);"), ("migrations/2_b.sql", ""));
+    assert_eq!(sql(&[one, two], None).unwrap(), ["migrations/*.sql"]);
+    let pairs = [("db/migrations/1.up.sql", ""), ("db/migrations/1.down.sql", "")];
+    assert_eq!(sql(&pairs, None).unwrap(), ["db/migrations/*.up.sql"]);
+    for (other, wanted) in [
+        (("migrations/init.sql", ""), "order is not certain"),
+        (("migrations/3.down.sql", ""), "undo others"),
+        (("migrations/3.sql", "-- migrate:up\n"), "sections of a migration tool"),
+        (("app/db.py", "for file in sorted(folder.glob('*.sql')): ..."), "app/db.py reads files of SQL"),
+    ] {
+        let why = sql(&[one, two, other], None).unwrap_err();
+        assert!(why.contains(wanted), "{other:?}: {why}");
+    }
+    assert_eq!(sql(&[("supabase/migrations/1.sql", "")], None), Err(String::new()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which packages are frontends, and how each server comes to its port.
+//! Cases for finding frontends, and for giving each server its port.
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn a_script_that_starts_another_script_is_followed() {
 }
 
 #[test]
-fn what_builds_tests_or_serves_a_library_is_no_frontend() {
+fn scripts_that_build_or_test_are_not_frontends() {
     for script in [
         "vite build --watch",
         "vite preview",
@@ -80,6 +80,18 @@ fn next_without_a_known_script_is_started_by_its_own_server_or_as_usual() {
 }
 
 #[test]
+fn library_that_depends_on_next_is_no_frontend() {
+    let library = r#"{ "name": "ui", "dependencies": { "next": "16" } }"#;
+    let repo = Repo::new(&[
+        ("package.json", r#"{ "workspaces": ["apps/*", "packages/*"] }"#),
+        ("package-lock.json", "{}"),
+        ("apps/web/package.json", &package("next dev", r#""next": "16", "ui": "1""#)),
+        ("packages/ui/package.json", library),
+    ]);
+    assert_eq!(names(&repo.parts()), ["frontend"]);
+}
+
+#[test]
 fn several_frontends_of_a_workspace_run_beside_each_other() {
     let next = package("next dev", r#""next": "16", "ui": "1""#);
     let vite = package("vite", "");
@@ -95,23 +107,26 @@ fn several_frontends_of_a_workspace_run_beside_each_other() {
     assert_eq!(names(&parts), ["frontend", "admin"]);
     assert_eq!(parts.processes[0].sources, [Path::new("apps/web"), Path::new("packages/ui")]);
     assert_eq!(parts.processes[1].port, PartPort::Binds(3200));
-    assert_eq!(parts.node.as_deref(), Some(Path::new("")));
+    assert_eq!(parts.node, [Path::new("")]);
     assert_eq!(parts.left_out.len(), 1);
     assert!(parts.left_out[0].why.contains("Next.js in apps/docs is left out"), "{parts:#?}");
 }
 
 #[test]
-fn a_frontend_with_a_lock_file_of_its_own_beside_the_main_one_is_left_out_with_a_word() {
+fn frontend_without_its_own_lock_file_is_left_out_with_a_notice() {
     let vite = package("vite", "");
     let repo = Repo::new(&[
         ("admin/package.json", &vite),
         ("admin/yarn.lock", ""),
+        ("shop/package.json", &vite),
         ("web/package.json", &vite),
-        ("web/yarn.lock", ""),
+        ("web/package-lock.json", "{}"),
     ]);
     let parts = repo.parts();
-    assert_eq!((names(&parts), parts.processes[0].directory.as_path()), (vec!["frontend"], Path::new("web")));
-    assert!(parts.left_out[0].why.contains("lock file of its own"), "{parts:#?}");
+    assert_eq!(names(&parts), ["frontend", "admin"]);
+    assert_eq!(parts.node, [Path::new("web"), Path::new("admin")]);
+    assert_eq!(parts.left_out.len(), 1, "{parts:#?}");
+    assert!(parts.left_out[0].why.contains("Vite in shop is left out"), "{parts:#?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Workers, Redis and Procfiles beside the recognised applications.
+//! Cases for workers, Redis and Procfiles beside the recognised applications.
 
 use super::*;
 
@@ -57,6 +57,26 @@ fn a_manifest_that_names_celery_without_a_worker_is_said() {
 }
 
 #[test]
+fn a_worker_beside_a_frontend_alone_is_left_out_with_a_reason() {
+    let page = ("web/package.json", r#"{"scripts":{"dev":"vite"},"devDependencies":{"vite":"7"}}"#);
+    let parts = Repo::new(&[page, ("jobs/requirements.txt", "celery\n")]).parts();
+    assert!(parts.left_out[0].why.contains("names celery"), "{parts:#?}");
+    let parts = Repo::new(&[page, ("jobs/requirements.txt", "celery\n"), ("jobs/tasks.py", "")])
+        .module("jobs/tasks.py", &[("app", ApplicationKind::Celery)], &[])
+        .parts();
+    assert!(parts.left_out[0].why.contains("no Python application was found"), "{parts:#?}");
+    assert!(parts.left_out[0].lines.contains("run: 'celery -A tasks:app worker"), "{parts:#?}");
+}
+
+#[test]
+fn a_package_that_starts_vite_by_another_script_is_left_out_with_a_reason() {
+    let manifest =
+        |script: &str| format!(r#"{{"scripts":{{"ui":"{script}"}},"devDependencies":{{"vite":"7"}}}}"#);
+    let left_out = |script: &str| Repo::new(&[("package.json", &manifest(script))]).parts().left_out.len();
+    assert_eq!((left_out("vite --open"), left_out("vite build")), (1, 0));
+}
+
+#[test]
 fn a_python_command_on_the_backend_s_image_is_a_worker() {
     let service = |name: &str| Service { name: name.into(), build: Some("".into()), ..Service::default() };
     let parts = base()
@@ -73,7 +93,7 @@ fn redis_is_a_process_of_the_worktree_where_it_is_expected_and_available() {
     let redis = Service {
         name: "cache".into(),
         image: Some("redis:7-alpine".into()),
-        at: Some(Spot { file: "compose.yaml".into(), line: 4 }),
+        at: Some(FileLine { file: "compose.yaml".into(), line: 4 }),
         ..Service::default()
     };
     let repo = base().service(redis);
@@ -91,7 +111,7 @@ fn redis_is_a_process_of_the_worktree_where_it_is_expected_and_available() {
 }
 
 #[test]
-fn a_procfile_adds_what_is_not_recognised_otherwise() {
+fn procfile_adds_processes_that_recognition_missed() {
     let procfile = |repo: Repo, name: &str, text: &str| {
         repo.command("Procfile", Author::Procfile(name.into()), None, text)
     };
@@ -104,7 +124,7 @@ fn a_procfile_adds_what_is_not_recognised_otherwise() {
     let parts = repo.parts();
     assert_eq!(names(&parts), ["backend", "worker", "hooks", "release"]);
     assert_eq!(parts.processes[2].port, PartPort::Binds(5000));
-    assert_eq!((parts.processes[3].kind, parts.processes[3].port), (Kind::Job, PartPort::None));
+    assert_eq!((parts.processes[3].kind, parts.processes[3].port), (PartKind::Job, PartPort::None));
     let dev =
         repo.command("Procfile.dev", Author::Procfile("css".into()), None, "tailwindcss --watch").parts();
     assert_eq!(names(&dev), ["backend", "worker", "css"], "Procfile.dev comes before Procfile");
@@ -124,7 +144,7 @@ fn a_release_that_migrates_is_the_migration() {
     let parts = repo.parts();
     assert_eq!(names(&parts), ["backend"]);
     assert_eq!(parts.migrations.unwrap().run, "alembic upgrade head");
-    assert_eq!(parts.python.as_deref(), Some(Path::new("")));
+    assert_eq!(parts.python, [Path::new("")]);
 }
 
 #[test]
@@ -133,7 +153,7 @@ fn a_procfile_of_another_shape_has_its_packages_prepared() {
         .command("Procfile", Author::Procfile("web".into()), None, "gunicorn app:app")
         .parts();
     assert_eq!(names(&parts), ["web"]);
-    assert!(parts.python.is_some() && parts.node.is_some());
+    assert!(!parts.python.is_empty() && !parts.node.is_empty());
 }
 
 #[test]

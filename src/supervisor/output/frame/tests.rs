@@ -1,4 +1,4 @@
-//! What must be true of lines however a stream is cut.
+//! Properties of the lines, wherever reads cut the stream.
 
 use proptest::prelude::*;
 
@@ -67,7 +67,7 @@ fn a_line_of_the_longest_length_stays_whole() {
 fn progress_collapses_to_its_last_state() {
     let mut framer = Framer::default();
     assert_eq!(push(&mut framer, b" 1%\r50%\r100%\nwindows\r\n"), one(b"100%\nwindows\n", false));
-    // From a terminal, which adds a return of its own.
+    // A terminal adds its own return.
     assert_eq!(push(&mut framer, b"windows\r\r\n\r\n"), one(b"windows\n\n", false));
     for state in 0..10_000 {
         assert!(push(&mut framer, format!("\r{state}").as_bytes()).is_empty());
@@ -78,7 +78,7 @@ fn progress_collapses_to_its_last_state() {
 }
 
 #[test]
-fn a_return_at_the_end_of_a_read_waits_for_what_it_means() {
+fn carriage_return_at_the_end_of_a_read_waits_for_the_next_byte() {
     let mut framer = Framer::default();
     assert!(push(&mut framer, b"half\r").is_empty());
     assert_eq!(push(&mut framer, b"\n"), one(b"half\n", false));

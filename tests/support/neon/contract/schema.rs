@@ -1,12 +1,12 @@
-//! Whether a value keeps to a schema of `OpenAPI` 3.0. Knows the rules that Neon's description uses and panics at any other, so
-//! that none is passed over in silence.
+//! Checks values against schemas of `OpenAPI` 3.0. Supports the rules that Neon's description uses and panics at any other rule,
+//! so that none is ignored silently.
 
 use regex::Regex;
 use serde_json::Value;
 
-/// What says nothing about values.
+/// Rules that do not restrict values.
 const REMARKS: [&str; 5] = ["default", "deprecated", "description", "example", "title"];
-/// How times are written (RFC 3339), and ids of operations (RFC 9562).
+/// The formats of times (RFC 3339) and of operation ids (RFC 9562).
 const TIME: &str = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$";
 const UUID: &str = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 
@@ -20,7 +20,7 @@ impl<'a> Rules<'a> {
         Rules { document }
     }
 
-    /// What `$ref` leads to, or `node` itself.
+    /// Returns the target of `$ref`, or `node` itself.
     pub(super) fn resolve(&self, mut node: &'a Value) -> &'a Value {
         while let Some(place) = node["$ref"].as_str() {
             let place = place.strip_prefix('#').unwrap();
@@ -29,7 +29,7 @@ impl<'a> Rules<'a> {
         node
     }
 
-    /// Adds what is wrong with `value`, which is found `at` some place.
+    /// Adds the violations of `value` to `found`; `at` is the place of the value.
     pub(super) fn check(&self, schema: &'a Value, value: &Value, at: &str, found: &mut Vec<String>) {
         let schema = self.resolve(schema);
         if value.is_null() && schema["nullable"] == true {
@@ -44,7 +44,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// Looks at what `value` is made of; false when `rule` is about `value` as a whole.
+    /// Checks the parts of `value`. Returns false if `rule` applies to `value` as a whole.
     fn parts(&self, rule: &str, wanted: &'a Value, value: &Value, at: &str, found: &mut Vec<String>) -> bool {
         match rule {
             "allOf" => {
@@ -74,7 +74,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// Whether `value` as a whole keeps to one rule; a rule about another type than its own is kept.
+/// Returns whether `value` as a whole follows one rule. A rule for another type always holds.
 fn keeps(rule: &str, wanted: &Value, value: &Value) -> bool {
     let bound = wanted.as_f64().unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "lengths of names")]
@@ -87,7 +87,7 @@ fn keeps(rule: &str, wanted: &Value, value: &Value) -> bool {
             "boolean" => value.is_boolean(),
             "integer" => value.is_i64() || value.is_u64(),
             "number" => value.is_number(),
-            other => panic!("nobody knows the type {other}"),
+            other => panic!("unknown type {other}"),
         },
         "required" => {
             wanted.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some())
@@ -106,11 +106,11 @@ fn keeps(rule: &str, wanted: &Value, value: &Value) -> bool {
             "email" => value.as_str().is_none_or(|text| text.contains('@')),
             "int32" => value.as_i64().is_none_or(|number| i32::try_from(number).is_ok()),
             "int64" | "double" => true,
-            other => panic!("nobody knows the format {other}"),
+            other => panic!("unknown format {other}"),
         },
         "nullable" => true,
         _ if rule.starts_with("x-") || REMARKS.contains(&rule) => true,
-        _ => panic!("nobody knows the rule {rule}"),
+        _ => panic!("unknown rule {rule}"),
     }
 }
 

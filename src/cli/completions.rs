@@ -1,0 +1,68 @@
+//! `devrun completions SHELL`: prints the script that completes devrun's command line, or installs it for this user.
+//!
+//! The installed file asks devrun for the script when the shell first needs it, so that a new devrun needs no new file.
+
+mod shell_file;
+
+use serde_json::json;
+
+use self::shell_file::{MARK, ShellFile};
+use super::args::{CompletedShell, Completions};
+use super::complete;
+use crate::context::Context;
+use crate::error::{Code, Exit, Report};
+use crate::os::fs;
+use crate::os::read::{self, Limit};
+use crate::ui::console::Console;
+
+pub(super) fn run(
+    ctx: &Context,
+    console: &Console,
+    args: &Completions,
+    as_json: bool,
+) -> Result<Exit, Report> {
+    if !args.install && !args.uninstall {
+        return super::printed(console.print(&script(args.shell)?));
+    }
+    let file = ShellFile::of(args.shell, &ctx.env);
+    let text = file.text(&script(args.shell)?);
+    let known = read::optional(&file.path, Limit::SMALL)
+        .map_err(|error| Report::new(Code::State, format!("cannot read {}: {error}", file.path.display())))?;
+    let is_own = known.as_ref().is_none_or(|known| String::from_utf8_lossy(known).contains(MARK));
+    if !is_own {
+        let message = format!("{} exists, and devrun did not write it", file.path.display());
+        return Err(Report::new(Code::State, message).with_fix("move it away"));
+    }
+    let changes = if args.install { known.as_deref() != Some(text.as_bytes()) } else { known.is_some() };
+    if changes && args.install {
+        fs::replace(&file.path, text.as_bytes(), 0o644)?;
+    } else if changes {
+        std::fs::remove_file(&file.path).map_err(|error| {
+            Report::new(Code::State, format!("cannot remove {}: {error}", file.path.display()))
+        })?;
+    }
+    if as_json {
+        let value = json!({ "path": file.path.to_string_lossy(), "changed": changes, "line": file.line });
+        return super::printed(console.print_json(&value));
+    }
+    let path = file.path.display();
+    let mut said = match (args.install, changes) {
+        (true, true) => format!("Wrote {path}.\n"),
+        (true, false) => format!("{path} is up to date.\n"),
+        (false, true) => format!("Removed {path}.\n"),
+        (false, false) => format!("There is no {path}.\n"),
+    };
+    if args.install {
+        said.push_str(&file.advice());
+    }
+    super::printed(console.print(&said))
+}
+
+/// Returns the script. It calls the `devrun` that is first on PATH.
+fn script(shell: CompletedShell) -> Result<String, Report> {
+    let mut script = Vec::new();
+    complete::engine(shell)
+        .write_registration(complete::VARIABLE, "devrun", "devrun", "devrun", &mut script)
+        .map_err(|error| Report::bug(format!("no script for this shell: {error}")))?;
+    Ok(String::from_utf8_lossy(&script).into_owned())
+}

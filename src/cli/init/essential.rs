@@ -1,0 +1,170 @@
+//! Reduces the facts to those that help to write a devrun.yaml. A large repository has thousands of commands and values, and a
+//! coding agent reads every byte.
+
+use serde_json::{Map, Value, json};
+
+use crate::recognition::facts::Facts;
+
+/// Maximum number of entries of one kind.
+const MOST: usize = 60;
+/// Maximum number of commands.
+const COMMANDS: usize = 40;
+
+/// Programs that start no part of a product: those of shells, and tools that install, check, test or build.
+#[rustfmt::skip]
+const HELPERS: [&str; 56] = [
+    "[", "awk", "bash", "black", "biome", "cat", "cd", "chmod", "coverage", "cp", "curl", "docker", "docker-compose", "done", "echo",
+    "else", "eslint", "exit", "export", "false", "fi", "find", "for", "git", "grep", "if", "isort", "jest", "kill", "local", "make",
+    "mkdir", "mv", "mypy", "playwright", "pre-commit", "prettier", "printf", "pyright", "pytest", "read", "return", "rm", "ruff",
+    "sed", "set", "sleep", "source", "sphinx-build", "test", "true", "tsc", "$(MAKE)", "vitest", "pip", ".",
+];
+
+/// Tools that run another program after `run`, and install packages with other subcommands.
+const RUNNERS: [&str; 4] = ["uv", "poetry", "pdm", "hatch"];
+const PACKAGE_MANAGERS: [&str; 5] = ["npm", "pnpm", "yarn", "bun", "corepack"];
+/// Subcommands of package managers that start nothing.
+const INSTALLS: [&str; 12] = [
+    "add", "audit", "ci", "dlx", "enable", "i", "install", "link", "outdated", "publish", "remove", "update",
+];
+
+/// Returns the facts as JSON without empty fields, places as `file:line`: at most [`MOST`] of each kind, without commands of helper programs, repeated commands and values of
+/// variables that no code reads. `left_out` has the number of the entries that are not shown, by kind.
+pub(super) fn object(facts: &Facts) -> Value {
+    let mut left_out = Map::new();
+    let Ok(Value::Object(mut all)) = serde_json::to_value(facts) else { return Value::Null };
+    if let Some(files) = all.remove("files").as_ref().and_then(Value::as_array) {
+        left_out.insert("files".into(), json!(files.len()));
+    }
+    let is_read = |name: &str| {
+        facts.reads.iter().any(|read| read.name == name || read.aliases.iter().any(|alias| alias == name))
+    };
+    let mut texts: Vec<String> = Vec::new();
+    let mut helps = |kind: &str, entry: &Value| match kind {
+        "commands" => {
+            let text = entry["text"].as_str().unwrap_or_default();
+            let is_new = !texts.iter().any(|known| known == text);
+            texts.extend(is_new.then(|| text.to_string()));
+            is_new && starts_something(text)
+        }
+        "values" => {
+            let value = entry["value"].as_str().unwrap_or_default();
+            is_read(entry["name"].as_str().unwrap_or_default())
+                || ["://", "localhost", "127.0.0.1"].iter().any(|part| value.contains(part))
+        }
+        _ => true,
+    };
+    for (kind, entries) in &mut all {
+        let Value::Array(entries) = entries else { continue };
+        let before = entries.len();
+        entries.retain(|entry| helps(kind, entry));
+        if kind == "commands" {
+            // Containers and scripts run the product; documents also show how to develop it.
+            entries.sort_by_key(rank);
+        }
+        entries.truncate(if kind == "commands" { COMMANDS } else { MOST });
+        entries.iter_mut().for_each(shorten);
+        if entries.len() < before {
+            left_out.insert(kind.clone(), json!(before - entries.len()));
+        }
+    }
+    all.insert("left_out".into(), Value::Object(left_out));
+    Value::Object(all)
+}
+
+/// Returns the position of a command among the commands: those of containers and Procfiles, of scripts, of documents.
+fn rank(command: &Value) -> u8 {
+    let is = |kind: &str| command["by"] == *kind || command["by"].get(kind).is_some();
+    match () {
+        () if is("Compose") || is("Dockerfile") || is("Procfile") => 0,
+        () if is("Document") => 2,
+        // Most commands of a shell script check something or print.
+        () if is("Shell") => 3,
+        () => 1,
+    }
+}
+
+/// Removes empty, false and absent fields, and writes places as `file:line`.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Array(all) => all.iter_mut().for_each(shorten),
+        Value::Object(fields) => {
+            if let (2, Some(Value::String(file)), Some(line)) =
+                (fields.len(), fields.get("file"), fields.get("line"))
+            {
+                *value = json!(format!("{file}:{line}"));
+                return;
+            }
+            fields.values_mut().for_each(shorten);
+            fields.retain(|_, field| match field {
+                Value::Null | Value::Bool(false) => false,
+                Value::Array(all) => !all.is_empty(),
+                Value::Object(fields) => !fields.is_empty(),
+                Value::String(text) => !text.is_empty(),
+                _ => true,
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Returns true unless all programs of `command` are helpers.
+fn starts_something(command: &str) -> bool {
+    command.split("&&").any(|part| {
+        let words: Vec<&str> = part
+            .trim_start_matches(['@', '-', ' '])
+            .split_whitespace()
+            .skip_while(|word| word.contains('=') || ["exec", "npx", "tini", "--"].contains(word))
+            .collect();
+        let words = match words.as_slice() {
+            [runner, "run", rest @ ..] if RUNNERS.contains(runner) => rest,
+            words => words,
+        };
+        let program = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word));
+        let installs = PACKAGE_MANAGERS.contains(&program)
+            && words.get(1).is_none_or(|verb| INSTALLS.contains(verb) || HELPERS.contains(verb));
+        program.starts_with(|first: char| first.is_ascii_alphanumeric() || "./$".contains(first))
+            && !HELPERS.contains(&program)
+            && !RUNNERS.contains(&program)
+            && !installs
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_of_helpers_are_left_out() {
+        for command in [
+            "uvicorn app:app",
+            "DEBUG=1 python manage.py runserver",
+            "@uv run app",
+            "./start.sh",
+            "npm run dev",
+            "uv run app run",
+        ] {
+            assert!(starts_something(command), "{command}");
+        }
+        for command in [
+            "@echo starting",
+            "cd backend",
+            "| - web // a folder",
+            "",
+            "if [ -e x ]",
+            "npm install",
+            "uv run pytest",
+            "src/app/",
+            "docker compose up",
+        ] {
+            assert!(!starts_something(command), "{command}");
+        }
+    }
+
+    #[test]
+    fn many_facts_are_counted_instead_of_shown() {
+        let limits = (0..100).map(|number| number.to_string()).collect();
+        let shown = object(&Facts { files: vec!["a".into()], limits, ..Facts::default() });
+        assert_eq!(shown["limits"].as_array().map(Vec::len), Some(MOST));
+        assert_eq!(shown["left_out"], json!({ "files": 1, "limits": 40 }));
+    }
+}

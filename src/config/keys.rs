@@ -1,0 +1,13 @@
+//! Every key of devrun.yaml, with the values that it takes and what it means.
+
+mod database;
+mod process;
+mod providers;
+mod steps;
+mod top;
+
+pub use database::{DATABASE, MIGRATE};
+pub use process::{PROCESS, READY};
+pub use providers::{AUTO, NONE, PARENT, PROVIDER_WORDS, SECTIONS};
+pub use steps::{ENV_OUT, SETUP};
+pub use top::{DEPENDENCIES, LANGUAGE, LOGS, PRUNE, RECOGNISE, TOP, WORKTREES, WORKTREES_TABLE};

@@ -1,0 +1,81 @@
+//! The names of the providers, and the keys of their sections of `database`. A new provider begins here.
+
+use crate::config::form::{ConfigKey, TableForm, ValueForm};
+
+/// The sections of the providers. The name of a section is that of its provider.
+pub const SECTIONS: [ConfigKey; 3] = [
+    ConfigKey::new("local", ValueForm::Table(&LOCAL), "A server that devrun runs for this repository."),
+    ConfigKey::new(
+        "neon",
+        ValueForm::Table(&NEON),
+        "Branches of a Neon project. The key itself is NEON_API_KEY.",
+    ),
+    ConfigKey::new("url", ValueForm::Table(&URL), "A Postgres server that exists."),
+];
+
+/// The words that `database.provider` takes.
+pub const PROVIDER_WORDS: [&str; 5] = [AUTO, SECTIONS[0].name, SECTIONS[1].name, SECTIONS[2].name, NONE];
+
+const LOCAL: TableForm = TableForm::of(&[&[
+    ConfigKey::new(
+        "bin",
+        ValueForm::Text,
+        "Absolute folder of postgres, initdb and so on. May contain ${...}.",
+    )
+    .or("found or downloaded"),
+    ConfigKey::new(
+        "durability",
+        ValueForm::Word(&["full", "fast"]),
+        "With `fast`, the server does not wait for the disk: faster, and a crash of the machine may lose all its databases.",
+    )
+    .or("full"),
+]]);
+
+const NEON: TableForm = TableForm::of(&[&[
+    ConfigKey::new("project_id", ValueForm::Text, "The project. May contain ${...}.")
+        .or("NEON_PROJECT_ID, else the .neon file"),
+    ConfigKey::new(
+        PARENT,
+        ValueForm::Text,
+        "Name or id of the branch to copy, if `database.parent` is left out.",
+    )
+    .or("the project's default branch"),
+    ConfigKey::new("database", ValueForm::Text, "Name of the database.")
+        .or("the only database of the branch"),
+    ConfigKey::new("role", ValueForm::Text, "The role.").or("the owner of the database"),
+    ConfigKey::new(
+        "pooled",
+        ValueForm::Flag,
+        "Whether the application gets the pooled URL; migrations always get the direct URL.",
+    )
+    .or("true"),
+    ConfigKey::new("schema_only", ValueForm::Flag, "true: copy the parent's tables without their rows.")
+        .or("false"),
+    ConfigKey::new(
+        "expires_in",
+        ValueForm::PositiveDuration,
+        "Neon removes a branch that was unused for this long, at most 30d.",
+    )
+    .or("never"),
+    ConfigKey::new("suspend_timeout", ValueForm::Duration, "Idle time until the compute is suspended.")
+        .or("the setting of the project"),
+    ConfigKey::new(
+        "compute_units",
+        ValueForm::ComputeUnits,
+        "Size of the compute: 1, or 0.25-2 for a range.",
+    )
+    .or("the setting of the project"),
+]]);
+
+const URL: TableForm = TableForm::of(&[&[ConfigKey::new(
+    "admin_env",
+    ValueForm::Variable,
+    "Name of the variable with the URL of the server. Processes do not get this variable.",
+)]]);
+
+/// The key of a section that stands for `database.parent`.
+pub const PARENT: &str = "parent";
+/// The word that lets devrun choose the provider.
+pub const AUTO: &str = "auto";
+/// The word for no database at all.
+pub const NONE: &str = "none";

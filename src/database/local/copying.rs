@@ -1,0 +1,212 @@
+//! Copies a parent as it is at one instant, while other programs use it.
+//!
+//! A parent without sessions is cloned directly. A parent in use is read under one MVCC snapshot: devrun clones the
+//! database's *snapshot*, an earlier clone that has no sessions, and replaces the tables that changed since. If that is
+//! not possible, it dumps and restores. Both leave the sessions of the parent alone. Only if neither is possible,
+//! devrun ends them for the time of a direct clone, and says so.
+
+mod closing;
+mod direct;
+mod dump;
+mod error;
+mod files;
+#[cfg(test)]
+pub(super) mod kept;
+mod method;
+mod reader;
+mod relations;
+mod replace;
+mod schema;
+mod snapshot;
+
+use std::time::{Duration, SystemTime};
+
+use tokio_postgres::Client;
+
+pub(super) use self::closing::{Hold, close_sessions};
+use self::direct::CloneResult;
+use self::dump::DumpTools;
+use self::error::CopyFailure;
+use self::method::{CopyMethod, beside_sessions};
+use self::snapshot::ParentSnapshot;
+pub(super) use self::snapshot::drop_orphans;
+use super::Local;
+use super::error::LocalError;
+use super::state::APP;
+use crate::database::catalogue::{CatalogueError, ServerDatabase, identifier, literal, temporary_name};
+use crate::event::Events;
+
+/// The time limit of one attempt to copy a parent beside its sessions.
+const LIMIT: Duration = Duration::from_mins(20);
+
+/// The state of the parent that a copy has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CopyState {
+    /// At an instant during the copy.
+    Current,
+    /// When its snapshot was taken.
+    Snapshot,
+}
+
+/// The connections that make databases.
+pub(super) struct Copier<'a> {
+    pub(super) local: &'a Local,
+    /// Holds the makers' lock.
+    pub(super) maker: &'a Client,
+    /// Looks at sessions while `maker` works.
+    pub(super) watcher: &'a Client,
+    pub(super) events: &'a Events,
+}
+
+/// The database to copy.
+pub(super) struct CopySource<'a> {
+    pub(super) name: &'a str,
+    pub(super) database: &'a ServerDatabase,
+}
+
+impl Copier<'_> {
+    /// Makes the database `temporary` an exact copy of `source` as it is at one instant during the call.
+    pub(super) async fn copy(&self, source: &CopySource<'_>, temporary: &str) -> Result<(), LocalError> {
+        if self.clone_unused(source.name, source.database, temporary).await? == CloneResult::Done {
+            return Ok(());
+        }
+        let snapshot = ParentSnapshot::load(self, source.database).await?;
+        let tools = DumpTools::find(self.local).await;
+        let mut reasons = Vec::new();
+        for way in beside_sessions(snapshot.is_some(), tools.is_some()) {
+            let attempt = async {
+                match (way, &snapshot, &tools) {
+                    (CopyMethod::Replace, Some(snapshot), _) => {
+                        replace::copy(self, source, snapshot, tools.is_some(), temporary).await
+                    }
+                    (CopyMethod::Dump, _, Some(tools)) => dump::copy(self, source, tools, temporary).await,
+                    _ => Err(CopyFailure::Reason("it is not possible here".into())),
+                }
+            };
+            let ended = tokio::time::timeout(LIMIT, attempt).await;
+            match ended.unwrap_or_else(|_| Err(CopyFailure::Reason("it took too long".into()))) {
+                Ok(()) => return Ok(()),
+                Err(CopyFailure::Error(error)) => return Err(error),
+                Err(CopyFailure::Reason(reason)) => reasons.push(reason),
+            }
+            self.remove(temporary).await?;
+        }
+        if snapshot.is_none() {
+            reasons.insert(0, "there is no earlier clone of it".into());
+        }
+        if tools.is_none() {
+            reasons.push("there is no pg_dump of the server's version".into());
+        }
+        self.copy_without_sessions(source, temporary, &reasons.join("; ")).await
+    }
+
+    /// Makes `temporary` a clone of the snapshot of `source`, however old it is, and reports its age.
+    pub(super) async fn copy_snapshot(
+        &self,
+        source: &CopySource<'_>,
+        temporary: &str,
+    ) -> Result<(), LocalError> {
+        let name = source.name;
+        let snapshot = ParentSnapshot::load(self, source.database).await?;
+        let snapshot = snapshot.ok_or_else(|| LocalError::NoSnapshot(name.into()))?;
+        self.clone(&snapshot.name, temporary, &format!("copy the snapshot of {name}")).await?;
+        let age = SystemTime::now().duration_since(snapshot.taken()).unwrap_or_default();
+        self.events.note(format!("copied {name} as it was {} ago", in_words(age)));
+        Ok(())
+    }
+
+    /// Takes a new snapshot of `source` if that makes later copies faster, and if no session uses it.
+    pub(super) async fn refresh_snapshot(&self, source: &CopySource<'_>) -> Result<(), LocalError> {
+        snapshot::refresh(self, source).await
+    }
+
+    /// Ends the sessions of `source` for the time of a direct clone. Keeps that clone as the snapshot, so that this is
+    /// not needed again until the schema changes.
+    async fn copy_without_sessions(
+        &self,
+        source: &CopySource<'_>,
+        temporary: &str,
+        reason: &str,
+    ) -> Result<(), LocalError> {
+        let name = source.name;
+        let doing = format!("copy database {name}");
+        self.events.warn(format!("{name} is in use, and cannot be copied beside its connections: {reason}"));
+        let clone = temporary_name()?;
+        let files = snapshot::flushed_files(self, source.database).await?;
+        let closed =
+            close_sessions(self, &clone_sql(name, &clone), &doing, source.database, Hold::Copy).await?;
+        if let Some(words) = closed.words() {
+            let waited = closed.took.as_secs_f32();
+            self.events.warn(format!("to copy {name}, {words}, and new ones waited {waited:.1} s"));
+        }
+        let snapshot = snapshot::publish(self, source.database, &clone, files).await?;
+        self.clone(&snapshot.name, temporary, &doing).await
+    }
+
+    /// Clones the database `from`, which has no sessions.
+    async fn clone(&self, from: &str, to: &str, doing: &str) -> Result<(), LocalError> {
+        self.maker.batch_execute(&clone_sql(from, to)).await.map_err(LocalError::sql(doing))
+    }
+
+    /// Gives the database `temporary` the settings of `source` (`ALTER DATABASE ... SET`, also for single roles), which
+    /// belong to no copy that the server makes.
+    pub(super) async fn copy_settings(
+        &self,
+        source: &CopySource<'_>,
+        temporary: &str,
+    ) -> Result<(), LocalError> {
+        let sql = format!(
+            "INSERT INTO pg_db_role_setting SELECT d.oid, s.setrole, s.setconfig FROM pg_db_role_setting s, pg_database d \
+             WHERE s.setdatabase = {} AND d.datname = {}",
+            source.database.oid,
+            literal(temporary)
+        );
+        self.maker.batch_execute(&sql).await.map_err(LocalError::sql("copy the settings of a database"))
+    }
+
+    pub(super) async fn remove(&self, name: &str) -> Result<(), LocalError> {
+        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
+        self.maker.batch_execute(&sql).await.map_err(LocalError::sql("remove a half-made database"))
+    }
+}
+
+/// Returns the statement that clones a database file by file, on file systems that can by sharing their blocks.
+pub(super) fn clone_sql(from: &str, to: &str) -> String {
+    format!("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY OWNER {APP}", identifier(to), identifier(from))
+}
+
+/// Returns true if a parent in use can be dumped.
+#[cfg(test)]
+pub(super) async fn has_dump_tools(local: &Local) -> bool {
+    DumpTools::find(local).await.is_some()
+}
+
+/// Returns the first cell of the first row.
+fn cell(rows: Vec<Vec<Option<String>>>) -> Option<String> {
+    rows.into_iter().next()?.into_iter().next()?
+}
+
+fn in_words(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86400),
+    }
+}
+
+fn failed(doing: &str, reason: impl Into<String>) -> LocalError {
+    CatalogueError::with(doing, reason).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_one_unit() {
+        let words = |seconds| in_words(Duration::from_secs(seconds));
+        assert_eq!([words(3), words(300), words(7300), words(400_000)], ["3 s", "5 min", "2 h", "4 days"]);
+    }
+}

@@ -1,0 +1,139 @@
+//! Copies a parent with `pg_dump` and `pg_restore`, under an MVCC snapshot of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::CopyFailure;
+use super::reader::ParentReader;
+use super::{Copier, CopySource, cell, clone_sql};
+use crate::database::catalogue::rows;
+use crate::database::local::binaries::{parse_major, server_env};
+use crate::database::local::{ClientAccess, Local, search, server};
+use crate::os::cmd::{Cmd, CmdError};
+use crate::os::deadline::Deadline;
+
+/// The time limit of each program.
+const LIMIT: Duration = Duration::from_mins(9);
+/// How long `pg_dump` waits for a lock, and how long a client that waits for ours can work then.
+const LOCK_WAIT: Duration = Duration::from_millis(300);
+/// How long clients that lock tables can delay the dump.
+const TURN_LIMIT: Duration = Duration::from_secs(30);
+/// The beginning of the name of a dump's file.
+const DUMP: &str = "dump-";
+
+/// `pg_dump` and `pg_restore` of the server's version. A newer `pg_dump` writes settings that the server does not know.
+#[derive(Debug)]
+pub(super) struct DumpTools {
+    folder: PathBuf,
+}
+
+impl DumpTools {
+    /// Returns the programs, searched beside those of the server, in the usual folders and on PATH.
+    pub(super) async fn find(local: &Local) -> Option<DumpTools> {
+        let major = local.cluster.made_by().ok()??;
+        let beside = server::programs(&local.cluster.data());
+        let on_path = local.ctx.which("pg_dump").and_then(|program| Some(program.parent()?.to_path_buf()));
+        for folder in beside.into_iter().chain(search::usual_folders(major)).chain(on_path) {
+            let program = folder.join("pg_dump");
+            if !program.is_file() || !folder.join("pg_restore").is_file() {
+                continue;
+            }
+            let version = Cmd::new(program).arg("--version").directory("/").only_env(server_env());
+            let version = version.limit(Duration::from_secs(20)).ok().await.ok();
+            if version.and_then(|version| parse_major(&version.text())) == Some(major) {
+                return Some(DumpTools { folder });
+            }
+        }
+        None
+    }
+
+    fn command(&self, local: &Local, program: &str, access: &ClientAccess) -> Cmd {
+        let cmd = Cmd::new(self.folder.join(program)).directory(&local.cluster.folder).limit(LIMIT);
+        let cmd = cmd.only_env(server_env()).arg("--no-password");
+        access.env.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value))
+    }
+}
+
+/// Makes `temporary` a copy of `source`.
+pub(super) async fn copy(
+    copier: &Copier<'_>,
+    source: &CopySource<'_>,
+    tools: &DumpTools,
+    temporary: &str,
+) -> Result<(), CopyFailure> {
+    let local = copier.local;
+    let folder = &local.cluster.folder;
+    remove_old(folder)?;
+    copier.maker.batch_execute(&clone_sql("template0", temporary)).await?;
+    // The file is removed when it is dropped.
+    let file = tempfile::Builder::new().prefix(DUMP).tempfile_in(folder)?;
+    let access = local.client_access()?;
+    let reader = dump(copier, source, tools, &access, file.path()).await?;
+    #[cfg(test)]
+    super::kept::keep(super::CopyMethod::Dump, reader);
+    #[cfg(not(test))]
+    drop(reader);
+    let restore = tools
+        .command(local, "pg_restore", &access)
+        .args(["--jobs=2", "--exit-on-error"])
+        .arg(format!("--dbname={temporary}"))
+        .arg(file.path());
+    restore.ok().await.map_err(|error| reason(&error))?;
+    copier.wait_until_unused(temporary).await?;
+    Ok(())
+}
+
+/// Dumps `source` to `file`. Returns the session whose snapshot was dumped.
+///
+/// `pg_dump` takes locks of its own. It waits behind a client that waits for our locks, and we wait for it: then we let
+/// that client go ahead, and begin again.
+async fn dump(
+    copier: &Copier<'_>,
+    source: &CopySource<'_>,
+    tools: &DumpTools,
+    access: &ClientAccess,
+    file: &Path,
+) -> Result<ParentReader, CopyFailure> {
+    let deadline = Deadline::within(TURN_LIMIT);
+    loop {
+        let reader = ParentReader::open(copier, source).await?;
+        let dump = tools
+            .command(copier.local, "pg_dump", access)
+            .env("PGDATABASE", source.name)
+            .args(["--format=custom", "--compress=0"])
+            .arg(format!("--lock-wait-timeout={}", LOCK_WAIT.as_millis()))
+            .arg(format!("--snapshot={}", reader.export().await?))
+            .arg("--file")
+            .arg(file);
+        let Err(error) = dump.ok().await else { return Ok(reader) };
+        if deadline.left().is_zero() || !has_waiting_client(copier, source).await? {
+            return Err(reason(&error));
+        }
+        drop(reader);
+        tokio::time::sleep(LOCK_WAIT).await;
+    }
+}
+
+/// Returns true if a client waits for a lock that keeps readers from a table.
+async fn has_waiting_client(copier: &Copier<'_>, source: &CopySource<'_>) -> Result<bool, CopyFailure> {
+    let sql = format!(
+        "SELECT count(*) FROM pg_locks WHERE database = {} AND locktype = 'relation' AND NOT granted \
+         AND mode = 'AccessExclusiveLock'",
+        source.database.oid
+    );
+    Ok(cell(rows(copier.watcher, &sql, "look for locks").await?).as_deref() != Some("0"))
+}
+
+fn reason(error: &CmdError) -> CopyFailure {
+    CopyFailure::Reason(error.tail(3).unwrap_or_else(|| error.to_string()))
+}
+
+/// Removes the dumps of killed devruns. The caller holds the makers' lock.
+fn remove_old(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(DUMP) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Takes the lock for migrating one database: an advisory lock, which Postgres releases when its session ends.
+//!
+//! Postgres copies a database only while no session is connected to it. On the local server the lock is therefore held
+//! in the database `postgres`, and a session in the branch database lasts for a few statements only, so a devrun that
+//! waits or migrates does not delay a copy. The copying devrun holds the same lock in shared mode, so it never copies a
+//! half-migrated database.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use super::marker::{self, KEY};
+use super::{CONNECT, MigrateError, MigrateRequest};
+use crate::context::Context;
+use crate::database::BranchDatabase;
+use crate::database::catalogue::MAINTENANCE;
+use crate::database::connect::{ConnectError, reach};
+use crate::database::local::migration_key;
+use crate::os::deadline::Deadline;
+
+/// The time between two attempts to take a lock that another devrun holds.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The held lock.
+pub(super) struct MigrationLock {
+    holder: Rc<Client>,
+    /// True if the lock is held in another database of the same server.
+    is_elsewhere: bool,
+}
+
+/// Runs `statements` in a new session and returns their result with the connection. A devrun that copies the database
+/// ends this session; then the statements run again in a new session, which the server admits after the copy. The
+/// statements must therefore only read. Errors if this takes longer than `limit`.
+pub(super) async fn in_session<T>(
+    branch: &BranchDatabase,
+    limit: Duration,
+    statements: impl AsyncFn(&Client) -> Result<T, MigrateError>,
+) -> Result<(T, Client), MigrateError> {
+    let deadline = Deadline::within(limit);
+    loop {
+        let client = reach(branch, None, limit).await?;
+        match statements(&client).await {
+            // The error may arrive before the client notices that its connection is closed.
+            Err(MigrateError::Lost(_)) if !deadline.left().is_zero() => {}
+            ended => return Ok((ended?, client)),
+        }
+    }
+}
+
+impl MigrationLock {
+    /// Waits for the lock of the request's database. `client` is a connection to that database. Errors if the request's
+    /// time limit passes.
+    pub(super) async fn take(
+        ctx: &Context,
+        request: &MigrateRequest<'_>,
+        client: Client,
+    ) -> Result<MigrationLock, MigrateError> {
+        let is_elsewhere = request.branch.admin_socket.is_some();
+        let (client, key) = if is_elsewhere {
+            drop(client);
+            let holder = reach(request.branch, Some(MAINTENANCE), CONNECT.min(request.limit)).await?;
+            (holder, migration_key(&request.branch.name))
+        } else {
+            (client, KEY)
+        };
+        let start = Instant::now();
+        let mut told = false;
+        while !marker::try_lock(&client, key).await? {
+            let holder = marker::lock_holder(&client, key).await?;
+            if start.elapsed() >= request.limit {
+                let holder = holder.unwrap_or_else(|| "another devrun".into());
+                return Err(MigrateError::Locked {
+                    name: request.name.clone(),
+                    waited: request.limit,
+                    holder,
+                });
+            }
+            if let Some(holder) = holder.filter(|_| !told) {
+                told = true;
+                ctx.events.note(format!("{holder} is migrating {}: waiting for it", request.name));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(MigrationLock { holder: Rc::new(client), is_elsewhere })
+    }
+
+    /// Returns a connection to the database itself, for a few statements.
+    pub(super) async fn client(&self, request: &MigrateRequest<'_>) -> Result<Rc<Client>, ConnectError> {
+        if self.is_elsewhere {
+            Ok(Rc::new(reach(request.branch, None, CONNECT.min(request.limit)).await?))
+        } else {
+            Ok(Rc::clone(&self.holder))
+        }
+    }
+}

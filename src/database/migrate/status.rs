@@ -1,0 +1,126 @@
+//! Reports how up to date the schema of a branch database is, for read-only verbs. Runs nothing and marks nothing.
+
+use std::path::Path;
+
+use tokio_postgres::Client;
+
+use super::migration_files::MigrationFiles;
+use super::{CONNECT, MigrateError, Verdict, effect, judge, lock, marker};
+use crate::database::BranchDatabase;
+use crate::database::alembic_history::History;
+use crate::plan::RunCommand;
+
+/// The meaning of the marker in a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationStatus {
+    /// The command succeeded there with the current files.
+    UpToDate,
+    /// The command succeeded there, but with other files, or another command did.
+    Pending,
+    /// The database has a revision that no file defines: other code migrated it.
+    Ahead,
+    /// No command has succeeded there, or the last run failed or was interrupted.
+    Unmigrated,
+    /// The command succeeded there. There are no files to compare with.
+    Migrated,
+    /// The command succeeded, but the database is empty: it changed another database, or there is nothing to create.
+    Empty,
+}
+
+impl MigrationStatus {
+    /// Returns the word that is printed.
+    pub const fn word(self) -> &'static str {
+        match self {
+            MigrationStatus::UpToDate => "up-to-date",
+            MigrationStatus::Pending => "pending",
+            MigrationStatus::Ahead => "ahead",
+            MigrationStatus::Unmigrated => "unmigrated",
+            MigrationStatus::Migrated => "migrated",
+            MigrationStatus::Empty => "empty",
+        }
+    }
+}
+
+/// The state of a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaState {
+    /// The meaning of the marker.
+    pub status: MigrationStatus,
+    /// The revisions that Alembic recorded in the database.
+    pub revisions: Vec<String>,
+    /// The heads of the migration files, if all files can be read.
+    pub heads: Vec<String>,
+}
+
+/// Reads Alembic's history from the files in `directory` that match `globs`.
+pub async fn alembic_history(directory: &Path, globs: &[String]) -> Result<History, MigrateError> {
+    Ok(History::read(MigrationFiles::gather(directory, globs).await?.files()))
+}
+
+/// Reads the marker and Alembic's revisions in `branch`. `files` is the command, its folder and the globs of its
+/// inputs, if they are known.
+pub async fn schema_state(
+    branch: &BranchDatabase,
+    files: Option<(&RunCommand, &Path, &[String])>,
+) -> Result<SchemaState, MigrateError> {
+    let mut heads = Vec::new();
+    let mut known = None;
+    let fingerprint = match files {
+        Some((command, directory, globs)) => {
+            let inputs = MigrationFiles::gather(directory, globs).await?;
+            let history = History::read(inputs.files());
+            if history.is_certain() {
+                heads = history.heads().into_iter().map(|head| head.revision).collect();
+                known = Some(history);
+            }
+            Some(inputs.fingerprint(command))
+        }
+        None => None,
+    };
+    let look = async |client: &Client| {
+        Ok((marker::read(client).await?, effect::is_empty(client).await?, effect::revisions(client).await?))
+    };
+    let ((markers, holds_nothing, revisions), _) = lock::in_session(branch, CONNECT, look).await?;
+    let own = markers.iter().any(|marker| marker.branch == branch.id);
+    let marked = match fingerprint {
+        _ if !own => MigrationStatus::Unmigrated,
+        None => MigrationStatus::Migrated,
+        Some(fingerprint) if judge(&markers, branch, &fingerprint) == Verdict::InStep => {
+            MigrationStatus::UpToDate
+        }
+        Some(_) => MigrationStatus::Pending,
+    };
+    // A successful command that left the database empty has changed another database, or none.
+    let is_empty = marked == MigrationStatus::UpToDate && holds_nothing;
+    let revisions = revisions.unwrap_or_default();
+    let status = match marked {
+        _ if is_empty => MigrationStatus::Empty,
+        MigrationStatus::Pending | MigrationStatus::Unmigrated if is_ahead(&revisions, known.as_ref()) => {
+            MigrationStatus::Ahead
+        }
+        marked => marked,
+    };
+    Ok(SchemaState { status, revisions, heads })
+}
+
+/// Returns true if no file defines one of the database's revisions.
+fn is_ahead(revisions: &[String], history: Option<&History>) -> bool {
+    history.is_some_and(|history| {
+        !history.is_empty() && revisions.iter().any(|revision| !history.defines(revision))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_that_no_file_defines_is_ahead_of_the_files() {
+        let file: (&Path, &[u8]) = (Path::new("v/1.py"), b"revision = '0001'\ndown_revision = None\n");
+        let history = History::read([file]);
+        assert!(is_ahead(&["0002a".into()], Some(&history)));
+        assert!(!is_ahead(&["0001".into()], Some(&history)));
+        assert!(!is_ahead(&["0002a".into()], Some(&History::default())));
+        assert!(!is_ahead(&["0002a".into()], None));
+    }
+}

@@ -1,0 +1,93 @@
+//! Chooses the provider that a configuration asks for, and stops the servers of all providers.
+//!
+//! This is the only file outside the providers' own that names them. A new provider is a module of this one. It needs its
+//! name in `NAMES` and [`choose`], and the keys of its section in `config::keys`.
+
+mod url;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use self::url::UrlProvider;
+use super::Provider;
+pub use super::local::AbandonedCluster;
+use super::local::{self, Local, LocalProvider};
+use super::neon::{self, NeonProvider};
+use super::request::ProviderRequest;
+use crate::context::{Context, Dirs};
+use crate::error::Report;
+use crate::worktree::Worktree;
+
+/// The names of all providers.
+#[cfg(test)]
+pub const NAMES: [&str; 3] = ["local", "neon", "url"];
+
+/// Returns the provider that `request` asks for. Creates and starts nothing, and sends no request. Errors if a setting
+/// is missing or refused.
+pub fn choose(ctx: &Context, request: &ProviderRequest<'_>) -> Result<Rc<dyn Provider>, Report> {
+    let local = || Ok::<_, Report>(Rc::new(LocalProvider::configured(ctx, request)?));
+    match request.provider {
+        Some("local") => Ok(local()?),
+        Some("neon") | None => match neon::chosen(ctx, request)? {
+            Some(neon) => Ok(Rc::new(NeonProvider::new(ctx, neon, request.provider.is_none()))),
+            // Happens only if devrun chooses.
+            None => Ok(local()?),
+        },
+        Some("url") => Ok(Rc::new(UrlProvider::configured(ctx, request)?)),
+        Some(other) => Err(Report::bug(format!("there is no provider {other}"))),
+    }
+}
+
+/// Returns the Postgres server that a new local cluster can use without a download, on PATH or in the folder of a package.
+pub fn installed_server(ctx: &Context) -> Option<PathBuf> {
+    ctx.which("postgres").or_else(|| local::installed_program("postgres"))
+}
+
+/// Returns the package with a Postgres server that devrun would download on this platform.
+pub fn downloadable_server() -> Option<String> {
+    local::downloadable_server()
+}
+
+/// Stops the servers for the repository of `worktree` that no devrun uses. Needs no configuration.
+pub fn stop_unused(ctx: &Context, worktree: &Worktree) -> Result<(), Report> {
+    LocalProvider::unconfigured(ctx, worktree).stop_unused()
+}
+
+/// Stops the servers of this user whose repository no longer exists and that no devrun uses. Returns the repositories.
+pub fn stop_abandoned(ctx: &Context) -> Vec<String> {
+    Local::stop_abandoned(ctx)
+}
+
+/// Returns the clusters of this user whose repository no longer exists where they remember it. Starts and stops nothing.
+pub fn abandoned(ctx: &Context) -> Vec<AbandonedCluster> {
+    Local::abandoned(ctx)
+}
+
+/// Returns the id of the clusters of the repository with the shared folder `shared`, if it has one.
+pub fn repository_id(shared: &Path) -> Option<String> {
+    Local::repository_id(shared)
+}
+
+/// Stops the server of `cluster` and deletes its databases. Returns false if a devrun uses it, or if its repository is
+/// there again.
+pub fn remove_abandoned(cluster: &AbandonedCluster) -> Result<bool, Report> {
+    Local::remove_abandoned(cluster)
+}
+
+/// Releases a claim that a provider has entrusted, and stops the server in `folder` if this was the last claim. Needs no
+/// runtime and takes a limited time.
+pub fn stop_if_last(claim: OwnedFd, folder: &Path) {
+    local::stop_if_last(claim, folder);
+}
+
+/// Returns the folders that may contain servers which several runs share.
+pub fn server_folders(dirs: &Dirs) -> [PathBuf; 2] {
+    local::cluster_folders(dirs)
+}
+
+/// Returns the path of a client program such as `psql`: the one on PATH, or else one that came with a server. `None` if
+/// there is none.
+pub fn client_program(ctx: &Context, worktree: &Worktree, name: &str) -> Option<PathBuf> {
+    LocalProvider::unconfigured(ctx, worktree).program(name)
+}

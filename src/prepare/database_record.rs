@@ -1,0 +1,48 @@
+//! Remembers in the state folder of a worktree which database it used last. git moves the folder together with the worktree.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::database::WantedDatabase;
+use crate::os::fs;
+use crate::os::read::{self, Limit};
+
+const FILE: &str = "database.json";
+const VERSION: u32 = 1;
+
+/// The database that a worktree used last.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub(super) struct DatabaseRecord {
+    version: u32,
+    pub(super) name: String,
+    /// As in [`WantedDatabase::label`].
+    pub(super) label: String,
+    /// The worktree's folder at that time.
+    pub(super) worktree: PathBuf,
+}
+
+impl DatabaseRecord {
+    pub(super) fn of(wanted: &WantedDatabase) -> DatabaseRecord {
+        let WantedDatabase { name, label, worktree, .. } = wanted.clone();
+        DatabaseRecord { version: VERSION, name, label, worktree }
+    }
+
+    /// Returns the record in `state`. A file that cannot be parsed counts as none.
+    pub(super) fn load(state: &Path) -> Option<DatabaseRecord> {
+        let bytes = read::file(&state.join(FILE), Limit::SMALL).ok()?;
+        serde_json::from_slice(&bytes).ok().filter(|record: &DatabaseRecord| record.version == VERSION)
+    }
+
+    /// Writes the record unless it is there. Without it, a database is only not found after the worktree was moved.
+    pub(super) fn save(&self, state: &Path) {
+        if DatabaseRecord::load(state).as_ref() != Some(self) {
+            let _ = fs::replace(&state.join(FILE), &serde_json::to_vec(self).unwrap_or_default(), 0o600);
+        }
+    }
+}
+
+/// Returns the name of the database that the worktree with the state folder `state` used last.
+pub fn recorded_database(state: &Path) -> Option<String> {
+    DatabaseRecord::load(state).map(|record| record.name)
+}

@@ -1,0 +1,128 @@
+//! Removes from the output of a Python program what does not help to find an error: the frames of libraries, the exceptions
+//! that the last one repeats, progress. Pure.
+
+/// Parts of paths of code that is not the project's.
+const LIBRARIES: [&str; 6] =
+    ["site-packages", "dist-packages", "/lib/python", "/.venv/", "<frozen", "<string>"];
+
+/// The first line of a traceback.
+const HEAD: &str = "Traceback (most recent call last):";
+
+/// The most lines that are kept.
+const MOST: usize = 30;
+
+/// The lines between two exceptions of which the second was raised because of the first.
+const CHAINED: [&str; 2] = [
+    "The above exception was the direct cause of the following exception:",
+    "During handling of the above exception, another exception occurred:",
+];
+
+/// Beginnings of lines that say nothing about an error.
+const NOISE: [&str; 3] = [
+    "INFO  [alembic.runtime.migration] Context impl ",
+    "INFO  [alembic.runtime.migration] Will assume ",
+    "(Background on this error at: ",
+];
+
+/// Returns the end of `tail` without the frames of libraries, without the rest of a frame whose first line was cut off, without
+/// noise, and without an exception whose message the last exception repeats.
+pub fn condense(tail: &str) -> String {
+    let tail = &without_repeated(tail);
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let is_frame = |line: &str| line.trim_start().starts_with("File \"");
+    let cut = tail.lines().find(|line| is_frame(line) || indent(line) == 0).is_some_and(is_frame);
+    // Lines with a deeper indent than this belong to a skipped frame. The first frame may have lost its first line.
+    let mut passing = cut.then_some(0);
+    let kept = tail.lines().filter(|line| {
+        if is_frame(line) {
+            let library = LIBRARIES.iter().any(|part| line.contains(part));
+            passing = library.then(|| indent(line));
+            return !library;
+        }
+        if passing.is_some_and(|depth| indent(line) > depth) {
+            return false;
+        }
+        passing = None;
+        true
+    });
+    let kept: Vec<&str> =
+        kept.filter(|line| !NOISE.iter().any(|noise| line.trim_start().starts_with(noise))).collect();
+    kept[kept.len().saturating_sub(MOST)..].join("\n")
+}
+
+/// Returns `tail` without the chained exceptions whose message the text after them contains.
+fn without_repeated(tail: &str) -> String {
+    let lines: Vec<&str> = tail.lines().collect();
+    let Some(chain) = lines.iter().rposition(|line| CHAINED.contains(&line.trim())) else {
+        return tail.into();
+    };
+    let (before, after) = (&lines[..chain], lines[chain + 1..].join("\n"));
+    let start = before.iter().position(|line| line.trim() == HEAD);
+    let message = |line: &&str| line.split_once(": ").map(|(_, text)| text.to_string());
+    let first = start.and_then(|start| {
+        let error = before[start + 1..].iter().find(|line| !line.starts_with(' ') && !line.is_empty());
+        error.and_then(message)
+    });
+    match (start, first) {
+        (Some(start), Some(message)) if after.contains(&message) => {
+            [&before[..start], &[after.trim_start_matches('\n')]].concat().join("\n")
+        }
+        _ => tail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_projects_own_frames_remain() {
+        let tail = "    sys.exit(main())\n             ^^^^^^\n  \
+                    File \"/w/.venv/lib/python3.11/site-packages/alembic/config.py\", line 1, in main\n    \
+                    CommandLine(prog=prog).main(argv=argv)\n  \
+                    File \"<frozen importlib._bootstrap>\", line 241, in _call\n  \
+                    File \"/w/alembic/env.py\", line 15, in <module>\n    context.run_migrations()\n  \
+                    File \"/w/alembic/versions/0004.py\", line 10, in upgrade\n    raise RuntimeError('x')\n\
+                    RuntimeError: x\n\n  DETAIL: more";
+        assert_eq!(
+            condense(tail),
+            "  File \"/w/alembic/env.py\", line 15, in <module>\n    context.run_migrations()\n  \
+             File \"/w/alembic/versions/0004.py\", line 10, in upgrade\n    raise RuntimeError('x')\n\
+             RuntimeError: x\n\n  DETAIL: more"
+        );
+    }
+
+    #[test]
+    fn an_exception_that_the_last_one_repeats_is_left_out() {
+        let tail = "INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.\n\
+                    INFO  [alembic.runtime.migration] Running upgrade 2 -> 3, score\n\
+                    Traceback (most recent call last):\n\
+                    psycopg.errors.UndefinedColumn: column \"compani\" does not exist\n\
+                    LINE 1: UPDATE leads\n\nThe above exception was the direct cause of the following exception:\n\n\
+                    Traceback (most recent call last):\n  \
+                    File \"/w/alembic/versions/3.py\", line 13, in upgrade\n    op.execute()\n\
+                    sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedColumn) column \"compani\" does not exist\n\
+                    LINE 1: UPDATE leads\n(Background on this error at: https://sqlalche.me/e/21/f405)";
+        assert_eq!(
+            condense(tail),
+            "INFO  [alembic.runtime.migration] Running upgrade 2 -> 3, score\n\
+             Traceback (most recent call last):\n  \
+             File \"/w/alembic/versions/3.py\", line 13, in upgrade\n    op.execute()\n\
+             sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedColumn) column \"compani\" does not exist\n\
+             LINE 1: UPDATE leads"
+        );
+        let other = tail.replace(
+            "sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedColumn) column \"compani\"",
+            "KeyError: 1",
+        );
+        assert!(condense(&other).contains("psycopg.errors.UndefinedColumn"), "it says something of its own");
+    }
+
+    #[test]
+    fn text_without_a_traceback_is_unchanged() {
+        assert_eq!(condense(&"x\n".repeat(99)).lines().count(), MOST);
+        for tail in ["", "  indented\nplain\n  more", "INFO one\nFAILED: no such revision"] {
+            assert_eq!(condense(tail), tail);
+        }
+    }
+}
