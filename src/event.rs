@@ -256,7 +256,7 @@ impl Events {
     }
 
     /// Discards every event.
-    pub fn silent() -> Events {
+    pub fn discarded() -> Events {
         Events::new(|_| {})
     }
 

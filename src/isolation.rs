@@ -3,8 +3,8 @@
 //! Reads the sockets of the process trees and judges them; it changes nothing. It sees TCP in this network namespace.
 //! It does not see unix sockets, nor which database a connection chose on a server that several worktrees share.
 
+mod connections;
 pub mod host_names;
-mod judge;
 pub mod preflight;
 mod readings;
 
@@ -103,7 +103,7 @@ pub fn survey(territory: &Territory) -> Survey {
         let sockets: Vec<Socket> = rows.iter().filter(listens).map(socket).collect();
         port_holder::of_sockets(&sockets).map(Listener::from)
     };
-    let findings = judge::judge(territory, &owners, &rows, &holder);
+    let findings = connections::findings(territory, &owners, &rows, &holder);
     Survey { findings, listening: listening_among(&rows, &owners) }
 }
 

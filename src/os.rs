@@ -24,3 +24,15 @@ pub(crate) fn skip(why: &str) {
     let name = std::thread::current().name().unwrap_or("a test").to_string();
     let _ = std::io::stderr().write_all(format!("SKIPPED: {name}: {why}\n").as_bytes());
 }
+
+/// Reports that a unit test is skipped because `tool` is missing. Panics if `DEVRUN_TEST_REQUIRE` names the tool, as
+/// `scripts/test` does in CI, where it can be installed.
+#[cfg(test)]
+pub(crate) fn skip_without(tool: &str) {
+    let required = std::env::var("DEVRUN_TEST_REQUIRE").unwrap_or_default();
+    assert!(
+        !required.split_whitespace().any(|name| name == tool),
+        "there is no {tool}, and it is required: {required}"
+    );
+    skip(&format!("there is no {tool}"));
+}

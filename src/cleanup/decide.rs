@@ -91,16 +91,16 @@ pub fn decide(facts: &CleanupFacts, rules: &Rules) -> Vec<Decision> {
         let name = shown(&worktree.path);
         decisions.push(Decision::new(LeftoverKind::Worktree, name, reasoned, index));
     }
-    let mut doomed: BTreeSet<String> = BTreeSet::new();
+    let mut deleted: BTreeSet<String> = BTreeSet::new();
     for (index, branch) in facts.branches.iter().enumerate().filter(|_| rules.merged) {
         let reasoned = worktrees::branch(branch, &removed, rules);
         if reasoned.is_ok() {
-            doomed.insert(branch.name.clone());
+            deleted.insert(branch.name.clone());
         }
         decisions.push(Decision::new(LeftoverKind::Branch, branch.name.clone(), reasoned, index));
     }
     for (index, database) in facts.databases.iter().enumerate() {
-        let reasoned = databases::database(database, &doomed, rules);
+        let reasoned = databases::database(database, &deleted, rules);
         decisions.push(Decision::new(LeftoverKind::Database, database.listed.name.clone(), reasoned, index));
     }
     for (index, cluster) in facts.clusters.iter().enumerate() {

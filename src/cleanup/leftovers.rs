@@ -107,7 +107,7 @@ pub fn end_run(ctx: &Context, worktree: &Worktree, claim: &Claim) -> Result<usiz
 
 /// Removes what a stack left that has no supervisor and whose worktree is gone. Returns the number of killed processes;
 /// `None` if another devrun holds the worktree's lock, so that nothing was done.
-pub fn end_forsaken(ctx: &Context, entry: &StackEntry) -> Option<usize> {
+pub fn end_orphaned(ctx: &Context, entry: &StackEntry) -> Option<usize> {
     // Holds the lock, so that no devrun starts there. If the state folder was deleted with the worktree, none can
     // start. A folder without a record of that worktree is not its state folder, and is left as it is.
     let held = control::is_state_of(&entry.state, &entry.worktree).then(|| control::claim(&entry.state));

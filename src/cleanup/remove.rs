@@ -88,7 +88,7 @@ async fn end_run(ctx: &Context, run: &RunFacts) -> Result<(), Report> {
         return Err(running());
     }
     if let Some(entry) = &run.entry {
-        leftovers::end_forsaken(ctx, entry).ok_or_else(running)?;
+        leftovers::end_orphaned(ctx, entry).ok_or_else(running)?;
     } else {
         leftovers.end_processes(&ctx.dirs, &groups(run, &leftovers));
         leftovers.remove_files();

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-pub(super) use self::cleanup::{Ls, Prune, Top, YOUNG};
+pub(super) use self::cleanup::{Ls, Prune, Top, YOUNGEST};
 pub(super) use self::db::{CopiedState, Db, DbUrlArgs, Named, Psql, Reset, Undo};
 pub(super) use self::doctor::Doctor;
 pub(super) use self::help::{CompletedShell, Completions, HelpArgs, ManArgs, SchemaArgs};

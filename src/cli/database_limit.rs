@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::args::YOUNG;
+use super::args::YOUNGEST;
 use crate::cleanup::decide::{self, LeftoverKind, Rules};
 use crate::cleanup::gather;
 use crate::context::Context;
@@ -17,7 +17,7 @@ pub(super) async fn explain(ctx: &Context, worktree: &Worktree, report: Report) 
     if report.code != Code::DatabaseLimit {
         return report;
     }
-    let rules = Rules { merged: false, older_than: YOUNG };
+    let rules = Rules { merged: false, older_than: YOUNGEST };
     let searched = tokio::time::timeout(SEARCH, Box::pin(gather::gather(ctx, worktree, &rules))).await;
     let Ok(Ok(gathered)) = searched else { return report };
     if !gathered.problems.is_empty() {

@@ -75,7 +75,7 @@ pub(super) async fn bring_up(
     let binding = pid.map(|pid| caller::binding(pid, args.grace)).transpose()?;
     let record = loop {
         match control::lock_holder(&worktree.state, deadline.left().min(RECORD_LIMIT)).await? {
-            LockHolder::Running(record) if record.is_passing() => {
+            LockHolder::Running(record) if record.ends_by_itself() => {
                 give_way(ctx, worktree, &record, deadline).await?;
             }
             LockHolder::Running(record) => {
@@ -103,7 +103,7 @@ pub(super) async fn bring_up(
             let report = super::running::reason(worktree, report, deadline.left()).await;
             let known = client.known_within(NOTICES).await.ok();
             let status = known.or_else(|| control::last(&worktree.state));
-            super::up::tell(ctx, status.map(|status| status.notices).unwrap_or_default());
+            super::up::print_notices(ctx, status.map(|status| status.notices).unwrap_or_default());
             Err(report)
         }
     }
@@ -210,7 +210,7 @@ async fn begin(
         let state = control::lock_holder(&worktree.state, Duration::ZERO).await?;
         let is_late = start.elapsed() >= enough;
         match state {
-            LockHolder::Running(record) if !record.is_passing() && record.socket.is_some() => {
+            LockHolder::Running(record) if !record.ends_by_itself() && record.socket.is_some() => {
                 if record.pid != child.pid {
                     started.keeper.set(None);
                 }

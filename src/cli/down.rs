@@ -105,7 +105,7 @@ async fn take_down(ctx: &Context, worktree: &Worktree, timeout: u64) -> Result<S
         LockHolder::Running(record) => {
             let ended = tokio::select! {
                 ended = end(&worktree.state, &record, deadline) => ended?,
-                never = tell(ctx, &record) => match never {},
+                never = announce_wait(ctx, &record) => match never {},
             };
             if !ended {
                 match running::still_there(&record).await {
@@ -141,7 +141,7 @@ async fn end(state: &Path, known: &RunRecord, deadline: Deadline) -> Result<bool
     loop {
         match control::lock_holder(state, Duration::ZERO).await? {
             LockHolder::Running(record) if record.pid == known.pid && !asked => {
-                ask(&record).await;
+                request_end(&record).await;
                 asked = true;
                 if record.ending {
                     break;
@@ -162,7 +162,7 @@ async fn end(state: &Path, known: &RunRecord, deadline: Deadline) -> Result<bool
 
 /// Sends SIGTERM, unless the stack is already ending, and SIGCONT, because a stopped process (Ctrl-Z) cannot end. Asks a stack in
 /// another pid namespace through its socket, because its process ids name other processes here.
-async fn ask(record: &RunRecord) {
+async fn request_end(record: &RunRecord) {
     if record.is_elsewhere() {
         if let Some(socket) = &record.socket {
             // The caller waits for the end in any case.
@@ -228,7 +228,7 @@ async fn kill_both(
 }
 
 /// After a second, prints once what the command still waits for. Never returns.
-async fn tell(ctx: &Context, record: &RunRecord) -> std::convert::Infallible {
+async fn announce_wait(ctx: &Context, record: &RunRecord) -> std::convert::Infallible {
     let start = Instant::now();
     tokio::time::sleep(SILENCE).await;
     let there = running::still_there(record).await;

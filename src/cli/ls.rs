@@ -38,16 +38,16 @@ pub(super) async fn run(
     }
     let here = if args.here { Some(worktrees_here(ctx).await?) } else { None };
     // Outside of a worktree there is nothing to add.
-    let quiet = Context { events: Events::silent(), ..ctx.clone() };
+    let quiet = Context { events: Events::discarded(), ..ctx.clone() };
     let own = prepare::locate(&quiet).await.ok();
     let entry = own
         .as_ref()
         .map(|worktree| Leftovers::of(&ctx.dirs, &worktree.path).registry_entry(worktree, Vec::new()));
-    let Overview { stacks, forsaken } = overview::read(&ctx.dirs, entry, |entry| {
+    let Overview { stacks, orphaned } = overview::read(&ctx.dirs, entry, |entry| {
         here.as_ref().is_none_or(|paths| paths.contains(&entry.worktree))
     })
     .await;
-    let ended = end_forsaken(ctx, &forsaken);
+    let ended = end_orphaned(ctx, &orphaned);
     prepare::stop_abandoned_servers(ctx);
     super::printed(if as_json {
         console.print_json(&json!({ "stacks": stacks, "ended": ended }))
@@ -63,10 +63,10 @@ pub(super) async fn worktrees_here(ctx: &Context) -> Result<BTreeSet<PathBuf>, R
 }
 
 /// Removes what killed stacks left whose worktree is gone, and reports it. Returns their worktrees.
-fn end_forsaken(ctx: &Context, forsaken: &[StackEntry]) -> Vec<String> {
+fn end_orphaned(ctx: &Context, orphaned: &[StackEntry]) -> Vec<String> {
     let mut ended = Vec::new();
-    for entry in forsaken {
-        let Some(killed) = leftovers::end_forsaken(ctx, entry) else { continue };
+    for entry in orphaned {
+        let Some(killed) = leftovers::end_orphaned(ctx, entry) else { continue };
         let worktree = entry.worktree.display().to_string();
         if killed > 0 {
             ctx.events.note(format!(

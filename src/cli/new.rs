@@ -20,7 +20,7 @@ use crate::worktree::include::IncludedFiles;
 use crate::worktree::{self, ListedWorktree, StartPoint, Worktree, name};
 
 /// Maximum wait for another devrun that adds or removes a worktree of the repository.
-pub(super) const TURN: Duration = Duration::from_mins(2);
+pub(super) const LOCK_WAIT: Duration = Duration::from_mins(2);
 /// The lock of the commands that add or remove worktrees, in the folder of the repository's state.
 pub(super) const LOCK: &str = "worktrees.lock";
 
@@ -86,7 +86,7 @@ async fn open(ctx: &Context, here: &Worktree, args: &args::New) -> Result<Opened
         return Err(Report::new(Code::Usage, format!("no branch name can be made from {:?}", args.name))
             .with_fix("choose a name with letters or digits"));
     };
-    let _lock = Lock::take(&here.shared.join(LOCK), LockKind::Exclusive, TURN).await?;
+    let _lock = Lock::take(&here.shared.join(LOCK), LockKind::Exclusive, LOCK_WAIT).await?;
     let all = worktree::list(ctx, &main).await?;
     let path = ctx.cwd.join(&args.name);
     let path = std::fs::canonicalize(&path).unwrap_or(path);

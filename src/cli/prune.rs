@@ -9,7 +9,7 @@ mod timer_files;
 use serde_json::json;
 
 use super::confirm::{Confirmation, confirm};
-use super::new::{LOCK, TURN};
+use super::new::{LOCK, LOCK_WAIT};
 use super::{args, daily_prune, printed};
 use crate::cleanup::decide::{self, Decision, Rules};
 use crate::cleanup::gather;
@@ -85,7 +85,7 @@ async fn prune(
         confirm(console, question, as_json).await?;
     }
     // Not while the user is asked: `new` and `rm` would wait for the answer.
-    let lock = Lock::take(&own.shared.join(LOCK), LockKind::Exclusive, TURN).await?;
+    let lock = Lock::take(&own.shared.join(LOCK), LockKind::Exclusive, LOCK_WAIT).await?;
     let failures = remove::remove(ctx, own, &gathered, &decisions, &rules).await;
     drop(lock);
     let removed = count - failures.len();
@@ -126,7 +126,8 @@ fn show_only(
 fn again(args: &args::Prune) -> String {
     let merged = if args.merged { " --merged" } else { "" };
     let age = args.older_than.as_secs();
-    let older = if args.older_than == args::YOUNG { String::new() } else { format!(" --older-than {age}s") };
+    let older =
+        if args.older_than == args::YOUNGEST { String::new() } else { format!(" --older-than {age}s") };
     format!("devrun prune{merged}{older} --yes")
 }
 

@@ -15,9 +15,9 @@ use std::path::Path;
 use self::decision::{Allowed, Removal};
 use self::facts::Collected;
 use self::output::{answer, text};
-use self::refusal::{ask, refused};
+use self::refusal::{confirm_removal, refused};
 use super::args;
-use super::new::{LOCK, TURN, ambiguous, repository_folder};
+use super::new::{LOCK, LOCK_WAIT, ambiguous, repository_folder};
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::os::fs::{Lock, LockKind};
@@ -55,7 +55,7 @@ async fn throw_away(
 ) -> Result<Exit, Report> {
     let here = worktree::locate(ctx).await?;
     let main = repository_folder(&here)?;
-    let take_lock = async || Lock::take(&here.shared.join(LOCK), LockKind::Exclusive, TURN).await;
+    let take_lock = async || Lock::take(&here.shared.join(LOCK), LockKind::Exclusive, LOCK_WAIT).await;
     // Other commands do not wait until the user has answered.
     let mut lock = if args.yes && !args.dry_run { Some(take_lock().await?) } else { None };
     let mut planned = plan(ctx, &here, &main, args).await?;
@@ -66,7 +66,7 @@ async fn throw_away(
         return answer(console, &planned.collected.facts, &planned.removal, false, as_json);
     }
     if lock.is_none() {
-        ask(console, &planned.collected.facts, args, as_json).await?;
+        confirm_removal(console, &planned.collected.facts, args, as_json).await?;
         lock = Some(take_lock().await?);
         planned = planned_again(ctx, &here, &main, args, planned).await?;
     }

@@ -195,7 +195,7 @@ async fn claim(ctx: &Context, worktree: &Worktree) -> Result<ClaimResult, Report
             return Ok(ClaimResult::Claim(claim));
         }
         match control::lock_holder(state, LOCK_LIMIT).await? {
-            LockHolder::Running(record) if record.is_passing() => {
+            LockHolder::Running(record) if record.ends_by_itself() => {
                 ctx.events.note(format!("{}: waiting for its end", record.doing()));
                 if !control::wait_for_turn(state, record.pid, LEAVING).await? {
                     return Err(super::unknown_lock_holder());
@@ -342,7 +342,7 @@ impl StackRun<'_> {
             outcome = &mut running => {
                 // The notices from before the start often contain the reason.
                 if outcome.report.is_some() {
-                    tell(ctx, notices);
+                    print_notices(ctx, notices);
                 }
                 outcome
             }
@@ -355,7 +355,7 @@ impl StackRun<'_> {
 }
 
 /// Prints each notice, with the lines to write below it.
-pub(super) fn tell(ctx: &Context, notices: impl IntoIterator<Item = Notice>) {
+pub(super) fn print_notices(ctx: &Context, notices: impl IntoIterator<Item = Notice>) {
     for Notice { text, fix } in notices {
         ctx.events.warn(text);
         fix.iter().flat_map(|fix| fix.lines()).for_each(|line| ctx.events.note(format!("    {line}")));
@@ -395,7 +395,7 @@ async fn announce(
             for finding in stack.audit().await {
                 ctx.events.warn(finding.text());
             }
-            tell(ctx, refusals.into_iter().chain(notices));
+            print_notices(ctx, refusals.into_iter().chain(notices));
         }
         // The run is about to end, and its failure is reported elsewhere.
         _ => std::future::pending().await,

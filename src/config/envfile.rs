@@ -20,7 +20,7 @@ use crate::plan::{EnvFileWorktree, EnvLine, FileLine, ForeignVariable};
 use crate::text::env_block;
 
 /// Maximum size of an env file. If it is a named pipe, also limits the time to wait for its writer.
-const LIMIT: Limit = Limit::mebibytes(1);
+const SIZE_LIMIT: Limit = Limit::mebibytes(1);
 
 /// The place where an env file was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,8 +270,8 @@ fn text(
     };
     let roots: Vec<&Path> = std::iter::once(own).chain(places.main).collect();
     let may_lead_out = *found == EnvFileOrigin::Worktree && places.outside.iter().any(|one| one == name);
-    let content = match read::inside_or_pipe(&roots, path, LIMIT) {
-        Err(ReadError::Outside(real)) if may_lead_out => read::file(&real, LIMIT),
+    let content = match read::inside_or_pipe(&roots, path, SIZE_LIMIT) {
+        Err(ReadError::Outside(real)) if may_lead_out => read::file(&real, SIZE_LIMIT),
         other => other,
     };
     match content {

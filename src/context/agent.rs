@@ -59,7 +59,7 @@ const AGENTS: [AgentVariables; 9] = [
 ];
 
 /// A variable by which an agent of any kind gives its name.
-const NAMED: &str = "AI_AGENT";
+const AGENT_NAME: &str = "AI_AGENT";
 
 /// The agent that runs a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub fn recognise(env: &BTreeMap<OsString, OsString>, on_terminal: bool) -> Optio
         let name = if name == "1" || name == "true" { "agent" } else { name };
         Some(Agent { name: name.chars().take(40).collect(), variable: variable.into(), session: None })
     };
-    marked.or_else(|| named(SETTING)).or_else(|| named(NAMED))
+    marked.or_else(|| named(SETTING)).or_else(|| named(AGENT_NAME))
 }
 
 #[cfg(test)]

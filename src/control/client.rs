@@ -66,7 +66,7 @@ impl<'a> Client<'a> {
     /// Returns a body that receives every event from now on as a line of JSON.
     pub async fn events(&self) -> Result<Incoming, Report> {
         let answer = tokio::time::timeout(PROMPT, self.send(Method::GET, "/events", None));
-        Ok(answer.await.map_err(|_| silent(PROMPT))??.into_body())
+        Ok(answer.await.map_err(|_| no_answer(PROMPT))??.into_body())
     }
 
     /// Connects to the terminal of process `name`; [`super::attach`] describes the protocol.
@@ -81,7 +81,7 @@ impl<'a> Client<'a> {
             }
             hyper::upgrade::on(answer).await.map(TokioIo::new).map_err(|error| broken(&error))
         };
-        tokio::time::timeout(PROMPT, talk).await.map_err(|_| silent(PROMPT))?
+        tokio::time::timeout(PROMPT, talk).await.map_err(|_| no_answer(PROMPT))?
     }
 
     async fn call<T: DeserializeOwned>(
@@ -102,7 +102,7 @@ impl<'a> Client<'a> {
                 Err(failure.error.into())
             }
         };
-        tokio::time::timeout(limit, talk).await.map_err(|_| silent(limit))?
+        tokio::time::timeout(limit, talk).await.map_err(|_| no_answer(limit))?
     }
 
     async fn send(
@@ -158,7 +158,7 @@ fn strange(error: &serde_json::Error) -> Report {
         .with_fix("devrun down && devrun up")
 }
 
-fn silent(limit: Duration) -> Report {
+fn no_answer(limit: Duration) -> Report {
     Report::new(
         Code::TimedOut,
         format!("the supervisor of this worktree did not answer within {} s", limit.as_secs()),

@@ -83,13 +83,13 @@ pub struct Overview {
     /// Stacks that run or were killed and need to be cleaned up.
     pub stacks: Vec<Stack>,
     /// Stacks without a supervisor whose worktree is gone. No command will run in that worktree again and clean up.
-    pub forsaken: Vec<StackEntry>,
+    pub orphaned: Vec<StackEntry>,
 }
 
 /// The state of the stack of one entry.
 enum EntryState {
     Gone,
-    Forsaken,
+    Orphaned,
     Stale,
     Runs(Box<(Option<RunRecord>, Option<Status>)>),
 }
@@ -105,7 +105,7 @@ pub async fn read(dirs: &Dirs, own: Option<StackEntry>, wanted: impl Fn(&StackEn
         .into_iter()
         .map(|entry| {
             let socket = registry::socket(dirs, &entry);
-            tokio::task::spawn_local(async move { (ask(&entry, &socket).await, entry) })
+            tokio::task::spawn_local(async move { (state_of(&entry, &socket).await, entry) })
         })
         .collect();
     // The supervisors answer while this reads the table.
@@ -113,7 +113,7 @@ pub async fn read(dirs: &Dirs, own: Option<StackEntry>, wanted: impl Fn(&StackEn
     let mut overview = Overview::default();
     for answer in asked {
         match answer.await {
-            Ok((EntryState::Forsaken, entry)) => overview.forsaken.push(entry),
+            Ok((EntryState::Orphaned, entry)) => overview.orphaned.push(entry),
             Ok((found, entry)) => overview.stacks.extend(row(entry, found, &table)),
             Err(_) => {}
         }
@@ -121,7 +121,7 @@ pub async fn read(dirs: &Dirs, own: Option<StackEntry>, wanted: impl Fn(&StackEn
     overview
 }
 
-async fn ask(entry: &StackEntry, socket: &Path) -> EntryState {
+async fn state_of(entry: &StackEntry, socket: &Path) -> EntryState {
     let record = match lock_holder(&entry.state, Duration::ZERO).await {
         // The record is of another worktree, so it describes another stack.
         Ok(LockHolder::Running(record)) if !record.is_of(&entry.worktree) => return EntryState::Gone,
@@ -135,7 +135,7 @@ async fn ask(entry: &StackEntry, socket: &Path) -> EntryState {
         Ok(LockHolder::Free) | Err(_) if !entry.worktree.is_dir() => {
             // git deletes the lock with the worktree. The lock is free then, although its holder may still be stopping
             // the stack.
-            return if socket::is_deserted(socket).await { EntryState::Forsaken } else { EntryState::Gone };
+            return if socket::is_deserted(socket).await { EntryState::Orphaned } else { EntryState::Gone };
         }
         Ok(LockHolder::Free) => return EntryState::Stale,
         Ok(LockHolder::Unknown) | Err(_) => None,
@@ -166,7 +166,7 @@ fn row(entry: StackEntry, found: EntryState, table: &ProcessTree) -> Option<Stac
         cpu_percent: 0.0,
     };
     let (record, status) = match found {
-        EntryState::Gone | EntryState::Forsaken => return None,
+        EntryState::Gone | EntryState::Orphaned => return None,
         EntryState::Stale => return Some(stack),
         EntryState::Runs(known) => *known,
     };

@@ -119,7 +119,7 @@ impl RunRecord {
     }
 
     /// Returns true if the holder of the lock will release it by itself: it is ending, or runs a short task.
-    pub fn is_passing(&self) -> bool {
+    pub fn ends_by_itself(&self) -> bool {
         self.ending || self.task.is_some()
     }
 
@@ -162,7 +162,7 @@ impl RunRecord {
 
     /// Returns true when its socket was removed, which the supervisor notices within a second.
     fn has_lost_its_socket(&self) -> bool {
-        !self.is_passing() && self.socket.as_deref().is_some_and(|socket| !socket.exists())
+        !self.ends_by_itself() && self.socket.as_deref().is_some_and(|socket| !socket.exists())
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn failed(plan: &Arc<Plan>, status: &Status) -> Vec<(usize, Fai
             answers.spawn_local(async move {
                 let process = plan.processes.get(index)?;
                 let ready = process.ready.as_ref()?;
-                let failed = match readiness::ask(process, ready, &plan.env, LIMIT).await {
+                let failed = match readiness::probe_once(process, ready, &plan.env, LIMIT).await {
                     Some(answer) => FailedProbe::Answered(answer.err()?),
                     // If devrun listens on the port for it, an accepted connection does not show that a server is there.
                     None if matches!(process.port, Some(PortUse::Binds { .. })) => FailedProbe::Silent,

@@ -104,21 +104,21 @@ pub async fn connect(url: &str, limit: Duration) -> Result<Client, ConnectError>
     connect_with(&config, PostgresTls::new().map_err(refused)?, limit).await
 }
 
-/// Connects to the database of `branch` without a pooler: through the local server's socket if it has a `door`,
-/// otherwise by URL. `dbname` selects another database of the same server and is used only for a branch with a `door`.
+/// Connects to the database of `branch` without a pooler: through the local server's socket if it has a `socket`,
+/// otherwise by URL. `dbname` selects another database of the same server and is used only for a branch with a `socket`.
 pub async fn reach(
     branch: &BranchDatabase,
     dbname: Option<&str>,
     limit: Duration,
 ) -> Result<Client, ConnectError> {
-    let Some(door) = &branch.admin_socket else { return connect(&branch.direct_url, limit).await };
+    let Some(socket) = &branch.admin_socket else { return connect(&branch.direct_url, limit).await };
     let mut config = parse(&branch.direct_url)?;
     if let Some(dbname) = dbname {
         config.dbname(dbname);
     }
     let deadline = Deadline::within(limit);
     loop {
-        let reason = match door.open(&config).await {
+        let reason = match socket.open(&config).await {
             Ok(client) => return Ok(client),
             Err(ConnectFailure::Password(reason) | ConnectFailure::Final(reason)) => {
                 return Err(ConnectError::Refused { place: server_text(&config), reason, state: None });
@@ -188,7 +188,7 @@ struct Attempt {
 
 impl Attempt {
     fn of(error: &tokio_postgres::Error) -> Attempt {
-        Attempt { passing: is_passing(error), reason: in_words(error), state: error.code().cloned() }
+        Attempt { passing: is_transient(error), reason: in_words(error), state: error.code().cloned() }
     }
 }
 
@@ -260,7 +260,7 @@ fn parameter(pair: &str) -> Option<String> {
 }
 
 /// Returns true if another attempt may succeed in a moment.
-fn is_passing(error: &tokio_postgres::Error) -> bool {
+fn is_transient(error: &tokio_postgres::Error) -> bool {
     if let Some(state) = error.code() {
         return [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS].contains(state)
             || error.as_db_error().is_some_and(|server| is_waking(server.message()));

@@ -444,13 +444,13 @@ impl Local {
     ) -> BranchDatabase {
         let state = self.state.borrow();
         let url = state.url(name);
-        let door = Some(self.cluster.admin_socket());
+        let socket = Some(self.cluster.admin_socket());
         BranchDatabase {
             id: found.id,
             name: name.into(),
             direct_url: url.clone(),
             url,
-            admin_socket: door,
+            admin_socket: socket,
             origin,
             copied_from,
         }

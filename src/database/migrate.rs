@@ -106,13 +106,13 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
     let fingerprint = inputs.fingerprint(&request.command);
     let (markers, client) =
         lock::in_session(request.branch, CONNECT.min(request.limit), marker::read).await?;
-    if judge(&markers, request.branch, &fingerprint) == Verdict::InStep {
+    if verdict(&markers, request.branch, &fingerprint) == Verdict::InStep {
         return Ok(Migrated::idle("up to date"));
     }
     let turn = MigrationLock::take(ctx, request, client).await?;
     // Read again: the devrun that held the lock may have migrated in the meantime.
     let markers = marker::read(&*turn.client(request).await?).await?;
-    let done = match judge(&markers, request.branch, &fingerprint) {
+    let done = match verdict(&markers, request.branch, &fingerprint) {
         Verdict::InStep => return Ok(Migrated::idle("migrated by another devrun just now")),
         Verdict::Copied => Migrated::idle(match &request.branch.origin {
             DatabaseOrigin::CopyOf(parent) => format!("already migrated in {parent}"),
@@ -145,7 +145,7 @@ enum Verdict {
     Stale,
 }
 
-fn judge(markers: &[Marker], branch: &BranchDatabase, fingerprint: &str) -> Verdict {
+fn verdict(markers: &[Marker], branch: &BranchDatabase, fingerprint: &str) -> Verdict {
     let names = |id: &str| markers.iter().any(|m| m.branch == id && m.fingerprint == fingerprint);
     if names(&branch.id) {
         Verdict::InStep

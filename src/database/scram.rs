@@ -35,7 +35,7 @@ impl<S> ScramOnly<S> {
 /// Checks the bytes that the server has sent so far. Returns `None` if more bytes are needed. The layout is described
 /// in <https://www.postgresql.org/docs/current/protocol-message-formats.html>: a tag, a length, the kind of
 /// authentication.
-fn judge(seen: &[u8], proof: Proof) -> Option<Result<(), &'static str>> {
+fn check_request(seen: &[u8], proof: Proof) -> Option<Result<(), &'static str>> {
     const SASL: u32 = 10;
     match seen.first()? {
         b'E' => return Some(Ok(())),
@@ -62,7 +62,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ScramOnly<S> {
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         if !self.accepted {
             self.seen.extend_from_slice(&buf.filled()[before..]);
-            match judge(&self.seen, self.proof) {
+            match check_request(&self.seen, self.proof) {
                 // The driver waits for the whole message too.
                 None => {}
                 Some(Ok(())) => {
@@ -106,15 +106,15 @@ mod tests {
     #[test]
     fn only_scram_and_errors_are_accepted() {
         for proof in [Proof::Required, Proof::Optional] {
-            assert_eq!(judge(&request(10), proof), Some(Ok(())));
-            assert_eq!(judge(b"E\0\0", proof), Some(Ok(())));
+            assert_eq!(check_request(&request(10), proof), Some(Ok(())));
+            assert_eq!(check_request(b"E\0\0", proof), Some(Ok(())));
             for kind in [2, 3, 5, 7, 9] {
-                assert!(judge(&request(kind), proof).unwrap().is_err(), "{kind}");
+                assert!(check_request(&request(kind), proof).unwrap().is_err(), "{kind}");
             }
-            assert!(judge(b"HTTP/1.1", proof).unwrap().is_err());
+            assert!(check_request(b"HTTP/1.1", proof).unwrap().is_err());
         }
-        assert!(judge(&request(0), Proof::Required).unwrap().is_err());
-        assert_eq!(judge(&request(0), Proof::Optional), Some(Ok(())));
+        assert!(check_request(&request(0), Proof::Required).unwrap().is_err());
+        assert_eq!(check_request(&request(0), Proof::Optional), Some(Ok(())));
     }
 
     #[tokio::test]

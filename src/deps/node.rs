@@ -57,13 +57,13 @@ struct NodeFindings {
 
 /// Makes sure that the packages of `request` are installed. If they are, this takes milliseconds and starts no process.
 pub async fn ensure(ctx: &Context, request: &NodeRequest) -> Result<Done, DepsError> {
-    let (_, record, done) = survey(request).await?;
+    let (_, record, done) = gather(request).await?;
     if let Some(done) = done {
         return Ok(done);
     }
     let _lock = record.lock(ctx, Step::Node).await?;
     // Another devrun may have installed them while we waited for the lock.
-    let (situation, record, done) = survey(request).await?;
+    let (situation, record, done) = gather(request).await?;
     match done {
         Some(done) => Ok(done),
         None => install(ctx, request, &situation, &record).await,
@@ -71,7 +71,7 @@ pub async fn ensure(ctx: &Context, request: &NodeRequest) -> Result<Done, DepsEr
 }
 
 /// Reads the files of `request` on another thread, and checks whether the last install is still valid.
-async fn survey(request: &NodeRequest) -> Result<(NodeFindings, RecordFiles, Option<Done>), DepsError> {
+async fn gather(request: &NodeRequest) -> Result<(NodeFindings, RecordFiles, Option<Done>), DepsError> {
     let (folder, request) = (request.directory.clone(), request.clone());
     off_thread(&folder, move || {
         if !request.directory.join("package.json").is_file() {

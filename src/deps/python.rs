@@ -65,13 +65,13 @@ struct PythonFindings {
 /// Makes sure that the environment of `request` exists and is complete. If it is, this takes milliseconds and starts no
 /// process.
 pub async fn ensure(ctx: &Context, request: &PythonRequest) -> Result<Done, DepsError> {
-    let (_, record, done) = survey(request).await?;
+    let (_, record, done) = gather(request).await?;
     if let Some(done) = done {
         return Ok(done);
     }
     let _lock = record.lock(ctx, Step::Python).await?;
     // Another devrun may have created it while we waited for the lock.
-    let (mut situation, record, done) = survey(request).await?;
+    let (mut situation, record, done) = gather(request).await?;
     if let Some(done) = done {
         return Ok(done);
     }
@@ -80,7 +80,7 @@ pub async fn ensure(ctx: &Context, request: &PythonRequest) -> Result<Done, Deps
 }
 
 /// Reads the files of `request` on another thread, and checks whether the last install is still valid.
-async fn survey(request: &PythonRequest) -> Result<(PythonFindings, RecordFiles, Option<Done>), DepsError> {
+async fn gather(request: &PythonRequest) -> Result<(PythonFindings, RecordFiles, Option<Done>), DepsError> {
     let (folder, request) = (request.directory.clone(), request.clone());
     off_thread(&folder, move || {
         let situation = inspect(&request)?;

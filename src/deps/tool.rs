@@ -71,7 +71,7 @@ pub(crate) async fn fetch_from_npm(
     if let Some(found) = place.found() {
         return Ok(found);
     }
-    tell(ctx, Step::Node, &format!("{program} {version}"), why);
+    report_tool(ctx, Step::Node, &format!("{program} {version}"), why);
     let build = place.workshop()?;
     // With this file npm takes the folder for a project, so it does not search the parent folders for another one and
     // its .npmrc.
@@ -196,7 +196,7 @@ pub(crate) async fn fetch_uv(ctx: &Context, why: &str) -> Result<PathBuf, DepsEr
     if let Some(found) = place.found() {
         return Ok(found);
     }
-    tell(ctx, Step::Python, &format!("uv {UV}"), why);
+    report_tool(ctx, Step::Python, &format!("uv {UV}"), why);
     let build = place.workshop()?;
     let list = build.path().join("wanted.txt");
     let write_list = || {
@@ -225,7 +225,7 @@ pub(crate) async fn fetch_uv(ctx: &Context, why: &str) -> Result<PathBuf, DepsEr
         .ok_or_else(|| missing(format!("{why}, and its package has no program for this machine")))
 }
 
-fn tell(ctx: &Context, step: Step, what: &str, why: &str) {
+fn report_tool(ctx: &Context, step: Step, what: &str, why: &str) {
     ctx.events.note(format!("fetching {what} into devrun's cache: {why}"));
     ctx.events.send(Event::StepProgress { step, detail: format!("fetching {what}") });
 }

@@ -32,7 +32,7 @@ const FOLDERS: usize = 20;
 /// Gathers all facts about the worktree `own`, except for those about hooks. Must run in a `LocalSet`.
 pub async fn gather(ctx: &Context, own: &Worktree) -> DoctorFacts {
     // The findings replace the notes and warnings of the functions that are called here.
-    let ctx = &Context { events: Events::silent(), ..ctx.clone() };
+    let ctx = &Context { events: Events::discarded(), ..ctx.clone() };
     let mut facts = DoctorFacts { root: own.path.clone(), ..DoctorFacts::default() };
     let mut late = Vec::new();
     let (configuration, code, worktrees, runs, machine) = tokio::join!(

@@ -78,7 +78,7 @@ impl ControlGroup {
     /// Makes the group and moves this process into it. Processes that it starts from now on are created there.
     pub fn enter(&self) -> io::Result<()> {
         std::fs::create_dir(&self.path)?;
-        let entered = tell(&self.path.join(MEMBERS), "0");
+        let entered = write_to(&self.path.join(MEMBERS), "0");
         if entered.is_err() {
             self.remove();
         }
@@ -102,19 +102,19 @@ impl ControlGroup {
 
     /// Moves `pid` into the group.
     pub fn take(&self, pid: u32) -> io::Result<()> {
-        tell(&self.path.join(MEMBERS), &pid.to_string())
+        write_to(&self.path.join(MEMBERS), &pid.to_string())
     }
 
     /// Moves `pid` to the group that the run was started in. True when it is no longer here.
     pub fn release(&self, pid: u32) -> bool {
         let list = self.path.with_file_name(MEMBERS);
-        tell(&list, &pid.to_string()).is_ok() || !self.contains(pid)
+        write_to(&list, &pid.to_string()).is_ok() || !self.contains(pid)
     }
 
     /// Kills all processes in the group and below, including processes that they start at the same time. Returns false if the
     /// system cannot do that (Linux before 5.14).
     pub fn kill(&self) -> bool {
-        tell(&self.path.join("cgroup.kill"), "1").is_ok()
+        write_to(&self.path.join("cgroup.kill"), "1").is_ok()
     }
 
     /// Removes the group and those below it. False while a process is in one of them.
@@ -165,7 +165,7 @@ fn run_of(path: &Path) -> Option<(&str, &str)> {
     (is_hex(tag) && is_hex(number)).then_some((tag, number))
 }
 
-fn tell(file: &Path, text: &str) -> io::Result<()> {
+fn write_to(file: &Path, text: &str) -> io::Result<()> {
     // The kernel takes one write for one order.
     OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes())
 }

@@ -56,7 +56,7 @@ impl Obstacle {
 
     /// Returns true if the obstacle is a process. A process ends at some time; a lease, a blocked port and the end of
     /// the range stay.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_process(&self) -> bool {
         matches!(self, Obstacle::Busy(_) | Obstacle::OwnServer(_))
     }
 

@@ -100,7 +100,7 @@ fn seeks_home(homing: Homing, known: Option<&Away>) -> bool {
 /// Returns the reason why a worktree is not in its slot `home`.
 fn away(home: u16, moved: &Moved) -> Away {
     let obstacle = moved.obstacle.clone().without_age();
-    Away { home, port: Some(moved.port), returns: obstacle.is_passing(), obstacle: Some(obstacle) }
+    Away { home, port: Some(moved.port), returns: obstacle.is_process(), obstacle: Some(obstacle) }
 }
 
 /// Returns the reason for a lease that an older version wrote without one.

@@ -52,8 +52,10 @@ mod tests {
     async fn the_shell_agrees_on_raw_bytes() {
         let path = OsStr::from_bytes(b"/w/raw\xff\xfe");
         let line = r#"printf '%s\n' "$WHERE" | sha256sum | head -c 4"#;
-        let Ok(output) = Cmd::shell(line).env("WHERE", path).ok().await else { return };
-        let Ok(digits) = u16::from_str_radix(&output.text(), 16) else { return };
+        let Ok(output) = Cmd::shell(line).env("WHERE", path).ok().await else {
+            return crate::os::skip("there is no sha256sum");
+        };
+        let digits = u16::from_str_radix(&output.text(), 16).unwrap();
         assert_eq!(preferred_slot(Path::new(path), 100), digits % 100);
     }
 

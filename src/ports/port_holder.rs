@@ -60,7 +60,7 @@ pub fn listener_is_ours(port: u16, root: u32) -> Ownership {
     if held.iter().all(|(_, pids)| !pids.is_empty()) {
         return Ownership::Ours;
     }
-    judge(&held_by(&sockets, table.iter().map(|entry| entry.pid)), ours, nix::unistd::geteuid().as_raw())
+    ownership(&held_by(&sockets, table.iter().map(|entry| entry.pid)), ours, nix::unistd::geteuid().as_raw())
 }
 
 /// Returns the state of `port` for `worktree`. A listener is its own if its environment names the worktree and a run.
@@ -112,7 +112,7 @@ fn is_own_by_hand(pid: u32, worktree: &Path) -> bool {
 
 /// Decides the ownership. `ours` returns true for a pid of the family, `user` is our user id. A socket of another user
 /// cannot be ours even if its process is hidden.
-fn judge(held: &[SocketHolders], ours: impl Fn(u32) -> bool, user: u32) -> Ownership {
+fn ownership(held: &[SocketHolders], ours: impl Fn(u32) -> bool, user: u32) -> Ownership {
     let mut ownership = if held.is_empty() { Ownership::Unused } else { Ownership::Ours };
     for (socket, pids) in held {
         if pids.iter().any(|pid| ours(*pid)) {
@@ -247,7 +247,9 @@ mod tests {
     #[test]
     fn listeners_of_both_address_families_are_found() {
         let (_v4, port) = listener();
-        let Ok(_v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)) else { return };
+        let Ok(_v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)) else {
+            return crate::os::skip("there is no IPv6 here");
+        };
         let held = held_by_anybody(port);
         assert_eq!(held.len(), 2);
         assert!(held.iter().all(|(_, pids)| pids == &[std::process::id()]));
@@ -256,19 +258,19 @@ mod tests {
     #[test]
     fn one_foreign_socket_beside_ours_is_a_stranger() {
         let held = [(socket(1, 0), vec![10]), (socket(2, 0), vec![NO_PROCESS])];
-        assert!(matches!(judge(&held, |pid| pid == 10, 0), Ownership::Other(_)));
-        assert_eq!(judge(&held[..1], |pid| pid == 10, 0), Ownership::Ours);
+        assert!(matches!(ownership(&held, |pid| pid == 10, 0), Ownership::Other(_)));
+        assert_eq!(ownership(&held[..1], |pid| pid == 10, 0), Ownership::Ours);
     }
 
     #[test]
     fn a_handed_over_socket_is_ours_although_its_creator_holds_it_too() {
         let held = [(socket(1, 0), vec![NO_PROCESS, 10])];
-        assert_eq!(judge(&held, |pid| pid == 10, 0), Ownership::Ours);
+        assert_eq!(ownership(&held, |pid| pid == 10, 0), Ownership::Ours);
     }
 
     #[test]
     fn a_hidden_process_of_another_user_is_a_stranger() {
-        assert!(matches!(judge(&[(socket(1, 7), vec![])], |_| false, 0), Ownership::Other(_)));
-        assert_eq!(judge(&[(socket(1, 0), vec![])], |_| false, 0), Ownership::Unknown);
+        assert!(matches!(ownership(&[(socket(1, 7), vec![])], |_| false, 0), Ownership::Other(_)));
+        assert_eq!(ownership(&[(socket(1, 0), vec![])], |_| false, 0), Ownership::Unknown);
     }
 }

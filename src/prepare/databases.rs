@@ -110,7 +110,7 @@ impl Databases {
 
     /// Returns the database `name` if `doing` is allowed on it; `None` if it does not exist. `named` is true if the
     /// user wrote the whole name.
-    pub async fn doomed(
+    pub async fn permitted(
         &self,
         name: &str,
         doing: Undoing,

@@ -20,7 +20,7 @@ use crate::text::env_block;
 use crate::worktree;
 
 /// Maximum size of a file to compare.
-const LIMIT: Limit = Limit::SMALL;
+const SIZE_LIMIT: Limit = Limit::SMALL;
 
 /// Files of a folder from which recognition reads packages, commands and services.
 const MANIFESTS: [&str; 18] = [
@@ -111,7 +111,8 @@ impl InputFile {
 /// Returns the first file that exists, without the parts that devrun itself wrote.
 fn first_existing(places: &[(PathBuf, String)]) -> Option<SeenFile> {
     places.iter().enumerate().find_map(|(place, (path, _))| {
-        let content = read::file(path, LIMIT).ok().filter(|content| !env_block::is_all_written(content))?;
+        let content =
+            read::file(path, SIZE_LIMIT).ok().filter(|content| !env_block::is_all_written(content))?;
         let own = env_block::without_written(&content);
         // devrun ends the last line of the user before its block.
         Some(SeenFile { place, fingerprint: Sha256::digest(own.trim_ascii_end()).into() })

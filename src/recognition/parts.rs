@@ -167,13 +167,13 @@ fn add_workers(
     if installed.is_empty() {
         let workers = worker::parts(tree, projects, &mut Vec::new(), &mut taken.clone());
         if workers.is_empty() {
-            parts.left_out.extend(worker::silent(tree, projects, &workers));
+            parts.left_out.extend(worker::without_process(tree, projects, &workers));
         }
         parts.left_out.extend(workers.iter().map(worker::without_application));
         return;
     }
     let workers = worker::parts(tree, projects, installed, taken);
-    parts.left_out.extend(worker::silent(tree, projects, &workers));
+    parts.left_out.extend(worker::without_process(tree, projects, &workers));
     parts.processes.extend(workers);
 }
 
@@ -219,7 +219,7 @@ pub fn find(root: &Path, facts: &Facts, available: &dyn Fn(&str) -> bool) -> Par
 
     let frontends = frontend::find(&tree, &packages);
     let (shown, left_out) = frontend::parts(&tree, &packages, &frontends, &mut taken);
-    parts.left_out.extend(frontend::silent(&tree, &packages, &frontends));
+    parts.left_out.extend(frontend::without_process(&tree, &packages, &frontends));
     parts.left_out.extend(left_out);
     for frontend in frontends.iter().filter(|frontend| shown.iter().any(|part| frontend.is(part))) {
         if !parts.node.contains(&frontend.install) {
@@ -254,7 +254,7 @@ pub fn find(root: &Path, facts: &Facts, available: &dyn Fn(&str) -> bool) -> Par
         let extra = procfile::parts(&facts.commands, &parts.processes, parts.migrations.as_ref(), &mut taken);
         parts.processes.extend(extra);
     }
-    let silent = left_out::silent(&tree, &projects, &served, &parts);
+    let silent = left_out::without_process(&tree, &projects, &served, &parts);
     parts.left_out.extend(silent);
     parts.left_out.extend(beside.iter().map(left_out::another));
     if parts.processes.is_empty() {

@@ -156,7 +156,7 @@ impl ProcessGroup {
     }
 
     /// Sends `signal` to the leader's process group.
-    pub fn ask(&self, signal: i32) {
+    pub fn signal(&self, signal: i32) {
         let Ok(signal) = Signal::try_from(signal) else { return };
         let group = Pid::from_raw(self.leader.cast_signed());
         let _ = killpg(group, signal);

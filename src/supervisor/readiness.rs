@@ -84,14 +84,14 @@ async fn within_one_probe(
 }
 
 async fn once(process: &Process, readiness: &Readiness, env: &Environment) -> Result<(), String> {
-    ask(process, readiness, env, readiness.timeout)
+    probe_once(process, readiness, env, readiness.timeout)
         .await
         .unwrap_or_else(|| Err(format!("no answer within {:?}", readiness.timeout)))
 }
 
 /// Probes once, with the time limit of one attempt and `limit` at most. Returns `None` if there is no answer in that
 /// time. A [`Probe::Log`] always passes, because an old line says nothing about the present.
-pub async fn ask(
+pub async fn probe_once(
     process: &Process,
     readiness: &Readiness,
     env: &Environment,

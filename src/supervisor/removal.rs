@@ -15,7 +15,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long one check may take before the next one starts. Each check that hangs occupies a thread.
 const CHECK_LIMIT: Duration = Duration::from_hours(1);
 /// The pause before a missing folder is checked again, because another program may have just replaced it.
-const AGAIN: Duration = Duration::from_millis(250);
+const RECHECK: Duration = Duration::from_millis(250);
 
 /// The folders that a run needs, with their identities at its start.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl WatchedFolders {
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
             if self.is_gone_now(CHECK_LIMIT).await {
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(RECHECK).await;
                 if self.is_gone_now(CHECK_LIMIT).await {
                     return;
                 }

@@ -185,11 +185,11 @@ struct Live {
 }
 
 impl Live {
-    fn ask(&mut self, signal: i32) {
+    fn signal(&mut self, signal: i32) {
         if self.reaped.get() {
             self.group.ask_leftovers(signal, self.asked);
         } else {
-            self.group.ask(signal);
+            self.group.signal(signal);
             self.asked = true;
         }
     }
@@ -231,7 +231,7 @@ impl RunLoop {
                 Effect::Doubt(index) => self.doubt(index),
                 Effect::Signal(index) => {
                     if let Some(live) = &mut self.groups[index] {
-                        live.ask(self.plan.processes[index].stop_signal);
+                        live.signal(self.plan.processes[index].stop_signal);
                     }
                 }
                 Effect::Kill(index) => {

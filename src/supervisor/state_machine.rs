@@ -190,7 +190,7 @@ impl Machine {
         let unit = &mut self.units[index];
         unit.state = ProcessStage::Running { since: now, ready: !unit.probed };
         unit.was_ready = !unit.probed;
-        effects.push(unit.tell(ProcessState::Started { pid, at: None }));
+        effects.push(unit.report(ProcessState::Started { pid, at: None }));
         if unit.probed {
             effects.push(Effect::Probe(index));
         }
@@ -204,7 +204,7 @@ impl Machine {
         if let ProcessStage::Running { ready: false, .. } = unit.state {
             unit.state = ProcessStage::Running { since: now, ready: true };
             unit.was_ready = true;
-            effects.push(unit.tell(ProcessState::Ready));
+            effects.push(unit.report(ProcessState::Ready));
         }
     }
 
@@ -218,7 +218,7 @@ impl Machine {
         }
         if self.reported.ready && report.code == Code::NotReady {
             let why = report.cause.unwrap_or(report.message);
-            effects.push(unit.tell(ProcessState::Unready { why }));
+            effects.push(unit.report(ProcessState::Unready { why }));
             effects.push(Effect::Doubt(index));
         } else {
             self.stop(StopReason::Failed(report), now, effects);
@@ -229,7 +229,7 @@ impl Machine {
         let unit = &mut self.units[index];
         if let ProcessStage::Running { ready: ready @ true, .. } = &mut unit.state {
             *ready = false;
-            effects.push(unit.tell(ProcessState::Unready { why }));
+            effects.push(unit.report(ProcessState::Unready { why }));
             effects.push(Effect::Doubt(index));
         }
     }
@@ -255,7 +255,7 @@ impl Machine {
                 if !unit.one_shot {
                     let why =
                         format!("it ended with {ending}; the processes that it started are being stopped");
-                    effects.push(unit.tell(ProcessState::Unready { why }));
+                    effects.push(unit.report(ProcessState::Unready { why }));
                 }
                 unit.leave(now, Some(ending));
                 effects.push(Effect::Signal(index));
@@ -309,7 +309,7 @@ impl Machine {
             _ if asked == Asked::Restart => self.start_one(index),
             ProcessStage::Waiting | ProcessStage::Backoff { .. } => {
                 unit.state = ProcessStage::Parked;
-                effects.push(unit.tell(ProcessState::Stopped(None)));
+                effects.push(unit.report(ProcessState::Stopped(None)));
             }
             ProcessStage::Idle
             | ProcessStage::Parked
@@ -332,7 +332,7 @@ impl Machine {
         if let (Some(asked), false) = (asked, stopping) {
             unit.restarts = 0;
             unit.state = if asked == Asked::Stop { ProcessStage::Parked } else { ProcessStage::Waiting };
-            effects.push(unit.tell(ProcessState::Stopped(Some(ending))));
+            effects.push(unit.report(ProcessState::Stopped(Some(ending))));
             return;
         }
         let ran = match unit.state {
@@ -354,7 +354,7 @@ impl Machine {
                 unit.restarts += 1;
                 let delay = backoff::delay(unit.restarts);
                 unit.state = ProcessStage::Backoff { until: now + delay };
-                effects.push(unit.tell(ProcessState::Restarting {
+                effects.push(unit.report(ProcessState::Restarting {
                     ended: ending,
                     delay,
                     attempt: unit.restarts,
@@ -364,12 +364,12 @@ impl Machine {
             if others_go_on && unit.longest >= process::PROOF {
                 unit.state = ProcessStage::GivenUp(ending);
                 let restarts = unit.restarts;
-                effects.push(unit.tell(ProcessState::GaveUp { ended: ending, restarts, said: None }));
+                effects.push(unit.report(ProcessState::GaveUp { ended: ending, restarts, said: None }));
                 return;
             }
         }
         unit.state = ProcessStage::Ended(ending);
-        let told = unit.tell(ProcessState::Ended(ending));
+        let told = unit.report(ProcessState::Ended(ending));
         let may_end = unit.one_shot || unit.restart.policy == RestartPolicy::OnFailure;
         let fine = ending.ok() && may_end && (unit.was_ready || !wanted_ready);
         if !stopping && !fine {
@@ -413,7 +413,7 @@ impl Machine {
                 unit.grace = Duration::ZERO;
             }
             unit.leave(now, None);
-            effects.push(unit.tell(ProcessState::Stopping));
+            effects.push(unit.report(ProcessState::Stopping));
             effects.push(Effect::Signal(index));
         }
     }
@@ -494,7 +494,7 @@ impl Machine {
             }
             let unit = &mut self.units[index];
             unit.leave(now, None);
-            effects.push(unit.tell(ProcessState::Stopping));
+            effects.push(unit.report(ProcessState::Stopping));
             effects.push(Effect::Signal(index));
         }
     }
@@ -535,7 +535,7 @@ impl Machine {
                 Some(false) => {
                     let why = format!("{} never got that far", self.units[other].name);
                     self.units[index].state = ProcessStage::Skipped;
-                    effects.push(self.units[index].tell(ProcessState::Skipped { why }));
+                    effects.push(self.units[index].report(ProcessState::Skipped { why }));
                     return;
                 }
                 None => on.push(self.units[other].name.clone()),
@@ -546,7 +546,7 @@ impl Machine {
             effects.push(Effect::Spawn(index));
         } else if self.units[index].told_waiting_on != on {
             self.units[index].told_waiting_on.clone_from(&on);
-            effects.push(self.units[index].tell(ProcessState::Waiting { on }));
+            effects.push(self.units[index].report(ProcessState::Waiting { on }));
         }
     }
 }

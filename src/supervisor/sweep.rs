@@ -251,18 +251,18 @@ pub fn end_group(group: &ControlGroup, shared: &SharedServers) -> BTreeSet<u32> 
     let mut killed = BTreeSet::new();
     while !group.remove() && start.elapsed() < GROUP {
         let is_spared = |pid: &u32| own.contains(pid) || shared.holds(*pid);
-        let (kept, doomed): (Vec<u32>, Vec<u32>) = group.members().into_iter().partition(is_spared);
+        let (kept, others): (Vec<u32>, Vec<u32>) = group.members().into_iter().partition(is_spared);
         let released = kept.iter().filter(|pid| group.release(**pid)).count();
         if released == kept.len() && released > 0 {
             // The released processes may have started others in the group before they left it.
             continue;
         }
         if !(kept.is_empty() && group.kill()) {
-            for pid in &doomed {
+            for pid in &others {
                 spawn::signal_exactly(*pid, Signal::SIGKILL, || group.contains(*pid));
             }
         }
-        killed.extend(doomed);
+        killed.extend(others);
         std::thread::sleep(Duration::from_millis(1));
     }
     killed
@@ -359,7 +359,7 @@ mod tests {
     fn process_whose_first_thread_has_ended_is_found_by_its_tag_and_killed() {
         let mut command = std::process::Command::new("python3");
         let Ok(mut child) = command.args(["-c", HEADLESS]).env("DEVRUN_TEST_TAG", "headless").spawn() else {
-            return crate::os::skip("no python3");
+            return crate::os::skip_without("python3");
         };
         let mut entry = proc::entry(child.id()).unwrap();
         while entry.state != 'Z' {

@@ -68,7 +68,7 @@ impl TestRepository {
                 cache: home("cache"),
                 runtime: home("runtime"),
             },
-            events: Events::silent(),
+            events: Events::discarded(),
             started: Instant::now(),
             colour: false,
         }

@@ -161,7 +161,7 @@ fn ensure_in(
             cache: state.join("c"),
             runtime: state.join("r"),
         },
-        events: Events::silent(),
+        events: Events::discarded(),
         started: std::time::Instant::now(),
         colour: false,
     };

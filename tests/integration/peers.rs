@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::asking::{base, server as web};
+use crate::asking::{base, server as web, skip};
 use crate::support::{LIMIT, Sandbox};
 
 /// A program that requests the status from the socket argv\[1\] as user argv\[2\] and prints the first line of the answer.
@@ -34,9 +34,8 @@ except ConnectionError:
 
 #[test]
 fn another_user_gets_no_answer() {
-    // Only root can become another user.
     if !nix::unistd::geteuid().is_root() {
-        return;
+        return skip("only root can become another user");
     }
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &web(base()))]);
@@ -66,7 +65,7 @@ fn another_user_gets_no_answer() {
 async fn tell_a_sleeper(path: &Path, count: u64) -> String {
     let (stops, _stopped) = tokio::sync::mpsc::unbounded_channel();
     let (stack, _orders) = StackHandle::new(Status::preparing(Path::new("/w"), None, "w"), stops);
-    let events = stack.listen(Events::silent());
+    let events = stack.listen(Events::discarded());
     let listener = socket::listen(path).unwrap();
     tokio::task::spawn_local(server::serve(listener, stack.clone()));
     let mut reader = UnixStream::connect(path).await.unwrap();

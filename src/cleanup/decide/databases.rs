@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{Reasoned, Rules, old_enough};
 use crate::cleanup::facts::{BranchDatabaseFacts, BranchState, Creator};
 
-/// Decides about a branch database. `doomed` are the branches that are removed too.
-pub(super) fn database(facts: &BranchDatabaseFacts, doomed: &BTreeSet<String>, rules: &Rules) -> Reasoned {
+/// Decides about a branch database. `removed` are the branches that are removed too.
+pub(super) fn database(facts: &BranchDatabaseFacts, deleted: &BTreeSet<String>, rules: &Rules) -> Reasoned {
     let keep = |reason: &str| Err(reason.to_string());
     let listed = &facts.listed;
     if let Some(what) = listed.kept {
@@ -26,7 +26,7 @@ pub(super) fn database(facts: &BranchDatabaseFacts, doomed: &BTreeSet<String>, r
         return keep("git keeps its worktree locked");
     }
     let reason = match &facts.branch {
-        BranchState::Local { .. } if !doomed.contains(branch) => {
+        BranchState::Local { .. } if !deleted.contains(branch) => {
             return Err(format!("the branch {branch} exists"));
         }
         BranchState::Local { remote: Some(name) } | BranchState::Remote(name) => {

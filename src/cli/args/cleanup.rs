@@ -7,7 +7,7 @@ use clap::Args;
 use crate::text::duration;
 
 /// The default of `--older-than`.
-pub(in crate::cli) const YOUNG: Duration = Duration::from_hours(24);
+pub(in crate::cli) const YOUNGEST: Duration = Duration::from_hours(24);
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]

@@ -158,7 +158,7 @@ fn context(directory: Option<PathBuf>) -> Option<Context> {
     let mut cwd = std::env::current_dir().ok()?;
     cwd.extend(directory);
     let dirs = Dirs::from_env(&env);
-    Some(Context { cwd, dirs, events: Events::silent(), started: Instant::now(), colour: false, env })
+    Some(Context { cwd, dirs, events: Events::discarded(), started: Instant::now(), colour: false, env })
 }
 
 /// Returns the folder that `-C` names in a command line.

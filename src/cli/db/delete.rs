@@ -21,10 +21,10 @@ pub(super) async fn run(
     let name = args.which.name.as_ref().unwrap_or(&databases.own.name);
     let provider = databases.provider;
     let deleted = match UndoTarget::find(ctx, &databases, name, Undoing::Delete, args).await? {
-        Some(doomed) => {
+        Some(database) => {
             let question = format!("Delete {name} ({provider}) with everything in it?");
-            doomed.confirm(console, &question, args, as_json).await?;
-            let _turns = doomed.turns(ctx, &databases, &format!("deleting {name}")).await?;
+            database.confirm(console, &question, args, as_json).await?;
+            let _turns = database.turns(ctx, &databases, &format!("deleting {name}")).await?;
             databases.delete(name).await?
         }
         // The database is already gone; this deletes the records of it.

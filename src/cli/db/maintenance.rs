@@ -15,7 +15,7 @@ use crate::worktree::Worktree;
 /// How long the holder of the lock may take to write its record.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 /// How long another task, or the end of a stack, may take.
-const TURN: Duration = Duration::from_mins(2);
+const LOCK_WAIT: Duration = Duration::from_mins(2);
 
 /// Holds the worktree's lock for a short task and releases it when dropped.
 pub(in crate::cli) struct MaintenanceLock(Claim);
@@ -43,9 +43,9 @@ pub(in crate::cli) async fn begin(
             return Ok(Some(lock));
         }
         match control::lock_holder(state, RECORD_LIMIT).await? {
-            LockHolder::Running(record) if record.is_passing() => {
+            LockHolder::Running(record) if record.ends_by_itself() => {
                 ctx.events.note(format!("{}: waiting for it to finish", record.doing()));
-                if !control::wait_for_turn(state, record.pid, TURN).await? {
+                if !control::wait_for_turn(state, record.pid, LOCK_WAIT).await? {
                     return Err(unknown_lock_holder());
                 }
             }
@@ -61,7 +61,7 @@ pub(super) async fn refuse_user(worktree: &Worktree, own: &Worktree, name: &str)
     let LockHolder::Running(record) = control::lock_holder(&worktree.state, RECORD_LIMIT).await? else {
         return Ok(());
     };
-    if record.is_passing() {
+    if record.ends_by_itself() {
         return Ok(());
     }
     let used = async { Client::new(record.socket()?).status().await };

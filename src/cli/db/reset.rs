@@ -20,20 +20,20 @@ pub(super) async fn run(
     let args = &reset.undo;
     let databases = Databases::open(ctx).await?;
     let name = args.which.name.as_ref().unwrap_or(&databases.own.name);
-    let Some(doomed) = UndoTarget::find(ctx, &databases, name, Undoing::Reset, args).await? else {
+    let Some(target) = UndoTarget::find(ctx, &databases, name, Undoing::Reset, args).await? else {
         return Err(UndoError::Missing(name.clone()).into());
     };
     let own = *name == databases.own.name;
-    let parent = match (&doomed.entry.parent, own) {
+    let parent = match (&target.entry.parent, own) {
         (Some(parent), _) => parent.clone(),
         (None, true) => databases.own.parent.clone(),
         (None, false) => return Err(UndoError::Orphan(name.clone()).into()),
     };
     let provider = databases.provider;
     let question = format!("Make {name} ({provider}) a copy of {parent} again? Everything in it is lost.");
-    doomed.confirm(console, &question, args, as_json).await?;
-    let _turns = doomed.turns(ctx, &databases, &format!("resetting {name}")).await?;
-    let (branch, migrated) = databases.reset(&doomed.entry, reset.from == CopiedState::Snapshot).await?;
+    target.confirm(console, &question, args, as_json).await?;
+    let _turns = target.turns(ctx, &databases, &format!("resetting {name}")).await?;
+    let (branch, migrated) = databases.reset(&target.entry, reset.from == CopiedState::Snapshot).await?;
     printed(if as_json {
         console.print_json(&json!({
             "provider": provider, "name": branch.name, "id": branch.id, "parent": parent, "reset": true,
@@ -55,10 +55,10 @@ pub(in crate::cli) async fn own_database(ctx: &Context) -> Result<Option<String>
     let databases = Databases::open(ctx).await?;
     let name = &databases.own.name;
     let undo = Undo { which: Named { name: None }, yes: true };
-    let Some(doomed) = UndoTarget::find(ctx, &databases, name, Undoing::Reset, &undo).await? else {
+    let Some(target) = UndoTarget::find(ctx, &databases, name, Undoing::Reset, &undo).await? else {
         return Ok(None);
     };
-    let _turns = doomed.turns(ctx, &databases, &format!("resetting {name}")).await?;
-    databases.reset(&doomed.entry, false).await?;
+    let _turns = target.turns(ctx, &databases, &format!("resetting {name}")).await?;
+    databases.reset(&target.entry, false).await?;
     Ok(Some(name.clone()))
 }

@@ -29,7 +29,7 @@ impl UndoTarget {
         doing: Undoing,
         args: &Undo,
     ) -> Result<Option<UndoTarget>, Report> {
-        let Some(entry) = databases.doomed(name, doing, args.which.name.is_some()).await? else {
+        let Some(entry) = databases.permitted(name, doing, args.which.name.is_some()).await? else {
             return Ok(None);
         };
         let own = &databases.resolved.worktree;

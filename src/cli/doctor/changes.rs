@@ -1,6 +1,6 @@
 //! The changes that `devrun doctor --fix` makes: lines in git's own list of ignored files, removed leftovers, git's hook.
 
-use super::super::new::{LOCK, TURN};
+use super::super::new::{LOCK, LOCK_WAIT};
 use super::super::{args, hook};
 use crate::cleanup::facts::CleanupFacts;
 use crate::cleanup::gather::Gathered;
@@ -70,7 +70,7 @@ async fn remove_leftovers(ctx: &Context, own: &Worktree, facts: &DoctorFacts) ->
         problems: Vec::new(),
     };
     let decisions = doctor::removable(&facts.runs);
-    let lock = Lock::take(&own.shared.join(LOCK), LockKind::Exclusive, TURN).await?;
+    let lock = Lock::take(&own.shared.join(LOCK), LockKind::Exclusive, LOCK_WAIT).await?;
     let failures = remove::remove(ctx, own, &gathered, &decisions, &doctor::RULES).await;
     drop(lock);
     failures.into_iter().next().map_or(Ok(()), |(_, report)| Err(report))

@@ -89,7 +89,7 @@ async fn end(ctx: &Context, run: RunFacts, timeout: u64) -> Result<Stopped, Repo
     if run.runs {
         wait_for_end(&run, &leftovers, Deadline::within(Duration::from_secs(timeout))).await?;
     }
-    let killed = run.entry.and_then(|entry| leftovers::end_forsaken(ctx, &entry)).unwrap_or(0);
+    let killed = run.entry.and_then(|entry| leftovers::end_orphaned(ctx, &entry)).unwrap_or(0);
     Ok(Stopped { has_run: run.runs, leftovers: killed, killed: Vec::new() })
 }
 

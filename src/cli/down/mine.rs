@@ -25,7 +25,7 @@ pub(super) async fn run(
     let caller = Caller::of(ctx, std::process::id());
     let mut entries = registry::entries(&ctx.dirs);
     // The entry of this worktree may have been removed with the runtime folder. Elsewhere there is nothing to add.
-    let quiet = Context { events: Events::silent(), ..ctx.clone() };
+    let quiet = Context { events: Events::discarded(), ..ctx.clone() };
     if let Ok(own) = prepare::locate(&quiet).await
         && entries.iter().all(|entry| entry.worktree != own.path)
     {

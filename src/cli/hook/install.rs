@@ -20,7 +20,7 @@ const MODE: u32 = 0o755;
 /// The lock of the commands that edit hooks, in the folder of the repository's state.
 const LOCK: &str = "hooks.lock";
 /// How long another devrun may take to edit a hook.
-const TURN: Duration = Duration::from_secs(10);
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn install(
     ctx: &Context,
@@ -154,7 +154,7 @@ fn answer(console: &Console, text: &str, value: &serde_json::Value, as_json: boo
 }
 
 async fn lock(worktree: &Worktree) -> Result<Lock, FsError> {
-    Lock::take(&worktree.shared.join(LOCK), LockKind::Exclusive, TURN).await
+    Lock::take(&worktree.shared.join(LOCK), LockKind::Exclusive, LOCK_WAIT).await
 }
 
 fn mode(hook: &HookFile) -> Option<u32> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::payload::Payload;
 use super::{hook_file, post_checkout};
-use crate::cli::new::{LOCK, TURN, repository_folder};
+use crate::cli::new::{LOCK, LOCK_WAIT, repository_folder};
 use crate::cli::printed;
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
@@ -54,7 +54,7 @@ async fn open(ctx: &Context, here: &Worktree, payload: &Payload) -> Result<PathB
     let plain = name::branch(wanted).ok_or_else(nameless)?;
     let usual = usual_folder(here, &main, wanted).ok_or_else(nameless)?;
     let own = payload.branch().and_then(name::branch).unwrap_or_else(|| format!("{PREFIX}{plain}"));
-    let _lock = Lock::take(&here.shared.join(LOCK), LockKind::Exclusive, TURN).await?;
+    let _lock = Lock::take(&here.shared.join(LOCK), LockKind::Exclusive, LOCK_WAIT).await?;
     let mut all = worktree::list(ctx, &main).await?;
     if let Some(found) = existing(&all, &own, &usual) {
         if found.path.is_dir() {

@@ -30,7 +30,7 @@ use crate::ui::style::harmless;
 /// The lock of the commands that edit these files, in the folder of the repository's state.
 const LOCK: &str = "agent-files.lock";
 /// How long another devrun may take to edit them.
-const TURN: Duration = Duration::from_secs(10);
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(
     ctx: &Context,
@@ -55,7 +55,7 @@ pub(super) async fn run(
     let written =
         if only_shows { false } else { args.yes || console.ask("Write this?").await.map_err(fails)? };
     if written {
-        let _lock = Lock::take(&worktree.shared.join(LOCK), LockKind::Exclusive, TURN).await?;
+        let _lock = Lock::take(&worktree.shared.join(LOCK), LockKind::Exclusive, LOCK_WAIT).await?;
         let now = changes(&worktree, home, selection)?;
         // With --yes, the changes of another devrun that wrote the same are fine.
         if !args.yes && now != shown {

@@ -122,7 +122,7 @@ async fn own(
     if !template.is_some_and(|names| names.iter().any(is_own)) {
         return keep("all worktrees use it".into());
     }
-    if let Err(report) = databases.doomed(&name, Undoing::Delete, false).await {
+    if let Err(report) = databases.permitted(&name, Undoing::Delete, false).await {
         return keep(report.message);
     }
     if !belongs(&entry, target) {
@@ -144,7 +144,7 @@ async fn of_gone_folder(
         .into_iter()
         .find(|entry| entry.made_by_devrun && entry.creator.is_none() && belongs(entry, target));
     let Some(entry) = found else { return Ok(DatabaseFact::None) };
-    match databases.doomed(&entry.name, Undoing::Delete, false).await {
+    match databases.permitted(&entry.name, Undoing::Delete, false).await {
         Ok(_) => removable(ctx, here, databases, target, entry).await,
         Err(report) => Ok(DatabaseFact::Kept { name: entry.name, why: report.message }),
     }

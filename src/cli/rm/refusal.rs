@@ -51,7 +51,7 @@ fn command(args: &args::Rm) -> String {
 }
 
 /// Asks the user. Errors if the user refuses or cannot be asked.
-pub(super) async fn ask(
+pub(super) async fn confirm_removal(
     console: &Console,
     facts: &RemovalFacts,
     args: &args::Rm,

@@ -12,7 +12,7 @@ use crate::text::diagnosis::{self, Diagnosis};
 use crate::text::{reload, traceback};
 
 /// Starts the stack again, with dependencies and database updated.
-const AGAIN: &str = "devrun down && devrun up -d";
+const RESTART_STACK: &str = "devrun down && devrun up -d";
 
 /// The subject of the question.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +116,7 @@ pub(super) fn answer(status: &Status, subject: Subject<'_>, around: &Surrounding
             // The output of a process that was killed, or that ended with status 0, does not explain its end.
             let is_explained = process.exit == Some(0) || is_killed(process);
             if process.state != Word::Waiting && !is_explained && (!process.ready || answer.fault.is_some()) {
-                judge(&mut answer, around);
+                conclude(&mut answer, around);
             }
             let shown = traceback::condense(&lines.join("\n"));
             answer.lines = shown.lines().map(Into::into).collect();
@@ -285,7 +285,7 @@ fn is_blamed(status: &Status, name: &str) -> bool {
 }
 
 /// Adds the error found in the last lines of the process, unless its server has reloaded the code since.
-fn judge(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
+fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
     let text = around.lines.join("\n") + "\n";
     let Some(diagnosis) = diagnosis::read(reload::since(&text).lines(), around.root) else { return };
     let Diagnosis { said, fault, place, missing, settings, program, busy } = diagnosis;
@@ -312,9 +312,9 @@ fn judge(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
         ));
     } else if program.is_some() {
         // The fix of the stack's error names the program.
-        answer.fix.get_or_insert_with(|| AGAIN.into());
+        answer.fix.get_or_insert_with(|| RESTART_STACK.into());
     } else if fault == Fault::Environment {
-        answer.fix = Some(AGAIN.into());
+        answer.fix = Some(RESTART_STACK.into());
     } else if missing_settings::is_configuration(&settings, fault) {
         answer.fault = Some(Fault::Configuration);
         let then = match (&answer.process, answer.state) {
@@ -327,7 +327,7 @@ fn judge(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
     } else if let (Some(module), Some(list)) = (&missing, (around.changed)()) {
         causes.push(format!("{list} was changed after the stack was started, and {module} is not installed"));
         answer.fault = Some(Fault::Environment);
-        answer.fix = Some(AGAIN.into());
+        answer.fix = Some(RESTART_STACK.into());
     } else {
         // No command helps until the code is corrected.
         if let (Some(name), SubjectState::Process(Word::Running)) = (&answer.process, answer.state) {
@@ -420,14 +420,14 @@ mod tests {
         );
         assert_eq!(code.correct.as_deref(), Some("/w/app.py:3"));
         let stale = asked(&status, true, &lines, Some("uv.lock"));
-        assert_eq!((stale.fault, stale.fix.as_deref()), (Some(Fault::Environment), Some(AGAIN)));
+        assert_eq!((stale.fault, stale.fix.as_deref()), (Some(Fault::Environment), Some(RESTART_STACK)));
         assert!(stale.cause.unwrap().contains("uv.lock was changed"));
         let reloaded =
             [lines[0], lines[1], "WARNING:  WatchFiles detected changes in 'app.py'. Reloading..."];
         let repaired = asked(&status, true, &reloaded, None);
         assert_eq!((repaired.fault, repaired.fix.as_deref()), (None, Some("devrun wait backend")));
         let gone = asked(&status, true, &["OperationalError: connection to server at x failed"], None);
-        assert_eq!((gone.fault, gone.fix.as_deref()), (Some(Fault::Environment), Some(AGAIN)));
+        assert_eq!((gone.fault, gone.fix.as_deref()), (Some(Fault::Environment), Some(RESTART_STACK)));
     }
 
     #[test]

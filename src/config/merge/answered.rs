@@ -8,7 +8,7 @@ use crate::config::yaml;
 use crate::plan::Notice;
 
 /// The keys whose entries a suggestion names.
-const NAMED: [&str; 2] = ["env", "processes"];
+const MERGED_KEYS: [&str; 2] = ["env", "processes"];
 
 /// Returns true if `file` has every variable and process that the lines of the notice would add.
 pub fn is_answered(notice: &Notice, file: &Node) -> bool {
@@ -16,7 +16,7 @@ pub fn is_answered(notice: &Notice, file: &Node) -> bool {
     let source: Arc<Source> = Source::new("suggestion", fix.clone());
     let Ok(lines) = yaml::parse(&source) else { return false };
     let wanted: Vec<(&str, &str)> =
-        NAMED.iter().flat_map(|key| names(&lines, key).into_iter().map(|name| (*key, name))).collect();
+        MERGED_KEYS.iter().flat_map(|key| names(&lines, key).into_iter().map(|name| (*key, name))).collect();
     !wanted.is_empty() && wanted.iter().all(|(key, name)| names(file, key).contains(name))
 }
 

@@ -13,8 +13,8 @@ fn handle() -> StackHandle {
     StackHandle::new(status, unbounded_channel().0).0
 }
 
-fn tell(handle: &StackHandle, state: ProcessState) {
-    handle.listen(Events::silent()).send(Event::Process { name: "web".into(), state });
+fn report(handle: &StackHandle, state: ProcessState) {
+    handle.listen(Events::discarded()).send(Event::Process { name: "web".into(), state });
 }
 
 async fn after(pause: Duration, action: impl FnOnce()) {
@@ -48,13 +48,13 @@ async fn a_process_without_a_probe_is_up_when_it_has_run_for_a_moment() {
     let deadline = Deadline::within(Duration::from_mins(1));
     let up = |status: &Status| status.processes[0].ready;
     let stable = || handle.wait_until_stable(up, |status| failure_of(status, &[0]), &[0], deadline);
-    tell(&handle, ProcessState::Started { pid: 7, at: None });
+    report(&handle, ProcessState::Started { pid: 7, at: None });
     let start = Instant::now();
     assert!(stable().await.is_ok());
     assert!(start.elapsed() >= STABLE_AFTER, "{:?}", start.elapsed());
     // The next child ends before that time.
-    tell(&handle, ProcessState::Started { pid: 8, at: None });
+    report(&handle, ProcessState::Started { pid: 8, at: None });
     let ended = ProcessState::Ended(Ending::Code(1));
-    let (result, ()) = tokio::join!(stable(), after(STABLE_AFTER / 2, || tell(&handle, ended)));
+    let (result, ()) = tokio::join!(stable(), after(STABLE_AFTER / 2, || report(&handle, ended)));
     assert_eq!(result.unwrap_err().code, Code::ProcessEnded);
 }

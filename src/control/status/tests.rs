@@ -18,13 +18,13 @@ fn stack(names: &[&str]) -> Status {
     }
 }
 
-fn tell(status: &mut Status, name: &str, state: ProcessState) {
+fn report(status: &mut Status, name: &str, state: ProcessState) {
     status.note(&Event::Process { name: name.into(), state });
 }
 
 fn all_ready(status: &mut Status) {
     for name in ["a", "b"] {
-        tell(status, name, ProcessState::Started { pid: 7, at: Some(5) });
+        report(status, name, ProcessState::Started { pid: 7, at: Some(5) });
     }
     // `Event::Ready` does this; the plan in it does not matter here.
     status.told_ready = true;
@@ -41,22 +41,22 @@ fn a_stack_is_ready_when_every_process_is_and_degraded_when_one_no_longer_is() {
     assert_eq!(status.state, State::Starting);
     all_ready(&mut status);
     assert_eq!(status.state, State::Ready);
-    tell(&mut status, "a", ProcessState::Unready { why: "no answer".into() });
+    report(&mut status, "a", ProcessState::Unready { why: "no answer".into() });
     assert_eq!((status.state, status.processes[0].reason.as_deref()), (State::Degraded, Some("no answer")));
-    tell(&mut status, "a", ProcessState::Ready);
+    report(&mut status, "a", ProcessState::Ready);
     assert_eq!((status.state, status.processes[0].reason.as_deref()), (State::Ready, None));
 }
 
 #[test]
 fn a_process_lists_what_it_waits_for_until_it_starts() {
     let mut status = stack(&["a", "b"]);
-    tell(&mut status, "a", ProcessState::Waiting { on: vec!["migrate".into(), "b".into()] });
+    report(&mut status, "a", ProcessState::Waiting { on: vec!["migrate".into(), "b".into()] });
     let a = &status.processes[0];
     assert_eq!(
         (a.waiting_on.join(" "), a.reason.as_deref()),
         ("migrate b".into(), Some("waiting for migrate, b"))
     );
-    tell(&mut status, "a", ProcessState::Started { pid: 7, at: Some(5) });
+    report(&mut status, "a", ProcessState::Started { pid: 7, at: Some(5) });
     assert!(status.processes[0].waiting_on.is_empty());
     assert!(serde_json::to_value(&status.processes[0]).unwrap().get("waiting_on").is_none());
 }
@@ -64,8 +64,8 @@ fn a_process_lists_what_it_waits_for_until_it_starts() {
 #[test]
 fn stuck_process_shows_its_last_error_until_it_writes_again() {
     let mut status = stack(&["a"]);
-    tell(&mut status, "a", ProcessState::Started { pid: 7, at: Some(5) });
-    tell(
+    report(&mut status, "a", ProcessState::Started { pid: 7, at: Some(5) });
+    report(
         &mut status,
         "a",
         ProcessState::Stuck { said: Some(Broken { said: "KeyError: 'x'".into(), place: "app.py:3".into() }) },
@@ -76,7 +76,7 @@ fn stuck_process_shows_its_last_error_until_it_writes_again() {
         told(&status),
         (ProcessTrouble::Stuck, "silent since it said: KeyError: 'x' (app.py:3)".into())
     );
-    tell(&mut status, "a", ProcessState::Stuck { said: None });
+    report(&mut status, "a", ProcessState::Stuck { said: None });
     status.note(&Event::NotYet { name: "a".into(), answer: "no answer".into() });
     assert_eq!(told(&status), (ProcessTrouble::None, "no answer".into()));
 }
@@ -85,9 +85,9 @@ fn stuck_process_shows_its_last_error_until_it_writes_again() {
 fn process_stopped_by_hand_is_not_a_problem() {
     let mut status = stack(&["a", "b"]);
     all_ready(&mut status);
-    tell(&mut status, "a", ProcessState::Stopping);
+    report(&mut status, "a", ProcessState::Stopping);
     assert_eq!(status.state, State::Degraded);
-    tell(&mut status, "a", ProcessState::Stopped(Some(Ending::Signal(2))));
+    report(&mut status, "a", ProcessState::Stopped(Some(Ending::Signal(2))));
     assert_eq!((status.state, status.processes[0].exit, status.processes[0].pid), (State::Ready, None, None));
 }
 
@@ -97,8 +97,8 @@ fn an_end_that_was_asked_for_leaves_no_status_and_one_that_was_forced_does() {
         let mut status = stack(&["a", "b"]);
         all_ready(&mut status);
         status.note(&Event::Stopping { why: "Ctrl-C".into(), failure: false });
-        tell(&mut status, "a", ProcessState::Stopping);
-        tell(&mut status, "a", ProcessState::Ended(ending));
+        report(&mut status, "a", ProcessState::Stopping);
+        report(&mut status, "a", ProcessState::Ended(ending));
         assert_eq!(status.processes[0].state, Word::Stopped);
         status.processes[0].exit
     };
@@ -116,7 +116,7 @@ fn given_up_process_is_failed_and_the_stack_degraded() {
     let mut status = stack(&["a", "b"]);
     all_ready(&mut status);
     let said = Some("it said: E: x".to_string());
-    tell(&mut status, "a", ProcessState::GaveUp { ended: Ending::Code(7), restarts: 2, said });
+    report(&mut status, "a", ProcessState::GaveUp { ended: Ending::Code(7), restarts: 2, said });
     let a = &status.processes[0];
     assert_eq!((status.state, a.state, a.exit, a.pid), (State::Degraded, Word::Failed, Some(7), None));
     let reason = a.reason.as_deref();
@@ -127,7 +127,7 @@ fn given_up_process_is_failed_and_the_stack_degraded() {
 fn how_it_ended_stays_and_nothing_is_said_to_run() {
     let mut status = stack(&["a", "b"]);
     all_ready(&mut status);
-    tell(&mut status, "a", ProcessState::Ended(Ending::Code(3)));
+    report(&mut status, "a", ProcessState::Ended(Ending::Code(3)));
     status.note(&Event::Stopping { why: "a ended".into(), failure: true });
     assert_eq!(status.state, State::Stopping);
     status.error = Some((&crate::error::Report::bug("x")).into());
@@ -190,8 +190,8 @@ fn url_of_a_process_appears_once_it_was_started() {
     let url = |port: u16| serde_json::Value::from(format!("http://localhost:{port}/"));
     status.all_urls = [("B".to_string(), url(3002)), ("A".to_string(), url(3001))].into_iter().collect();
     status.urls = [("A".to_string(), url(3001))].into_iter().collect();
-    tell(&mut status, "a", ProcessState::Started { pid: 7, at: None });
+    report(&mut status, "a", ProcessState::Started { pid: 7, at: None });
     assert_eq!(status.urls.keys().collect::<Vec<_>>(), ["A"]);
-    tell(&mut status, "b", ProcessState::Started { pid: 8, at: None });
+    report(&mut status, "b", ProcessState::Started { pid: 8, at: None });
     assert_eq!(status.urls.keys().collect::<Vec<_>>(), ["B", "A"]);
 }

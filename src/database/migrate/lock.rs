@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::marker::{self, KEY};
+use super::marker::{self, LOCK_KEY};
 use super::{CONNECT, MigrateError, MigrateRequest};
 use crate::context::Context;
 use crate::database::BranchDatabase;
@@ -62,7 +62,7 @@ impl MigrationLock {
             let holder = reach(request.branch, Some(MAINTENANCE), CONNECT.min(request.limit)).await?;
             (holder, migration_key(&request.branch.name))
         } else {
-            (client, KEY)
+            (client, LOCK_KEY)
         };
         let start = Instant::now();
         let mut told = false;

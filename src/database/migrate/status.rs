@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio_postgres::Client;
 
 use super::migration_files::MigrationFiles;
-use super::{CONNECT, MigrateError, Verdict, effect, judge, lock, marker};
+use super::{CONNECT, MigrateError, Verdict, effect, lock, marker, verdict};
 use crate::database::BranchDatabase;
 use crate::database::alembic_history::History;
 use crate::plan::RunCommand;
@@ -85,7 +85,7 @@ pub async fn schema_state(
     let marked = match fingerprint {
         _ if !own => MigrationStatus::Unmigrated,
         None => MigrationStatus::Migrated,
-        Some(fingerprint) if judge(&markers, branch, &fingerprint) == Verdict::InStep => {
+        Some(fingerprint) if verdict(&markers, branch, &fingerprint) == Verdict::InStep => {
             MigrationStatus::UpToDate
         }
         Some(_) => MigrationStatus::Pending,

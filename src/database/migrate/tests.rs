@@ -38,10 +38,9 @@ const COUNT: &str = "echo run >> runs";
 
 impl Stage {
     /// Returns `None`, with a line on stderr, if Postgres is not installed.
-    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     async fn new(command: &str) -> Option<Stage> {
         let Some(server) = Server::shared() else {
-            eprintln!("SKIPPED: no Postgres binaries on this machine");
+            crate::os::skip_without("postgres");
             return None;
         };
         let url = server.database().await;
@@ -282,7 +281,7 @@ async fn reading_goes_on_in_a_new_session_when_a_copy_ended_the_first() {
 async fn a_lock_that_is_never_released_ends_in_an_error_at_the_limit() {
     let mut stage = stage!(COUNT);
     let other = stage.client().await;
-    assert!(marker::try_lock(&other, marker::KEY).await.unwrap());
+    assert!(marker::try_lock(&other, marker::LOCK_KEY).await.unwrap());
     stage.limit = Duration::from_millis(50);
     let report = stage.ensure().await.unwrap_err();
     assert_eq!(report.code, Code::MigrationFailed);
@@ -507,11 +506,11 @@ fn only_markers_of_the_branch_or_its_parent_with_the_same_files_count() {
         copied_from: Some("parent".into()),
     };
     let marker = |branch: &str, print: &str| Marker { branch: branch.into(), fingerprint: print.into() };
-    assert_eq!(judge(&[], &branch, "f"), Verdict::Stale);
-    assert_eq!(judge(&[marker("mine", "f")], &branch, "f"), Verdict::InStep);
-    assert_eq!(judge(&[marker("mine", "old")], &branch, "f"), Verdict::Stale);
-    assert_eq!(judge(&[marker("parent", "f")], &branch, "f"), Verdict::Copied);
-    assert_eq!(judge(&[marker("parent", "old")], &branch, "f"), Verdict::Stale);
+    assert_eq!(verdict(&[], &branch, "f"), Verdict::Stale);
+    assert_eq!(verdict(&[marker("mine", "f")], &branch, "f"), Verdict::InStep);
+    assert_eq!(verdict(&[marker("mine", "old")], &branch, "f"), Verdict::Stale);
+    assert_eq!(verdict(&[marker("parent", "f")], &branch, "f"), Verdict::Copied);
+    assert_eq!(verdict(&[marker("parent", "old")], &branch, "f"), Verdict::Stale);
     branch.copied_from = None;
-    assert_eq!(judge(&[marker("parent", "f")], &branch, "f"), Verdict::Stale);
+    assert_eq!(verdict(&[marker("parent", "f")], &branch, "f"), Verdict::Stale);
 }

@@ -29,7 +29,7 @@ const BUDGET: Duration = Duration::from_secs(75);
 /// After this time the user sees a message with the reason for waiting.
 const MESSAGE_DELAY: Duration = Duration::from_secs(2);
 /// How long Neon may answer 404 for an object that was just created.
-const YOUNG: Duration = Duration::from_secs(10);
+const NEW_OBJECT: Duration = Duration::from_secs(10);
 /// The number of unreadable answers after which a call fails.
 const UNREADABLE: u32 = 3;
 /// The minimum time between two polls of all devruns on this machine. Neon allows eleven calls a second, and some calls
@@ -294,7 +294,7 @@ impl Api {
                     }
                 }
             }
-            let young = ask.young && start.elapsed() < YOUNG;
+            let young = ask.young && start.elapsed() < NEW_OBJECT;
             let told = match &outcome {
                 RequestOutcome::Answered(answer) => ApiRefusal::new(ask.doing, answer).said(),
                 RequestOutcome::NotSent(reason)

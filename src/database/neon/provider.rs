@@ -15,7 +15,7 @@ use crate::database::{
 use crate::error::Report;
 use crate::plan::Section;
 
-const KEY: &str = "NEON_API_KEY";
+const API_KEY: &str = "NEON_API_KEY";
 const HOST: &str = "NEON_API_HOST";
 const PROJECT: &str = "NEON_PROJECT_ID";
 
@@ -25,7 +25,7 @@ pub(in crate::database) fn chosen(
     request: &ProviderRequest<'_>,
 ) -> Result<Option<NeonRequest>, Report> {
     let settings = request.section("neon");
-    let key = request.variables.find(KEY);
+    let key = request.variables.find(API_KEY);
     let project = project(ctx, request, &settings);
     let is_free = request.provider.is_none();
     let (key, project) = match (key, project) {
@@ -33,11 +33,11 @@ pub(in crate::database) fn chosen(
         (None, _) if is_free => return Ok(None),
         (Some(_), None) if is_free => {
             ctx.events
-                .note(format!("{KEY} is set, but no Neon project is named: the local provider is used"));
+                .note(format!("{API_KEY} is set, but no Neon project is named: the local provider is used"));
             return Ok(None);
         }
         (None, _) => {
-            let fix = format!("set {KEY} in the environment or in an env file that is not committed");
+            let fix = format!("set {API_KEY} in the environment or in an env file that is not committed");
             return Err(NeonError::Missing { what: "an API key", fix }.into());
         }
         (Some(_), None) => {
@@ -49,7 +49,7 @@ pub(in crate::database) fn chosen(
     let grant = if request.name_is_computed { Grant::No } else { Grant::Named };
     Ok(Some(NeonRequest {
         host: host(request, &key)?,
-        key: Key::new(&key.value, format!("{KEY} ({})", key.place))?,
+        key: Key::new(&key.value, format!("{API_KEY} ({})", key.place))?,
         project,
         parent: request.parent.map(Into::into),
         database: settings.text("database"),

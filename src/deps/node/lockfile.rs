@@ -57,7 +57,7 @@ impl WantedPackages {
 
 /// Checks the lock file with the name `name`. `folder` is the manifest's folder relative to it, empty for the same
 /// folder.
-pub(super) fn judge(name: &str, bytes: &[u8], folder: &str, wanted: &WantedPackages) -> Fit {
+pub(super) fn fit(name: &str, bytes: &[u8], folder: &str, wanted: &WantedPackages) -> Fit {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Fit::Empty;
     }
@@ -204,7 +204,7 @@ mod tests {
     const MANIFEST: &[u8] = br#"{"dependencies":{"next":"^15"},"devDependencies":{"@types/node":"22"}}"#;
 
     fn fit(name: &str, text: &str, folder: &str) -> Fit {
-        judge(name, text.as_bytes(), folder, &WantedPackages::read(MANIFEST))
+        super::fit(name, text.as_bytes(), folder, &WantedPackages::read(MANIFEST))
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn candidates<'a>(directory: &'a Path, worktree: &'a Path) -> Vec<LockfileCandid
             let folder = directory.strip_prefix(one.level).unwrap_or(directory).to_string_lossy();
             // If a file cannot be read, the package manager reports it.
             one.fit = read::file(&one.level.join(one.name), Limit::LARGE)
-                .map_or(Fit::Unknown, |bytes| lockfile::judge(one.name, &bytes, &folder, &wanted));
+                .map_or(Fit::Unknown, |bytes| lockfile::fit(one.name, &bytes, &folder, &wanted));
         }
     }
     found

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ToolFolder, failure_text, fetch_uv, run, tell};
+use super::{ToolFolder, failure_text, fetch_uv, report_tool, run};
 use crate::context::Context;
 use crate::deps::DepsError;
 use crate::error::RERUN;
@@ -65,7 +65,7 @@ pub(crate) async fn fetch_python_tool(
     if let Some(found) = found() {
         return Ok(found);
     }
-    tell(ctx, Step::Python, &format!("{program} {version}"), why);
+    report_tool(ctx, Step::Python, &format!("{program} {version}"), why);
     let build = place.workshop()?;
     let make = Cmd::new(&uv)
         .args(["venv", "--quiet", "--no-project", "--relocatable", "--python", ">=3.10"])

@@ -14,7 +14,7 @@ use crate::text::quoted;
 use crate::worktree::{self, GitTreatment};
 
 /// Maximum size of a file of the user.
-const LIMIT: Limit = Limit::mebibytes(1);
+const SIZE_LIMIT: Limit = Limit::mebibytes(1);
 /// Mode of a file that devrun creates.
 const MODE: u32 = 0o600;
 
@@ -60,7 +60,7 @@ impl OutputTarget {
     /// Reads the file. Errors if it holds text that devrun would destroy.
     pub(super) fn content(&self) -> Result<FileContent, OutputRefusal> {
         let shown = self.shown();
-        let bytes = read::optional(&self.real, LIMIT)
+        let bytes = read::optional(&self.real, SIZE_LIMIT)
             .map_err(|source| ConfigError::Unreadable { path: self.path.clone(), source })?;
         let content = FileContent::of(bytes).map_err(|line| {
             self.refused(

@@ -270,7 +270,11 @@ fn usual_ports(tree: &Tree<'_>, frontend: &Frontend<'_>) -> Vec<u16> {
 }
 
 /// Returns reports about packages that depend on Vite and look like an application, but start no server.
-pub fn silent(tree: &Tree<'_>, packages: &[NodePackage], frontends: &[Frontend<'_>]) -> Vec<LeftOut> {
+pub fn without_process(
+    tree: &Tree<'_>,
+    packages: &[NodePackage],
+    frontends: &[Frontend<'_>],
+) -> Vec<LeftOut> {
     let is_known =
         |package: &NodePackage| frontends.iter().any(|frontend| frontend.package.folder == package.folder);
     let silent = packages.iter().filter(|package| {

@@ -40,7 +40,7 @@ pub(super) fn another(served: &application::Served) -> LeftOut {
 }
 
 /// Returns reports about projects that name a web framework but contain no application that devrun can start.
-pub(super) fn silent(
+pub(super) fn without_process(
     tree: &Tree<'_>,
     projects: &[PythonProject],
     served: &[application::Served],

@@ -227,7 +227,7 @@ pub fn without_application(worker: &Part) -> LeftOut {
 }
 
 /// Returns a report about a manifest that names Celery, if nothing starts a worker.
-pub fn silent(tree: &Tree<'_>, projects: &[PythonProject], workers: &[Part]) -> Vec<LeftOut> {
+pub fn without_process(tree: &Tree<'_>, projects: &[PythonProject], workers: &[Part]) -> Vec<LeftOut> {
     if workers.iter().any(|worker| worker.framework == Framework::Celery) {
         return Vec::new();
     }

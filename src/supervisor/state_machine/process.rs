@@ -67,7 +67,7 @@ pub(super) enum Asked {
 }
 
 impl Unit {
-    pub(super) fn tell(&self, state: ProcessState) -> Effect {
+    pub(super) fn report(&self, state: ProcessState) -> Effect {
         Effect::Tell(Event::Process { name: self.name.clone(), state })
     }
 

@@ -116,7 +116,7 @@ pub(super) fn system() -> Option<PathBuf> {
     let bin = (15..18).rev().map(|major| PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")));
     let found = bin.into_iter().find(|bin| bin.join("initdb").exists());
     if found.is_none() {
-        skip("no system Postgres 15, 16 or 17");
+        crate::os::skip_without("postgres");
     }
     found
 }

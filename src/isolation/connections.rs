@@ -30,7 +30,7 @@ const SERVERS: [&str; 12] = [
 
 /// Returns the connections in `rows` that belong to one of `owners` (socket to process) and lead out of `territory`.
 /// `holder` returns the process that listens on a port of this machine.
-pub(super) fn judge(
+pub(super) fn findings(
     territory: &Territory,
     owners: &HashMap<u64, String>,
     rows: &[TcpSocket],
@@ -122,7 +122,7 @@ mod tests {
             ..Territory::default()
         };
         let owners = (1..10).map(|inode| (inode, "backend".to_string())).collect();
-        let found = judge(&territory, &owners, rows, &|_| holder.cloned());
+        let found = self::findings(&territory, &owners, rows, &|_| holder.cloned());
         found.iter().map(Finding::text).collect()
     }
 
