@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::database_names::DETACHED;
+use super::database_names::{self, DETACHED};
 use super::database_record::DatabaseRecord;
 use super::former_database;
 use super::ready_database::{DatabaseAddress, ReadyDatabase};
@@ -161,8 +161,12 @@ pub(super) async fn make_parent(
         && provider.find(&wanted.parent).await?.is_none()
         && has_parents_migrations(ctx, resolved).await
     {
-        let parent =
-            WantedDatabase { label: wanted.parent.clone(), name: wanted.parent.clone(), ..wanted.clone() };
+        let default = resolved.default_branch.as_deref().filter(|branch| {
+            let named = database_names::name_of(resolved, provider, branch).ok().flatten();
+            named.as_ref() == Some(&wanted.parent)
+        });
+        let label = default.unwrap_or(&wanted.parent).to_string();
+        let parent = WantedDatabase { label, name: wanted.parent.clone(), ..wanted.clone() };
         let parent = provider.ensure(&parent).await?;
         let address = DatabaseAddress { name: &parent.name, url: &parent.url, unpooled: None };
         let env = resolved.environment(ctx, Some(address))?;

@@ -12,12 +12,17 @@ use crate::error::{Exit, Report};
 use crate::prepare::Databases;
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
+use crate::worktree::{self, ListedWorktree};
 
 const TITLES: [&str; 5] = ["DATABASE", "BRANCH", "PARENT", "SIZE", "WORKTREE"];
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
     let databases = Databases::open(ctx).await?;
-    let entries = databases.list().await?;
+    let mut entries = databases.list().await?;
+    if entries.iter().any(is_elsewhere) {
+        let worktrees = worktree::list(ctx, &databases.own.worktree).await.unwrap_or_default();
+        entries.iter_mut().for_each(|entry| follow_branch(entry, &worktrees));
+    }
     let own = &databases.own.name;
     printed(if as_json {
         let all: Vec<Value> = entries.iter().map(|entry| object(entry, entry.name == *own)).collect();
@@ -25,6 +30,23 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
     } else {
         console.print(&text(&entries, own))
     })
+}
+
+/// Returns true if the folder that the database was made in does not exist.
+fn is_elsewhere(entry: &ListedDatabase) -> bool {
+    entry.worktree.as_ref().is_some_and(|folder| !folder.is_dir())
+}
+
+/// Replaces the folder of a database by the worktree that has its branch checked out: `git worktree move` does not change
+/// the record of the database.
+fn follow_branch(entry: &mut ListedDatabase, worktrees: &[ListedWorktree]) {
+    if !is_elsewhere(entry) || entry.git_branch.is_none() {
+        return;
+    }
+    let here = worktrees.iter().find(|listed| listed.branch == entry.git_branch && listed.path.is_dir());
+    if let Some(listed) = here {
+        entry.worktree = Some(listed.path.clone());
+    }
 }
 
 /// Returns the JSON of a database, which all `db` commands share.
@@ -81,6 +103,27 @@ fn cells(entry: &ListedDatabase, own: &str) -> [String; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moved_worktree_is_found_by_its_branch() {
+        let there = tempfile::tempdir().unwrap();
+        let listed = [ListedWorktree {
+            path: there.path().into(),
+            branch: Some("x".into()),
+            ..ListedWorktree::default()
+        }];
+        let mut entry = ListedDatabase {
+            git_branch: Some("x".into()),
+            worktree: Some("/nonexistent/x".into()),
+            ..ListedDatabase::default()
+        };
+        follow_branch(&mut entry, &listed);
+        assert_eq!(entry.worktree.as_deref(), Some(there.path()));
+        let mut other =
+            ListedDatabase { git_branch: Some("y".into()), worktree: Some("/nonexistent/y".into()), ..entry };
+        follow_branch(&mut other, &listed);
+        assert_eq!(other.worktree.unwrap(), std::path::Path::new("/nonexistent/y"));
+    }
 
     #[test]
     fn people_read_a_row_for_each() {

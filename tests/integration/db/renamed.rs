@@ -119,6 +119,9 @@ fn w6_moved_worktree_keeps_its_database_also_with_a_detached_head() {
     let ports = |folder: &Path| json(&fine(devrun(&world.sandbox, folder, &["ports", "--json"])));
     ports(&x);
     world.sandbox.git(&["worktree", "move", text(&x), text(&moved)]);
+    let listed = world.ask(&moved, &["list"]);
+    let mut of_x = listed["databases"].as_array().unwrap().iter().filter(|one| one["name"] == "dev-x");
+    assert_eq!(of_x.next().unwrap()["worktree"], text(&moved), "{listed:#}");
     world.up_and_down(&moved);
     let status = world.ask(&moved, &["status"]);
     assert_eq!((&status["name"], &status["id"]), (&"dev-x".into(), &id), "{status:#}");
