@@ -64,6 +64,8 @@ mod open;
 mod peers;
 #[path = "integration/ports.rs"]
 mod ports;
+#[path = "integration/probes.rs"]
+mod probes;
 #[path = "integration/prune.rs"]
 mod prune;
 #[path = "integration/runtime_files.rs"]

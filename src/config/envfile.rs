@@ -144,7 +144,7 @@ impl EnvFile {
 
     /// Returns a sentence that says which file takes the place of this one, and which of its variables were left out; `None` if the
     /// worktree has the file, or if there is none anywhere. Does not name variables for which `is_set` returns true, because devrun
-    /// sets them anyway.
+    /// sets them anyway, nor an example file that has no others.
     pub fn replacement(&self, is_set: &dyn Fn(&str) -> bool) -> Option<String> {
         let name = self.name.display();
         let text = match &self.found {
@@ -160,6 +160,10 @@ impl EnvFile {
         };
         let left_out: Vec<&str> =
             self.left_out.iter().map(String::as_str).filter(|name| !is_set(name)).collect();
+        let is_example = matches!(self.found, EnvFileOrigin::Example(_));
+        if is_example && self.vars.is_empty() && left_out.is_empty() && self.passed_over.is_none() {
+            return None;
+        }
         let rest = match left_out.as_slice() {
             [] => String::new(),
             names => format!("; left out, because they belong to another copy: {}", names.join(", ")),

@@ -44,6 +44,8 @@ const WRONG_PORT_LIMIT: Duration = Duration::from_secs(2);
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the second probe of a process that did not answer may delay a status.
 const SECOND_PROBE_LIMIT: Duration = Duration::from_secs(3);
+/// How long after the first probes the processes that passed are probed again while another one is silent.
+const SECOND_ROUND_AFTER: Duration = Duration::from_secs(1);
 /// How long the state machine may take to record that a process does not answer.
 const RECORD_LIMIT: Duration = Duration::from_secs(1);
 /// How long a check of the files that the stack was made from may take.
@@ -268,11 +270,34 @@ impl StackHandle {
     /// Probes each process that the status calls ready. Reports a process that does not answer to the state machine,
     /// and returns when the status shows it, at the latest after one second. A process that may only be busy is probed a second
     /// time, for as long as its own probe may take. Returns the indexes of these processes, after three seconds at most.
+    ///
+    /// The other processes are probed a second time during that wait: a page that needs a backend answers late because the
+    /// backend has just died, and by then the first answer of the backend is old.
     async fn refresh(&self) -> Vec<usize> {
         let (Some(plan), before) = (self.known_plan(), self.status()) else { return Vec::new() };
         let failed = reprobe::failed(&plan, &before).await;
+        let silent = self.report_probes(&failed);
+        if silent.is_empty() {
+            self.noted(&before, &failed, RECORD_LIMIT).await;
+            return silent;
+        }
+        let again = async {
+            tokio::time::sleep(SECOND_ROUND_AFTER).await;
+            let mut others = before.clone();
+            failed.iter().for_each(|(index, _)| others.processes[*index].ready = false);
+            let failed = reprobe::failed(&plan, &others).await;
+            let silent = self.report_probes(&failed);
+            self.noted(&others, &failed, RECORD_LIMIT).await;
+            silent
+        };
+        let ((), more) = tokio::join!(self.noted(&before, &failed, SECOND_PROBE_LIMIT), again);
+        [silent, more].concat()
+    }
+
+    /// Sends the failed probes to the state machine. Returns the indexes of the processes that did not answer.
+    fn report_probes(&self, failed: &[(usize, FailedProbe)]) -> Vec<usize> {
         let mut silent = Vec::new();
-        for (index, answer) in &failed {
+        for (index, answer) in failed {
             // The send fails only when the run is over.
             let _ = self.orders.send(match answer {
                 FailedProbe::Answered(answer) => Input::Unready(*index, answer.clone()),
@@ -282,15 +307,19 @@ impl StackHandle {
                 }
             });
         }
+        silent
+    }
+
+    /// Waits until the status shows each process of `failed` as not ready or started again since `before`, for `limit`
+    /// at most.
+    async fn noted(&self, before: &Status, failed: &[(usize, FailedProbe)], limit: Duration) {
         let is_noted = |status: &Status| {
             failed.iter().all(|(index, _)| {
                 let (was, is) = (&before.processes[*index], &status.processes[*index]);
                 !is.ready || is.starts != was.starts
             })
         };
-        let limit = if silent.is_empty() { RECORD_LIMIT } else { SECOND_PROBE_LIMIT };
         let _ = tokio::time::timeout(limit, self.seen(is_noted)).await;
-        silent
     }
 
     /// Ends the run because of `report`.

@@ -39,7 +39,7 @@ impl std::fmt::Display for StartedBy {
                 Some(agent) => write!(f, "hook ({agent})"),
                 None => f.write_str("hook"),
             },
-            StarterKind::Other => f.write_str("other"),
+            StarterKind::Other => f.write_str("a program"),
         }
     }
 }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use crate::config::envfile::{self, EnvFile, EnvFilePlaces};
 use crate::config::loader::{self, LoaderVariable};
 use crate::config::{Config, ConfigError};
-use crate::plan::BoundVariable;
 
 /// The content of the env files of a worktree.
 #[derive(Clone)]
@@ -64,9 +63,17 @@ impl Files {
         Ok(Files { common, own, names, outside: places.outside.into(), left })
     }
 
-    /// Returns a sentence for each file that is read in place of a missing one. devrun itself sets the variables `bound`.
-    pub(super) fn replacements(&self, bound: &[BoundVariable]) -> Vec<String> {
-        let is_set = |name: &str| bound.iter().any(|one| one.name == name && one.process.is_none());
+    /// Returns a sentence for each file that is read in place of a missing one. Does not name the variables that devrun sets
+    /// for every process.
+    pub(super) fn replacements(&self, config: &Config) -> Vec<String> {
+        let is_bound = |name: &str| {
+            config.provenance.bindings.iter().any(|one| one.name == name && one.process.is_none())
+        };
+        let is_set = |name: &str| {
+            is_bound(name)
+                || config.env.iter().any(|(set, _)| set == name)
+                || config.url_env().iter().any(|variable| variable.name == name)
+        };
         self.all().filter_map(|file| file.replacement(&is_set)).collect()
     }
 

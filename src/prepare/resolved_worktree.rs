@@ -263,7 +263,7 @@ async fn build(
             ctx.events.warn(warning.clone());
         }
     }
-    files.replacements(&config.provenance.bindings).into_iter().for_each(|text| ctx.events.note(text));
+    files.replacements(&config).into_iter().for_each(|text| ctx.events.note(text));
     let vars = environment::with_left(environment::layer(&files.common, &inherited), &files.left);
     let scope = Scope::new(vars)
         .with_branch(&branch_label(&worktree))
@@ -426,7 +426,7 @@ impl ResolvedWorktree {
 
     /// Returns a notice for each env file that is read in place of a missing one.
     pub(super) fn env_file_notices(&self) -> Vec<Notice> {
-        self.files.replacements(&self.config.provenance.bindings).into_iter().map(Notice::new).collect()
+        self.files.replacements(&self.config).into_iter().map(Notice::new).collect()
     }
 
     /// Returns the notices for the user: from recognition, and on variables that lead to another database or worktree.

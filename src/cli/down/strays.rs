@@ -26,7 +26,7 @@ pub(super) async fn run(
         return printed(if as_json {
             console.print_json(&json!({ "ended": [] }))
         } else {
-            console.print("devrun supervises every server in this worktree.\n")
+            console.print("There is no stray: devrun supervises every server that runs in this worktree.\n")
         });
     }
     let names = found.iter().map(name).collect::<Vec<_>>().join(", ");

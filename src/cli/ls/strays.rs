@@ -28,7 +28,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
 
 fn text(found: &[StrayServer]) -> String {
     if found.is_empty() {
-        return "devrun supervises every server in the worktrees of this repository.\n".into();
+        return "There is no stray: devrun supervises every server that runs in the worktrees of this repository.\n".into();
     }
     let titles = TITLES.map(String::from);
     let rows: Vec<[String; 6]> = std::iter::once(titles).chain(found.iter().map(cells)).collect();

@@ -16,7 +16,7 @@ pub(super) fn text(facts: &RemovalFacts, removal: &Removal) -> String {
     let mut rows = Vec::new();
     for step in &removal.steps {
         rows.push(match step {
-            RemovalStep::TakeDown => ("stack", "end its processes".to_string()),
+            RemovalStep::TakeDown => ("stack", "end its processes, if any runs".to_string()),
             RemovalStep::DeleteDatabase { provider, name } => {
                 ("database", format!("delete {name} ({provider})"))
             }

@@ -292,6 +292,8 @@ fn a_missing_env_comes_from_another_worktree_then_from_the_example() {
         ".env.example is read in place of .env, which no worktree has",
         "devrun sets PORT"
     );
+    write(&root, ".env.example", "PORT=3000\n");
+    assert_eq!(read().remove(0).replacement(&|name| name == "PORT"), None, "the example gives nothing else");
     write(&two, ".env", "KEY=two\nDATABASE_URL=postgres://two\n");
     write(&one, ".env", &env_block::generated("/w", "KEY=generated\n"));
     let file = read().remove(0);

@@ -95,6 +95,8 @@ pub async fn schema_state(
     let revisions = revisions.unwrap_or_default();
     let status = match marked {
         _ if is_empty => MigrationStatus::Empty,
+        // The failed migration that removed the marker has left the revisions of the earlier ones.
+        MigrationStatus::Unmigrated if is_behind(&revisions, known.as_ref()) => MigrationStatus::Pending,
         MigrationStatus::Pending | MigrationStatus::Unmigrated if is_ahead(&revisions, known.as_ref()) => {
             MigrationStatus::Ahead
         }
@@ -110,9 +112,31 @@ fn is_ahead(revisions: &[String], history: Option<&History>) -> bool {
     })
 }
 
+/// Returns true if the files define all revisions of the database, and heads that it has not reached.
+fn is_behind(revisions: &[String], history: Option<&History>) -> bool {
+    history.is_some_and(|history| {
+        let is_reached = |head: &str| revisions.iter().any(|revision| revision == head);
+        !revisions.is_empty()
+            && revisions.iter().all(|revision| history.defines(revision))
+            && !history.heads().iter().all(|head| is_reached(&head.revision))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_at_an_earlier_revision_of_the_files_is_behind() {
+        let one: (&Path, &[u8]) = (Path::new("v/1.py"), b"revision = '0001'\ndown_revision = None\n");
+        let two: (&Path, &[u8]) = (Path::new("v/2.py"), b"revision = '0002'\ndown_revision = '0001'\n");
+        let history = History::read([one, two]);
+        assert!(is_behind(&["0001".into()], Some(&history)));
+        assert!(!is_behind(&["0002".into()], Some(&history)));
+        assert!(!is_behind(&["0003".into()], Some(&history)), "ahead");
+        assert!(!is_behind(&[], Some(&history)));
+        assert!(!is_behind(&["0001".into()], None));
+    }
 
     #[test]
     fn a_revision_that_no_file_defines_is_ahead_of_the_files() {

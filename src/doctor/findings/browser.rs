@@ -15,7 +15,7 @@ fn tenant(facts: &DoctorFacts) -> Option<DoctorFinding> {
          another tenant",
         url.host
     );
-    let fix = "open tenants with the port of the worktree (`devrun url`), and let the CORS settings accept http://<tenant>.localhost with any port";
+    let fix = "open tenants with the port of the worktree (`devrun url`); the CORS settings must accept http://<tenant>.localhost with any port";
     let finding = DoctorFinding::new(FindingId::TenantInHost, title, fix);
     Some(match &url.at {
         Some(at) => finding.at(&at.file, Some(at.line)),
