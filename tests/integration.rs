@@ -68,6 +68,8 @@ mod ports;
 mod prune;
 #[path = "integration/runtime_files.rs"]
 mod runtime_files;
+#[path = "integration/services.rs"]
+mod services;
 #[path = "integration/setup.rs"]
 mod setup;
 #[path = "integration/shapes.rs"]

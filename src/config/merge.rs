@@ -11,6 +11,8 @@ use crate::config::node::{KeyValue, Node, Value};
 
 /// Keys of a process that exclude each other.
 const PORT: &[&str] = &["port", "listen"];
+/// The key of services.
+const SERVICES: &str = "services";
 /// Keys of `ready` that belong to one kind of probe.
 const PROBE: &[&str] = &["http", "tcp", "log", "exec", "status", "host"];
 
@@ -46,6 +48,11 @@ pub fn names_no_process(file: &Node) -> bool {
     get(file, "procfile").is_none() && processes(file).is_empty()
 }
 
+/// Returns true if the file has a service.
+pub fn names_service(file: &Node) -> bool {
+    !get(file, SERVICES).map_or(&[][..], entries).is_empty()
+}
+
 fn processes(file: &Node) -> &[KeyValue] {
     get(file, "processes").map_or(&[], entries)
 }
@@ -75,6 +82,15 @@ pub fn complete(file: &mut Node, mut recognised: Node) {
         } else if get(written, "run").is_some() || get(written, "inputs").is_some() {
             forget(known, &["sql"]);
         }
+    }
+    // A service is taken as a whole: keys of the recognised one would replace defaults that the user expects.
+    if let Some(known) = child(&mut recognised, SERVICES) {
+        let own: Vec<&str> = ["processes", SERVICES]
+            .iter()
+            .flat_map(|key| get(file, key).map_or(&[][..], entries))
+            .map(|entry| entry.name.as_str())
+            .collect();
+        forget(known, &own);
     }
     let written = get(file, "processes").map_or(&[][..], entries);
     for process in written {
