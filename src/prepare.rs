@@ -21,6 +21,7 @@ mod refresh;
 mod resolved_worktree;
 mod run_inputs;
 mod secrets;
+mod service_plan;
 mod services;
 mod setup;
 mod steps;

@@ -9,13 +9,13 @@ use serde::Serialize;
 pub struct PlannedService {
     /// The preset that it was made from.
     pub preset: Option<String>,
-    /// What happens to its data at the start of a run; `None` if it keeps no data.
+    /// The treatment of its data at the start of a run; `None` if it keeps no data.
     pub data: Option<ServiceData>,
     /// The folder of its data.
     pub folder: Option<PathBuf>,
 }
 
-/// What happens to the data of a service at the start of a run.
+/// The treatment of the data of a service at the start of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceData {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Options;
 use super::files::Files;
 use super::ready_database::{DatabaseAddress, ReadyDatabase};
-use super::{compose, host_label, login_shell, secrets, services, tools};
+use super::{compose, host_label, login_shell, secrets, service_plan, tools};
 use crate::config::envfile::{EnvFile, EnvFilePlaces};
 use crate::config::environment::{self, EnvironmentInputs};
 use crate::config::foreign_variables::{self, Worktrees};
@@ -528,12 +528,12 @@ impl ResolvedWorktree {
                 .map(|(name, url)| (name, mask.apply(&url)))
                 .collect(),
             redirects: resolve::redirects(&self.config, &scope),
-            shared_ports: services::shared_ports(self),
+            shared_ports: service_plan::shared_ports(&self.config, &self.scope),
             bindings: self.config.provenance.bindings.clone(),
             logs: self.config.logs,
             env,
         };
-        services::add_folders(&mut plan);
+        service_plan::add_folders(&mut plan);
         Ok(plan)
     }
 

@@ -1,25 +1,20 @@
 //! Prepares the services of a run before anything else: checks their programs and shared servers, and prepares their data.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ResolvedWorktree;
 use crate::config::model::{ServiceConfig, SharedBy};
 use crate::config::programs;
 use crate::context::Context;
-use crate::context::variables;
 use crate::error::{Code, Report};
 use crate::os::blocking;
-use crate::plan::{Computed, Origin, Plan, PlannedService, ServiceData};
+use crate::plan::ServiceData;
 use crate::ports;
 use crate::services::ServiceError;
 use crate::services::data::{self, DataFolder};
 use crate::services::shared_redis::{self, SharedRedis};
 
-/// Name of the folder, in a worktree's state, with the data of its services.
-const FOLDER: &str = "services";
 /// Time limit to prepare the data of one service.
 const LIMIT: Duration = Duration::from_mins(5);
 
@@ -96,14 +91,10 @@ fn shared(resolved: &ResolvedWorktree, service: &ServiceConfig) -> Result<Shared
 fn data_folder(resolved: &ResolvedWorktree, service: &ServiceConfig) -> Option<DataFolder> {
     let process = resolved.config.processes.iter().find(|process| process.name == service.name)?;
     let data = process.service.as_ref()?.data?;
-    let path = folder(&resolved.worktree.state, &service.name);
-    let main = folder(&resolved.worktree.shared, &service.name);
+    let path = data::folder(&resolved.worktree.state, &service.name);
+    let main = data::folder(&resolved.worktree.shared, &service.name);
     let file = service.preset.and_then(|preset| preset.data_file).filter(|_| main != path);
     Some(DataFolder { path, data, copied_from: file.map(|file| (main, file)) })
-}
-
-fn folder(state: &Path, name: &str) -> PathBuf {
-    state.join(FOLDER).join(name)
 }
 
 async fn prepare_data(
@@ -137,22 +128,4 @@ fn main_port(ctx: &Context, resolved: &ResolvedWorktree, name: &str) -> Result<O
     let rows = ports::list(ctx)?;
     let row = rows.iter().find(|row| Some(&row.worktree) == main);
     Ok(row.and_then(|row| row.ports.get(name)).copied())
-}
-
-/// Returns the ports of the shared servers on this machine.
-pub(super) fn shared_ports(resolved: &ResolvedWorktree) -> BTreeSet<u16> {
-    let shared = resolved.config.services.iter().filter_map(|service| service.shared.as_ref());
-    shared.filter_map(|shared| shared_redis::local_port(&shared.url.render(&resolved.scope).ok()?)).collect()
-}
-
-/// Adds the folders of data to the plan, for the plan itself and in the environment of each service.
-pub(super) fn add_folders(plan: &mut Plan) {
-    let state = plan.worktree.state.clone();
-    for process in &mut plan.processes {
-        let Some(PlannedService { data: Some(_), folder: path, .. }) = &mut process.service else { continue };
-        let found = folder(&state, &process.name);
-        process.env.insert(variables::DATA.into(), found.to_string_lossy().into_owned());
-        process.origins.insert(variables::DATA.into(), Origin::Computed(Computed::Service));
-        *path = Some(found);
-    }
 }

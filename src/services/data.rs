@@ -10,6 +10,8 @@ use crate::os::fs::{self, FsError};
 use crate::os::read;
 use crate::plan::ServiceData;
 
+/// Name of the folder, in a worktree's state, with the data of its services.
+const FOLDER: &str = "services";
 /// Time limit for the main worktree's server to save its data.
 const SAVING: Duration = Duration::from_mins(1);
 
@@ -18,10 +20,15 @@ const SAVING: Duration = Duration::from_mins(1);
 pub struct DataFolder {
     /// The folder.
     pub path: PathBuf,
-    /// What happens to it.
+    /// The treatment of it.
     pub data: ServiceData,
     /// The file to copy from the main worktree: its folder and its name. `None` in the main worktree.
     pub copied_from: Option<(PathBuf, &'static str)>,
+}
+
+/// Returns the folder of the data of the service `name`, in the state folder of a worktree.
+pub fn folder(state: &Path, name: &str) -> PathBuf {
+    state.join(FOLDER).join(name)
 }
 
 /// Prepares the folder, which only this user can enter. Returns true if it now begins with a copy. May block.

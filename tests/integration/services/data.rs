@@ -1,4 +1,4 @@
-//! What happens to the data of a service between runs, and with its worktree.
+//! The treatment of the data of a service between runs, and with its worktree.
 
 use super::{ask, config, data_folder, down, has_redis, redis_port, up, world};
 use crate::asking::{devrun, fine};
