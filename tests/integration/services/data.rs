@@ -14,7 +14,8 @@ fn data_is_empty_at_every_start_unless_it_is_kept() {
         up(&sandbox, &main);
         let port = redis_port(&sandbox, &main);
         assert_eq!(ask(port, "SET a 1"), "+OK");
-        fine(devrun(&sandbox, &main, &["restart", "redis", "--wait"]));
+        fine(devrun(&sandbox, &main, &["restart", "redis"]));
+        fine(devrun(&sandbox, &main, &["wait"]));
         assert_eq!(ask(port, "GET a"), "1", "a restart within the run keeps the data: {keys}");
         down(&sandbox, &main);
         up(&sandbox, &main);

@@ -61,13 +61,9 @@ fn valkey_runs_where_there_is_no_redis() {
     }
     let mut sandbox = world(&config(""));
     let server = which::which("redis-server").unwrap();
-    // The same server under another name: the command line is the same.
-    let script = format!("exec -a valkey-server {} \"$@\"", server.display());
-    let folder = programs(
-        &sandbox,
-        &["git", "sh", "devrun-fixture"],
-        &[("valkey-server", &script.replace("exec -a valkey-server", "exec"))],
-    );
+    // Valkey has the command line and the messages of Redis.
+    let script = format!("exec {} \"$@\"", server.display());
+    let folder = programs(&sandbox, &["git", "sh", "devrun-fixture"], &[("valkey-server", &script)]);
     sandbox.set("PATH", &folder);
     let main = sandbox.main();
     up(&sandbox, &main);
