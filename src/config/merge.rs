@@ -85,12 +85,12 @@ pub fn complete(file: &mut Node, mut recognised: Node) {
     }
     // A service is taken as a whole: keys of the recognised one would replace defaults that the user expects.
     if let Some(known) = child(&mut recognised, SERVICES) {
-        let own: Vec<&str> = ["processes", SERVICES]
-            .iter()
-            .flat_map(|key| get(file, key).map_or(&[][..], entries))
-            .map(|entry| entry.name.as_str())
-            .collect();
+        let services = get(file, SERVICES).map_or(&[][..], entries).iter();
+        let processes = processes(file).iter().filter(|process| runs(&process.value));
+        let own: Vec<&str> = services.chain(processes).map(|entry| entry.name.as_str()).collect();
         forget(known, &own);
+        let names: Vec<String> = entries(known).iter().map(|entry| entry.name.clone()).collect();
+        move_to_services(file, &names);
     }
     let written = get(file, "processes").map_or(&[][..], entries);
     for process in written {
@@ -101,6 +101,26 @@ pub fn complete(file: &mut Node, mut recognised: Node) {
         give_way(known, &process.value);
     }
     add(file, recognised);
+}
+
+/// Moves the processes with these names, which have no `run`, to `services`: the file changes keys of a recognised service.
+fn move_to_services(file: &mut Node, names: &[String]) {
+    let Some(Value::Map(all)) = child(file, "processes").map(|node| &mut node.value) else { return };
+    let (moved, kept): (Vec<KeyValue>, Vec<KeyValue>) =
+        std::mem::take(all).into_iter().partition(|process| names.contains(&process.name));
+    *all = kept;
+    let (at, value) = (file.at.clone(), Value::Map(moved));
+    let moved = Node { at: at.clone(), value };
+    match child(file, SERVICES) {
+        Some(services) => add(services, moved),
+        None => add(
+            file,
+            Node {
+                at: at.clone(),
+                value: Value::Map(vec![KeyValue { name: SERVICES.into(), at, value: moved }]),
+            },
+        ),
+    }
 }
 
 /// Removes the variables that the file sets from `recognised`.

@@ -139,7 +139,9 @@ fn processes_start_when_redis_is_ready_and_explain_names_the_service() {
     assert!(redis.is_some() && redis < api, "{shown}");
     assert!(!shown.contains("http://localhost"), "Redis has no URL for a browser: {shown}");
     let explained = fine(devrun(&sandbox, &main, &["env", "--explain", "REDIS_URL"])).stdout;
-    assert!(explained.contains("service of the worktree"), "{explained}");
+    let url = format!("REDIS_URL=redis://127.0.0.1:{}/0", redis_port(&sandbox, &main));
+    assert!(explained.contains(&url), "{explained}");
+    assert!(explained.trim_end().ends_with("computed: service of the worktree"), "{explained}");
     interrupt(running);
     assert!(sandbox.processes().is_empty());
 }

@@ -44,6 +44,8 @@ fn missing_program_is_an_error_that_names_the_package_and_doctor_finds_it() {
         planned(&plan, "redis")["run"].as_str().unwrap().contains("redis-server"),
         "a plan needs no program"
     );
+    let notices = plan["notices"].as_array().unwrap();
+    assert!(notices.iter().any(|notice| notice["text"] == message), "{plan:#}");
     let ended = sandbox.devrun(&["doctor", "--json"]).run();
     assert_eq!(ended.code, Some(91), "{ended}");
     let findings = json(&ended)["findings"].clone();
