@@ -260,6 +260,8 @@ pub struct ServiceConfig {
     /// Variables for every process, instead of those of the preset.
     pub env: Option<Vec<(String, Template)>>,
     pub data: Option<ServiceData>,
+    /// The preparation to wait for, if the entry names any, and where.
+    pub needs: Option<(BTreeSet<Need>, ConfigPosition)>,
     pub autostart: bool,
     /// The application of a worker.
     pub app: Option<Template>,

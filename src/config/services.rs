@@ -13,7 +13,7 @@ pub use expansion::expand;
 
 use crate::config::error::ConfigError;
 use crate::config::interpolate::Template;
-use crate::config::model::{PortRef, Ready, ServiceConfig};
+use crate::config::model::{PortRef, ServiceConfig};
 use crate::config::node::{KeyValue, Mapping, Node};
 use crate::config::port_base::{HIGHEST, LOWEST};
 use crate::config::presets::{PresetRole, ServicePreset};
@@ -51,9 +51,10 @@ fn entry(entry: &KeyValue) -> Result<ServiceConfig, ConfigError> {
         run: table.map("run", values::run)?,
         directory: table.map("directory", values::inner_path)?.unwrap_or_else(|| ".".into()),
         base,
-        ready: table.map("ready", |node| ready(node, has_port.then_some(&port)))?,
+        ready: table.map("ready", |node| process::ready(node, has_port.then_some(&port)))?,
         env: table.map("env", values::environment)?,
         data: table.map("data", |node| data(node, preset))?,
+        needs: table.map("needs", |node| Ok((values::needs(node)?, node.at.clone())))?,
         autostart: table.map("autostart", Node::boolean)?.unwrap_or(true),
         app: table.map("app", |node| of_worker(node, preset, true).and_then(values::filled_template))?,
         queues: table.map("queues", |node| queues(node, preset))?.unwrap_or_default(),
@@ -69,7 +70,6 @@ fn check_command(node: &Node, service: &ServiceConfig) -> Result<(), ConfigError
     let has_app =
         matches!(service.preset.map(|preset| preset.role), Some(PresetRole::Worker { has_app: true, .. }));
     match (&service.run, service.preset) {
-        (Some(_), _) => Ok(()),
         (None, None) => {
             let fix = format!(
                 "write a command, or one of the presets with `preset: NAME`: {}",
@@ -83,7 +83,7 @@ fn check_command(node: &Node, service: &ServiceConfig) -> Result<(), ConfigError
                 .error(message)
                 .with_fix("such as `app: app.tasks`, in the form that `celery --app` takes"))
         }
-        (None, Some(_)) => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -116,10 +116,6 @@ fn base(node: &Node) -> Result<(u16, ConfigPosition), ConfigError> {
     let base = node.number(LOWEST.into()..=HIGHEST.into())?;
     let base = u16::try_from(base).map_err(|_| node.error("is not a port number"))?;
     Ok((base, node.at.clone()))
-}
-
-fn ready(node: &Node, port: Option<&PortRef>) -> Result<Ready, ConfigError> {
-    process::ready(node, port)
 }
 
 fn data(node: &Node, preset: Option<&'static ServicePreset>) -> Result<ServiceData, ConfigError> {

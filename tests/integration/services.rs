@@ -112,8 +112,8 @@ fn each_worktree_has_a_redis_with_separate_port_keys_and_folder() {
         let env = answer(&sandbox, folder, "env");
         assert_eq!(env["REDIS_URL"], url, "{env:#}");
         let status = answer(&sandbox, folder, "status");
-        let states = status["processes"].as_array().unwrap();
-        assert!(states.iter().any(|one| one["name"] == "redis" && one["ready"] == true), "{status:#}");
+        let listed = status["processes"].as_array().unwrap();
+        assert!(listed.iter().any(|one| one["name"] == "redis" && one["ready"] == true), "{status:#}");
         assert!(status["isolation"].is_null(), "{status:#}");
         let mode = std::fs::metadata(data_folder(&sandbox, folder)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);

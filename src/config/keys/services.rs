@@ -44,6 +44,12 @@ pub const SERVICE: TableForm = TableForm {
         )
         .or("that of the preset; without a preset, no folder for data"),
         ConfigKey::new(
+            "needs",
+            ValueForm::List(&ValueForm::Word(&["node", "python", "database", "setup"])),
+            "The preparation that must be done first.",
+        )
+        .or("none; for programs of Node and Python, derived from the command"),
+        ConfigKey::new(
             "autostart",
             ValueForm::Flag,
             "false: the service starts only if a process that starts depends on it.",
@@ -67,7 +73,7 @@ pub const SERVICE: TableForm = TableForm {
         ),
     ]],
     has_extensions: false,
-    exclusions: &[("shared", &["run", "directory", "port", "ready", "data", "autostart"])],
+    exclusions: &[("shared", &["run", "directory", "port", "ready", "data", "needs", "autostart"])],
 };
 
 /// `shared`.

@@ -17,7 +17,8 @@ pub(super) const REDIS: ServicePreset = ServicePreset {
     data: Some(ServiceData::Empty),
     data_file: Some("dump.rdb"),
     own_env: &[],
-    env: &[("<NAME>_URL", "redis://127.0.0.1:${ports.<name>}/0")],
+    // devrun sets <NAME>_PORT for every port.
+    env: &[("<NAME>_URL", "redis://127.0.0.1:${ports.<name>}/0"), ("<NAME>_HOST", "127.0.0.1")],
     images: &["redis", "redis-stack", "redis-stack-server", "valkey"],
 };
 

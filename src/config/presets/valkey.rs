@@ -18,7 +18,7 @@ pub(super) const VALKEY: ServicePreset = ServicePreset {
     data: Some(ServiceData::Empty),
     data_file: Some("dump.rdb"),
     own_env: &[],
-    env: &[("<NAME>_URL", URL), ("REDIS_URL", URL)],
+    env: &[("<NAME>_URL", URL), ("REDIS_URL", URL), ("<NAME>_HOST", "127.0.0.1")],
     images: &[],
 };
 

@@ -1,7 +1,6 @@
 //! Turns services into processes, ports and variables.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -194,10 +193,9 @@ fn process(service: &ServiceConfig, has_own_redis: bool) -> UncheckedProcess {
     process.service = Some(ServiceProcess { preset, programs, data });
     let mut draft = UncheckedProcess::alone(process);
     // A system program needs no packages, although devrun assumes every need for a program that it does not know.
-    if service.is_server() && !needs::uses_packages(&draft.process.run) && service.directory == Path::new(".")
-    {
-        draft.needs = Some((BTreeSet::new(), service.at.clone()));
-    }
+    let is_system_program = service.is_server() && !needs::uses_packages(&draft.process.run);
+    let none = is_system_program.then(|| (BTreeSet::new(), service.at.clone()));
+    draft.needs = service.needs.clone().or(none);
     draft
 }
 

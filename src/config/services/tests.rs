@@ -71,6 +71,21 @@ fn service_of_a_repository_has_the_fields_of_a_preset() {
 }
 
 #[test]
+fn only_programs_of_the_repository_need_its_packages() {
+    let needs = |keys: &str| {
+        let text =
+            format!("dependencies: {{ python: {{}} }}\ndatabase: {{}}\nservices: {{ s: {{ {keys} }} }}\n");
+        let config = config(&text).unwrap();
+        process(&config, "s").needs.iter().map(|need| need.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(needs("run: meilisearch"), [] as [&str; 0]);
+    assert_eq!(needs("run: python -m stub"), ["python", "database"]);
+    assert_eq!(needs("run: ./stub, needs: [python]"), ["python"]);
+    assert_eq!(needs("preset: redis"), [] as [&str; 0]);
+    assert_eq!(needs("preset: celery, app: a"), ["python", "database"]);
+}
+
+#[test]
 fn written_values_replace_those_of_the_preset() {
     let text = "ports: { redis: 7000 }\nenv: { REDIS_URL: mine }\nservices: { redis: { run: my-redis, data: keep } }\n";
     let own = config(text).unwrap();
