@@ -177,6 +177,12 @@ codes! {
     InstallFailed = "install-failed" => Dependencies Environment,
     /// A step of `setup:` failed.
     SetupFailed = "setup-failed" => Dependencies Code,
+    /// A program of a service is not installed.
+    ServiceMissing = "service-missing" => Dependencies Environment,
+    /// A server that several worktrees share does not answer or refuses.
+    ServiceUnavailable = "service-unavailable" => Dependencies Environment,
+    /// A server that several worktrees share has no place for this worktree.
+    ServiceLimit = "service-limit" => Dependencies Configuration,
     /// No Postgres binaries could be found or fetched.
     PostgresMissing = "postgres-missing" => Database Environment,
     /// The database server does not start or answer.

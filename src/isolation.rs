@@ -54,7 +54,7 @@ pub enum Server {
 pub struct Territory {
     /// Names of the processes, by the process id of their leader.
     pub leaders: BTreeMap<u32, String>,
-    /// The worktree's own ports on loopback, its database's included.
+    /// The worktree's own ports on loopback, with those of its database and of servers that are shared on purpose.
     pub ports: BTreeSet<u16>,
     /// True when the branch database is on this machine, so that any other Postgres is a shared one.
     pub local_database: bool,
@@ -69,7 +69,7 @@ impl Territory {
         let local = database.as_ref().and_then(Url::host_str).is_some_and(is_loopback);
         let port = database.as_ref().filter(|_| local).and_then(Url::port);
         Territory {
-            ports: plan.ports.values().copied().chain(port).collect(),
+            ports: plan.ports.values().chain(&plan.shared_ports).copied().chain(port).collect(),
             // Without a branch database, any Postgres is the project's own choice and no finding.
             local_database: local,
             reads: readings::of(plan),

@@ -20,6 +20,7 @@ pub(crate) mod plan;
 pub(crate) mod ports;
 pub(crate) mod prepare;
 pub(crate) mod recognition;
+pub(crate) mod services;
 pub(crate) mod supervisor;
 #[cfg(feature = "fixture")]
 pub mod testing;

@@ -3,7 +3,9 @@
 //! Holds values only: no behaviour beyond trivial accessors, no I/O, no knowledge of git, YAML, Neon or hashing.
 
 mod away_reason;
+mod compose;
 mod origin;
+mod service;
 mod setting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +18,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::away_reason::{Away, Obstacle};
+pub use self::compose::{ComposeProvider, ComposeService};
 pub use self::origin::{BoundVariable, Computed, EnvFileWorktree, EnvLine, FileLine, Origin, Reason};
+pub use self::service::{PlannedService, ServiceData};
 pub use self::setting::{Section, Sections, Setting};
 
 /// Everything resolved for one worktree. Immutable; the supervisor runs exactly this.
@@ -44,6 +48,8 @@ pub struct Plan {
     pub host_urls: Vec<(String, String)>,
     /// Loopback ports in the repository's code, with the port of this worktree that Node processes reach instead.
     pub redirects: BTreeMap<u16, u16>,
+    /// Loopback ports of servers that the configuration shares with other worktrees on purpose.
+    pub shared_ports: BTreeSet<u16>,
     /// Variables that recognition gave their values, without those that the configuration file sets itself.
     pub bindings: Vec<BoundVariable>,
     /// How much of each process's output is kept.
@@ -238,6 +244,8 @@ pub struct Process {
     pub expose: bool,
     /// Load devrun's modules into its Node programs. The modules take over the socket and apply the redirects.
     pub node_preload: bool,
+    /// The service that it is, if it came from `services:`.
+    pub service: Option<PlannedService>,
 }
 
 /// The standard input of a process without a terminal.

@@ -3,6 +3,7 @@
 //! Decides the order of the steps. Starts no process of the run; that is the supervisor's part.
 
 mod branch;
+mod compose;
 mod database_names;
 mod database_record;
 mod databases;
@@ -20,6 +21,8 @@ mod refresh;
 mod resolved_worktree;
 mod run_inputs;
 mod secrets;
+mod service_plan;
+mod services;
 mod setup;
 mod steps;
 mod tools;
@@ -48,6 +51,7 @@ pub use self::resolved_worktree::{
     worktree_path,
 };
 pub use self::run_inputs::RunInputs;
+pub use self::services::missing_services;
 pub use self::steps::install_packages;
 use crate::context::Context;
 use crate::database::Entrust;
@@ -161,6 +165,7 @@ pub async fn start(
 ) -> Result<Work, Report> {
     Box::pin(included_files::copy_once(ctx, &worktree)).await;
     let (resolved, reserved) = resolved_worktree::lease(ctx, worktree, options).await?;
+    Box::pin(services::prepare(ctx, &resolved)).await.map_err(|report| resolved.mask().report(report))?;
     let inputs = {
         let (ctx, resolved) = (ctx.clone(), resolved.clone());
         let read = blocking::run(resolved_worktree::READING, move || RunInputs::of(&ctx, &resolved)).await;

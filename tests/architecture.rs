@@ -23,15 +23,16 @@ const LONGEST: usize = 600;
 
 /// The modules that each module may import in addition to the base, itself and other crates. The base imports only the base.
 const BASE: [&str; 6] = ["plan", "event", "error", "os", "context", "text"];
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("worktree", &[]),
     ("config", &["worktree"]),
     ("recognition", &["worktree", "config"]),
     ("ports", &["worktree"]),
     ("deps", &["worktree"]),
     ("database", &["worktree"]),
+    ("services", &[]),
     ("supervisor", &[]),
-    ("prepare", &["worktree", "config", "recognition", "ports", "deps", "database"]),
+    ("prepare", &["worktree", "config", "recognition", "ports", "deps", "database", "services"]),
     ("isolation", &["ports"]),
     ("control", &["supervisor", "isolation"]),
     // The output of processes reaches the terminal through the supervisor's `Sink`.

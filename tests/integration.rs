@@ -70,6 +70,8 @@ mod probes;
 mod prune;
 #[path = "integration/runtime_files.rs"]
 mod runtime_files;
+#[path = "integration/services.rs"]
+mod services;
 #[path = "integration/setup.rs"]
 mod setup;
 #[path = "integration/shapes.rs"]

@@ -8,7 +8,7 @@ use crate::config::model::SetupStep;
 use crate::context::Context;
 use crate::error::{Exit, Report};
 use crate::event::{Event, Events};
-use crate::plan::{Checkout, Plan, PortUse, Probe, Process, RunCommand};
+use crate::plan::{Checkout, ComposeProvider, ComposeService, Plan, PortUse, Probe, Process, RunCommand};
 use crate::prepare::{self, Preview};
 use crate::text::Mask;
 use crate::ui::console::Console;
@@ -73,6 +73,7 @@ fn object(preview: &Preview) -> Value {
             "name": step.name, "run": step.run.to_string(), "directory": step.directory, "inputs": step.inputs,
         })).collect::<Vec<_>>(),
         "processes": plan.processes.iter().map(|one| process(one, &Mask::of_plan(plan))).collect::<Vec<_>>(),
+        "compose": resolved.config.provenance.compose,
         "source": source,
         "warnings": warnings,
         "notices": notices,
@@ -96,6 +97,7 @@ fn process(process: &Process, mask: &Mask) -> Value {
         "autostart": process.autostart,
         "expose": process.expose,
         "node_preload": process.node_preload,
+        "service": process.service,
     })
 }
 
@@ -133,6 +135,8 @@ fn table(preview: &Preview, style: Style) -> String {
     };
     rows.extend(resolved.config.setup.iter().map(step));
     rows.extend(plan.processes.iter().map(|process| (process.name.clone(), describe(plan, process))));
+    let compose = resolved.config.provenance.compose.iter();
+    rows.extend(compose.map(|service| ("Compose".to_string(), compared(plan, service))));
     rows.extend(plan.redirects.iter().map(|(from, to)| {
         ("Redirect".to_string(), format!("connections of Node to port {from} go to {to}"))
     }));
@@ -157,10 +161,32 @@ fn describe(plan: &Plan, process: &Process) -> String {
         let needs: Vec<&str> = process.needs.iter().map(|need| need.name()).collect();
         parts.push(format!("after {}", needs.join(", ")));
     }
+    if let Some(data) = process.service.as_ref().and_then(|service| service.data) {
+        parts.push(format!("data: {}", data.word()));
+    }
     if !process.autostart {
         parts.push("autostart: false".into());
     }
     parts.join("; ")
+}
+
+/// Says which part of the stack takes the place of a compose service, with its port.
+fn compared(plan: &Plan, service: &ComposeService) -> String {
+    let ports = |ports: &[u16]| {
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        if ports.is_empty() { String::new() } else { format!(", port {}", ports.join(", ")) }
+    };
+    let by = match &service.provided_by {
+        None => format!("left to your container engine{}", ports(&service.ports)),
+        Some(ComposeProvider::Database) => "the branch database".into(),
+        Some(ComposeProvider::Shared(name)) => format!("the shared server of {name}"),
+        Some(ComposeProvider::Process(name)) => {
+            let process = plan.processes.iter().find(|process| process.name == *name);
+            let port = process.and_then(|process| process.port.as_ref()).map(PortUse::port);
+            format!("{name} of this worktree{}", ports(port.as_slice()))
+        }
+    };
+    format!("{}: {by}", service.name)
 }
 
 /// Returns the first line of a script, with an ellipsis if there are more.

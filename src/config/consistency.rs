@@ -11,17 +11,18 @@ use crate::config::model::{Config, ProbeConfig, ProcessConfig, Ready};
 use crate::config::node::nearest;
 use crate::config::process::{Dependency, UncheckedProcess};
 use crate::config::source::ConfigPosition;
-use crate::config::{environment, needs};
+use crate::config::{environment, needs, services};
 use crate::plan::{Condition, Need};
 
 /// Completes `config` with `processes`, or returns the first contradiction as an error. `top` is the place of the whole
 /// configuration; `has_client` returns whether the package.json of a folder names a database client.
 pub fn complete(
     mut config: Config,
-    processes: Vec<UncheckedProcess>,
+    mut processes: Vec<UncheckedProcess>,
     top: &ConfigPosition,
     has_client: &dyn Fn(&Path) -> bool,
 ) -> Result<Config, ConfigError> {
+    services::expand(&mut config, &mut processes)?;
     if processes.is_empty() {
         return Err(ConfigError::invalid(top, "has no processes"));
     }

@@ -168,6 +168,9 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
 /// Returns the origin of a variable under `env:` of `process`; without `process`, of the top-level `env:`.
 pub fn origin(config: &Config, process: Option<&str>, name: &str, template: &Template) -> Origin {
     match config.provenance.binding(name, process) {
+        None if process.is_none() && config.computed_by_service.contains(name) => {
+            Origin::Computed(Computed::Service)
+        }
         Some(_) => Origin::Recognised,
         None => Origin::Config(template.at.spot()),
     }

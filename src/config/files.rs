@@ -142,7 +142,7 @@ fn from_yaml(
     if merge::wants_recognition(&node)? {
         recognised = recognise();
         recognised.notices.retain(|notice| !merge::is_answered(notice, &node));
-        if recognised.yaml.is_empty() && merge::names_no_process(&node) {
+        if recognised.yaml.is_empty() && merge::names_no_process(&node) && !merge::names_service(&node) {
             // Errors in the file come before the error about missing processes.
             schema::read(&node)?;
             return Err(ConfigError::invalid(
@@ -294,6 +294,10 @@ fn empty() -> Config {
         setup: Vec::new(),
         database: None,
         processes: Vec::new(),
+        services: Vec::new(),
+        provided: BTreeMap::new(),
+        computed_by_service: std::collections::BTreeSet::new(),
+        compose: Vec::new(),
         urls: Vec::new(),
         redirects: BTreeMap::new(),
         logs: crate::plan::LogLimits::default(),

@@ -3,11 +3,13 @@
 mod database;
 mod process;
 mod providers;
+mod services;
 mod steps;
 mod top;
 
 pub use database::{DATABASE, MIGRATE};
 pub use process::{PROCESS, READY};
 pub use providers::{AUTO, NONE, PARENT, PROVIDER_WORDS, SECTIONS};
+pub use services::{SERVICE, SHARED};
 pub use steps::{ENV_OUT, SETUP};
 pub use top::{DEPENDENCIES, LANGUAGE, LOGS, PRUNE, RECOGNISE, TOP, WORKTREES, WORKTREES_TABLE};

@@ -11,6 +11,8 @@ use crate::config::node::{KeyValue, Node, Value};
 
 /// Keys of a process that exclude each other.
 const PORT: &[&str] = &["port", "listen"];
+/// The key of services.
+const SERVICES: &str = "services";
 /// Keys of `ready` that belong to one kind of probe.
 const PROBE: &[&str] = &["http", "tcp", "log", "exec", "status", "host"];
 
@@ -46,6 +48,11 @@ pub fn names_no_process(file: &Node) -> bool {
     get(file, "procfile").is_none() && processes(file).is_empty()
 }
 
+/// Returns true if the file has a service.
+pub fn names_service(file: &Node) -> bool {
+    !get(file, SERVICES).map_or(&[][..], entries).is_empty()
+}
+
 fn processes(file: &Node) -> &[KeyValue] {
     get(file, "processes").map_or(&[], entries)
 }
@@ -76,6 +83,15 @@ pub fn complete(file: &mut Node, mut recognised: Node) {
             forget(known, &["sql"]);
         }
     }
+    // A service is taken as a whole: keys of the recognised one would replace defaults that the user expects.
+    if let Some(known) = child(&mut recognised, SERVICES) {
+        let services = get(file, SERVICES).map_or(&[][..], entries).iter();
+        let processes = processes(file).iter().filter(|process| runs(&process.value));
+        let own: Vec<&str> = services.chain(processes).map(|entry| entry.name.as_str()).collect();
+        forget(known, &own);
+        let names: Vec<String> = entries(known).iter().map(|entry| entry.name.clone()).collect();
+        move_to_services(file, &names);
+    }
     let written = get(file, "processes").map_or(&[][..], entries);
     for process in written {
         let Some(known) = child(&mut recognised, "processes").and_then(|all| child(all, &process.name))
@@ -85,6 +101,26 @@ pub fn complete(file: &mut Node, mut recognised: Node) {
         give_way(known, &process.value);
     }
     add(file, recognised);
+}
+
+/// Moves the processes with these names, which have no `run`, to `services`: the file changes keys of a recognised service.
+fn move_to_services(file: &mut Node, names: &[String]) {
+    let Some(Value::Map(all)) = child(file, "processes").map(|node| &mut node.value) else { return };
+    let (moved, kept): (Vec<KeyValue>, Vec<KeyValue>) =
+        std::mem::take(all).into_iter().partition(|process| names.contains(&process.name));
+    *all = kept;
+    let (at, value) = (file.at.clone(), Value::Map(moved));
+    let moved = Node { at: at.clone(), value };
+    match child(file, SERVICES) {
+        Some(services) => add(services, moved),
+        None => add(
+            file,
+            Node {
+                at: at.clone(),
+                value: Value::Map(vec![KeyValue { name: SERVICES.into(), at, value: moved }]),
+            },
+        ),
+    }
 }
 
 /// Removes the variables that the file sets from `recognised`.

@@ -10,10 +10,15 @@ use std::time::Duration;
 use crate::config::address::UrlForm;
 use crate::config::env_output::{EnvOutput, NamePattern};
 use crate::config::interpolate::Template;
+use crate::config::presets::{PresetProgram, ServicePreset};
 use crate::config::provider::{ProviderChoice, ProviderSettings};
 use crate::config::source::ConfigPosition;
 use crate::context::WITHHELD;
-use crate::plan::{Accepted, BoundVariable, Condition, LogLimits, Need, Notice, Restart, RunCommand, Stdin};
+pub use crate::plan::Accepted;
+use crate::plan::{
+    BoundVariable, ComposeService, Condition, LogLimits, Need, Notice, Restart, RunCommand, ServiceData,
+    Stdin,
+};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -38,6 +43,14 @@ pub struct Config {
     pub database: Option<DatabaseConfig>,
     /// Processes in the order written, at least one.
     pub processes: Vec<ProcessConfig>,
+    /// The services, in the order written. Their processes are among `processes`.
+    pub services: Vec<ServiceConfig>,
+    /// The variables in `env` that services added, each with the name of its service.
+    pub provided: BTreeMap<String, String>,
+    /// Those of them whose values are not written in a file.
+    pub computed_by_service: BTreeSet<String>,
+    /// Compose files to compare with the services, and where each is written.
+    pub compose: Vec<(PathBuf, ConfigPosition)>,
     /// Named URLs to print, in the order written.
     pub urls: Vec<(String, Template)>,
     /// Loopback ports in the repository's code, with the port that Node programs reach instead.
@@ -88,6 +101,8 @@ pub struct Provenance {
     pub warnings: Vec<String>,
     /// Facts about the recognised parts that the user should know.
     pub notices: Vec<Notice>,
+    /// The services of the compose files that the configuration names.
+    pub compose: Vec<ComposeService>,
     /// The YAML that recognition adds to the files; empty when it adds nothing.
     pub added: String,
     /// Variables that recognition gave their values, without those that the file sets itself.
@@ -214,6 +229,72 @@ pub struct ProcessConfig {
     pub expose: bool,
     /// Load devrun's modules into its Node programs. The modules take over the socket and apply the redirects.
     pub node_preload: bool,
+    /// The service that it is, if it came from `services:`.
+    pub service: Option<ServiceProcess>,
+}
+
+/// The process of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceProcess {
+    pub preset: Option<&'static ServicePreset>,
+    /// Programs of which the first one that is installed runs; empty if the file has a command.
+    pub programs: &'static [PresetProgram],
+    /// The treatment of its data at the start of a run; `None` if it has no folder for data.
+    pub data: Option<ServiceData>,
+}
+
+/// An entry of `services`.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    pub name: String,
+    /// Where it is written.
+    pub at: ConfigPosition,
+    pub preset: Option<&'static ServicePreset>,
+    /// The command, instead of that of the preset.
+    pub run: Option<RunCommand>,
+    /// The folder to run it in, relative to the worktree.
+    pub directory: PathBuf,
+    /// The base of its port, and where it is written.
+    pub base: Option<(u16, ConfigPosition)>,
+    pub ready: Option<Ready>,
+    /// Variables for every process, instead of those of the preset.
+    pub env: Option<Vec<(String, Template)>>,
+    pub data: Option<ServiceData>,
+    /// The preparation to wait for, if the entry names any, and where.
+    pub needs: Option<(BTreeSet<Need>, ConfigPosition)>,
+    pub autostart: bool,
+    /// The application of a worker.
+    pub app: Option<Template>,
+    /// The queues of a worker; empty for the usual ones.
+    pub queues: Vec<Template>,
+    /// The server that several worktrees share, instead of a process.
+    pub shared: Option<SharedServer>,
+}
+
+impl ServiceConfig {
+    /// Returns true if other processes wait for it.
+    pub fn is_server(&self) -> bool {
+        self.shared.is_none() && self.preset.is_none_or(ServicePreset::is_server)
+    }
+}
+
+/// A server that several worktrees share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedServer {
+    /// Its URL for this worktree.
+    pub url: Template,
+    pub by: SharedBy,
+    /// Where it is written.
+    pub at: ConfigPosition,
+}
+
+/// How worktrees are kept apart on a shared server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedBy {
+    /// By the number of the database.
+    Database,
+    /// By a prefix of keys.
+    Prefix,
 }
 
 /// The target of connections to a port that is hard-coded in the repository.

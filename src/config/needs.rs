@@ -132,6 +132,12 @@ pub fn first_program(run: &RunCommand) -> Option<&str> {
     }
 }
 
+/// Returns true if the command runs a known program of Node or Python.
+pub fn uses_packages(run: &RunCommand) -> bool {
+    let is_tool = |name: &str| NODE_TOOLS.contains(&name) || is_python_tool(name);
+    commands(run).iter().any(|words| program(words).is_some_and(is_tool))
+}
+
 /// Returns true for the name of a Python interpreter or of a tool written in Python.
 pub fn is_python_tool(name: &str) -> bool {
     PYTHON_TOOLS.contains(&name) || is_python(name)

@@ -55,6 +55,7 @@ impl ProcessConfig {
             autostart: true,
             expose: false,
             node_preload: true,
+            service: None,
         }
     }
 }
@@ -179,7 +180,8 @@ fn accepted(node: &Node) -> Result<Accepted, ConfigError> {
     Ok(Accepted::Only(u16::try_from(status).unwrap_or(u16::MAX)))
 }
 
-fn ready(node: &Node, port: Option<&PortRef>) -> Result<Ready, ConfigError> {
+/// Reads `ready` of a process or service with this port.
+pub fn ready(node: &Node, port: Option<&PortRef>) -> Result<Ready, ConfigError> {
     let table = node.table(&keys::READY)?;
     let mut probes = Vec::new();
     if let Some(path) = table.map("http", http_path)? {

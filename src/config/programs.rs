@@ -7,6 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::config::error::ConfigError;
+use crate::config::model::ProcessConfig;
+use crate::plan::RunCommand;
 
 /// Returns `path` with the program folders of `folder` and its parents up to `root` in front, nearest first. Leaves out
 /// folders without a package.json; returns `None` if none is left.
@@ -37,6 +39,18 @@ pub fn join(folders: impl Iterator<Item = PathBuf>) -> Result<OsString, ConfigEr
         let holds = |folder: &&PathBuf| std::env::join_paths([*folder]).is_err();
         ConfigError::NotOnPath { folder: folders.iter().find(holds).cloned().unwrap_or_default() }
     })
+}
+
+/// Returns the command of a process. For a service with several possible programs, it is that of the first one on `path`.
+pub fn installed(process: &ProcessConfig, path: Option<&str>) -> RunCommand {
+    let programs = process.service.as_ref().map_or(&[][..], |service| service.programs);
+    let found = programs.iter().find(|program| is_on_path(program.name, path.map(OsStr::new)));
+    found.map_or_else(|| process.run.clone(), |program| RunCommand::Shell(program.run.into()))
+}
+
+/// Returns true if `program` is in a folder of `path`.
+pub fn is_on_path(program: &str, path: Option<&OsStr>) -> bool {
+    which::which_in_global(program, path).is_ok_and(|mut found| found.next().is_some())
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ fn one(
     let number = port.as_ref().map(PortUse::port);
     Ok(plan::Process {
         name: process.name.clone(),
-        run: process.run.clone(),
+        run: programs::installed(process, scope.variable("PATH")),
         directory,
         env,
         origins,
@@ -137,6 +137,11 @@ fn one(
         autostart: process.autostart,
         expose: process.expose,
         node_preload: process.node_preload,
+        service: process.service.as_ref().map(|service| plan::PlannedService {
+            preset: service.preset.map(|preset| preset.name.into()),
+            data: service.data,
+            folder: None,
+        }),
     })
 }
 

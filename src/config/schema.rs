@@ -15,7 +15,7 @@ use crate::config::node::{KeyValue, Node, Value};
 use crate::config::port_base::{HIGHEST, LOWEST, SLOTS};
 use crate::config::provider::{ProviderChoice, ProviderSettings};
 use crate::config::source::ConfigPosition;
-use crate::config::{env_output, interpolate::Template, keys, names, process, setup, values};
+use crate::config::{env_output, interpolate::Template, keys, names, process, services, setup, values};
 use crate::plan::{LogLimits, RunCommand};
 
 /// Iterates over all keys of devrun.yaml, at every level, without the names that users choose.
@@ -65,6 +65,10 @@ pub fn read(node: &Node) -> Result<UncheckedConfig, ConfigError> {
         setup: top.map("setup", setup::read)?.unwrap_or_default(),
         database: top.map("database", database)?.flatten(),
         processes: Vec::new(),
+        services: top.map("services", services::read)?.unwrap_or_default(),
+        provided: BTreeMap::new(),
+        computed_by_service: std::collections::BTreeSet::new(),
+        compose: top.map("compose", services::compose)?.unwrap_or_default(),
         redirects: top.map("redirects", redirects)?.unwrap_or_default(),
         urls: top.map("urls", urls)?.unwrap_or_default(),
         logs: top.map("logs", logs)?.unwrap_or_default(),

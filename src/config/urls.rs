@@ -13,7 +13,10 @@ fn servers<'a>(config: &'a Config, scope: &Scope) -> Vec<(&'a str, u16)> {
     let mut servers: Vec<(&str, u16)> = Vec::new();
     for process in &config.processes {
         let Some(port) = process.port.as_ref().filter(|port| port.asked) else { continue };
-        let other_protocol = matches!(process.ready, Some(Ready { probe: ProbeConfig::Tcp, .. }));
+        let probe = process.ready.as_ref().map(|Ready { probe, .. }| probe);
+        // Services that serve HTTP are asked by HTTP.
+        let is_http = matches!(probe, Some(ProbeConfig::Http { .. }));
+        let other_protocol = matches!(probe, Some(ProbeConfig::Tcp)) || process.service.is_some() && !is_http;
         if let Some(number) = scope.port(&port.name).filter(|_| !other_protocol) {
             servers.push((&port.name, number));
         }

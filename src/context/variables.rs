@@ -17,6 +17,8 @@ pub const PREPARED: &str = "DEVRUN_PREPARED";
 pub const HOST: &str = "DEVRUN_HOST";
 /// Holds the origins of the worktree's pages, separated by commas, for lists of allowed origins.
 pub const ORIGINS: &str = "DEVRUN_ORIGINS";
+/// Holds the folder of a service's data.
+pub const DATA: &str = "DEVRUN_DATA";
 /// Holds the socket of the handover module: descriptor, port and inode. `supervisor/handover.cjs` has the same name.
 pub const LISTEN: &str = "DEVRUN_LISTEN";
 /// Holds the ports of the redirect module: `8000:8123,9000:9123`. `supervisor/redirect.cjs` has the same name.

@@ -45,6 +45,8 @@ pub struct ConfigurationFacts {
     /// True if devrun starts a Postgres for this worktree.
     pub has_local_database: bool,
     pub processes: Vec<ConfiguredProcess>,
+    /// Services without an installed program.
+    pub missing_services: Vec<Report>,
     /// Ports of this worktree, by name.
     pub ports: BTreeMap<String, u16>,
     /// The names of these ports, by their bases.

@@ -59,6 +59,7 @@ finding_ids! {
     LockfilesSeveral = "lockfiles-several" => Info,
     PythonMissing = "python-missing" => Info,
     PostgresMissing = "postgres-missing" => Info,
+    ServiceMissing = "service-missing" => Error,
     /// `node_modules` or `.venv` is a link.
     PackagesLinked = "packages-linked" => Error,
     /// Node resolves packages from a checkout around this worktree.

@@ -187,6 +187,7 @@ mod tests {
             autostart: true,
             expose: false,
             node_preload: true,
+            service: None,
         }
     }
 
@@ -238,6 +239,7 @@ mod tests {
             urls: Vec::new(),
             host_urls: Vec::new(),
             redirects: std::collections::BTreeMap::new(),
+            shared_ports: BTreeSet::new(),
             bindings: vec![
                 binding("POSTGRES_SERVER", None, Reason::DatabasePart, Some(spot("app/settings.py", 14))),
                 binding("API_URL", Some("frontend"), Reason::OwnAddress, None),

@@ -71,6 +71,8 @@ pub enum Computed {
     DatabaseUrl,
     /// A part of the branch database's address.
     DatabasePart,
+    /// The address of a service, or a name that its preset derives from the worktree.
+    Service,
     /// The worktree itself.
     Worktree,
     /// The origins of the worktree's pages.

@@ -4,6 +4,7 @@ use super::ResolvedWorktree;
 use super::branch::{self, ChosenProvider};
 use super::ready_database::DatabaseAddress;
 use super::resolved_worktree;
+use super::services::missing_services;
 use crate::context::Context;
 use crate::database::{ServerState, Urls};
 use crate::error::Report;
@@ -78,7 +79,10 @@ fn complete(ctx: &Context, mut resolved: ResolvedWorktree) -> Result<Preview, Re
     });
     let plan = resolved.planned(ctx, address, shown)?;
     let provenance = &resolved.config.provenance;
-    let notices = resolved.env_file_notices().into_iter().chain(resolved.notices(&plan)).collect();
+    let missing = missing_services(&resolved).into_iter();
+    let missing = missing.map(|report| Notice { text: report.message, fix: report.fix });
+    let notices = resolved.env_file_notices().into_iter().chain(resolved.notices(&plan)).chain(missing);
+    let notices = notices.collect();
     Ok(Preview {
         plan,
         source: provenance.summary(),

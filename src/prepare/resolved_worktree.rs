@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Options;
 use super::files::Files;
 use super::ready_database::{DatabaseAddress, ReadyDatabase};
-use super::{host_label, login_shell, secrets, tools};
+use super::{compose, host_label, login_shell, secrets, service_plan, tools};
 use crate::config::envfile::{EnvFile, EnvFilePlaces};
 use crate::config::environment::{self, EnvironmentInputs};
 use crate::config::foreign_variables::{self, Worktrees};
@@ -132,7 +132,12 @@ async fn off_thread<T: Send + 'static>(
 /// Returns the configuration alone: leases no ports and reads no env files.
 pub async fn configuration(ctx: &Context, worktree: &Worktree) -> Result<Config, ConfigError> {
     let paths = recognition_paths(ctx, worktree);
-    off_thread(worktree, move |root, main| config::load(root, main, &|| recognition::recognise(&paths))).await
+    off_thread(worktree, move |root, main| {
+        let mut config = config::load(root, main, &|| recognition::recognise(&paths))?;
+        compose::add(root, &mut config)?;
+        Ok(config)
+    })
+    .await
 }
 
 /// Returns the folders and the PATH for recognition.
@@ -504,7 +509,7 @@ impl ResolvedWorktree {
             let passed_on = env.iter().filter(|(_, value)| of_shell.finds(value));
             secrets.extend(passed_on.map(|(name, _)| name.clone()));
         }
-        Ok(Plan {
+        let mut plan = Plan {
             project: self.project(),
             worktree: PlannedWorktree {
                 path: root.clone(),
@@ -523,10 +528,13 @@ impl ResolvedWorktree {
                 .map(|(name, url)| (name, mask.apply(&url)))
                 .collect(),
             redirects: resolve::redirects(&self.config, &scope),
+            shared_ports: service_plan::shared_ports(&self.config, &self.scope),
             bindings: self.config.provenance.bindings.clone(),
             logs: self.config.logs,
             env,
-        })
+        };
+        service_plan::add_folders(&mut plan);
+        Ok(plan)
     }
 
     pub(super) fn scope_with(&self, database: Option<DatabaseAddress<'_>>) -> Scope {

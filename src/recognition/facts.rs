@@ -280,6 +280,23 @@ pub struct Service {
     pub scripts: Vec<(PathBuf, String)>,
 }
 
+impl Service {
+    /// Returns the name of its image without registry, tag and digest: `redis` for `docker.io/bitnami/redis:7@sha256:…`.
+    pub fn image_name(&self) -> Option<&str> {
+        let last = self.image.as_deref()?.rsplit('/').next()?;
+        last.split([':', '@']).next().filter(|name| !name.is_empty())
+    }
+}
+
+/// Reads the services of one compose file. Returns the reason if it cannot be read.
+pub fn compose_services(file: &Path, text: &str) -> Result<Vec<Service>, String> {
+    let facts = compose::compose(file, text);
+    match facts.limits.into_iter().next() {
+        Some(limit) => Err(limit),
+        None => Ok(facts.services),
+    }
+}
+
 /// A loopback address in code that no variable can change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedAddress {

@@ -59,7 +59,7 @@ pub struct Part {
     pub directory: PathBuf,
     /// Folders with the code of this part: its own folder, and those of workspace packages that it depends on.
     pub sources: Vec<PathBuf>,
-    /// The shell command.
+    /// The shell command; empty for a service, whose preset has one.
     pub run: String,
     /// How it gets its port.
     pub port: PartPort,

@@ -25,8 +25,9 @@ fn write(out: &mut String, parts: &Parts, contract: &Contract, tenants: &[Tenant
     dependencies(out, parts)?;
     database(out, parts, &urls)?;
     redirects(out, contract)?;
+    services(out, parts)?;
     writeln!(out, "processes:")?;
-    for part in &parts.processes {
+    for part in parts.processes.iter().filter(|part| part.kind != PartKind::Service) {
         let own = rest.iter().copied().filter(|binding| binding.process.as_ref() == Some(&part.name));
         let files = contract.env_files.get(&part.name).map_or(&[][..], Vec::as_slice);
         process(out, parts, part, files, own)?;
@@ -42,7 +43,9 @@ fn ports(out: &mut String, parts: &Parts) -> Result {
     // Frontends come first, as users list them.
     let is_front = |part: &&Part| part.kind == PartKind::Frontend;
     let front = parts.processes.iter().filter(is_front);
-    let rest = parts.processes.iter().filter(|part| !is_front(part));
+    // The preset of a service has its base.
+    let is_rest = |part: &&Part| !is_front(part) && part.kind != PartKind::Service;
+    let rest = parts.processes.iter().filter(is_rest);
     let bases: Vec<String> = front.chain(rest).filter_map(base).collect();
     if bases.is_empty() { Ok(()) } else { writeln!(out, "ports: {{ {} }}", bases.join(", ")) }
 }
@@ -149,6 +152,19 @@ fn redirects(out: &mut String, contract: &Contract) -> Result {
     Ok(())
 }
 
+/// Writes the services. Each keeps its data, and sets no variables by itself: the bindings set those that the code reads,
+/// except where a person's value leads to another machine.
+fn services(out: &mut String, parts: &Parts) -> Result {
+    let mut services = parts.processes.iter().filter(|part| part.kind == PartKind::Service).peekable();
+    if services.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(out, "services:")?;
+    services.try_for_each(|part| {
+        writeln!(out, "  {}: {{ data: keep, env: {{}} }}{}", part.name, comment(part.at.as_ref()))
+    })
+}
+
 fn process<'a>(
     out: &mut String,
     parts: &Parts,
@@ -167,10 +183,6 @@ fn process<'a>(
         PartPort::None => {}
         PartPort::Binds(_) => writeln!(out, "    port: {}", part.name)?,
         PartPort::Listens(_) => writeln!(out, "    listen: {}", part.name)?,
-    }
-    // devrun would assume every need for an unknown program such as `redis-server`, but it needs no packages.
-    if part.kind == PartKind::Service {
-        writeln!(out, "    needs: []")?;
     }
     let after = after(parts, part);
     if !after.is_empty() {

@@ -75,6 +75,7 @@ mod tests {
             processes: Vec::new(),
             logs: crate::plan::LogLimits::default(),
             redirects: std::collections::BTreeMap::new(),
+            shared_ports: std::collections::BTreeSet::new(),
             bindings: Vec::new(),
             host_urls: vec![
                 ("Frontend".into(), "http://feature-26.localhost:3147".into()),

@@ -81,7 +81,10 @@ impl<'a> ExplainInput<'a> {
 /// Returns the variables that the configuration sets and the plan does not have.
 fn pending(preview: &Preview) -> BTreeMap<(Option<&str>, &str), Origin> {
     let Preview { plan, resolved, .. } = preview;
-    let is_set = |origin: Option<&Origin>| matches!(origin, Some(Origin::Recognised | Origin::Config(_)));
+    let is_set = |origin: Option<&Origin>| {
+        let of_service = Origin::Computed(Computed::Service);
+        matches!(origin, Some(Origin::Recognised | Origin::Config(_))) || origin == Some(&of_service)
+    };
     let mut all = BTreeMap::new();
     for (name, template) in resolved.config.env.iter().filter(|(name, _)| !is_set(plan.env.origins.get(name)))
     {

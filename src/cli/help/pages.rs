@@ -32,6 +32,7 @@ pages! {
     "dependencies", "Node and Python packages: when and how they are installed";
     "database", "a Postgres database for each git branch";
     "neon", "branch databases on Neon";
+    "services", "Redis, mail, S3 and workers in each worktree";
     "environment", "the variables that other programs see; files for editors and test runners";
     "isolation", "how processes are kept from the servers of other worktrees";
     "supervision", "processes: readiness, restarts, the end of a run";

@@ -294,7 +294,7 @@ fn the_examples_beside_the_readme_are_true() {
         ("backend/requirements.txt", ""),
     ]);
     let config = load_at(root.path(), None).unwrap();
-    assert_eq!(config.processes.len(), 5);
+    assert_eq!(config.processes.len(), 8);
     let ports = config.ports.iter().map(|(name, base)| (name.clone(), base + 1)).collect();
     let env = [("NEON_PROJECT_ID".into(), "p".into())].into();
     let scope = Scope::new(env).with_branch("b").with_worktree(root.path(), "s").with_ports(1, &ports);

@@ -13,9 +13,11 @@ static VALIDATOR: LazyLock<jsonschema::Validator> =
 
 /// Parts of the errors of the reader about rules that no schema can express: references between keys, rules about the worktree,
 /// templates, expressions, and files that recognition would complete.
-const BEYOND: [&str; 29] = [
+const BEYOND: [&str; 34] = [
     "a key must be text",
     "another value than devrun reads",
+    "belongs to",
+    "copies only the data",
     "are less than 100 apart",
     "probes by ",
     "together with `listen`",
@@ -36,8 +38,11 @@ const BEYOND: [&str; 29] = [
     "leads out of the worktree",
     "must contain `${name}`",
     "needs `run`",
+    "needs `url`",
     "never closes",
+    "takes a URL such as",
     "takes exactly one of http",
+    "there are no ports left",
     "there is no f",
     "there is no p",
     "waits for itself",
@@ -171,6 +176,8 @@ fn every_key_agrees_with_its_reader_about_values_of_every_kind() {
         beside(&keys::SETUP, "setup: { s: { @ } }", "run: x", &["run"]),
         beside(&keys::MIGRATE, "database: { migrate: { @ } }", "run: x", &["run", "sql"]),
         beside(&keys::PROCESS, "processes: { p: { @ } }", "run: x", &["run"]),
+        plain(&keys::SERVICE, "services: { redis: { @ } }"),
+        beside(&keys::SHARED, "services: { redis: { shared: { @ } } }", "url: 'redis://h'", &["url"]),
         beside(
             &keys::READY,
             "processes: { p: { run: x, port: p, ready: { @ } } }",
@@ -202,6 +209,7 @@ fn names_agree_with_their_reader() {
             format!("ports: {{ {name}: 3000 }}\n"),
             format!("processes: {{ {name}: x }}\n"),
             format!("setup: {{ {name}: x }}\n"),
+            format!("services: {{ {name}: {{ run: x }} }}\n"),
             format!("env: {{ {name}: x }}\n"),
             format!("env: {{ {name}: }}\n"),
             format!("env_out: {{ {name}: {{}} }}\n"),

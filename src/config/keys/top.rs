@@ -1,6 +1,6 @@
 //! The keys at the top of devrun.yaml, and those of its small sections.
 
-use super::{DATABASE, ENV_OUT, PROCESS, SETUP};
+use super::{DATABASE, ENV_OUT, PROCESS, SERVICE, SETUP};
 use crate::config::form::{ConfigKey, NameRule, TableForm, ValueForm};
 use crate::config::port_base::{HIGHEST, LOWEST};
 
@@ -68,6 +68,20 @@ const KEYS: &[ConfigKey] = &[
         "The processes to run. A text is the short form of `run`.",
     )
     .or("those that devrun recognises"),
+    ConfigKey::new(
+        "services",
+        ValueForm::Map(NameRule::PortName, &ValueForm::OrNothing(&ValueForm::Table(&SERVICE))),
+        "Servers and workers beside the product, each with its own port and data in every worktree. `redis: {}` is \
+         enough.",
+    )
+    .or("none"),
+    ConfigKey::new(
+        "compose",
+        ValueForm::List(&ValueForm::Path),
+        "Compose files. devrun starts nothing from them: it reports which of their services it provides, and which \
+         remain for a container engine.",
+    )
+    .or("none"),
     ConfigKey::new("procfile", ValueForm::Path, "A Procfile with the processes, instead of `processes`."),
     ConfigKey::new(
         "urls",

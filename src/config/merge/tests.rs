@@ -91,3 +91,19 @@ fn process_that_is_false_or_nothing_is_an_error() {
         assert!(wants_recognition(&parse(&format!("processes:\n  {text}\n"))).is_ok(), "{text}");
     }
 }
+
+#[test]
+fn a_service_of_the_file_replaces_the_recognised_one_as_a_whole() {
+    let recognised = "services:\n  redis: { data: keep, env: {} }\nprocesses:\n  api: { run: x }\n";
+    let own = merged("services: { redis: {} }\n", recognised);
+    assert_eq!(at(&own, "services.redis.data"), None);
+    assert_eq!(at(&own, "processes.api.run").as_deref(), Some("x"));
+    let process = merged("processes: { redis: redis-server }\n", recognised);
+    assert_eq!(at(&process, "services.redis.data"), None);
+    let changed = merged("processes: { redis: { autostart: false } }\n", recognised);
+    assert_eq!(at(&changed, "services.redis.autostart").as_deref(), Some("false"));
+    assert_eq!(at(&changed, "services.redis.data").as_deref(), Some("keep"));
+    assert_eq!(at(&changed, "processes.redis"), None);
+    let other = merged("services: { mailpit: {} }\n", recognised);
+    assert_eq!(at(&other, "services.redis.data").as_deref(), Some("keep"));
+}

@@ -1,4 +1,4 @@
-//! Findings about Node, package managers, Python and Postgres.
+//! Findings about Node, package managers, Python, Postgres and the programs of services.
 
 use nodejs_semver::{Range, Version};
 
@@ -42,6 +42,10 @@ pub(super) fn findings(facts: &DoctorFacts) -> Vec<DoctorFinding> {
             "no Postgres server is installed: the first `devrun up` downloads one",
             "nothing, if this machine has access to an npm registry; else install Postgres 15 or newer",
         ));
+    }
+    for report in &facts.configuration.missing_services {
+        let fix = report.fix.clone().unwrap_or_default();
+        found.push(DoctorFinding::new(FindingId::ServiceMissing, &report.message, fix));
     }
     found
 }

@@ -56,6 +56,7 @@ fn facts(root: &Path, preview: Preview) -> ConfigurationFacts {
         python: config.dependencies.python.clone(),
         has_local_database: starts_server,
         processes: processes.collect(),
+        missing_services: prepare::missing_services(&resolved),
         bases: config.ports.iter().map(|(name, base)| (*base, name.clone())).collect(),
         ports,
         redirects: plan.redirects.keys().copied().collect(),

@@ -117,7 +117,9 @@ struct ShellValues<'a> {
 impl ShellValues<'_> {
     /// Returns true if the variable comes from the login shell, or its value was made of one that does.
     fn is_in(&self, name: &str, value: &OsStr, origin: Option<&Origin>) -> bool {
-        let made_here = |kind: &Computed| !matches!(kind, Computed::DatabaseUrl | Computed::DatabasePart);
+        let made_here = |kind: &Computed| {
+            !matches!(kind, Computed::DatabaseUrl | Computed::DatabasePart | Computed::Service)
+        };
         match origin {
             Some(Origin::LoginShell) => true,
             Some(Origin::Computed(kind)) if made_here(kind) => false,

@@ -1,26 +1,19 @@
-//! Decides whether the repository expects a Redis, and makes the process that serves it.
+//! Decides whether the repository expects a Redis, and makes the service of the worktree.
 
 use super::tree::Tree;
 use super::{Framework, LeftOut, Part, PartKind, PartPort};
-use crate::recognition::facts::FileLine;
+use crate::config::presets::ServicePreset;
+use crate::recognition::facts::{FileLine, Service};
 
-/// Servers that speak Redis's protocol.
-const PROGRAMS: &[&str] = &["redis-server", "valkey-server"];
 /// The default port of Redis.
 const USUAL_PORT: u16 = 6379;
-/// Port base of the worktree's Redis.
-const BASE: u16 = 6400;
 /// Hosts at which a shared Redis of this machine runs.
 const LOCAL: &[&str] = &["localhost", "127.0.0.1", "host.docker.internal", "0.0.0.0"];
 
 /// Returns the line that shows that Redis is expected: a compose service, else a value with a local address, else a
 /// default in code.
 pub fn expected(tree: &Tree<'_>) -> Option<FileLine> {
-    let is_redis = |image: &str| {
-        let name = image.split([':', '@']).next().unwrap_or(image).rsplit('/').next().unwrap_or(image);
-        matches!(name, "redis" | "valkey" | "redis-stack" | "redis-stack-server")
-    };
-    let service = tree.facts.services.iter().find(|service| service.image.as_deref().is_some_and(is_redis));
+    let service = tree.facts.services.iter().find(|service| is_redis(service));
     if let Some(service) = service {
         return service.at.clone();
     }
@@ -39,9 +32,18 @@ pub fn expected(tree: &Tree<'_>) -> Option<FileLine> {
     })
 }
 
-/// Returns the process of this worktree's Redis, which runs the first available program. Fails if none is available.
+fn is_redis(service: &Service) -> bool {
+    service.image_name().is_some_and(|name| preset().images.contains(&name))
+}
+
+/// Returns the preset of the service.
+fn preset() -> &'static ServicePreset {
+    ServicePreset::redis()
+}
+
+/// Returns the service of this worktree's Redis, whose preset has the command. Fails if none of its programs is available.
 pub fn part(tree: &Tree<'_>, at: &FileLine, available: &dyn Fn(&str) -> bool) -> Result<Part, LeftOut> {
-    let Some(program) = PROGRAMS.iter().find(|program| available(program)) else {
+    if !preset().programs.iter().any(|program| available(program.name)) {
         return Err(LeftOut {
             at: at.clone(),
             why: "the repository expects Redis, and neither redis-server nor valkey-server is on PATH: its variables keep \
@@ -50,20 +52,17 @@ pub fn part(tree: &Tree<'_>, at: &FileLine, available: &dyn Fn(&str) -> bool) ->
             lines: "# install redis-server or valkey-server; devrun then runs one for this worktree\n".into(),
             candidates: Vec::new(),
         });
-    };
-    let services = tree.facts.services.iter().filter(|service| {
-        service.image.as_deref().is_some_and(|image| image.contains("redis") || image.contains("valkey"))
-    });
+    }
+    let services = tree.facts.services.iter().filter(|service| is_redis(service));
     Ok(Part {
-        name: "redis".into(),
+        name: preset().name.into(),
         kind: PartKind::Service,
         framework: Framework::Other,
         directory: std::path::PathBuf::new(),
         sources: Vec::new(),
-        // Writes nothing to the worktree.
-        run: format!("{program} --port $PORT --bind 127.0.0.1 --save '' --appendonly no"),
-        port: PartPort::Binds(BASE),
-        ready: Some("tcp: true".into()),
+        run: String::new(),
+        port: preset().ports.first().map_or(PartPort::None, |(_, base)| PartPort::Binds(*base)),
+        ready: None,
         usual_ports: vec![USUAL_PORT],
         services: services.map(|service| service.name.clone()).collect(),
         at: Some(at.clone()),

@@ -116,10 +116,7 @@ fn jobs_finish_and_servers_answer_before_their_dependents_start() {
             part("backend", PartKind::Backend, PartPort::Listens(8100)),
             part("frontend", PartKind::Frontend, PartPort::Binds(3100)),
             part("release", PartKind::Job, PartPort::None),
-            Part {
-                ready: Some("tcp: true".into()),
-                ..part("redis", PartKind::Service, PartPort::Binds(6400))
-            },
+            part("redis", PartKind::Service, PartPort::Binds(6400)),
         ],
         ..Parts::default()
     };
@@ -137,6 +134,9 @@ fn jobs_finish_and_servers_answer_before_their_dependents_start() {
     assert_eq!(after("frontend"), ["release"]);
     assert_eq!(after("release"), ["redis"]);
     assert!(after("redis").is_empty());
+    let redis = config.services.iter().find(|service| service.name == "redis").unwrap();
+    assert_eq!(redis.data, Some(crate::plan::ServiceData::Keep));
+    assert!(config.provided.is_empty(), "recognition binds the variables that the code reads");
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(in crate::supervisor) fn process(name: &str) -> Process {
         autostart: true,
         expose: false,
         node_preload: true,
+        service: None,
     }
 }
 
@@ -58,6 +59,7 @@ fn plan(processes: Vec<Process>) -> Plan {
         urls: Vec::new(),
         host_urls: Vec::new(),
         redirects: std::collections::BTreeMap::new(),
+        shared_ports: BTreeSet::new(),
         bindings: Vec::new(),
         logs: crate::plan::LogLimits::default(),
     }

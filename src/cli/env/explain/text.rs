@@ -79,6 +79,7 @@ fn words(why: SetReason) -> &'static str {
         SetReason::Computed(Computed::ProcessPort) => "port of the process",
         SetReason::Computed(Computed::Host) => "address that the process binds",
         SetReason::Computed(Computed::Socket) => "socket that devrun hands over",
+        SetReason::Computed(Computed::Service) => "service of the worktree",
         SetReason::Computed(Computed::Worktree) => "identity of this worktree",
         SetReason::Computed(Computed::Origins) => "origins of this worktree's pages",
         SetReason::Computed(Computed::SearchPath) => "folders with the worktree's own programs",

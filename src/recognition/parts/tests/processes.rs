@@ -89,7 +89,7 @@ fn a_python_command_on_the_backend_s_image_is_a_worker() {
 }
 
 #[test]
-fn redis_is_a_process_of_the_worktree_where_it_is_expected_and_available() {
+fn redis_is_a_service_of_the_worktree_where_it_is_expected_and_available() {
     let redis = Service {
         name: "cache".into(),
         image: Some("redis:7-alpine".into()),
@@ -98,10 +98,9 @@ fn redis_is_a_process_of_the_worktree_where_it_is_expected_and_available() {
     };
     let repo = base().service(redis);
     let part = repo.part("redis");
-    assert_eq!(part.run, "redis-server --port $PORT --bind 127.0.0.1 --save '' --appendonly no");
-    assert_eq!((part.port, part.services), (PartPort::Binds(6400), vec!["cache".to_string()]));
+    assert_eq!((part.kind, part.services), (PartKind::Service, vec!["cache".to_string()]));
     let valkey = find(repo.root.path(), &repo.facts, &|program| program == "valkey-server");
-    assert!(valkey.processes.iter().any(|part| part.run.starts_with("valkey-server ")), "{valkey:#?}");
+    assert!(valkey.processes.iter().any(|part| part.name == "redis"), "{valkey:#?}");
     let none = find(repo.root.path(), &repo.facts, &|_| false);
     assert!(none.wants_redis.is_some() && none.processes.iter().all(|part| part.name != "redis"));
     assert!(none.left_out.iter().any(|left| left.why.contains("neither redis-server nor valkey-server")));
