@@ -23,6 +23,7 @@ const BEYOND: [&str; 29] = [
     "cannot be read",
     "devrun computes",
     "has no processes",
+    "has no value",
     "has no `processes`",
     "is a folder",
     "is named twice",
