@@ -117,6 +117,11 @@ fn of_script(tree: &Tree<'_>, name: &str, script: &StartScript, taken: &mut Vec<
             env,
         };
     }
+    if scripts::is_worker(&name) {
+        let run = RunLine::Command { text: script.whole.clone(), at, guess: None };
+        let directory = script.folder.clone();
+        return ProposedProcess { name, run, directory, port: None, depends_on: Vec::new(), env };
+    }
     let (text, directory, port) = match only.and_then(|only| Some((only, with_port(&only.text)?))) {
         Some((only, ported)) => {
             let port = ported.port.and_then(base).map(|port| (port, only.at.clone()));

@@ -13,7 +13,7 @@ static VALIDATOR: LazyLock<jsonschema::Validator> =
 
 /// Parts of the errors of the reader about rules that no schema can express: references between keys, rules about the worktree,
 /// templates, expressions, and files that recognition would complete.
-const BEYOND: [&str; 29] = [
+const BEYOND: [&str; 30] = [
     "a key must be text",
     "another value than devrun reads",
     "are less than 100 apart",

@@ -1,4 +1,4 @@
-//! Tells commands that start a part of a product from those of helper programs.
+//! Distinguishes commands that start a part of a product from those of helper programs.
 
 /// Programs that start no part of a product: those of shells, and tools that install, check, test or build.
 #[rustfmt::skip]

@@ -102,7 +102,11 @@ fn script(tree: &Tree<'_>, group: &(&Author, &Path, BTreeMap<u32, &Command>)) ->
         }
         _ => return None,
     };
-    let fits = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_:.".contains(c));
+    // A name that begins with a dash would be an option of make.
+    let fits = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_:.".contains(c))
+    };
     let is_program = matches!(by, Author::Pyproject(_)) && whole == label;
     fits(&label).then(|| StartScript {
         port_variable: port_variable(tree, file, lines.keys().copied()),
@@ -195,7 +199,12 @@ fn position(script: &StartScript) -> Option<usize> {
 pub(super) fn may_start(label: &str) -> bool {
     words(label).iter().any(|word| STARTS.contains(word)) && part_of(label).is_some()
         || STARTS.contains(&label)
-        || ["worker", "scheduler", "jobs", "queue"].contains(&label)
+        || is_worker(label)
+}
+
+/// Returns true for the name of a part that works in the background, without a port.
+pub(super) fn is_worker(name: &str) -> bool {
+    ["worker", "workers", "job", "jobs", "queue", "scheduler", "cron", "beat", "consumer"].contains(&name)
 }
 
 /// Returns the part of the product that a script starts: `api` for `run-api` and `dev:api`.

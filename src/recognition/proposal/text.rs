@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::settings::DatabaseVariable;
 use super::{GUESS, ProposedPort, ProposedProcess, RunLine, TO_COMPLETE};
+use crate::config::address::UrlForm;
 use crate::recognition::facts::FileLine;
 use crate::recognition::yaml::{comment, directory, list_item, quoted, scalar};
 
@@ -84,13 +85,16 @@ fn ports(out: &mut String, processes: &[ProposedProcess]) -> Result {
 fn database(out: &mut String, variables: &[DatabaseVariable]) -> Result {
     let Some(first) = variables.first() else { return Ok(()) };
     writeln!(out, "database:  # {GUESS}: add `migrate: {{ run: COMMAND }}` if a command makes the tables")?;
-    if variables.iter().all(|variable| !variable.scheme.contains('+')) {
+    let with_driver = |variable: &DatabaseVariable| {
+        variable.scheme.contains('+') && UrlForm::read(&variable.scheme).is_some()
+    };
+    if !variables.iter().any(with_driver) {
         let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
         return writeln!(out, "  url_env: [{}]{}", names.join(", "), comment(Some(&first.at)));
     }
     writeln!(out, "  url_env:")?;
     for variable in variables {
-        let scheme = if variable.scheme.contains('+') { &variable.scheme } else { "postgresql" };
+        let scheme = if with_driver(variable) { &variable.scheme } else { "postgresql" };
         writeln!(out, "    {}: {}{}", variable.name, scalar(scheme), comment(Some(&variable.at)))?;
     }
     Ok(())
