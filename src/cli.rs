@@ -41,6 +41,7 @@ mod take_down;
 mod top;
 mod up;
 mod url;
+mod version;
 mod why;
 mod with;
 

@@ -1,13 +1,15 @@
 //! Reads a repository and writes a devrun.yaml for it.
 //!
 //! Works in steps: `facts` reads the files, `parts` finds the processes, `contract` binds each variable that leads to
-//! the shared copy of the product to this worktree's ports and database, and `yaml` writes the result. The result is
+//! the shared copy of the product to this worktree's ports and database, and `yaml` writes the result. If there are no
+//! processes, `proposal` writes a text to start from. The result is
 //! configuration text, so `devrun init` shows exactly what runs. Reads files, and never executes anything from the
 //! repository.
 
 pub mod contract;
 pub mod facts;
 pub mod parts;
+pub mod proposal;
 pub mod yaml;
 
 use std::ffi::OsString;
@@ -69,6 +71,12 @@ pub fn recognise(place: &RecognitionPaths) -> Recognised {
         searched: searched(&parts),
         bindings: contract.bindings.into_iter().map(bound).collect(),
     }
+}
+
+/// Returns the text of a devrun.yaml to start from, for a worktree in which [`recognise`] found no process.
+pub fn propose(place: &RecognitionPaths) -> String {
+    let facts = facts::read(&place.root, place.main_root.as_deref(), place.state.as_deref());
+    proposal::propose(&parts::tree::Tree::new(&place.root, &facts))
 }
 
 /// Returns the facts of a binding without its value, which the configuration text has.

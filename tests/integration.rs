@@ -22,6 +22,8 @@ mod daily_prune;
 mod db;
 #[path = "integration/doctor.rs"]
 mod doctor;
+#[path = "integration/documents.rs"]
+mod documents;
 #[path = "integration/editors.rs"]
 mod editors;
 #[path = "integration/env_files.rs"]
@@ -66,6 +68,8 @@ mod peers;
 mod ports;
 #[path = "integration/probes.rs"]
 mod probes;
+#[path = "integration/proposal.rs"]
+mod proposal;
 #[path = "integration/prune.rs"]
 mod prune;
 #[path = "integration/runtime_files.rs"]

@@ -50,6 +50,7 @@ class Release:
     linkage: Linkage
     url: str | None
     epoch: int
+    commit: str
 
     @property
     def binary(self):
@@ -58,9 +59,9 @@ class Release:
 
     @property
     def environment(self):
-        """Returns the environment of cargo."""
+        """Returns the environment of cargo. The binary states the commit in `--version`."""
         static = {"RUSTFLAGS": "-C target-feature=+crt-static"} if self.linkage is Linkage.STATIC else {}
-        return {**os.environ, **static}
+        return {**os.environ, **static, "DEVRUN_COMMIT": self.commit}
 
     def compile(self):
         """Builds the binary."""
@@ -116,6 +117,15 @@ def epoch():
     """Returns the time that all files in the packages get, in seconds: SOURCE_DATE_EPOCH, else that of the last commit."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     return int(given or run("git", "log", "-1", "--format=%ct", cwd=ROOT))
+
+
+def commit():
+    """Returns the commit of the sources, in short: DEVRUN_COMMIT, else that of git, with a mark if tracked files differ from it."""
+    given = os.environ.get("DEVRUN_COMMIT")
+    if given:
+        return given
+    changed = run("git", "status", "--porcelain", "--untracked-files=no", cwd=ROOT).strip()
+    return run("git", "rev-parse", "--short=12", "HEAD", cwd=ROOT).strip() + ("-modified" if changed else "")
 
 
 def documents(release):

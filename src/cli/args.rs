@@ -18,6 +18,7 @@ pub(super) use self::doctor::Doctor;
 pub(super) use self::help::{CompletedShell, Completions, HelpArgs, ManArgs, SchemaArgs};
 pub(super) use self::hook::{Hook, HookInstall, HookPostCheckout, HookPrepare, HookWorktreeRemove};
 pub(super) use self::worktrees::{New, Rm, SyncArgs};
+use super::version;
 use crate::text::duration;
 
 /// Turns this git worktree into a running, isolated copy of the product.
@@ -25,7 +26,7 @@ use crate::text::duration;
 /// Without a verb, `devrun` means `devrun up`: ports of this worktree's own, dependencies installed, a Postgres branch
 /// database of its own with migrations done, every process started, the URLs printed. Ctrl-C takes all of it down.
 #[derive(Debug, Parser)]
-#[command(name = "devrun", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "devrun", version = version::current(), max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
 Files:    devrun.yaml, else Procfile, else the shape of the repository (Next.js, FastAPI, Alembic).
 Exit:     0 fine; a child's own code; 128+signal (130 Ctrl-C); 2 usage; 80 config; 81 git; 82 ports;
@@ -384,8 +385,8 @@ pub(super) struct Init {
     /// With --agents: remove what it added.
     #[arg(long, requires = "agents", conflicts_with = "all")]
     pub(super) remove: bool,
-    /// With --agents: write without asking.
-    #[arg(short, long, requires = "agents")]
+    /// Write without asking: a file that is only proposed because nothing was recognised, or the changes of --agents.
+    #[arg(short, long, conflicts_with_all = ["print", "facts"])]
     pub(super) yes: bool,
 }
 

@@ -96,4 +96,6 @@ fn unknown(written: &str, wanted: &str) -> Report {
 }
 
 #[cfg(test)]
+mod command_lines;
+#[cfg(test)]
 mod tests;

@@ -1,15 +1,15 @@
-//! `devrun init`: writes a devrun.yaml with what recognition finds, as a file to start from.
+//! `devrun init`: writes a devrun.yaml with what recognition finds, or proposes one where recognition finds nothing.
 
 mod agent_files;
 mod essential;
 mod facts;
+mod proposed;
 
 use std::path::Path;
 
 use serde_json::json;
 
 use super::{args, schema};
-use crate::config::error::SMALLEST;
 use crate::config::files::{self, FILE, MISNAMED, PROCFILE, PROCFILE_DEV};
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
@@ -39,6 +39,7 @@ pub(super) async fn run(
         });
     }
     let GeneratedConfig { text, recognised } = draft(ctx, &worktree);
+    let is_proposal = recognised.is_empty();
     let text = format!("{}{text}", schema::editor_line(&ctx.dirs));
     if args.print {
         return super::printed(console.print(&text));
@@ -51,30 +52,35 @@ pub(super) async fn run(
     if is_there(&worktree.path.join(MISNAMED)) {
         return Err(files::misnamed().into());
     }
-    fs::replace(&path, text.as_bytes(), 0o644)?;
+    if is_proposal {
+        return proposed::run(ctx, console, args, as_json, &path, &text).await;
+    }
+    write(ctx, &path, &text)?;
+    if as_json {
+        let value = json!({ "path": path.to_string_lossy(), "written": true, "recognised": recognised });
+        return super::printed(console.print_json(&value));
+    }
+    let path = harmless(&path.to_string_lossy());
+    super::printed(console.print(&format!("Wrote {path}. Recognised: {}.\n", recognised.join(", "))))
+}
+
+/// Writes the file and the schema that its first line names.
+fn write(ctx: &Context, path: &Path, text: &str) -> Result<(), Report> {
+    fs::replace(path, text.as_bytes(), 0o644)?;
     if let Err(report) = schema::install(ctx) {
         ctx.events.warn(format!("editors cannot check {FILE}: {}", report.message));
     }
-    if as_json {
-        let value = json!({ "path": path.to_string_lossy(), "recognised": recognised });
-        return super::printed(console.print_json(&value));
-    }
-    let remark = match recognised.as_slice() {
-        [] => "Nothing was recognised here: put your own command into it.".to_string(),
-        all => format!("Recognised: {}.", all.join(", ")),
-    };
-    let path = harmless(&path.to_string_lossy());
-    super::printed(console.print(&format!("Wrote {path}. {remark}\n")))
+    Ok(())
 }
 
-/// The text of a devrun.yaml, and the names of what it was made from.
+/// The text of a devrun.yaml, and the names of what it was made from; no names for a proposal.
 struct GeneratedConfig {
     text: String,
     recognised: Vec<String>,
 }
 
 /// Drafts a devrun.yaml. It names a Procfile only if nothing else was recognised, because devrun runs a Procfile only
-/// then.
+/// then. It is a proposal if there is no Procfile either.
 fn draft(ctx: &Context, worktree: &Worktree) -> GeneratedConfig {
     let recognised = recognise(&prepare::recognition_paths(ctx, worktree));
     if recognised.yaml.is_empty() {
@@ -83,7 +89,10 @@ fn draft(ctx: &Context, worktree: &Worktree) -> GeneratedConfig {
                 text: format!("procfile: {name}\nenv_files: [.env]\n"),
                 recognised: vec![name.into()],
             },
-            None => GeneratedConfig { text: SMALLEST.into(), recognised: Vec::new() },
+            None => GeneratedConfig {
+                text: recognition::propose(&prepare::recognition_paths(ctx, worktree)),
+                recognised: Vec::new(),
+            },
         };
     }
     GeneratedConfig { text: recognised.yaml, recognised: recognised.remarks }

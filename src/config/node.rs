@@ -161,9 +161,16 @@ impl<'a> Mapping<'a> {
         self.entries.iter().any(|entry| entry.name == key && entry.value.value == Value::Null)
     }
 
-    /// Returns the value of `key`; an error if it is absent or null.
+    /// Returns the value of `key`; an error if it is absent or null. The place of a null is that of the key.
     pub fn need(&self, key: &str) -> Result<&'a Node, ConfigError> {
-        self.get(key).ok_or_else(|| self.node.error(format!("needs `{key}`")))
+        if let Some(value) = self.get(key) {
+            return Ok(value);
+        }
+        Err(match self.entries.iter().find(|entry| entry.name == key) {
+            Some(entry) => ConfigError::invalid(&entry.at, "has no value")
+                .with_fix(format!("complete this line: write the value after `{key}:`")),
+            None => self.node.error(format!("needs `{key}`")),
+        })
     }
 
     /// Applies `read` to the value of `key`, unless it is absent or null.

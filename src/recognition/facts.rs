@@ -56,6 +56,8 @@ pub struct Facts {
     pub loads: Vec<Load>,
     /// Tenant URLs of documents and env examples.
     pub tenants: Vec<TenantUrl>,
+    /// Ports that Dockerfiles expose.
+    pub exposed: Vec<ExposedPort>,
     /// Variables whose example names, in a comment, a command that makes a random value.
     pub made: Vec<String>,
     /// The limits that stopped the reading early, one sentence each.
@@ -173,6 +175,14 @@ pub enum Author {
     Code,
     /// A code block of a README or of CLAUDE.md, AGENTS.md, CONTRIBUTING.md.
     Document,
+}
+
+/// A port in `EXPOSE` of a Dockerfile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExposedPort {
+    pub port: u16,
+    /// The line.
+    pub at: FileLine,
 }
 
 /// The URL of a Postgres in code, or the port in the settings of Django.

@@ -219,20 +219,22 @@ fn tenant(out: &mut String, parts: &Parts, tenants: &[TenantUrl]) -> Result {
     writeln!(out, "urls:\n  Tenant: {}{}", scalar(&url), comment(Some(&tenant.at)))
 }
 
-fn comment(at: Option<&FileLine>) -> String {
+/// Returns the place as a comment at the end of a line.
+pub(super) fn comment(at: Option<&FileLine>) -> String {
     // A line break in the name of a file would end the comment.
     at.filter(|at| !at.file.to_string_lossy().contains(char::is_control))
         .map(|at| format!("  # {}:{}", at.file.display(), at.line))
         .unwrap_or_default()
 }
 
-fn directory(folder: &Path) -> String {
+/// Returns a folder as a scalar.
+pub(super) fn directory(folder: &Path) -> String {
     if folder.as_os_str().is_empty() { ".".into() } else { scalar(&folder.to_string_lossy()) }
 }
 
 /// Returns `text` as a YAML scalar: unquoted where that is safe in any position, else in JSON's quotes, which YAML
 /// accepts too.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '.' | '/'))
         && text.chars().all(|c| {
             c.is_ascii_alphanumeric() || " ._-/$+&={}'".contains(c) || (c == ':' && !text.contains(": "))
@@ -244,12 +246,13 @@ fn scalar(text: &str) -> String {
 }
 
 /// Returns `text` as an item of a one-line list, in which commas and brackets have a meaning.
-fn list_item(text: &str) -> String {
+pub(super) fn list_item(text: &str) -> String {
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
     if plain { text.into() } else { quoted(text) }
 }
 
-fn quoted(text: &str) -> String {
+/// Returns `text` in quotes.
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

@@ -473,20 +473,6 @@ fn init_writes_the_recognised_configuration() {
 }
 
 #[test]
-fn init_without_recognition_marks_what_to_change() {
-    let sandbox = Sandbox::new();
-    let main = sandbox.repo();
-    let ended = fine(devrun(&sandbox, &main, &["init"]));
-    assert!(ended.stdout.contains("Nothing was recognised here"), "{ended}");
-    let plan = answer(&sandbox, &main, "plan");
-    assert_eq!(plan["processes"].as_array().unwrap().len(), 1);
-    std::fs::remove_file(main.join("devrun.yaml")).unwrap();
-    let told = answer(&sandbox, &main, "init");
-    assert_eq!(told["path"], main.canonicalize().unwrap().join("devrun.yaml").to_str().unwrap());
-    assert_eq!(told["recognised"], Value::Array(Vec::new()));
-}
-
-#[test]
 fn error_place_has_editor_format() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", "processes: [\n")]);

@@ -2,6 +2,7 @@
 //! which tests wait.
 
 pub(crate) mod browser;
+pub(crate) mod documents;
 pub(crate) mod http;
 mod invocation;
 mod leaks;

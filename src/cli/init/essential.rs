@@ -4,28 +4,12 @@
 use serde_json::{Map, Value, json};
 
 use crate::recognition::facts::Facts;
+use crate::recognition::proposal::starts_something;
 
 /// Maximum number of entries of one kind.
 const MOST: usize = 60;
 /// Maximum number of commands.
 const COMMANDS: usize = 40;
-
-/// Programs that start no part of a product: those of shells, and tools that install, check, test or build.
-#[rustfmt::skip]
-const HELPERS: [&str; 56] = [
-    "[", "awk", "bash", "black", "biome", "cat", "cd", "chmod", "coverage", "cp", "curl", "docker", "docker-compose", "done", "echo",
-    "else", "eslint", "exit", "export", "false", "fi", "find", "for", "git", "grep", "if", "isort", "jest", "kill", "local", "make",
-    "mkdir", "mv", "mypy", "playwright", "pre-commit", "prettier", "printf", "pyright", "pytest", "read", "return", "rm", "ruff",
-    "sed", "set", "sleep", "source", "sphinx-build", "test", "true", "tsc", "$(MAKE)", "vitest", "pip", ".",
-];
-
-/// Tools that run another program after `run`, and install packages with other subcommands.
-const RUNNERS: [&str; 4] = ["uv", "poetry", "pdm", "hatch"];
-const PACKAGE_MANAGERS: [&str; 5] = ["npm", "pnpm", "yarn", "bun", "corepack"];
-/// Subcommands of package managers that start nothing.
-const INSTALLS: [&str; 12] = [
-    "add", "audit", "ci", "dlx", "enable", "i", "install", "link", "outdated", "publish", "remove", "update",
-];
 
 /// Returns the facts as JSON without empty fields, places as `file:line`: at most [`MOST`] of each kind, without commands of helper programs, repeated commands and values of
 /// variables that no code reads. `left_out` has the number of the entries that are not shown, by kind.
@@ -107,58 +91,9 @@ fn shorten(value: &mut Value) {
     }
 }
 
-/// Returns true unless all programs of `command` are helpers.
-fn starts_something(command: &str) -> bool {
-    command.split("&&").any(|part| {
-        let words: Vec<&str> = part
-            .trim_start_matches(['@', '-', ' '])
-            .split_whitespace()
-            .skip_while(|word| word.contains('=') || ["exec", "npx", "tini", "--"].contains(word))
-            .collect();
-        let words = match words.as_slice() {
-            [runner, "run", rest @ ..] if RUNNERS.contains(runner) => rest,
-            words => words,
-        };
-        let program = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word));
-        let installs = PACKAGE_MANAGERS.contains(&program)
-            && words.get(1).is_none_or(|verb| INSTALLS.contains(verb) || HELPERS.contains(verb));
-        program.starts_with(|first: char| first.is_ascii_alphanumeric() || "./$".contains(first))
-            && !HELPERS.contains(&program)
-            && !RUNNERS.contains(&program)
-            && !installs
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn commands_of_helpers_are_left_out() {
-        for command in [
-            "uvicorn app:app",
-            "DEBUG=1 python manage.py runserver",
-            "@uv run app",
-            "./start.sh",
-            "npm run dev",
-            "uv run app run",
-        ] {
-            assert!(starts_something(command), "{command}");
-        }
-        for command in [
-            "@echo starting",
-            "cd backend",
-            "| - web // a folder",
-            "",
-            "if [ -e x ]",
-            "npm install",
-            "uv run pytest",
-            "src/app/",
-            "docker compose up",
-        ] {
-            assert!(!starts_something(command), "{command}");
-        }
-    }
 
     #[test]
     fn many_facts_are_counted_instead_of_shown() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::line::{CheckLine, Promise};
+use crate::cli::version;
 
 /// The facts of this family.
 pub(super) struct BuildFacts {
@@ -28,7 +29,7 @@ pub(super) fn facts() -> BuildFacts {
         _ => "",
     };
     BuildFacts {
-        commit: option_env!("DEVRUN_COMMIT"),
+        commit: version::COMMIT,
         target: format!("{}-{}{library}", std::env::consts::ARCH, std::env::consts::OS),
         is_release: !cfg!(debug_assertions),
         program: std::env::current_exe().ok(),
@@ -43,7 +44,7 @@ pub(super) fn judge(facts: &BuildFacts) -> Vec<CheckLine> {
     let commit = facts.commit.map_or_else(|| "unknown".into(), str::to_string);
     let user = if facts.is_root { "; as root: Postgres runs as another user" } else { "" };
     let mut lines = vec![
-        line("version", format!("devrun {}", env!("CARGO_PKG_VERSION"))),
+        line("version", format!("devrun {}", version::text(facts.commit))),
         line("build", format!("{}, {profile}, commit {commit}", facts.target)),
         line("system", format!("{}{user}", facts.kernel)),
     ];

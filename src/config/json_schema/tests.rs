@@ -13,7 +13,7 @@ static VALIDATOR: LazyLock<jsonschema::Validator> =
 
 /// Parts of the errors of the reader about rules that no schema can express: references between keys, rules about the worktree,
 /// templates, expressions, and files that recognition would complete.
-const BEYOND: [&str; 34] = [
+const BEYOND: [&str; 35] = [
     "a key must be text",
     "another value than devrun reads",
     "belongs to",
@@ -25,6 +25,7 @@ const BEYOND: [&str; 34] = [
     "cannot be read",
     "devrun computes",
     "has no processes",
+    "has no value",
     "has no `processes`",
     "is a folder",
     "is named twice",

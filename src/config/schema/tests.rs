@@ -205,6 +205,7 @@ fn mistakes_are_reported_with_line_and_column() {
         ("ports: [3000]\n", "ports: takes keys and values, not a list"),
         ("port: { web: 3000 }\n", "devrun.yaml:1:1: port: there is no such key here; did you mean `ports`?"),
         ("processes: { web: { port: web } }\n", "processes.web: needs `run`"),
+        ("processes:\n  web:\n    run:\n    tty: true\n", "devrun.yaml:3:5: processes.web.run: has no value"),
         ("processes: { web: { run: '' } }\n", "must not be empty"),
         ("processes: { web: { run: [] } }\n", "must not be empty"),
         ("processes: { web: { run: { a: b } } }\n", "takes a single value, not keys and values"),

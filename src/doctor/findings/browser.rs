@@ -29,7 +29,7 @@ fn logins(facts: &DoctorFacts) -> impl Iterator<Item = DoctorFinding> {
         let title = format!(
             "a login in one worktree replaces the login in the others ({package}): browsers send cookies of localhost to every port"
         );
-        let fix = "open each worktree in its own browser profile: chromium --user-data-dir=\"$(git rev-parse --absolute-git-dir)/devrun/browser\" \"$(devrun url NAME)\"";
+        let fix = "run `devrun open --browser-profile` in each worktree: it opens a Chromium with logins of that worktree alone";
         DoctorFinding::new(FindingId::LoginsShared, title, fix).at(&at.file, Some(at.line))
     })
 }
@@ -57,5 +57,13 @@ mod tests {
         };
         assert_eq!(ids(1), ["tenant-in-host"]);
         assert_eq!(ids(2), ["tenant-in-host", "logins-shared"]);
+    }
+
+    #[test]
+    fn advice_about_logins_is_the_verb_that_keeps_them_apart() {
+        let mut facts = DoctorFacts::default();
+        facts.code.logins = vec![("next-auth".into(), FileLine { file: "package.json".into(), line: 1 })];
+        let fix = logins(&facts).next().map(|finding| finding.fix).unwrap_or_default();
+        assert!(fix.contains("`devrun open --browser-profile`"), "{fix}");
     }
 }

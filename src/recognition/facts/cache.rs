@@ -17,7 +17,7 @@ use super::file::FileFacts;
 use crate::os::read;
 
 /// Version of the format. Must change together with the readers, because facts of another version may be incomplete.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-12");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-13");
 const NAME: &str = "facts.json";
 /// Maximum size of a cache to read.
 const MOST: read::Limit = read::Limit::mebibytes(16);

@@ -1,10 +1,10 @@
-//! Reads commands and values of Dockerfiles.
+//! Reads commands, values and ports of Dockerfiles.
 
 use std::path::Path;
 
 use super::commands::logical_lines;
 use super::file::{FileFacts, spot};
-use super::{Author, Command, GivenValue, Giver};
+use super::{Author, Command, ExposedPort, GivenValue, Giver};
 
 /// Reads a Dockerfile. Assumes that its commands run in its own folder, which most images copy as a whole.
 pub(super) fn dockerfile(file: &Path, text: &str) -> FileFacts {
@@ -27,6 +27,12 @@ pub(super) fn dockerfile(file: &Path, text: &str) -> FileFacts {
                 for (name, value) in assignments(rest) {
                     facts.values.push(GivenValue { name, value, at: at.clone(), by: Giver::Dockerfile });
                 }
+            }
+            "EXPOSE" => {
+                // A protocol may follow: `8000/tcp`.
+                let ports = rest.split_whitespace().filter_map(|word| word.split('/').next()?.parse().ok());
+                let exposed = ports.filter(|port| *port > 0).map(|port| ExposedPort { port, at: at.clone() });
+                facts.exposed.extend(exposed);
             }
             _ => {}
         }
@@ -67,6 +73,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn exposed_ports_are_read_without_their_protocol() {
+        let facts = dockerfile(Path::new("Dockerfile"), "FROM x\nEXPOSE 8000/tcp 9000 $PORT\n");
+        let ports: Vec<(u16, u32)> = facts.exposed.iter().map(|one| (one.port, one.at.line)).collect();
+        assert_eq!(ports, [(8000, 2), (9000, 2)]);
+    }
 
     #[test]
     fn commands_in_both_forms_and_values_are_read() {

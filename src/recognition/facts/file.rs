@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Class;
 use super::{
-    Command, Facts, FileLine, FixedAddress, FixedDatabase, GivenValue, Load, PythonModule, Service,
-    TenantUrl, VariableRead,
+    Command, ExposedPort, Facts, FileLine, FixedAddress, FixedDatabase, GivenValue, Load, PythonModule,
+    Service, TenantUrl, VariableRead,
 };
 
 /// All facts of one file.
@@ -31,6 +31,8 @@ pub(super) struct FileFacts {
     pub(super) loads: Vec<Load>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tenants: Vec<TenantUrl>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) exposed: Vec<ExposedPort>,
     /// Values of compose files as they are written, where a variable in them has no default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) composed: Vec<GivenValue>,
@@ -63,6 +65,7 @@ impl FileFacts {
         facts.databases.extend(self.databases);
         facts.loads.extend(self.loads);
         facts.tenants.extend(self.tenants);
+        facts.exposed.extend(self.exposed);
         facts.made.extend(self.made);
         facts.limits.extend(self.limits);
         self.classes

@@ -22,7 +22,7 @@ const DRIVERS: &[&str] = &[
 ];
 
 /// Returns true for a URL of Postgres with any driver.
-fn is_postgres(value: &str) -> bool {
+pub fn is_postgres(value: &str) -> bool {
     let scheme = value.split("://").next().unwrap_or_default();
     value.contains("://") && matches!(scheme.split('+').next(), Some("postgres" | "postgresql"))
 }
