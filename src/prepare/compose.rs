@@ -97,7 +97,9 @@ fn notice(config: &Config, service: &ComposeService) -> Option<Notice> {
         .into_iter()
         .find(|preset| image.image_name().is_some_and(|name| preset.images.contains(&name)));
     let is_free = |preset: &&ServicePreset| config.services.iter().all(|own| own.name != preset.name);
+    let is_database = image.image_name().is_some_and(|name| POSTGRES.iter().any(|word| name.contains(word)));
     let fix = preset.filter(is_free).map(|preset| format!("services: {{ {}: {{}} }}", preset.name));
+    let fix = fix.or_else(|| is_database.then(|| "database: {}".into()));
     Some(Notice { text, fix })
 }
 
@@ -159,6 +161,7 @@ mod tests {
         assert_eq!(services[1].1, Some(ComposeProvider::Shared("redis".into())));
         let (services, notices) = found("");
         assert_eq!((&services[0].1, &services[1].1), (&None, &None));
+        assert_eq!(notices[0].fix.as_deref(), Some("database: {}"));
         assert_eq!(notices[1].fix.as_deref(), Some("services: { redis: {} }"));
     }
 

@@ -284,6 +284,22 @@ fn a_frontend_with_a_database_client_waits_for_the_database() {
 }
 
 #[test]
+fn a_file_with_services_alone_is_complete_where_nothing_is_recognised() {
+    let config = load_tree(&[("devrun.yaml", "services: { redis: {} }\n")]).unwrap();
+    assert_eq!(config.processes.iter().map(|process| process.name.as_str()).collect::<Vec<_>>(), ["redis"]);
+    let error = load_tree(&[("devrun.yaml", "name: x\n")]).unwrap_err();
+    assert!(error.to_string().contains("has no `processes`"), "{error}");
+}
+
+#[test]
+fn processes_of_a_procfile_wait_for_services_too() {
+    let yaml = "procfile: Procfile\nservices: { redis: {} }\n";
+    let config = load_tree(&[("devrun.yaml", yaml), ("Procfile", "web: serve --port $PORT\n")]).unwrap();
+    let web = config.processes.iter().find(|process| process.name == "web").unwrap();
+    assert_eq!(web.depends_on, [("redis".to_string(), crate::plan::Condition::Ready)]);
+}
+
+#[test]
 fn the_examples_beside_the_readme_are_true() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| std::fs::read_to_string(here.join(name)).unwrap();
