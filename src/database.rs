@@ -6,6 +6,8 @@
 pub mod alembic_history;
 mod catalogue;
 pub mod connect;
+pub mod extension_list;
+pub mod extensions;
 pub mod local;
 pub mod migrate;
 pub mod names;
@@ -13,6 +15,7 @@ pub mod neon;
 pub mod providers;
 pub mod request;
 mod scram;
+mod sql_text;
 mod tls;
 pub mod undo;
 pub mod variables;
@@ -23,7 +26,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use self::undo::UndoError;
-use crate::error::Report;
+use crate::error::{RERUN, Report};
 use crate::plan::DatabaseOrigin;
 
 /// A future that a provider returns. It is not `Send`: devrun runs all of them on one thread.
@@ -139,6 +142,11 @@ pub trait Provider {
     /// before programs connect. Has no effect on a database that is not a parent.
     fn prepare_copies<'a>(&'a self, _name: &'a str) -> ProviderFuture<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Returns the user's next step if the server does not have the extension `name`.
+    fn extension_fix(&self, name: &str) -> String {
+        format!("enable the extension `{name}` on the server, or use a server that has it, then {RERUN}")
     }
 
     /// Deletes the database with its contents. Returns false if it did not exist.

@@ -7,6 +7,7 @@ mod database_names;
 mod database_record;
 mod databases;
 mod env_out;
+mod extension_advice;
 pub mod files;
 mod former_database;
 mod given_variables;

@@ -2,6 +2,7 @@
 //! locks.
 
 mod delete;
+mod extensions;
 mod heads;
 mod list;
 pub(super) mod maintenance;
@@ -12,6 +13,7 @@ mod status;
 mod undo_checks;
 mod url;
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use crate::error::{Code, Exit, Report};
 use crate::supervisor::state_machine::Outcome;
 use crate::supervisor::stop_requests::StopRequests;
 use crate::ui::console::Console;
+use crate::ui::style::harmless;
 
 /// How long a command that changes nothing may take: a little more than one call to a busy provider.
 const QUERY_LIMIT: Duration = Duration::from_secs(90);
@@ -43,6 +46,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bo
         match verb {
             Db::Url(args) => in_time(Box::pin(url::run(ctx, console, args, as_json))).await,
             Db::Status(args) => in_time(Box::pin(status::run(ctx, console, args, as_json))).await,
+            Db::Extensions => in_time(Box::pin(extensions::run(ctx, console, as_json))).await,
             Db::List => in_time(Box::pin(list::run(ctx, console, as_json))).await,
             Db::Reset(args) => reset::run(ctx, console, args, as_json).await,
             Db::Delete(args) => delete::run(ctx, console, args, as_json).await,
@@ -64,6 +68,20 @@ async fn in_time(look: impl Future<Output = Result<Exit, Report>>) -> Result<Exi
         Report::new(Code::TimedOut, message).with_fix("try again in a moment")
     };
     tokio::time::timeout(QUERY_LIMIT, look).await.map_err(late)?
+}
+
+/// Formats rows as columns. The first row has their titles.
+fn table(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    rows.iter().fold(String::new(), |mut out, row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{:width$}", harmless(cell)));
+        let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        out
+    })
 }
 
 /// Formats the path of a folder, and marks it if it does not exist any more.

@@ -12,6 +12,7 @@ mod branches;
 mod cluster;
 mod copying;
 mod error;
+mod extension_fix;
 mod fetch;
 mod packages;
 mod postmaster;
@@ -136,6 +137,18 @@ impl Local {
             let home = Account::choose(ctx, request.owner_uid).ok().map(|account| account.home(&ctx.dirs));
             search::program(home.as_ref(), request.bin.as_deref(), name)
         })
+    }
+
+    /// Returns the next step of a user whose cluster lacks the extension `name`.
+    pub fn extension_fix(ctx: &Context, request: &LocalRequest, name: &str) -> String {
+        let known = || {
+            let account = Account::choose(ctx, request.owner_uid).ok()?;
+            let clusters = account.home(&ctx.dirs).clusters;
+            let id = state::known_id(&request.shared, &clusters).ok()??;
+            let cluster = Cluster::known(&clusters, &id, account);
+            Some((cluster.made_by().ok()??, cluster.folder))
+        };
+        extension_fix::of(name, known().as_ref(), &extension_fix::installed())
     }
 
     /// Stops the repository's server if no devrun uses it any more, for example because all of them were killed.

@@ -9,6 +9,7 @@ mod address;
 mod advice;
 mod effect;
 mod error;
+mod extensions;
 mod failure_cause;
 mod lock;
 mod marker;
@@ -25,6 +26,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::error::MigrateError;
+use self::extensions::DueFiles;
+pub use self::failure_cause::ExtensionAdvice;
 #[cfg(feature = "fixture")]
 pub use self::failure_cause::FailureCause;
 use self::lock::MigrationLock;
@@ -190,15 +193,20 @@ async fn run(
             request.directory.display()
         ));
     }
-    marker::clear(&*turn.client(request).await?).await?;
     let mask = request.mask();
-    let commands = match &request.psql {
-        None => vec![Cmd::of(&request.command)],
+    let (commands, files) = match &request.psql {
+        None => {
+            let files = extensions::due(request, &history, &*turn.client(request).await?).await?;
+            (vec![Cmd::of(&request.command)], files)
+        }
         Some(psql) => {
             let due = sql::due(ctx, request, inputs, &*turn.client(request).await?).await?;
-            due.iter().map(|due| sql::command(psql, due)).collect()
+            let files = due.iter().map(|due| due.path.clone()).collect();
+            (due.iter().map(|due| sql::command(psql, due)).collect(), DueFiles::Only(files))
         }
     };
+    extensions::check(request, inputs, &files, &*turn.client(request).await?).await?;
+    marker::clear(&*turn.client(request).await?).await?;
     let doing = mask.apply(&request.command.to_string());
     ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
     let mut tail = VecDeque::new();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::database_names::DETACHED;
 use super::database_record::DatabaseRecord;
+use super::extension_advice;
 use super::former_database;
 use super::ready_database::{DatabaseAddress, ReadyDatabase};
 use super::variables::VariableSources;
@@ -272,7 +273,8 @@ async fn run_migrations(
     Ok(Some(told))
 }
 
-/// Adds to `error` whether devrun resets the database, and whether its parent has the same unknown revision.
+/// Adds to `error` how to get a missing extension, whether devrun resets the database, and whether its parent has the same
+/// unknown revision.
 async fn with_relatives(
     ctx: &Context,
     resolved: &ResolvedWorktree,
@@ -280,6 +282,10 @@ async fn with_relatives(
     branch: &BranchDatabase,
     error: MigrateError,
 ) -> MigrateError {
+    if let Some(extension) = error.missing_extension().map(String::from) {
+        let advice = Box::pin(extension_advice::of(resolved, provider, &extension)).await;
+        return error.with_extension_advice(advice);
+    }
     if provider
         .describe(&branch.name)
         .await

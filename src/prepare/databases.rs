@@ -16,6 +16,7 @@ use super::database_names::{self, DETACHED};
 use super::ready_database::ReadyDatabase;
 use super::{DatabaseConditions, Progress, ResolvedWorktree, Tasks, preview, resolved_worktree, steps};
 use crate::context::Context;
+use crate::database::extension_list::{self, ServerExtension};
 use crate::database::migrate::{SchemaState, schema_state};
 use crate::database::providers;
 use crate::database::undo::{UndoError, Undoing, permit};
@@ -96,6 +97,16 @@ impl Databases {
     pub async fn find(&self, name: &str) -> Result<BranchDatabase, Report> {
         let found = self.source.find(name).await?;
         found.ok_or_else(|| UndoError::Missing(name.into()).into())
+    }
+
+    /// Returns the extensions that the server offers, asked in this worktree's database or, if there is none, in another.
+    pub async fn extensions(&self) -> Result<(BranchDatabase, Vec<ServerExtension>), Report> {
+        let all: BTreeSet<String> = self.list().await?.into_iter().map(|entry| entry.name).collect();
+        let preferred = [&self.own.name, &self.own.parent].into_iter().find(|name| all.contains(*name));
+        let name = preferred.or(all.first()).unwrap_or(&self.own.name);
+        let branch = self.find(name).await?;
+        let found = extension_list::list(&branch).await?;
+        Ok((branch, found))
     }
 
     /// Returns the state of the schema of `branch`; `None` if this worktree has no migrations to compare with.

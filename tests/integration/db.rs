@@ -4,6 +4,8 @@
 mod careful;
 #[path = "db/elsewhere.rs"]
 mod elsewhere;
+#[path = "db/extensions.rs"]
+mod extensions;
 #[path = "db/group.rs"]
 mod group;
 #[path = "db/heads.rs"]

@@ -22,6 +22,8 @@ pub(in crate::cli) enum Db {
     /// Show the heads of the Alembic migrations, their authors and the command that merges them; on a terminal, offer to run
     /// it. Exits with 85 if there are several. Needs no database.
     Heads,
+    /// Show the extensions of Postgres that its server offers, and where each one comes from.
+    Extensions,
     /// Make it if need be and run its migrations, as `up` does, but start nothing.
     Migrate,
 }

@@ -1,17 +1,14 @@
 //! `devrun db list`: lists all branch databases, each with the worktree it was made in and whether that still exists.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 
-use super::{folder_text, size};
+use super::{folder_text, size, table};
 use crate::cli::printed;
 use crate::context::Context;
 use crate::database::ListedDatabase;
 use crate::error::{Exit, Report};
 use crate::prepare::Databases;
 use crate::ui::console::Console;
-use crate::ui::style::harmless;
 
 const TITLES: [&str; 5] = ["DATABASE", "BRANCH", "PARENT", "SIZE", "WORKTREE"];
 
@@ -48,29 +45,21 @@ fn text(entries: &[ListedDatabase], own: &str) -> String {
     if entries.is_empty() {
         return "There is no branch database. `devrun up -d` makes this worktree's.\n".into();
     }
-    let titles = TITLES.map(String::from);
-    let rows: Vec<[String; 5]> =
-        std::iter::once(titles).chain(entries.iter().map(|e| cells(e, own))).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
-    rows.iter().fold(String::new(), |mut out, row| {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
-        out
-    })
+    let titles = TITLES.map(String::from).to_vec();
+    let rows = std::iter::once(titles).chain(entries.iter().map(|entry| cells(entry, own)));
+    table(&rows.collect::<Vec<_>>())
 }
 
-fn cells(entry: &ListedDatabase, own: &str) -> [String; 5] {
-    let or_dash = |text: Option<String>| text.map_or_else(|| "-".into(), |text| harmless(&text));
+fn cells(entry: &ListedDatabase, own: &str) -> Vec<String> {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let mark = if entry.name == own { " *" } else { "" };
     let made_in = if entry.made_by_devrun {
         entry.worktree.as_deref().map(folder_text)
     } else {
         Some("not made by devrun".into())
     };
-    [
-        format!("{}{mark}", harmless(&entry.name)),
+    vec![
+        format!("{}{mark}", entry.name),
         or_dash(entry.git_branch.clone()),
         or_dash(entry.parent.clone()),
         entry.size.map_or_else(|| "-".into(), size),

@@ -206,6 +206,10 @@ impl Provider for LocalProvider {
         })
     }
 
+    fn extension_fix(&self, name: &str) -> String {
+        Local::extension_fix(&self.ctx, &self.request, name)
+    }
+
     fn delete<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, bool> {
         Box::pin(async move {
             match self.opened() {

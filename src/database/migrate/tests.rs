@@ -1,5 +1,15 @@
 //! Tests of migrations on a real server: which commands run, how often, and what is recorded.
 
+macro_rules! stage {
+    ($command:expr) => {
+        match Stage::new($command).await {
+            Some(stage) => stage,
+            None => return,
+        }
+    };
+}
+
+mod extensions;
 mod server;
 
 use std::cell::Cell;
@@ -132,14 +142,6 @@ impl Stage {
     }
 }
 
-macro_rules! stage {
-    ($command:expr) => {
-        match Stage::new($command).await {
-            Some(stage) => stage,
-            None => return,
-        }
-    };
-}
 
 #[tokio::test]
 async fn the_first_run_migrates_and_marks_and_the_second_runs_nothing() {
