@@ -3,6 +3,7 @@
 //! Decides the order of the steps. Starts no process of the run; that is the supervisor's part.
 
 mod branch;
+mod command_env;
 mod database_names;
 mod database_record;
 mod databases;
@@ -21,6 +22,7 @@ mod refresh;
 mod resolved_worktree;
 mod run_inputs;
 mod secrets;
+mod seed;
 mod setup;
 mod steps;
 mod tools;

@@ -2,20 +2,24 @@
 //! locks.
 
 mod delete;
+mod diff;
 mod extensions;
 mod heads;
+mod import;
 mod list;
 pub(super) mod maintenance;
 mod migrate;
 mod psql;
 pub(super) mod reset;
+mod restore;
+mod snapshot;
 mod status;
 mod undo_checks;
 mod url;
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::args::Db;
 use crate::context::Context;
@@ -48,6 +52,11 @@ pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bo
             Db::Status(args) => in_time(Box::pin(status::run(ctx, console, args, as_json))).await,
             Db::Extensions => in_time(Box::pin(extensions::run(ctx, console, as_json))).await,
             Db::List => in_time(Box::pin(list::run(ctx, console, as_json))).await,
+            Db::Import(args) => import::run(ctx, console, args, as_json).await,
+            Db::Diff(args) => diff::run(ctx, console, args, as_json).await,
+            Db::Snapshots => in_time(Box::pin(snapshot::list(ctx, console, as_json))).await,
+            Db::Snapshot(args) => snapshot::run(ctx, console, args, as_json).await,
+            Db::Restore(args) => restore::run(ctx, console, args, as_json).await,
             Db::Reset(args) => reset::run(ctx, console, args, as_json).await,
             Db::Delete(args) => delete::run(ctx, console, args, as_json).await,
             Db::Migrate => migrate::run(ctx, console, as_json).await,
@@ -88,6 +97,18 @@ fn table(rows: &[Vec<String>]) -> String {
 fn folder_text(folder: &Path) -> String {
     let gone = if folder.is_dir() { "" } else { " (gone)" };
     format!("{}{gone}", folder.display())
+}
+
+/// Formats how long ago `seconds` since 1970 are, in one unit.
+fn age(seconds: u64) -> String {
+    let taken = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+    let age = SystemTime::now().duration_since(taken).unwrap_or_default().as_secs();
+    match age {
+        0..120 => format!("{age} s ago"),
+        120..7200 => format!("{} min ago", age / 60),
+        7200..172_800 => format!("{} h ago", age / 3600),
+        _ => format!("{} days ago", age / 86_400),
+    }
 }
 
 /// Formats a number of bytes in the largest unit that is precise enough.

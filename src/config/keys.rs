@@ -6,7 +6,7 @@ mod providers;
 mod steps;
 mod top;
 
-pub use database::{DATABASE, MIGRATE};
+pub use database::{DATABASE, MIGRATE, SEED};
 pub use process::{PROCESS, READY};
 pub use providers::{AUTO, NONE, PARENT, PROVIDER_WORDS, SECTIONS};
 pub use steps::{ENV_OUT, SETUP};

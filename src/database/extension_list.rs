@@ -98,7 +98,8 @@ pub async fn list(branch: &BranchDatabase) -> Result<Vec<ServerExtension>, Repor
 }
 
 async fn list_with(client: &Client) -> Result<Vec<ServerExtension>, CatalogueError> {
-    let sql = "SELECT name, default_version, installed_version, comment FROM pg_available_extensions ORDER BY name";
+    let sql =
+        "SELECT name, default_version, installed_version, comment FROM pg_available_extensions ORDER BY name";
     let found = rows(client, sql, "list the extensions").await?;
     let folder = control_folder(client).await;
     let mut all: Vec<ServerExtension> = found

@@ -55,8 +55,9 @@ static CREATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// Words and signs after which a statement of Python, or of SQL inside it, may be skipped.
 static CONDITION: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)^\s*(?:if|elif|else|try|except|for|while|match|def)\b|\$\w*\$").ok());
-static DJANGO: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"(?m)^\s*CreateExtension\(\s*["']([\w-]+)["']|^\s*(VectorExtension)\("#).ok());
+static DJANGO: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#"(?m)^\s*CreateExtension\(\s*["']([\w-]+)["']|^\s*(VectorExtension)\("#).ok()
+});
 
 /// Returns the extensions that a file of migrations certainly creates.
 pub fn needs(file: &Path, text: &str) -> Vec<ExtensionNeed> {
@@ -147,13 +148,22 @@ mod tests {
 
     #[test]
     fn statements_of_alembic_are_found_in_upgrade_unless_a_condition_may_skip_them() {
-        let file = |body: &str| format!("x = 1\n\ndef upgrade() -> None:\n{body}\n\ndef downgrade():\n    op.execute('create extension no')\n");
+        let file = |body: &str| {
+            format!(
+                "x = 1\n\ndef upgrade() -> None:\n{body}\n\ndef downgrade():\n    op.execute('create extension no')\n"
+            )
+        };
         assert_eq!(
             found("v.py", &file("    op.execute(\"CREATE EXTENSION IF NOT EXISTS vector\")")),
             [("vector".into(), 4)]
         );
         assert_eq!(
-            found("v.py", &file("    with op.get_context().autocommit_block():\n        op.execute('''\ncreate extension \"postgis\"''')")),
+            found(
+                "v.py",
+                &file(
+                    "    with op.get_context().autocommit_block():\n        op.execute('''\ncreate extension \"postgis\"''')"
+                )
+            ),
             [("postgis".into(), 6)]
         );
         for skipped in [

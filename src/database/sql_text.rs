@@ -4,13 +4,13 @@
 //! one of them ends no statement.
 
 /// How many words of a statement are kept.
-const WORDS: usize = 8;
+const WORDS: usize = 16;
 
-/// A statement, without its semicolon.
+/// A statement, without its semicolon and the comments before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SqlStatement {
     pub text: String,
-    /// The line of its first word, counted from 1.
+    /// The line where it begins, counted from 1.
     pub line: u32,
     /// Its first words outside strings and comments. Only quoted names keep capital letters.
     pub words: Vec<String>,
@@ -46,6 +46,7 @@ pub struct StatementReader {
     word: String,
     previous: String,
     line: u32,
+    has_begun: bool,
     parentheses: u32,
     /// The `BEGIN` and `CASE` in the body of a function that have no `END` yet.
     blocks: u32,
@@ -54,7 +55,7 @@ pub struct StatementReader {
 impl StatementReader {
     /// Returns true if no statement has begun.
     pub fn is_between(&self) -> bool {
-        self.inside == Inside::Code && self.statement.words.is_empty() && self.word.is_empty()
+        self.inside == Inside::Code && !self.has_begun
     }
 
     /// Counts a line that belongs to no statement.
@@ -78,6 +79,14 @@ impl StatementReader {
                     done.extend(self.take());
                 }
             }
+            let is_comment = rest.starts_with(b"--") || rest.starts_with(b"/*");
+            let is_blank = rest[0].is_ascii_whitespace() || rest[0] == b';' || is_comment;
+            if self.is_between() && !is_blank {
+                self.has_begun = true;
+                self.statement.line = self.line;
+                self.statement.text.clear();
+                from = at;
+            }
             at += self.step(&line[at..], rest);
         }
         self.end_word();
@@ -94,6 +103,7 @@ impl StatementReader {
     fn take(&mut self) -> Option<SqlStatement> {
         let mut statement = std::mem::take(&mut self.statement);
         self.previous.clear();
+        self.has_begun = false;
         (self.parentheses, self.blocks) = (0, 0);
         statement.text = statement.text.trim().to_string();
         (!statement.words.is_empty()).then_some(statement)
@@ -104,10 +114,10 @@ impl StatementReader {
         match &mut self.inside {
             Inside::Code => self.code(text, rest),
             Inside::Text(escapes) => match rest {
-                [b'\\', _, ..] if *escapes => 2,
+                [b'\\', _, ..] if *escapes => 1 + width(&text[1..]),
                 [b'\'', b'\'', ..] => 2,
                 [b'\'', ..] => self.leave(),
-                _ => 1,
+                _ => width(text),
             },
             Inside::Name => match rest {
                 [b'"', b'"', ..] => 2,
@@ -123,7 +133,7 @@ impl StatementReader {
                     self.inside = Inside::Code;
                     length
                 }
-                false => 1,
+                false => width(text),
             },
             Inside::Comment(depth) => match rest {
                 [b'/', b'*', ..] => {
@@ -137,7 +147,7 @@ impl StatementReader {
                     }
                     2
                 }
-                _ => 1,
+                _ => width(text),
             },
         }
     }
@@ -219,14 +229,16 @@ impl StatementReader {
     }
 
     fn push_word(&mut self) {
-        if self.statement.words.is_empty() {
-            self.statement.line = self.line;
-        }
         let word = std::mem::take(&mut self.word);
         if self.statement.words.len() < WORDS {
             self.statement.words.push(word);
         }
     }
+}
+
+/// Returns the number of bytes of the first character.
+fn width(text: &str) -> usize {
+    text.chars().next().map_or(1, char::len_utf8)
 }
 
 /// Returns the tag of the dollar quote with which `text` begins: `$$` or `$body$`.
@@ -279,6 +291,7 @@ mod tests {
         }
         assert_eq!(texts("select 1 -- no; end\n;select $1;"), ["select 1 -- no; end", "select $1"]);
         assert_eq!(texts(" ;; -- nothing\n"), Vec::<String>::new());
+        assert_eq!(texts("--\n-- Data; of a\n--\n\n(select 'é');\n"), ["(select 'é')"]);
     }
 
     #[test]

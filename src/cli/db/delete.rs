@@ -22,8 +22,12 @@ pub(super) async fn run(
     let provider = databases.provider;
     let deleted = match UndoTarget::find(ctx, &databases, name, Undoing::Delete, args).await? {
         Some(doomed) => {
-            let question = format!("Delete {name} ({provider}) with everything in it?");
-            doomed.confirm(console, &question, args, as_json).await?;
+            let snapshots = match doomed.entry.snapshots.as_slice() {
+                [] => String::new(),
+                all => format!(", and its snapshots {}", all.join(", ")),
+            };
+            let question = format!("Delete {name} ({provider}) with everything in it{snapshots}?");
+            doomed.confirm(console, &question, args, None, as_json).await?;
             let _turns = doomed.turns(ctx, &databases, &format!("deleting {name}")).await?;
             databases.delete(name).await?
         }

@@ -55,8 +55,10 @@ mod tests {
             comment: format!("about {name}"),
             source: source.into(),
         };
-        let found =
-            [extension("citext", None, "contrib"), extension("vector", Some("1.0"), "postgresql-15-pgvector")];
+        let found = [
+            extension("citext", None, "contrib"),
+            extension("vector", Some("1.0"), "postgresql-15-pgvector"),
+        ];
         insta::assert_snapshot!(text(&found), @r"
         EXTENSION  VERSION  CREATED  SOURCE                  MEANING
         citext     1.1      -        contrib                 about citext

@@ -10,7 +10,7 @@ use crate::error::{Exit, Report};
 use crate::prepare::Databases;
 use crate::ui::console::Console;
 
-const TITLES: [&str; 5] = ["DATABASE", "BRANCH", "PARENT", "SIZE", "WORKTREE"];
+const TITLES: [&str; 6] = ["DATABASE", "BRANCH", "PARENT", "SIZE", "WORKTREE", "SNAPSHOTS"];
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
     let databases = Databases::open(ctx).await?;
@@ -37,6 +37,7 @@ pub(super) fn object(entry: &ListedDatabase, current: bool) -> Value {
         "parent": entry.parent,
         "creator": entry.creator,
         "size_bytes": entry.size,
+        "snapshots": entry.snapshots,
         "kept": entry.kept,
     })
 }
@@ -47,7 +48,12 @@ fn text(entries: &[ListedDatabase], own: &str) -> String {
     }
     let titles = TITLES.map(String::from).to_vec();
     let rows = std::iter::once(titles).chain(entries.iter().map(|entry| cells(entry, own)));
-    table(&rows.collect::<Vec<_>>())
+    let mut rows: Vec<Vec<String>> = rows.collect();
+    // Few databases have snapshots.
+    if entries.iter().all(|entry| entry.snapshots.is_empty()) {
+        rows.iter_mut().for_each(|row| row.truncate(TITLES.len() - 1));
+    }
+    table(&rows)
 }
 
 fn cells(entry: &ListedDatabase, own: &str) -> Vec<String> {
@@ -64,6 +70,7 @@ fn cells(entry: &ListedDatabase, own: &str) -> Vec<String> {
         or_dash(entry.parent.clone()),
         entry.size.map_or_else(|| "-".into(), size),
         or_dash(made_in),
+        or_dash(Some(entry.snapshots.join(", ")).filter(|names| !names.is_empty())),
     ]
 }
 
@@ -87,11 +94,13 @@ mod tests {
             size: Some(12_345_678_901),
             ..ListedDatabase::default()
         };
-        insta::assert_snapshot!(text(&[ours, theirs], "dev-x"), @r"
+        insta::assert_snapshot!(text(&[ours, theirs.clone()], "dev-x"), @r"
         DATABASE  BRANCH  PARENT    SIZE    WORKTREE
         dev-x *   x       dev-main  8.1 MB  /nonexistent/x (gone)
         staging   -       -         12 GB   not made by devrun
         ");
         assert!(text(&[], "dev-x").starts_with("There is no branch database"));
+        let kept = ListedDatabase { name: "dev-x".into(), snapshots: vec!["a".into(), "b".into()], ..theirs };
+        assert!(text(&[kept], "").lines().next().unwrap().ends_with("SNAPSHOTS"));
     }
 }

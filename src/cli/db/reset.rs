@@ -31,7 +31,7 @@ pub(super) async fn run(
     };
     let provider = databases.provider;
     let question = format!("Make {name} ({provider}) a copy of {parent} again? Everything in it is lost.");
-    doomed.confirm(console, &question, args, as_json).await?;
+    doomed.confirm(console, &question, args, None, as_json).await?;
     let _turns = doomed.turns(ctx, &databases, &format!("resetting {name}")).await?;
     let (branch, migrated) = databases.reset(&doomed.entry, reset.from == CopiedState::Snapshot).await?;
     printed(if as_json {

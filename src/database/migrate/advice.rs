@@ -49,7 +49,10 @@ impl RebuildStep<'_> {
 
 /// Returns the next step if the server does not have `extension`.
 pub(super) fn of_extension(extension: &str, advice: Option<&ExtensionAdvice>) -> String {
-    advice.map_or_else(|| format!("use a Postgres that has the extension `{extension}`"), |advice| advice.fix.clone())
+    advice.map_or_else(
+        || format!("use a Postgres that has the extension `{extension}`"),
+        |advice| advice.fix.clone(),
+    )
 }
 
 /// Returns the user's next step after a failure with the cause `trouble` in `directory`. `variable` has the URL of the branch

@@ -299,7 +299,8 @@ impl MigrateError {
         match self {
             MigrateError::Extension { extension, .. }
             | MigrateError::Failed {
-                trouble: FailureCause::Lacking { extension: Some(extension), .. }, ..
+                trouble: FailureCause::Lacking { extension: Some(extension), .. },
+                ..
             } => Some(extension),
             _ => None,
         }
@@ -398,7 +399,9 @@ impl Explain for MigrateError {
             }
             MigrateError::Extension { advice, .. } => advice.as_ref()?.sentence(),
             MigrateError::Failed {
-                tail, trouble: FailureCause::Lacking { advice: Some(advice), .. }, ..
+                tail,
+                trouble: FailureCause::Lacking { advice: Some(advice), .. },
+                ..
             } => Some(advice.sentence().map_or_else(|| tail.clone(), |image| format!("{tail}\n{image}"))),
             MigrateError::Failed { tail, .. } | MigrateError::MissingParent { tail, .. } => {
                 Some(tail.clone()).filter(|tail| !tail.is_empty())

@@ -142,7 +142,6 @@ impl Stage {
     }
 }
 
-
 #[tokio::test]
 async fn the_first_run_migrates_and_marks_and_the_second_runs_nothing() {
     let stage = stage!(COUNT);

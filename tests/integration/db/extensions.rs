@@ -34,7 +34,10 @@ fn migration_that_needs_a_missing_extension_does_not_run() {
     let error = refusal(world.db(&x, &["migrate", "--json"]), "migration-failed", 85);
     assert_eq!(error["fault"], "environment", "{error:#}");
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains("no extension `nowhere_pgvector`, which migrations/2.sql:1 creates"), "{message}");
+    assert!(
+        message.contains("no extension `nowhere_pgvector`, which migrations/2.sql:1 creates"),
+        "{message}"
+    );
     let cause = error["cause"].as_str().unwrap();
     assert!(cause.starts_with("docker-compose.yml:2 uses the image example/nowhere-pgvector:17"), "{cause}");
     let fix = error["fix"].as_str().unwrap();

@@ -48,8 +48,7 @@ fn the_image_and_the_next_step_are_part_of_the_error() {
     };
     assert_eq!(error.missing_extension(), Some("vector"));
     let image = Some(("docker-compose.yml:3".into(), "pgvector/pgvector:pg17".into()));
-    let report =
-        Report::from(error.with_extension_advice(ExtensionAdvice { image, fix: "set it".into() }));
+    let report = Report::from(error.with_extension_advice(ExtensionAdvice { image, fix: "set it".into() }));
     assert_eq!(report.fix.as_deref(), Some("set it"));
     let cause = report.cause.unwrap();
     assert!(cause.starts_with("docker-compose.yml:3 uses the image pgvector/pgvector:pg17"), "{cause}");
