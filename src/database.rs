@@ -5,25 +5,35 @@
 
 pub mod alembic_history;
 mod catalogue;
+pub mod compare;
 pub mod connect;
+pub mod extension_list;
+pub mod extensions;
+pub mod import;
+pub mod import_source;
 pub mod local;
+pub mod masking;
 pub mod migrate;
 pub mod names;
 pub mod neon;
 pub mod providers;
 pub mod request;
+pub mod saved_snapshots;
 mod scram;
+mod sql_text;
 mod tls;
 pub mod undo;
 pub mod variables;
 
 use std::future::Future;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
+use self::import::{ImportError, ImportRequest, Imported};
+use self::saved_snapshots::{SavedSnapshot, SnapshotError};
 use self::undo::UndoError;
-use crate::error::Report;
+use crate::error::{RERUN, Report};
 use crate::plan::DatabaseOrigin;
 
 /// A future that a provider returns. It is not `Send`: devrun runs all of them on one thread.
@@ -135,10 +145,54 @@ pub trait Provider {
         Box::pin(std::future::ready(Err(refused.into())))
     }
 
+    /// Takes the snapshot `snapshot` of the database `name`, as it is at one instant. Replaces one of that name.
+    fn save_snapshot<'a>(&'a self, _name: &'a str, _snapshot: &'a str) -> ProviderFuture<'a, SavedSnapshot> {
+        Box::pin(std::future::ready(Err(SnapshotError::NotSupported { provider: self.name() }.into())))
+    }
+
+    /// Lists the snapshots of all databases that users have taken.
+    fn saved_snapshots(&self) -> ProviderFuture<'_, Vec<SavedSnapshot>> {
+        Box::pin(std::future::ready(Err(SnapshotError::NotSupported { provider: self.name() }.into())))
+    }
+
+    /// Replaces the database by a copy of its snapshot `snapshot` and ends the sessions in it, as [`Provider::reset`] does.
+    fn restore_snapshot<'a>(
+        &'a self,
+        _wanted: &'a WantedDatabase,
+        _snapshot: &'a str,
+    ) -> ProviderFuture<'a, BranchDatabase> {
+        Box::pin(std::future::ready(Err(SnapshotError::NotSupported { provider: self.name() }.into())))
+    }
+
+    /// Deletes the snapshot `snapshot` of the database `name`. Errors if there is none.
+    fn delete_snapshot<'a>(&'a self, _name: &'a str, _snapshot: &'a str) -> ProviderFuture<'a, ()> {
+        Box::pin(std::future::ready(Err(SnapshotError::NotSupported { provider: self.name() }.into())))
+    }
+
     /// Makes copies of the database `name` faster that are made while it is in use. Call it after the migrations and
     /// before programs connect. Has no effect on a database that is not a parent.
     fn prepare_copies<'a>(&'a self, _name: &'a str) -> ProviderFuture<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Returns the user's next step if the server does not have the extension `name`.
+    fn extension_fix(&self, name: &str) -> String {
+        format!("enable the extension `{name}` on the server, or use a server that has it, then {RERUN}")
+    }
+
+    /// Fills the tables of the database `name` from the dump in `file`, all or nothing.
+    fn restore_rows<'a>(&'a self, _name: &'a str, _file: &'a Path) -> ProviderFuture<'a, ()> {
+        let refused = UndoError::NoRestore { provider: self.name() };
+        Box::pin(std::future::ready(Err(refused.into())))
+    }
+
+    /// Replaces the database that `wanted` names, a parent, by another one. The name always refers to a complete database.
+    fn import<'a>(
+        &'a self,
+        _wanted: &'a WantedDatabase,
+        _request: &'a ImportRequest,
+    ) -> ProviderFuture<'a, Imported> {
+        Box::pin(std::future::ready(Err(ImportError::NotSupported { provider: self.name() }.into())))
     }
 
     /// Deletes the database with its contents. Returns false if it did not exist.
@@ -211,6 +265,8 @@ pub struct ListedDatabase {
     pub created: Option<u64>,
     /// The size in bytes, if the provider knows it without extra cost.
     pub size: Option<u64>,
+    /// The names of the snapshots that users have taken of it, the oldest first.
+    pub snapshots: Vec<String>,
     /// The reason why devrun must never reset or delete it, for example that it is the default branch's database.
     pub kept: Option<&'static str>,
 }

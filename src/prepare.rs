@@ -3,11 +3,13 @@
 //! Decides the order of the steps. Starts no process of the run; that is the supervisor's part.
 
 mod branch;
+mod command_env;
 mod compose;
 mod database_names;
 mod database_record;
 mod databases;
 mod env_out;
+mod extension_advice;
 pub mod files;
 mod former_database;
 mod given_variables;
@@ -21,6 +23,7 @@ mod refresh;
 mod resolved_worktree;
 mod run_inputs;
 mod secrets;
+mod seed;
 mod service_plan;
 mod services;
 mod setup;

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub(super) use self::cleanup::{Ls, Prune, Top, YOUNGEST};
-pub(super) use self::db::{CopiedState, Db, DbUrlArgs, Named, Psql, Reset, Undo};
+pub(super) use self::db::{
+    CopiedState, Db, DbDiff, DbImport, DbUrlArgs, Named, Psql, Reset, Restore, SnapshotArgs, Undo,
+};
 pub(super) use self::doctor::Doctor;
 pub(super) use self::help::{CompletedShell, Completions, HelpArgs, ManArgs, SchemaArgs};
 pub(super) use self::hook::{Hook, HookInstall, HookPostCheckout, HookPrepare, HookWorktreeRemove};

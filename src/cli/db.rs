@@ -2,18 +2,24 @@
 //! locks.
 
 mod delete;
+mod diff;
+mod extensions;
 mod heads;
+mod import;
 mod list;
 pub(super) mod maintenance;
 mod migrate;
 mod psql;
 pub(super) mod reset;
+mod restore;
+mod snapshot;
 mod status;
 mod undo_checks;
 mod url;
 
+use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::args::Db;
 use crate::context::Context;
@@ -21,6 +27,7 @@ use crate::error::{Code, Exit, Report};
 use crate::supervisor::state_machine::Outcome;
 use crate::supervisor::stop_requests::StopRequests;
 use crate::ui::console::Console;
+use crate::ui::style::harmless;
 
 /// How long a command that changes nothing may take: a little more than one call to a busy provider.
 const QUERY_LIMIT: Duration = Duration::from_secs(90);
@@ -43,7 +50,13 @@ pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bo
         match verb {
             Db::Url(args) => in_time(Box::pin(url::run(ctx, console, args, as_json))).await,
             Db::Status(args) => in_time(Box::pin(status::run(ctx, console, args, as_json))).await,
+            Db::Extensions => in_time(Box::pin(extensions::run(ctx, console, as_json))).await,
             Db::List => in_time(Box::pin(list::run(ctx, console, as_json))).await,
+            Db::Import(args) => import::run(ctx, console, args, as_json).await,
+            Db::Diff(args) => diff::run(ctx, console, args, as_json).await,
+            Db::Snapshots => in_time(Box::pin(snapshot::list(ctx, console, as_json))).await,
+            Db::Snapshot(args) => snapshot::run(ctx, console, args, as_json).await,
+            Db::Restore(args) => restore::run(ctx, console, args, as_json).await,
             Db::Reset(args) => reset::run(ctx, console, args, as_json).await,
             Db::Delete(args) => delete::run(ctx, console, args, as_json).await,
             Db::Migrate => migrate::run(ctx, console, as_json).await,
@@ -66,10 +79,36 @@ async fn in_time(look: impl Future<Output = Result<Exit, Report>>) -> Result<Exi
     tokio::time::timeout(QUERY_LIMIT, look).await.map_err(late)?
 }
 
+/// Formats rows as columns. The first row has their titles.
+fn table(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    rows.iter().fold(String::new(), |mut out, row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{:width$}", harmless(cell)));
+        let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        out
+    })
+}
+
 /// Formats the path of a folder, and marks it if it does not exist any more.
 fn folder_text(folder: &Path) -> String {
     let gone = if folder.is_dir() { "" } else { " (gone)" };
     format!("{}{gone}", folder.display())
+}
+
+/// Formats how long ago `seconds` since 1970 are, in one unit.
+fn age(seconds: u64) -> String {
+    let taken = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+    let age = SystemTime::now().duration_since(taken).unwrap_or_default().as_secs();
+    match age {
+        0..120 => format!("{age} s ago"),
+        120..7200 => format!("{} min ago", age / 60),
+        7200..172_800 => format!("{} h ago", age / 3600),
+        _ => format!("{} days ago", age / 86_400),
+    }
 }
 
 /// Formats a number of bytes in the largest unit that is precise enough.

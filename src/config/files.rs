@@ -323,11 +323,13 @@ fn check_folders(root: &Path, config: &Config) -> Result<(), ConfigError> {
     });
     let file = config.processes.first().map(|process| ConfigPosition::file(&process.at.source));
     let migrate = config.database.as_ref().and_then(|database| database.migrate.as_ref());
+    let seed = config.database.as_ref().and_then(|database| database.seed.as_ref());
     let elsewhere = [
         ("dependencies.node.directory", config.dependencies.node.iter().collect::<Vec<_>>()),
         ("dependencies.python.directory", config.dependencies.python.iter().collect()),
         ("setup.directory", config.setup.iter().map(|step| &step.directory).collect()),
         ("database.migrate.directory", migrate.map(|migrate| &migrate.directory).into_iter().collect()),
+        ("database.seed.directory", seed.map(|seed| &seed.directory).into_iter().collect()),
     ];
     let elsewhere = elsewhere
         .into_iter()

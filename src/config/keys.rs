@@ -7,7 +7,7 @@ mod services;
 mod steps;
 mod top;
 
-pub use database::{DATABASE, MIGRATE};
+pub use database::{DATABASE, MIGRATE, SEED};
 pub use process::{PROCESS, READY};
 pub use providers::{AUTO, NONE, PARENT, PROVIDER_WORDS, SECTIONS};
 pub use services::{SERVICE, SHARED};

@@ -164,6 +164,8 @@ pub struct DatabaseConfig {
     pub url_env: Vec<UrlVariable>,
     /// How to migrate its schema.
     pub migrate: Option<Migrate>,
+    /// How to fill the parent after its first migrations.
+    pub seed: Option<SeedConfig>,
     /// Settings of the providers.
     pub settings: ProviderSettings,
 }
@@ -189,6 +191,22 @@ pub struct Migrate {
     pub inputs: Vec<String>,
     /// True when `inputs` are SQL files. `run` is then psql, which applies each file once.
     pub is_sql: bool,
+}
+
+/// How to fill a parent database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeedConfig {
+    pub input: SeedInput,
+    /// The folder to run a command in, relative to the worktree.
+    pub directory: PathBuf,
+}
+
+/// The source of a seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeedInput {
+    Run(RunCommand),
+    /// A file of SQL or a dump, relative to the worktree.
+    File(PathBuf),
 }
 
 #[derive(Clone, Debug)]

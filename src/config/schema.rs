@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::config::address::UrlForm;
 use crate::config::error::ConfigError;
 use crate::config::model::{
-    Config, DatabaseConfig, Dependencies, Migrate, Provenance, Redirect, UrlVariable,
+    Config, DatabaseConfig, Dependencies, Migrate, Provenance, Redirect, SeedConfig, SeedInput, UrlVariable,
 };
 use crate::config::node::{KeyValue, Node, Value};
 use crate::config::port_base::{HIGHEST, LOWEST, SLOTS};
@@ -202,6 +202,7 @@ fn database(node: &Node) -> Result<Option<DatabaseConfig>, ConfigError> {
         parent: table.map("parent", values::filled_template)?,
         url_env,
         migrate: table.map("migrate", migrate)?,
+        seed: table.map("seed", seed)?,
         settings: ProviderSettings::read(&table)?,
     };
     let is_url = |name: &str| database.url_env.iter().any(|variable| variable.name == name);
@@ -257,6 +258,26 @@ fn migrate(node: &Node) -> Result<Migrate, ConfigError> {
         inputs: sql.or(table.map("inputs", values::patterns)?).unwrap_or_default(),
         is_sql,
     })
+}
+
+/// Reads a command, or a mapping with a command or a file.
+fn seed(node: &Node) -> Result<SeedConfig, ConfigError> {
+    let Value::Map(_) = &node.value else {
+        return Ok(SeedConfig { input: SeedInput::Run(values::run(node)?), directory: ".".into() });
+    };
+    let table = node.table(&keys::SEED)?;
+    let file = table.map("file", values::inner_path)?;
+    if let Some(other) =
+        ["run", "directory"].into_iter().find(|key| file.is_some() && table.get(key).is_some())
+    {
+        return Err(node.error(format!("takes either `file` or `{other}`")));
+    }
+    let input = match file {
+        Some(file) => SeedInput::File(file),
+        None => SeedInput::Run(values::run(table.need("run")?)?),
+    };
+    let directory = table.map("directory", values::inner_path)?.unwrap_or_else(|| ".".into());
+    Ok(SeedConfig { input, directory })
 }
 
 #[cfg(test)]

@@ -107,6 +107,20 @@ impl History {
         self.revisions.contains_key(id)
     }
 
+    /// Returns the files of the revisions in `reached` and of all before them, which a database at these revisions has.
+    pub fn applied(&self, reached: &[String]) -> BTreeSet<PathBuf> {
+        let mut open: Vec<&String> = reached.iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if let Some(revision) = self.revisions.get(id)
+                && seen.insert(id)
+            {
+                open.extend(&revision.down);
+            }
+        }
+        seen.into_iter().filter_map(|id| Some(self.revisions.get(id)?.file.clone())).collect()
+    }
+
     /// Returns the first parent that no file defines.
     pub fn missing(&self) -> Option<Missing> {
         self.revisions.values().find_map(|revision| {

@@ -162,6 +162,7 @@ fn entry(row: Vec<Option<String>>) -> Option<ListedDatabase> {
         creator,
         created,
         size: size.and_then(|size| size.parse().ok()),
+        snapshots: Vec::new(),
         kept: None,
     })
 }

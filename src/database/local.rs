@@ -12,12 +12,17 @@ mod branches;
 mod cluster;
 mod copying;
 mod error;
+mod extension_fix;
 mod fetch;
+mod importing;
+mod operations;
 mod packages;
 mod postmaster;
 mod program_databases;
 mod provider;
 mod reset_and_delete;
+mod restore;
+mod saving;
 mod search;
 mod server;
 mod state;
@@ -44,12 +49,11 @@ use self::account::{Account, Home};
 use self::binaries::Search;
 use self::branches::DatabaseSource;
 use self::cluster::{ADMIN, Cluster, ClusterSettings};
-use self::copying::{Copier, CopySource, CopyState};
+use self::copying::Copier;
 use self::server::NoAnswer;
 use self::state::{ClusterState, RepositoryMatch};
 use super::catalogue::{self, CatalogueError, MAINTENANCE, ServerDatabase};
-use super::undo::UndoError;
-use super::{BranchDatabase, Entrust, ListedDatabase, WantedDatabase};
+use super::{BranchDatabase, Entrust, WantedDatabase};
 use crate::context::Context;
 use crate::error::Report;
 use crate::event::{Event, Step as Preparation};
@@ -136,6 +140,18 @@ impl Local {
             let home = Account::choose(ctx, request.owner_uid).ok().map(|account| account.home(&ctx.dirs));
             search::program(home.as_ref(), request.bin.as_deref(), name)
         })
+    }
+
+    /// Returns the next step of a user whose cluster lacks the extension `name`.
+    pub fn extension_fix(ctx: &Context, request: &LocalRequest, name: &str) -> String {
+        let known = || {
+            let account = Account::choose(ctx, request.owner_uid).ok()?;
+            let clusters = account.home(&ctx.dirs).clusters;
+            let id = state::known_id(&request.shared, &clusters).ok()??;
+            let cluster = Cluster::known(&clusters, &id, account);
+            Some((cluster.made_by().ok()??, cluster.folder))
+        };
+        extension_fix::of(name, known().as_ref(), &extension_fix::installed())
     }
 
     /// Stops the repository's server if no devrun uses it any more, for example because all of them were killed.
@@ -454,81 +470,6 @@ impl Local {
             origin,
             copied_from,
         }
-    }
-}
-
-impl Local {
-    /// See [`Provider::find`](super::Provider::find).
-    pub async fn find(&self, name: &str) -> Result<Option<BranchDatabase>, Report> {
-        let found = self.find_database(name).await?;
-        Ok(found.map(|found| self.branch(name, found, DatabaseOrigin::Existing, None)))
-    }
-
-    /// See [`Provider::ensure`](super::Provider::ensure).
-    pub async fn ensure(&self, wanted: &WantedDatabase) -> Result<BranchDatabase, Report> {
-        let name = &wanted.name;
-        if let Some(found) = self.find_database(name).await? {
-            return Ok(self.branch(name, found, DatabaseOrigin::Existing, None));
-        }
-        let (found, made) = self.make(wanted).await?;
-        Ok(match made {
-            DatabaseSource::Existing => self.branch(name, found, DatabaseOrigin::Existing, None),
-            DatabaseSource::Empty => self.branch(name, found, DatabaseOrigin::Empty, None),
-            DatabaseSource::CopyOf(id) => {
-                self.branch(name, found, DatabaseOrigin::CopyOf(wanted.parent.clone()), Some(id))
-            }
-        })
-    }
-
-    /// See [`Provider::describe`](super::Provider::describe).
-    pub async fn describe(&self, name: &str) -> Result<Option<ListedDatabase>, Report> {
-        let client = self.client().await?;
-        program_databases::claim(&client, &self.cluster.log()).await?;
-        let found = catalogue::entries(&client, Some(name)).await?;
-        Ok(found.into_iter().next())
-    }
-
-    /// See [`Provider::list`](super::Provider::list).
-    pub async fn list(&self) -> Result<Vec<ListedDatabase>, Report> {
-        let client = self.client().await?;
-        program_databases::claim(&client, &self.cluster.log()).await?;
-        Ok(catalogue::entries(&client, None).await?)
-    }
-
-    /// See [`Provider::rename`](super::Provider::rename).
-    pub async fn rename(&self, from: &ListedDatabase, wanted: &WantedDatabase) -> Result<(), Report> {
-        // Starts the server if needed.
-        self.client().await?;
-        let (maker, _) = self.makers().await?;
-        catalogue::take_turn(&maker, &self.ctx.events).await?;
-        Ok(catalogue::rename(&maker, from, wanted).await?)
-    }
-
-    /// See [`Provider::reset`](super::Provider::reset).
-    async fn reset(&self, wanted: &WantedDatabase, state: CopyState) -> Result<BranchDatabase, Report> {
-        let (name, parent) = (&wanted.name, &wanted.parent);
-        if parent == name {
-            return Err(UndoError::Orphan(name.clone()).into());
-        }
-        let (maker, watcher) = self.makers().await?;
-        let (made, copied) = reset_and_delete::reset(&self.copier(&maker, &watcher), wanted, state).await?;
-        Ok(self.branch(name, made, DatabaseOrigin::CopyOf(parent.clone()), Some(copied)))
-    }
-
-    /// See [`Provider::prepare_copies`](super::Provider::prepare_copies).
-    pub async fn prepare_copies(&self, name: &str) -> Result<(), Report> {
-        let Some(database) = self.find_database(name).await? else { return Ok(()) };
-        let (maker, watcher) = self.makers().await?;
-        catalogue::take_turn(&maker, &self.ctx.events).await?;
-        let source = CopySource { name, database: &database };
-        Ok(self.copier(&maker, &watcher).refresh_snapshot(&source).await?)
-    }
-
-    /// See [`Provider::delete`](super::Provider::delete).
-    pub async fn delete(&self, name: &str) -> Result<bool, Report> {
-        let (maker, watcher) = self.makers().await?;
-        program_databases::claim(&watcher, &self.cluster.log()).await?;
-        Ok(reset_and_delete::delete(&maker, name, &self.ctx.events).await?)
     }
 }
 

@@ -9,12 +9,15 @@ mod address;
 mod advice;
 mod effect;
 mod error;
+mod extensions;
 mod failure_cause;
 mod lock;
 mod marker;
 mod migration_files;
 mod python;
 mod schema_change;
+pub mod seed;
+mod seed_error;
 mod several_heads;
 mod sql;
 mod status;
@@ -25,6 +28,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::error::MigrateError;
+use self::extensions::DueFiles;
+pub use self::failure_cause::ExtensionAdvice;
 #[cfg(feature = "fixture")]
 pub use self::failure_cause::FailureCause;
 use self::lock::MigrationLock;
@@ -109,9 +114,9 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
     if verdict(&markers, request.branch, &fingerprint) == Verdict::InStep {
         return Ok(Migrated::idle("up to date"));
     }
-    let turn = MigrationLock::take(ctx, request, client).await?;
+    let turn = MigrationLock::take(ctx, request.branch, request.limit, client).await?;
     // Read again: the devrun that held the lock may have migrated in the meantime.
-    let markers = marker::read(&*turn.client(request).await?).await?;
+    let markers = marker::read(&*turn.client().await?).await?;
     let done = match verdict(&markers, request.branch, &fingerprint) {
         Verdict::InStep => return Ok(Migrated::idle("migrated by another devrun just now")),
         Verdict::Copied => Migrated::idle(match &request.branch.origin {
@@ -124,7 +129,7 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
         }
     };
     let command = request.mask().apply(&request.command.to_string());
-    marker::write(&*turn.client(request).await?, &request.branch.id, &fingerprint, &command).await?;
+    marker::write(&*turn.client().await?, &request.branch.id, &fingerprint, &command).await?;
     Ok(done)
 }
 
@@ -190,15 +195,20 @@ async fn run(
             request.directory.display()
         ));
     }
-    marker::clear(&*turn.client(request).await?).await?;
     let mask = request.mask();
-    let commands = match &request.psql {
-        None => vec![Cmd::of(&request.command)],
+    let (commands, files) = match &request.psql {
+        None => {
+            let files = extensions::due(request, &history, &*turn.client().await?).await?;
+            (vec![Cmd::of(&request.command)], files)
+        }
         Some(psql) => {
-            let due = sql::due(ctx, request, inputs, &*turn.client(request).await?).await?;
-            due.iter().map(|due| sql::command(psql, due)).collect()
+            let due = sql::due(ctx, request, inputs, &*turn.client().await?).await?;
+            let files = due.iter().map(|due| due.path.clone()).collect();
+            (due.iter().map(|due| sql::command(psql, due)).collect(), DueFiles::Only(files))
         }
     };
+    extensions::check(request, inputs, &files, &*turn.client().await?).await?;
+    marker::clear(&*turn.client().await?).await?;
     let doing = mask.apply(&request.command.to_string());
     ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
     let mut tail = VecDeque::new();
@@ -212,7 +222,7 @@ async fn run(
     };
     let mut env = request.env.clone();
     env.extend(python::path(request).map(|path| ("PYTHONPATH".into(), path)));
-    let before = effect::snapshot(&*turn.client(request).await?).await?;
+    let before = effect::snapshot(&*turn.client().await?).await?;
     let mut failed = None;
     for command in commands {
         let command = command.only_env(&env).directory(&request.directory).limit(request.limit);
@@ -222,10 +232,10 @@ async fn run(
         }
     }
     match failed {
-        None => effect::check(request, &*turn.client(request).await?, &history).await,
+        None => effect::check(request, &*turn.client().await?, &history).await,
         Some(error) => {
             let tail = traceback::condense(&Vec::from(tail).join("\n"));
-            let after = match turn.client(request).await {
+            let after = match turn.client().await {
                 Ok(client) => effect::snapshot(&client).await.ok(),
                 Err(_) => None,
             };

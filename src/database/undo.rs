@@ -15,6 +15,10 @@ pub enum Undoing {
     Reset,
     /// Delete the database.
     Delete,
+    /// Replace the database by one of its snapshots.
+    Restore,
+    /// Replace the database by another one.
+    Import,
 }
 
 impl Undoing {
@@ -23,6 +27,8 @@ impl Undoing {
         match self {
             Undoing::Reset => "reset",
             Undoing::Delete => "delete",
+            Undoing::Restore => "restore",
+            Undoing::Import => "import",
         }
     }
 }
@@ -59,6 +65,12 @@ pub enum UndoError {
         /// The database to reset.
         name: String,
     },
+    /// The provider restores no dumps.
+    #[error("the provider {provider} restores no dumps")]
+    NoRestore {
+        /// The provider.
+        provider: &'static str,
+    },
     /// It was not copied from a parent.
     #[error("{0} has no parent to be copied from again")]
     Orphan(String),
@@ -69,7 +81,7 @@ impl Explain for UndoError {
         match self {
             UndoError::Missing(_) => Code::DatabaseMissing,
             UndoError::Kept { .. } | UndoError::Foreign { .. } | UndoError::Orphan(_) => Code::DatabaseKept,
-            UndoError::NoSnapshots { .. } => Code::DatabaseFailed,
+            UndoError::NoSnapshots { .. } | UndoError::NoRestore { .. } => Code::DatabaseFailed,
         }
     }
 
@@ -81,7 +93,10 @@ impl Explain for UndoError {
             UndoError::Foreign { .. } => {
                 Some("devrun changes a database that it did not create only if its full name is given".into())
             }
-            UndoError::Missing(_) | UndoError::Orphan(_) | UndoError::NoSnapshots { .. } => None,
+            UndoError::Missing(_)
+            | UndoError::Orphan(_)
+            | UndoError::NoSnapshots { .. }
+            | UndoError::NoRestore { .. } => None,
         }
     }
 
@@ -101,6 +116,7 @@ impl Explain for UndoError {
                 format!("if you mean it: devrun db {} {}", doing.word(), quoted(name))
             }
             UndoError::NoSnapshots { name, .. } => format!("devrun db reset {}", quoted(name)),
+            UndoError::NoRestore { .. } => "use the provider `local`, or restore it with the tools of the server".into(),
             UndoError::Orphan(name) => {
                 format!("devrun db delete {}; the next `devrun` creates it again", quoted(name))
             }
@@ -117,10 +133,12 @@ pub fn empty_command(name: &str) -> String {
     )
 }
 
-/// Returns an error if `entry` must not be reset or deleted. `named` is true if the user wrote its full name.
+/// Returns an error if `doing` is not allowed on `entry`. `named` is true if the user wrote its full name.
 pub fn permit(entry: &ListedDatabase, doing: Undoing, named: bool) -> Result<(), UndoError> {
     let name = entry.name.clone();
-    if let Some(what) = entry.kept {
+    // These replace a parent by contents that the user names; the copies of it stay as they are.
+    let replaces = matches!(doing, Undoing::Restore | Undoing::Import);
+    if let Some(what) = entry.kept.filter(|_| !replaces) {
         return Err(UndoError::Kept { name, what, doing });
     }
     if !entry.made_by_devrun && !named {

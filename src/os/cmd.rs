@@ -110,6 +110,16 @@ impl CmdError {
         }
     }
 
+    /// Returns how the command ended, without the command: `ended with exit code 1`.
+    pub fn ending(&self) -> String {
+        match self {
+            CmdError::NotFound(_) => "is not installed or not on PATH".into(),
+            CmdError::Spawn { source, .. } => format!("cannot be started: {source}"),
+            CmdError::TimedOut { limit, .. } => format!("did not end within {} s", limit.as_secs()),
+            CmdError::Failed { output, .. } => format!("ended with {}", output.ending),
+        }
+    }
+
     /// Returns the last lines of the output, if the command failed.
     pub fn tail(&self, lines: usize) -> Option<String> {
         match self {

@@ -1,21 +1,23 @@
 //! Chooses the provider and the name of a worktree's branch database, creates the database if it is missing, and
 //! migrates it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::command_env;
 use super::database_names::{self, DETACHED};
 use super::database_record::DatabaseRecord;
+use super::extension_advice;
 use super::former_database;
 use super::ready_database::{DatabaseAddress, ReadyDatabase};
+use super::seed;
 use super::variables::VariableSources;
 use super::{DatabaseConditions, Progress, ResolvedWorktree};
 use crate::config::model::Migrate;
 use crate::config::provider::ProviderChoice as Choice;
-use crate::config::{libpq, needs, resolve};
+use crate::config::resolve;
 use crate::context::Context;
 use crate::database::migrate::{self, MigrateError, MigrateRequest, Migrated};
 use crate::database::names;
@@ -25,7 +27,7 @@ use crate::database::{BranchDatabase, Entrust, Provider, Purpose, WantedDatabase
 use crate::error::{Code, Report};
 use crate::event::{Event, Step};
 use crate::os::read::{self, Limit};
-use crate::plan::{DatabaseOrigin, Environment, Need, RunCommand};
+use crate::plan::{DatabaseOrigin, Environment, Need};
 use crate::recognition::contract::{alembic, alembic_code};
 use crate::worktree;
 
@@ -147,7 +149,8 @@ async fn make(
     provider.ensure(wanted).await
 }
 
-/// Creates and migrates the parent if it is missing and this worktree has the default branch's migrations.
+/// Creates, migrates and seeds the parent if it is missing or its seed failed, and if this worktree has the default branch's
+/// migrations.
 pub(super) async fn make_parent(
     ctx: &Context,
     resolved: &ResolvedWorktree,
@@ -158,7 +161,7 @@ pub(super) async fn make_parent(
     let has_parent = wanted.parent != wanted.name;
     if has_parent
         && provider.makes_parents()
-        && provider.find(&wanted.parent).await?.is_none()
+        && !seed::is_complete(resolved, provider.find(&wanted.parent).await?.as_ref()).await?
         && has_parents_migrations(ctx, resolved).await
     {
         let default = resolved.default_branch.as_deref().filter(|branch| {
@@ -170,7 +173,9 @@ pub(super) async fn make_parent(
         let parent = provider.ensure(&parent).await?;
         let address = DatabaseAddress { name: &parent.name, url: &parent.url, unpooled: None };
         let env = resolved.environment(ctx, Some(address))?;
+        seed::prepare(resolved, &parent).await?;
         run_migrations(ctx, resolved, &env, provider, &parent, progress).await?;
+        seed::run(ctx, resolved, &env, provider, &parent, progress).await?;
     }
     Ok(())
 }
@@ -185,11 +190,12 @@ async fn has_parents_migrations(ctx: &Context, resolved: &ResolvedWorktree) -> b
         .inputs
         .iter()
         .map(|input| migrate.directory.join(input).to_string_lossy().into_owned())
+        .chain(seed::file(resolved))
         .collect();
     worktree::sees_same_files(ctx, &resolved.worktree.path, default, &paths).await
 }
 
-/// Migrates `branch`, then prepares it to be copied while it is in use. Returns a few words on the migrations; `None` if
+/// Migrates `branch`, seeds it if it is a parent that was empty, then prepares it to be copied while it is in use. Returns a few words on the migrations; `None` if
 /// there are none.
 pub(super) async fn migrate(
     ctx: &Context,
@@ -199,7 +205,18 @@ pub(super) async fn migrate(
     branch: &BranchDatabase,
     progress: &Progress,
 ) -> Result<Option<String>, Report> {
-    let told = run_migrations(ctx, resolved, env, provider, branch, progress).await?;
+    let is_seeded = resolved.config.database.as_ref().is_some_and(|database| database.seed.is_some())
+        && provider.makes_parents()
+        && choose(ctx, resolved, true)?.is_some_and(|chosen| {
+            chosen.wanted.parent == chosen.wanted.name && chosen.wanted.name == branch.name
+        });
+    if is_seeded {
+        seed::prepare(resolved, branch).await?;
+    }
+    let mut told = run_migrations(ctx, resolved, env, provider, branch, progress).await?;
+    if is_seeded && let Some(seeded) = seed::run(ctx, resolved, env, provider, branch, progress).await? {
+        told = Some(told.map_or_else(|| seeded.clone(), |told| format!("{told}, {seeded}")));
+    }
     // Without the preparation, copies take longer.
     if let Err(report) = provider.prepare_copies(&branch.name).await {
         ctx.events.warn(format!("{} is not ready for fast copies: {}", branch.name, report.message));
@@ -219,27 +236,14 @@ async fn run_migrations(
     else {
         return Ok(None);
     };
-    // Migrations never go through a pooler.
-    let mut vars = if branch.direct_url == branch.url {
-        env.vars.clone()
-    } else {
-        let direct = &branch.direct_url;
-        let address = DatabaseAddress { name: &branch.name, url: direct, unpooled: Some(direct) };
-        resolved.environment(ctx, Some(address))?.vars
-    };
     let directory = resolved.folder(&migrate.directory);
-    add_own(ctx, resolved, env, &mut vars, &directory, &migrate.run)?;
+    let mut vars = command_env::schema(ctx, resolved, env, branch, &directory, &migrate.run)?;
     let psql = if migrate.is_sql {
-        Some(providers::client_program(ctx, &resolved.worktree, "psql").ok_or_else(no_client)?)
+        command_env::lead_psql(&mut vars, branch);
+        Some(command_env::psql(ctx, resolved, "database.migrate.sql")?)
     } else {
         None
     };
-    if psql.is_some() {
-        // A variable of the user could lead psql to another database, which would then be changed.
-        vars.retain(|name, _| !libpq::STEERING.iter().any(|steering| name == *steering));
-        let own = libpq::variables(&branch.direct_url);
-        vars.extend(own.into_iter().map(|(name, value)| (name.into(), value.into())));
-    }
     let tools = tools(resolved, migrate);
     let (elsewhere, suspect) = fixed_urls(resolved, migrate);
     let request = MigrateRequest {
@@ -276,7 +280,8 @@ async fn run_migrations(
     Ok(Some(told))
 }
 
-/// Adds to `error` whether devrun resets the database, and whether its parent has the same unknown revision.
+/// Adds to `error` how to get a missing extension, whether devrun resets the database, and whether its parent has the same
+/// unknown revision.
 async fn with_relatives(
     ctx: &Context,
     resolved: &ResolvedWorktree,
@@ -284,6 +289,10 @@ async fn with_relatives(
     branch: &BranchDatabase,
     error: MigrateError,
 ) -> MigrateError {
+    if let Some(extension) = error.missing_extension().map(String::from) {
+        let advice = Box::pin(extension_advice::of(resolved, provider, &extension)).await;
+        return error.with_extension_advice(advice);
+    }
     if provider
         .describe(&branch.name)
         .await
@@ -327,53 +336,9 @@ fn fixed_urls(resolved: &ResolvedWorktree, migrate: &Migrate) -> (Option<String>
     }
 }
 
-/// Returns the environment of a command of the preparation in `directory`.
-pub(super) fn command_env(
-    ctx: &Context,
-    resolved: &ResolvedWorktree,
-    env: &Environment,
-    directory: &Path,
-    run: &RunCommand,
-) -> Result<BTreeMap<OsString, OsString>, Report> {
-    let mut vars = env.vars.clone();
-    add_own(ctx, resolved, env, &mut vars, directory, run)?;
-    Ok(vars)
-}
-
-/// Adds the variables and programs of `directory`, and the tag of this run. The tag lets the next run find processes that a killed
-/// run left. Each process of the run gets its own tag.
-fn add_own(
-    ctx: &Context,
-    resolved: &ResolvedWorktree,
-    env: &Environment,
-    vars: &mut BTreeMap<OsString, OsString>,
-    directory: &Path,
-    run: &RunCommand,
-) -> Result<(), Report> {
-    let tag = ctx.env.get_key_value(OsStr::new(crate::context::variables::RUN));
-    vars.extend(tag.map(|(name, value)| (name.clone(), value.clone())));
-    let given = resolved.given_in(env, directory, run);
-    vars.extend(given.into_iter().map(|(name, value)| (name.into(), value.into())));
-    Ok(resolved.add_programs(directory, vars)?)
-}
-
-fn no_client() -> Report {
-    Report::new(
-        Code::ToolMissing,
-        "database.migrate.sql needs psql, which is neither on PATH nor beside a Postgres server devrun knows",
-    )
-    .with_fix("install it (Debian: postgresql-client, Homebrew: libpq)")
-}
-
 /// Returns the needs of the migration command itself.
 pub(super) fn tools(resolved: &ResolvedWorktree, migrate: &Migrate) -> BTreeSet<Need> {
-    if migrate.is_sql {
-        return BTreeSet::new();
-    }
-    let mut needs = needs::infer(&migrate.run, &resolved.config.configured(), false);
-    // A step of `setup:` may wait for the database.
-    needs.retain(|need| !matches!(need, Need::Database | Need::Setup));
-    needs
+    if migrate.is_sql { BTreeSet::new() } else { command_env::tools(resolved, &migrate.run) }
 }
 
 #[cfg(test)]

@@ -14,11 +14,17 @@ use tokio::sync::watch;
 use super::branch::{self, ChosenProvider};
 use super::database_names::{self, DETACHED};
 use super::ready_database::ReadyDatabase;
-use super::{DatabaseConditions, Progress, ResolvedWorktree, Tasks, preview, resolved_worktree, steps};
+use super::variables::VariableSources;
+use super::{DatabaseConditions, Progress, ResolvedWorktree, Tasks, preview, resolved_worktree, seed, steps};
 use crate::context::Context;
+use crate::database::compare::{self, CompareError, DatabaseDifference, RowChanges};
+use crate::database::extension_list::{self, ServerExtension};
+use crate::database::import::{ImportRequest, Imported};
 use crate::database::migrate::{SchemaState, schema_state};
 use crate::database::providers;
+use crate::database::saved_snapshots::SavedSnapshot;
 use crate::database::undo::{UndoError, Undoing, permit};
+use crate::database::variables::Variables;
 use crate::database::{BranchDatabase, ListedDatabase, Provider, Purpose, ServerState, WantedDatabase};
 use crate::error::{Code, Report};
 use crate::plan::Need;
@@ -98,6 +104,16 @@ impl Databases {
         found.ok_or_else(|| UndoError::Missing(name.into()).into())
     }
 
+    /// Returns the extensions that the server offers, asked in this worktree's database or, if there is none, in another.
+    pub async fn extensions(&self) -> Result<(BranchDatabase, Vec<ServerExtension>), Report> {
+        let all: BTreeSet<String> = self.list().await?.into_iter().map(|entry| entry.name).collect();
+        let preferred = [&self.own.name, &self.own.parent].into_iter().find(|name| all.contains(*name));
+        let name = preferred.or(all.first()).unwrap_or(&self.own.name);
+        let branch = self.find(name).await?;
+        let found = extension_list::list(&branch).await?;
+        Ok((branch, found))
+    }
+
     /// Returns the state of the schema of `branch`; `None` if this worktree has no migrations to compare with.
     pub async fn schema_state(&self, branch: &BranchDatabase) -> Result<Option<SchemaState>, Report> {
         let own = branch.name == self.own.name;
@@ -154,6 +170,103 @@ impl Databases {
             Ok((settled.branch, migrated))
         });
         shop.during(work).await
+    }
+
+    /// Returns the database to compare with, and this worktree's. Without `other`, the first is the parent.
+    pub async fn pair(&self, other: Option<&str>) -> Result<(BranchDatabase, BranchDatabase), Report> {
+        let own = &self.own.name;
+        let parent = match (other, self.describe(own).await?) {
+            (Some(other), _) => other.to_string(),
+            (None, None) => return Err(UndoError::Missing(own.clone()).into()),
+            (None, Some(entry)) => entry.parent.unwrap_or_else(|| self.own.parent.clone()),
+        };
+        if parent == *own {
+            return Err(CompareError::NoParent(own.clone()).into());
+        }
+        Ok((self.find(&parent).await?, self.find(own).await?))
+    }
+
+    /// Compares the schemas and numbers of rows of two databases.
+    pub async fn difference(
+        &self,
+        base: &BranchDatabase,
+        own: &BranchDatabase,
+    ) -> Result<DatabaseDifference, Report> {
+        Ok(compare::databases(base, own).await?)
+    }
+
+    /// Compares the rows of a table of two databases. Returns at most `limit` of those that differ.
+    pub async fn row_changes(
+        &self,
+        base: &BranchDatabase,
+        own: &BranchDatabase,
+        table: &str,
+        limit: usize,
+    ) -> Result<RowChanges, Report> {
+        Ok(compare::rows(base, own, table, limit).await?)
+    }
+
+    /// Takes the snapshot `snapshot` of this worktree's database.
+    pub async fn save_snapshot(&self, snapshot: &str) -> Result<SavedSnapshot, Report> {
+        self.find(&self.own.name).await?;
+        self.source.save_snapshot(&self.own.name, snapshot).await
+    }
+
+    /// Returns the snapshots of all databases.
+    pub async fn snapshots(&self) -> Result<Vec<SavedSnapshot>, Report> {
+        self.source.saved_snapshots().await
+    }
+
+    /// Deletes the snapshot `snapshot` of this worktree's database.
+    pub async fn delete_snapshot(&self, snapshot: &str) -> Result<(), Report> {
+        self.source.delete_snapshot(&self.own.name, snapshot).await
+    }
+
+    /// Replaces this worktree's database by a copy of its snapshot, and migrates it. Returns the database and a few words on the
+    /// migrations.
+    pub async fn restore_snapshot(&self, snapshot: &str) -> Result<(BranchDatabase, Option<String>), Report> {
+        let mut shop = ToolInstaller::open(&self.ctx, &self.resolved);
+        let progress = shop.progress.clone();
+        let work = Box::pin(async {
+            let branch = self.source.restore_snapshot(&self.own, snapshot).await?;
+            let settled = ReadyDatabase { provider: self.source.clone(), branch };
+            let migrated = migrated(&self.ctx, &self.resolved, &settled, &progress).await?;
+            Ok((settled.branch, migrated))
+        });
+        shop.during(work).await
+    }
+
+    /// Replaces the parent by another database. Creates the server if there is none. If the parent is this worktree's own
+    /// database, migrates it. Returns the result, and a few words on the migrations.
+    pub async fn import(&self, request: &ImportRequest) -> Result<(Imported, Option<String>), Report> {
+        let mut shop = ToolInstaller::open(&self.ctx, &self.resolved);
+        let mut held = ServerClaims::default();
+        let progress = shop.progress.clone();
+        let work = Box::pin(async {
+            let mut entrust = |folder, claim| {
+                held.0.push((folder, claim));
+                Ok(())
+            };
+            self.source.open(Purpose::Run(&mut entrust)).await?;
+            let name = self.own.parent.clone();
+            let is_own = name == self.own.name;
+            let label = if is_own { self.own.label.clone() } else { name.clone() };
+            let wanted = WantedDatabase { label, name: name.clone(), parent: name, ..self.own.clone() };
+            let imported = self.source.import(&wanted, request).await?;
+            if !is_own {
+                return Ok((imported, None));
+            }
+            let branch = self.find(&wanted.name).await?;
+            let settled = ReadyDatabase { provider: self.source.clone(), branch };
+            Ok((imported, migrated(&self.ctx, &self.resolved, &settled, &progress).await?))
+        });
+        shop.during(work).await
+    }
+
+    /// Returns the variable `name` of the environment or of an env file.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let sources = VariableSources { ctx: &self.ctx, resolved: &self.resolved };
+        sources.find(name).map(|variable| variable.value)
     }
 
     /// Returns true if other clones may keep databases in the same place.
@@ -230,7 +343,8 @@ struct ToolInstaller {
 impl ToolInstaller {
     fn open(ctx: &Context, resolved: &Rc<ResolvedWorktree>) -> ToolInstaller {
         let migrate = resolved.config.database.as_ref().and_then(|database| database.migrate.as_ref());
-        let needs = migrate.map_or_else(BTreeSet::new, |migrate| branch::tools(resolved, migrate));
+        let mut needs = migrate.map_or_else(BTreeSet::new, |migrate| branch::tools(resolved, migrate));
+        needs.extend(seed::tools(resolved));
         let met = Need::ALL.into_iter().filter(|need| !needs.contains(need)).collect();
         let (sender, gates) = unbounded_channel();
         let progress =

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Progress, ResolvedWorktree, branch};
+use super::{Progress, ResolvedWorktree, command_env};
 use crate::config::model::SetupStep;
 use crate::config::needs;
 use crate::context::{Context, missing_settings};
@@ -64,7 +64,7 @@ async fn update(
     let inputs = gather(resolved, step).await?;
     let Some(before) = stale(step, &record, &directory, inputs).await? else { return Ok(false) };
     record.begin(&directory, true)?;
-    let vars = branch::command_env(ctx, resolved, &plan.env, &directory, &step.run)?;
+    let vars = command_env::of(ctx, resolved, &plan.env, &directory, &step.run)?;
     let doing = format!("{}: {}", step.name, step.run);
     ctx.events.send(Event::StepStarted { step: Step::Setup, doing });
     let mask = progress.mask.clone();

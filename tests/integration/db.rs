@@ -2,12 +2,18 @@
 
 #[path = "db/careful.rs"]
 mod careful;
+#[path = "db/diff.rs"]
+mod diff;
 #[path = "db/elsewhere.rs"]
 mod elsewhere;
+#[path = "db/extensions.rs"]
+mod extensions;
 #[path = "db/group.rs"]
 mod group;
 #[path = "db/heads.rs"]
 mod heads;
+#[path = "db/import.rs"]
+mod import;
 #[path = "db/looking.rs"]
 mod looking;
 #[path = "db/programs.rs"]
@@ -16,6 +22,10 @@ mod programs;
 mod psql;
 #[path = "db/renamed.rs"]
 mod renamed;
+#[path = "db/seed.rs"]
+mod seed;
+#[path = "db/snapshots.rs"]
+mod snapshots;
 #[path = "db/sql.rs"]
 mod sql;
 #[path = "db/starting_over.rs"]

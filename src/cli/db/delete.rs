@@ -21,10 +21,14 @@ pub(super) async fn run(
     let name = args.which.name.as_ref().unwrap_or(&databases.own.name);
     let provider = databases.provider;
     let deleted = match UndoTarget::find(ctx, &databases, name, Undoing::Delete, args).await? {
-        Some(database) => {
-            let question = format!("Delete {name} ({provider}) with everything in it?");
-            database.confirm(console, &question, args, as_json).await?;
-            let _turns = database.turns(ctx, &databases, &format!("deleting {name}")).await?;
+        Some(target) => {
+            let snapshots = match target.entry.snapshots.as_slice() {
+                [] => String::new(),
+                all => format!(", and its snapshots {}", all.join(", ")),
+            };
+            let question = format!("Delete {name} ({provider}) with everything in it{snapshots}?");
+            target.confirm(console, &question, args, None, as_json).await?;
+            let _turns = target.turns(ctx, &databases, &format!("deleting {name}")).await?;
             databases.delete(name).await?
         }
         // The database is already gone; this deletes the records of it.

@@ -1,20 +1,17 @@
 //! `devrun db list`: lists all branch databases, each with the worktree it was made in and whether that still exists.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 
-use super::{folder_text, size};
+use super::{folder_text, size, table};
 use crate::cli::printed;
 use crate::context::Context;
 use crate::database::ListedDatabase;
 use crate::error::{Exit, Report};
 use crate::prepare::Databases;
 use crate::ui::console::Console;
-use crate::ui::style::harmless;
 use crate::worktree::{self, ListedWorktree};
 
-const TITLES: [&str; 5] = ["DATABASE", "BRANCH", "PARENT", "SIZE", "WORKTREE"];
+const TITLES: [&str; 6] = ["DATABASE", "BRANCH", "PARENT", "SIZE", "WORKTREE", "SNAPSHOTS"];
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
     let databases = Databases::open(ctx).await?;
@@ -62,6 +59,7 @@ pub(super) fn object(entry: &ListedDatabase, current: bool) -> Value {
         "parent": entry.parent,
         "creator": entry.creator,
         "size_bytes": entry.size,
+        "snapshots": entry.snapshots,
         "kept": entry.kept,
     })
 }
@@ -70,33 +68,31 @@ fn text(entries: &[ListedDatabase], own: &str) -> String {
     if entries.is_empty() {
         return "There is no branch database. `devrun up -d` makes this worktree's.\n".into();
     }
-    let titles = TITLES.map(String::from);
-    let rows: Vec<[String; 5]> =
-        std::iter::once(titles).chain(entries.iter().map(|e| cells(e, own))).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
-    rows.iter().fold(String::new(), |mut out, row| {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
-        out
-    })
+    let titles = TITLES.map(String::from).to_vec();
+    let rows = std::iter::once(titles).chain(entries.iter().map(|entry| cells(entry, own)));
+    let mut rows: Vec<Vec<String>> = rows.collect();
+    // Few databases have snapshots.
+    if entries.iter().all(|entry| entry.snapshots.is_empty()) {
+        rows.iter_mut().for_each(|row| row.truncate(TITLES.len() - 1));
+    }
+    table(&rows)
 }
 
-fn cells(entry: &ListedDatabase, own: &str) -> [String; 5] {
-    let or_dash = |text: Option<String>| text.map_or_else(|| "-".into(), |text| harmless(&text));
+fn cells(entry: &ListedDatabase, own: &str) -> Vec<String> {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let mark = if entry.name == own { " *" } else { "" };
     let made_in = if entry.made_by_devrun {
         entry.worktree.as_deref().map(folder_text)
     } else {
         Some("not made by devrun".into())
     };
-    [
-        format!("{}{mark}", harmless(&entry.name)),
+    vec![
+        format!("{}{mark}", entry.name),
         or_dash(entry.git_branch.clone()),
         or_dash(entry.parent.clone()),
         entry.size.map_or_else(|| "-".into(), size),
         or_dash(made_in),
+        or_dash(Some(entry.snapshots.join(", ")).filter(|names| !names.is_empty())),
     ]
 }
 
@@ -141,11 +137,13 @@ mod tests {
             size: Some(12_345_678_901),
             ..ListedDatabase::default()
         };
-        insta::assert_snapshot!(text(&[ours, theirs], "dev-x"), @r"
+        insta::assert_snapshot!(text(&[ours, theirs.clone()], "dev-x"), @r"
         DATABASE  BRANCH  PARENT    SIZE    WORKTREE
         dev-x *   x       dev-main  8.1 MB  /nonexistent/x (gone)
         staging   -       -         12 GB   not made by devrun
         ");
         assert!(text(&[], "dev-x").starts_with("There is no branch database"));
+        let kept = ListedDatabase { name: "dev-x".into(), snapshots: vec!["a".into(), "b".into()], ..theirs };
+        assert!(text(&[kept], "").lines().next().unwrap().ends_with("SNAPSHOTS"));
     }
 }

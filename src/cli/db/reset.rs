@@ -31,7 +31,7 @@ pub(super) async fn run(
     };
     let provider = databases.provider;
     let question = format!("Make {name} ({provider}) a copy of {parent} again? Everything in it is lost.");
-    target.confirm(console, &question, args, as_json).await?;
+    target.confirm(console, &question, args, None, as_json).await?;
     let _turns = target.turns(ctx, &databases, &format!("resetting {name}")).await?;
     let (branch, migrated) = databases.reset(&target.entry, reset.from == CopiedState::Snapshot).await?;
     printed(if as_json {

@@ -1,4 +1,4 @@
-//! The checks that `reset` and `delete` share: the database may be changed, no stack uses it, and the user agrees.
+//! The checks that `reset`, `delete` and `restore` share: the database may be changed, no stack uses it, and the user agrees.
 
 use super::maintenance::{self, MaintenanceLock};
 use crate::cli::args::Undo;
@@ -35,6 +35,16 @@ impl UndoTarget {
         let own = &databases.resolved.worktree;
         let (branch, folder) = (entry.git_branch.as_deref(), entry.worktree.as_deref());
         let mut worktrees = worktree::users(ctx, own, branch, folder).await;
+        // The label of a parent that a branch made is not the name of the default branch.
+        let default = databases.resolved.default_branch.as_deref();
+        if entry.kept.is_some() && default != branch {
+            let more = worktree::users(ctx, own, default, None).await;
+            worktrees.extend(
+                more.into_iter()
+                    .filter(|one| !worktrees.iter().any(|known| known.path == one.path))
+                    .collect::<Vec<_>>(),
+            );
+        }
         worktrees.push(own.clone());
         for worktree in &worktrees {
             maintenance::refuse_user(worktree, own, name).await?;
@@ -42,18 +52,20 @@ impl UndoTarget {
         Ok(Some(UndoTarget { entry, worktrees, doing }))
     }
 
-    /// Asks the user, unless `--yes` was given. Errors if the user refuses or cannot be asked.
+    /// Asks the user, unless `--yes` was given. `snapshot` is the one to restore. Errors if the user refuses or cannot be asked.
     pub(super) async fn confirm(
         &self,
         console: &Console,
         question: &str,
         args: &Undo,
+        snapshot: Option<&String>,
         as_json: bool,
     ) -> Result<(), Report> {
         if args.yes {
             return Ok(());
         }
-        let named = args.which.name.as_ref().map(|name| format!(" {}", quoted(name))).unwrap_or_default();
+        let named = snapshot.or(args.which.name.as_ref());
+        let named = named.map(|name| format!(" {}", quoted(name))).unwrap_or_default();
         let question = Confirmation {
             text: question,
             outcome: &format!("{} would lose everything in it", self.entry.name),

@@ -176,6 +176,7 @@ fn every_key_agrees_with_its_reader_about_values_of_every_kind() {
         plain(neon(), "database: { neon: { @ } }"),
         beside(&keys::SETUP, "setup: { s: { @ } }", "run: x", &["run"]),
         beside(&keys::MIGRATE, "database: { migrate: { @ } }", "run: x", &["run", "sql"]),
+        beside(&keys::SEED, "database: { seed: { @ } }", "run: x", &["run", "file"]),
         beside(&keys::PROCESS, "processes: { p: { @ } }", "run: x", &["run"]),
         plain(&keys::SERVICE, "services: { redis: { @ } }"),
         beside(&keys::SHARED, "services: { redis: { shared: { @ } } }", "url: 'redis://h'", &["url"]),

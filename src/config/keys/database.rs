@@ -27,7 +27,28 @@ const OWN: &[ConfigKey] = &[
     )
     .or("[DATABASE_URL]"),
     ConfigKey::new("migrate", ValueForm::Table(&MIGRATE), "The migrations.").or("none"),
+    ConfigKey::new(
+        "seed",
+        ValueForm::AnyOf(&[ValueForm::Command, ValueForm::Table(&SEED)]),
+        "Fills the parent once, after its first migrations: a command, or a mapping with a command or a file.",
+    )
+    .or("none"),
 ];
+
+/// `database.seed`.
+pub const SEED: TableForm = TableForm {
+    keys: &[&[
+        ConfigKey::new("run", ValueForm::Command, "The command that fills the database."),
+        ConfigKey::new("directory", ValueForm::Path, "The folder to run it in.").or("."),
+        ConfigKey::new(
+            "file",
+            ValueForm::Path,
+            "A file of SQL, or a dump in Postgres' custom format, instead of `run`.",
+        ),
+    ]],
+    has_extensions: false,
+    exclusions: &[("file", &["run", "directory"])],
+};
 
 /// `database.migrate`.
 pub const MIGRATE: TableForm = TableForm {

@@ -25,7 +25,7 @@ use tokio_postgres::Client;
 
 pub(super) use self::closing::{Hold, close_sessions};
 use self::direct::CloneResult;
-use self::dump::DumpTools;
+pub(super) use self::dump::DumpTools;
 use self::error::CopyFailure;
 use self::method::{CopyMethod, beside_sessions};
 use self::snapshot::ParentSnapshot;
@@ -144,7 +144,7 @@ impl Copier<'_> {
     }
 
     /// Clones the database `from`, which has no sessions.
-    async fn clone(&self, from: &str, to: &str, doing: &str) -> Result<(), LocalError> {
+    pub(super) async fn clone(&self, from: &str, to: &str, doing: &str) -> Result<(), LocalError> {
         self.maker.batch_execute(&clone_sql(from, to)).await.map_err(LocalError::sql(doing))
     }
 

@@ -93,6 +93,16 @@ pub enum LocalError {
     /// The user wanted a copy of the snapshot, and there is none.
     #[error("there is no snapshot of {0}")]
     NoSnapshot(String),
+    /// There is no `pg_restore` of the server's version.
+    #[error("there is no pg_dump and pg_restore of the server's version")]
+    NoDumpTools,
+    /// A dump could not be restored.
+    #[error("{} could not be restored", file.display())]
+    Restore {
+        file: PathBuf,
+        /// The last lines of the tool's output.
+        tail: String,
+    },
     /// A statement failed, or waited for too long.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
@@ -107,9 +117,11 @@ impl Explain for LocalError {
             LocalError::Account { .. } | LocalError::Start { .. } | LocalError::Ports { .. } => {
                 Code::DatabaseUnavailable
             }
-            LocalError::Init { .. } | LocalError::Locked { .. } | LocalError::NoSnapshot(_) => {
-                Code::DatabaseFailed
-            }
+            LocalError::Init { .. }
+            | LocalError::Locked { .. }
+            | LocalError::NoSnapshot(_)
+            | LocalError::Restore { .. } => Code::DatabaseFailed,
+            LocalError::NoDumpTools => Code::ToolMissing,
             LocalError::Catalogue(error) => error.code(),
         }
     }
@@ -118,6 +130,7 @@ impl Explain for LocalError {
         match self {
             LocalError::Missing { tried, .. } => Some(tried.join("\n")),
             LocalError::Init { tail, .. } => tail.clone(),
+            LocalError::Restore { tail, .. } => Some(tail.clone()),
             LocalError::Start { tail, .. } => Some(tail.clone()).filter(|tail| !tail.is_empty()),
             _ => None,
         }
@@ -159,7 +172,10 @@ impl Explain for LocalError {
             LocalError::NoSnapshot(_) => {
                 Some("leave out `--from snapshot` to copy the database as it is now".into())
             }
-            LocalError::Init { .. } => None,
+            LocalError::NoDumpTools => Some(
+                "install the client programs of the server's major version (Debian: postgresql-client-NN)".into(),
+            ),
+            LocalError::Init { .. } | LocalError::Restore { .. } => None,
         }
     }
 }

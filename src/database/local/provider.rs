@@ -8,7 +8,9 @@ use std::rc::Rc;
 use super::copying::CopyState;
 use super::{Local, LocalRequest};
 use crate::context::Context;
+use crate::database::import::{ImportRequest, Imported};
 use crate::database::request::ProviderRequest;
+use crate::database::saved_snapshots::SavedSnapshot;
 use crate::database::undo::UndoError;
 use crate::database::{
     BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, ServerState, Urls, WantedDatabase,
@@ -196,6 +198,40 @@ impl Provider for LocalProvider {
         })
     }
 
+    fn save_snapshot<'a>(&'a self, name: &'a str, snapshot: &'a str) -> ProviderFuture<'a, SavedSnapshot> {
+        Box::pin(async move {
+            let local = self.opened().ok_or_else(|| UndoError::Missing(name.into()))?;
+            local.save_snapshot(name, snapshot).await
+        })
+    }
+
+    fn saved_snapshots(&self) -> ProviderFuture<'_, Vec<SavedSnapshot>> {
+        Box::pin(async move {
+            match self.opened() {
+                Some(local) => local.saved_snapshots().await,
+                None => Ok(Vec::new()),
+            }
+        })
+    }
+
+    fn restore_snapshot<'a>(
+        &'a self,
+        wanted: &'a WantedDatabase,
+        snapshot: &'a str,
+    ) -> ProviderFuture<'a, BranchDatabase> {
+        Box::pin(async move {
+            let local = self.opened().ok_or_else(|| UndoError::Missing(wanted.name.clone()))?;
+            local.restore_snapshot(wanted, snapshot).await
+        })
+    }
+
+    fn delete_snapshot<'a>(&'a self, name: &'a str, snapshot: &'a str) -> ProviderFuture<'a, ()> {
+        Box::pin(async move {
+            let local = self.opened().ok_or_else(|| UndoError::Missing(name.into()))?;
+            local.delete_snapshot(name, snapshot).await
+        })
+    }
+
     fn prepare_copies<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, ()> {
         Box::pin(async move {
             let is_parent = self.kept.iter().any(|(kept, _)| kept == name);
@@ -204,6 +240,28 @@ impl Provider for LocalProvider {
                 None => Ok(()),
             }
         })
+    }
+
+    fn import<'a>(
+        &'a self,
+        wanted: &'a WantedDatabase,
+        request: &'a ImportRequest,
+    ) -> ProviderFuture<'a, Imported> {
+        Box::pin(async move {
+            let local = self.opened().ok_or_else(|| UndoError::Missing(wanted.name.clone()))?;
+            local.import(wanted, request).await
+        })
+    }
+
+    fn restore_rows<'a>(&'a self, name: &'a str, file: &'a Path) -> ProviderFuture<'a, ()> {
+        Box::pin(async move {
+            let local = self.opened().ok_or_else(|| UndoError::Missing(name.into()))?;
+            local.restore_rows(name, file).await
+        })
+    }
+
+    fn extension_fix(&self, name: &str) -> String {
+        Local::extension_fix(&self.ctx, &self.request, name)
     }
 
     fn delete<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, bool> {

@@ -14,6 +14,7 @@ use crate::database::WantedDatabase;
 use crate::database::catalogue::{
     CatalogueError, ServerDatabase, find, identifier, publication, take_turn, temporary_name,
 };
+use crate::database::saved_snapshots;
 use crate::event::Events;
 
 /// Makes the database that `wanted` names a new copy of its parent. Returns it and the parent's id. The maker's connection holds the
@@ -27,30 +28,41 @@ pub(super) async fn reset(
     branches::keep_from_migrating(maker, &wanted.parent, events).await?;
     take_turn(maker, events).await?;
     branches::clear_away(copier).await?;
-    let name = &wanted.name;
-    let doing = format!("reset database {name}");
+    let doing = format!("reset database {}", wanted.name);
     let parent = copier.parent(wanted).await?;
     let temporary = copier.fill(wanted, Some(&parent), state).await?;
     let publication = publication(wanted, &temporary, Some(&parent));
+    Ok((put_in_place(copier, &wanted.name, &publication, &doing).await?, parent.id))
+}
+
+/// Runs `publication`, which gives a complete database the name `name`, and removes the database that had the name, with the
+/// sessions in it. Returns the new one. The maker's connection holds the makers' lock.
+pub(super) async fn put_in_place(
+    copier: &Copier<'_>,
+    name: &str,
+    publication: &str,
+    doing: &str,
+) -> Result<ServerDatabase, LocalError> {
+    let (maker, events) = (copier.maker, copier.events);
     if let Some(old) = find(maker, name).await? {
         let aside = temporary_name()?;
         let (from, to) = (identifier(name), identifier(&aside));
         let sql = format!("BEGIN; ALTER DATABASE {from} RENAME TO {to}; {publication}; COMMIT");
-        let closed = close_sessions(copier, &sql, &doing, &old, Hold::Removal).await?;
+        let closed = close_sessions(copier, &sql, doing, &old, Hold::Removal).await?;
         if let Some(words) = closed.words() {
             events.warn(format!("{name} was in use: {words}"));
         }
-        remove(maker, &aside, &doing).await?;
+        remove(maker, &aside, doing).await?;
     } else {
         let sql = format!("BEGIN; {publication}; COMMIT");
-        maker.batch_execute(&sql).await.map_err(LocalError::sql(&doing))?;
+        maker.batch_execute(&sql).await.map_err(LocalError::sql(doing))?;
     }
     let made = find(maker, name).await?;
     let gone = || LocalError::from(CatalogueError::with(doing, "it was dropped right after it was created"));
-    Ok((made.ok_or_else(gone)?, parent.id))
+    made.ok_or_else(gone)
 }
 
-/// Deletes the database `name` with those that its programs have created, and ends the sessions in them. Returns false if it does not exist. `maker` holds
+/// Deletes the database `name` with its snapshots and those that its programs have created, and ends the sessions in them. Returns false if it does not exist. `maker` holds
 /// the makers' lock until it is closed.
 pub(super) async fn delete(maker: &Client, name: &str, events: &Events) -> Result<bool, LocalError> {
     take_turn(maker, events).await?;
@@ -62,6 +74,7 @@ pub(super) async fn delete(maker: &Client, name: &str, events: &Events) -> Resul
         }
         remove(maker, name, &format!("delete database {name}")).await?;
     }
+    saved_snapshots::remove_all(maker, name).await?;
     Ok(there)
 }
 

@@ -14,7 +14,7 @@ use super::fetch;
 use super::packages::{OLDEST, PREFERRED, package};
 
 /// The newest major that is searched in system folders.
-const NEWEST: u32 = 29;
+pub(super) const NEWEST: u32 = 29;
 
 impl Search<'_> {
     /// Returns programs for the cluster in the folder `cluster`: of the major that created it, or of the preferred

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::failure_cause::FailureCause;
+use super::failure_cause::{ExtensionAdvice, FailureCause};
 use crate::context::missing_settings;
 use crate::database::undo::empty_command;
 use crate::error::RERUN;
@@ -47,6 +47,14 @@ impl RebuildStep<'_> {
     }
 }
 
+/// Returns the next step if the server does not have `extension`.
+pub(super) fn of_extension(extension: &str, advice: Option<&ExtensionAdvice>) -> String {
+    advice.map_or_else(
+        || format!("use a Postgres that has the extension `{extension}`"),
+        |advice| advice.fix.clone(),
+    )
+}
+
 /// Returns the user's next step after a failure with the cause `trouble` in `directory`. `variable` has the URL of the branch
 /// database.
 pub(super) fn of(trouble: &FailureCause, directory: &Path, variable: &str, reset: RebuildStep<'_>) -> String {
@@ -58,11 +66,10 @@ pub(super) fn of(trouble: &FailureCause, directory: &Path, variable: &str, reset
             quoted(directory.join("alembic.ini"))
         ),
         FailureCause::Settings(settings) => format!("{}, then {RERUN}", missing_settings::fix(settings)),
-        FailureCause::Lacking { extension: Some(extension) } => format!(
-            "use a Postgres that has the extension `{extension}`: set `database.local.bin` in devrun.yaml to its \
-             programs, or use Neon"
-        ),
-        FailureCause::Lacking { extension: None } => {
+        FailureCause::Lacking { extension: Some(extension), advice } => {
+            of_extension(extension, advice.as_ref())
+        }
+        FailureCause::Lacking { extension: None, .. } => {
             "use a Postgres that allows this: set `database.local.bin` in \
              devrun.yaml to its programs, or use Neon"
                 .into()

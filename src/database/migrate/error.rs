@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use super::MigrateRequest;
 use super::address::{self, ServerAddress};
 use super::advice;
-use super::failure_cause::{self, FailureCause};
+use super::failure_cause::{self, ExtensionAdvice, FailureCause};
 use super::schema_change::SchemaChange;
 use crate::context::missing_program;
 use crate::database::alembic_history::{self, AlembicHead, History, Missing};
@@ -105,6 +105,16 @@ pub enum MigrateError {
         /// The variable with the URL of the branch database.
         variable: String,
     },
+    /// A migration creates an extension that the server does not have.
+    #[error("{name} was not migrated: its server has no extension `{extension}`, which {at} creates")]
+    Extension {
+        /// The database.
+        name: String,
+        extension: String,
+        /// The `file:line` that creates it, relative to the worktree.
+        at: String,
+        advice: Option<ExtensionAdvice>,
+    },
     /// The command failed.
     #[error("migrating {name} failed: {what}")]
     Failed {
@@ -135,7 +145,7 @@ const SIGNS: [(FailureCause, &[&str]); 7] = [
     (FailureCause::Dependencies, &["modulenotfounderror", "no module named", "cannot find module"]),
     // Postgres's messages about things that differ between servers.
     (
-        FailureCause::Lacking { extension: None },
+        FailureCause::Lacking { extension: None, advice: None },
         &[
             "could not open extension control file",
             "permission denied to create",
@@ -284,6 +294,29 @@ impl MigrateError {
         matches!(self, MigrateError::Failed { trouble: FailureCause::UnknownRevision { .. }, .. })
     }
 
+    /// Returns the extension that the server does not have, if that is the cause.
+    pub fn missing_extension(&self) -> Option<&str> {
+        match self {
+            MigrateError::Extension { extension, .. }
+            | MigrateError::Failed {
+                trouble: FailureCause::Lacking { extension: Some(extension), .. },
+                ..
+            } => Some(extension),
+            _ => None,
+        }
+    }
+
+    /// Adds how to get a server with the missing extension.
+    #[must_use]
+    pub fn with_extension_advice(mut self, found: ExtensionAdvice) -> MigrateError {
+        if let MigrateError::Extension { advice, .. }
+        | MigrateError::Failed { trouble: FailureCause::Lacking { advice, .. }, .. } = &mut self
+        {
+            *advice = Some(found);
+        }
+        self
+    }
+
     /// Adds that devrun does not reset the database.
     #[must_use]
     pub fn of_kept(mut self) -> MigrateError {
@@ -340,6 +373,7 @@ impl Explain for MigrateError {
             | MigrateError::MissingParent { .. }
             | MigrateError::Elsewhere { .. }
             | MigrateError::Refused { .. }
+            | MigrateError::Extension { .. }
             | MigrateError::Failed { .. } => Code::MigrationFailed,
         }
     }
@@ -363,6 +397,12 @@ impl Explain for MigrateError {
                     "the migration connects to {address}, which is not this worktree's database ({own}){holds}\n{tail}"
                 ))
             }
+            MigrateError::Extension { advice, .. } => advice.as_ref()?.sentence(),
+            MigrateError::Failed {
+                tail,
+                trouble: FailureCause::Lacking { advice: Some(advice), .. },
+                ..
+            } => Some(advice.sentence().map_or_else(|| tail.clone(), |image| format!("{tail}\n{image}"))),
             MigrateError::Failed { tail, .. } | MigrateError::MissingParent { tail, .. } => {
                 Some(tail.clone()).filter(|tail| !tail.is_empty())
             }
@@ -415,6 +455,9 @@ impl Explain for MigrateError {
                  devrun.yaml, or let the tool's configuration read {variable}, then {RERUN}"
                 )
             }
+            MigrateError::Extension { extension, advice, .. } => {
+                advice::of_extension(extension, advice.as_ref())
+            }
             MigrateError::Failed { trouble, directory, variable, name, is_kept, .. } => {
                 let reset =
                     if *is_kept { advice::RebuildStep::Empty(name) } else { advice::RebuildStep::Copy(name) };
@@ -450,6 +493,7 @@ impl Explain for MigrateError {
             | MigrateError::Locked { .. }
             | MigrateError::Rights(_)
             | MigrateError::Lost(_)
+            | MigrateError::Extension { .. }
             | MigrateError::Marker(_) => Some(Fault::Environment),
         }
     }

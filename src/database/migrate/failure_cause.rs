@@ -10,6 +10,23 @@ use super::python;
 use crate::context::missing_settings::{self, MissingSetting};
 use crate::error::Fault;
 
+/// How to get a server with an extension that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtensionAdvice {
+    /// The line of the compose file whose image brings the extension, and the image.
+    pub image: Option<(String, String)>,
+    /// The next step.
+    pub fix: String,
+}
+
+impl ExtensionAdvice {
+    /// Returns a sentence about the image: `docker-compose.yml:3 uses pgvector/pgvector:pg17, which has it`.
+    pub(super) fn sentence(&self) -> Option<String> {
+        let (at, image) = self.image.as_ref()?;
+        Some(format!("{at} uses the image {image}, which has it; devrun runs a Postgres without containers"))
+    }
+}
+
 /// The likely cause of a failed migration, judged by the end of its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FailureCause {
@@ -30,6 +47,8 @@ pub enum FailureCause {
     Lacking {
         /// The extension, if that is what is missing.
         extension: Option<String>,
+        /// How to get a server with that extension, once it is known.
+        advice: Option<ExtensionAdvice>,
     },
     /// The command tried to connect to another server than the branch database's and got no answer.
     OtherServer {
@@ -97,10 +116,10 @@ pub(super) fn find(tail: &str, directory: &Path, root: &Path) -> Option<FailureC
         Some(found.iter().skip(1).flatten().next()?.as_str().to_string())
     };
     if let Some(extension) = named(&EXTENSION) {
-        return Some(FailureCause::Lacking { extension: Some(extension) });
+        return Some(FailureCause::Lacking { extension: Some(extension), advice: None });
     }
     if ABSENT.as_ref().is_some_and(|pattern| pattern.is_match(tail)) {
-        return Some(FailureCause::Lacking { extension: None });
+        return Some(FailureCause::Lacking { extension: None, advice: None });
     }
     if let Some(module) = named(&MODULE)
         && let Some(path) = python::own_module(directory, &module)
@@ -134,7 +153,8 @@ mod tests {
             ("ERROR: permission denied to create role", None),
         ] {
             let found = find(tail, Path::new("/nowhere"), Path::new("/nowhere")).unwrap();
-            assert_eq!(found, FailureCause::Lacking { extension: extension.map(Into::into) }, "{tail}");
+            let lacking = FailureCause::Lacking { extension: extension.map(Into::into), advice: None };
+            assert_eq!(found, lacking, "{tail}");
         }
     }
 

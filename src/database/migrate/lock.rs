@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::marker::{self, LOCK_KEY};
-use super::{CONNECT, MigrateError, MigrateRequest};
+use super::{CONNECT, MigrateError};
 use crate::context::Context;
 use crate::database::BranchDatabase;
 use crate::database::catalogue::MAINTENANCE;
@@ -24,6 +24,9 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The held lock.
 pub(super) struct MigrationLock {
+    branch: BranchDatabase,
+    /// The time limit for a connection.
+    connect: Duration,
     holder: Rc<Client>,
     /// True if the lock is held in another database of the same server.
     is_elsewhere: bool,
@@ -49,18 +52,19 @@ pub(super) async fn in_session<T>(
 }
 
 impl MigrationLock {
-    /// Waits for the lock of the request's database. `client` is a connection to that database. Errors if the request's
-    /// time limit passes.
+    /// Waits for the lock of the database `branch`. `client` is a connection to it. Errors if `limit` passes.
     pub(super) async fn take(
         ctx: &Context,
-        request: &MigrateRequest<'_>,
+        branch: &BranchDatabase,
+        limit: Duration,
         client: Client,
     ) -> Result<MigrationLock, MigrateError> {
-        let is_elsewhere = request.branch.admin_socket.is_some();
+        let connect = CONNECT.min(limit);
+        let is_elsewhere = branch.admin_socket.is_some();
         let (client, key) = if is_elsewhere {
             drop(client);
-            let holder = reach(request.branch, Some(MAINTENANCE), CONNECT.min(request.limit)).await?;
-            (holder, migration_key(&request.branch.name))
+            let holder = reach(branch, Some(MAINTENANCE), connect).await?;
+            (holder, migration_key(&branch.name))
         } else {
             (client, LOCK_KEY)
         };
@@ -68,27 +72,23 @@ impl MigrationLock {
         let mut told = false;
         while !marker::try_lock(&client, key).await? {
             let holder = marker::lock_holder(&client, key).await?;
-            if start.elapsed() >= request.limit {
+            if start.elapsed() >= limit {
                 let holder = holder.unwrap_or_else(|| "another devrun".into());
-                return Err(MigrateError::Locked {
-                    name: request.name.clone(),
-                    waited: request.limit,
-                    holder,
-                });
+                return Err(MigrateError::Locked { name: branch.name.clone(), waited: limit, holder });
             }
             if let Some(holder) = holder.filter(|_| !told) {
                 told = true;
-                ctx.events.note(format!("{holder} is migrating {}: waiting for it", request.name));
+                ctx.events.note(format!("{holder} is migrating {}: waiting for it", branch.name));
             }
             tokio::time::sleep(POLL).await;
         }
-        Ok(MigrationLock { holder: Rc::new(client), is_elsewhere })
+        Ok(MigrationLock { branch: branch.clone(), connect, holder: Rc::new(client), is_elsewhere })
     }
 
     /// Returns a connection to the database itself, for a few statements.
-    pub(super) async fn client(&self, request: &MigrateRequest<'_>) -> Result<Rc<Client>, ConnectError> {
+    pub(super) async fn client(&self) -> Result<Rc<Client>, ConnectError> {
         if self.is_elsewhere {
-            Ok(Rc::new(reach(request.branch, None, CONNECT.min(request.limit)).await?))
+            Ok(Rc::new(reach(&self.branch, None, self.connect).await?))
         } else {
             Ok(Rc::clone(&self.holder))
         }

@@ -18,7 +18,7 @@ const ALONE: [&str; 2] = ["concurrently", "vacuum"];
 
 /// A file that is to be applied.
 pub(super) struct Due {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     digest: String,
     /// False when it holds a statement that must run alone.
     in_transaction: bool,

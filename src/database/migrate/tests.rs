@@ -1,5 +1,15 @@
 //! Tests of migrations on a real server: which commands run, how often, and what is recorded.
 
+macro_rules! stage {
+    ($command:expr) => {
+        match Stage::new($command).await {
+            Some(stage) => stage,
+            None => return,
+        }
+    };
+}
+
+mod extensions;
 mod server;
 
 use std::cell::Cell;
@@ -129,15 +139,6 @@ impl Stage {
     async fn marked(&self) -> Vec<String> {
         marker::read(&self.client().await).await.unwrap().into_iter().map(|m| m.branch).collect()
     }
-}
-
-macro_rules! stage {
-    ($command:expr) => {
-        match Stage::new($command).await {
-            Some(stage) => stage,
-            None => return,
-        }
-    };
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ impl Neon {
             creator: None,
             created: branch.created(),
             size: branch.logical_size,
+            snapshots: Vec::new(),
             kept: guard::what(branch, self.request.parent.as_deref()),
         }
     }

@@ -18,7 +18,8 @@ use crate::database::catalogue::{
 };
 use crate::database::connect::{connect, parse};
 use crate::database::request::ProviderRequest;
-use crate::database::undo::Undoing;
+use crate::database::saved_snapshots::{self, SavedSnapshot};
+use crate::database::undo::{UndoError, Undoing};
 use crate::database::{
     BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, Urls, WantedDatabase,
 };
@@ -156,16 +157,74 @@ impl UrlProvider {
         let old = self.own(&client, name, Undoing::Reset.word()).await?;
         let (wanted, temporary, parent) = self.copy(&client, wanted).await?;
         let publication = publication(&wanted, &temporary, Some(&parent));
-        if old.is_some() {
-            let aside = catalogue::temporary_name()?;
-            let rename = format!("ALTER DATABASE {} RENAME TO {}", identifier(name), identifier(&aside));
-            self.alone(&client, name, &format!("BEGIN; {rename}; {publication}; COMMIT"), &doing).await?;
-            remove(&client, &aside, &doing).await?;
-        } else {
-            let sql = format!("BEGIN; {publication}; COMMIT");
-            client.batch_execute(&sql).await.map_err(CatalogueError::sql(&doing))?;
-        }
+        self.put_in_place(&client, name, old.is_some(), &publication, &doing).await?;
         self.made(&client, name, &doing, parent).await
+    }
+
+    /// Runs `publication`, which gives a complete database the name `name`, and removes the database that had the name.
+    async fn put_in_place(
+        &self,
+        client: &Client,
+        name: &str,
+        exists: bool,
+        publication: &str,
+        doing: &str,
+    ) -> Result<(), Report> {
+        if !exists {
+            let sql = format!("BEGIN; {publication}; COMMIT");
+            return Ok(client.batch_execute(&sql).await.map_err(CatalogueError::sql(doing))?);
+        }
+        let aside = catalogue::temporary_name()?;
+        let rename = format!("ALTER DATABASE {} RENAME TO {}", identifier(name), identifier(&aside));
+        self.alone(client, name, &format!("BEGIN; {rename}; {publication}; COMMIT"), doing).await?;
+        Ok(remove(client, &aside, doing).await?)
+    }
+
+    async fn save(&self, name: &str, snapshot: &str) -> Result<SavedSnapshot, Report> {
+        self.guard(name)?;
+        let client = self.client().await?;
+        self.take_turn(&client).await?;
+        let found = self.own(&client, name, "copy").await?;
+        let found = found.ok_or_else(|| UndoError::Missing(name.into()))?;
+        let older = saved_snapshots::list(&client).await?;
+        let temporary = self.clone_of(&client, name, &format!("take a snapshot of {name}")).await?;
+        saved_snapshots::publish(&client, &temporary, (snapshot, name), &found).await?;
+        for one in older.iter().filter(|one| one.of == name && one.name == snapshot) {
+            saved_snapshots::remove(&client, one).await?;
+        }
+        Ok(saved_snapshots::find(&client, name, snapshot).await?)
+    }
+
+    async fn restore(&self, wanted: &WantedDatabase, snapshot: &str) -> Result<BranchDatabase, Report> {
+        let name = &wanted.name;
+        self.guard(name)?;
+        let client = self.client().await?;
+        self.take_turn(&client).await?;
+        let saved = saved_snapshots::find(&client, name, snapshot).await?;
+        let old = self.own(&client, name, Undoing::Restore.word()).await?;
+        let doing = format!("restore the snapshot {snapshot}");
+        let temporary = self.clone_of(&client, &saved.database, &doing).await?;
+        let wanted = WantedDatabase { parent: self.parent.clone(), ..wanted.clone() };
+        let parent = catalogue::find(&client, &self.parent).await?;
+        let parent = parent.ok_or_else(|| UrlError::ParentMissing(self.parent.clone()))?;
+        let publication = publication(&wanted, &temporary, Some(&parent));
+        self.put_in_place(&client, name, old.is_some(), &publication, &doing).await?;
+        let parent = ServerDatabase { id: saved.source_id, ..parent };
+        self.made(&client, name, &doing, parent).await
+    }
+
+    /// Copies the database `from` to one with a temporary name. Returns that name. Ends no session.
+    async fn clone_of(&self, client: &Client, from: &str, doing: &str) -> Result<String, Report> {
+        let temporary = catalogue::temporary_name()?;
+        let sql = format!("CREATE DATABASE {} TEMPLATE {}", identifier(&temporary), identifier(from));
+        match client.batch_execute(&sql).await {
+            Ok(()) => Ok(temporary),
+            Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => {
+                let sessions = catalogue::sessions(client, from).await?;
+                Err(UrlError::Busy { name: from.into(), sessions }.into())
+            }
+            Err(error) => Err(CatalogueError::sql(doing)(error).into()),
+        }
     }
 
     /// Takes the lock of all devruns that create databases on this server, until `client` is closed.
@@ -294,14 +353,18 @@ impl Provider for UrlProvider {
 
     fn describe<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, Option<ListedDatabase>> {
         Box::pin(async move {
-            let found = catalogue::entries(&self.client().await?, Some(name)).await?;
+            let client = self.client().await?;
+            let found = catalogue::entries(&client, Some(name)).await?;
+            let found = saved_snapshots::attach(&client, found).await?;
             Ok(found.into_iter().next().map(|entry| self.marked(entry)))
         })
     }
 
     fn list(&self) -> ProviderFuture<'_, Vec<ListedDatabase>> {
         Box::pin(async move {
-            let all = catalogue::entries(&self.client().await?, None).await?;
+            let client = self.client().await?;
+            let all = catalogue::entries(&client, None).await?;
+            let all = saved_snapshots::attach(&client, all).await?;
             Ok(all.into_iter().map(|entry| self.marked(entry)).collect())
         })
     }
@@ -310,12 +373,37 @@ impl Provider for UrlProvider {
         Box::pin(async move {
             let client = self.client().await?;
             self.take_turn(&client).await?;
-            Ok(catalogue::rename(&client, from, wanted).await?)
+            catalogue::rename(&client, from, wanted).await?;
+            Ok(saved_snapshots::follow(&client, &from.name, &wanted.name).await?)
         })
     }
 
     fn reset<'a>(&'a self, wanted: &'a WantedDatabase) -> ProviderFuture<'a, BranchDatabase> {
         Box::pin(self.reset_database(wanted))
+    }
+
+    fn save_snapshot<'a>(&'a self, name: &'a str, snapshot: &'a str) -> ProviderFuture<'a, SavedSnapshot> {
+        Box::pin(self.save(name, snapshot))
+    }
+
+    fn saved_snapshots(&self) -> ProviderFuture<'_, Vec<SavedSnapshot>> {
+        Box::pin(async move { Ok(saved_snapshots::list(&self.client().await?).await?) })
+    }
+
+    fn restore_snapshot<'a>(
+        &'a self,
+        wanted: &'a WantedDatabase,
+        snapshot: &'a str,
+    ) -> ProviderFuture<'a, BranchDatabase> {
+        Box::pin(self.restore(wanted, snapshot))
+    }
+
+    fn delete_snapshot<'a>(&'a self, name: &'a str, snapshot: &'a str) -> ProviderFuture<'a, ()> {
+        Box::pin(async move {
+            let client = self.client().await?;
+            let found = saved_snapshots::find(&client, name, snapshot).await?;
+            Ok(saved_snapshots::remove(&client, &found).await?)
+        })
     }
 
     fn delete<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, bool> {
@@ -326,6 +414,7 @@ impl Provider for UrlProvider {
                 return Ok(false);
             }
             remove(&client, name, &format!("delete database {name}")).await?;
+            saved_snapshots::remove_all(&client, name).await?;
             Ok(true)
         })
     }

@@ -249,3 +249,23 @@ fn psql_gets_the_branch_database_and_not_the_variable_with_the_url() {
     let said = fine(world.db(&x, &["psql", "--", "-XAtqc", "select current_database()", "-c", print]));
     assert_eq!(said.stdout, "dev-x\nunset\n", "{said}");
 }
+
+#[test]
+fn snapshots_are_kept_on_the_server_and_deleted_with_the_copy() {
+    let Some(world) = Served::new() else { return };
+    let x = world.worktree("x");
+    world.ask(&x, &["migrate"]);
+    world.server.sql("dev-x", "set role dev; insert into leads values ('kept')");
+    world.ask(&x, &["snapshot", "a"]);
+    world.server.sql("dev-x", "truncate leads");
+    let session = world.server.session("dev", "dev-x");
+    let error = world.refusal(&x, &["snapshot", "b"], "database-failed");
+    assert!(error["cause"].as_str().unwrap().ends_with("Connected: 1 of tool (role dev)"), "{error:#}");
+    drop(session);
+    let restored = world.ask(&x, &["restore", "a", "--yes"]);
+    assert!(restored["migrated"].as_str().unwrap().starts_with("already migrated"), "{restored:#}");
+    assert_eq!(world.leads("dev-x"), ["kept", "parent"]);
+    assert_eq!(world.ask(&x, &["status"])["snapshots"], serde_json::json!(["a"]));
+    world.ask(&x, &["delete", "--yes"]);
+    assert_eq!(world.databases(), ["app"]);
+}

@@ -23,13 +23,13 @@ const DUMP: &str = "dump-";
 
 /// `pg_dump` and `pg_restore` of the server's version. A newer `pg_dump` writes settings that the server does not know.
 #[derive(Debug)]
-pub(super) struct DumpTools {
+pub(in crate::database::local) struct DumpTools {
     folder: PathBuf,
 }
 
 impl DumpTools {
     /// Returns the programs, searched beside those of the server, in the usual folders and on PATH.
-    pub(super) async fn find(local: &Local) -> Option<DumpTools> {
+    pub(in crate::database::local) async fn find(local: &Local) -> Option<DumpTools> {
         let major = local.cluster.made_by().ok()??;
         let beside = server::programs(&local.cluster.data());
         let on_path = local.ctx.which("pg_dump").and_then(|program| Some(program.parent()?.to_path_buf()));
@@ -47,7 +47,13 @@ impl DumpTools {
         None
     }
 
-    fn command(&self, local: &Local, program: &str, access: &ClientAccess) -> Cmd {
+    /// Prepares `program`, which connects as devrun's superuser.
+    pub(in crate::database::local) fn command(
+        &self,
+        local: &Local,
+        program: &str,
+        access: &ClientAccess,
+    ) -> Cmd {
         let cmd = Cmd::new(self.folder.join(program)).directory(&local.cluster.folder).limit(LIMIT);
         let cmd = cmd.only_env(server_env()).arg("--no-password");
         access.env.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value))

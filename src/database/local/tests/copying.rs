@@ -344,7 +344,7 @@ async fn a_table_that_stays_locked_is_reported_with_the_program_that_locked_it()
 
 #[tokio::test]
 async fn a_reset_from_the_snapshot_has_the_older_rows() {
-    use super::super::CopyState;
+    use super::super::copying::CopyState;
     let Some(world) = InUse::new("CREATE TABLE t AS SELECT 1 AS a").await else { return };
     let error = world.local.reset(&wanted("dev-x", "dev-main"), CopyState::Snapshot).await.unwrap_err();
     assert_eq!(error.message, "there is no snapshot of dev-main");

@@ -49,6 +49,13 @@ pub(super) enum UrlError {
         /// The sessions in words.
         sessions: Vec<String>,
     },
+    /// Sessions in a branch database or a snapshot prevent its copy.
+    #[error("{name} cannot be copied while programs are connected to it")]
+    Busy {
+        name: String,
+        /// The sessions in words.
+        sessions: Vec<String>,
+    },
     /// The role may not copy the parent.
     #[error("the role in the URL may not copy {parent}: {reason}")]
     NotPermitted {
@@ -66,15 +73,16 @@ impl Explain for UrlError {
             | UrlError::Unusable { .. }
             | UrlError::NoParent(_) => Code::ConfigInvalid,
             UrlError::Parent(_) | UrlError::Kept { .. } => Code::DatabaseKept,
-            UrlError::ParentMissing(_) | UrlError::InUse { .. } | UrlError::NotPermitted { .. } => {
-                Code::DatabaseFailed
-            }
+            UrlError::ParentMissing(_)
+            | UrlError::InUse { .. }
+            | UrlError::Busy { .. }
+            | UrlError::NotPermitted { .. } => Code::DatabaseFailed,
         }
     }
 
     fn why(&self) -> Option<String> {
         match self {
-            UrlError::InUse { sessions, .. } => Some(format!(
+            UrlError::InUse { sessions, .. } | UrlError::Busy { sessions, .. } => Some(format!(
                 "Postgres copies only a database without sessions. Connected: {}",
                 sessions.join(", ")
             )),
@@ -106,6 +114,10 @@ impl Explain for UrlError {
                 "close these connections and {RERUN}; or copy {parent} once to a database that nothing \
                  connects to, and name that one in `database.parent`"
             ),
+            UrlError::Busy { .. } => {
+                "end them (`devrun down`, psql, a stack of another worktree), then run this command again"
+                    .into()
+            }
             UrlError::NotPermitted { parent, .. } => format!(
                 "make the role the owner of {parent}, or mark it as a template, as its owner: ALTER DATABASE {} \
                  IS_TEMPLATE true; the role also needs CREATEDB",

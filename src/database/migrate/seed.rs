@@ -1,0 +1,172 @@
+//! Fills a parent database once, after its first migrations: with a command, a file of SQL, or a dump.
+//!
+//! Whether it is to be seeded is a record in the database itself (table `_devrun.seed`), made while the database is still
+//! empty. So a database that existed before is never seeded, a seed that failed or was killed runs again, and a database
+//! that was emptied is seeded again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::lock::{self, MigrationLock};
+use super::seed_error::SeedError;
+use super::{CONNECT, MigrateError, TAIL_LINES, effect, marker};
+use crate::context::Context;
+use crate::database::{BranchDatabase, Provider};
+use crate::event::{Event, Step};
+use crate::os::cmd::Cmd;
+use crate::plan::RunCommand;
+use crate::text::{Mask, traceback};
+
+/// The beginning of a dump in Postgres' custom format.
+pub const DUMP_MAGIC: &[u8] = b"PGDMP";
+
+const TABLE: &str =
+    "create table if not exists _devrun.seed (done boolean not null, at timestamptz not null default now())";
+const DONE: &str = "update _devrun.seed set done = true, at = now()";
+
+/// The source of the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeedSource {
+    Command(RunCommand),
+    /// A file of SQL, and the psql that applies it.
+    Sql {
+        file: PathBuf,
+        psql: PathBuf,
+    },
+    /// A dump in Postgres' custom format.
+    Dump(PathBuf),
+}
+
+/// The seed of a database.
+#[derive(Clone, Debug)]
+pub struct SeedRequest<'a> {
+    pub branch: &'a BranchDatabase,
+    pub source: SeedSource,
+    /// The absolute path of the folder to run a command in.
+    pub directory: PathBuf,
+    /// The whole environment of the command or of psql.
+    pub env: BTreeMap<OsString, OsString>,
+    /// The time limit.
+    pub limit: Duration,
+}
+
+impl SeedRequest<'_> {
+    fn mask(&self) -> Mask {
+        Mask::of_urls([&*self.branch.url, &*self.branch.direct_url]).and(Mask::of_variables(&self.env))
+    }
+
+    /// Returns the work in a few words.
+    fn doing(&self) -> String {
+        match &self.source {
+            SeedSource::Command(run) => run.to_string(),
+            SeedSource::Sql { file, .. } | SeedSource::Dump(file) => file.display().to_string(),
+        }
+    }
+}
+
+/// Records that `branch` is to be seeded, if it is empty and was never migrated. Call it before the migrations.
+pub async fn prepare(branch: &BranchDatabase) -> Result<(), MigrateError> {
+    let look = async |client: &Client| {
+        let is_fresh = state(client).await?.is_none()
+            && marker::read(client).await?.is_empty()
+            && effect::is_empty(client).await?;
+        Ok(is_fresh)
+    };
+    let (is_fresh, client) = lock::in_session(branch, CONNECT, look).await?;
+    if is_fresh {
+        marker::make(&client).await?;
+        let insert =
+            "insert into _devrun.seed (done) select false where not exists (select from _devrun.seed)";
+        client.batch_execute(&format!("{TABLE}; {insert}")).await?;
+    }
+    Ok(())
+}
+
+/// Returns true if `branch` is to be seeded.
+pub async fn is_due(branch: &BranchDatabase) -> Result<bool, MigrateError> {
+    let (state, _) = lock::in_session(branch, CONNECT, state).await?;
+    Ok(state == Some(false))
+}
+
+/// Seeds the database of the request if that is due. Returns a few words for the user; `None` if nothing was to do.
+pub async fn ensure(
+    ctx: &Context,
+    request: &SeedRequest<'_>,
+    provider: &dyn Provider,
+) -> Result<Option<String>, SeedError> {
+    if !is_due(request.branch).await? {
+        return Ok(None);
+    }
+    let (_, client) = lock::in_session(request.branch, CONNECT, state).await?;
+    let turn = MigrationLock::take(ctx, request.branch, request.limit, client).await?;
+    // Read again: the devrun that held the lock may have seeded in the meantime.
+    if state(&*turn.client().await?).await? != Some(false) {
+        return Ok(None);
+    }
+    let start = Instant::now();
+    let doing = request.mask().apply(&format!("seeding {}: {}", request.branch.name, request.doing()));
+    ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
+    match &request.source {
+        SeedSource::Command(run) => watched(ctx, request, Cmd::of(run)).await?,
+        SeedSource::Sql { file, psql } => {
+            // psql runs the file and records it in one transaction.
+            let words = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-1", "-f"];
+            watched(ctx, request, Cmd::new(psql).args(words).arg(file).args(["-c", DONE])).await?;
+        }
+        SeedSource::Dump(file) => {
+            let restored = provider.restore_rows(&request.branch.name, file).await;
+            restored.map_err(|report| SeedError::Restore {
+                name: request.branch.name.clone(),
+                report: Box::new(report),
+            })?;
+        }
+    }
+    record(&*turn.client().await?).await?;
+    Ok(Some(format!("seeded in {:.1} s", start.elapsed().as_secs_f64())))
+}
+
+async fn record(client: &Client) -> Result<(), MigrateError> {
+    // The seed may have dropped every schema that it found.
+    marker::make(client).await?;
+    let insert = "insert into _devrun.seed (done) select true where not exists (select from _devrun.seed)";
+    Ok(client.batch_execute(&format!("{TABLE}; {DONE}; {insert}")).await?)
+}
+
+async fn watched(ctx: &Context, request: &SeedRequest<'_>, command: Cmd) -> Result<(), SeedError> {
+    let mask = request.mask();
+    let mut tail = VecDeque::new();
+    let mut on_line = |line: &str| {
+        let detail = mask.apply(line);
+        if tail.len() == TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(detail.clone());
+        ctx.events.send(Event::StepProgress { step: Step::Migrate, detail });
+    };
+    let command = command.only_env(&request.env).directory(&request.directory).limit(request.limit);
+    match command.watched(&mut on_line).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(SeedError::Failed {
+            name: request.branch.name.clone(),
+            what: mask.apply(&request.doing()),
+            is_missing: error.is_missing_program(),
+            how: mask.apply(&error.ending()),
+            tail: traceback::condense(&Vec::from(tail).join("\n")),
+            directory: request.directory.clone(),
+        }),
+    }
+}
+
+/// Returns whether the database of `client` was seeded. `None` if it is not to be seeded.
+async fn state(client: &Client) -> Result<Option<bool>, MigrateError> {
+    match client.query_opt("select done from _devrun.seed limit 1", &[]).await {
+        Ok(row) => Ok(row.map(|row| row.try_get(0)).transpose()?),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
