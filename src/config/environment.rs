@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use crate::config::address::{self, UrlForm};
 use crate::config::envfile::EnvFile;
 use crate::config::error::ConfigError;
 use crate::config::interpolate::{Scope, Template, UNPOOLED};
@@ -99,6 +100,7 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
     // These variables would lead a client to another server, even with the URL of the branch database.
     let steering = libpq::STEERING.into_iter().filter(|_| config.database.is_some());
     let ours = url_env.chain(sockets).chain(default_url).chain(steering);
+    let forms = given_forms(config, &vars);
     for name in STALE.iter().copied().chain(REPOSITORY_VARS).chain(ours) {
         vars.remove(OsStr::new(name));
         origins.remove(name);
@@ -108,7 +110,7 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
         vars.insert(name.into(), value);
         origins.insert(name.into(), origin);
     };
-    for (name, value, kind) in computed(config, scope) {
+    for (name, value, kind) in computed(config, scope, &forms) {
         set(&mut vars, &name, value.into(), Origin::Computed(kind));
     }
     // Processes are recognised as this worktree's by exactly these bytes.
@@ -240,7 +242,23 @@ pub fn refuse_computed<'a>(
     Ok(())
 }
 
-fn computed(config: &Config, scope: &Scope) -> Vec<(String, String, Computed)> {
+/// Returns the driver of each variable of `url_env` without a form of its own, from the value that the shell or an env file
+/// gives it: an application that reads `postgresql+asyncpg://…` accepts no other scheme.
+fn given_forms(config: &Config, vars: &BTreeMap<OsString, OsString>) -> BTreeMap<String, UrlForm> {
+    let given = config.url_env().iter().filter(|variable| variable.form == UrlForm::default());
+    let form = |name: &str| {
+        let value = vars.get(OsStr::new(name))?.to_str()?;
+        let (scheme, _) = value.split_once("://")?;
+        (scheme.contains('+') && address::is_scheme(scheme)).then(|| UrlForm::read(scheme)).flatten()
+    };
+    given.filter_map(|variable| Some((variable.name.clone(), form(&variable.name)?))).collect()
+}
+
+fn computed(
+    config: &Config,
+    scope: &Scope,
+    forms: &BTreeMap<String, UrlForm>,
+) -> Vec<(String, String, Computed)> {
     let mut vars = Vec::new();
     for port in config.ports.keys() {
         if let Some(number) = scope.port(port) {
@@ -249,7 +267,8 @@ fn computed(config: &Config, scope: &Scope) -> Vec<(String, String, Computed)> {
     }
     let url = scope.own("database.url");
     let urls = config.url_env().iter().map(|variable| {
-        (variable.name.clone(), url.map(|url| variable.form.merged(url)), Computed::DatabaseUrl)
+        let form = forms.get(&variable.name).unwrap_or(&variable.form);
+        (variable.name.clone(), url.map(|url| form.merged(url)), Computed::DatabaseUrl)
     });
     let own = ["branch", "slug", "slot"].map(|name| {
         (format!("DEVRUN_{}", variable_stem(name)), scope.own(name).map(Into::into), Computed::Worktree)

@@ -70,7 +70,8 @@ fn calls(plan: &Plan) -> Vec<Call> {
             .iter()
             .copied()
             .filter(|(variable, _)| readings::reads(plan, variable, process).unwrap_or(is_usual));
-        for (variable, value) in own.filter(|(name, _)| is_public(name)).chain(shared) {
+        let own = own.filter(|(name, _)| is_public(name) && !is_unread(plan, name, process));
+        for (variable, value) in own.chain(shared) {
             let Some((port, path)) = address(value) else { continue };
             let backend = servers.iter().find(|(name, other)| *other == port && *name != page.0);
             let Some(backend) = backend else { continue };
@@ -82,6 +83,15 @@ fn calls(plan: &Plan) -> Vec<Call> {
         }
     }
     calls
+}
+
+/// Returns true if recognition gave `process` the variable, and found no line that reads it: the page may call nothing.
+fn is_unread(plan: &Plan, variable: &str, process: &Process) -> bool {
+    let mut given = plan
+        .bindings
+        .iter()
+        .filter(|one| one.name == variable && one.process.as_ref() == Some(&process.name));
+    given.next().is_some_and(|binding| binding.read.is_none())
 }
 
 fn is_public(name: &str) -> bool {

@@ -379,3 +379,19 @@ fn nested_devrun_learns_which_variables_devrun_set() {
         "{told:?}"
     );
 }
+
+#[test]
+fn the_driver_of_a_given_url_is_kept_unless_the_configuration_names_a_form() {
+    let given = [("DATABASE_URL", "postgresql+asyncpg://a:b@localhost/shared")];
+    for (database, wanted) in [
+        ("{}", "postgresql+asyncpg://own"),
+        ("{ url_env: { DATABASE_URL: postgresql+psycopg } }", "postgresql+psycopg://own"),
+        ("{ url_env: [OTHER_URL] }", "postgresql://own"),
+    ] {
+        let mut case = Case::new(&format!("processes: {{ a: b }}\ndatabase: {database}\n"));
+        case.files = vec![file(given)];
+        case.scope = scope(Some("postgresql://own"));
+        let name = if database.contains("OTHER_URL") { "OTHER_URL" } else { "DATABASE_URL" };
+        assert_eq!(get(&case.compose(), name).unwrap(), wanted, "{database}");
+    }
+}

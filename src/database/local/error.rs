@@ -40,6 +40,8 @@ pub enum LocalError {
         /// The setting's value.
         path: PathBuf,
         reason: String,
+        /// The Postgres that made the existing cluster, and the cluster's folder, if that one is needed.
+        made_by: Option<(u32, PathBuf)>,
     },
     /// The server's programs cannot run as this user.
     #[error("Postgres cannot run as the current user: {reason}")]
@@ -150,7 +152,12 @@ impl Explain for LocalError {
                  and its registry reachable, or choose another database.provider"
                     .into(),
             ),
-            LocalError::Setting { .. } => {
+            LocalError::Setting { made_by: Some((major, cluster)), .. } => Some(format!(
+                "set it to the programs of a Postgres {major}; or run `devrun down` in every worktree and remove {}, which \
+                 deletes all local databases of this repository",
+                quoted(cluster)
+            )),
+            LocalError::Setting { made_by: None, .. } => {
                 Some("set it to a folder that holds postgres and initdb of one version, 15 or newer".into())
             }
             LocalError::Account { .. } => {

@@ -21,7 +21,7 @@ impl Search<'_> {
     /// major for a new cluster. Errors if none are found and none can be downloaded.
     pub(super) async fn find(&self, made_by: Option<u32>, cluster: &Path) -> Result<Binaries, LocalError> {
         if let Some(setting) = self.setting {
-            return self.chosen(setting, made_by).await;
+            return self.chosen(setting, made_by, cluster).await;
         }
         let major = made_by.unwrap_or(PREFERRED);
         if let Some(bin) = package(major).and_then(|package| fetch::cached(self.home, package)) {
@@ -53,15 +53,24 @@ impl Search<'_> {
         })
     }
 
-    async fn chosen(&self, setting: &Path, made_by: Option<u32>) -> Result<Binaries, LocalError> {
-        let refuse = |reason| LocalError::Setting { path: setting.into(), reason };
+    async fn chosen(
+        &self,
+        setting: &Path,
+        made_by: Option<u32>,
+        cluster: &Path,
+    ) -> Result<Binaries, LocalError> {
+        let refuse = |reason| LocalError::Setting { path: setting.into(), reason, made_by: None };
         let inner = setting.join("bin");
         let bin = if inner.join("postgres").exists() { inner } else { setting.to_path_buf() };
         let major = self.major_in(&bin).await.map_err(refuse)?;
         match made_by {
-            Some(made_by) if made_by != major => Err(refuse(format!(
-                "it holds Postgres {major}, but this repository's databases were made by Postgres {made_by}"
-            ))),
+            Some(made_by) if made_by != major => Err(LocalError::Setting {
+                path: setting.into(),
+                reason: format!(
+                    "it holds Postgres {major}, but this repository's databases were made by Postgres {made_by}"
+                ),
+                made_by: Some((made_by, cluster.into())),
+            }),
             None if major < OLDEST => Err(refuse(format!("it holds Postgres {major}"))),
             _ => Ok(Binaries { bin, major }),
         }

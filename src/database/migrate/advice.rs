@@ -70,8 +70,8 @@ pub(super) fn of(trouble: &FailureCause, directory: &Path, variable: &str, reset
             of_extension(extension, advice.as_ref())
         }
         FailureCause::Lacking { extension: None, .. } => {
-            "use a Postgres that allows this: set `database.local.bin` in \
-             devrun.yaml to its programs, or use Neon"
+            "devrun's role on the local server is no superuser, and the server has the locales of this system: install a \
+             missing locale, or use a server that gives the right (`provider: url`), or Neon"
                 .into()
         }
         FailureCause::UndeclaredPackages => format!(
