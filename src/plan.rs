@@ -178,6 +178,8 @@ pub struct ForeignVariable {
     pub name: String,
     /// The worktree that it pointed into.
     pub worktree: PathBuf,
+    /// True if other entries of the list stay.
+    pub is_partial: bool,
 }
 
 /// The branch database, as shown to the user. The URL with its password is in [`Environment`] only.

@@ -43,7 +43,7 @@ pub(super) async fn run(
     let env =
         process.map_or_else(|| preview.plan.env.clone(), |process| of_process(&preview.plan.env, process));
     let withheld: Vec<&str> = preview.resolved.config.withheld().collect();
-    let shown = shown(&env, args.reveal, args.all);
+    let shown = shown(&env, &ctx.env, args.reveal, args.all);
     let text = match if as_json { Format::Json } else { args.format } {
         Format::Json => json_object(&shown),
         Format::Shell => {
@@ -77,12 +77,19 @@ fn of_process(common: &Environment, process: &Process) -> Environment {
 
 type Shown<'a> = Vec<(&'a str, &'a OsStr)>;
 
-/// Returns the variables that devrun adds or changes, or all of them. Masks secrets unless `reveal` is set.
-fn shown(env: &Environment, reveal: bool, all: bool) -> Shown<'_> {
+/// Returns the variables that devrun adds, or changes from those in `inherited`; or all of them. Masks secrets unless `reveal` is
+/// set.
+fn shown<'a>(
+    env: &'a Environment,
+    inherited: &BTreeMap<OsString, OsString>,
+    reveal: bool,
+    all: bool,
+) -> Shown<'a> {
     env.vars
         .iter()
         .filter_map(|(name, value)| {
-            let name = name.to_str().filter(|name| all || env.origins.contains_key(*name))?;
+            let is_changed = inherited.get(name).is_some_and(|before| before != value);
+            let name = name.to_str().filter(|name| all || is_changed || env.origins.contains_key(*name))?;
             let masked = env.secrets.contains(name) && !reveal;
             Some((name, if masked { OsStr::new(MASK) } else { value.as_os_str() }))
         })
@@ -147,20 +154,31 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_that_lost_a_part_is_shown() {
+        let env = sample();
+        let inherited = [("PATH".into(), "/w/other/bin:/bin".into()), ("A".into(), "it's".into())].into();
+        let shown: Vec<&str> =
+            shown(&env, &inherited, false, false).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(shown, ["A", "PATH", "TOKEN"]);
+    }
+
+    #[test]
     fn secrets_are_masked_unless_revealed() {
         let env = sample();
-        let shell = lines(&shown(&env, false, false), "export ", shell_quoted);
+        let shell = lines(&shown(&env, &BTreeMap::new(), false, false), "export ", shell_quoted);
         assert_eq!(text(shell), "export A='it'\\''s'\nexport TOKEN='********'\n");
-        let dotenv = lines(&shown(&env, true, false), "", dotenv_quoted);
+        let dotenv = lines(&shown(&env, &BTreeMap::new(), true, false), "", dotenv_quoted);
         assert_eq!(text(dotenv), "A=\"it's\"\nTOKEN='x\"$y'\n");
     }
 
     #[test]
     fn inherited_variables_are_shown_on_request() {
         let env = sample();
-        assert!(!text(json_object(&shown(&env, false, false))).contains("PATH"));
-        assert!(text(json_object(&shown(&env, false, true))).contains("BASH_FUNC_x%%"));
-        assert!(!text(lines(&shown(&env, false, true), "", shell_quoted)).contains("BASH_FUNC"));
+        assert!(!text(json_object(&shown(&env, &BTreeMap::new(), false, false))).contains("PATH"));
+        assert!(text(json_object(&shown(&env, &BTreeMap::new(), false, true))).contains("BASH_FUNC_x%%"));
+        assert!(
+            !text(lines(&shown(&env, &BTreeMap::new(), false, true), "", shell_quoted)).contains("BASH_FUNC")
+        );
     }
 
     #[test]

@@ -73,16 +73,21 @@ pub fn value(
     if !loads {
         return None;
     }
-    let told = |worktree: &PathBuf| ForeignVariable { name: name.into(), worktree: worktree.clone() };
+    let removed = |worktree: &PathBuf, is_partial| ForeignVariable {
+        name: name.into(),
+        worktree: worktree.clone(),
+        is_partial,
+    };
     if !LISTS.contains(&name) {
-        return worktrees.other(Path::new(value)).map(|worktree| (None, told(worktree)));
+        return worktrees.other(Path::new(value)).map(|worktree| (None, removed(worktree, false)));
     }
     let entries: Vec<PathBuf> = std::env::split_paths(value).collect();
     let worktree = entries.iter().find_map(|entry| worktrees.other(entry))?;
     let kept: Vec<&PathBuf> = entries.iter().filter(|entry| worktrees.other(entry).is_none()).collect();
     let is_empty = kept.iter().all(|entry| entry.as_os_str().is_empty());
     let left = std::env::join_paths(kept).ok().filter(|_| !is_empty);
-    Some((left, told(worktree)))
+    let is_partial = left.is_some();
+    Some((left, removed(worktree, is_partial)))
 }
 
 /// Removes everything of another worktree from `inherited`: variables that a devrun there set, and those that [`value`]

@@ -302,11 +302,11 @@ async fn own_links(ctx: &Context, worktree: &Worktree, config: &Config) -> Vec<P
 }
 
 fn foreign_text(foreign: &ForeignVariable) -> String {
-    format!(
-        "{} is removed from the environment, because it points into {}",
-        foreign.name,
-        foreign.worktree.display()
-    )
+    let (name, worktree) = (&foreign.name, foreign.worktree.display());
+    if foreign.is_partial {
+        return format!("the part of {name} that points into {worktree} is removed from the environment");
+    }
+    format!("{name} is removed from the environment, because it points into {worktree}")
 }
 
 /// Returns `path` with symbolic links resolved; its last components need not exist.

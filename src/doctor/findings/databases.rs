@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn each_way_to_a_shared_database_is_a_finding() {
-        let foreign = |name: &str| ForeignVariable { name: name.into(), worktree: "/r/main".into() };
+        let foreign =
+            |name: &str| ForeignVariable { name: name.into(), worktree: "/r/main".into(), is_partial: false };
         let configuration = ConfigurationFacts {
             other_databases: Some(Notice {
                 text: "A names a Postgres".into(),

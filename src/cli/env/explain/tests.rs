@@ -289,7 +289,8 @@ fn the_login_shell_and_files_of_other_copies_are_sources() {
     stack.inherited.insert("CLERK_KEY".into(), "shell".into());
     stack.login_shell = ["CLERK_KEY".to_string()].into();
     stack.files.as_mut().unwrap().common = vec![env];
-    stack.foreign = vec![ForeignVariable { name: "PYTHONPATH".into(), worktree: "/w/c".into() }];
+    stack.foreign =
+        vec![ForeignVariable { name: "PYTHONPATH".into(), worktree: "/w/c".into(), is_partial: false }];
     stack.written = [".env.devrun", "web/.env"].map(|path| (path.into(), ["MODE".to_string()].into())).into();
     let names = ["CLERK_KEY", "MODE", "API_PORT", "PYTHONPATH"];
     insta::assert_snapshot!(text(&stack.explained(&names, false, true)), @r"
