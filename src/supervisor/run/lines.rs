@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::context::{missing_program, missing_settings};
 use crate::error::{Fault, RERUN, Report};
 use crate::event::Broken;
-use crate::plan::{Need, Plan};
+use crate::plan::{Need, Plan, PlannedService, Process};
 use crate::supervisor::output::{Backpressure, Sink};
 use crate::supervisor::state_machine::Input;
 use crate::text::busy_port::BusyPort;
@@ -47,6 +47,8 @@ struct InspectorState {
     folders: Vec<PathBuf>,
     /// Whether devrun installs packages for each process.
     installs: Vec<bool>,
+    /// Whether each process is a system program that a preset runs: its errors are not those of the code.
+    system: Vec<bool>,
 }
 
 #[derive(Default)]
@@ -83,7 +85,12 @@ impl LineInspector {
         let expecting = AtomicBool::new(false);
         let is_package = |need: &Need| matches!(need, Need::Node | Need::Python);
         let installs = plan.processes.iter().map(|process| process.needs.iter().any(is_package)).collect();
-        let shared = Arc::new(InspectorState { processes, expecting, alarms, root, folders, installs });
+        let has_preset = |service: &PlannedService| service.preset.is_some();
+        let is_system =
+            |process: &Process| process.service.as_ref().is_some_and(has_preset) && process.needs.is_empty();
+        let system = plan.processes.iter().map(is_system).collect();
+        let shared =
+            Arc::new(InspectorState { processes, expecting, alarms, root, folders, installs, system });
         LineInspector { sink, tails: Tails { shared }, inputs }
     }
 
@@ -167,7 +174,8 @@ impl Tails {
             report.fault = Some(Fault::Configuration);
             return report.with_fix(format!("{}, then {RERUN}", missing_settings::fix(&settings)));
         }
-        report.fault = fault.or(report.fault);
+        let of_system = self.shared.system[process].then_some(Fault::Environment);
+        report.fault = fault.or(of_system).or(report.fault);
         if let Some(program) = program {
             let manifest = missing_program::manifest(&self.shared.folders[process], &self.shared.root);
             let (fault, fix) =

@@ -57,6 +57,17 @@ fn missing_program_is_an_error_that_names_the_package_and_doctor_finds_it() {
 }
 
 #[test]
+fn failure_of_a_system_program_is_the_environment() {
+    let mut sandbox = world(&config(""));
+    let script = "echo cannot start; exit 3";
+    let folder = programs(&sandbox, &["git", "sh", "devrun-fixture"], &[("redis-server", script)]);
+    sandbox.set("PATH", &folder);
+    let error = refusal(sandbox.devrun(&["up", "-d", "--json"]), "process-ended", 3);
+    assert_eq!((&error["process"], &error["fault"]), (&"redis".into(), &"environment".into()), "{error:#}");
+    assert!(error["cause"].as_str().unwrap().contains("cannot start"), "{error:#}");
+}
+
+#[test]
 fn valkey_runs_where_there_is_no_redis() {
     if !super::has_redis() {
         return;
