@@ -206,6 +206,16 @@ pub trait Provider {
     /// Deletes what is remembered of this worktree's database, because its URLs did not work.
     fn forget(&self) {}
 
+    /// Lets the provider's server, which is open, run without a user. Returns false if devrun starts no server for it.
+    fn keep_server(&self) -> Result<bool, Report> {
+        Ok(false)
+    }
+
+    /// Ends what [`Provider::keep_server`] began, and stops the server if no devrun uses it.
+    fn release_server(&self) -> Result<(), Report> {
+        Ok(())
+    }
+
     /// Stops the provider's server if no devrun uses it, for example because all of them were killed.
     fn stop_unused(&self) -> Result<(), Report> {
         Ok(())

@@ -12,6 +12,7 @@ mod migrate;
 mod psql;
 pub(super) mod reset;
 mod restore;
+mod server;
 mod snapshot;
 mod status;
 mod undo_checks;
@@ -54,6 +55,8 @@ pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bo
             Db::List => in_time(Box::pin(list::run(ctx, console, as_json))).await,
             Db::Import(args) => import::run(ctx, console, args, as_json).await,
             Db::Diff(args) => diff::run(ctx, console, args, as_json).await,
+            Db::Start => server::start(ctx, console, as_json).await,
+            Db::Stop => server::stop(ctx, console, as_json).await,
             Db::Snapshots => in_time(Box::pin(snapshot::list(ctx, console, as_json))).await,
             Db::Snapshot(args) => snapshot::run(ctx, console, args, as_json).await,
             Db::Restore(args) => restore::run(ctx, console, args, as_json).await,

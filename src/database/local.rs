@@ -15,6 +15,7 @@ mod error;
 mod extension_fix;
 mod fetch;
 mod importing;
+mod kept_server;
 mod operations;
 mod packages;
 mod postmaster;
@@ -28,6 +29,7 @@ mod server;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unfinished_imports;
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -163,11 +165,28 @@ impl Local {
         if !cluster.users_lock().exists() {
             return Ok(());
         }
+        if kept_server::is_kept(&cluster.folder) {
+            return Ok(());
+        }
         if let Some(alone) = Lock::try_take(&cluster.users_lock(), LockKind::Exclusive)? {
             server::stop(&cluster.data());
             drop(alone);
         }
         Ok(())
+    }
+
+    /// Lets the running server stay when its last user leaves.
+    pub fn keep_server(&self) -> Result<(), Report> {
+        Ok(kept_server::keep(&self.cluster.folder)?)
+    }
+
+    /// Ends what [`Local::keep_server`] began, and stops the server if no devrun uses it.
+    pub fn release_server(ctx: &Context, request: &LocalRequest) -> Result<(), Report> {
+        let account = Account::choose(ctx, request.owner_uid)?;
+        let clusters = account.home(&ctx.dirs).clusters;
+        let Some(id) = state::known_id(&request.shared, &clusters)? else { return Ok(()) };
+        kept_server::release(&Cluster::known(&clusters, &id, account).folder)?;
+        Local::stop_unused(ctx, request)
     }
 
     /// Releases the claim, and stops the server if this was the last one.
@@ -496,11 +515,13 @@ pub(super) fn downloadable_server() -> Option<String> {
     packages::package(packages::PREFERRED).map(packages::PinnedPackage::spec)
 }
 
-/// Releases a claim, and stops the server if no other devrun has one. For the process that outlives devrun: needs no
+/// Releases a claim, and stops the server if no other devrun has one, unless the user has started it. For the process that outlives devrun: needs no
 /// runtime and takes a limited time. A devrun that starts during the stop waits, then starts the server again.
 pub fn stop_if_last(claim: OwnedFd, cluster: &Path) {
     if let Some(alone) = fs::upgrade_if_last(claim) {
-        server::stop(&cluster::data(cluster));
+        if !kept_server::is_kept(cluster) {
+            server::stop(&cluster::data(cluster));
+        }
         // Unlock explicitly: other descriptors of the same lock may still be open, so closing this one would not
         // release it.
         let _ = alone.unlock();

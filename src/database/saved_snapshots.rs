@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::ListedDatabase;
-use super::catalogue::{CatalogueError, ServerDatabase, identifier, literal, rows};
+use super::catalogue::{self, CatalogueError, ServerDatabase, identifier, literal, rows};
 use crate::error::{Code, Explain};
 use crate::text::quoted;
 
@@ -195,8 +195,13 @@ pub(super) async fn remove_all(client: &Client, of: &str) -> Result<Vec<String>,
     Ok(removed)
 }
 
-/// Records that the database `from`, with its snapshots, is called `to`.
-pub(super) async fn follow(client: &Client, from: &str, to: &str) -> Result<(), CatalogueError> {
+/// Records that the database `from`, with its snapshots, is called `to`, if it really got that name.
+pub(super) async fn follow(client: &Client, from: &ListedDatabase, to: &str) -> Result<(), CatalogueError> {
+    let is_renamed = catalogue::find(client, to).await?.is_some_and(|found| found.id == from.id);
+    if !is_renamed {
+        return Ok(());
+    }
+    let from = from.name.as_str();
     let doing = format!("rename the snapshots of {from}");
     for one in list(client).await?.into_iter().filter(|one| one.of == from) {
         let comment =

@@ -127,14 +127,12 @@ impl StatementReader {
                 }
                 _ => self.keep(text),
             },
-            Inside::Dollar(tag) => match text.starts_with(tag.as_str()) {
-                true => {
-                    let length = tag.len();
-                    self.inside = Inside::Code;
-                    length
-                }
-                false => width(text),
-            },
+            Inside::Dollar(tag) if text.starts_with(tag.as_str()) => {
+                let length = tag.len();
+                self.inside = Inside::Code;
+                length
+            }
+            Inside::Dollar(_) => width(text),
             Inside::Comment(depth) => match rest {
                 [b'/', b'*', ..] => {
                     *depth += 1;

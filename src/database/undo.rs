@@ -65,6 +65,12 @@ pub enum UndoError {
         /// The database to reset.
         name: String,
     },
+    /// devrun starts no server for the provider.
+    #[error("devrun starts no database server for the provider {provider}")]
+    NoServer {
+        /// The provider.
+        provider: &'static str,
+    },
     /// The provider restores no dumps.
     #[error("the provider {provider} restores no dumps")]
     NoRestore {
@@ -81,7 +87,9 @@ impl Explain for UndoError {
         match self {
             UndoError::Missing(_) => Code::DatabaseMissing,
             UndoError::Kept { .. } | UndoError::Foreign { .. } | UndoError::Orphan(_) => Code::DatabaseKept,
-            UndoError::NoSnapshots { .. } | UndoError::NoRestore { .. } => Code::DatabaseFailed,
+            UndoError::NoSnapshots { .. } | UndoError::NoRestore { .. } | UndoError::NoServer { .. } => {
+                Code::DatabaseFailed
+            }
         }
     }
 
@@ -96,6 +104,7 @@ impl Explain for UndoError {
             UndoError::Missing(_)
             | UndoError::Orphan(_)
             | UndoError::NoSnapshots { .. }
+            | UndoError::NoServer { .. }
             | UndoError::NoRestore { .. } => None,
         }
     }
@@ -116,6 +125,7 @@ impl Explain for UndoError {
                 format!("if you mean it: devrun db {} {}", doing.word(), quoted(name))
             }
             UndoError::NoSnapshots { name, .. } => format!("devrun db reset {}", quoted(name)),
+            UndoError::NoServer { .. } => "start and stop it with the tools of the service that has it".into(),
             UndoError::NoRestore { .. } => "use the provider `local`, or restore it with the tools of the server".into(),
             UndoError::Orphan(name) => {
                 format!("devrun db delete {}; the next `devrun` creates it again", quoted(name))

@@ -186,6 +186,9 @@ async fn has_parents_migrations(ctx: &Context, resolved: &ResolvedWorktree) -> b
     let default = resolved.default_branch.as_deref();
     let migrate = resolved.config.database.as_ref().and_then(|database| database.migrate.as_ref());
     let (Some(default), Some(migrate)) = (default, migrate) else { return false };
+    if migrate.inputs.is_empty() {
+        return false;
+    }
     let paths: Vec<String> = migrate
         .inputs
         .iter()

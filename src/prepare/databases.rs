@@ -280,6 +280,34 @@ impl Databases {
     }
 }
 
+/// Starts the database server and lets it run without a stack. Returns the name of the provider.
+pub async fn start_server(ctx: &Context) -> Result<&'static str, Report> {
+    let source = provider_of(ctx).await?;
+    let mut held = ServerClaims::default();
+    let mut entrust = |folder, claim| {
+        held.0.push((folder, claim));
+        Ok(())
+    };
+    source.open(Purpose::Run(&mut entrust)).await?;
+    let provider = source.name();
+    if source.keep_server()? { Ok(provider) } else { Err(UndoError::NoServer { provider }.into()) }
+}
+
+/// Stops the database server unless a devrun uses it. Returns the name of the provider, and the server's state.
+pub async fn stop_server(ctx: &Context) -> Result<(&'static str, ServerState), Report> {
+    let source = provider_of(ctx).await?;
+    source.release_server()?;
+    let provider = source.name();
+    let state = source.server()?.ok_or(UndoError::NoServer { provider })?;
+    Ok((provider, state))
+}
+
+async fn provider_of(ctx: &Context) -> Result<Rc<dyn Provider>, Report> {
+    let resolved = preview::resolve_without_starting(ctx).await?;
+    let chosen = branch::choose(&resolved.discreet(ctx), &resolved, false)?;
+    Ok(chosen.ok_or_else(none)?.provider)
+}
+
 /// Creates the branch database unless it exists and migrates it, as `up` does before it starts the processes. Returns
 /// the name of the provider, the database, and a few words on the migrations. `beside_stack` is true if a stack of this worktree
 /// runs.

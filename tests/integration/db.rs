@@ -24,6 +24,8 @@ mod psql;
 mod renamed;
 #[path = "db/seed.rs"]
 mod seed;
+#[path = "db/server.rs"]
+mod server;
 #[path = "db/snapshots.rs"]
 mod snapshots;
 #[path = "db/sql.rs"]

@@ -35,6 +35,10 @@ pub(in crate::cli) enum Db {
     Import(DbImport),
     /// Show the extensions of Postgres that its server offers, and where each one comes from.
     Extensions,
+    /// Start the local database server and let it run without a stack, for example for a database client.
+    Start,
+    /// Stop the server that `start` has started; a stack that uses it keeps it.
+    Stop,
     /// Make it if need be and run its migrations, as `up` does, but start nothing.
     Migrate,
 }

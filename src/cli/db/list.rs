@@ -73,7 +73,9 @@ fn text(entries: &[ListedDatabase], own: &str) -> String {
     let mut rows: Vec<Vec<String>> = rows.collect();
     // Few databases have snapshots.
     if entries.iter().all(|entry| entry.snapshots.is_empty()) {
-        rows.iter_mut().for_each(|row| row.truncate(TITLES.len() - 1));
+        for row in &mut rows {
+            row.truncate(TITLES.len() - 1);
+        }
     }
     table(&rows)
 }

@@ -99,9 +99,6 @@ pub(super) fn between(before: &[SchemaObject], after: &[SchemaObject]) -> Schema
     let (old_tables, new_tables) = (tables(before), tables(after));
     let in_both =
         |table: &str| table.is_empty() || (old_tables.contains(table) && new_tables.contains(table));
-    fn keyed(objects: &[SchemaObject]) -> BTreeMap<(&str, &str), &SchemaObject> {
-        objects.iter().map(|one| ((one.kind.as_str(), one.name.as_str()), one)).collect()
-    }
     let (old, new) = (keyed(before), keyed(after));
     let keys: BTreeSet<_> = old.keys().chain(new.keys()).copied().collect();
     let changes = keys.into_iter().filter_map(|key| {
@@ -117,6 +114,11 @@ pub(super) fn between(before: &[SchemaObject], after: &[SchemaObject]) -> Schema
         })
     });
     SchemaChanges(changes.collect())
+}
+
+/// Returns the objects by kind and name.
+fn keyed(objects: &[SchemaObject]) -> BTreeMap<(&str, &str), &SchemaObject> {
+    objects.iter().map(|one| ((one.kind.as_str(), one.name.as_str()), one)).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 
 use super::copying::{Copier, CopySource, CopyState, clone_sql, drop_orphans};
 use super::error::LocalError;
+use super::unfinished_imports;
 use crate::database::WantedDatabase;
 use crate::database::catalogue::{
     CatalogueError, ServerDatabase, find, publication, sweep, take_lock, take_turn, temporary_name,
@@ -82,6 +83,7 @@ pub(super) async fn keep_from_migrating(
 /// Drops what killed devruns and dropped parents left. The caller holds the makers' lock.
 pub(super) async fn clear_away(copier: &Copier<'_>) -> Result<(), LocalError> {
     sweep(copier.maker).await?;
+    unfinished_imports::sweep(copier.maker).await?;
     drop_orphans(copier).await
 }
 

@@ -10,7 +10,6 @@ mod source;
 
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, Config};
 
 use self::source::Tools;
@@ -18,16 +17,14 @@ use super::admin_socket::ConnectFailure;
 use super::copying::{Copier, clone_sql};
 use super::error::LocalError;
 use super::state::APP;
-use super::{Local, branches, reset_and_delete};
+use super::{Local, branches, reset_and_delete, unfinished_imports};
 use crate::database::WantedDatabase;
-use crate::database::catalogue::{CatalogueError, identifier, literal, publication, rows, take_turn};
+use crate::database::catalogue::{CatalogueError, MAINTENANCE, identifier, publication, rows, take_turn};
 use crate::database::import::{ImportError, ImportRequest, ImportSource, Imported};
 use crate::error::Report;
 use crate::event::{Event, Step};
 use crate::os::read;
 
-/// The beginning of the name of a database that is being filled.
-const PREFIX: &str = "_devrun-import-";
 const DUMP_MAGIC: &[u8] = b"PGDMP";
 
 /// Replaces the database that `wanted` names, a parent, by the source of the request.
@@ -38,16 +35,14 @@ pub(super) async fn import(
 ) -> Result<Imported, Report> {
     let local = copier.local;
     let doing = format!("import into {}", wanted.name);
-    sweep(copier.watcher).await?;
-    let random = getrandom::u64().map_err(|error| CatalogueError::with(&doing, error.to_string()))?;
-    let name = format!("{PREFIX}{random:016x}");
-    // Released when this session ends.
-    let lock = local.session_in(crate::database::catalogue::MAINTENANCE).await?;
-    let sql = format!("SET statement_timeout = 0; SELECT pg_advisory_lock({})", key(&name));
-    rows(&lock, &sql, &doing).await?;
+    unfinished_imports::sweep(copier.watcher).await?;
+    let name = unfinished_imports::name()?;
+    // Ends the mark when it is closed.
+    let lock = local.session_in(MAINTENANCE).await?;
+    unfinished_imports::lock(&lock, &name).await?;
     let made = fill(local, &lock, &name, request, &doing).await;
     if made.is_err() {
-        // The next import drops it, if this does not.
+        // The next devrun that makes a database drops it, if this does not.
         let _ =
             lock.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&name))).await;
     }
@@ -78,7 +73,7 @@ async fn fill(
             let tools = source::tools_for(local, server).await?;
             create_extensions(local, name, &server.extensions).await?;
             let file = source::dump(local, &tools, server, request).await?;
-            archive::restore(local, &tools, name, file.path(), request).await?
+            archive::restore(local, &tools, name, file.path(), &server.extensions, request).await?
         }
         ImportSource::File(path) => from_file(local, name, path, request).await?,
     };
@@ -116,7 +111,7 @@ async fn from_file(
     let tools = Tools::find(local, 0).await?;
     let extensions = archive::extensions(local, &tools, path).await?;
     create_extensions(local, name, &extensions).await?;
-    Ok(archive::restore(local, &tools, name, path, request).await?)
+    archive::restore(local, &tools, name, path, &extensions, request).await
 }
 
 /// Creates extensions, each in its schema, as devrun's superuser: the role of applications may not create all of them.
@@ -163,29 +158,6 @@ async fn session(local: &Local, database: &str) -> Result<Client, LocalError> {
             refusal;
         CatalogueError::with("connect to the new database", said).into()
     })
-}
-
-/// Drops the databases that killed imports left.
-async fn sweep(client: &Client) -> Result<(), LocalError> {
-    let doing = "clear away half-made imports";
-    let sql = format!("SELECT datname FROM pg_database WHERE starts_with(datname, {})", literal(PREFIX));
-    for name in rows(client, &sql, doing).await?.into_iter().filter_map(|row| row.into_iter().next()?) {
-        let key = key(&name);
-        let free = rows(client, &format!("SELECT pg_try_advisory_lock({key})"), doing).await?;
-        if free.first().and_then(|row| row.first()?.as_deref()) == Some("t") {
-            let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&name));
-            let dropped = client.batch_execute(&sql).await;
-            rows(client, &format!("SELECT pg_advisory_unlock({key})"), doing).await?;
-            dropped.map_err(LocalError::sql(doing))?;
-        }
-    }
-    Ok(())
-}
-
-/// Returns the key of the advisory lock of the import into the database `name`.
-fn key(name: &str) -> i64 {
-    let digest = Sha256::digest(["devrun-import:", name].concat());
-    i64::from_be_bytes(digest.first_chunk::<8>().copied().unwrap_or_default()) & i64::MAX
 }
 
 fn progress(local: &Local, detail: String) {

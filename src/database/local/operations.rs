@@ -60,7 +60,7 @@ impl Local {
         let (maker, _) = self.makers().await?;
         catalogue::take_turn(&maker, &self.ctx.events).await?;
         catalogue::rename(&maker, from, wanted).await?;
-        Ok(saved_snapshots::follow(&maker, &from.name, &wanted.name).await?)
+        Ok(saved_snapshots::follow(&maker, from, &wanted.name).await?)
     }
 
     /// See [`Provider::save_snapshot`](crate::database::Provider::save_snapshot).

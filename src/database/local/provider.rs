@@ -273,6 +273,15 @@ impl Provider for LocalProvider {
         })
     }
 
+    fn keep_server(&self) -> Result<bool, Report> {
+        let Some(local) = self.opened() else { return Ok(false) };
+        local.keep_server().map(|()| true)
+    }
+
+    fn release_server(&self) -> Result<(), Report> {
+        Local::release_server(&self.ctx, &self.request)
+    }
+
     fn stop_unused(&self) -> Result<(), Report> {
         Local::stop_unused(&self.ctx, &self.request)
     }

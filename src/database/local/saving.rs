@@ -54,10 +54,8 @@ pub(super) async fn restore(
     copier.clone(&snapshot.database, &temporary, &doing).await?;
     let source = CopySource { name: &snapshot.database, database: &source };
     copier.copy_settings(&source, &temporary).await?;
-    let parent = match wanted.parent == wanted.name {
-        true => None,
-        false => catalogue::find(maker, &wanted.parent).await?,
-    };
+    let has_parent = wanted.parent != wanted.name;
+    let parent = if has_parent { catalogue::find(maker, &wanted.parent).await? } else { None };
     let publication = publication(wanted, &temporary, parent.as_ref());
     reset_and_delete::put_in_place(copier, &wanted.name, &publication, &doing).await
 }

@@ -67,7 +67,7 @@ pub(super) fn of(trouble: &FailureCause, directory: &Path, variable: &str, reset
         ),
         FailureCause::Settings(settings) => format!("{}, then {RERUN}", missing_settings::fix(settings)),
         FailureCause::Lacking { extension: Some(extension), advice } => {
-            of_extension(extension, advice.as_ref())
+            of_extension(extension, advice.as_deref())
         }
         FailureCause::Lacking { extension: None, .. } => {
             "devrun's role on the local server is no superuser, and the server has the locales of this system: install a \

@@ -113,7 +113,7 @@ pub enum MigrateError {
         extension: String,
         /// The `file:line` that creates it, relative to the worktree.
         at: String,
-        advice: Option<ExtensionAdvice>,
+        advice: Option<Box<ExtensionAdvice>>,
     },
     /// The command failed.
     #[error("migrating {name} failed: {what}")]
@@ -312,7 +312,7 @@ impl MigrateError {
         if let MigrateError::Extension { advice, .. }
         | MigrateError::Failed { trouble: FailureCause::Lacking { advice, .. }, .. } = &mut self
         {
-            *advice = Some(found);
+            *advice = Some(Box::new(found));
         }
         self
     }
@@ -456,7 +456,7 @@ impl Explain for MigrateError {
                 )
             }
             MigrateError::Extension { extension, advice, .. } => {
-                advice::of_extension(extension, advice.as_ref())
+                advice::of_extension(extension, advice.as_deref())
             }
             MigrateError::Failed { trouble, directory, variable, name, is_kept, .. } => {
                 let reset =

@@ -48,7 +48,7 @@ pub enum FailureCause {
         /// The extension, if that is what is missing.
         extension: Option<String>,
         /// How to get a server with that extension, once it is known.
-        advice: Option<ExtensionAdvice>,
+        advice: Option<Box<ExtensionAdvice>>,
     },
     /// The command tried to connect to another server than the branch database's and got no answer.
     OtherServer {

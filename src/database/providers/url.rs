@@ -374,7 +374,7 @@ impl Provider for UrlProvider {
             let client = self.client().await?;
             self.take_turn(&client).await?;
             catalogue::rename(&client, from, wanted).await?;
-            Ok(saved_snapshots::follow(&client, &from.name, &wanted.name).await?)
+            Ok(saved_snapshots::follow(&client, from, &wanted.name).await?)
         })
     }
 

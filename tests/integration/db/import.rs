@@ -7,7 +7,7 @@ use crate::asking::{fine, refusal, skip_without};
 use crate::support::neon::PASSWORD;
 use crate::support::server::Server;
 
-const SCHEMA: &str = "create extension citext; create schema crm; create table crm.people (id int primary key, name text, \
+const SCHEMA: &str = "create extension citext; create schema ext; create extension hstore schema ext; create schema crm; create table crm.people (id int primary key, name text, \
     email citext unique, phone varchar(20), note text); \
     insert into crm.people select n, 'Person ' || n, 'person' || n || '@corp.example', '0123', 'secret ' || n from generate_series(1, 3) n; \
     insert into crm.people values (9, null, null, null, null); \

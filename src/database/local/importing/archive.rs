@@ -52,16 +52,18 @@ pub(super) fn created(text: &str) -> Vec<(String, String)> {
     sql_text::statements(text).iter().filter_map(pair).collect()
 }
 
-/// Restores the dump in `file` to the database `name`. Returns the kinds of objects that it leaves out.
+/// Restores the dump in `file` to the database `name`, which has `extensions` and their schemas. Returns the kinds of objects that it leaves out.
 pub(super) async fn restore(
     local: &Local,
     tools: &Tools,
     name: &str,
     file: &Path,
+    extensions: &[(String, String)],
     request: &ImportRequest,
 ) -> Result<Vec<String>, Report> {
     let list = list(local, tools, file).await?;
-    let (kept, left_out) = chosen(&list, &request.exclude_table_data);
+    let made: Vec<&str> = extensions.iter().map(|(_, schema)| schema.as_str()).collect();
+    let (kept, left_out) = chosen(&list, &made, &request.exclude_table_data);
     let kept = written(local, &kept)?;
     let (cmd, _access) = tools.restore(local)?;
     let mut cmd = cmd
@@ -104,8 +106,9 @@ fn entry(line: &str) -> String {
     line.split(' ').skip(3).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the lines of a list of contents that are restored, and the kinds of the others that matter. Pure.
-fn chosen(list: &str, exclude_table_data: &[String]) -> (String, Vec<String>) {
+/// Returns the lines of a list of contents that are restored, and the kinds of the others that matter. `made` has schemas that
+/// exist already. Pure.
+fn chosen(list: &str, made: &[&str], exclude_table_data: &[String]) -> (String, Vec<String>) {
     let mut kept = String::new();
     let mut left_out: Vec<String> = Vec::new();
     for line in lines(list) {
@@ -118,7 +121,8 @@ fn chosen(list: &str, exclude_table_data: &[String]) -> (String, Vec<String>) {
         }
         // Created before, by devrun's superuser.
         let is_extension = entry.starts_with("EXTENSION ") || entry.starts_with("COMMENT - EXTENSION ");
-        let is_schema = ["SCHEMA - public ", "SCHEMA - _devrun "].iter().any(|own| entry.starts_with(own));
+        let schema = entry.strip_prefix("SCHEMA - ").and_then(|rest| rest.split(' ').next());
+        let is_schema = schema.is_some_and(|schema| schema == "public" || made.contains(&schema));
         let rows: Vec<&str> = entry.strip_prefix("TABLE DATA ").unwrap_or_default().split(' ').collect();
         let is_excluded = match rows.as_slice() {
             [schema, table, ..] => exclude_table_data.iter().any(|pattern| excludes(pattern, schema, table)),
@@ -148,10 +152,10 @@ mod tests {
 
     #[test]
     fn parts_for_superusers_and_excluded_rows_are_left_out() {
-        let list = ";\n; Archive\n1; 2615 1 SCHEMA - crm app\n2; 3079 2 EXTENSION - citext \n3; 0 0 COMMENT - EXTENSION citext \n\
+        let list = ";\n; Archive\n1; 2615 1 SCHEMA - crm app\n0; 2615 1 SCHEMA - ext app\n2; 3079 2 EXTENSION - citext \n3; 0 0 COMMENT - EXTENSION citext \n\
                     4; 1259 3 TABLE public logs app\n5; 0 3 TABLE DATA public logs app\n6; 0 4 TABLE DATA public users app\n\
                     7; 3466 5 EVENT TRIGGER - audit app\n8; 1259 9 TABLE _devrun marker app\n9; 6104 1 PUBLICATION - p app\n";
-        let (kept, left_out) = chosen(list, &["lo*".into()]);
+        let (kept, left_out) = chosen(list, &["ext"], &["lo*".into()]);
         let numbers: Vec<&str> = kept.lines().filter_map(|line| line.split(';').next()).collect();
         assert_eq!(numbers, ["1", "4", "6"]);
         assert_eq!(left_out, ["EVENT TRIGGER", "PUBLICATION"]);
