@@ -250,8 +250,15 @@ impl Databases {
             self.source.open(Purpose::Run(&mut entrust)).await?;
             let name = self.own.parent.clone();
             let is_own = name == self.own.name;
+            // It stays the database of the branch and worktree that it was made for.
+            let known = self.describe(&name).await?.filter(|_| !is_own).unwrap_or_default();
             let label = if is_own { self.own.label.clone() } else { name.clone() };
-            let wanted = WantedDatabase { label, name: name.clone(), parent: name, ..self.own.clone() };
+            let wanted = WantedDatabase {
+                label: known.git_branch.unwrap_or(label),
+                worktree: known.worktree.unwrap_or_else(|| self.own.worktree.clone()),
+                name: name.clone(),
+                parent: name,
+            };
             let imported = self.source.import(&wanted, request).await?;
             if !is_own {
                 return Ok((imported, None));

@@ -108,8 +108,12 @@ fn text((base, own): (&str, &str), difference: &DatabaseDifference) -> String {
         return format!("{own} has the schema of {base}, and each table has as many rows.\n");
     }
     let mut out = format!("{own} compared with {base}\n{}", table(&rows));
-    if same > 0 {
-        let _ = writeln!(out, "{same} tables have as many rows as there.");
+    match same {
+        0 => {}
+        1 => out.push_str("1 other table has as many rows in both.\n"),
+        _ => {
+            let _ = writeln!(out, "{same} other tables have as many rows in both.");
+        }
     }
     out
 }
@@ -218,7 +222,7 @@ mod tests {
         +  table   bills
         -  view    old         select 1
         +  rows    bills       none -> 2
-        1 tables have as many rows as there.
+        1 other table has as many rows in both.
         ");
         let none = DatabaseDifference { schema: SchemaChanges::default(), rows: Vec::new() };
         assert!(text(NAMES, &none).starts_with("dev-x has the schema of dev-main"));

@@ -64,8 +64,12 @@ pub(super) async fn run(
         };
         let migrated =
             migrated.unwrap_or_else(|| "branches that are created from now on are copies of it".into());
-        let (tables, size) = (imported.tables, size(imported.size));
-        console.print(&format!("{name} has {tables} tables ({size}{masked}): {migrated}.\n"))
+        let tables = match imported.tables {
+            1 => "1 table".into(),
+            count => format!("{count} tables"),
+        };
+        let size = size(imported.size);
+        console.print(&format!("{name} has {tables} ({size}{masked}): {migrated}.\n"))
     })
 }
 

@@ -152,10 +152,13 @@ fn import_refuses_while_a_stack_uses_the_parent() {
     // The branch makes the parent before the default branch's own worktree runs.
     world.ask(&x, &["migrate"]);
     world.devrun(&main, &["up", "-d"]);
+    let before = world.ask(&main, &["status"]);
     let error = refusal(world.db(&x, &["import", "a.sql", "--yes", "--json"]), "already-running", 88);
     assert!(error["fix"].as_str().unwrap().contains(" down, then run this command again"), "{error:#}");
     world.devrun(&main, &["down"]);
     world.ask(&x, &["import", "a.sql", "--yes"]);
+    let after = world.ask(&main, &["status"]);
+    assert_eq!((&after["git_branch"], &after["worktree"]), (&before["git_branch"], &before["worktree"]));
     world.ask(&x, &["reset", "--yes"]);
     assert_eq!(world.sql(&x, "select count(*) from a"), "0");
 }
