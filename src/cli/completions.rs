@@ -42,7 +42,9 @@ pub(super) fn run(
         })?;
     }
     if as_json {
-        let value = json!({ "path": file.path.to_string_lossy(), "changed": changes, "line": file.line });
+        let (line, line_file) = file.line.as_ref().map(|(line, file)| (line, file)).unzip();
+        let path = file.path.to_string_lossy();
+        let value = json!({ "path": path, "changed": changes, "line": line, "line_file": line_file });
         return super::printed(console.print_json(&value));
     }
     let path = file.path.display();

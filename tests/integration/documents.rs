@@ -11,7 +11,7 @@ use crate::support::documents::{CommandLine, command_lines, pages, variants};
 use crate::support::{Ended, Invocation, LIMIT, Sandbox, wait_for};
 
 /// Beginnings of commands that this test does not run, with the reason.
-const EXCEPTIONS: [(&str, &str); 15] = [
+const EXCEPTIONS: [(&str, &str); 14] = [
     ("devrun top", "needs a terminal: `top` tests it"),
     ("devrun ls --watch", "is another name of `devrun top`"),
     ("devrun attach", "needs a terminal: `supervise::terminal` tests it"),
@@ -24,7 +24,6 @@ const EXCEPTIONS: [(&str, &str); 15] = [
     ("devrun sync", "needs a remote: `sync` tests it"),
     ("devrun | head", "ends with its reader: `supervise::streams` tests it"),
     ("devrun exec -- sh -c 'createdb", "needs the client programs of Postgres on PATH"),
-    ("devrun exec -- alembic", "needs Alembic"),
     ("eval ", "changes the shell that evaluates it"),
     ("cd ../one", "belongs to the recipe with Neon"),
 ];
@@ -112,6 +111,11 @@ fn verb(text: &str) -> Option<String> {
     is_single.then_some(verb)
 }
 
+/// Returns true for a command that can run beside a stack without changing it.
+fn only_looks(text: &str) -> bool {
+    !text.contains("--move-home") && verb(text).is_some_and(|verb| LOOKING.contains(&verb.as_str()))
+}
+
 /// A repository with a linked worktree `login`, four processes, and the programs of a user's project.
 struct DocumentedRepo {
     sandbox: Sandbox,
@@ -122,7 +126,7 @@ impl DocumentedRepo {
     fn new(database: &str) -> DocumentedRepo {
         let mut sandbox = Sandbox::new();
         let programs = sandbox.path().join("programs");
-        for name in ["npm", "pytest", "python"] {
+        for name in ["alembic", "npm", "pytest", "python"] {
             sandbox.write(&programs.join(name), "#!/bin/sh\nexit 0\n");
             std::fs::set_permissions(programs.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -138,7 +142,11 @@ impl DocumentedRepo {
                 "  {name}: {{ run: exec devrun-fixture listen:PORT say:serving sleep, port: {name}, ready: {{ log: serving }} }}\n"
             ));
         }
-        let root = sandbox.repo_with(&[("devrun.yaml", &config)]);
+        // Without the setting of the sandbox that turns hooks off.
+        let git_config =
+            "[user]\n\tname = Test\n\temail = test@example.invalid\n[init]\n\tdefaultBranch = main\n";
+        sandbox.write(&sandbox.home().join(".gitconfig"), git_config);
+        let root = sandbox.repo_with(&[("devrun.yaml", &config), ("backend/app.py", "")]);
         sandbox.git(&["branch", "origin/main"]);
         sandbox.worktree("login", "login");
         DocumentedRepo { sandbox, root }
@@ -193,9 +201,9 @@ fn confirmed(text: &str) -> String {
     if is_asking { format!("{text} --yes") } else { text.to_string() }
 }
 
-#[track_caller]
-fn check(line: &CommandLine, ended: &Ended, expected: i32) {
-    assert_eq!(ended.code, Some(expected), "{}: `{}`: {ended}", line.place, line.text);
+/// Returns the difference of an exit status from the expected one.
+fn difference(line: &CommandLine, ended: &Ended, expected: i32) -> Option<String> {
+    (ended.code != Some(expected)).then(|| format!("{}: `{}`: {ended}", line.place, line.text))
 }
 
 /// Returns the commands to run, without those about a database.
@@ -223,22 +231,25 @@ fn commands_that_look_work_beside_a_stack() {
     let repo = DocumentedRepo::new("");
     repo.up();
     let lines = plain();
-    let looks = |line: &&CommandLine| verb(&line.text).is_some_and(|verb| LOOKING.contains(&verb.as_str()));
+    let looks = |line: &&CommandLine| only_looks(&line.text);
+    let mut failures = Vec::new();
     for line in lines.iter().filter(looks) {
         if line.text.contains("logs -f") || line.text == "devrun events" {
-            check(line, &repo.follow(&line.text), 0);
+            failures.extend(difference(line, &repo.follow(&line.text), 0));
             repo.up();
         } else {
-            check(line, &repo.shell(&line.text).run(), 0);
+            failures.extend(difference(line, &repo.shell(&line.text).run(), 0));
         }
     }
     repo.end();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
 fn commands_that_change_something_work_in_a_new_repository() {
     let lines = plain();
-    let changes = |line: &&CommandLine| verb(&line.text).is_none_or(|verb| !LOOKING.contains(&verb.as_str()));
+    let changes = |line: &&CommandLine| !only_looks(&line.text);
+    let mut failures = Vec::new();
     for line in lines.iter().filter(changes) {
         let repo = DocumentedRepo::new("");
         let is_foreground = verb(&line.text).as_deref() == Some("up")
@@ -246,16 +257,20 @@ fn commands_that_change_something_work_in_a_new_repository() {
             && !line.text.contains("--replace");
         if line.text.starts_with("devrun init") && !line.text.contains("--agents") {
             std::fs::remove_file(repo.root.join("devrun.yaml")).unwrap();
-        } else if !is_foreground && !line.text.starts_with("devrun new") {
+        } else if !is_foreground && !["new", "ports"].contains(&verb(&line.text).as_deref().unwrap_or("up")) {
             repo.up();
         }
         if is_foreground {
-            check(line, &repo.foreground(&line.text), 130);
+            failures.extend(difference(line, &repo.foreground(&line.text), 130));
         } else {
-            check(line, &repo.shell(&confirmed(&line.text)).run(), 0);
+            // Without a name, `rm` means the worktree in which it runs, and it does not remove the main one.
+            let folder = if line.text == "devrun rm" { "../login" } else { "." };
+            let call = repo.shell(&confirmed(&line.text)).directory(repo.root.join(folder));
+            failures.extend(difference(line, &call.run(), 0));
         }
         repo.end();
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
@@ -266,6 +281,7 @@ fn commands_about_the_database_work() {
     let lines = commands();
     let wanted = |line: &&CommandLine| !is_excepted(&line.text) && is_about_database(&line.text);
     let repo = DocumentedRepo::new("database: {}\n");
+    let mut failures = Vec::new();
     for line in lines.iter().filter(wanted) {
         let (mut text, mut folder) = (confirmed(&line.text), repo.root.clone());
         if text.contains("db reset") || text.contains("db delete") || text.contains("--fresh") {
@@ -277,7 +293,8 @@ fn commands_about_the_database_work() {
         } else {
             repo.up();
         }
-        check(line, &repo.shell(&text).directory(folder).run(), 0);
+        failures.extend(difference(line, &repo.shell(&text).directory(folder).run(), 0));
     }
     repo.end();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
