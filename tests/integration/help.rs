@@ -31,6 +31,7 @@ fn a_terminal_shows_a_page_in_the_pager() {
     sandbox.set("PAGER", format!("{} 'a b'", pager.display()));
     let (running, terminal) =
         Terminal::start(sandbox.devrun(&["help", "configuration"]).directory(sandbox.path()));
+    terminal.expect("paged a b: # Configuration");
     let ended = running.wait();
     assert_eq!(ended.code, Some(0), "{ended}");
     let shown = terminal.text();
