@@ -52,7 +52,7 @@ def build(release, out, tree):
         version=release.version,
         architecture=release.debian_architecture,
         kilobytes=sum(len(content) for content, _ in places.values()) // 1024 + 1,
-        depends=f"libc6 (>= {glibc(release)})",
+        depends=", ".join(depends(release)),
         description=release.description,
     )
     if release.target.endswith("musl") or release.linkage is Linkage.STATIC:
@@ -72,6 +72,12 @@ def build(release, out, tree):
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(release.epoch)}
         run("dpkg-deb", "--root-owner-group", "--build", "-Zxz", str(root), str(path), env=environment)
     return [path]
+
+
+def depends(release):
+    """Returns the packages with the libraries that the binary is linked to."""
+    needed = run("readelf", "--dynamic", "--wide", str(release.binary))
+    return [f"libc6 (>= {glibc(release)})", *(["libgcc-s1"] if "[libgcc_s.so.1]" in needed else [])]
 
 
 def glibc(release):

@@ -9,8 +9,7 @@ class Devrun < Formula
   version "{version}"
   license any_of: ["MIT", "Apache-2.0"]
 
-{systems}
-  def install
+{systems}  def install
     bin.install "devrun"
     man1.install Dir["man/*.1"]
     man5.install Dir["man/*.5"]
