@@ -122,19 +122,17 @@ fn of_script(tree: &Tree<'_>, name: &str, script: &StartScript, taken: &mut Vec<
         let directory = script.folder.clone();
         return ProposedProcess { name, run, directory, port: None, depends_on: Vec::new(), env };
     }
-    let (text, directory, port) = match only.and_then(|only| Some((only, with_port(&only.text)?))) {
-        Some((only, ported)) => {
-            let port = ported.port.and_then(base).map(|port| (port, only.at.clone()));
-            let why = match ported.port {
-                Some(port) => format!("$PORT replaces {port} in the command"),
-                None => "the option of this server".into(),
-            };
-            (ported.text, inside, assigned(port.or(stated), why))
-        }
-        None => {
-            let port = assumed(tree, &inside, stated, &name, &mut env);
-            (script.whole.clone(), script.folder.clone(), port)
-        }
+    let ported = only.and_then(|only| Some((only, with_port(&only.text)?)));
+    let (text, directory, port) = if let Some((only, ported)) = ported {
+        let port = ported.port.and_then(base).map(|port| (port, only.at.clone()));
+        let why = match ported.port {
+            Some(port) => format!("$PORT replaces {port} in the command"),
+            None => "the option of this server".into(),
+        };
+        (ported.text, inside, assigned(port.or(stated), why))
+    } else {
+        let port = assumed(tree, &inside, stated, &name, &mut env);
+        (script.whole.clone(), script.folder.clone(), port)
     };
     let run = RunLine::Command { text, at, guess: None };
     ProposedProcess { name, run, directory, port: Some(port), depends_on: Vec::new(), env }
@@ -154,17 +152,14 @@ fn of_container(tree: &Tree<'_>, container: &Container, taken: &mut Vec<String>)
     let (run, port) = match outside {
         Some(Ok((text, command))) => {
             let guess = Some("the container runs it; here its programs must be installed".into());
-            match with_port(&text).filter(|_| serves) {
-                Some(ported) => {
-                    let port = ported.port.and_then(base).map(|port| (port, command.at.clone()));
-                    let why = "$PORT is in the place of the container's port".to_string();
-                    let run = RunLine::Command { text: ported.text, at: command.at.clone(), guess };
-                    (run, Some(assigned(port.or(stated), why)))
-                }
-                None => {
-                    let port = serves.then(|| assumed(tree, &container.folder, stated, &name, &mut env));
-                    (RunLine::Command { text, at: command.at.clone(), guess }, port)
-                }
+            if let Some(ported) = with_port(&text).filter(|_| serves) {
+                let port = ported.port.and_then(base).map(|port| (port, command.at.clone()));
+                let why = "$PORT is in the place of the container's port".to_string();
+                let run = RunLine::Command { text: ported.text, at: command.at.clone(), guess };
+                (run, Some(assigned(port.or(stated), why)))
+            } else {
+                let port = serves.then(|| assumed(tree, &container.folder, stated, &name, &mut env));
+                (RunLine::Command { text, at: command.at.clone(), guess }, port)
             }
         }
         other => {

@@ -137,11 +137,11 @@ impl DocumentedRepo {
         let names = ["frontend", "backend", "web", "api"];
         let ports: Vec<String> = names.iter().map(|name| format!("{name}: {}", base())).collect();
         let mut config = format!("ports: {{ {} }}\n{database}processes:\n", ports.join(", "));
-        for name in names {
-            config.push_str(&format!(
+        config.extend(names.map(|name| {
+            format!(
                 "  {name}: {{ run: exec devrun-fixture listen:PORT say:serving sleep, port: {name}, ready: {{ log: serving }} }}\n"
-            ));
-        }
+            )
+        }));
         // Without the setting of the sandbox that turns hooks off.
         let git_config =
             "[user]\n\tname = Test\n\temail = test@example.invalid\n[init]\n\tdefaultBranch = main\n";

@@ -1,5 +1,6 @@
 //! Shows a proposed devrun.yaml, and writes it if the user agrees: a proposal contains guesses.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::json;
@@ -51,17 +52,18 @@ pub(super) async fn run(
 /// Returns the lines after the proposal: whether it was written, and what to do with it.
 fn last_lines(path: &Path, text: &str, written: bool) -> String {
     let path = harmless(&path.to_string_lossy());
-    let mut said = match written {
-        true => format!("Wrote {path}: a proposal.\n"),
-        false => "Nothing was written. `devrun init --yes` writes it.\n".to_string(),
+    let mut said = if written {
+        format!("Wrote {path}: a proposal.\n")
+    } else {
+        "Nothing was written. `devrun init --yes` writes it.\n".to_string()
     };
     let guesses = guesses(text);
     if !guesses.is_empty() {
         let numbers: Vec<String> = guesses.iter().map(ToString::to_string).collect();
-        said.push_str(&format!("Check the guesses in line {}.\n", numbers.join(", ")));
+        let _ = writeln!(said, "Check the guesses in line {}.", numbers.join(", "));
     }
     for line in incomplete(text) {
-        said.push_str(&format!("Complete devrun.yaml:{}:{}, {}.\n", line.number, line.column, line.key));
+        let _ = writeln!(said, "Complete devrun.yaml:{}:{}, {}.", line.number, line.column, line.key);
     }
     said
 }
@@ -103,7 +105,8 @@ fn guesses(text: &str) -> Vec<usize> {
 
 /// Returns the text with harmless lines: comments quote files of the repository.
 fn harmless_lines(text: &str) -> String {
-    text.lines().map(|line| format!("{}\n", harmless(line))).collect()
+    let lines: Vec<String> = text.lines().map(harmless).collect();
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]

@@ -56,19 +56,19 @@ pub(super) fn with_port(text: &str) -> Option<PortedCommand> {
     let pattern = PORT.as_ref()?;
     let mut port = None;
     let replaced = pattern.replace_all(text, |found: &Captures<'_>| {
-        let digits: String = found[0].chars().filter(|c| c.is_ascii_digit()).collect();
-        let part = |name: &str| found.name(name).map(|part| part.as_str());
-        let end = part("end").unwrap_or_default();
+        let digits: String = found[0].chars().filter(char::is_ascii_digit).collect();
+        let group = |name: &str| found.name(name).map(|group| group.as_str());
+        let end = group("end").unwrap_or_default();
         // The digits of `127.0.0.1` belong to the host.
-        let number = part("number").or(part("django_port")).unwrap_or(&digits).parse().ok();
+        let number = group("number").or(group("django_port")).unwrap_or(&digits).parse().ok();
         port = port.or(number.filter(|number| *number > 0));
-        if let Some(kept) = part("option").or(part("variable")) {
+        if let Some(kept) = group("option").or(group("variable")) {
             return format!("{kept}$PORT{end}");
         }
-        match (part("module"), part("django")) {
+        match (group("module"), group("django")) {
             (Some(module), _) => format!("{module} $PORT{end}"),
             (_, Some(django)) => format!("{django} $DEVRUN_HOST:$PORT{end}"),
-            _ => format!("{}$DEVRUN_HOST:$PORT{end}", part("before").unwrap_or_default()),
+            _ => format!("{}$DEVRUN_HOST:$PORT{end}", group("before").unwrap_or_default()),
         }
     });
     if replaced != text {

@@ -85,7 +85,7 @@ pub(super) fn other_port_variable(tree: &Tree<'_>, inside: &Path) -> Option<(Str
     let mut found: Vec<(&String, &FileLine)> = all
         .filter(|(name, at)| is_other(name) && at.file.starts_with(inside) && !is_aside(&at.file))
         .collect();
-    found.dedup_by_key(|(name, _)| name.to_string());
+    found.dedup_by(|next, known| next.0 == known.0);
     match found.as_slice() {
         [(name, at)] => Some(((*name).clone(), (*at).clone())),
         _ => None,
