@@ -113,7 +113,8 @@ fn verb(text: &str) -> Option<String> {
 
 /// Returns true for a command that can run beside a stack without changing it.
 fn only_looks(text: &str) -> bool {
-    !text.contains("--move-home") && verb(text).is_some_and(|verb| LOOKING.contains(&verb.as_str()))
+    text == "devrun --version"
+        || !text.contains("--move-home") && verb(text).is_some_and(|verb| LOOKING.contains(&verb.as_str()))
 }
 
 /// A repository with a linked worktree `login`, four processes, and the programs of a user's project.

@@ -50,6 +50,9 @@ fn mistake(line: &CommandLine, words: &[String]) -> Option<String> {
         OsString::from(known.map_or(word.as_str(), |(_, value)| *value))
     };
     let error = Cli::understand(words.iter().map(value)).err()?;
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return None;
+    }
     let names_verb = !line.in_block && words.iter().all(|word| !word.starts_with('-'));
     let incomplete = [
         ErrorKind::MissingRequiredArgument,
