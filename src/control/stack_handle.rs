@@ -284,7 +284,9 @@ impl StackHandle {
         let again = async {
             tokio::time::sleep(SECOND_ROUND_AFTER).await;
             let mut others = before.clone();
-            failed.iter().for_each(|(index, _)| others.processes[*index].ready = false);
+            for (index, _) in &failed {
+                others.processes[*index].ready = false;
+            }
             let failed = reprobe::failed(&plan, &others).await;
             let silent = self.report_probes(&failed);
             self.noted(&others, &failed, RECORD_LIMIT).await;

@@ -18,7 +18,9 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
     let mut entries = databases.list().await?;
     if entries.iter().any(is_elsewhere) {
         let worktrees = worktree::list(ctx, &databases.own.worktree).await.unwrap_or_default();
-        entries.iter_mut().for_each(|entry| follow_branch(entry, &worktrees));
+        for entry in &mut entries {
+            follow_branch(entry, &worktrees);
+        }
     }
     let own = &databases.own.name;
     printed(if as_json {
