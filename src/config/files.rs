@@ -26,8 +26,7 @@ pub const PROCFILE: &str = "Procfile";
 /// Name of the Procfile for development, which takes precedence over [`PROCFILE`].
 pub const PROCFILE_DEV: &str = "Procfile.dev";
 
-/// The Procfile entry that runs once, before the others.
-pub const RELEASE: &str = "release";
+pub use super::procfile::RELEASE;
 
 /// Name of the YAML that recognition writes, as shown in errors.
 const RECOGNISED: &str = "what devrun recognised";
@@ -139,9 +138,17 @@ fn from_yaml(
     let mut node = yaml::parse(source)?;
     let mut recognised = Recognised::default();
     let mut added = Source::new(RECOGNISED, "");
+    let mut beside = None;
     if merge::wants_recognition(&node)? {
         recognised = recognise();
         recognised.notices.retain(|notice| !merge::is_answered(notice, &node));
+        if recognised.yaml.is_empty()
+            && let Some(source) = procfile(root, main_root)?
+        {
+            let base = procfile_base(&schema::default_env_files(), root, main_root)?;
+            recognised.yaml = procfile::to_yaml(&procfile::parse(&source)?, base, &merge::ports(&node));
+            beside = Some(source.name.clone());
+        }
         if recognised.yaml.is_empty() && merge::names_no_process(&node) && !merge::names_service(&node) {
             // Errors in the file come before the error about missing processes.
             schema::read(&node)?;
@@ -159,6 +166,7 @@ fn from_yaml(
     let draft = schema::read(&node)?;
     let mut config = draft.config;
     config.provenance.files.push(source.name.clone());
+    config.provenance.files.extend(beside);
     config.provenance.added = recognised.yaml;
     config.provenance.recognised = recognised.remarks;
     config.provenance.notices = recognised.notices;
@@ -254,7 +262,7 @@ fn add_procfile(
             }
             config.ports.insert(process.name.clone(), next);
         }
-        let serves = asked || process.name == "web" || mentions_port(&process.run);
+        let serves = asked || procfile::serves(&process.name, &process.run);
         process.port = Some(PortRef {
             name: process.name.clone(),
             listens: false,
@@ -264,10 +272,6 @@ fn add_procfile(
         drafts.push(UncheckedProcess::alone(process));
     }
     Ok(drafts)
-}
-
-fn mentions_port(run: &crate::plan::RunCommand) -> bool {
-    matches!(run, crate::plan::RunCommand::Shell(text) if text.contains("$PORT") || text.contains("${PORT"))
 }
 
 fn from_recognised(root: &Path, recognised: Recognised) -> Result<Config, ConfigError> {

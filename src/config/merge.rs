@@ -48,6 +48,12 @@ pub fn names_no_process(file: &Node) -> bool {
     get(file, "procfile").is_none() && processes(file).is_empty()
 }
 
+/// Returns the port bases that the file names.
+pub fn ports(file: &Node) -> Vec<u16> {
+    let named = get(file, "ports").map_or(&[][..], entries);
+    named.iter().filter_map(|entry| entry.value.word().ok()?.parse().ok()).collect()
+}
+
 /// Returns true if the file has a service.
 pub fn names_service(file: &Node) -> bool {
     !get(file, SERVICES).map_or(&[][..], entries).is_empty()

@@ -4,14 +4,20 @@
 //! (overmind, hivemind), and comments may be indented (goreman). A line that is not an entry is ignored as in foreman,
 //! but with a warning. Commands are passed to the shell unchanged.
 
+use std::fmt::Write;
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use crate::config::error::ConfigError;
 use crate::config::model::ProcessConfig;
 use crate::config::names::is_name;
+use crate::config::port_base::SLOTS;
 use crate::config::source::{ConfigPosition, Source};
 use crate::plan::RunCommand;
 
+/// The entry that runs once, before the others.
+pub const RELEASE: &str = "release";
 /// Port base of the first process, as in foreman.
 pub const FIRST_PORT: u16 = 5000;
 
@@ -51,6 +57,40 @@ pub fn parse(source: &Arc<Source>) -> Result<Procfile, ConfigError> {
             .with_fix("write one per line, such as `web: npm run dev`"));
     }
     Ok(Procfile { processes, warnings })
+}
+
+/// Returns the processes as the text of a devrun.yaml, so that a devrun.yaml beside the Procfile can change single keys. Ports
+/// begin at `base`, and keep their distance from those that are `taken`.
+pub fn to_yaml(read: &Procfile, base: u16, taken: &[u16]) -> String {
+    let (mut processes, mut ports) = (String::new(), String::new());
+    let mut taken = taken.to_vec();
+    let has_release = read.processes.iter().any(|process| process.name == RELEASE);
+    for ProcessConfig { name, run, .. } in &read.processes {
+        let RunCommand::Shell(command) = run else { continue };
+        let mut keys = format!("run: {}", Value::from(command.as_str()));
+        // A process without a port counts too, so that the others have the ports that they have without a devrun.yaml.
+        let is_free = |port: &u16| taken.iter().all(|other| other.abs_diff(*port) >= SLOTS);
+        let free = (base..u16::MAX - SLOTS).step_by(SLOTS.into()).find(is_free);
+        taken.extend(free);
+        if serves(name, run)
+            && let Some(port) = free
+        {
+            let _ = writeln!(ports, "  {name}: {port}");
+            let _ = write!(keys, ", port: {name}");
+        }
+        if has_release && name != RELEASE {
+            let _ = write!(keys, ", depends_on: {{ {RELEASE}: completed }}");
+        }
+        let _ = writeln!(processes, "  {name}: {{ {keys} }}");
+    }
+    let ports = if ports.is_empty() { ports } else { format!("ports:\n{ports}") };
+    format!("{ports}processes:\n{processes}")
+}
+
+/// Returns true if the process listens on its port: `web`, and a command with `$PORT`.
+pub fn serves(name: &str, run: &RunCommand) -> bool {
+    let mentions = |text: &str| text.contains("$PORT") || text.contains("${PORT");
+    name == "web" || matches!(run, RunCommand::Shell(text) if mentions(text))
 }
 
 fn entry(line: &str) -> Option<(&str, &str)> {

@@ -49,7 +49,9 @@ pub fn advice(program: &str, installs: bool, manifest: Option<&PackageManifest>)
         ),
         None => (
             Fault::Environment,
-            format!("install `{program}`, or correct `run` of the process in devrun.yaml, then {RERUN}"),
+            format!(
+                "install `{program}`, or correct its command in devrun.yaml or the Procfile, then {RERUN}"
+            ),
         ),
     }
 }
@@ -66,7 +68,7 @@ mod tests {
         let advised = |program, installs| advice(program, installs, manifest(&web, root.path()).as_ref());
         let (fault, fix) = advised("go", false);
         assert_eq!(fault, Fault::Environment);
-        assert!(fix.starts_with("install `go`, or correct `run`"), "{fix}");
+        assert!(fix.starts_with("install `go`, or correct its command"), "{fix}");
         crate::os::fs::replace(&root.path().join("web/package.json"), b"{}", 0o600).unwrap();
         let (fault, fix) = advised("next", false);
         assert_eq!(fault, Fault::Configuration);

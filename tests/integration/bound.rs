@@ -150,7 +150,7 @@ fn r4_status_and_ls_name_what_started_a_stack() {
     let sandbox = world();
     let main = sandbox.main();
     for (variables, wanted, text) in [
-        (&[][..], json!({ "kind": "other" }), "other"),
+        (&[][..], json!({ "kind": "other" }), "a program"),
         (&[("CLAUDECODE", "1")], json!({ "kind": "agent", "agent": "claude-code" }), "claude-code"),
         (&[("GIT_EXEC_PATH", "/usr/lib/git-core"), ("GIT_PREFIX", "")], json!({ "kind": "hook" }), "hook"),
     ] {

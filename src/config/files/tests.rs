@@ -223,6 +223,22 @@ fn a_procfile_can_be_named_and_given_ports() {
 }
 
 #[test]
+fn a_devrun_yaml_beside_a_procfile_changes_single_keys() {
+    let yaml = "processes: { web: { restart: on-failure }, extra: { run: more } }\n";
+    let procfile = "release: prepare\nworker: work \"a: b\"\nweb: serve\napi: x $PORT\n";
+    let config = load_tree(&[("devrun.yaml", yaml), ("Procfile", procfile)]).unwrap();
+    let names: Vec<&str> = config.processes.iter().map(|process| process.name.as_str()).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(config.ports, [("web".to_string(), 5200), ("api".to_string(), 5300)].into());
+    let of = |name: &str| config.processes.iter().find(|process| process.name == name).unwrap();
+    assert_eq!(of("web").restart.policy, crate::plan::RestartPolicy::OnFailure);
+    assert_eq!(of("worker").run, crate::plan::RunCommand::Shell("work \"a: b\"".into()));
+    assert_eq!(config.provenance.summary(), "devrun.yaml, Procfile");
+    let config = load_tree(&[("devrun.yaml", "env: { A: b }\n"), ("Procfile", "web: serve\n")]).unwrap();
+    assert_eq!(config.processes.len(), 1);
+}
+
+#[test]
 fn nothing_at_all_names_init_and_the_smallest_example() {
     let error = load_tree(&[("README.md", "")]).unwrap_err();
     assert_eq!(error.code(), Code::ConfigMissing);

@@ -26,7 +26,7 @@ fn databases_of_programs_belong_to_the_worktree_and_go_with_it() {
         psql -Xq \"${DATABASE_URL%/*}/postgres\" -c 'create database \"test_dev-y_1\"'";
     fine(world.sandbox.devrun(&["exec", "--", "sh", "-c", create]).directory(&x));
     let expected = [
-        json!(["dev-main", "dev-main", null]),
+        json!(["dev-main", "main", null]),
         json!(["dev-x", "x", null]),
         json!(["dev-y", "y", null]),
         json!(["shadow", "x", "dev-x"]),
