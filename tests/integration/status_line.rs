@@ -98,10 +98,13 @@ fn a_process_that_controls_the_screen_does_not_move_the_status() {
     let config = "processes:\n  web: printf '\\033[2J\\033[Hstarting\\n\\033[5Aup\\r\\n\\033[?25l\\n'; exec sleep 1000\n";
     sandbox.repo_with(&[("devrun.yaml", config)]);
     let (running, terminal) = start(&sandbox, &[], 24, 80);
-    let rows = last_row(&terminal, (24, 80), |row| row == "web ready");
-    for line in ["web | starting", "web | up", "web |"] {
-        assert!(rows.iter().any(|row| row == line), "{line}: {rows:#?}");
-    }
+    // Without a probe, the process is ready before its output is read.
+    wait_for("the output above the status line", LIMIT, || {
+        let screen = terminal.screen(24, 80);
+        let rows: Vec<&str> = screen.trim_end().lines().collect();
+        let has_all = ["web | starting", "web | up", "web |"].iter().all(|line| rows.contains(line));
+        if has_all && rows.last() == Some(&"web ready") { Ok(()) } else { Err(screen) }
+    });
     terminal.press("\x03");
     assert_eq!(running.wait().code, Some(130), "{}", terminal.text());
 }
