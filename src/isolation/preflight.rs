@@ -58,7 +58,8 @@ fn calls(plan: &Plan) -> Vec<Call> {
     let own = |process: &Process| Some((process.name.clone(), process.port.as_ref()?.port()));
     let servers: Vec<(String, u16)> = plan.processes.iter().filter_map(own).collect();
     let shared = plan.env.vars.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
-    let shared: Vec<(&str, &str)> = shared.filter(|(name, _)| is_public(name)).collect();
+    let is_used = |name: &str| is_public(name) && !is_unread(plan, name);
+    let shared: Vec<(&str, &str)> = shared.filter(|(name, _)| is_used(name)).collect();
     let mut calls: Vec<Call> = Vec::new();
     for process in &plan.processes {
         let Some(page) = own(process) else { continue };
@@ -70,8 +71,7 @@ fn calls(plan: &Plan) -> Vec<Call> {
             .iter()
             .copied()
             .filter(|(variable, _)| readings::reads(plan, variable, process).unwrap_or(is_usual));
-        let own = own.filter(|(name, _)| is_public(name) && !is_unread(plan, name, process));
-        for (variable, value) in own.chain(shared) {
+        for (variable, value) in own.filter(|(name, _)| is_used(name)).chain(shared) {
             let Some((port, path)) = address(value) else { continue };
             let backend = servers.iter().find(|(name, other)| *other == port && *name != page.0);
             let Some(backend) = backend else { continue };
@@ -85,13 +85,10 @@ fn calls(plan: &Plan) -> Vec<Call> {
     calls
 }
 
-/// Returns true if recognition gave `process` the variable, and found no line that reads it: the page may call nothing.
-fn is_unread(plan: &Plan, variable: &str, process: &Process) -> bool {
-    let mut given = plan
-        .bindings
-        .iter()
-        .filter(|one| one.name == variable && one.process.as_ref() == Some(&process.name));
-    given.next().is_some_and(|binding| binding.read.is_none())
+/// Returns true if recognition gave the variable a value and found no line that reads it: the page may call nothing.
+fn is_unread(plan: &Plan, variable: &str) -> bool {
+    let mut given = plan.bindings.iter().filter(|binding| binding.name == variable).peekable();
+    given.peek().is_some() && given.all(|binding| binding.read.is_none())
 }
 
 fn is_public(name: &str) -> bool {
@@ -125,6 +122,14 @@ async fn is_allowed(call: &Call) -> Result<bool, Box<dyn std::error::Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_that_no_code_reads_is_no_call() {
+        let plan = readings::tests::plan();
+        assert!(is_unread(&plan, "API_URL"));
+        assert!(!is_unread(&plan, "NEXT_PUBLIC_API_URL"), "web/lib/api.ts reads it");
+        assert!(!is_unread(&plan, "NEXT_PUBLIC_OTHER"), "the user wrote it");
+    }
 
     #[test]
     fn addresses_on_this_machine_have_a_port_and_a_path() {

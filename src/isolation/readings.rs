@@ -142,7 +142,7 @@ pub(super) fn leading<'a>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn reading(server: Option<Server>, text: &str, value: &str) -> Reading {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     /// A plan with a backend, a frontend and a worker, each in its own folder.
-    fn plan() -> Plan {
+    pub(in crate::isolation) fn plan() -> Plan {
         let spot = |file: &str, line| crate::plan::FileLine { file: file.into(), line };
         let binding = |name: &str, process: Option<&str>, reason, read| BoundVariable {
             name: name.into(),

@@ -23,12 +23,12 @@ fn two_worktrees(config: &str, files: &[(&str, &str)]) -> (Sandbox, PathBuf, Pat
 
 /// Starts and stops the stack.
 #[track_caller]
-fn run(sandbox: &Sandbox, worktree: &Path) {
+pub(crate) fn run(sandbox: &Sandbox, worktree: &Path) {
     fine(devrun(sandbox, worktree, &["up", "-d"]));
     fine(devrun(sandbox, worktree, &["down"]));
 }
 
-fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

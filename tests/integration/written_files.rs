@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::asking::{answer, base, devrun, fine, json, path_with_git, port, refusal, server};
+use crate::env_out::{run, text};
 use crate::support::Sandbox;
 
 /// Makes a repository with a server, whose env files git ignores, and a linked worktree.
@@ -16,17 +17,6 @@ fn two_worktrees(config: &str) -> (Sandbox, PathBuf, PathBuf) {
         sandbox.repo_with(&[("devrun.yaml", &config), (".gitignore", ".env\n.env.*\n!.env.example\n")]);
     let linked = sandbox.worktree("linked", "linked");
     (sandbox, main, linked)
-}
-
-/// Starts and stops the stack.
-#[track_caller]
-fn run(sandbox: &Sandbox, worktree: &Path) {
-    fine(devrun(sandbox, worktree, &["up", "-d"]));
-    fine(devrun(sandbox, worktree, &["down"]));
-}
-
-fn text(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Replaces the text `old` in a file.

@@ -6,8 +6,9 @@ use std::process::Stdio;
 
 use serde_json::json;
 
+use super::wait_for_background;
 use crate::asking::{base, devrun, fine, server};
-use crate::support::{Ended, LIMIT, Sandbox, wait_for};
+use crate::support::{Ended, Sandbox};
 
 /// Runs `devrun hook ARGS` in `folder` with `input`.
 #[track_caller]
@@ -53,18 +54,6 @@ fn sandbox_with_stack() -> Sandbox {
     sandbox
 }
 
-/// Waits until the preparation in the background has ended.
-#[track_caller]
-fn settle(sandbox: &Sandbox) {
-    // One look can miss a process whose parent ends between the reading of `/proc` and that of the parent.
-    let mut empty = 0;
-    wait_for("the end of the background processes", LIMIT, || {
-        let processes = sandbox.processes();
-        empty = if processes.is_empty() { empty + 1 } else { 0 };
-        if empty == 5 { Ok(()) } else { Err(format!("{} processes", processes.len())) }
-    });
-}
-
 #[test]
 fn h2_w1_w2_w7_names_give_folders_and_branches() {
     let sandbox = sandbox_with_stack();
@@ -96,7 +85,7 @@ fn h2_w1_w2_w7_names_give_folders_and_branches() {
     let fox = folder.join("bright-fox");
     sandbox.git(&["-C", fox.to_str().unwrap(), "switch", "-q", "-c", "mine"]);
     assert_eq!(create(&sandbox, "bright-fox"), fox);
-    settle(&sandbox);
+    wait_for_background(&sandbox);
 }
 
 #[test]
@@ -135,7 +124,7 @@ fn h2_captured_payloads_of_several_versions() {
     // A session in a linked worktree makes its worktrees in the main one.
     let inner = hook_in(&sandbox, &main.join(".claude/worktrees/a"), &["worktree-create"], r#"{"name":"e"}"#);
     assert_eq!(created(&inner), main.join(".claude/worktrees/e"));
-    settle(&sandbox);
+    wait_for_background(&sandbox);
 }
 
 #[test]
@@ -154,7 +143,7 @@ fn h2_a_worktree_is_prepared_once_although_git_calls_the_hook() {
     for (name, options, installs) in [("ports", &[][..], false), ("packages", &["--packages"], true)] {
         fine(sandbox.devrun(&[&["hook", "install"], options].concat()));
         let path = create(&sandbox, name);
-        settle(&sandbox);
+        wait_for_background(&sandbox);
         let state = sandbox.git(&["-C", path.to_str().unwrap(), "rev-parse", "--absolute-git-dir"]);
         let log = std::fs::read_to_string(Path::new(&state).join("devrun/hook.log")).unwrap();
         let found = (log.matches("ports: slot").count(), log.contains("npm ci"));
@@ -197,7 +186,7 @@ fn h2_open_standard_input_does_not_block() {
     writer.write_all(b"\"open\"}").unwrap();
     created(&running.wait());
     drop(writer);
-    settle(&sandbox);
+    wait_for_background(&sandbox);
 }
 
 #[test]
@@ -212,12 +201,12 @@ fn w5_w12_branches_are_opened_and_listed_files_copied() {
     assert_eq!(std::fs::read_to_string(path.join("local.json")).unwrap(), "{}");
     // The main worktree has `main`, so the name gives a branch of its own.
     assert_eq!(branch_of(&sandbox, &create(&sandbox, "main")), "worktree-main");
-    settle(&sandbox);
+    wait_for_background(&sandbox);
     // A folder that was deleted by hand is made again.
     std::fs::remove_dir_all(&path).unwrap();
     fine(sandbox.program("git", &["branch", "worktree-topic"]));
     assert_eq!(branch_of(&sandbox, &create(&sandbox, "topic")), "worktree-topic");
-    settle(&sandbox);
+    wait_for_background(&sandbox);
 }
 
 #[test]
@@ -229,7 +218,7 @@ fn h3_the_stack_ends_and_a_clean_worktree_goes_with_its_branch() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended}");
     assert!(!path.exists());
     assert_eq!(sandbox.git(&["branch", "--list", "worktree-done"]), "");
-    settle(&sandbox);
+    wait_for_background(&sandbox);
 }
 
 #[test]
@@ -256,14 +245,14 @@ fn h3_no_work_is_lost_without_an_option() {
     assert_eq!(ended.code, Some(0), "{ended}");
     assert!(!path.exists());
     assert_eq!(sandbox.git(&["branch", "--list", "worktree-work"]), "");
-    settle(&sandbox);
+    wait_for_background(&sandbox);
 }
 
 #[test]
 fn h3_a_path_that_is_gone_is_no_failure() {
     let sandbox = sandbox_with_stack();
     let path = create(&sandbox, "gone");
-    settle(&sandbox);
+    wait_for_background(&sandbox);
     std::fs::remove_dir_all(&path).unwrap();
     for _ in 0..2 {
         let ended = hook(&sandbox, &["worktree-remove"], &removal(&path));
@@ -291,7 +280,7 @@ fn h3_only_linked_worktrees_are_removed() {
     let ended = hook(&sandbox, &["worktree-remove"], r#"{"name":"by name"}"#);
     assert_eq!(ended.code, Some(0), "{ended}");
     assert!(!path.exists());
-    settle(&sandbox);
+    wait_for_background(&sandbox);
 }
 
 #[test]
@@ -308,5 +297,5 @@ fn w14_subagents_at_once_get_worktrees_of_their_own() {
     let paths: std::collections::BTreeSet<PathBuf> =
         running.into_iter().map(|running| created(&running.wait())).collect();
     assert_eq!(paths.len(), 3, "the same name gives the same worktree: {paths:?}");
-    settle(&sandbox);
+    wait_for_background(&sandbox);
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::wait_for_background;
 use crate::asking::{base, devrun, fine, json, refusal, server};
 use crate::support::{LIMIT, Sandbox, wait_for};
 
@@ -44,18 +45,6 @@ fn leased(sandbox: &Sandbox) -> Vec<String> {
     rows.map(|row| row["worktree"].as_str().unwrap().to_string()).collect()
 }
 
-/// Waits until no process of the sandbox runs: each one in the background has ended.
-#[track_caller]
-fn settle(sandbox: &Sandbox) {
-    // One look can miss a process whose parent ends between the reading of `/proc` and that of the parent.
-    let mut empty = 0;
-    wait_for("the end of the background processes", LIMIT, || {
-        let processes = sandbox.processes();
-        empty = if processes.is_empty() { empty + 1 } else { 0 };
-        if empty == 5 { Ok(()) } else { Err(format!("{} processes", processes.len())) }
-    });
-}
-
 /// Asserts that `git worktree add` leases the ports of the new worktree.
 #[track_caller]
 fn assert_prepares(sandbox: &Sandbox, name: &str) {
@@ -67,7 +56,7 @@ fn assert_prepares(sandbox: &Sandbox, name: &str) {
         Ok(text) if text.contains("ports: slot") => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    settle(sandbox);
+    wait_for_background(sandbox);
     assert!(leased(sandbox).contains(&folder.display().to_string()), "{:?}", leased(sandbox));
 }
 
@@ -85,7 +74,7 @@ fn h1_w3_w4_a_new_worktree_gets_its_ports() {
     assert!(!path.exists());
     assert_eq!(hook(&sandbox, &["uninstall"])["action"], "unchanged");
     sandbox.worktree("two", "two");
-    settle(&sandbox);
+    wait_for_background(&sandbox);
     assert_eq!(leased(&sandbox).len(), 1, "the hook is gone");
 }
 
@@ -107,13 +96,13 @@ fn h1_files_switches_rebases_and_bisects_start_nothing() {
     ] {
         sandbox.git(args);
     }
-    settle(&sandbox);
+    wait_for_background(&sandbox);
     assert_eq!(leased(&sandbox), [""; 0]);
     let zeros = "0".repeat(40);
     let bare = sandbox.path().join("bare-files");
     sandbox.write(&sandbox.main().join(".git/worktrees/bare-files/MERGE_HEAD"), "");
     fine(devrun(&sandbox, &bare, &["hook", "post-checkout", &zeros, "4f2c", "1"]));
-    settle(&sandbox);
+    wait_for_background(&sandbox);
     assert_eq!(leased(&sandbox), [""; 0]);
     let log = sandbox.main().join(".git/worktrees/bare-files/devrun/hook.log");
     assert!(text(&log).contains("a merge is under way"));
@@ -137,11 +126,11 @@ fn h1_only_linked_worktrees_are_prepared() {
     sandbox.git(&["init", "-q", empty]);
     sandbox.git(&["-C", empty, "fetch", "-q", main.to_str().unwrap(), "main:other"]);
     sandbox.git(&["-C", empty, "switch", "-q", "other"]);
-    settle(&sandbox);
+    wait_for_background(&sandbox);
     assert_eq!(leased(&sandbox), [""; 0]);
     let linked = sandbox.path().join("linked").display().to_string();
     sandbox.git(&["-C", clone, "worktree", "add", "-q", &linked]);
-    settle(&sandbox);
+    wait_for_background(&sandbox);
     assert_eq!(leased(&sandbox).len(), 1, "{:?}", leased(&sandbox));
 }
 
@@ -153,7 +142,7 @@ fn h1_a_second_preparation_adds_to_the_log() {
     let zeros = "0".repeat(40);
     let prepare = || {
         fine(devrun(&sandbox, &folder, &["hook", "post-checkout", &zeros, "4f2c", "1"]));
-        settle(&sandbox);
+        wait_for_background(&sandbox);
         text(&log)
     };
     prepare();
@@ -172,7 +161,7 @@ fn h1_an_existing_hook_runs_as_before() {
     assert_eq!(mode(&path), 0o555);
     let folder = sandbox.path().join("one");
     let add = sandbox.program("git", &["worktree", "add", "-q", folder.to_str().unwrap()]).run();
-    settle(&sandbox);
+    wait_for_background(&sandbox);
     assert_eq!(add.code, Some(3), "the status of the user's hook counts: {add}");
     let ran = text(&sandbox.home().join("ran"));
     assert!(ran.starts_with(&"0".repeat(40)) && ran.ends_with(" 1\n"), "{ran}");
@@ -190,7 +179,7 @@ fn h5_without_devrun_on_the_path_git_works_as_before() {
     let ended =
         fine(sandbox.program("/usr/bin/env", &[&["git"], &add[..]].concat()).env("PATH", "/usr/bin:/bin"));
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
-    settle(&sandbox);
+    wait_for_background(&sandbox);
     assert_eq!(leased(&sandbox), [""; 0]);
     let status = json(&fine(sandbox.devrun(&["hook", "status", "--json"]).env("PATH", "/usr/bin:/bin")));
     assert_eq!(status["program"], Value::Null);
