@@ -67,7 +67,8 @@ impl Product {
     /// Another product, whose files `fill` writes into the repository.
     pub(crate) fn made(fill: impl FnOnce(&Path)) -> Product {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sandbox = Sandbox::new();
+        // Not in memory: the packages are hard links into a store on the disk.
+        let mut sandbox = Sandbox::in_folder(Path::new("/tmp"));
         furnish(&mut sandbox);
         let repository = sandbox.main();
         std::fs::create_dir(&repository).unwrap();

@@ -55,18 +55,23 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes a sandbox with an empty home and no repository.
+    /// Makes a sandbox with an empty home and no repository, in the folder for temporary files.
     pub(crate) fn new() -> Sandbox {
+        Sandbox::in_folder(&std::env::temp_dir())
+    }
+
+    /// Does the same as [`Sandbox::new`], in `place`.
+    pub(crate) fn in_folder(place: &Path) -> Sandbox {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = |prefix: &str, mode| {
+        let folder = |place: &Path, prefix: &str, mode| {
             let permissions = std::fs::Permissions::from_mode(mode);
-            tempfile::Builder::new().prefix(prefix).permissions(permissions).tempdir_in("/tmp").unwrap()
+            tempfile::Builder::new().prefix(prefix).permissions(permissions).tempdir_in(place).unwrap()
         };
         // For root, Postgres runs as another user, which must be able to reach its files.
-        let root = folder("devrun-test-", 0o755);
+        let root = folder(place, "devrun-test-", 0o755);
         // The path of a socket has at most 104 bytes.
-        let runtime = folder("dr-", 0o700);
+        let runtime = folder(Path::new("/tmp"), "dr-", 0o700);
         let mut sandbox = Sandbox { id, env: inherited(), root, runtime };
         sandbox.furnish();
         sandbox
