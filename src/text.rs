@@ -14,6 +14,7 @@ mod terminal;
 pub mod traceback;
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 pub use self::command::hide_in_command;
 pub use self::mask::{Mask, hide_in_urls, is_secret};
@@ -24,6 +25,19 @@ pub fn quoted(word: impl AsRef<OsStr>) -> String {
     let text = word.as_ref().to_string_lossy();
     // Only a NUL byte cannot be quoted, and no word of a command contains one.
     shlex::try_quote(&text).map_or_else(|_| text.to_string(), Into::into)
+}
+
+/// Returns `value`, which may contain any bytes, quoted for a POSIX shell.
+pub fn quoted_bytes(value: &OsStr) -> Vec<u8> {
+    // Only a NUL byte cannot be quoted, and no variable contains one.
+    shlex::bytes::try_quote(value.as_bytes()).unwrap_or_default().into_owned()
+}
+
+/// Returns the bytes whose digits `text` contains. Returns `None` for anything but pairs of hexadecimal digits.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c.to_digit(16)?).ok()).collect();
+    let (pairs, rest) = digits.as_deref()?.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 /// Returns `bytes` as lower-case hexadecimal digits.
@@ -42,6 +56,8 @@ mod tests {
     fn every_byte_has_two_digits() {
         assert_eq!(hex([0x00, 0x0a, 0xff]), "000aff");
         assert_eq!(hex([]), "");
+        assert_eq!(from_hex("000aFF"), Some(vec![0x00, 0x0a, 0xff]));
+        assert_eq!(["0", "0g", "+1"].map(from_hex), [None, None, None]);
     }
 
     #[test]

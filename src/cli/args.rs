@@ -299,7 +299,7 @@ pub(super) struct EnvArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// `export NAME='value'`
+    /// `export NAME=value`
     Shell,
     /// `NAME="value"`
     Dotenv,

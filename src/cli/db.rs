@@ -27,6 +27,7 @@ use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::supervisor::state_machine::Outcome;
 use crate::supervisor::stop_requests::StopRequests;
+use crate::text::duration;
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
 
@@ -105,13 +106,10 @@ fn folder_text(folder: &Path) -> String {
 /// Formats how long ago `seconds` since 1970 are, in one unit.
 fn age(seconds: u64) -> String {
     let taken = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
-    let age = SystemTime::now().duration_since(taken).unwrap_or_default().as_secs();
-    match age {
-        0..120 => format!("{age} s ago"),
-        120..7200 => format!("{} min ago", age / 60),
-        7200..172_800 => format!("{} h ago", age / 3600),
-        _ => format!("{} days ago", age / 86_400),
-    }
+    format!(
+        "{} ago",
+        duration::rounded(SystemTime::now().duration_since(taken).unwrap_or_default().as_secs())
+    )
 }
 
 /// Formats a number of bytes in the largest unit that is precise enough.

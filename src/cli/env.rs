@@ -4,7 +4,6 @@ mod explain;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Map, json};
 
@@ -15,6 +14,7 @@ use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::plan::{Environment, Process};
 use crate::prepare;
+use crate::text::quoted_bytes;
 use crate::ui::console::Console;
 
 /// The text that replaces a secret.
@@ -47,7 +47,7 @@ pub(super) async fn run(
     let text = match if as_json { Format::Json } else { args.format } {
         Format::Json => json_object(&shown),
         Format::Shell => {
-            [forgotten(&ctx.env, &env, &withheld), lines(&shown, "export ", shell_quoted)].concat()
+            [forgotten(&ctx.env, &env, &withheld), lines(&shown, "export ", quoted_bytes)].concat()
         }
         Format::Dotenv => lines(&shown, "", dotenv_quoted),
     };
@@ -120,19 +120,6 @@ fn forgotten(inherited: &BTreeMap<OsString, OsString>, env: &Environment, withhe
         .collect()
 }
 
-/// Quotes `value` for a shell: single quotes protect all characters but themselves.
-fn shell_quoted(value: &OsStr) -> Vec<u8> {
-    let mut quoted = vec![b'\''];
-    for byte in value.as_bytes() {
-        match byte {
-            b'\'' => quoted.extend(b"'\\''"),
-            other => quoted.push(*other),
-        }
-    }
-    quoted.push(b'\'');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,8 +152,8 @@ mod tests {
     #[test]
     fn secrets_are_masked_unless_revealed() {
         let env = sample();
-        let shell = lines(&shown(&env, &BTreeMap::new(), false, false), "export ", shell_quoted);
-        assert_eq!(text(shell), "export A='it'\\''s'\nexport TOKEN='********'\n");
+        let shell = lines(&shown(&env, &BTreeMap::new(), false, false), "export ", quoted_bytes);
+        assert_eq!(text(shell), "export A=\"it's\"\nexport TOKEN='********'\n");
         let dotenv = lines(&shown(&env, &BTreeMap::new(), true, false), "", dotenv_quoted);
         assert_eq!(text(dotenv), "A=\"it's\"\nTOKEN='x\"$y'\n");
     }
@@ -177,7 +164,7 @@ mod tests {
         assert!(!text(json_object(&shown(&env, &BTreeMap::new(), false, false))).contains("PATH"));
         assert!(text(json_object(&shown(&env, &BTreeMap::new(), false, true))).contains("BASH_FUNC_x%%"));
         assert!(
-            !text(lines(&shown(&env, &BTreeMap::new(), false, true), "", shell_quoted)).contains("BASH_FUNC")
+            !text(lines(&shown(&env, &BTreeMap::new(), false, true), "", quoted_bytes)).contains("BASH_FUNC")
         );
     }
 

@@ -20,7 +20,7 @@ use crate::control::registry::StackEntry;
 use crate::error::{Exit, Report};
 use crate::event::Events;
 use crate::prepare;
-use crate::text::quoted;
+use crate::text::{duration, quoted};
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
 
@@ -117,22 +117,12 @@ fn cells(stack: &Stack) -> [String; 9] {
         harmless(&stack.repo),
         stack.branch.as_deref().map_or_else(|| "-".into(), harmless),
         stack.url.as_deref().map_or_else(ports, harmless),
-        stack.age_seconds.map_or_else(|| "-".into(), age),
+        stack.age_seconds.map_or_else(|| "-".into(), duration::rounded),
         live(format!("{} MB", stack.memory_bytes.div_ceil(1_000_000))),
         live(format!("{:.1} %", stack.cpu_percent)),
         stack.started_by.as_ref().map_or_else(|| "-".into(), |by| harmless(&by.to_string())),
         harmless(&stack.worktree),
     ]
-}
-
-/// Formats an age in the largest unit that is precise enough.
-pub(super) fn age(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
+use url::Url;
 
 pub(in crate::control) use self::process::{LastProbe, ProcessTrouble};
 pub use self::process::{ProcessStatus, Word};
@@ -267,7 +268,7 @@ impl Status {
         self.host_urls = named(plan.host_urls.clone());
         self.database = plan.database.as_ref().map(|database| DatabaseStatus {
             provider: database.provider.clone(),
-            name: name_in(&database.masked_url).unwrap_or(&database.name).into(),
+            name: name_in(&database.masked_url).unwrap_or_else(|| database.name.clone()),
             branch: database.name.clone(),
             url: database.masked_url.clone(),
         });
@@ -366,8 +367,8 @@ impl Status {
 }
 
 /// Returns the name of the database in `url`.
-fn name_in(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let name = rest.split_once('/')?.1.split('?').next()?;
-    Some(name).filter(|name| !name.is_empty())
+fn name_in(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let name = url.path().strip_prefix('/')?;
+    Some(name.to_string()).filter(|name| !name.is_empty())
 }

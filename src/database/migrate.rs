@@ -21,8 +21,9 @@ mod seed_error;
 mod several_heads;
 mod sql;
 mod status;
+mod step_output;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,18 +38,17 @@ use self::marker::Marker;
 use self::migration_files::MigrationFiles;
 use self::schema_change::SchemaChange;
 pub use self::status::{SchemaState, alembic_history, schema_state};
+use self::step_output::StepOutput;
 use crate::context::Context;
 use crate::database::BranchDatabase;
 use crate::database::alembic_history::{self, History};
 use crate::event::{Event, Step};
 use crate::os::cmd::Cmd;
 use crate::plan::{DatabaseOrigin, RunCommand};
-use crate::text::{Mask, traceback};
+use crate::text::Mask;
 
 /// The provider has just connected to the database, so it may be slow but not absent.
 const CONNECT: Duration = Duration::from_secs(20);
-/// How many lines of a failed command's output are shown.
-const TAIL_LINES: usize = 200;
 
 /// The migration to run.
 #[derive(Clone, Debug)]
@@ -211,22 +211,14 @@ async fn run(
     marker::clear(&*turn.client().await?).await?;
     let doing = mask.apply(&request.command.to_string());
     ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
-    let mut tail = VecDeque::new();
-    let mut on_line = |line: &str| {
-        let detail = mask.apply(line);
-        if tail.len() == TAIL_LINES {
-            tail.pop_front();
-        }
-        tail.push_back(detail.clone());
-        ctx.events.send(Event::StepProgress { step: Step::Migrate, detail });
-    };
+    let mut output = StepOutput::new(&ctx.events, &mask);
     let mut env = request.env.clone();
     env.extend(python::path(request).map(|path| ("PYTHONPATH".into(), path)));
     let before = effect::snapshot(&*turn.client().await?).await?;
     let mut failed = None;
     for command in commands {
         let command = command.only_env(&env).directory(&request.directory).limit(request.limit);
-        failed = command.watched(&mut on_line).await.err();
+        failed = command.watched(&mut |line| output.show(line)).await.err();
         if failed.is_some() {
             break;
         }
@@ -234,7 +226,6 @@ async fn run(
     match failed {
         None => effect::check(request, &*turn.client().await?, &history).await,
         Some(error) => {
-            let tail = traceback::condense(&Vec::from(tail).join("\n"));
             let after = match turn.client().await {
                 Ok(client) => effect::snapshot(&client).await.ok(),
                 Err(_) => None,
@@ -242,7 +233,7 @@ async fn run(
             let by_revision = alembic_history::upgrades_to_head(&request.command).is_some();
             let left =
                 after.map(|after| SchemaChange::between(&before, after, by_revision)).unwrap_or_default();
-            Err(error::explain(request, &mask, &history, &error, tail, &left))
+            Err(error::explain(request, &mask, &history, &error, output.condensed(), &left))
         }
     }
 }

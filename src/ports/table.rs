@@ -150,7 +150,7 @@ mod spelling {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-    use crate::text::hex;
+    use crate::text::{from_hex, hex};
 
     #[derive(Serialize, Deserialize)]
     #[serde(untagged)]
@@ -172,15 +172,10 @@ mod spelling {
         match Spelled::deserialize(from)? {
             Spelled::Text(text) => Ok(text.into()),
             Spelled::Bytes { hex, .. } => {
-                let bytes = bytes(&hex).ok_or_else(|| de::Error::custom("not hexadecimal"))?;
+                let bytes = from_hex(&hex).ok_or_else(|| de::Error::custom("not hexadecimal"))?;
                 Ok(OsString::from_vec(bytes).into())
             }
         }
-    }
-
-    fn bytes(hex: &str) -> Option<Vec<u8>> {
-        let pairs = hex.as_bytes().chunks(2);
-        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Parses durations as users write them.
+//! Parses durations as users write them, and formats ages as users read them.
 
 use std::time::Duration;
 
@@ -18,9 +18,35 @@ pub fn parse(text: &str) -> Option<Duration> {
     number.checked_mul(seconds).map(Duration::from_secs)
 }
 
+/// Formats an age in the largest unit that is precise enough: `119 s`, `2 min`, `47 h`, `3 days`.
+pub fn rounded(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_has_the_largest_precise_unit() {
+        let cases = [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7199, "119 min"),
+            (7200, "2 h"),
+            (172_799, "47 h"),
+            (172_800, "2 days"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(rounded(seconds), text);
+        }
+    }
 
     #[test]
     fn durations_have_a_unit() {

@@ -49,7 +49,7 @@ fn variables_into_another_worktree_are_removed_and_named() {
         shown = shown.env(name, value);
     }
     let shown = fine(shown).stdout;
-    assert!(shown.contains("export PYTHONPATH='/opt/lib'\n"), "{shown}");
+    assert!(shown.contains("export PYTHONPATH=/opt/lib\n"), "{shown}");
     assert!(shown.contains("unset ALEMBIC_CONFIG\n"), "{shown}");
     let here = seen(&sandbox, &main, &vars, &["ALEMBIC_CONFIG"]);
     assert_eq!(here.stdout, format!("env ALEMBIC_CONFIG={file}\n"), "{here}");

@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::age;
 use crate::cleanup::gather::{repository_runs, search_roots};
 use crate::cleanup::servers::{self, StrayServer};
 use crate::cli::printed;
 use crate::context::Context;
 use crate::error::{Exit, Report};
 use crate::prepare;
+use crate::text::duration;
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
 
@@ -46,7 +46,7 @@ fn cells(server: &StrayServer) -> [String; 6] {
     [
         server.pid.to_string(),
         server.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-        server.age_seconds.map_or_else(|| "-".into(), age),
+        server.age_seconds.map_or_else(|| "-".into(), duration::rounded),
         format!("{}{gone}", harmless(&server.worktree.to_string_lossy())),
         server.end.clone(),
         harmless(&server.command),

@@ -12,9 +12,9 @@ use ratatui::text::{Line, Span};
 
 use self::columns::columns;
 use super::state::{TopMode, TopRow, TopState, attention, name, problem};
-use crate::cli::ls::age;
 use crate::control::overview::{Stack, StackState};
 use crate::control::status::State;
+use crate::text::duration;
 use crate::ui::style::harmless;
 
 /// From this height on, the selected stack is described below the list.
@@ -143,7 +143,8 @@ fn list(
 /// Describes the selected stack.
 fn details(stack: &Stack, palette: Palette, width: usize) -> Vec<Line<'static>> {
     let by = stack.started_by.as_ref().map(|by| format!(", started by {by}")).unwrap_or_default();
-    let age = stack.age_seconds.map(|seconds| format!(" {} ago", age(seconds))).unwrap_or_default();
+    let age =
+        stack.age_seconds.map(|seconds| format!(" {} ago", duration::rounded(seconds))).unwrap_or_default();
     let rule = Line::styled("\u{2500}".repeat(width), Style::new().add_modifier(Modifier::DIM));
     let line = |text: &str| Line::raw(fit(&harmless(text), width));
     let trouble = problem(stack).unwrap_or_default();

@@ -177,7 +177,7 @@ fn states_are_printed_as_they_are_written_in_json() {
 
 #[test]
 fn the_name_of_a_database_is_read_from_its_url() {
-    assert_eq!(name_in("postgresql://app:***@127.0.0.1:20000/dev-x?a=b"), Some("dev-x"));
+    assert_eq!(name_in("postgresql://app:***@127.0.0.1:20000/dev-x?a=b").as_deref(), Some("dev-x"));
     assert_eq!(name_in("not created yet"), None);
 }
 

@@ -35,6 +35,7 @@ use super::error::LocalError;
 use super::state::APP;
 use crate::database::catalogue::{CatalogueError, ServerDatabase, identifier, literal, temporary_name};
 use crate::event::Events;
+use crate::text::duration;
 
 /// The time limit of one attempt to copy a parent beside its sessions.
 const LIMIT: Duration = Duration::from_mins(20);
@@ -111,7 +112,7 @@ impl Copier<'_> {
         let snapshot = snapshot.ok_or_else(|| LocalError::NoSnapshot(name.into()))?;
         self.clone(&snapshot.name, temporary, &format!("copy the snapshot of {name}")).await?;
         let age = SystemTime::now().duration_since(snapshot.taken()).unwrap_or_default();
-        self.events.note(format!("copied {name} as it was {} ago", in_words(age)));
+        self.events.note(format!("copied {name} as it was {} ago", duration::rounded(age.as_secs())));
         Ok(())
     }
 
@@ -186,27 +187,6 @@ fn cell(rows: Vec<Vec<Option<String>>>) -> Option<String> {
     rows.into_iter().next()?.into_iter().next()?
 }
 
-fn in_words(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86400),
-    }
-}
-
 fn failed(doing: &str, reason: impl Into<String>) -> LocalError {
     CatalogueError::with(doing, reason).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_has_one_unit() {
-        let words = |seconds| in_words(Duration::from_secs(seconds));
-        assert_eq!([words(3), words(300), words(7300), words(400_000)], ["3 s", "5 min", "2 h", "4 days"]);
-    }
 }

@@ -4,7 +4,7 @@
 //! empty. So a database that existed before is never seeded, a seed that failed or was killed runs again, and a database
 //! that was emptied is seeded again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,13 +14,14 @@ use tokio_postgres::error::SqlState;
 
 use super::lock::{self, MigrationLock};
 use super::seed_error::SeedError;
-use super::{CONNECT, MigrateError, TAIL_LINES, effect, marker};
+use super::step_output::StepOutput;
+use super::{CONNECT, MigrateError, effect, marker};
 use crate::context::Context;
 use crate::database::{BranchDatabase, Provider};
 use crate::event::{Event, Step};
 use crate::os::cmd::Cmd;
 use crate::plan::RunCommand;
-use crate::text::{Mask, traceback};
+use crate::text::Mask;
 
 /// The beginning of a dump in Postgres' custom format.
 pub const DUMP_MAGIC: &[u8] = b"PGDMP";
@@ -139,24 +140,16 @@ async fn record(client: &Client) -> Result<(), MigrateError> {
 
 async fn watched(ctx: &Context, request: &SeedRequest<'_>, command: Cmd) -> Result<(), SeedError> {
     let mask = request.mask();
-    let mut tail = VecDeque::new();
-    let mut on_line = |line: &str| {
-        let detail = mask.apply(line);
-        if tail.len() == TAIL_LINES {
-            tail.pop_front();
-        }
-        tail.push_back(detail.clone());
-        ctx.events.send(Event::StepProgress { step: Step::Migrate, detail });
-    };
+    let mut output = StepOutput::new(&ctx.events, &mask);
     let command = command.only_env(&request.env).directory(&request.directory).limit(request.limit);
-    match command.watched(&mut on_line).await {
+    match command.watched(&mut |line| output.show(line)).await {
         Ok(_) => Ok(()),
         Err(error) => Err(SeedError::Failed {
             name: request.branch.name.clone(),
             what: mask.apply(&request.doing()),
             is_missing: error.is_missing_program(),
             how: mask.apply(&error.ending()),
-            tail: traceback::condense(&Vec::from(tail).join("\n")),
+            tail: output.condensed(),
             directory: request.directory.clone(),
         }),
     }

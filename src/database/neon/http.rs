@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::ServerName;
+use url::{Host, Url};
 
 use super::Key;
 use super::error::numbered;
@@ -45,36 +46,31 @@ pub(super) struct Base {
 impl Base {
     /// Parses an address. Errors if it is invalid, or if the key would be sent unencrypted to another machine.
     pub(super) fn parse(text: &str) -> Result<Base, String> {
-        let text = text.trim().trim_end_matches('/');
-        let (secure, rest) = match text.split_once("://") {
-            Some(("https", rest)) => (true, rest),
-            Some(("http", rest)) => (false, rest),
-            Some(_) => return Err("it begins with neither https:// nor http://".into()),
-            None => (true, text),
+        let text = text.trim();
+        let whole = if text.contains("://") { text.into() } else { format!("https://{text}") };
+        let url = Url::parse(&whole).map_err(|error| format!("it is no URL: {error}"))?;
+        let secure = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return Err("it begins with neither https:// nor http://".into()),
         };
-        let (authority, path) = match rest.find('/') {
-            Some(at) => rest.split_at(at),
-            None => (rest, ""),
-        };
-        if authority.contains('@') || path.contains(['?', '#']) {
+        let has_login = !url.username().is_empty() || url.password().is_some();
+        if has_login || url.query().is_some() || url.fragment().is_some() {
             return Err("it has more than a host and a path".into());
         }
-        let default = if secure { 443 } else { 80 };
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| format!("{port} is not a port number"))?)
-            }
-            _ => (authority, default),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_string();
-        if host.is_empty() {
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err("it has no host".into());
-        }
-        let is_here = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+        };
+        let (is_here, host) = match host {
+            Host::Domain(name) => (name == "localhost", name.to_string()),
+            Host::Ipv4(ip) => (ip.is_loopback(), ip.to_string()),
+            Host::Ipv6(ip) => (ip.is_loopback(), ip.to_string()),
+        };
         if !secure && !is_here {
             return Err("the key would travel without encryption".into());
         }
-        Ok(Base { secure, host, port, path: path.into() })
+        let path = url.path().trim_end_matches('/').to_string();
+        Ok(Base { secure, host, port, path })
     }
 
     /// Returns host and port, for messages.
@@ -280,8 +276,20 @@ mod tests {
         assert_eq!((neon.authority(), neon.path.as_str()), ("console.neon.tech".into(), "/api/v2"));
         assert_eq!(Base::parse("http://127.0.0.1:99/api").unwrap().address(), "127.0.0.1:99");
         assert_eq!(Base::parse("http://[::1]:99").unwrap().authority(), "[::1]:99");
-        for bad in ["http://console.neon.tech/api/v2", "ftp://x", "https://", "https://a@b/", "https://h:x/"]
-        {
+        assert_eq!(
+            Base::parse("console.neon.tech").unwrap(),
+            Base::parse("https://console.neon.tech/").unwrap()
+        );
+        let bad = [
+            "http://console.neon.tech/api/v2",
+            "http://localhost.example.com",
+            "ftp://x",
+            "https://",
+            "https://a@b/",
+            "https://h/?a",
+            "https://h:x/",
+        ];
+        for bad in bad {
             assert!(Base::parse(bad).is_err(), "{bad}");
         }
     }

@@ -133,7 +133,7 @@ fn busy_port_moves_the_stack_unless_strict() {
 /// Starts a stack in the background with one process that listens on another port than its own, and returns that port.
 fn on_another_port(ready: &str) -> (crate::support::Sandbox, crate::support::Ended, u16) {
     let (base, other) = (base(), base());
-    let run = format!("say:up listen:{other} sleep");
+    let run = format!("listen:{other} say:up sleep");
     let sandbox =
         world_with(&format!("ports: {{ web: {base} }}"), &[("web", &run, &format!("port: web{ready}"))]);
     let up = sandbox.devrun(&["up", "-d"]).run();

@@ -4,7 +4,7 @@ use console::{Alignment, pad_str};
 
 use super::super::state::{TopRow, branch, name, problem};
 use super::{bytes, fit};
-use crate::cli::ls::age;
+use crate::text::duration;
 use crate::ui::style::harmless;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl TopColumn {
             TopColumn::Memory if is_live => return right(bytes(stack.memory_bytes)),
             TopColumn::Cpu if is_live => return right(format!("{:.0} %", row.cpu)),
             TopColumn::Memory | TopColumn::Cpu => return right("-".into()),
-            TopColumn::Age => return right(stack.age_seconds.map_or_else(|| "-".into(), age)),
+            TopColumn::Age => return right(stack.age_seconds.map_or_else(|| "-".into(), duration::rounded)),
             TopColumn::State => stack.state.word().into(),
             TopColumn::Branch if several => name(stack),
             TopColumn::Branch => branch(stack).into(),
