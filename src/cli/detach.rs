@@ -49,9 +49,18 @@ pub(super) async fn run(
 #[derive(Debug, Default)]
 pub(super) struct StartedStack {
     keeper: Cell<Option<u32>>,
+    /// The process that the stack is bound to if this call starts it. A stack that ran before is not bound to it.
+    binding: Option<ProcessBinding>,
 }
 
 impl StartedStack {
+    /// The stack ends as soon as this process is gone, also if it is killed.
+    pub(super) fn bound_to_this_process() -> StartedStack {
+        // Where the system does not show processes, the stack outlives a killed devrun.
+        let binding = caller::binding(std::process::id(), 0).ok();
+        StartedStack { binding, ..StartedStack::default() }
+    }
+
     /// Returns the process id in the record of that stack. `None` if another devrun had started the stack before.
     pub(super) fn pid(&self) -> Option<u32> {
         self.keeper.get()
@@ -88,7 +97,8 @@ pub(super) async fn bring_up(
                 if args.replace {
                     replace::run(ctx, console, worktree, args.yes, as_json).await?;
                 }
-                let caller = Caller::of(ctx, std::process::id()).bound_to(binding.clone());
+                let caller =
+                    Caller::of(ctx, std::process::id()).bound_to(binding.or_else(|| started.binding.clone()));
                 break begin(ctx, args, &caller, worktree, deadline, started).await?;
             }
         }

@@ -29,7 +29,7 @@ pub(super) async fn run(
     let mut stops = StopRequests::listen(None).map_err(super::db::deaf)?;
     let worktree = prepare::locate(ctx).await?;
     let logs = args.logs.as_ref().map(|folder| SavedLogs::begin(&ctx.cwd.join(folder), now())).transpose()?;
-    let started = StartedStack::default();
+    let started = StartedStack::bound_to_this_process();
     let up = Box::pin(up(ctx, console, args, as_json, &worktree, &started));
     let ready = tokio::select! {
         biased;

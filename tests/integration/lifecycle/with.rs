@@ -1,6 +1,7 @@
 //! `devrun with`: exit statuses, the end of the stack, saved logs, failures.
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::asking::{answer, base, devrun, fine, json, port, refusal, server, solo};
 use crate::support::{LIMIT, Sandbox, wait_for};
@@ -46,6 +47,27 @@ fn a_stack_that_ran_before_stays() {
     assert!(ended.stderr.contains("already running"), "{ended}");
     assert_eq!(state(&sandbox), "ready");
     fine(sandbox.devrun(&["down"]));
+}
+
+#[test]
+fn stack_ends_when_with_is_killed() {
+    let sandbox = world();
+    let command = sandbox.path().join("command");
+    let line = "echo $$ >\"$1.new\"; mv \"$1.new\" \"$1\"; exec devrun-fixture sleep";
+    let running =
+        sandbox.devrun(&["with", "--", "bash", "-c", line, "bash", command.to_str().unwrap()]).start();
+    let pid = wait_for("the command", LIMIT, || std::fs::read_to_string(&command).map_err(|e| e.to_string()));
+    let bound = answer(&sandbox, &sandbox.main(), "status")["bound_to"]["pid"].clone();
+    assert_eq!(bound, running.pid());
+    running.signal(Signal::SIGKILL);
+    wait_for("the end of the stack", LIMIT, || {
+        let left = sandbox.processes();
+        if left.len() == 1 { Ok(()) } else { Err(format!("{left:#?}")) }
+    });
+    kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
+    // Until then the command holds the output open.
+    assert_eq!(running.wait().signal, Some(9));
+    assert_eq!(state(&sandbox), "stopped");
 }
 
 #[test]
