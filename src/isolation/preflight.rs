@@ -12,6 +12,7 @@ use url::Url;
 
 use super::readings;
 use crate::plan::{Notice, Plan, Process};
+use crate::text::harmless;
 
 /// Maximum duration of one request.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -37,19 +38,48 @@ pub async fn check(plan: &Plan) -> Vec<Notice> {
     let mut refused = Vec::new();
     for call in &calls {
         // A backend that does not answer is left to its readiness probe.
-        if let Ok(Ok(false)) = tokio::time::timeout(LIMIT, is_allowed(call)).await {
-            refused.push(Notice::new(sentence(call)));
+        if let Ok(Ok(Some(reason))) = tokio::time::timeout(LIMIT, refusal(call)).await {
+            refused.push(Notice::new(sentence(call, &reason)));
         }
     }
     refused
 }
 
-fn sentence(call: &Call) -> String {
-    let Call { page: (page, port), backend: (backend, _), variable, .. } = call;
+/// The reason why a browser keeps the answer of a backend from a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Refusal {
+    NoOrigin,
+    /// The answer allows only this origin.
+    OtherOrigin(String),
+}
+
+impl Refusal {
+    /// Compares the value of `Access-Control-Allow-Origin` with the origin of the page, as browsers do. Returns `None` if
+    /// the page is allowed. Source: <https://fetch.spec.whatwg.org/#cors-check>
+    fn of(allowed: Option<&str>, origin: &str) -> Option<Refusal> {
+        match allowed {
+            None => Some(Refusal::NoOrigin),
+            Some(value) if value == "*" || value == origin => None,
+            Some(value) => Some(Refusal::OtherOrigin(value.into())),
+        }
+    }
+}
+
+fn origin(call: &Call) -> String {
+    format!("http://localhost:{}", call.page.1)
+}
+
+fn sentence(call: &Call, refusal: &Refusal) -> String {
+    let Call { page: (page, _), backend: (backend, _), variable, .. } = call;
+    let answer = match refusal {
+        Refusal::NoOrigin => "has no Access-Control-Allow-Origin".to_string(),
+        Refusal::OtherOrigin(other) => format!("allows only {}", harmless(other)),
+    };
     format!(
-        "{backend} refuses the page of {page}: its answer to a preflight request from http://localhost:{port} has no \
-         Access-Control-Allow-Origin (the page calls it by {variable}); allow that origin in the CORS settings of {backend}, \
-         from an environment variable that devrun.yaml can set"
+        "{backend} refuses the page of {page}: its answer to a preflight request from {} {answer} (the page calls it by \
+         {variable}); allow that origin in the CORS settings of {backend}, from an environment variable that devrun.yaml \
+         can set",
+        origin(call)
     )
 }
 
@@ -103,8 +133,8 @@ fn address(value: &str) -> Option<(u16, String)> {
     here.then(|| Some((url.port()?, url.path().to_string()))).flatten()
 }
 
-/// Returns true if the backend's answer to a preflight request has an `Access-Control-Allow-Origin` header.
-async fn is_allowed(call: &Call) -> Result<bool, Box<dyn std::error::Error>> {
+/// Sends the preflight request. Returns the reason if a browser would refuse the page.
+async fn refusal(call: &Call) -> Result<Option<Refusal>, Box<dyn std::error::Error>> {
     let stream =
         tokio::net::TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, call.backend.1))).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -112,16 +142,36 @@ async fn is_allowed(call: &Call) -> Result<bool, Box<dyn std::error::Error>> {
     driver.spawn_local(async { drop(connection.await) });
     let request = hyper::Request::options(&call.path)
         .header(HOST, format!("localhost:{}", call.backend.1))
-        .header(ORIGIN, format!("http://localhost:{}", call.page.1))
+        .header(ORIGIN, origin(call))
         .header(ACCESS_CONTROL_REQUEST_METHOD, "GET")
         .body(Empty::<Bytes>::new())?;
     let answer = sender.send_request(request).await?;
-    Ok(answer.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN))
+    let allowed =
+        answer.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).map(|value| value.to_str().unwrap_or_default());
+    Ok(Refusal::of(allowed, &origin(call)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_origin_of_the_page_and_any_origin_allow_it() {
+        let origin = "http://localhost:14000";
+        assert_eq!(Refusal::of(Some("*"), origin), None);
+        assert_eq!(Refusal::of(Some(origin), origin), None);
+        assert_eq!(Refusal::of(None, origin), Some(Refusal::NoOrigin));
+        let other = Refusal::of(Some("http://localhost:3000"), origin);
+        assert_eq!(other, Some(Refusal::OtherOrigin("http://localhost:3000".into())));
+        let call = Call {
+            page: ("web".into(), 14000),
+            backend: ("api".into(), 14100),
+            variable: "VITE_API_URL".into(),
+            path: "/".into(),
+        };
+        let said = sentence(&call, &other.unwrap());
+        assert!(said.contains("from http://localhost:14000 allows only http://localhost:3000"), "{said}");
+    }
 
     #[test]
     fn a_variable_that_no_code_reads_is_no_call() {
