@@ -77,6 +77,9 @@ impl Explain for CatalogueError {
             CatalogueError::InUse { .. } => Some(
                 "end them (`devrun down`, psql, a stack of another worktree), then the same again".into(),
             ),
+            CatalogueError::Sql { state: Some(state), .. } if *state == SqlState::DISK_FULL => {
+                Some("make room on the disk of the databases: `devrun db list` shows them, `devrun prune` removes old ones".into())
+            }
             CatalogueError::Sql { .. } => None,
         }
     }

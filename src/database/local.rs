@@ -11,6 +11,7 @@ mod binaries;
 mod branches;
 mod cluster;
 mod copying;
+mod disk;
 mod error;
 mod extension_fix;
 mod fetch;
@@ -291,6 +292,7 @@ impl Local {
             _ => state,
         };
         if made_by.is_none() {
+            disk::refuse_network(&cluster.folder)?;
             self.progress(format!("making a Postgres {} cluster", binaries.major));
             // The `initdb` of a killed devrun may have left a process that still writes there.
             server::clear_away(&cluster.half_made()).await?;

@@ -47,20 +47,20 @@ pub async fn check(plan: &Plan) -> Vec<Notice> {
 
 /// The reason why a browser keeps the answer of a backend from a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Refusal {
+enum PreflightRefusal {
     NoOrigin,
     /// The answer allows only this origin.
     OtherOrigin(String),
 }
 
-impl Refusal {
+impl PreflightRefusal {
     /// Compares the value of `Access-Control-Allow-Origin` with the origin of the page, as browsers do. Returns `None` if
     /// the page is allowed. Source: <https://fetch.spec.whatwg.org/#cors-check>
-    fn of(allowed: Option<&str>, origin: &str) -> Option<Refusal> {
+    fn of(allowed: Option<&str>, origin: &str) -> Option<PreflightRefusal> {
         match allowed {
-            None => Some(Refusal::NoOrigin),
+            None => Some(PreflightRefusal::NoOrigin),
             Some(value) if value == "*" || value == origin => None,
-            Some(value) => Some(Refusal::OtherOrigin(value.into())),
+            Some(value) => Some(PreflightRefusal::OtherOrigin(value.into())),
         }
     }
 }
@@ -69,11 +69,11 @@ fn origin(call: &Call) -> String {
     format!("http://localhost:{}", call.page.1)
 }
 
-fn sentence(call: &Call, refusal: &Refusal) -> String {
+fn sentence(call: &Call, refusal: &PreflightRefusal) -> String {
     let Call { page: (page, _), backend: (backend, _), variable, .. } = call;
     let answer = match refusal {
-        Refusal::NoOrigin => "has no Access-Control-Allow-Origin".to_string(),
-        Refusal::OtherOrigin(other) => format!("allows only {}", harmless(other)),
+        PreflightRefusal::NoOrigin => "has no Access-Control-Allow-Origin".to_string(),
+        PreflightRefusal::OtherOrigin(other) => format!("allows only {}", harmless(other)),
     };
     format!(
         "{backend} refuses the page of {page}: its answer to a preflight request from {} {answer} (the page calls it by \
@@ -134,7 +134,7 @@ fn address(value: &str) -> Option<(u16, String)> {
 }
 
 /// Sends the preflight request. Returns the reason if a browser would refuse the page.
-async fn refusal(call: &Call) -> Result<Option<Refusal>, Box<dyn std::error::Error>> {
+async fn refusal(call: &Call) -> Result<Option<PreflightRefusal>, Box<dyn std::error::Error>> {
     let stream =
         tokio::net::TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, call.backend.1))).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -148,7 +148,7 @@ async fn refusal(call: &Call) -> Result<Option<Refusal>, Box<dyn std::error::Err
     let answer = sender.send_request(request).await?;
     let allowed =
         answer.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).map(|value| value.to_str().unwrap_or_default());
-    Ok(Refusal::of(allowed, &origin(call)))
+    Ok(PreflightRefusal::of(allowed, &origin(call)))
 }
 
 #[cfg(test)]
@@ -158,11 +158,11 @@ mod tests {
     #[test]
     fn only_the_origin_of_the_page_and_any_origin_allow_it() {
         let origin = "http://localhost:14000";
-        assert_eq!(Refusal::of(Some("*"), origin), None);
-        assert_eq!(Refusal::of(Some(origin), origin), None);
-        assert_eq!(Refusal::of(None, origin), Some(Refusal::NoOrigin));
-        let other = Refusal::of(Some("http://localhost:3000"), origin);
-        assert_eq!(other, Some(Refusal::OtherOrigin("http://localhost:3000".into())));
+        assert_eq!(PreflightRefusal::of(Some("*"), origin), None);
+        assert_eq!(PreflightRefusal::of(Some(origin), origin), None);
+        assert_eq!(PreflightRefusal::of(None, origin), Some(PreflightRefusal::NoOrigin));
+        let other = PreflightRefusal::of(Some("http://localhost:3000"), origin);
+        assert_eq!(other, Some(PreflightRefusal::OtherOrigin("http://localhost:3000".into())));
         let call = Call {
             page: ("web".into(), 14000),
             backend: ("api".into(), 14100),

@@ -68,6 +68,7 @@ pub(super) struct CopySource<'a> {
 impl Copier<'_> {
     /// Makes the database `temporary` an exact copy of `source` as it is at one instant during the call.
     pub(super) async fn copy(&self, source: &CopySource<'_>, temporary: &str) -> Result<(), LocalError> {
+        self.warn_of_little_space(source).await?;
         if self.clone_unused(source.name, source.database, temporary).await? == CloneResult::Done {
             return Ok(());
         }
@@ -183,7 +184,7 @@ pub(super) async fn has_dump_tools(local: &Local) -> bool {
 }
 
 /// Returns the first cell of the first row.
-fn cell(rows: Vec<Vec<Option<String>>>) -> Option<String> {
+pub(super) fn cell(rows: Vec<Vec<Option<String>>>) -> Option<String> {
     rows.into_iter().next()?.into_iter().next()?
 }
 

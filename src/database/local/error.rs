@@ -46,6 +46,9 @@ pub enum LocalError {
     /// The server's programs cannot run as this user.
     #[error("Postgres cannot run as the current user: {reason}")]
     Account { reason: &'static str },
+    /// The folder of the cluster is on a network file system.
+    #[error("the local databases cannot be kept in {}: it is on a network file system ({kind})", folder.display())]
+    NetworkDisk { folder: PathBuf, kind: &'static str },
     /// The cluster could not be created.
     #[error("the local Postgres cluster could not be created: {what}")]
     Init {
@@ -116,9 +119,10 @@ impl Explain for LocalError {
             LocalError::Fs(error) => error.code(),
             LocalError::Io { .. } | LocalError::Identity { .. } => Code::State,
             LocalError::Missing { .. } | LocalError::Setting { .. } => Code::PostgresMissing,
-            LocalError::Account { .. } | LocalError::Start { .. } | LocalError::Ports { .. } => {
-                Code::DatabaseUnavailable
-            }
+            LocalError::Account { .. }
+            | LocalError::NetworkDisk { .. }
+            | LocalError::Start { .. }
+            | LocalError::Ports { .. } => Code::DatabaseUnavailable,
             LocalError::Init { .. }
             | LocalError::Locked { .. }
             | LocalError::NoSnapshot(_)
@@ -162,6 +166,9 @@ impl Explain for LocalError {
             }
             LocalError::Account { .. } => {
                 Some("run as a user listed in /etc/passwd, or choose another database.provider".into())
+            }
+            LocalError::NetworkDisk { .. } => {
+                Some("set XDG_DATA_HOME to a folder on a disk of this machine, or choose another database.provider".into())
             }
             LocalError::Start { log, .. } => Some(format!("read {}", quoted(log))),
             LocalError::Identity { path, clusters } => Some(format!(
