@@ -12,7 +12,7 @@ use crate::error::{Code, Explain};
 use crate::text::quoted;
 
 /// The beginning of the name of such a database.
-const PREFIX: &str = "_devrun-saved-";
+pub(super) const PREFIX: &str = "_devrun-saved-";
 /// The most characters of a snapshot's name.
 const LONGEST: usize = 64;
 

@@ -36,6 +36,8 @@ mod starting_over;
 mod together;
 #[path = "db/url.rs"]
 mod url;
+#[path = "db/upgrade.rs"]
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 
