@@ -22,6 +22,7 @@ mod ready_database;
 mod refresh;
 mod resolved_worktree;
 mod run_inputs;
+mod schema_drift;
 mod secrets;
 mod seed;
 mod service_plan;
@@ -54,6 +55,7 @@ pub use self::resolved_worktree::{
     worktree_path,
 };
 pub use self::run_inputs::RunInputs;
+pub use self::schema_drift::schema_drift;
 pub use self::services::missing_services;
 pub use self::steps::install_packages;
 use crate::context::Context;

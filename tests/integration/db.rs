@@ -4,6 +4,8 @@
 mod careful;
 #[path = "db/diff.rs"]
 mod diff;
+#[path = "db/drift.rs"]
+mod drift;
 #[path = "db/elsewhere.rs"]
 mod elsewhere;
 #[path = "db/extensions.rs"]
