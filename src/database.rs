@@ -23,6 +23,7 @@ mod scram;
 mod sql_text;
 mod tls;
 pub mod undo;
+pub mod upgrade;
 pub mod variables;
 
 use std::future::Future;
@@ -33,6 +34,7 @@ use std::pin::Pin;
 use self::import::{ImportError, ImportRequest, Imported};
 use self::saved_snapshots::{SavedSnapshot, SnapshotError};
 use self::undo::UndoError;
+use self::upgrade::{UpgradeError, Upgraded};
 use crate::error::{RERUN, Report};
 use crate::plan::DatabaseOrigin;
 
@@ -214,6 +216,13 @@ pub trait Provider {
     /// Ends what [`Provider::keep_server`] began, and stops the server if no devrun uses it.
     fn release_server(&self) -> Result<(), Report> {
         Ok(())
+    }
+
+    /// Moves all databases to a newer major version of Postgres, if devrun starts the server. Needs no [`Provider::open`]. With
+    /// `keep_old`, keeps the folder of the old data. If the call is killed, the databases are as before.
+    fn upgrade(&self, _keep_old: bool) -> ProviderFuture<'_, Upgraded> {
+        let refused = UpgradeError::NotSupported { provider: self.name() };
+        Box::pin(std::future::ready(Err(refused.into())))
     }
 
     /// Stops the provider's server if no devrun uses it, for example because all of them were killed.

@@ -22,6 +22,7 @@ mod ready_database;
 mod refresh;
 mod resolved_worktree;
 mod run_inputs;
+mod schema_drift;
 mod secrets;
 mod seed;
 mod service_plan;
@@ -41,7 +42,7 @@ use tokio::sync::{oneshot, watch};
 pub use self::branch::stop_abandoned_servers;
 pub use self::database_names::DETACHED;
 pub use self::database_record::recorded_database;
-pub use self::databases::{Databases, migrate, start_server, stop_server};
+pub use self::databases::{Databases, migrate, start_server, stop_server, upgrade_server};
 pub use self::env_out::{WrittenFiles, env_out_variables};
 pub use self::files::Files;
 pub use self::included_files::copy_included_files;
@@ -54,6 +55,7 @@ pub use self::resolved_worktree::{
     worktree_path,
 };
 pub use self::run_inputs::RunInputs;
+pub use self::schema_drift::schema_drift;
 pub use self::services::missing_services;
 pub use self::steps::install_packages;
 use crate::context::Context;

@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub(super) use self::cleanup::{Ls, Prune, Top, YOUNGEST};
 pub(super) use self::db::{
-    CopiedState, Db, DbDiff, DbImport, DbUrlArgs, Named, Psql, Reset, Restore, SnapshotArgs, Undo,
+    CopiedState, Db, DbDiff, DbImport, DbUpgrade, DbUrlArgs, Named, Psql, Reset, Restore, SnapshotArgs, Undo,
 };
 pub(super) use self::doctor::Doctor;
 pub(super) use self::help::{CompletedShell, Completions, HelpArgs, ManArgs, SchemaArgs};

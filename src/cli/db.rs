@@ -16,6 +16,7 @@ mod server;
 mod snapshot;
 mod status;
 mod undo_checks;
+mod upgrade;
 mod url;
 
 use std::fmt::Write;
@@ -63,6 +64,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bo
             Db::Restore(args) => restore::run(ctx, console, args, as_json).await,
             Db::Reset(args) => reset::run(ctx, console, args, as_json).await,
             Db::Delete(args) => delete::run(ctx, console, args, as_json).await,
+            Db::Upgrade(args) => upgrade::run(ctx, console, args, as_json).await,
             Db::Migrate => migrate::run(ctx, console, as_json).await,
             Db::Psql(_) | Db::Heads => Ok(Exit::Ok),
         }

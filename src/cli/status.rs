@@ -14,7 +14,10 @@ use crate::ui::console::Console;
 use crate::ui::style::{Style, harmless};
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
-    let status = super::running::find(ctx).await?.status().await?;
+    let mut status = super::running::find(ctx).await?.status().await?;
+    if !status.state.is_over() && status.database.is_some() {
+        status.notices.extend(crate::prepare::schema_drift(ctx).await);
+    }
     show(console, &status, as_json)
 }
 

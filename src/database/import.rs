@@ -143,8 +143,8 @@ impl Explain for ImportError {
                 format!("check kind, owner and mode of {}", quoted(path))
             }
             ImportError::Newer { source_major, .. } => format!(
-                "set `database.local.bin` to the programs of Postgres {source_major} or newer; the databases that exist have \
-                 to be given up then"
+                "set `database.local.bin` to the programs of Postgres {source_major} or newer, then move the databases that \
+                 exist: devrun db upgrade"
             ),
             ImportError::NoTools { most, .. } => format!(
                 "install the client programs (Debian: postgresql-client-{most}, Homebrew: postgresql@{most})"

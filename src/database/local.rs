@@ -31,6 +31,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod unfinished_imports;
+mod upgrade;
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -170,7 +171,7 @@ impl Local {
             return Ok(());
         }
         if let Some(alone) = Lock::try_take(&cluster.users_lock(), LockKind::Exclusive)? {
-            server::stop(&cluster.data());
+            upgrade::stop_servers(&cluster.folder);
             drop(alone);
         }
         Ok(())
@@ -269,6 +270,7 @@ impl Local {
     async fn bring_up(&self) -> Result<Client, LocalError> {
         let cluster = &self.cluster;
         let data = cluster.data();
+        upgrade::undo(cluster)?;
         let made_by = cluster.made_by()?;
         if let Some(found) = postmaster::running(&data)
             && let Some(client) = self.join(found.port).await?
@@ -344,6 +346,7 @@ impl Local {
                 port,
                 no_shared_memory: cluster::lacks_shared_memory(),
                 disposable: self.request.fast,
+                closed: false,
             })?;
             let process = server::start(cluster, binaries)?;
             let state = self.state.borrow().clone();
@@ -360,11 +363,7 @@ impl Local {
                 NoAnswer::Refuses(_) if attempt < TRIES => {
                     cluster.set_passwords(binaries, &cluster.data(), &state).await?;
                 }
-                NoAnswer::Ended => return Err(self.not_started("it ended at once".into())),
-                NoAnswer::Refuses(said) => return Err(self.not_started(format!("it refuses devrun: {said}"))),
-                NoAnswer::TimedOut(said) => {
-                    return Err(self.not_started(format!("it does not answer: {said}")));
-                }
+                silence => return Err(self.not_started(silence.words())),
             }
         }
         Err(self.not_started("no port stays free".into()))

@@ -7,6 +7,7 @@
 
 mod address;
 mod advice;
+pub mod drift;
 mod effect;
 mod error;
 mod extensions;
@@ -129,7 +130,11 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
         }
     };
     let command = request.mask().apply(&request.command.to_string());
-    marker::write(&*turn.client().await?, &request.branch.id, &fingerprint, &command).await?;
+    let client = turn.client().await?;
+    marker::write(&client, &request.branch.id, &fingerprint, &command).await?;
+    if done.worked {
+        drift::remember(&client, request).await;
+    }
     Ok(done)
 }
 

@@ -16,8 +16,10 @@ mod provider;
 mod proxy;
 mod readiness;
 mod record;
+mod related_branches;
 mod reset_and_delete;
 mod retry;
+mod saving;
 mod wire;
 
 use std::cell::Cell;

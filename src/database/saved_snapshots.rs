@@ -12,7 +12,7 @@ use crate::error::{Code, Explain};
 use crate::text::quoted;
 
 /// The beginning of the name of such a database.
-const PREFIX: &str = "_devrun-saved-";
+pub(super) const PREFIX: &str = "_devrun-saved-";
 /// The most characters of a snapshot's name.
 const LONGEST: usize = 64;
 
@@ -56,12 +56,15 @@ pub enum SnapshotError {
         /// The names of those that exist.
         known: Vec<String>,
     },
+    /// Neon copies no branch that expires.
+    #[error("{of} expires, so Neon takes no snapshot of it")]
+    Expires { of: String },
 }
 
 impl Explain for SnapshotError {
     fn code(&self) -> Code {
         match self {
-            SnapshotError::NotSupported { .. } => Code::DatabaseFailed,
+            SnapshotError::NotSupported { .. } | SnapshotError::Expires { .. } => Code::DatabaseFailed,
             SnapshotError::Name { .. } | SnapshotError::Exists { .. } => Code::Usage,
             SnapshotError::Missing { .. } => Code::DatabaseMissing,
         }
@@ -78,6 +81,7 @@ impl Explain for SnapshotError {
             SnapshotError::Exists { name, .. } => {
                 format!("take another name, or replace it: devrun db snapshot {} --replace", quoted(name))
             }
+            SnapshotError::Expires { .. } => "leave out `database.neon.expires_in`, and run `devrun`".into(),
             SnapshotError::Missing { known, .. } if known.is_empty() => {
                 "devrun db snapshot NAME takes one".into()
             }

@@ -173,7 +173,7 @@ pub(super) async fn make_parent(
         let parent = provider.ensure(&parent).await?;
         let address = DatabaseAddress { name: &parent.name, url: &parent.url, unpooled: None };
         let env = resolved.environment(ctx, Some(address))?;
-        seed::prepare(resolved, &parent).await?;
+        seed::prepare(ctx, resolved, &parent).await?;
         run_migrations(ctx, resolved, &env, provider, &parent, progress).await?;
         seed::run(ctx, resolved, &env, provider, &parent, progress).await?;
     }
@@ -214,7 +214,7 @@ pub(super) async fn migrate(
             chosen.wanted.parent == chosen.wanted.name && chosen.wanted.name == branch.name
         });
     if is_seeded {
-        seed::prepare(resolved, branch).await?;
+        seed::prepare(ctx, resolved, branch).await?;
     }
     let mut told = run_migrations(ctx, resolved, env, provider, branch, progress).await?;
     if is_seeded && let Some(seeded) = seed::run(ctx, resolved, env, provider, branch, progress).await? {

@@ -24,6 +24,7 @@ use crate::database::migrate::{SchemaState, schema_state};
 use crate::database::providers;
 use crate::database::saved_snapshots::SavedSnapshot;
 use crate::database::undo::{UndoError, Undoing, permit};
+use crate::database::upgrade::Upgraded;
 use crate::database::variables::Variables;
 use crate::database::{BranchDatabase, ListedDatabase, Provider, Purpose, ServerState, WantedDatabase};
 use crate::error::{Code, Report};
@@ -307,6 +308,13 @@ pub async fn stop_server(ctx: &Context) -> Result<(&'static str, ServerState), R
     let provider = source.name();
     let state = source.server()?.ok_or(UndoError::NoServer { provider })?;
     Ok((provider, state))
+}
+
+/// Moves the databases of the server that devrun starts to a newer major version of Postgres. With `keep_old`, keeps the old
+/// data. Returns the name of the provider, and the result.
+pub async fn upgrade_server(ctx: &Context, keep_old: bool) -> Result<(&'static str, Upgraded), Report> {
+    let source = provider_of(ctx).await?;
+    Ok((source.name(), source.upgrade(keep_old).await?))
 }
 
 async fn provider_of(ctx: &Context) -> Result<Rc<dyn Provider>, Report> {

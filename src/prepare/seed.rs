@@ -48,10 +48,15 @@ pub(super) async fn is_complete(
     }
 }
 
-/// Records that `parent` is to be seeded, if there is a seed and the database is empty.
-pub(super) async fn prepare(resolved: &ResolvedWorktree, parent: &BranchDatabase) -> Result<(), Report> {
+/// Records that `parent` is to be seeded, if there is a seed and the database is empty, which it is again if the last seed was
+/// killed.
+pub(super) async fn prepare(
+    ctx: &Context,
+    resolved: &ResolvedWorktree,
+    parent: &BranchDatabase,
+) -> Result<(), Report> {
     if config(resolved).is_some() {
-        seed::prepare(parent).await?;
+        seed::prepare(ctx, parent, LIMIT).await?;
     }
     Ok(())
 }

@@ -4,6 +4,8 @@
 mod careful;
 #[path = "db/diff.rs"]
 mod diff;
+#[path = "db/drift.rs"]
+mod drift;
 #[path = "db/elsewhere.rs"]
 mod elsewhere;
 #[path = "db/extensions.rs"]
@@ -36,6 +38,8 @@ mod starting_over;
 mod together;
 #[path = "db/url.rs"]
 mod url;
+#[path = "db/upgrade.rs"]
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,7 @@ use crate::support::documents::{CommandLine, command_lines, pages, variants};
 use crate::support::{Ended, Invocation, LIMIT, Sandbox, wait_for};
 
 /// Beginnings of commands that this test does not run, with the reason.
-const EXCEPTIONS: [(&str, &str); 17] = [
+const EXCEPTIONS: [(&str, &str); 18] = [
     ("devrun top", "needs a terminal: `top` tests it"),
     ("devrun ls --watch", "is another name of `devrun top`"),
     ("devrun attach", "needs a terminal: `supervise::terminal` tests it"),
@@ -23,6 +23,7 @@ const EXCEPTIONS: [(&str, &str); 17] = [
     ("devrun db heads", "needs Alembic: `db::heads` tests it"),
     ("devrun db diff", "needs a copy of a parent: `db::diff` tests it"),
     ("devrun db restore", "needs a snapshot, and no stack: `db::snapshots` tests it"),
+    ("devrun db upgrade", "needs no stack, and two versions of Postgres: `db::upgrade` tests it"),
     ("devrun db import", "needs a source, and no stack: `db::import` tests it"),
     ("devrun sync", "needs a remote: `sync` tests it"),
     ("devrun | head", "ends with its reader: `supervise::streams` tests it"),

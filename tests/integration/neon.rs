@@ -24,6 +24,8 @@ mod real;
 mod renamed;
 #[path = "neon/runs.rs"]
 mod runs;
+#[path = "neon/snapshots.rs"]
+mod snapshots;
 #[path = "neon/undo.rs"]
 mod undo;
 

@@ -39,8 +39,17 @@ pub(in crate::cli) enum Db {
     Start,
     /// Stop the server that `start` has started; a stack that uses it keeps it.
     Stop,
+    /// Move all local databases of the repository to a newer major version of Postgres.
+    Upgrade(DbUpgrade),
     /// Make it if need be and run its migrations, as `up` does, but start nothing.
     Migrate,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DbUpgrade {
+    /// Keep the folder with the data of the old version, and print its path.
+    #[arg(long)]
+    pub(in crate::cli) keep_old: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::error::LocalError;
-use super::{Local, account, cluster, postmaster, server, state};
+use super::{Local, account, cluster, postmaster, state, upgrade};
 use crate::context::Context;
 use crate::error::Report;
 use crate::os::fs::{self, Lock, LockKind};
@@ -67,7 +67,7 @@ impl Local {
                     continue;
                 };
                 if let Ok(Some(alone)) = users(&folder, LockKind::Exclusive) {
-                    server::stop(&data);
+                    upgrade::stop_servers(&folder);
                     drop(alone);
                     stopped.push(state.shared);
                 }
@@ -84,7 +84,7 @@ impl Local {
         if !state::of(folder).is_some_and(|state| state::is_abandoned(id, &state)) {
             return Ok(false);
         }
-        server::stop(&cluster::data(folder));
+        upgrade::stop_servers(folder);
         std::fs::remove_dir_all(folder).map_err(LocalError::io("delete", folder))?;
         drop(alone);
         Ok(true)

@@ -210,6 +210,8 @@ pub(super) struct ClusterSettings {
     pub(super) no_shared_memory: bool,
     /// True if the data need not survive a power failure.
     pub(super) disposable: bool,
+    /// True if only devrun may reach the server, through its socket.
+    pub(super) closed: bool,
 }
 
 impl ClusterSettings {
@@ -217,7 +219,7 @@ impl ClusterSettings {
         let on = |yes: bool| if yes { "on" } else { "off" };
         let mut lines = vec![
             "# Written by devrun at every start. What ALTER SYSTEM sets is kept.".into(),
-            "listen_addresses = '127.0.0.1'".into(),
+            format!("listen_addresses = '{}'", if self.closed { "" } else { "127.0.0.1" }),
             format!("port = {}", self.port),
             format!("unix_socket_directories = '{SOCKET_FOLDER}'"),
             "unix_socket_permissions = 0700".into(),
@@ -274,8 +276,13 @@ pub(super) fn lacks_shared_memory() -> bool {
 mod tests {
     use super::*;
 
-    const SETTINGS: ClusterSettings =
-        ClusterSettings { major: 18, port: 20_001, no_shared_memory: false, disposable: false };
+    const SETTINGS: ClusterSettings = ClusterSettings {
+        major: 18,
+        port: 20_001,
+        no_shared_memory: false,
+        disposable: false,
+        closed: false,
+    };
 
     #[test]
     fn settings_that_a_version_does_not_know_are_left_out() {

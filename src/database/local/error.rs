@@ -8,6 +8,17 @@ use crate::os::cmd::CmdError;
 use crate::os::fs::FsError;
 use crate::text::quoted;
 
+/// Programs of one major version, and a cluster of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MajorConflict {
+    /// The major version that made the cluster.
+    pub made_by: u32,
+    /// The major version of the programs.
+    pub holds: u32,
+    /// The cluster's folder.
+    pub cluster: PathBuf,
+}
+
 /// An error of the local server.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -40,8 +51,8 @@ pub enum LocalError {
         /// The setting's value.
         path: PathBuf,
         reason: String,
-        /// The Postgres that made the existing cluster, and the cluster's folder, if that one is needed.
-        made_by: Option<(u32, PathBuf)>,
+        /// Set if the programs are of another major version than the existing cluster.
+        conflict: Option<MajorConflict>,
     },
     /// The server's programs cannot run as this user.
     #[error("Postgres cannot run as the current user: {reason}")]
@@ -156,12 +167,15 @@ impl Explain for LocalError {
                  and its registry reachable, or choose another database.provider"
                     .into(),
             ),
-            LocalError::Setting { made_by: Some((major, cluster)), .. } => Some(format!(
-                "set it to the programs of a Postgres {major}; or run `devrun down` in every worktree and remove {}, which \
+            LocalError::Setting { conflict: Some(MajorConflict { made_by, holds, .. }), .. } if holds > made_by => Some(format!(
+                "devrun db upgrade, which moves all databases to Postgres {holds}; or set it to the programs of a Postgres {made_by}"
+            )),
+            LocalError::Setting { conflict: Some(MajorConflict { made_by, cluster, .. }), .. } => Some(format!(
+                "set it to the programs of a Postgres {made_by}; or run `devrun down` in every worktree and remove {}, which \
                  deletes all local databases of this repository",
                 quoted(cluster)
             )),
-            LocalError::Setting { made_by: None, .. } => {
+            LocalError::Setting { conflict: None, .. } => {
                 Some("set it to a folder that holds postgres and initdb of one version, 15 or newer".into())
             }
             LocalError::Account { .. } => {

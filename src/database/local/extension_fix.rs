@@ -70,9 +70,13 @@ pub(super) fn of(name: &str, cluster: Option<&(u32, PathBuf)>, servers: &[Instal
     )
 }
 
-/// Returns the words for databases that another major version made, which a server of `major` cannot open.
+/// Returns the words for databases that another major version made, which a server of `major` opens only after an upgrade, or
+/// not at all.
 fn giving_up(cluster: Option<&(u32, PathBuf)>, major: u32) -> String {
     match cluster {
+        Some((made_by, _)) if *made_by < major => {
+            format!(", run `devrun db upgrade`, which moves the databases from Postgres {made_by} to {major}")
+        }
         Some((made_by, folder)) if *made_by != major => format!(
             "; Postgres {major} cannot open this repository's databases, which Postgres {made_by} made: to give them up, \
              remove {}",
@@ -105,6 +109,8 @@ mod tests {
         let other = of("vector", cluster(18).as_ref(), &servers);
         assert!(other.contains("/pg/17, which has") && other.contains("remove /c/1"), "{other}");
         assert!(of("vector", None, &servers).contains("/pg/17, which has"));
+        let newer = of("vector", cluster(15).as_ref(), &servers[..1]);
+        assert!(newer.contains("run `devrun db upgrade`") && !newer.contains("remove"), "{newer}");
     }
 
     #[test]

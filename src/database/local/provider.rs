@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::copying::CopyState;
-use super::{Local, LocalRequest};
+use super::{Local, LocalRequest, upgrade};
 use crate::context::Context;
 use crate::database::import::{ImportRequest, Imported};
 use crate::database::request::ProviderRequest;
 use crate::database::saved_snapshots::SavedSnapshot;
 use crate::database::undo::UndoError;
+use crate::database::upgrade::Upgraded;
 use crate::database::{
     BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, ServerState, Urls, WantedDatabase,
     names,
@@ -280,6 +281,10 @@ impl Provider for LocalProvider {
 
     fn release_server(&self) -> Result<(), Report> {
         Local::release_server(&self.ctx, &self.request)
+    }
+
+    fn upgrade(&self, keep_old: bool) -> ProviderFuture<'_, Upgraded> {
+        Box::pin(upgrade::run(&self.ctx, &self.request, keep_old))
     }
 
     fn stop_unused(&self) -> Result<(), Report> {

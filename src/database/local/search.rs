@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::account::Home;
 use super::binaries::{Binaries, Search};
-use super::error::LocalError;
+use super::error::{LocalError, MajorConflict};
 use super::fetch;
 use super::packages::{OLDEST, PREFERRED, package};
 
@@ -59,7 +59,7 @@ impl Search<'_> {
         made_by: Option<u32>,
         cluster: &Path,
     ) -> Result<Binaries, LocalError> {
-        let refuse = |reason| LocalError::Setting { path: setting.into(), reason, made_by: None };
+        let refuse = |reason| LocalError::Setting { path: setting.into(), reason, conflict: None };
         let inner = setting.join("bin");
         let bin = if inner.join("postgres").exists() { inner } else { setting.to_path_buf() };
         let major = self.major_in(&bin).await.map_err(refuse)?;
@@ -69,7 +69,7 @@ impl Search<'_> {
                 reason: format!(
                     "it holds Postgres {major}, but this repository's databases were made by Postgres {made_by}"
                 ),
-                made_by: Some((made_by, cluster.into())),
+                conflict: Some(MajorConflict { made_by, holds: major, cluster: cluster.into() }),
             }),
             None if major < OLDEST => Err(refuse(format!("it holds Postgres {major}"))),
             _ => Ok(Binaries { bin, major }),

@@ -104,6 +104,17 @@ pub(super) enum NoAnswer {
     TimedOut(String),
 }
 
+impl NoAnswer {
+    /// Returns the reason in words.
+    pub(super) fn words(&self) -> String {
+        match self {
+            NoAnswer::Ended => "it ended at once".into(),
+            NoAnswer::Refuses(said) => format!("it refuses devrun: {said}"),
+            NoAnswer::TimedOut(said) => format!("it does not answer: {said}"),
+        }
+    }
+}
+
 /// Waits until the server accepts a connection. Gives up when `alive` returns false or the time limit has passed.
 pub(super) async fn wait_ready(
     cluster: &Cluster,

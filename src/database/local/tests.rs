@@ -7,3 +7,4 @@ mod life;
 mod load;
 mod sharing;
 mod test_env;
+mod upgrade;

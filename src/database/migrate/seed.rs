@@ -3,6 +3,9 @@
 //! Whether it is to be seeded is a record in the database itself (table `_devrun.seed`), made while the database is still
 //! empty. So a database that existed before is never seeded, a seed that failed or was killed runs again, and a database
 //! that was emptied is seeded again.
+//!
+//! A command may have written some of its rows before it was killed. The record says that it had begun, so the next run
+//! empties the database and begins with the migrations. Files and dumps are applied in one transaction.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,6 +31,14 @@ pub const DUMP_MAGIC: &[u8] = b"PGDMP";
 
 const TABLE: &str =
     "create table if not exists _devrun.seed (done boolean not null, at timestamptz not null default now())";
+const BEGUN: &str = "alter table _devrun.seed add column if not exists begun timestamptz; update _devrun.seed set begun = now()";
+const NOT_BEGUN: &str = "update _devrun.seed set begun = null";
+/// Empties a database. Its owner is a member of `pg_database_owner`.
+const EMPTY: &str = "do $$ declare name text; begin \
+    for name in select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' loop \
+    execute format('drop schema %I cascade', name); end loop; \
+    perform lo_unlink(oid) from pg_largeobject_metadata; \
+    create schema public authorization pg_database_owner; grant usage on schema public to public; end $$";
 const DONE: &str = "update _devrun.seed set done = true, at = now()";
 
 /// The source of the rows.
@@ -70,8 +81,21 @@ impl SeedRequest<'_> {
     }
 }
 
-/// Records that `branch` is to be seeded, if it is empty and was never migrated. Call it before the migrations.
-pub async fn prepare(branch: &BranchDatabase) -> Result<(), MigrateError> {
+/// Empties `branch` if its seed was killed in the middle. Records that `branch` is to be seeded, if it is empty and was never
+/// migrated. Call it before the migrations. Waits at most `limit` for another devrun that seeds.
+pub async fn prepare(ctx: &Context, branch: &BranchDatabase, limit: Duration) -> Result<(), MigrateError> {
+    let (is_half_done, client) = lock::in_session(branch, CONNECT, is_half_done).await?;
+    if is_half_done {
+        // While another devrun seeds, the record looks the same.
+        let turn = MigrationLock::take(ctx, branch, limit, client).await?;
+        let client = turn.client().await?;
+        if self::is_half_done(&client).await? {
+            let name = &branch.name;
+            ctx.events
+                .warn(format!("the seed of {name} was killed before it had finished: {name} is made again"));
+            client.batch_execute(EMPTY).await?;
+        }
+    }
     let look = async |client: &Client| {
         let is_fresh = state(client).await?.is_none()
             && marker::read(client).await?.is_empty()
@@ -113,7 +137,15 @@ pub async fn ensure(
     let doing = request.mask().apply(&format!("seeding {}: {}", request.branch.name, request.doing()));
     ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
     match &request.source {
-        SeedSource::Command(run) => watched(ctx, request, Cmd::of(run)).await?,
+        SeedSource::Command(run) => {
+            turn.client().await?.batch_execute(BEGUN).await.map_err(MigrateError::from)?;
+            let ended = watched(ctx, request, Cmd::of(run)).await;
+            if ended.is_err() {
+                // The user sees the failure, and may have changed the rows before the next run.
+                turn.client().await?.batch_execute(NOT_BEGUN).await.map_err(MigrateError::from)?;
+            }
+            ended?;
+        }
         SeedSource::Sql { file, psql } => {
             // psql runs the file and records it in one transaction.
             let words = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-1", "-f"];
@@ -152,6 +184,17 @@ async fn watched(ctx: &Context, request: &SeedRequest<'_>, command: Cmd) -> Resu
             tail: output.condensed(),
             directory: request.directory.clone(),
         }),
+    }
+}
+
+/// Returns true if the command of a seed was killed, or is at work.
+async fn is_half_done(client: &Client) -> Result<bool, MigrateError> {
+    // Records that an older devrun made lack the column.
+    let statement = "select true from _devrun.seed s where not done and to_jsonb(s) ->> 'begun' is not null";
+    match client.query_opt(statement, &[]).await {
+        Ok(row) => Ok(row.is_some()),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

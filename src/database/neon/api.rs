@@ -157,9 +157,18 @@ impl Api {
             .map(drop)
     }
 
-    /// Resets the branch to the current state of `source` and ends the sessions in it. Its id, host and passwords stay.
-    pub(super) async fn restore(&self, id: &str, source: &str) -> Result<Vec<Operation>, CallFailure> {
-        let body = serde_json::json!({ "source_branch_id": source });
+    /// Resets the branch to the current state of `source` and ends the sessions in it. Its id, host and passwords stay. With
+    /// `backup`, the former state stays as a branch of that name, which gets the children. Neon needs it if there are some.
+    pub(super) async fn restore(
+        &self,
+        id: &str,
+        source: &str,
+        backup: Option<&str>,
+    ) -> Result<Vec<Operation>, CallFailure> {
+        let mut body = serde_json::json!({ "source_branch_id": source });
+        if let Some(backup) = backup {
+            body["preserve_under_name"] = backup.into();
+        }
         let path = format!("/branches/{id}/restore");
         let begun: Begun = self.change("reset the branch", Method::POST, &path, Some(body)).await?;
         Ok(begun.operations)

@@ -107,7 +107,7 @@ impl Neon {
     }
 
     /// Returns branches that look like devrun's, for a user who must delete some.
-    async fn candidates(&self) -> Vec<String> {
+    pub(super) async fn candidates(&self) -> Vec<String> {
         let doing = "list the project's branches";
         let looks_ours =
             |branch: &NeonBranch| branch.name.starts_with("dev-") && guard::what(branch, None).is_none();

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::{Grant, Key, Neon, NeonError, NeonProject, NeonRequest, Pace, fit, linked};
 use crate::context::Context;
 use crate::database::request::ProviderRequest;
+use crate::database::saved_snapshots::SavedSnapshot;
 use crate::database::variables::Variable;
 use crate::database::{
     BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, Urls, WantedDatabase,
@@ -176,6 +177,26 @@ impl Provider for NeonProvider {
 
     fn reset<'a>(&'a self, wanted: &'a WantedDatabase) -> ProviderFuture<'a, BranchDatabase> {
         Box::pin(async move { self.neon()?.reset(wanted).await })
+    }
+
+    fn save_snapshot<'a>(&'a self, name: &'a str, snapshot: &'a str) -> ProviderFuture<'a, SavedSnapshot> {
+        Box::pin(async move { self.neon()?.save_snapshot(name, snapshot).await })
+    }
+
+    fn saved_snapshots(&self) -> ProviderFuture<'_, Vec<SavedSnapshot>> {
+        Box::pin(async move { self.neon()?.saved_snapshots().await })
+    }
+
+    fn restore_snapshot<'a>(
+        &'a self,
+        wanted: &'a WantedDatabase,
+        snapshot: &'a str,
+    ) -> ProviderFuture<'a, BranchDatabase> {
+        Box::pin(async move { self.neon()?.restore_snapshot(wanted, snapshot).await })
+    }
+
+    fn delete_snapshot<'a>(&'a self, name: &'a str, snapshot: &'a str) -> ProviderFuture<'a, ()> {
+        Box::pin(async move { self.neon()?.delete_snapshot(name, snapshot).await })
     }
 
     fn delete<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, bool> {

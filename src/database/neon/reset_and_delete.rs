@@ -1,12 +1,14 @@
 //! Deletes branches, resets them to the current state of their parent, and lists them.
 //!
-//! A lost answer does no harm here: both calls can be repeated. The default branch, protected branches and the branch that other
+//! Snapshots go with their branch. A lost answer does no harm here: both calls can be repeated. The default branch, protected branches and the branch that other
 //! branches are copied from are always refused.
+
+use std::time::SystemTime;
 
 use super::error::{CallFailure, NeonError};
 use super::record::BranchRecord;
 use super::wire::{self, Annotation, Operation};
-use super::{Neon, guard, wish};
+use super::{Neon, guard, related_branches, wish};
 use crate::database::undo::{UndoError, Undoing, permit};
 use crate::database::{BranchDatabase, ListedDatabase, WantedDatabase};
 use crate::error::Report;
@@ -25,11 +27,13 @@ impl Neon {
         let found = self.api.annotated(&doing, name, |branch| branch.name == name).await;
         let found = found.map_err(|failure| self.explain(failure, &doing))?;
         let Some((branch, note)) = found.into_iter().next() else { return Ok(None) };
-        let parent = match &branch.parent_id {
+        let related = self.related_to(&branch).await?;
+        let parent = match related_branches::origin(&branch, &related) {
             Some(id) => self.parent_name(id).await?,
             None => None,
         };
-        let entry = self.described(&branch, note, parent);
+        let snapshots = related_branches::snapshots(&branch.id, &related);
+        let entry = ListedDatabase { snapshots, ..self.described(&branch, note, parent) };
         Ok(Some((branch, entry)))
     }
 
@@ -38,13 +42,22 @@ impl Neon {
         let doing = "list the project's branches";
         let all =
             self.api.annotated(doing, "", |_| true).await.map_err(|failure| self.explain(failure, doing))?;
+        let (members, all): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(branch, _)| related_branches::owner(&branch.name).is_some());
+        let members: Vec<wire::NeonBranch> = members.into_iter().map(|(member, _)| member).collect();
         let name_of =
             |id: &str| all.iter().find(|(known, _)| known.id == id).map(|(known, _)| known.name.clone());
-        let parents: Vec<Option<String>> =
-            all.iter().map(|(branch, _)| branch.parent_id.as_deref().and_then(name_of)).collect();
+        let parents: Vec<Option<String>> = all
+            .iter()
+            .map(|(branch, _)| related_branches::origin(branch, &members).and_then(name_of))
+            .collect();
         let described = all.into_iter().zip(parents);
-        let mut entries: Vec<ListedDatabase> =
-            described.map(|((branch, note), parent)| self.described(&branch, note, parent)).collect();
+        let mut entries: Vec<ListedDatabase> = described
+            .map(|((branch, note), parent)| {
+                let snapshots = related_branches::snapshots(&branch.id, &members);
+                ListedDatabase { snapshots, ..self.described(&branch, note, parent) }
+            })
+            .collect();
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(entries)
     }
@@ -97,16 +110,44 @@ impl Neon {
         let Some((branch, entry)) = self.changeable(name, Undoing::Reset).await? else {
             return Err(UndoError::Missing(name.clone()).into());
         };
-        let Some(parent) = branch.parent_id.clone() else {
+        let related = self.related_to(&branch).await?;
+        let Some(parent) = related_branches::origin(&branch, &related).map(String::from) else {
             return Err(UndoError::Orphan(name.clone()).into());
         };
         let doing = format!("reset the branch {name}");
-        let operations = self.repeat_if_lost(&doing, || self.api.restore(&branch.id, &parent)).await?;
-        let finished = self.api.finish(&branch, operations).await;
-        finished.map_err(|failure| self.explain(failure, &doing))?;
+        let origin = DatabaseOrigin::CopyOf(entry.parent.unwrap_or_else(|| parent.clone()));
+        // The rows are the parent's, including its success marker.
+        let made = self.refill(&branch, &parent, &doing, origin, parent.clone()).await?;
+        if !related.is_empty() {
+            self.sweep_backups(&self.read_again(&branch).await?).await?;
+        }
+        Ok(made)
+    }
+
+    /// Replaces the contents of `branch` by those of the branch `source`, and waits until it accepts connections. Snapshots of the
+    /// branch stay. A success marker with the id `copied_from` is valid for it.
+    pub(super) async fn refill(
+        &self,
+        branch: &wire::NeonBranch,
+        source: &str,
+        doing: &str,
+        origin: DatabaseOrigin,
+        copied_from: String,
+    ) -> Result<BranchDatabase, Report> {
+        let operations = self
+            .repeat_if_lost(doing, || async {
+                // Read again each time: an attempt whose answer was lost may have moved the children.
+                let related = self.related(&branch.id).await?;
+                let has_child = related_branches::has_child(&branch.id, &related);
+                let backup = has_child.then(|| related_branches::backup_name(&branch.id, SystemTime::now()));
+                self.api.restore(&branch.id, source, backup.as_deref()).await
+            })
+            .await?;
+        let finished = self.api.finish(branch, operations).await;
+        finished.map_err(|failure| self.explain(failure, doing))?;
         // Checked even if the answer listed no operations, or fewer than there are.
-        let taken = self.api.take_up(self.read_again(&branch).await?, &self.compute()).await;
-        let branch = taken.map_err(|failure| self.explain(failure, &doing))?;
+        let taken = self.api.take_up(self.read_again(branch).await?, &self.compute()).await;
+        let branch = taken.map_err(|failure| self.explain(failure, doing))?;
         let (url, direct_url) = self.addresses(&branch).await?;
         Ok(BranchDatabase {
             id: branch.id,
@@ -114,9 +155,8 @@ impl Neon {
             url,
             direct_url,
             admin_socket: None,
-            origin: DatabaseOrigin::CopyOf(entry.parent.unwrap_or_else(|| parent.clone())),
-            // The rows are the parent's, including its success marker.
-            copied_from: Some(parent),
+            origin,
+            copied_from: Some(copied_from),
         })
     }
 
@@ -150,16 +190,25 @@ impl Neon {
             self.forget_branch(None, name);
             return Ok(false);
         };
-        let doing = format!("delete the branch {name}");
-        let operations = self.repeat_if_lost(&doing, || self.api.delete(&branch.id)).await?;
-        let finished = self.api.finish(&branch, operations).await;
-        match finished {
-            // Neon may delete the record of the operation together with the branch.
-            Err(CallFailure::Refused(refusal)) if refusal.status == 404 => {}
-            finished => finished.map_err(|failure| self.explain(failure, &doing))?,
+        let related = self.related_to(&branch).await?;
+        for id in related_branches::children_first(&branch, &related) {
+            if let Some(member) = related.iter().chain([&branch]).find(|member| member.id == id) {
+                self.remove_branch(member).await?;
+            }
         }
         self.forget_branch(Some(&branch.id), name);
         Ok(true)
+    }
+
+    /// Deletes a branch without children.
+    pub(super) async fn remove_branch(&self, branch: &wire::NeonBranch) -> Result<(), NeonError> {
+        let doing = format!("delete the branch {}", branch.name);
+        let operations = self.repeat_if_lost(&doing, || self.api.delete(&branch.id)).await?;
+        match self.api.finish(branch, operations).await {
+            // Neon may delete the record of the operation together with the branch.
+            Err(CallFailure::Refused(refusal)) if refusal.status == 404 => Ok(()),
+            finished => finished.map_err(|failure| self.explain(failure, &doing)),
+        }
     }
 
     async fn read_again(&self, branch: &wire::NeonBranch) -> Result<wire::NeonBranch, NeonError> {

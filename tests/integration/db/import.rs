@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use nix::sys::signal::Signal;
+
 use super::World;
 use crate::asking::{fine, refusal, skip_without};
 use crate::support::neon::PASSWORD;
 use crate::support::server::Server;
+use crate::support::{LIMIT, wait_for};
 
 const SCHEMA: &str = "create extension citext; create schema ext; create extension hstore schema ext; create schema crm; create table crm.people (id int primary key, name text, \
     email citext unique, phone varchar(20), note text); \
@@ -161,4 +164,37 @@ fn import_refuses_while_a_stack_uses_the_parent() {
     assert_eq!((&after["git_branch"], &after["worktree"]), (&before["git_branch"], &before["worktree"]));
     world.ask(&x, &["reset", "--yes"]);
     assert_eq!(world.sql(&x, "select count(*) from a"), "0");
+}
+
+#[test]
+fn interrupted_import_leaves_the_parent_and_the_next_run_removes_the_rest() {
+    let Some(world) = World::new() else { return };
+    let (main, x) = (world.sandbox.main(), world.worktree("x"));
+    world.ask(&main, &["migrate"]);
+    world.sql(&main, "create table own as select 1 as n");
+    let half =
+        "create table a (n int);\ninsert into a select generate_series(1, 5000);\nselect pg_sleep(600);\n";
+    world.sandbox.write(&main.join("half.sql"), half);
+    let begun = "select count(*) from pg_database where datname like '\\_devrun-import%'";
+    let asleep = "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()";
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let import = world.db(&main, &["import", "half.sql", "--yes"]).start();
+        wait_for("the rows to be there", LIMIT, || match world.sql(&main, asleep).as_str() {
+            "1" => Ok(()),
+            other => Err(other.into()),
+        });
+        assert_eq!(world.sql(&main, begun), "1");
+        import.signal(signal);
+        assert_ne!(import.wait().code, Some(0), "{signal}");
+        assert_eq!(world.sql(&main, "select n from own"), "1", "{signal}");
+        // The next devrun that makes a database.
+        if signal == Signal::SIGINT {
+            world.ask(&x, &["migrate"])
+        } else {
+            world.ask(&x, &["reset", "--yes"])
+        };
+        assert_eq!(world.sql(&main, begun), "0", "{signal}");
+    }
+    assert_eq!(world.sql(&x, "select n from own"), "1");
+    assert_eq!(world.sandbox.processes(), [], "a server is still there");
 }

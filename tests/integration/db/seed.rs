@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use nix::sys::signal::Signal;
+
 use super::World;
 use crate::asking::{fine, refusal};
+use crate::support::{LIMIT, wait_for};
 
 /// A world whose migration makes the table `users`, with `seed` as the value of `database.seed`.
 fn world(seed: &str) -> Option<World> {
@@ -109,4 +112,51 @@ fn dump_fills_the_tables_except_those_of_migration_tools() {
     world.sandbox.write(&main.join("devrun.yaml"), &config);
     world.ask(&main, &["migrate"]);
     assert_eq!(users(&world, &main), "ada");
+}
+
+#[test]
+fn killed_seed_does_not_count_and_runs_again() {
+    // The command writes a row, then waits for the end of `held`.
+    let command = "{ run: 'psql -Xqc \"insert into users values (now()::text)\" \"$DATABASE_URL\"; touch begun; [ ! -e held ] || exec sleep 601' }";
+    let Some(world) = world(command) else { return };
+    let main = world.sandbox.main();
+    world.sandbox.write(&main.join("held"), "");
+    let seeding = world.db(&main, &["migrate"]).start();
+    let begun = main.join("begun");
+    wait_for("the first rows", LIMIT, || if begun.exists() { Ok(()) } else { Err("none".into()) });
+    seeding.signal(Signal::SIGKILL);
+    seeding.wait();
+    assert_eq!(world.sql(&main, "select done from _devrun.seed"), "f");
+    std::fs::remove_file(main.join("held")).unwrap();
+    let again = world.ask(&main, &["migrate"]);
+    assert!(again["migrated"].as_str().unwrap().contains("seeded in "), "{again:#}");
+    assert_eq!(world.sql(&main, "select done from _devrun.seed"), "t");
+    assert_eq!(
+        world.sql(&main, "select count(*) from users"),
+        "1",
+        "the rows of the killed attempt are gone"
+    );
+    assert_eq!(world.sandbox.processes(), [], "a process of the killed attempt is still there");
+}
+
+#[test]
+fn killed_seed_of_sql_has_left_no_rows() {
+    let Some(world) = world("{ file: seed.sql }") else { return };
+    let main = world.sandbox.main();
+    world.sandbox.write(
+        &main.join("seed.sql"),
+        "insert into users select generate_series(1, 5000);\nselect pg_sleep(600);\n",
+    );
+    let seeding = world.db(&main, &["migrate"]).start();
+    let asleep = "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()";
+    wait_for("the rows to be there", LIMIT, || {
+        let answer = world.db(&main, &["psql", "--", "-XAtc", asleep]).run().stdout;
+        if answer.trim() == "1" { Ok(()) } else { Err(answer) }
+    });
+    seeding.signal(Signal::SIGKILL);
+    seeding.wait();
+    world.sandbox.write(&main.join("seed.sql"), "insert into users values ('ada');\n");
+    world.ask(&main, &["migrate"]);
+    assert_eq!(users(&world, &main), "ada");
+    assert_eq!(world.sandbox.processes(), [], "a process of the killed attempt is still there");
 }

@@ -269,3 +269,21 @@ fn snapshots_are_kept_on_the_server_and_deleted_with_the_copy() {
     world.ask(&x, &["delete", "--yes"]);
     assert_eq!(world.databases(), ["app"]);
 }
+
+#[test]
+fn a_diff_compares_two_copies_and_reads_the_parent_only_if_it_is_named() {
+    let Some(world) = Served::new() else { return };
+    let (x, y) = (world.worktree("x"), world.worktree("y"));
+    world.ask(&x, &["migrate"]);
+    world.ask(&y, &["migrate"]);
+    world.server.sql(
+        "dev-x",
+        "set role dev; insert into leads values ('mine'); create table bills (id int primary key)",
+    );
+    let found = world.ask(&x, &["diff", "dev-y"]);
+    assert_eq!(found["schema"][0]["name"], "bills", "{found:#}");
+    let rows: Vec<_> = found["tables"].as_array().unwrap().iter().map(|one| &one["table"]).collect();
+    assert_eq!(rows, ["bills", "leads", "visits"], "{found:#}");
+    assert_eq!(world.ask(&y, &["diff", "dev-x"])["schema"][0]["change"], "removed");
+    assert_eq!(world.leads("app"), ["parent"]);
+}

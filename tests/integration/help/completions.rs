@@ -205,6 +205,27 @@ fn installing_and_removing_change_one_file_once() {
 }
 
 #[test]
+fn nushell_completes_names_with_the_installed_script() {
+    let Some(nu) = find("nu") else { return skip_without(&["nu"]) };
+    let mut sandbox = Sandbox::new();
+    let main = repository(&mut sandbox);
+    let installed = json(&fine(devrun(&sandbox, &main, &["completions", "nushell", "--install", "--json"])));
+    let file = installed["path"].as_str().unwrap();
+    let ask = format!(
+        "source {file}; do $env.config.completions.external.completer [devrun logs fr] | get value | to json -r"
+    );
+    let ended = fine(sandbox.program(nu, &["-n", "-c", &ask]).directory(&main));
+    assert_eq!(ended.stdout.trim(), r#"["frontend"]"#, "{ended}");
+    // Other commands keep the completer that was there before.
+    let ask = format!(
+        "$env.config.completions.external.completer = {{|spans| [$spans.0]}}; source {file}; \
+         do $env.config.completions.external.completer [git st] | to json -r"
+    );
+    let ended = fine(sandbox.program(find("nu").unwrap(), &["-n", "-c", &ask]).directory(&main));
+    assert_eq!(ended.stdout.trim(), r#"["git"]"#, "{ended}");
+}
+
+#[test]
 fn scripts_of_shells_that_are_not_here_are_balanced() {
     let sandbox = Sandbox::new();
     for shell in ["nushell", "powershell"] {

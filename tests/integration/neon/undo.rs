@@ -9,7 +9,7 @@ use crate::support::neon::{Branch, Fault, KEY, PASSWORD};
 
 impl World {
     #[track_caller]
-    fn ask(&self, worktree: &std::path::Path, args: &[&str]) -> Value {
+    pub(super) fn ask(&self, worktree: &std::path::Path, args: &[&str]) -> Value {
         let ended: Ended = fine(self.devrun(worktree, &[&["db"], args, &["--json"]].concat()));
         assert!(!format!("{ended}").contains(KEY), "{ended}");
         json(&ended)

@@ -91,7 +91,7 @@ pub(super) fn database(id: &str) -> String {
     id.replace('-', "_")
 }
 
-fn add(state: &mut State, name: &str, parent: Option<String>) -> Branch {
+pub(super) fn add(state: &mut State, name: &str, parent: Option<String>) -> Branch {
     state.next += 1;
     let branch = Branch {
         id: format!("br-calm-tree-{:06}", state.next),
@@ -288,6 +288,9 @@ fn change(state: &mut State, id: &str, body: &Value) -> Reply {
         state.branches[at].name = name.into();
     }
     if let Some(expires_at) = body["branch"].get("expires_at") {
+        if expires_at.is_string() && undo::has_children(state, id) {
+            return problem(422, "", "a branch with children cannot expire");
+        }
         state.branches[at].expires_at = expires_at.as_str().map(Into::into);
     }
     ok(&json!({ "branch": shapes::branch(state, &state.branches[at]), "operations": [] }))
@@ -313,6 +316,9 @@ async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) ->
             Some(id) => branch.id == id,
             None => branch.default,
         });
+        if parent.is_some_and(|parent| parent.expires_at.is_some()) {
+            return problem(422, "", "a branch that expires cannot have children");
+        }
         let Some(parent) = parent.map(|parent| parent.id.clone()) else {
             return problem(404, "", "parent branch not found");
         };
@@ -326,7 +332,12 @@ async fn create(body: &Value, state: &Shared, admin: &tokio_postgres::Client) ->
         if body["endpoints"].is_array() {
             branch.endpoint = Some((format!("ep-{}", made.id), "init".into()));
         }
-        begin(&mut state, &made.id, &["create_branch", "start_compute"]);
+        let has_compute = body["endpoints"].is_array();
+        begin(
+            &mut state,
+            &made.id,
+            if has_compute { &["create_branch", "start_compute"] } else { &["create_branch"] },
+        );
         // The operations must not finish before the database exists, however long that takes.
         for operation in state.operations.iter_mut().filter(|operation| operation.branch == made.id) {
             operation.begun += AGES;

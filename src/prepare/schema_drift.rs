@@ -1,0 +1,104 @@
+//! Compares the branch database of a running stack with the migrations of its worktree, for `devrun status`. Starts nothing,
+//! and says nothing if the database cannot be reached at once.
+
+use std::time::Duration;
+
+use super::branch::{self, ChosenProvider};
+use super::preview;
+use crate::context::Context;
+use crate::database::migrate::drift::{SchemaDrift, drift};
+use crate::database::{BranchDatabase, Purpose, ServerState};
+use crate::event::Events;
+use crate::plan::{DatabaseOrigin, Notice};
+
+/// The time limit of the comparison, with the connection.
+const LIMIT: Duration = Duration::from_millis(1500);
+/// How many objects a notice names.
+const SHOWN: usize = 5;
+
+/// Returns notices about revisions of the database that are newer than all migration files, and about objects that no
+/// migration has made.
+pub async fn schema_drift(ctx: &Context) -> Vec<Notice> {
+    // The stack has already reported what is to be said about the configuration.
+    let quiet = Context { events: Events::discarded(), ..ctx.clone() };
+    let found = tokio::time::timeout(LIMIT, Box::pin(look(&quiet))).await;
+    found.ok().flatten().map(|(name, drift)| notices(&name, &drift)).unwrap_or_default()
+}
+
+async fn look(ctx: &Context) -> Option<(String, SchemaDrift)> {
+    let resolved = preview::resolve_without_starting(ctx).await.ok()?;
+    let migrate = resolved.config.database.as_ref()?.migrate.as_ref()?;
+    let ChosenProvider { provider, wanted } =
+        branch::choose(&resolved.discreet(ctx), &resolved, false).ok()??;
+    let found = match provider.server().ok()? {
+        Some(ServerState::Stopped) => return None,
+        Some(ServerState::Running) => {
+            provider.open(Purpose::Look).await.ok()?;
+            provider.find(&wanted.name).await.ok()??
+        }
+        // The address that the worktree remembers, so no request goes to a service.
+        None => {
+            let urls = provider.address(&wanted.name).ok()??;
+            BranchDatabase {
+                id: String::new(),
+                name: wanted.name.clone(),
+                url: urls.url,
+                direct_url: urls.direct_url,
+                admin_socket: None,
+                origin: DatabaseOrigin::Existing,
+                copied_from: None,
+            }
+        }
+    };
+    let folder = resolved.folder(&migrate.directory);
+    let command = (&migrate.run, migrate.is_sql);
+    Some((wanted.name, drift(&found, command, &folder, &migrate.inputs, LIMIT).await?))
+}
+
+fn notices(name: &str, drift: &SchemaDrift) -> Vec<Notice> {
+    let mut all = Vec::new();
+    if !drift.newer_revisions.is_empty() {
+        all.push(Notice {
+            text: format!(
+                "{name} is ahead of the code: no migration file of this worktree makes {}",
+                list(&drift.newer_revisions)
+            ),
+            fix: Some("merge the branch that has it, or `devrun db reset`".into()),
+        });
+    }
+    if !drift.new_objects.is_empty() {
+        all.push(Notice {
+            text: format!("{name} has objects that no migration makes: {}", list(&drift.new_objects)),
+            fix: Some("write a migration that makes them, or drop them".into()),
+        });
+    }
+    all
+}
+
+fn list(all: &[String]) -> String {
+    let shown = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_names_a_few_objects() {
+        let new_objects = (1..=7).map(|n| format!("table public.t{n}")).collect();
+        let drift = SchemaDrift { newer_revisions: vec!["0009".into()], new_objects };
+        let found: Vec<String> = notices("dev-x", &drift).into_iter().map(|notice| notice.text).collect();
+        assert_eq!(
+            found,
+            [
+                "dev-x is ahead of the code: no migration file of this worktree makes 0009",
+                "dev-x has objects that no migration makes: table public.t1, table public.t2, table public.t3, \
+                 table public.t4, table public.t5 and 2 more"
+            ]
+        );
+    }
+}
