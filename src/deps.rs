@@ -53,6 +53,14 @@ pub enum DepsError {
         /// The files that devrun looked for.
         wanted: &'static str,
     },
+    /// The manifest is there and cannot be read.
+    #[error("{} cannot be read", path.display())]
+    OddManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Why: it is a named pipe or a folder, or it is closed to this user.
+        source: ReadError,
+    },
     /// A tool is not installed and cannot be downloaded.
     #[error("{tool} is not installed")]
     ToolMissing {
@@ -123,9 +131,10 @@ impl Explain for DepsError {
             DepsError::NoManifest { .. } => Code::ConfigInvalid,
             DepsError::ToolMissing { .. } | DepsError::ToolUnfit { .. } => Code::ToolMissing,
             DepsError::LockfileStale { .. } => Code::LockfileStale,
-            DepsError::Linked { .. } | DepsError::NotAVenv(_) | DepsError::InstallFailed { .. } => {
-                Code::InstallFailed
-            }
+            DepsError::OddManifest { .. }
+            | DepsError::Linked { .. }
+            | DepsError::NotAVenv(_)
+            | DepsError::InstallFailed { .. } => Code::InstallFailed,
             DepsError::Fs(error) => error.code(),
         }
     }
@@ -133,6 +142,7 @@ impl Explain for DepsError {
     fn why(&self) -> Option<String> {
         match self {
             DepsError::NoManifest { .. } | DepsError::ToolUnfit { .. } => None,
+            DepsError::OddManifest { source, .. } => Some(source.to_string()),
             DepsError::ToolMissing { why, .. } => Some(why.clone()),
             DepsError::Linked { target, .. } => Some(format!(
                 "it leads to {}: what one worktree installs would change the other, and Turbopack does not start \
@@ -156,6 +166,9 @@ impl Explain for DepsError {
                     "point `directory` of this dependency at the folder with {wanted}, or remove the dependency"
                 )
             }
+            DepsError::OddManifest { path, .. } => {
+                format!("make {} a regular file that you may read, then {RERUN}", quoted(path))
+            }
             DepsError::ToolMissing { fix, .. } | DepsError::ToolUnfit { fix, .. } => fix.clone(),
             DepsError::Linked { path, .. } => {
                 format!("rm {} (the link only; its target stays), then {RERUN}", quoted(path))
@@ -172,8 +185,16 @@ impl Explain for DepsError {
         })
     }
 
+    fn correct(&self) -> Option<String> {
+        match self {
+            DepsError::InstallFailed { cause: Some(cause), .. } => cause.at().map(Into::into),
+            _ => None,
+        }
+    }
+
     fn fault(&self) -> Option<Fault> {
         match self {
+            DepsError::OddManifest { source, .. } if source.is_special() => Some(Fault::Code),
             DepsError::InstallFailed { cause: Some(cause), .. } => Some(cause.fault()),
             other => other.code().fault(),
         }
@@ -202,6 +223,17 @@ pub(crate) async fn off_thread<T: Send + 'static>(
 pub(crate) async fn snapshot(inputs: &InstallInputs) -> Result<Snapshot, DepsError> {
     let read = inputs.clone();
     off_thread(&inputs.root, move || Snapshot::take(&read, None).0).await
+}
+
+/// Errors if one of `manifests` is there and cannot be read.
+pub(crate) fn refuse_unreadable(manifests: impl IntoIterator<Item = PathBuf>) -> Result<(), DepsError> {
+    for path in manifests {
+        match read::open(&path) {
+            Err(source) if !source.is_missing() => return Err(DepsError::OddManifest { path, source }),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Errors if one of `files` is a device, a named pipe or a socket: the package manager would read it forever.

@@ -418,6 +418,9 @@ pub fn explain(name: &str) -> String {
 /// The words with which a fix asks for another start. [`off_terminal`] replaces them.
 pub const RERUN: &str = "run `devrun` again";
 
+/// The command that starts a running stack again, with the settings, packages and migrations of now.
+pub const RESTART_STACK: &str = "devrun down && devrun up -d";
+
 /// Returns `fix` for a reader without a terminal, where a `devrun` in the foreground would not return to its caller.
 pub fn off_terminal(fix: &str) -> String {
     fix.replace(RERUN, "run `devrun up -d`")

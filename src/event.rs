@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Report;
+use crate::error::{Fault, Report};
 use crate::plan::Plan;
 
 /// A reported event.
@@ -141,10 +141,10 @@ pub enum ProcessState {
         /// The last answer.
         why: String,
     },
-    /// Running, not ready, and silent since it printed an error of its code.
+    /// Running, not ready, and not going to be: it is silent since it printed an error, or listens on another port.
     Stuck {
-        /// The error; `None` if the process writes again.
-        said: Option<Broken>,
+        /// The reason; `None` if it no longer applies.
+        broken: Option<Broken>,
     },
     /// Ended, and will be started again.
     Restarting {
@@ -177,27 +177,22 @@ pub enum ProcessState {
     },
 }
 
-/// An error in the project's own code.
+/// Why a process that runs does not become ready by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// The line with the message.
-    pub said: String,
-    /// `file:line` of the code.
-    pub place: String,
-}
-
-impl std::fmt::Display for Broken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.said, self.place)
-    }
+    /// The reason in one phrase, such as `silent since it said: KeyError: 'x' (app.py:3)`.
+    pub reason: String,
+    /// Where the fault lies.
+    pub fault: Fault,
+    /// `file:line` of the code to correct first.
+    pub correct: Option<String>,
+    /// The step that makes it ready, if it is not a correction of that line.
+    pub fix: Option<String>,
 }
 
 /// Returns the text for [`ProcessState::Stuck`].
-pub fn silence(said: Option<&Broken>) -> String {
-    said.map_or_else(
-        || "it has new output since its last error".into(),
-        |said| format!("silent since it said: {said}"),
-    )
+pub fn stuck_reason(broken: Option<&Broken>) -> String {
+    broken.map_or_else(|| "it has new output since its last error".into(), |broken| broken.reason.clone())
 }
 
 /// Returns the text for [`ProcessState::GaveUp`].

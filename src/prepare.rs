@@ -16,6 +16,7 @@ mod given_variables;
 mod host_label;
 mod included_files;
 mod login_shell;
+mod migrated_files;
 mod migration_heads;
 mod preview;
 mod ready_database;

@@ -10,6 +10,7 @@ pub mod duration;
 pub mod env_block;
 mod mask;
 pub mod reload;
+pub mod similar_names;
 mod terminal;
 pub mod traceback;
 

@@ -16,28 +16,35 @@ use crate::ui::notice;
 use crate::ui::style::Style;
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
-    let (held, quiet) = without_notes(ctx);
+    let (held, quiet) = without_remarks(ctx);
     let found = prepare::preview(&quiet).await;
-    // A sentence that is also a notice of the plan is printed once.
-    let notices = found.as_ref().map_or(&[][..], |preview| &preview.notices);
-    let notes = std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
-    for note in notes.into_iter().filter(|note| !notices.iter().any(|notice| notice.text == *note)) {
-        ctx.events.note(note);
-    }
+    let remarks = std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
+    let is_new = |remark: &Event| found.as_ref().map_or(true, |preview| !is_in_plan(remark, preview));
+    remarks.into_iter().filter(is_new).for_each(|remark| ctx.events.send(remark));
     let preview = found?;
     let text = if as_json { format!("{:#}\n", object(&preview)) } else { table(&preview, console.style()) };
     super::printed(console.print(&text))
 }
 
-/// Returns `ctx` with events that hold notes back, and the notes.
-fn without_notes(ctx: &Context) -> (Arc<Mutex<Vec<String>>>, Context) {
+/// Returns `ctx` with events that hold notes and warnings back, and these.
+fn without_remarks(ctx: &Context) -> (Arc<Mutex<Vec<Event>>>, Context) {
     let held = Arc::new(Mutex::new(Vec::new()));
-    let (notes, events) = (held.clone(), ctx.events.clone());
+    let (remarks, events) = (held.clone(), ctx.events.clone());
     let events = Events::new(move |event| match event {
-        Event::Note(text) => notes.lock().unwrap_or_else(PoisonError::into_inner).push(text),
+        Event::Note(_) | Event::Warning(_) => {
+            remarks.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        }
         other => events.send(other),
     });
     (held, Context { events, ..ctx.clone() })
+}
+
+/// Returns true if the printed plan has the sentence of `remark`.
+fn is_in_plan(remark: &Event, preview: &Preview) -> bool {
+    let (Event::Note(text) | Event::Warning(text)) = remark else { return false };
+    *text == preview.source
+        || preview.warnings.contains(text)
+        || preview.notices.iter().any(|notice| notice.text == *text)
 }
 
 fn object(preview: &Preview) -> Value {

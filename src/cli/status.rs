@@ -8,8 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::control::status::{BoundTo, EndedBy, ProcessStatus, State, Status, Word};
+use crate::control::status::{
+    BoundTo, Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word,
+};
 use crate::error::{Exit, Report};
+use crate::plan::Notice;
 use crate::ui::console::Console;
 use crate::ui::style::{Style, harmless};
 
@@ -40,13 +43,19 @@ pub(super) fn show_after(
     mut status: Status,
     as_json: bool,
 ) -> Result<Exit, Report> {
-    if !as_json
-        && !console.is_short()
-        && let Some(changed) = status.changed.take()
-    {
-        ctx.events.warn(format!("{}: {}", changed.notice().text, changed.fix));
+    if !as_json && !console.is_short() {
+        warn_of_changes(ctx, &mut status);
     }
     show(console, &status, as_json)
+}
+
+/// Takes the changed inputs and migrations out of `status` and warns of them.
+pub(super) fn warn_of_changes(ctx: &Context, status: &mut Status) {
+    let changed = status.changed.take().map(|changed| changed.notice());
+    let pending = status.pending.take().map(|pending| pending.notice());
+    for Notice { text, fix } in changed.into_iter().chain(pending) {
+        ctx.events.warn(format!("{text}: {}", fix.unwrap_or_default()));
+    }
 }
 
 /// Formats `status` on at most one screen: the stack, its URLs, a line for each process.
@@ -100,8 +109,9 @@ fn text(status: &Status, style: Style) -> String {
             out.push_str(&crate::ui::notice::text(notice, style));
         }
     }
-    if let Some(changed) = &status.changed {
-        let _ = write!(out, "\n{}", crate::ui::notice::text(&changed.notice(), style));
+    let changed = status.changed.as_ref().map(Changed::notice);
+    for notice in changed.into_iter().chain(status.pending.as_ref().map(PendingMigrations::notice)) {
+        let _ = write!(out, "\n{}", crate::ui::notice::text(&notice, style));
     }
     if let Some(error) = status.end() {
         let _ = write!(out, "\n{}", crate::ui::error_text::text(&error.clone().into(), style));

@@ -22,7 +22,7 @@ use super::{args, daily_prune, database_limit};
 use crate::cleanup::leftovers::{self, Leftovers, shared_servers};
 use crate::context::Context;
 use crate::control::client::Client;
-use crate::control::stack_handle::StackHandle;
+use crate::control::stack_handle::{ChangedFiles, StackHandle};
 use crate::control::status::Status;
 use crate::control::{self, Claim, LockHolder, RunRecord};
 use crate::error::{Code, Exit, Report};
@@ -290,7 +290,10 @@ impl StackRun<'_> {
             daily_prune::start_if_due(ctx, worktree);
         }
         let inputs = work.inputs.clone();
-        stack.inputs(move || inputs.changed());
+        stack.inputs(move || ChangedFiles {
+            inputs: inputs.changed(),
+            migrations: inputs.changed_migrations(),
+        });
         stack.notify(&work.env_files);
         stack.notify(&work.notices);
         self.watchdog.allow(work.plan.processes.iter().map(|process| process.stop_grace).sum());
@@ -327,7 +330,7 @@ impl StackRun<'_> {
             terminals: self.stack.terminals().clone(),
             sink: Box::new(self.log.before(&names, plan.logs, self.console.sink(&names))),
             watched: Console::watched_output(),
-            ports: Box::new(reservations),
+            ports: Rc::new(reservations),
             shared: shared_servers(&ctx.dirs),
             on_ready: Box::new(move || {
                 let _ = all_up.take().map(|up| up.send(()));
@@ -357,8 +360,8 @@ impl StackRun<'_> {
 /// Prints each notice, with the lines to write below it.
 pub(super) fn print_notices(ctx: &Context, notices: impl IntoIterator<Item = Notice>) {
     for Notice { text, fix } in notices {
-        ctx.events.warn(text);
-        fix.iter().flat_map(|fix| fix.lines()).for_each(|line| ctx.events.note(format!("    {line}")));
+        let fix = fix.map(|fix| format!("\n{fix}")).unwrap_or_default();
+        ctx.events.warn(format!("{}{fix}", harmless(&text)));
     }
 }
 
@@ -431,9 +434,9 @@ async fn already_running(ctx: &Context, console: &Console, record: &RunRecord) -
     let _ = console.print(&text);
     // Without an answer of the supervisor, it is unknown whether its inputs changed.
     if let Ok(socket) = record.socket()
-        && let Ok(Status { changed: Some(changed), .. }) = Client::new(socket).status().await
+        && let Ok(mut status) = Client::new(socket).status().await
     {
-        ctx.events.warn(format!("{}: {}", changed.notice().text, changed.fix));
+        super::status::warn_of_changes(ctx, &mut status);
     }
     Exit::Ok
 }

@@ -7,24 +7,28 @@ mod changed;
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
 use self::answer::{Subject, Surroundings, WhyAnswer};
 use super::args;
-use crate::context::{Context, missing_settings};
+use crate::context::Context;
+use crate::context::missing_settings::{self, ProgramPlace};
 use crate::control::stack_handle;
-use crate::control::status::ProcessStatus;
+use crate::control::status::{Changed, PendingMigrations, ProcessStatus};
 use crate::error::{Exit, Report};
 use crate::logs::{self, Timestamp, query};
 use crate::plan::Plan;
 use crate::prepare;
-use crate::text::Mask;
+use crate::text::{Mask, reload};
 use crate::ui::console::Console;
 use crate::ui::style::{self, Style, harmless};
 
 /// How many of the last lines of a process are printed.
 const LINES: usize = 20;
+/// How long after its last reload a server may still be loading its code.
+const RELOAD: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(
     ctx: &Context,
@@ -44,26 +48,28 @@ pub(super) async fn run(
     let preview = prepare::preview(ctx).await.ok();
     let plan = preview.as_ref().map(|preview| &preview.plan);
     let root = &found.worktree.path;
-    let (lines, folder) = match subject {
+    let (lines, planned) = match subject {
         Subject::Process(process) => {
-            let folder = plan.and_then(|plan| {
-                let this = plan.processes.iter().find(|one| one.name == process.name)?;
-                Some(this.directory.clone())
-            });
-            (last_lines(&mask(ctx, plan), &found.worktree.state, process), folder)
+            let planned = plan.and_then(|plan| plan.processes.iter().find(|one| one.name == process.name));
+            (last_lines(&mask(ctx, plan), &found.worktree.state, process), planned)
         }
-        Subject::Stack => (Vec::new(), None),
+        Subject::Stack => (LastLines::default(), None),
     };
+    let mut set = missing_settings::set_names(plan.into_iter().flat_map(|plan| plan.env.vars.keys()));
+    set.extend(planned.into_iter().flat_map(|process| process.env.keys().cloned()));
+    let directory = planned.map_or(root.as_path(), |process| &process.directory);
+    let place = ProgramPlace { directory, root, set: &set };
     let started = found.record.as_ref().map(|record| record.started);
     let around = Surroundings {
         runs,
-        lines: &lines,
+        lines: &lines.texts,
         root,
         changed: &|| started.and_then(|started| changed::since(root, started)),
-        examples: &|names| missing_settings::with_examples(names, folder.as_deref().unwrap_or(root), root),
+        is_reloading: lines.is_reloading,
+        examples: &|names| missing_settings::with_examples(names, &place),
     };
     let answer = answer::answer(&status, subject, &around);
-    let answer = WhyAnswer { changed: status.changed.clone(), ..answer };
+    let answer = WhyAnswer { changed: status.changed.clone(), pending: status.pending.clone(), ..answer };
     super::printed(if as_json {
         console.print_json(&json!(answer))
     } else {
@@ -78,19 +84,33 @@ fn mask(ctx: &Context, plan: Option<&Plan>) -> Mask {
     plan.map_or_else(|| inherited.clone(), |plan| Mask::of_plan(plan).and(inherited.clone()))
 }
 
+/// The last lines of a process.
+#[derive(Default)]
+struct LastLines {
+    texts: Vec<String>,
+    /// True if its server began to load its code again at most [`RELOAD`] ago and has reported no error since.
+    is_reloading: bool,
+}
+
 /// Returns the last lines that the current or last start of `process` wrote; none if this run has not started it.
-fn last_lines(mask: &Mask, state: &Path, process: &ProcessStatus) -> Vec<String> {
-    let Some(started) = process.started else { return Vec::new() };
+fn last_lines(mask: &Mask, state: &Path, process: &ProcessStatus) -> LastLines {
+    let Some(started) = process.started else { return LastLines::default() };
     let since = Timestamp::at(started);
     let lines = query::tail_since(&logs::folder(state), &process.name, since, LINES).unwrap_or_default();
     let text = |line: &[u8]| mask.apply(style::plain(&String::from_utf8_lossy(line)).trim_end());
-    lines.into_iter().map(|line| text(&line.text)).filter(|line| !line.is_empty()).collect()
+    let last_reload = lines.iter().rev().find(|line| reload::is_reload(&text(&line.text)));
+    let is_reloading = last_reload.is_some_and(|line| line.time >= Timestamp::ago(RELOAD));
+    let texts = lines.into_iter().map(|line| text(&line.text)).filter(|line| !line.is_empty());
+    LastLines { texts: texts.collect(), is_reloading }
 }
 
 fn text(answer: &WhyAnswer, style: Style) -> String {
     let mut out = format!("{}\n", harmless(&answer.summary));
     let mut part = |title: &str, body: &str| {
-        let _ = writeln!(out, "  {}: {}", style.dim(title), harmless(body));
+        for (row, line) in body.lines().enumerate() {
+            let title = if row == 0 { format!("{}: ", style.dim(title)) } else { "  ".into() };
+            let _ = writeln!(out, "  {title}{}", harmless(line));
+        }
     };
     if let Some(place) = &answer.correct {
         part("correct", place);
@@ -98,14 +118,15 @@ fn text(answer: &WhyAnswer, style: Style) -> String {
     if let Some(fault) = answer.fault {
         part("fault", fault.words());
     }
-    for line in answer.cause.iter().flat_map(|cause| cause.lines()) {
-        part("why", line);
+    if let Some(cause) = &answer.cause {
+        part("why", cause);
     }
     if let Some(fix) = &answer.fix {
         part("fix", fix);
     }
-    if let Some(changed) = &answer.changed {
-        out.push_str(&crate::ui::notice::text(&changed.notice(), style));
+    let changed = answer.changed.as_ref().map(Changed::notice);
+    for notice in changed.into_iter().chain(answer.pending.as_ref().map(PendingMigrations::notice)) {
+        out.push_str(&crate::ui::notice::text(&notice, style));
     }
     if !answer.lines.is_empty() {
         let name = answer.process.as_deref().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Finds the variables that a program reports as missing, and the example file that has them.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -9,6 +10,7 @@ use regex::Regex;
 
 use crate::error::Fault;
 use crate::os::read::{self, Limit};
+use crate::text::similar_names;
 
 /// A variable that code requires and that no file or variable sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct MissingSetting {
     pub name: String,
     /// The line of an example file that has it, as `/repo/backend/.env.example:3`.
     pub example: Option<String>,
+    /// A variable that is set and of which the name may be a misspelling.
+    pub similar: Option<String>,
 }
 
 impl fmt::Display for MissingSetting {
@@ -28,14 +32,30 @@ impl fmt::Display for MissingSetting {
     }
 }
 
+/// Where a program runs, and with which variables.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramPlace<'a> {
+    /// Its folder.
+    pub directory: &'a Path,
+    /// The worktree. Nothing above it is read.
+    pub root: &'a Path,
+    /// The names of its variables.
+    pub set: &'a BTreeSet<String>,
+}
+
+/// Returns `names` as text, without those that are not valid UTF-8.
+pub fn set_names<'a>(names: impl IntoIterator<Item = &'a OsString>) -> BTreeSet<String> {
+    names.into_iter().filter_map(|name| name.to_str().map(Into::into)).collect()
+}
+
 /// Names of example files, the most common first.
 const EXAMPLES: [&str; 4] = [".env.example", ".env.sample", ".env.template", ".env.dist"];
 
 /// A field that pydantic reports: its name on a line, the reason on the next.
 static FIELD: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)^\s*([A-Za-z_][\w.]*)\s*\n\s*[Ff]ield required").ok());
-static KEY: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?s)os\.environ.*KeyError: '([A-Za-z_]\w*)'").ok());
+/// How many lines before a `KeyError` show that `os.environ` raised it.
+const FRAMES: usize = 8;
 /// A variable in a report of zod, which t3-env and others print: `NAME: [ 'Required' ]`, `path: [ 'NAME' ]`.
 static CHECKED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"([A-Z][A-Z0-9_]+)['"]?: \[\s*['"](?:Required|Invalid input: expected \w+, received undefined)|path['"]?: \[\s*['"]([A-Z][A-Z0-9_]+)['"]"#).ok()
@@ -45,16 +65,18 @@ static CHECKED: LazyLock<Option<Regex>> = LazyLock::new(|| {
 pub fn names(output: &str) -> Vec<String> {
     let is_checked = output.to_ascii_lowercase().contains("invalid environment variables");
     // pydantic prints the field's name, which equals the variable's name except for its case.
-    let patterns = [
-        FIELD.as_ref().filter(|_| output.contains("validation error")),
-        KEY.as_ref(),
-        CHECKED.as_ref().filter(|_| is_checked),
-    ];
-    let found = patterns.iter().flatten().map(|pattern| pattern.captures_iter(output).collect::<Vec<_>>());
+    let fields = FIELD.as_ref().filter(|_| output.contains("validation error"));
+    let checked = CHECKED.as_ref().filter(|_| is_checked);
+    let matches = |pattern: Option<&Regex>| -> Vec<String> {
+        let found = pattern.into_iter().flat_map(|pattern| pattern.captures_iter(output));
+        found
+            .filter_map(|found| Some(found.iter().skip(1).flatten().next()?.as_str().to_uppercase()))
+            .collect()
+    };
+    let key = || absent_key(output).into_iter().collect();
+    let found = [matches(fields), key(), matches(checked)].into_iter().find(|found| !found.is_empty());
     let mut names: Vec<String> = Vec::new();
-    for found in found.into_iter().find(|found| !found.is_empty()).unwrap_or_default() {
-        let Some(name) = found.iter().skip(1).flatten().next() else { continue };
-        let name = name.as_str().to_uppercase();
+    for name in found.unwrap_or_default() {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -62,12 +84,31 @@ pub fn names(output: &str) -> Vec<String> {
     names
 }
 
-/// Completes `names` of fields of a program in `directory` to names of variables: adds the prefix of the settings class, and the
-/// lines of example files in `directory` or its parent folder. Looks at nothing above `root`, the worktree.
-pub fn with_examples(names: Vec<String>, directory: &Path, root: &Path) -> Vec<MissingSetting> {
+/// Returns the variable of the last `KeyError` that `os.environ` of Python raised. Errors of other mappings look the same, except
+/// for the lines before.
+fn absent_key(output: &str) -> Option<String> {
+    let lines: Vec<&str> = output.lines().collect();
+    lines.iter().enumerate().rev().find_map(|(at, line)| {
+        let name = line.trim().strip_prefix("KeyError: '")?.strip_suffix('\'')?;
+        let is_read = |line: &&str| {
+            line.contains(&format!("environ[\"{name}\"]"))
+                || line.contains(&format!("environ['{name}']"))
+                || (line.contains("in __getitem__")
+                    && (line.contains("\"<frozen os>\"") || line.contains("/os.py\"")))
+        };
+        lines[at.saturating_sub(FRAMES)..at].iter().any(is_read).then(|| name.to_string())
+    })
+}
+
+/// Completes `names` of fields of `program` to names of variables: adds the prefix of the settings class, the
+/// lines of example files in its folder or the parent folder, and variables of which a name may be a misspelling.
+pub fn with_examples(names: Vec<String>, program: &ProgramPlace<'_>) -> Vec<MissingSetting> {
+    let ProgramPlace { directory, root, set } = *program;
     let setting = |field: String| {
         let name = prefixed(directory, &field).unwrap_or(field);
-        MissingSetting { example: example(directory, root, &name), name }
+        let example = example(directory, root, &name);
+        let similar = set.iter().find(|other| similar_names::is_misspelling(&name, other)).cloned();
+        MissingSetting { similar: similar.filter(|_| example.is_none()), example, name }
     };
     names.into_iter().map(setting).collect()
 }
@@ -122,11 +163,20 @@ fn python_files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns true if `fault` is the configuration, or if an example file has one of `settings`. Otherwise a name may be misspelled in
-/// the code. Returns false if `settings` is empty.
-pub fn is_configuration(settings: &[MissingSetting], fault: Fault) -> bool {
-    let is_known = |setting: &MissingSetting| setting.example.is_some();
-    !settings.is_empty() && (fault == Fault::Configuration || settings.iter().any(is_known))
+/// Returns where the fault for the missing `settings` lies: the code, if each of them may be a misspelling of a variable that is
+/// set, else the configuration. Returns `None` if `settings` is empty.
+pub fn fault(settings: &[MissingSetting]) -> Option<Fault> {
+    let is_misspelled = settings.iter().all(|setting| setting.similar.is_some());
+    let fault = if is_misspelled { Fault::Code } else { Fault::Configuration };
+    (!settings.is_empty()).then_some(fault)
+}
+
+/// Returns a sentence about the `settings` that may be misspellings, if there are any.
+pub fn misspelled(settings: &[MissingSetting]) -> Option<String> {
+    let each = settings
+        .iter()
+        .filter_map(|setting| Some(format!("{} is not set; {} is", setting.name, setting.similar.as_ref()?)));
+    Some(each.collect::<Vec<_>>().join(", ")).filter(|said| !said.is_empty())
 }
 
 /// Returns the step that gives the program its `settings`.
@@ -167,6 +217,36 @@ mod tests {
         let output = "  File \"env.py\", line 3\n    url = os.environ[\"DB_URL\"]\nKeyError: 'DB_URL'";
         assert_eq!(names(output), ["DB_URL"]);
         assert!(names("KeyError: 'x'").is_empty());
+        let frames = "  File \"/w/app.py\", line 3, in load\n    value = os.environ[name]\n            ~~~~~~~~~~^^^^^^\n  \
+                      File \"<frozen os>\", line 714, in __getitem__\nKeyError: 'API_KEY'";
+        assert_eq!(names(frames), ["API_KEY"]);
+        let of_a_mapping = "    app = make(os.environ[\"MODE\"])\n  File \"/w/app.py\", line 9, in make\n    \
+                            return modes[mode]\nKeyError: 'dev'";
+        assert!(names(of_a_mapping).is_empty(), "another mapping raised it");
+    }
+
+    #[test]
+    fn a_name_like_one_that_is_set_is_the_fault_of_the_code() {
+        let nowhere = Path::new("/nowhere");
+        let of = |name: &str| {
+            let set = BTreeSet::from(["PORT".to_string(), "DATABASE_URL".into()]);
+            with_examples(vec![name.into()], &ProgramPlace { directory: nowhere, root: nowhere, set: &set })
+        };
+        assert_eq!(fault(&of("PROT")), Some(Fault::Code));
+        assert_eq!(misspelled(&of("PROT")).as_deref(), Some("PROT is not set; PORT is"));
+        assert_eq!(
+            (fault(&of("STRIPE_KEY")), misspelled(&of("STRIPE_KEY"))),
+            (Some(Fault::Configuration), None)
+        );
+        assert_eq!(fault(&[]), None);
+        let folder = tempfile::tempdir().unwrap();
+        crate::os::fs::replace(&folder.path().join(".env.example"), b"PROT=1\n", 0o600).unwrap();
+        let set = BTreeSet::from(["PORT".to_string()]);
+        let known = with_examples(
+            vec!["PROT".into()],
+            &ProgramPlace { directory: folder.path(), root: folder.path(), set: &set },
+        );
+        assert_eq!(fault(&known), Some(Fault::Configuration), "an example has it");
     }
 
     #[test]
@@ -194,13 +274,20 @@ mod tests {
         };
         write("app/config.py", &(class("secret_key", "APP_") + &class("port", "WEB_")));
         write(".env.example", "SECRET_KEY=x\nAPP_SECRET_KEY=changethis\n");
-        let found = with_examples(vec!["SECRET_KEY".into(), "TOKEN".into()], folder.path(), folder.path());
+        let found = with_examples(
+            vec!["SECRET_KEY".into(), "TOKEN".into()],
+            &ProgramPlace { directory: folder.path(), root: folder.path(), set: &BTreeSet::new() },
+        );
         let names: Vec<&str> = found.iter().map(|setting| setting.name.as_str()).collect();
         assert_eq!(names, ["APP_SECRET_KEY", "TOKEN"]);
         assert!(found[0].example.as_ref().unwrap().ends_with(".env.example:2"), "{found:?}");
         write("app/other.py", &class("secret_key", "JOBS_"));
         assert_eq!(
-            with_examples(vec!["SECRET_KEY".into()], folder.path(), folder.path())[0].name,
+            with_examples(
+                vec!["SECRET_KEY".into()],
+                &ProgramPlace { directory: folder.path(), root: folder.path(), set: &BTreeSet::new() }
+            )[0]
+            .name,
             "SECRET_KEY"
         );
     }
@@ -211,12 +298,22 @@ mod tests {
         let text = b"DEBUG=1\nSECRET_KEY=changethis\n";
         crate::os::fs::replace(&folder.path().join(".env.example"), text, 0o600).unwrap();
         let backend = folder.path().join("backend");
-        let found = with_examples(vec!["SECRET_KEY".into(), "B".into()], &backend, folder.path());
+        let found = with_examples(
+            vec!["SECRET_KEY".into(), "B".into()],
+            &ProgramPlace { directory: &backend, root: folder.path(), set: &BTreeSet::new() },
+        );
         assert!(found[0].example.as_ref().unwrap().ends_with(".env.example:2"), "{found:?}");
         assert_eq!(found[1].example, None);
         assert!(fix(&found).starts_with("set SECRET_KEY ("));
         // The folder above the worktree belongs to other projects.
         std::fs::create_dir(&backend).unwrap();
-        assert_eq!(with_examples(vec!["SECRET_KEY".into()], &backend, &backend)[0].example, None);
+        assert_eq!(
+            with_examples(
+                vec!["SECRET_KEY".into()],
+                &ProgramPlace { directory: &backend, root: &backend, set: &BTreeSet::new() }
+            )[0]
+            .example,
+            None
+        );
     }
 }

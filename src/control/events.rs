@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::status::Status;
 use crate::error::ErrorBody;
-use crate::event::{Ending, Event, ProcessState, Step, given_up, silence};
+use crate::event::{Ending, Event, ProcessState, Step, given_up, stuck_reason};
 
 /// One line of the event stream.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -179,7 +179,9 @@ impl From<&ProcessState> for ProcessMessage {
             ProcessState::Started { pid, .. } => ProcessMessage::Running { pid: *pid },
             ProcessState::Ready => ProcessMessage::Ready,
             ProcessState::Unready { why } => ProcessMessage::NotReady { reason: why.clone() },
-            ProcessState::Stuck { said } => ProcessMessage::NotReady { reason: silence(said.as_ref()) },
+            ProcessState::Stuck { broken } => {
+                ProcessMessage::NotReady { reason: stuck_reason(broken.as_ref()) }
+            }
             ProcessState::Restarting { ended, attempt, .. } => {
                 ProcessMessage::Restarting { exit: ended.status(), attempt: *attempt }
             }

@@ -18,8 +18,10 @@ use tokio::time::Instant;
 
 use self::reports::{failure_of, late, not_ready};
 use super::reprobe::{self, FailedProbe};
-use super::status::{Changed, EndedBy, LastProbe, ProcessStatus, ProcessTrouble, State, Status, Word};
-use crate::error::{Code, Fault, Report};
+use super::status::{
+    Changed, EndedBy, LastProbe, PendingMigrations, ProcessStatus, ProcessTrouble, State, Status, Word,
+};
+use crate::error::{Code, Fault, RESTART_STACK, Report};
 use crate::event::{Event, Events, ProcessState};
 use crate::isolation::{self, Finding, Survey, Territory};
 use crate::os::blocking;
@@ -52,8 +54,6 @@ const RECORD_LIMIT: Duration = Duration::from_secs(1);
 const INPUT_CHECK_LIMIT: Duration = Duration::from_secs(2);
 /// How long the last round of probes of `wait` may take when its deadline has passed.
 const LAST_PROBE_LIMIT: Duration = Duration::from_secs(2);
-/// Starts the stack again with a changed configuration.
-const UP_AGAIN: &str = "devrun down && devrun up -d";
 /// How long a process without a probe must run before `start`, `restart` and `wait` count it as up.
 const STABLE_AFTER: Duration = Duration::from_millis(200);
 
@@ -80,9 +80,18 @@ impl Drop for OpenConnection {
     }
 }
 
-/// A function that returns the names of the files that changed. It blocks.
+/// The names of files that changed while the stack runs.
+#[derive(Clone, Debug, Default)]
+pub struct ChangedFiles {
+    /// Those that the stack was made from.
+    pub inputs: Vec<String>,
+    /// Migration files that changed since the database was last migrated.
+    pub migrations: Vec<String>,
+}
+
+/// A function that returns the files that changed. It blocks.
 #[derive(Clone)]
-struct ChangedInputs(Arc<dyn Fn() -> Vec<String> + Send + Sync>);
+struct ChangedInputs(Arc<dyn Fn() -> ChangedFiles + Send + Sync>);
 
 impl std::fmt::Debug for ChangedInputs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -222,7 +231,11 @@ impl StackHandle {
         let Survey { findings, mut listening } = self.survey(isolation::survey).await;
         let mut status = self.status();
         status.isolation = findings;
-        status.changed = self.changed().await;
+        let changed = self.changed().await;
+        status.changed = Changed::of(changed.inputs);
+        // While the stack is prepared, its migrations are still to come.
+        let is_prepared = matches!(status.state, State::Starting | State::Ready | State::Degraded);
+        status.pending = PendingMigrations::of(changed.migrations).filter(|_| is_prepared);
         let plan = self.known_plan();
         for (index, process) in status.processes.iter_mut().enumerate() {
             if process.ready && silent.contains(&index) {
@@ -243,14 +256,15 @@ impl StackHandle {
     }
 
     /// Sets the function that finds changed input files.
-    pub fn inputs(&self, changed: impl Fn() -> Vec<String> + Send + Sync + 'static) {
+    pub fn inputs(&self, changed: impl Fn() -> ChangedFiles + Send + Sync + 'static) {
         *self.inputs.lock().unwrap_or_else(PoisonError::into_inner) = Some(ChangedInputs(Arc::new(changed)));
     }
 
-    async fn changed(&self) -> Option<Changed> {
-        let ChangedInputs(look) = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+    async fn changed(&self) -> ChangedFiles {
+        let look = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(ChangedInputs(look)) = look else { return ChangedFiles::default() };
         // If a folder does not answer in time, the status reports no change.
-        Changed::of(blocking::run(INPUT_CHECK_LIMIT, move || look()).await.ok()?)
+        blocking::run(INPUT_CHECK_LIMIT, move || look()).await.unwrap_or_default()
     }
 
     fn known_plan(&self) -> Option<Arc<Plan>> {
@@ -487,7 +501,7 @@ impl StackHandle {
                 // The process may still open its own port.
                 let since: Instant = *since_wrong.get_or_insert_with(Instant::now);
                 if since.elapsed() >= WRONG_PORT_LIMIT.min(deadline.limit) {
-                    return Err(not_ready(process).with_fault(Fault::Configuration));
+                    return Err(not_ready(process));
                 }
                 tokio::time::sleep(CHECK_INTERVAL).await;
             }
@@ -542,8 +556,9 @@ async fn mark_wrong_port(planned: &Process, process: &mut ProcessStatus, address
     let Some(port) = strays.first().map(SocketAddr::port) else { return };
     let command = tokio::task::spawn_blocking(move || isolation::command_on(port)).await.ok().flatten();
     if let Some(text) = wrong_port::text(planned, &strays, command.as_deref()) {
-        process.fix = Some(format!("{}, then `{UP_AGAIN}`", wrong_port::fix(planned, command.as_deref())));
-        (process.astray, process.ready) = (true, false);
+        process.fix =
+            Some(format!("{}, then `{RESTART_STACK}`", wrong_port::fix(planned, command.as_deref())));
+        (process.astray, process.ready, process.fault) = (true, false, Some(Fault::Configuration));
         process.reason = Some(text);
     }
 }

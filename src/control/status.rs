@@ -19,7 +19,7 @@ use url::Url;
 pub(in crate::control) use self::process::{LastProbe, ProcessTrouble};
 pub use self::process::{ProcessStatus, Word};
 use super::started_by::StartedBy;
-use crate::error::ErrorBody;
+use crate::error::{ErrorBody, RESTART_STACK};
 use crate::event::{Event, ProcessState, Step};
 use crate::isolation::Finding;
 use crate::plan::{Away, Notice, Plan};
@@ -134,13 +134,38 @@ pub struct Changed {
 impl Changed {
     /// Returns the change of `files`, or `None` if there are none.
     pub fn of(files: Vec<String>) -> Option<Changed> {
-        (!files.is_empty()).then(|| Changed { files, fix: "devrun down && devrun up -d".into() })
+        (!files.is_empty()).then(|| Changed { files, fix: RESTART_STACK.into() })
     }
 
     /// Returns a notice with the names of the files.
     pub fn notice(&self) -> Notice {
         let text = format!(
             "changed since the start of the stack, which keeps the old values: {}",
+            self.files.join(", ")
+        );
+        Notice { text, fix: Some(self.fix.clone()) }
+    }
+}
+
+/// Migration files that changed since the branch database was last migrated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PendingMigrations {
+    /// Their names, relative to the worktree.
+    pub files: Vec<String>,
+    /// The command that migrates the database, beside the running stack too.
+    pub fix: String,
+}
+
+impl PendingMigrations {
+    /// Returns the pending migrations in `files`, or `None` if there are none.
+    pub fn of(files: Vec<String>) -> Option<PendingMigrations> {
+        (!files.is_empty()).then(|| PendingMigrations { files, fix: "devrun db migrate".into() })
+    }
+
+    /// Returns a notice with the names of the files.
+    pub fn notice(&self) -> Notice {
+        let text = format!(
+            "the database is behind the code: not migrated since a change of {}",
             self.files.join(", ")
         );
         Notice { text, fix: Some(self.fix.clone()) }
@@ -221,6 +246,9 @@ pub struct Status {
     /// are none. `restart` does not apply them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<Changed>,
+    /// Migration files that changed since the database was last migrated, checked for this answer; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingMigrations>,
     /// The error that ended the stack, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorBody>,

@@ -37,6 +37,7 @@ pub use self::failure_cause::FailureCause;
 use self::lock::MigrationLock;
 use self::marker::Marker;
 use self::migration_files::MigrationFiles;
+pub use self::migration_files::{FileDigests, file_digests};
 use self::schema_change::SchemaChange;
 pub use self::status::{SchemaState, alembic_history, schema_state};
 use self::step_output::StepOutput;
@@ -90,6 +91,8 @@ pub struct Migrated {
     pub outcome: String,
     /// False if the command did not have to run.
     pub worked: bool,
+    /// The files that the database is up to date with.
+    pub files: FileDigests,
 }
 
 impl MigrateRequest<'_> {
@@ -100,8 +103,8 @@ impl MigrateRequest<'_> {
 }
 
 impl Migrated {
-    fn idle(outcome: impl Into<String>) -> Migrated {
-        Migrated { outcome: outcome.into(), worked: false }
+    fn idle(outcome: impl Into<String>, inputs: &MigrationFiles) -> Migrated {
+        Migrated { outcome: outcome.into(), worked: false, files: inputs.digests() }
     }
 }
 
@@ -113,20 +116,23 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
     let (markers, client) =
         lock::in_session(request.branch, CONNECT.min(request.limit), marker::read).await?;
     if verdict(&markers, request.branch, &fingerprint) == Verdict::InStep {
-        return Ok(Migrated::idle("up to date"));
+        return Ok(Migrated::idle("up to date", &inputs));
     }
     let turn = MigrationLock::take(ctx, request.branch, request.limit, client).await?;
     // Read again: the devrun that held the lock may have migrated in the meantime.
     let markers = marker::read(&*turn.client().await?).await?;
     let done = match verdict(&markers, request.branch, &fingerprint) {
-        Verdict::InStep => return Ok(Migrated::idle("migrated by another devrun just now")),
-        Verdict::Copied => Migrated::idle(match &request.branch.origin {
-            DatabaseOrigin::CopyOf(parent) => format!("already migrated in {parent}"),
-            DatabaseOrigin::Existing | DatabaseOrigin::Empty => "already migrated in its parent".into(),
-        }),
+        Verdict::InStep => return Ok(Migrated::idle("migrated by another devrun just now", &inputs)),
+        Verdict::Copied => {
+            let outcome = match &request.branch.origin {
+                DatabaseOrigin::CopyOf(parent) => format!("already migrated in {parent}"),
+                DatabaseOrigin::Existing | DatabaseOrigin::Empty => "already migrated in its parent".into(),
+            };
+            Migrated::idle(outcome, &inputs)
+        }
         Verdict::Stale => {
             run(ctx, request, &turn, &inputs).await?;
-            Migrated { outcome: "migrated".into(), worked: true }
+            Migrated { outcome: "migrated".into(), worked: true, files: inputs.digests() }
         }
     };
     let command = request.mask().apply(&request.command.to_string());

@@ -7,6 +7,7 @@ use regex::Regex;
 
 use crate::error::{Fault, RERUN};
 use crate::os::read::{self, Limit};
+use crate::text::quoted;
 
 /// The cause of a failed install.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +168,19 @@ impl Cause {
         }
     }
 
+    /// Returns the file to correct first, with its line where it is known.
+    pub(crate) fn at(&self) -> Option<&str> {
+        match self {
+            Cause::Conflict { at }
+            | Cause::Unparsable { at, .. }
+            | Cause::NoFile { at, .. }
+            | Cause::NoVersion { at: Some(at), .. }
+            | Cause::Unresolvable { at }
+            | Cause::Script { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
     /// Returns the cause in words.
     pub(crate) fn why(&self) -> String {
         match self {
@@ -201,10 +215,15 @@ impl Cause {
     pub(crate) fn fix(&self, by_hand: &str) -> String {
         let then = format!("then {RERUN}");
         match self {
-            Cause::Conflict { at } if is_lock(at) => format!(
-                "take one side of {at} whole (`git checkout --ours` or `--theirs`), let the package manager bring it up \
-                 to date, {then}"
-            ),
+            Cause::Conflict { at } if is_lock(at) => {
+                let file = at.rsplit_once(':').map_or(at.as_str(), |(file, _)| file);
+                // The path counts from the top of the worktree in every folder.
+                let path = quoted(format!(":/{file}"));
+                format!(
+                    "take one side of {at} whole (`git checkout --ours -- {path}` or `--theirs`), let the package manager \
+                     bring it up to date, {then}"
+                )
+            }
             Cause::Conflict { at } => format!("resolve the conflict in {at}, {then}"),
             Cause::Unparsable { at, .. } => format!("correct {at}, {then}"),
             Cause::NoFile { file, at } => format!("add {file}, or correct {at}, {then}"),
@@ -419,6 +438,8 @@ mod tests {
             assert_eq!(found, Cause::Conflict { at: format!("{file}:2") });
             assert_eq!(found.fault(), Fault::Code);
         }
+        let lock = Cause::Conflict { at: "backend/uv.lock:12".into() };
+        assert!(lock.fix("").contains("`git checkout --ours -- :/backend/uv.lock` or `--theirs`"));
     }
 
     #[test]

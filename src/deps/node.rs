@@ -19,7 +19,9 @@ use crate::deps::failure_cause::{Cause, InstallFiles};
 use crate::deps::fingerprint::InstallInputs;
 use crate::deps::install_record::RecordFiles;
 use crate::deps::tool::{self, NpmTool};
-use crate::deps::{DepsError, Done, ToolEnv, find, levels, off_thread, refuse_odd, snapshot, typed};
+use crate::deps::{
+    DepsError, Done, ToolEnv, find, levels, off_thread, refuse_odd, refuse_unreadable, snapshot, typed,
+};
 use crate::error::RERUN;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
@@ -74,7 +76,9 @@ pub async fn ensure(ctx: &Context, request: &NodeRequest) -> Result<Done, DepsEr
 async fn gather(request: &NodeRequest) -> Result<(NodeFindings, RecordFiles, Option<Done>), DepsError> {
     let (folder, request) = (request.directory.clone(), request.clone());
     off_thread(&folder, move || {
-        if !request.directory.join("package.json").is_file() {
+        let manifest = request.directory.join("package.json");
+        refuse_unreadable([manifest.clone()])?;
+        if !manifest.is_file() {
             return Err(DepsError::NoManifest { directory: request.directory, wanted: "package.json" });
         }
         let situation = inspect(&request);
@@ -202,7 +206,8 @@ fn failure(
     }
     if let Some(lockfile) = choice.lockfile.clone().filter(|_| command::is_stale(error)) {
         let run = typed(&choice.root, &format!("{shown} install"));
-        return DepsError::LockfileStale { lockfile, said: error.tail(12).unwrap_or_default(), run };
+        let said = command::differences(error).or_else(|| error.tail(12)).unwrap_or_default();
+        return DepsError::LockfileStale { lockfile, said, run };
     }
     let files = read_by(request, situation);
     let folders = [request.directory.as_path(), choice.root.as_path()];

@@ -20,7 +20,8 @@ use crate::deps::fingerprint::InstallInputs;
 use crate::deps::install_record::RecordFiles;
 use crate::deps::tool::PythonTool;
 use crate::deps::{
-    DepsError, Done, ToolEnv, bytecode, find, levels, off_thread, refuse_odd, snapshot, tool, typed,
+    DepsError, Done, ToolEnv, bytecode, find, levels, off_thread, refuse_odd, refuse_unreadable, snapshot,
+    tool, typed,
 };
 use crate::error::Explain;
 use crate::event::{Event, Step};
@@ -107,6 +108,9 @@ pub fn venv(directory: &Path, worktree: &Path) -> PathBuf {
 fn inspect(request: &PythonRequest) -> Result<PythonFindings, DepsError> {
     let (directory, worktree) = (&request.directory, &request.worktree);
     let Some(choice) = installer::decide(directory, worktree) else {
+        refuse_unreadable(
+            ["uv.lock", "requirements.txt", "pyproject.toml"].map(|name| directory.join(name)),
+        )?;
         let wanted = "uv.lock, requirements.txt or pyproject.toml";
         return Err(DepsError::NoManifest { directory: directory.clone(), wanted });
     };

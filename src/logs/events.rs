@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::error::Report;
-use crate::event::{Event, ProcessState, given_up, silence};
+use crate::event::{Event, ProcessState, given_up, stuck_reason};
 use crate::text::harmless;
 
 /// Returns the lines of an event, each with its newline, or `None` for events that only animate a terminal.
@@ -43,7 +43,7 @@ fn doing(state: &ProcessState) -> String {
         ProcessState::Started { pid, .. } => format!("started, pid {pid}"),
         ProcessState::Ready => "ready".into(),
         ProcessState::Unready { why } => format!("no longer answers: {why}"),
-        ProcessState::Stuck { said } => format!("not ready: {}", silence(said.as_ref())),
+        ProcessState::Stuck { broken } => format!("not ready: {}", stuck_reason(broken.as_ref())),
         ProcessState::Restarting { ended, delay, attempt } => {
             format!("ended with {ended}; restart {attempt} in {:.1} s", delay.as_secs_f64())
         }

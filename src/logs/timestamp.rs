@@ -1,7 +1,7 @@
 //! Formats and parses the time before each stored line: RFC 3339, UTC, milliseconds. Pure except for `Timestamp::now`.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::text::duration;
 
@@ -29,6 +29,11 @@ impl Timestamp {
             *byte = digit;
         }
         Timestamp(bytes)
+    }
+
+    /// Returns the time `age` before now.
+    pub fn ago(age: Duration) -> Timestamp {
+        Timestamp::at(millis(SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH)))
     }
 
     /// Parses the timestamp at the start of `bytes`.
@@ -84,8 +89,6 @@ fn rfc3339(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -69,6 +69,11 @@ impl ReadError {
     pub fn is_missing(&self) -> bool {
         matches!(self, ReadError::Io(error) if is_missing(error))
     }
+
+    /// Returns true if a folder, a pipe or a device has that name.
+    pub fn is_special(&self) -> bool {
+        matches!(self, ReadError::Folder | ReadError::NotRegular(_))
+    }
 }
 
 fn is_missing(error: &io::Error) -> bool {

@@ -11,6 +11,7 @@ use super::database_names::{self, DETACHED};
 use super::database_record::DatabaseRecord;
 use super::extension_advice;
 use super::former_database;
+use super::migrated_files;
 use super::ready_database::{DatabaseAddress, ReadyDatabase};
 use super::seed;
 use super::variables::VariableSources;
@@ -276,7 +277,8 @@ async fn run_migrations(
             provider.forget();
         }
     });
-    let Migrated { outcome, worked } = migrated?;
+    let Migrated { outcome, worked, files } = migrated?;
+    migrated_files::save(&resolved.worktree.state, files);
     let took = start.elapsed();
     let told = if worked { format!("{outcome} in {:.1} s", took.as_secs_f64()) } else { outcome.clone() };
     ctx.events.send(Event::StepDone { step: Step::Migrate, outcome, worked, took });

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::ResolvedWorktree;
+use super::migrated_files::MigrationFolder;
 use crate::config::env_output::USUAL_TEMPLATE;
 use crate::config::envfile::{self, EnvFilePlaces};
 use crate::config::files::FILE;
@@ -57,6 +58,7 @@ pub struct RunInputs {
     /// The YAML from recognition.
     recognised: Arc<str>,
     recognise: Recognise,
+    migrations: Option<MigrationFolder>,
 }
 
 impl std::fmt::Debug for RunInputs {
@@ -148,7 +150,13 @@ impl RunInputs {
             manifests: Arc::new(manifests(resolved).iter().map(|name| InputFile::new(name, root)).collect()),
             recognised: provenance.added.as_str().into(),
             recognise: Arc::new(move || recognition::recognise(&place).yaml),
+            migrations: MigrationFolder::of(resolved),
         }
+    }
+
+    /// Returns the migration files that changed since the database was last migrated. Blocks.
+    pub fn changed_migrations(&self) -> Vec<String> {
+        self.migrations.as_ref().map(MigrationFolder::changed).unwrap_or_default()
     }
 
     /// Returns the names of the files that have changed. Blocks.
@@ -268,6 +276,7 @@ mod tests {
             manifests: Arc::new(vec![InputFile::new(Path::new("package.json"), dir.path())]),
             recognised: "1".into(),
             recognise: Arc::new(recognise),
+            migrations: None,
         };
         write(&package, "1 and a dependency");
         assert_eq!(inputs.changed(), Vec::<String>::new());

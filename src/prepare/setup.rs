@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::{Progress, ResolvedWorktree, command_env};
 use crate::config::model::SetupStep;
 use crate::config::needs;
-use crate::context::{Context, missing_settings};
+use crate::context::Context;
+use crate::context::missing_settings::{self, ProgramPlace};
 use crate::deps::DepsError;
 use crate::deps::fingerprint::{InstallInputs, Snapshot};
 use crate::deps::install_record::RecordFiles;
@@ -80,7 +81,9 @@ async fn update(
     let command = Cmd::of(&step.run).only_env(&vars).directory(&directory).limit(LIMIT);
     if let Err(error) = command.watched(&mut on_line).await {
         let tail = Vec::from(tail).join("\n");
-        return Err(failed(step, &directory, &resolved.worktree.path, &error, &tail));
+        let set = missing_settings::set_names(vars.keys());
+        let place = ProgramPlace { directory: &directory, root: &resolved.worktree.path, set: &set };
+        return Err(failed(step, &place, &error, &tail));
     }
     // A file that changed while the step ran makes the step run again.
     record.finish(&directory, true, before, &[], None)?;
@@ -156,7 +159,7 @@ async fn off_thread<T: Send + 'static>(
     })
 }
 
-fn failed(step: &SetupStep, directory: &Path, root: &Path, error: &CmdError, tail: &str) -> Report {
+fn failed(step: &SetupStep, place: &ProgramPlace<'_>, error: &CmdError, tail: &str) -> Report {
     let how = match error {
         CmdError::Failed { output, .. } => format!("`{}` ended with {}", step.run, output.ending),
         other => other.to_string(),
@@ -167,11 +170,12 @@ fn failed(step: &SetupStep, directory: &Path, root: &Path, error: &CmdError, tai
         let fix = format!("install the program, or correct `setup.{}.run`, then {RERUN}", step.name);
         return report.with_fault(Fault::Environment).with_fix(fix);
     }
-    let found = diagnosis::read(tail.lines(), root);
+    let found = diagnosis::read(tail.lines(), place.root);
     let settings = found.as_ref().map(|found| found.settings.clone()).unwrap_or_default();
-    let settings = missing_settings::with_examples(settings, directory, root);
-    let fault = found.as_ref().map_or(Fault::Code, |found| found.fault);
-    if missing_settings::is_configuration(&settings, fault) {
+    let settings = missing_settings::with_examples(settings, place);
+    let of_settings = missing_settings::fault(&settings);
+    let fault = of_settings.or(found.as_ref().map(|found| found.fault)).unwrap_or(Fault::Code);
+    if of_settings == Some(Fault::Configuration) {
         let fix = format!("{}, then {RERUN}", missing_settings::fix(&settings));
         return report.with_fault(Fault::Configuration).with_fix(fix);
     }

@@ -1,9 +1,10 @@
 //! Runs a plan: the loop that passes inputs to the state machine and carries out its effects.
 
 mod lines;
+mod stray_ports;
 mod stuck;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use self::lines::LineInspector;
+use self::stray_ports::StrayPorts;
 use super::group::{self, ProcessGroup};
 use super::inherited_sockets::Handover;
 use super::output::{Mux, OutputSource, Sink};
@@ -22,8 +24,8 @@ use super::state_machine::{Effect, Input, Machine, Outcome, StopReason};
 use super::stop_requests::StopRequests;
 use super::terminals::Terminals;
 use super::{readiness, sweep, wrong_port};
-use crate::error::{Code, Fault, Holder, RERUN, Report};
-use crate::event::{Event, Events, ProcessState};
+use crate::error::{Code, Fault, Holder, RERUN, RESTART_STACK, Report};
+use crate::event::{Broken, Event, Events, ProcessState};
 use crate::os::cmd::ending;
 use crate::os::spawn;
 use crate::plan::{Need, Plan, PortUse, Probe};
@@ -68,7 +70,7 @@ pub struct Setup {
     /// A copy of standard output, to notice when its reader closes the other end.
     pub watched: Option<OwnedFd>,
     /// Observes the ports of the processes.
-    pub ports: Box<dyn PortObserver>,
+    pub ports: Rc<dyn PortObserver>,
     /// The database servers that may outlive this run.
     pub shared: sweep::SharedServers,
     /// Called once when every process is ready.
@@ -212,7 +214,7 @@ struct RunLoop {
     events: Events,
     tag: String,
     sockets: Handover,
-    ports: Box<dyn PortObserver>,
+    ports: Rc<dyn PortObserver>,
     on_ready: Box<dyn FnMut()>,
     terminals: Terminals,
     mux: Rc<Mux>,
@@ -420,6 +422,7 @@ impl RunLoop {
     fn probe(&mut self, index: usize) {
         let (plan, inputs, tails) = (self.plan.clone(), self.inputs.clone(), self.tails.clone());
         let events = self.events.clone();
+        let Some(broken) = self.obstacle(index) else { return };
         let Some(live) = &mut self.groups[index] else { return };
         live.probe.spawn_local(async move {
             let process = &plan.processes[index];
@@ -429,7 +432,7 @@ impl RunLoop {
             };
             let answer = tokio::select! {
                 answer = readiness::wait(process, ready, &plan.env, tell) => answer,
-                never = stuck::watch(&process.name, || tails.written(index), || tails.broken(index), &events) => match never {},
+                never = stuck::watch(&process.name, || tails.written(index), &broken, &events) => match never {},
             };
             let input = match answer {
                 Ok(()) => Input::Ready(index),
@@ -446,10 +449,38 @@ impl RunLoop {
         });
     }
 
+    /// Returns a function that says why the running process `index` does not become ready by itself: the error that it wrote, or
+    /// the port that it opened in place of its own. Returns `None` if it does not run.
+    fn obstacle(&self, index: usize) -> Option<impl Fn() -> Option<Broken> + use<>> {
+        let leader = self.groups[index].as_ref()?.group.leader;
+        let (plan, tails, ports) = (self.plan.clone(), self.tails.clone(), self.ports.clone());
+        // An error is read once, because that may read many files; so is the command of a server on a wrong port.
+        let (errors, strays) = (RefCell::new(None), RefCell::new((StrayPorts::default(), None)));
+        Some(move || {
+            let (mut errors, written) = (errors.borrow_mut(), tails.written(index));
+            if !matches!(*errors, Some((known, _)) if known == written) {
+                *errors = Some((written, tails.broken(index)));
+            }
+            let error = errors.as_ref().and_then(|(_, error): &(u64, Option<Broken>)| error.clone());
+            error.or_else(|| {
+                let process = &plan.processes[index];
+                let (strays, command) = &mut *strays.borrow_mut();
+                let now = tokio::time::Instant::now();
+                let found = strays.stable(process, now, || ports.listening(leader));
+                let first = found.first()?.port();
+                let command = command.get_or_insert_with(|| ports.command_on(first)).as_deref();
+                let reason = wrong_port::text(process, &found, command)?;
+                let fix = format!("{}, then `{RESTART_STACK}`", wrong_port::fix(process, command));
+                Some(Broken { reason, fault: Fault::Configuration, correct: None, fix: Some(fix) })
+            })
+        })
+    }
+
     /// Probes a process that was ready. If it does not answer, reports that and probes it until it does.
     fn doubt(&mut self, index: usize) {
         let (plan, inputs, tails) = (self.plan.clone(), self.inputs.clone(), self.tails.clone());
         let events = self.events.clone();
+        let Some(broken) = self.obstacle(index) else { return };
         let Some(live) = &mut self.groups[index] else { return };
         // A line that was seen once says nothing about the present. Otherwise, at most one probe runs at a time.
         if matches!(plan.processes[index].ready.as_ref().map(|ready| &ready.probe), Some(Probe::Log(_))) {
@@ -465,7 +496,7 @@ impl RunLoop {
                 let _ = inputs.send(Input::Unready(index, answer));
                 tokio::select! {
                     () = readiness::until_ready(process, ready, &plan.env) => {}
-                    never = stuck::watch(&process.name, || tails.written(index), || tails.broken(index), &events) => match never {},
+                    never = stuck::watch(&process.name, || tails.written(index), &broken, &events) => match never {},
                 }
             }
             // Sent even if the first probe passed, because a client's request may have just found the process not

@@ -5,33 +5,81 @@ use std::net::SocketAddr;
 
 use crate::plan::{PortUse, Process};
 
-/// Ports that debuggers and Vite's reloader open in addition to a server's port.
-const BESIDE: [u16; 3] = [9229, 5678, 24678];
+/// Returns true for a port that debuggers and Vite's reloader open in addition to a server's port. Node counts up from 9229.
+fn is_beside(port: u16) -> bool {
+    matches!(port, 5678 | 9229..=9239 | 24678)
+}
 
-/// A word of a command line, and the option that sets the port of that server.
-const BINDS: [(&str, &str); 14] = [
-    ("vite", "vite --port $PORT --strictPort"),
-    ("next", "next dev --port $PORT"),
-    ("nuxt", "nuxt dev --port $PORT"),
-    ("astro", "astro dev --port $PORT"),
-    ("webpack", "webpack serve --port $PORT"),
-    ("ng", "ng serve --port $PORT"),
-    ("uvicorn", "uvicorn --port $PORT"),
-    ("fastapi", "fastapi dev --port $PORT"),
-    ("gunicorn", "gunicorn --bind 127.0.0.1:$PORT"),
-    ("hypercorn", "hypercorn --bind 127.0.0.1:$PORT"),
-    ("flask", "flask run --port $PORT"),
-    ("runserver", "manage.py runserver $PORT"),
-    ("http.server", "python -m http.server $PORT"),
-    ("rails", "rails server --port $PORT"),
+/// A server that binds a port itself: the word of a command line that names it, its command without an option for the port, that
+/// option, and options with a value that would contradict it.
+const BINDS: [KnownServer; 14] = [
+    KnownServer::new("vite", "vite", "--port $PORT --strictPort", &["--port"]),
+    KnownServer::new("next", "next dev", "--port $PORT", &["--port", "-p"]),
+    KnownServer::new("nuxt", "nuxt dev", "--port $PORT", &["--port", "-p"]),
+    KnownServer::new("astro", "astro dev", "--port $PORT", &["--port"]),
+    KnownServer::new("webpack", "webpack serve", "--port $PORT", &["--port"]),
+    KnownServer::new("ng", "ng serve", "--port $PORT", &["--port"]),
+    KnownServer::new("uvicorn", "uvicorn", "--port $PORT", &["--port", "--fd", "--uds"]),
+    KnownServer::new("fastapi", "fastapi dev", "--port $PORT", &["--port"]),
+    KnownServer::new("gunicorn", "gunicorn", "--bind 127.0.0.1:$PORT", &["--bind", "-b"]),
+    KnownServer::new("hypercorn", "hypercorn", "--bind 127.0.0.1:$PORT", &["--bind", "-b"]),
+    KnownServer::new("flask", "flask run", "--port $PORT", &["--port", "-p"]),
+    KnownServer::new("runserver", "manage.py runserver", "$PORT", &[]),
+    KnownServer::new("http.server", "python -m http.server", "$PORT", &[]),
+    KnownServer::new("rails", "rails server", "--port $PORT", &["--port", "-p"]),
 ];
 
 /// The same for servers that accept a socket. `FD` stands for the variable with its descriptor number.
-const LISTENS: [(&str, &str); 3] = [
-    ("uvicorn", "uvicorn --fd $FD"),
-    ("gunicorn", "gunicorn --bind fd://$FD"),
-    ("hypercorn", "hypercorn --bind fd://$FD"),
+const LISTENS: [KnownServer; 3] = [
+    KnownServer::new("uvicorn", "uvicorn", "--fd $FD", &["--port", "--host", "--uds", "--fd"]),
+    KnownServer::new("gunicorn", "gunicorn", "--bind fd://$FD", &["--bind", "-b"]),
+    KnownServer::new("hypercorn", "hypercorn", "--bind fd://$FD", &["--bind", "-b"]),
 ];
+
+struct KnownServer {
+    word: &'static str,
+    command: &'static str,
+    option: &'static str,
+    replaced: &'static [&'static str],
+}
+
+impl KnownServer {
+    const fn new(
+        word: &'static str,
+        command: &'static str,
+        option: &'static str,
+        replaced: &'static [&'static str],
+    ) -> KnownServer {
+        KnownServer { word, command, option, replaced }
+    }
+
+    /// Returns the command with the option for the port: `run` with its other options, if `run` is a plain command of this server,
+    /// else the shortest command of the server.
+    fn advised(&self, run: &str) -> String {
+        let words: Vec<&str> = run.split_whitespace().collect();
+        let is_plain =
+            !run.contains(['&', '|', ';', '\n', '`', '(', '<', '>', '#']) && !self.replaced.is_empty();
+        if !is_plain || !words.iter().any(|word| is_program(word, self.word)) {
+            return format!("{} {}", self.command, self.option);
+        }
+        let mut kept = Vec::new();
+        let mut rest = words.into_iter();
+        while let Some(word) = rest.next() {
+            let (name, has_value) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
+            if !self.replaced.contains(&name) {
+                kept.push(word);
+            } else if !has_value {
+                rest.next();
+            }
+        }
+        format!("{} {}", kept.join(" "), self.option)
+    }
+}
+
+/// Returns true if `word` of a command line is the program `name`, with or without its folder.
+fn is_program(word: &str, name: &str) -> bool {
+    word.rsplit('/').next() == Some(name)
+}
 
 /// Returns the addresses in `listening` that are not on the port of `process`, or none if it listens on its own port
 /// too. With `listen`, devrun itself opens that port's socket, so only a process that is not `ready` is checked.
@@ -44,8 +92,7 @@ pub fn strays(process: &Process, ready: bool, listening: &BTreeSet<SocketAddr>) 
     if !is_handed && listening.iter().any(|address| address.port() == own) {
         return Vec::new();
     }
-    let others =
-        listening.iter().filter(|address| address.port() != own && !BESIDE.contains(&address.port()));
+    let others = listening.iter().filter(|address| address.port() != own && !is_beside(address.port()));
     others.copied().collect()
 }
 
@@ -72,16 +119,18 @@ pub fn text(process: &Process, strays: &[SocketAddr], command: Option<&str>) -> 
     })
 }
 
-/// Returns the command of the known server that `process` starts, with the option that gives it its port.
+/// Returns the command of the known server that `process` starts, with the option that gives it its port and its other options.
 fn option(process: &Process, command: Option<&str>) -> Option<String> {
-    let words = format!("{} {}", process.run, command.unwrap_or_default());
-    let known = |table: &[(&str, &'static str)]| {
-        let is_word = |name: &str| words.split_whitespace().any(|word| word.rsplit('/').next() == Some(name));
-        table.iter().find(|(name, _)| is_word(name)).map(|(_, option)| *option)
+    let run = process.run.to_string();
+    let all = format!("{run} {}", command.unwrap_or_default());
+    let known = |table: &'static [KnownServer]| {
+        table.iter().find(|server| all.split_whitespace().any(|word| is_program(word, server.word)))
     };
     match process.port.as_ref()? {
-        PortUse::Binds { .. } => known(&BINDS).map(Into::into),
-        PortUse::Listens { fd_env, .. } => known(&LISTENS).map(|option| option.replace("FD", fd_env)),
+        PortUse::Binds { .. } => Some(known(&BINDS)?.advised(&run)),
+        PortUse::Listens { fd_env, .. } => {
+            Some(known(&LISTENS)?.advised(&run).replace("$FD", &format!("${fd_env}")))
+        }
     }
 }
 
@@ -154,7 +203,7 @@ mod tests {
         let said = text(&vite, &found, None).unwrap();
         assert_eq!(
             said,
-            "it listens on 127.0.0.1:5173 and not on its port 3100, $PORT: vite --port $PORT --strictPort"
+            "it listens on 127.0.0.1:5173 and not on its port 3100, $PORT: exec vite --port $PORT --strictPort"
         );
     }
 
@@ -167,6 +216,23 @@ mod tests {
     }
 
     #[test]
+    fn the_advised_command_keeps_the_other_options_of_the_user() {
+        let advised = |run: &str, port: PortUse| option(&process(run, port), None).unwrap();
+        let own = "uvicorn shop.main:app --reload --port 8000 --host=0.0.0.0 --log-level debug";
+        assert_eq!(advised(own, listens()), "uvicorn shop.main:app --reload --log-level debug --fd $WEB_FD");
+        assert_eq!(
+            advised(own, binds()),
+            "uvicorn shop.main:app --reload --host=0.0.0.0 --log-level debug --port $PORT"
+        );
+        assert_eq!(
+            advised(".venv/bin/gunicorn -b :8000 -w 2 app:app", binds()),
+            ".venv/bin/gunicorn -w 2 app:app --bind 127.0.0.1:$PORT"
+        );
+        assert_eq!(advised("build && next dev -p 3000", binds()), "next dev --port $PORT");
+        assert_eq!(advised("python -m http.server 8000", binds()), "python -m http.server $PORT");
+    }
+
+    #[test]
     fn a_server_that_does_not_take_its_socket_is_recognised_while_it_is_not_ready() {
         let server = process("uvicorn app:app", listens());
         let listening = at(&["127.0.0.1:3100", "127.0.0.1:8000"]);
@@ -174,7 +240,7 @@ mod tests {
         let said = text(&server, &strays(&server, false, &listening), None).unwrap();
         assert_eq!(
             said,
-            "it listens on 127.0.0.1:8000 by itself and does not take the socket of its port 3100: uvicorn --fd $WEB_FD"
+            "it listens on 127.0.0.1:8000 by itself and does not take the socket of its port 3100: uvicorn app:app --fd $WEB_FD"
         );
         let other = process("my-server", listens());
         assert!(text(&other, &strays(&other, false, &listening), None).unwrap().contains("`port:`"));
@@ -183,7 +249,7 @@ mod tests {
     #[test]
     fn a_server_with_a_fixed_port_gets_the_option_for_its_own() {
         let vite = process("exec vite", binds());
-        assert!(fix(&vite, None).starts_with("start it with `vite --port $PORT --strictPort`"));
+        assert!(fix(&vite, None).starts_with("start it with `exec vite --port $PORT --strictPort`"));
         assert!(
             fix(&process("./serve", binds()), None)
                 .starts_with("let it listen on the port in the variable PORT")

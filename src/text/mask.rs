@@ -138,8 +138,12 @@ impl Mask {
             Event::Process { name, state } => {
                 let state = match state {
                     ProcessState::Unready { why } => ProcessState::Unready { why: apply(why) },
-                    ProcessState::Stuck { said } => ProcessState::Stuck {
-                        said: said.map(|broken| Broken { said: apply(broken.said), ..broken }),
+                    ProcessState::Stuck { broken } => ProcessState::Stuck {
+                        broken: broken.map(|broken| Broken {
+                            reason: apply(broken.reason),
+                            fix: broken.fix.map(apply),
+                            ..broken
+                        }),
                     },
                     ProcessState::GaveUp { ended, restarts, said } => {
                         ProcessState::GaveUp { ended, restarts, said: said.map(apply) }

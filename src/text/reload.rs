@@ -14,18 +14,37 @@ const RELOADS: [&str; 6] = [
     "hmr update",
 ];
 
+/// Texts with which a reloader or a server says that the server has ended, after which only an edit starts it again: Python's
+/// `multiprocessing` as uvicorn uses it, uvicorn, Node, nodemon.
+const ENDED: [&str; 4] = [
+    "Process SpawnProcess-",
+    "Application startup failed. Exiting.",
+    "Failed running '",
+    "app crashed - waiting for file changes",
+];
+
+/// Returns true if `text`, the output since the last reload, says that the server has ended and the reloader waits for an edit.
+pub fn waits_for_edit(text: &str) -> bool {
+    ENDED.iter().any(|sign| text.contains(sign))
+}
+
 /// Returns the lines of `text` after the last one that reports a reload; all of them if none does. A line with an error never
 /// reports one.
 pub fn since(text: &str) -> &str {
     let mut rest = text;
     let mut since = text;
     while let Some((line, after)) = rest.split_once('\n') {
-        if RELOADS.iter().any(|sign| line.contains(sign)) && !reports_error(line) {
+        if is_reload(line) {
             since = after;
         }
         rest = after;
     }
     since
+}
+
+/// Returns true for a line that reports a reload.
+pub fn is_reload(line: &str) -> bool {
+    RELOADS.iter().any(|sign| line.contains(sign)) && !reports_error(line)
 }
 
 /// Returns true for a line with an error message, also one that a logger has put a level in front of.
@@ -66,6 +85,13 @@ mod tests {
             let text = format!("Error: x\n{line}\n");
             assert_eq!(since(&text), text);
         }
+    }
+
+    #[test]
+    fn a_server_that_ended_below_its_reloader_waits_for_an_edit() {
+        let dead = "Process SpawnProcess-3:\nTraceback (most recent call last):\nOSError: refused\n";
+        assert!(waits_for_edit(dead));
+        assert!(!waits_for_edit("Error: connect ECONNREFUSED 127.0.0.1:6379\n"), "the server may try again");
     }
 
     #[test]

@@ -98,7 +98,13 @@ impl Screen {
         self.progress_display.bottom.note(event);
         match event {
             Event::Note(text) => self.say(&format!("{} {}", style.dim("note:"), harmless(text))),
-            Event::Warning(text) => self.say(&format!("{} {}", style.warn("warning:"), harmless(text))),
+            Event::Warning(text) => {
+                // The lines to write follow the sentence, indented as a whole.
+                let mut lines = text.lines();
+                let first = harmless(lines.next().unwrap_or_default());
+                let rest = lines.map(|line| format!("\n    {}", harmless(line)));
+                self.say(&format!("{} {first}{}", style.warn("warning:"), rest.collect::<String>()));
+            }
             Event::StepStarted { step, doing } => self.step_started(*step, doing),
             Event::StepProgress { step, detail } => {
                 if let Some(bar) = self.bars.get(step) {
@@ -208,15 +214,13 @@ impl Screen {
                     harmless(why)
                 ));
             }
-            ProcessState::Stuck { said: Some(said) } => self.say(&format!(
-                "{} {name} has been silent since it said: {}",
-                style.warn("not ready:"),
-                harmless(&said.to_string())
-            )),
+            ProcessState::Stuck { broken: Some(broken) } => {
+                self.say(&format!("{} {name}: {}", style.warn("not ready:"), harmless(&broken.reason)));
+            }
             ProcessState::Waiting { .. }
             | ProcessState::Started { .. }
             | ProcessState::Ready
-            | ProcessState::Stuck { said: None }
+            | ProcessState::Stuck { broken: None }
             | ProcessState::Stopping => {}
         }
     }

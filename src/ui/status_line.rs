@@ -72,9 +72,9 @@ impl StatusLine {
 const fn word(state: &ProcessState) -> &'static str {
     match state {
         ProcessState::Waiting { .. } => "waiting",
-        ProcessState::Started { .. } | ProcessState::Stuck { said: None } => "starting",
+        ProcessState::Started { .. } | ProcessState::Stuck { broken: None } => "starting",
         ProcessState::Ready => "ready",
-        ProcessState::Unready { .. } | ProcessState::Stuck { said: Some(_) } => "not ready",
+        ProcessState::Unready { .. } | ProcessState::Stuck { broken: Some(_) } => "not ready",
         ProcessState::Restarting { .. } => "restarting",
         ProcessState::Stopping => "stopping",
         ProcessState::Stopped(_) => "stopped",

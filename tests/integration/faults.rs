@@ -170,7 +170,7 @@ fn missing_module_after_a_rebase() {
     api runs but is not ready
       fault: the environment, not the code
       why: silent since it said: ModuleNotFoundError: No module named 'httpx' (app/main.py:3)
-      why: uv.lock was changed after the stack was started, and httpx is not installed
+        uv.lock was changed after the stack was started, and httpx is not installed
       fix: devrun down && devrun up -d
 
     Last lines of api:

@@ -41,6 +41,9 @@ fn at(status: &Status, now: u64) -> String {
     if let Some(changed) = &status.changed {
         let _ = writeln!(out, "{}", harmless(&changed.notice().text));
     }
+    if let Some(pending) = &status.pending {
+        let _ = writeln!(out, "{}", harmless(&pending.notice().text));
+    }
     if let Some(BoundTo { name, pid, ends_at: Some(at), .. }) = status.bound_to.as_ref().filter(|_| !is_over)
     {
         let _ = writeln!(
@@ -60,7 +63,10 @@ fn at(status: &Status, now: u64) -> String {
     }
     let next = match (status.state, &status.changed) {
         (State::Ready | State::Degraded, Some(changed)) => changed.fix.clone(),
-        (State::Ready, None) => "devrun logs -n 50".into(),
+        (State::Ready, None) => match &status.pending {
+            Some(pending) => pending.fix.clone(),
+            None => "devrun logs -n 50".into(),
+        },
         (State::Degraded, None) => match troubled {
             Some(name) => format!("devrun why {}", crate::text::quoted(name)),
             None => "devrun why".into(),

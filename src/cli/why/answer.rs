@@ -5,14 +5,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::context::missing_settings::{self, MissingSetting};
-use crate::control::status::{Changed, EndedBy, ProcessStatus, State, Status, Word};
-use crate::error::{Code, ErrorBody, Fault, explain};
+use crate::control::status::{Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word};
+use crate::error::{Code, ErrorBody, Fault, RESTART_STACK, explain};
 use crate::isolation::Finding;
 use crate::text::diagnosis::{self, Diagnosis};
 use crate::text::{reload, traceback};
-
-/// Starts the stack again, with dependencies and database updated.
-const RESTART_STACK: &str = "devrun down && devrun up -d";
 
 /// The subject of the question.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +57,9 @@ pub(super) struct WhyAnswer {
     /// Files that the stack was made from and that changed since its start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) changed: Option<Changed>,
+    /// Migration files that changed since the database was last migrated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pending: Option<PendingMigrations>,
     /// The last lines that the process wrote.
     pub(super) lines: Vec<String>,
 }
@@ -95,7 +95,9 @@ pub(super) struct Surroundings<'a> {
     pub(super) root: &'a Path,
     /// Finds a list of dependencies that is newer than the stack.
     pub(super) changed: &'a dyn Fn() -> Option<String>,
-    /// Adds the lines of example files to the names of missing settings.
+    /// True if the server has just begun to load its code again.
+    pub(super) is_reloading: bool,
+    /// Adds the lines of example files and similar variables to the names of missing settings.
     pub(super) examples: &'a dyn Fn(Vec<String>) -> Vec<MissingSetting>,
 }
 
@@ -117,6 +119,10 @@ pub(super) fn answer(status: &Status, subject: Subject<'_>, around: &Surrounding
             let is_explained = process.exit == Some(0) || is_killed(process);
             if process.state != Word::Waiting && !is_explained && (!process.ready || answer.fault.is_some()) {
                 conclude(&mut answer, around);
+            }
+            if around.is_reloading && !process.ready && runs && answer.fault.is_none() {
+                answer.summary = format!("{} is loading its changed code and is not ready yet", process.name);
+                answer.fix = None;
             }
             let shown = traceback::condense(&lines.join("\n"));
             answer.lines = shown.lines().map(Into::into).collect();
@@ -222,7 +228,7 @@ fn of_process(status: &Status, process: &ProcessStatus, runs: bool) -> WhyAnswer
             // A process that was ready before does not become ready by waiting.
             let step = if status.state == State::Degraded { restart } else { format!("devrun wait {name}") };
             let fix = process.fix.clone().or(Some(step));
-            (format!("{name} runs but is not ready"), fix, process.fix.as_ref().map(|_| Fault::Configuration))
+            (format!("{name} runs but is not ready"), fix, process.fault)
         }
         Word::Restarting => (
             format!("{name} ended{ended} and is started again and again ({} times so far)", process.restarts),
@@ -296,6 +302,9 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
         causes.push(format!("it said: {said}"));
     }
     let settings = if settings.is_empty() { Vec::new() } else { (around.examples)(settings) };
+    let fault = missing_settings::fault(&settings).unwrap_or(fault);
+    let misspelled = missing_settings::misspelled(&settings).filter(|_| fault == Fault::Code);
+    causes.extend(misspelled.filter(|said| !causes.iter().any(|cause| cause.contains(said))));
     // A module with a dot may be a misspelled one of the repository.
     let undeclared = missing.clone().filter(|module| !module.contains('.'));
     // The stack's error knows more about a port than its message.
@@ -315,13 +324,12 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
         answer.fix.get_or_insert_with(|| RESTART_STACK.into());
     } else if fault == Fault::Environment {
         answer.fix = Some(RESTART_STACK.into());
-    } else if missing_settings::is_configuration(&settings, fault) {
+    } else if missing_settings::fault(&settings) == Some(Fault::Configuration) {
         answer.fault = Some(Fault::Configuration);
-        let then = match (&answer.process, answer.state) {
-            (Some(name), SubjectState::Process(Word::Running | Word::Restarting)) => {
-                format!("devrun restart {name}")
-            }
-            _ => "devrun up -d".into(),
+        let then = match answer.state {
+            // A restarted process keeps the variables of the stack's start.
+            SubjectState::Process(Word::Running | Word::Restarting) => RESTART_STACK,
+            _ => "devrun up -d",
         };
         answer.fix = Some(format!("{}, then `{then}`", missing_settings::fix(&settings)));
     } else if let (Some(module), Some(list)) = (&missing, (around.changed)()) {
@@ -346,7 +354,10 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::context::missing_settings::ProgramPlace;
     use crate::error::Report;
 
     fn process(name: &str, state: Word, ready: bool) -> ProcessStatus {
@@ -378,8 +389,11 @@ mod tests {
             lines,
             root: Path::new("/w"),
             changed: &|| changed.map(Into::into),
+            is_reloading: lines.last().is_some_and(|line| line.ends_with("Reloading...")),
             examples: &|names| {
-                missing_settings::with_examples(names, Path::new("/nowhere"), Path::new("/nowhere"))
+                let (nowhere, set) = (Path::new("/nowhere"), BTreeSet::from(["PORT".to_string()]));
+                let place = ProgramPlace { directory: nowhere, root: nowhere, set: &set };
+                missing_settings::with_examples(names, &place)
             },
         };
         answer(status, subject, &around)
@@ -425,7 +439,8 @@ mod tests {
         let reloaded =
             [lines[0], lines[1], "WARNING:  WatchFiles detected changes in 'app.py'. Reloading..."];
         let repaired = asked(&status, true, &reloaded, None);
-        assert_eq!((repaired.fault, repaired.fix.as_deref()), (None, Some("devrun wait backend")));
+        assert_eq!((repaired.fault, repaired.fix.as_deref()), (None, None));
+        assert_eq!(repaired.summary, "backend is loading its changed code and is not ready yet");
         let gone = asked(&status, true, &["OperationalError: connection to server at x failed"], None);
         assert_eq!((gone.fault, gone.fix.as_deref()), (Some(Fault::Environment), Some(RESTART_STACK)));
     }
@@ -473,11 +488,12 @@ mod tests {
     fn the_fix_of_a_wrong_port_or_a_busy_one_is_never_a_circle() {
         let mut web = process("web", Word::Running, false);
         (web.reason, web.fix) = (Some("it listens on 127.0.0.1:3000".into()), Some("let it listen".into()));
+        web.fault = Some(Fault::Configuration);
         let mut status = stack_of(vec![web]);
         let found = asked(&status, true, &[], None);
         assert_eq!((found.fix.as_deref(), found.fault), (Some("let it listen"), Some(Fault::Configuration)));
         status.state = State::Degraded;
-        status.processes[0].fix = None;
+        (status.processes[0].fix, status.processes[0].fault) = (None, None);
         assert_eq!(asked(&status, true, &[], None).fix.as_deref(), Some("devrun restart web"));
         let line = "Error: listen EADDRINUSE: address already in use :::3000";
         let fix = asked(&status, true, &[line, "  code: 'EADDRINUSE',"], None);
@@ -523,10 +539,33 @@ mod tests {
             (found.fault, found.fix.as_deref()),
             (
                 Some(Fault::Configuration),
-                Some("set API_KEY in .env or under `env:` in devrun.yaml, then `devrun restart backend`")
+                Some(
+                    "set API_KEY in .env or under `env:` in devrun.yaml, then `devrun down && devrun up -d`"
+                )
             )
         );
         assert_eq!(found.correct, None);
+        let read = |name: &str| {
+            let line = format!("    port = os.environ[\"{name}\"]");
+            asked(
+                &status,
+                true,
+                &["  File \"/w/app.py\", line 3, in <module>", &line, &format!("KeyError: '{name}'")],
+                None,
+            )
+        };
+        let unset = read("STRIPE_KEY");
+        assert_eq!((unset.fault, unset.correct), (Some(Fault::Configuration), None));
+        assert!(unset.fix.unwrap().starts_with("set STRIPE_KEY in .env"));
+        let misspelled = read("PROT");
+        assert_eq!(
+            (misspelled.fault, misspelled.correct.as_deref()),
+            (Some(Fault::Code), Some("/w/app.py:3"))
+        );
+        assert_eq!(
+            misspelled.cause.as_deref(),
+            Some("it said: KeyError: 'PROT' (/w/app.py:3)\nPROT is not set; PORT is")
+        );
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub(super) fn failure_of(status: &Status, indexes: &[usize]) -> Option<Report> {
 /// Returns the error for a process that is not ready and needs a fix first, while the stack keeps running.
 pub(super) fn not_ready(process: &ProcessStatus) -> Report {
     let name = &process.name;
-    let report = Report::new(Code::NotReady, format!("{name} is not ready")).about(name);
+    let mut report = Report::new(Code::NotReady, format!("{name} is not ready")).about(name);
+    report.fault = process.fault.or(report.fault);
     let report = match &process.correct {
         Some(place) => {
             report.with_correct(place).with_fix(format!("correct {place}, then `devrun restart {name}`"))

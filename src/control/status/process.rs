@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Ending, ProcessState, given_up, silence};
+use crate::error::Fault;
+use crate::event::{Broken, Ending, ProcessState, given_up, stuck_reason};
 use crate::plan::{PortUse, Process};
 
 /// The state of a process, in one word.
@@ -98,6 +99,9 @@ pub struct ProcessStatus {
     /// The step that makes it ready; absent where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// Where the fault lies if it does not become ready by itself; absent where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
     /// The steps and processes it waits for; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting_on: Vec<String>,
@@ -138,10 +142,11 @@ impl ProcessStatus {
         self.reason = None;
         self.correct = None;
         self.fix = None;
+        self.fault = None;
         self.waiting_on.clear();
         self.trouble = match state {
             ProcessState::Unready { .. } => ProcessTrouble::Overdue,
-            ProcessState::Stuck { said: Some(_) } => ProcessTrouble::Stuck,
+            ProcessState::Stuck { broken: Some(_) } => ProcessTrouble::Stuck,
             _ => ProcessTrouble::None,
         };
         match state {
@@ -161,9 +166,11 @@ impl ProcessStatus {
                 self.ready = false;
                 self.reason = Some(why.clone());
             }
-            ProcessState::Stuck { said } => {
-                self.reason = Some(silence(said.as_ref()));
-                self.correct = said.as_ref().map(|said| said.place.clone());
+            ProcessState::Stuck { broken } => {
+                self.reason = Some(stuck_reason(broken.as_ref()));
+                if let Some(Broken { fault, correct, fix, .. }) = broken.clone() {
+                    (self.fault, self.correct, self.fix) = (Some(fault), correct, fix);
+                }
             }
             ProcessState::Restarting { ended, attempt, .. } => {
                 self.gone(Word::Restarting, Some(ended.status()));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::error::Fault;
 use crate::event::{Broken, Ending, ProcessState, Step};
 
 fn stack(names: &[&str]) -> Status {
@@ -68,7 +69,14 @@ fn stuck_process_shows_its_last_error_until_it_writes_again() {
     report(
         &mut status,
         "a",
-        ProcessState::Stuck { said: Some(Broken { said: "KeyError: 'x'".into(), place: "app.py:3".into() }) },
+        ProcessState::Stuck {
+            broken: Some(Broken {
+                reason: "silent since it said: KeyError: 'x' (app.py:3)".into(),
+                fault: Fault::Code,
+                correct: Some("app.py:3".into()),
+                fix: None,
+            }),
+        },
     );
     status.note(&Event::NotYet { name: "a".into(), answer: "refused".into() });
     let told = |status: &Status| (status.processes[0].trouble, status.processes[0].reason.clone().unwrap());
@@ -76,7 +84,7 @@ fn stuck_process_shows_its_last_error_until_it_writes_again() {
         told(&status),
         (ProcessTrouble::Stuck, "silent since it said: KeyError: 'x' (app.py:3)".into())
     );
-    report(&mut status, "a", ProcessState::Stuck { said: None });
+    report(&mut status, "a", ProcessState::Stuck { broken: None });
     status.note(&Event::NotYet { name: "a".into(), answer: "no answer".into() });
     assert_eq!(told(&status), (ProcessTrouble::None, "no answer".into()));
 }

@@ -13,6 +13,7 @@ use super::advice;
 use super::failure_cause::{self, ExtensionAdvice, FailureCause};
 use super::schema_change::SchemaChange;
 use crate::context::missing_program;
+use crate::context::missing_settings::{self, ProgramPlace};
 use crate::database::alembic_history::{self, AlembicHead, History, Missing};
 use crate::database::connect::{ConnectError, in_words};
 use crate::error::{Code, Explain, Fault, Holder, RERUN};
@@ -181,7 +182,7 @@ static EXISTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)\b(42
 fn trouble(
     error: &CmdError,
     tail: &str,
-    (directory, root): (&Path, &Path),
+    program: &ProgramPlace<'_>,
     url: &str,
     has_packages: bool,
 ) -> FailureCause {
@@ -189,7 +190,7 @@ fn trouble(
         error
             if error.is_missing_program()
                 && !has_packages
-                && missing_program::manifest(directory, root).is_some() =>
+                && missing_program::manifest(program.directory, program.root).is_some() =>
         {
             FailureCause::UndeclaredPackages
         }
@@ -201,10 +202,10 @@ fn trouble(
             if address::is_download(tail) {
                 return FailureCause::Download;
             }
-            if let Some(other) = other_server(tail, directory, url) {
+            if let Some(other) = other_server(tail, program.directory, url) {
                 return other;
             }
-            if let Some(named) = failure_cause::find(tail, directory, root) {
+            if let Some(named) = failure_cause::find(tail, program) {
                 return named;
             }
             let lower = tail.to_lowercase();
@@ -258,6 +259,8 @@ pub(super) fn explain(
             return MigrateError::MissingParent { missing, tail };
         }
     }
+    let set = missing_settings::set_names(request.env.keys());
+    let program = ProgramPlace { directory: &request.directory, root: &request.root, set: &set };
     let what = match error {
         CmdError::Failed { output, .. } => {
             format!("`{}` ended with {}", request.command, output.ending)
@@ -268,13 +271,7 @@ pub(super) fn explain(
         name: request.name.clone(),
         variable: request.variable.as_str().into(),
         what: mask.apply(&what),
-        trouble: match trouble(
-            error,
-            &tail,
-            (&request.directory, &request.root),
-            &request.branch.direct_url,
-            request.has_packages,
-        ) {
+        trouble: match trouble(error, &tail, &program, &request.branch.direct_url, request.has_packages) {
             FailureCause::Code | FailureCause::Exists if left.half_applied => FailureCause::HalfApplied,
             trouble => trouble,
         },

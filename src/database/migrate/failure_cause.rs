@@ -1,13 +1,13 @@
 //! Finds the cause of a failed migration in its output: a module of the repository, a setting, an extension.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use super::address::ServerAddress;
 use super::python;
-use crate::context::missing_settings::{self, MissingSetting};
+use crate::context::missing_settings::{self, MissingSetting, ProgramPlace};
 use crate::error::Fault;
 
 /// How to get a server with an extension that is missing.
@@ -109,8 +109,8 @@ static ABSENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"role "[^"]+" does not exist|collation "[^"]+" for encoding "[^"]+" does not exist|permission denied to create|language "[^"]+" does not exist"#).ok()
 });
 
-/// Returns the cause that the output of a command names, if there is one. The command ran in `directory` of the worktree `root`.
-pub(super) fn find(tail: &str, directory: &Path, root: &Path) -> Option<FailureCause> {
+/// Returns the cause that the output of a command names, if there is one.
+pub(super) fn find(tail: &str, program: &ProgramPlace<'_>) -> Option<FailureCause> {
     let named = |pattern: &LazyLock<Option<Regex>>| {
         let found = pattern.as_ref()?.captures(tail)?;
         Some(found.iter().skip(1).flatten().next()?.as_str().to_string())
@@ -122,17 +122,28 @@ pub(super) fn find(tail: &str, directory: &Path, root: &Path) -> Option<FailureC
         return Some(FailureCause::Lacking { extension: None, advice: None });
     }
     if let Some(module) = named(&MODULE)
-        && let Some(path) = python::own_module(directory, &module)
+        && let Some(path) = python::own_module(program.directory, &module)
     {
         return Some(FailureCause::OwnModule { module, path });
     }
-    let settings = missing_settings::with_examples(missing_settings::names(tail), directory, root);
-    (!settings.is_empty()).then_some(FailureCause::Settings(settings))
+    let settings = missing_settings::with_examples(missing_settings::names(tail), program);
+    match missing_settings::fault(&settings)? {
+        Fault::Configuration => Some(FailureCause::Settings(settings)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use super::*;
+
+    fn found(tail: &str, directory: &Path) -> Option<FailureCause> {
+        let set = BTreeSet::from(["DATABASE_URL".to_string()]);
+        find(tail, &ProgramPlace { directory, root: directory, set: &set })
+    }
 
     fn written(folder: &Path, file: &str, text: &str) {
         let path = folder.join(file);
@@ -152,7 +163,7 @@ mod tests {
             (r#"ERROR: collation "en_US.utf8" for encoding "UTF8" does not exist"#, None),
             ("ERROR: permission denied to create role", None),
         ] {
-            let found = find(tail, Path::new("/nowhere"), Path::new("/nowhere")).unwrap();
+            let found = found(tail, Path::new("/nowhere")).unwrap();
             let lacking = FailureCause::Lacking { extension: extension.map(Into::into), advice: None };
             assert_eq!(found, lacking, "{tail}");
         }
@@ -163,11 +174,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         written(folder.path(), "app/models.py", "");
         let tail = "ModuleNotFoundError: No module named 'app.models'";
-        assert!(matches!(find(tail, folder.path(), folder.path()), Some(FailureCause::OwnModule { .. })));
-        assert_eq!(
-            find("ModuleNotFoundError: No module named 'psycopg'", folder.path(), folder.path()),
-            None
-        );
+        assert!(matches!(found(tail, folder.path()), Some(FailureCause::OwnModule { .. })));
+        assert_eq!(found("ModuleNotFoundError: No module named 'psycopg'", folder.path()), None);
     }
 
     #[test]
@@ -175,9 +183,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         written(folder.path(), ".env.example", "DEBUG=1\nSECRET_KEY=changethis\n");
         let tail = "pydantic_core.ValidationError: 1 validation error for Settings\nsecret_key\n  Field required [type=missing]";
-        let Some(FailureCause::Settings(found)) = find(tail, folder.path(), folder.path()) else { panic!() };
-        assert_eq!((found[0].name.as_str(), found.len()), ("SECRET_KEY", 1));
-        assert!(found[0].example.as_ref().unwrap().ends_with(".env.example:2"));
-        assert_eq!(find("KeyError: 'x'", folder.path(), folder.path()), None);
+        let Some(FailureCause::Settings(named)) = found(tail, folder.path()) else { panic!() };
+        assert_eq!((named[0].name.as_str(), named.len()), ("SECRET_KEY", 1));
+        assert!(named[0].example.as_ref().unwrap().ends_with(".env.example:2"));
+        let read = |name: &str| format!("    url = os.environ[\"{name}\"]\nKeyError: '{name}'");
+        assert!(matches!(found(&read("STRIPE_KEY"), folder.path()), Some(FailureCause::Settings(_))));
+        assert_eq!(found(&read("DATABSE_URL"), folder.path()), None, "a misspelling of DATABASE_URL");
+        assert_eq!(found("KeyError: 'x'", folder.path()), None);
     }
 }

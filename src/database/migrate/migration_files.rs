@@ -17,6 +17,14 @@ const TIME: Duration = Duration::from_secs(30);
 /// The limit for the total size in bytes: all files are kept in memory.
 const TOTAL: usize = 256 << 20;
 
+/// The migration files with a hash of each, keyed by the path relative to the migrations' folder.
+pub type FileDigests = BTreeMap<PathBuf, String>;
+
+/// Returns the files below `directory` that match `globs`. Blocks. Errors if a glob is invalid or a file cannot be read.
+pub fn file_digests(directory: &Path, globs: &[String]) -> Result<FileDigests, MigrateError> {
+    Ok(MigrationFiles::read(directory, globs)?.digests())
+}
+
 /// The matched files with their contents, keyed by the path relative to the migrations' folder.
 #[derive(Debug, Default)]
 pub(super) struct MigrationFiles {
@@ -68,6 +76,11 @@ impl MigrationFiles {
     /// Returns all files, sorted by path.
     pub(super) fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         self.files.iter().map(|(path, content)| (path.as_path(), content.as_slice()))
+    }
+
+    /// Returns the sha256 of each file as hex.
+    pub(super) fn digests(&self) -> FileDigests {
+        self.files.iter().map(|(path, content)| (path.clone(), hex(Sha256::digest(content)))).collect()
     }
 
     /// Returns the sha256 of `command` and all files as hex. Each part is preceded by its length, so that different

@@ -157,6 +157,29 @@ pub(super) fn is_stale(error: &CmdError) -> bool {
     SIGNS.iter().any(|sign| text.iter().any(|stream| stream.contains(sign)))
 }
 
+/// The most lines about differences that are shown.
+const DIFFERENCES: usize = 8;
+
+/// Returns the lines of npm about the differences between its lock file and the manifest. npm prints its usage after them.
+pub(super) fn differences(error: &CmdError) -> Option<String> {
+    let CmdError::Failed { output, .. } = error else { return None };
+    let text = String::from_utf8_lossy(&output.stderr);
+    let said = text.lines().map(|line| {
+        let line = line.trim();
+        line.strip_prefix("npm error").or_else(|| line.strip_prefix("npm ERR!")).unwrap_or(line).trim()
+    });
+    let is_difference = |line: &&str| {
+        (line.starts_with("Missing: ") && line.ends_with(" from lock file"))
+            || line.starts_with("Invalid: lock file")
+    };
+    let all: Vec<&str> = said.filter(is_difference).collect();
+    let mut shown: Vec<String> = all.iter().take(DIFFERENCES).map(ToString::to_string).collect();
+    if let Some(more @ 1..) = all.len().checked_sub(DIFFERENCES) {
+        shown.push(format!("and {more} more"));
+    }
+    (!shown.is_empty()).then(|| shown.join("\n"))
+}
+
 /// Returns the packages whose build scripts pnpm skipped.
 pub(super) fn ignored_builds(output: &Output) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

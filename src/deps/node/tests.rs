@@ -144,6 +144,39 @@ async fn a_stale_lock_file_names_the_command_that_updates_it() {
 }
 
 #[tokio::test]
+async fn the_differences_of_npm_are_shown_in_place_of_its_usage() {
+    let stage = stage();
+    std::fs::remove_file(stage.path("wt/pnpm-lock.yaml")).unwrap();
+    std::fs::remove_file(stage.path("wt/pnpm-workspace.yaml")).unwrap();
+    stage.write("wt/frontend/package-lock.json", "{}");
+    let usage = "echo 'npm error   [--include <prod|dev>]' >&2; ".repeat(20);
+    stage.program(
+        "npm",
+        &format!(
+            "echo 'npm error code EUSAGE' >&2; echo 'npm error `npm ci` can only install packages when your package.json \
+             and package-lock.json are in sync.' >&2; echo 'npm error Missing: is-odd@3.0.1 from lock file' >&2; {usage}exit 1"
+        ),
+    );
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.code(), Code::LockfileStale);
+    assert_eq!(error.why().as_deref(), Some("Missing: is-odd@3.0.1 from lock file"));
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_no_file_is_not_called_missing() {
+    let stage = stage();
+    let manifest = stage.path("wt/frontend/package.json");
+    std::fs::remove_file(&manifest).unwrap();
+    nix::unistd::mkfifo(&manifest, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = run(&stage).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("{} cannot be read", manifest.display()));
+    assert_eq!(error.why().as_deref(), Some("it is a named pipe, not a regular file"));
+    assert_eq!(error.fault(), Some(Fault::Code));
+    std::fs::remove_file(&manifest).unwrap();
+    assert!(run(&stage).await.unwrap_err().to_string().ends_with("has no package.json"));
+}
+
+#[tokio::test]
 async fn a_failed_install_shows_the_last_lines_and_is_tried_again() {
     let stage = stage();
     stage.program("pnpm", "mkdir -p node_modules; echo 'no space left' >&2; exit 7");

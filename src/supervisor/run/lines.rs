@@ -2,7 +2,7 @@
 //! its readiness pattern or look like an error.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +10,9 @@ use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::context::{missing_program, missing_settings};
-use crate::error::{Fault, RERUN, Report};
+use crate::context::missing_program;
+use crate::context::missing_settings::{self, MissingSetting, ProgramPlace};
+use crate::error::{Fault, RERUN, RESTART_STACK, Report};
 use crate::event::Broken;
 use crate::plan::{Need, Plan, PlannedService, Process};
 use crate::supervisor::output::{Backpressure, Sink};
@@ -41,14 +42,7 @@ struct InspectorState {
     /// True once a pattern was set, so that runs without a `log` probe skip the check.
     expecting: AtomicBool,
     alarms: Alarms,
-    /// The worktree. Places outside it are not named in reports.
-    root: PathBuf,
-    /// The folder of each process, in which its env files are searched.
-    folders: Vec<PathBuf>,
-    /// Whether devrun installs packages for each process.
-    installs: Vec<bool>,
-    /// Whether each process is a system program that a preset runs: its errors are not those of the code.
-    system: Vec<bool>,
+    plan: Arc<Plan>,
 }
 
 #[derive(Default)]
@@ -77,20 +71,15 @@ impl Alarms {
 }
 
 impl LineInspector {
-    pub(super) fn new(sink: Box<dyn Sink>, plan: &Plan, inputs: UnboundedSender<Input>) -> LineInspector {
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        plan: &Arc<Plan>,
+        inputs: UnboundedSender<Input>,
+    ) -> LineInspector {
         let processes = plan.processes.iter().map(|_| Mutex::default()).collect();
-        let root = plan.worktree.path.clone();
         let alarms = Alarms { finders: ALARMS.map(Finder::new) };
-        let folders = plan.processes.iter().map(|process| process.directory.clone()).collect();
         let expecting = AtomicBool::new(false);
-        let is_package = |need: &Need| matches!(need, Need::Node | Need::Python);
-        let installs = plan.processes.iter().map(|process| process.needs.iter().any(is_package)).collect();
-        let has_preset = |service: &PlannedService| service.preset.is_some();
-        let is_system =
-            |process: &Process| process.service.as_ref().is_some_and(has_preset) && process.needs.is_empty();
-        let system = plan.processes.iter().map(is_system).collect();
-        let shared =
-            Arc::new(InspectorState { processes, expecting, alarms, root, folders, installs, system });
+        let shared = Arc::new(InspectorState { processes, expecting, alarms, plan: plan.clone() });
         LineInspector { sink, tails: Tails { shared }, inputs }
     }
 
@@ -152,45 +141,91 @@ impl Tails {
         self.lock(process).written
     }
 
-    /// Returns the last error that the current child of `process` wrote since its last reload, with its place. Returns `None`
-    /// if there is no error or if it is not in the project's code.
+    /// Returns why the current child of `process` does not become ready by itself: the last error that it wrote since its last reload,
+    /// if that is in the project's code, if a setting is missing, or if a reloader waits for an edit. Any other server may try again.
     pub(super) fn broken(&self, process: usize) -> Option<Broken> {
-        let tail = self.lock(process);
-        let text = String::from_utf8_lossy(tail.own());
-        match diagnosis::read(reload::since(&text).lines(), &self.shared.root)? {
-            Diagnosis { said, fault: Fault::Code, place: Some(place), .. } => Some(Broken { said, place }),
+        let (diagnosis, waits) = {
+            let tail = self.lock(process);
+            let text = String::from_utf8_lossy(tail.own());
+            let text = reload::since(&text);
+            (diagnosis::read(text.lines(), self.root())?, reload::waits_for_edit(text))
+        };
+        let Diagnosis { said, fault, place, settings, .. } = diagnosis;
+        let settings = self.with_examples(process, settings);
+        let fault = missing_settings::fault(&settings).unwrap_or(fault);
+        let is_certain = match fault {
+            Fault::Code => place.is_some(),
+            Fault::Configuration => true,
+            _ => waits,
+        };
+        let at = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+        let fix = match fault {
+            Fault::Configuration => {
+                Some(format!("{}, then `{RESTART_STACK}`", missing_settings::fix(&settings)))
+            }
+            Fault::Environment => Some(RESTART_STACK.into()),
             _ => None,
-        }
+        };
+        is_certain.then(|| Broken {
+            reason: format!("silent since it said: {said}{at}"),
+            fault,
+            correct: place.filter(|_| fault == Fault::Code),
+            fix,
+        })
     }
 
     /// Adds to `report` one line of `process`: its last error, or its last line if it wrote no error; and the settings that it
     /// misses.
     pub(super) fn explain(&self, process: usize, report: Report) -> Report {
-        let Words { said, fault, place, settings, program } = self.last_words(process);
+        let planned = self.process(process);
+        let LastOutput { said, fault, place, settings, program } = self.last_words(process);
         let mut report = report.and_cause(said);
-        let settings =
-            missing_settings::with_examples(settings, &self.shared.folders[process], &self.shared.root);
-        if missing_settings::is_configuration(&settings, fault.unwrap_or(Fault::Code)) {
-            report.fault = Some(Fault::Configuration);
+        let settings = self.with_examples(process, settings);
+        let of_settings = missing_settings::fault(&settings);
+        if of_settings == Some(Fault::Configuration) {
+            report.fault = of_settings;
             return report.with_fix(format!("{}, then {RERUN}", missing_settings::fix(&settings)));
         }
-        let of_system = self.shared.system[process].then_some(Fault::Environment);
+        if let Some(said) = missing_settings::misspelled(&settings) {
+            report = report.and_cause(said);
+        }
+        let fault = of_settings.or(fault);
+        let of_system = is_system(planned).then_some(Fault::Environment);
         report.fault = fault.or(of_system).or(report.fault);
         if let Some(program) = program {
-            let manifest = missing_program::manifest(&self.shared.folders[process], &self.shared.root);
-            let (fault, fix) =
-                missing_program::advice(&program, self.shared.installs[process], manifest.as_ref());
+            let manifest = missing_program::manifest(&planned.directory, self.root());
+            let (fault, fix) = missing_program::advice(&program, is_installed(planned), manifest.as_ref());
             return report.with_fault(fault).with_fix(fix);
         }
         report.correct = place.filter(|_| fault == Some(Fault::Code));
         report
     }
 
+    fn process(&self, index: usize) -> &Process {
+        &self.shared.plan.processes[index]
+    }
+
+    /// Returns the worktree. Places outside it are not named in reports.
+    fn root(&self) -> &Path {
+        &self.shared.plan.worktree.path
+    }
+
+    fn with_examples(&self, process: usize, settings: Vec<String>) -> Vec<MissingSetting> {
+        if settings.is_empty() {
+            return Vec::new();
+        }
+        let planned = self.process(process);
+        let mut set = missing_settings::set_names(self.shared.plan.env.vars.keys());
+        set.extend(planned.env.keys().cloned());
+        let place = ProgramPlace { directory: &planned.directory, root: self.root(), set: &set };
+        missing_settings::with_examples(settings, &place)
+    }
+
     /// Returns the port that the current child of `process` did not get, if its last error says that.
     pub(super) fn busy(&self, process: usize) -> Option<BusyPort> {
         let tail = self.lock(process);
         let text = String::from_utf8_lossy(tail.own());
-        diagnosis::read(reload::since(&text).lines(), &self.shared.root)?.busy
+        diagnosis::read(reload::since(&text).lines(), self.root())?.busy
     }
 
     /// Returns the last error of `process`, or its last line if it wrote no error, as a sentence.
@@ -198,23 +233,34 @@ impl Tails {
         self.last_words(process).said
     }
 
-    fn last_words(&self, process: usize) -> Words {
+    fn last_words(&self, process: usize) -> LastOutput {
         let tail = self.lock(process);
         let text = String::from_utf8_lossy(tail.own());
-        let diagnosis = diagnosis::read(reload::since(&text).lines(), &self.shared.root);
+        let diagnosis = diagnosis::read(reload::since(&text).lines(), self.root());
         if let Some(Diagnosis { said, fault, place, settings, program, .. }) = diagnosis {
             let at = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
-            Words { said: format!("it said: {said}{at}"), fault: Some(fault), place, settings, program }
+            LastOutput { said: format!("it said: {said}{at}"), fault: Some(fault), place, settings, program }
         } else {
             let last = diagnosis::last_words(text.lines());
             let said = last.map_or_else(|| "it said nothing".into(), |said| format!("it said: {said}"));
-            Words { said, fault: None, place: None, settings: Vec::new(), program: None }
+            LastOutput { said, fault: None, place: None, settings: Vec::new(), program: None }
         }
     }
 }
 
+/// Returns true if devrun installs packages for `process`.
+fn is_installed(process: &Process) -> bool {
+    process.needs.iter().any(|need| matches!(need, Need::Node | Need::Python))
+}
+
+/// Returns true if `process` is a system program that a preset runs: its errors are not those of the code.
+fn is_system(process: &Process) -> bool {
+    let has_preset = |service: &PlannedService| service.preset.is_some();
+    process.service.as_ref().is_some_and(has_preset) && process.needs.is_empty()
+}
+
 /// The last error of a process, or its last line.
-struct Words {
+struct LastOutput {
     /// A sentence for a report.
     said: String,
     fault: Option<Fault>,

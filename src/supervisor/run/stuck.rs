@@ -1,5 +1,5 @@
-//! Notices a process that is not ready, has written an error in its code, and has written nothing since. A server
-//! with a reloader stays alive in this state until its code is edited.
+//! Notices a process that is not ready, does not become ready by itself, and has written nothing for a while. A server with a
+//! reloader stays alive after an error until its code is edited; a server on a wrong port waits for requests there.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,17 +14,17 @@ const SILENCE: Duration = Duration::from_secs(5);
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Checks the process `name`, and sends an event when it is stuck or writes again. `written` returns the number of bytes
-/// written by now; `broken` returns the last error. Never returns.
+/// written by now; `broken` returns why it does not become ready. Never returns.
 pub(super) async fn watch(
     name: &str,
     written: impl Fn() -> u64,
-    broken: impl Fn() -> Option<Broken>,
+    broken: &impl Fn() -> Option<Broken>,
     events: &Events,
 ) -> Infallible {
     let mut silence = QuietProcess::new(written(), Instant::now());
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
-        if let Some(event) = silence.check(name, written(), &broken, Instant::now()) {
+        if let Some(event) = silence.check(name, written(), broken, Instant::now()) {
             events.send(event);
         }
     }
@@ -41,8 +41,8 @@ impl QuietProcess {
         QuietProcess { written, since: now, told: false }
     }
 
-    /// Returns the event to send, if any. `written` is the number of bytes written by now; `broken` returns the last
-    /// error.
+    /// Returns the event to send, if any. `written` is the number of bytes written by now; `broken` returns why the process does
+    /// not become ready.
     fn check(
         &mut self,
         name: &str,
@@ -50,18 +50,18 @@ impl QuietProcess {
         broken: impl FnOnce() -> Option<Broken>,
         now: Instant,
     ) -> Option<Event> {
-        let tell = |said| Event::Process { name: name.into(), state: ProcessState::Stuck { said } };
+        let tell = |broken| Event::Process { name: name.into(), state: ProcessState::Stuck { broken } };
         if written != self.written {
             let told = self.told;
             *self = QuietProcess::new(written, now);
             return told.then(|| tell(None));
         }
-        if self.told || now.saturating_duration_since(self.since) < SILENCE {
+        if now.saturating_duration_since(self.since) < SILENCE {
             return None;
         }
-        let said = broken()?;
-        self.told = true;
-        Some(tell(Some(said)))
+        let broken = broken();
+        let is_told = std::mem::replace(&mut self.told, broken.is_some());
+        (is_told != self.told).then(|| tell(broken))
     }
 }
 
@@ -70,18 +70,24 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::error::Fault;
+
+    fn code_error() -> Broken {
+        let (fault, correct) = (Fault::Code, Some("app.py:3".into()));
+        Broken { reason: "silent since it said: E: x".into(), fault, correct, fix: None }
+    }
 
     #[test]
     fn silence_after_an_error_is_reported_once_and_withdrawn() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut silence = QuietProcess::new(10, start);
-        let error = || Broken { said: "E: x".into(), place: "app.py:3".into() };
+        let error = code_error;
         let mut look = |written, broken: bool, seconds| {
             let event = silence.check("api", written, || broken.then(error), at(seconds));
             event.map(|event| match event {
-                Event::Process { state: ProcessState::Stuck { said }, .. } => {
-                    said.map(|said| said.to_string())
+                Event::Process { state: ProcessState::Stuck { broken }, .. } => {
+                    broken.map(|broken| broken.reason)
                 }
                 other => Some(format!("{other:?}")),
             })
@@ -89,11 +95,12 @@ mod tests {
         assert_eq!(look(10, true, 4), None);
         assert_eq!(look(20, true, 6), None);
         assert_eq!(look(20, false, 12), None);
-        assert_eq!(look(20, true, 12), Some(Some("E: x (app.py:3)".into())));
+        assert_eq!(look(20, true, 12), Some(Some("silent since it said: E: x".into())));
         assert_eq!(look(20, true, 30), None);
         assert_eq!(look(21, true, 31), Some(None));
         assert_eq!(look(21, true, 35), None);
-        assert_eq!(look(21, true, 36), Some(Some("E: x (app.py:3)".into())));
+        assert_eq!(look(21, true, 36), Some(Some("silent since it said: E: x".into())));
+        assert_eq!(look(21, false, 40), Some(None), "the reason is gone");
     }
 
     #[tokio::test(start_paused = true)]
@@ -103,15 +110,15 @@ mod tests {
         let events = {
             let told = told.clone();
             Events::new(move |event| {
-                let Event::Process { state: ProcessState::Stuck { said }, .. } = event else { panic!() };
-                told.lock().unwrap().push((start.elapsed(), said.is_some()));
+                let Event::Process { state: ProcessState::Stuck { broken }, .. } = event else { panic!() };
+                told.lock().unwrap().push((start.elapsed(), broken.is_some()));
             })
         };
         // It writes an error after two seconds, and again after ten.
         let written =
             || u64::from(start.elapsed().as_secs() >= 2) + u64::from(start.elapsed().as_secs() >= 10);
-        let broken = || Some(Broken { said: "E: x".into(), place: "app.py:3".into() });
-        let watching = watch("api", written, broken, &events);
+        let broken = || Some(code_error());
+        let watching = watch("api", written, &broken, &events);
         assert!(tokio::time::timeout(Duration::from_secs(14), watching).await.is_err());
         let seconds = Duration::from_secs;
         assert_eq!(*told.lock().unwrap(), [(seconds(7), true), (seconds(10), false)]);

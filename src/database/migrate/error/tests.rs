@@ -1,8 +1,17 @@
 //! Tests of the errors of a migration.
 
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::context::missing_settings::MissingSetting;
+use crate::context::missing_settings::{MissingSetting, ProgramPlace};
 use crate::os::cmd::Output;
+
+static NONE: BTreeSet<String> = BTreeSet::new();
+
+/// Returns the place of a program in `directory` that has no variables.
+fn place(directory: &Path) -> ProgramPlace<'_> {
+    ProgramPlace { directory, root: directory, set: &NONE }
+}
 
 const OWN: &str = "postgresql://u:p@127.0.0.1:6001/d";
 const COPY: advice::RebuildStep<'static> = advice::RebuildStep::Copy("dev-x");
@@ -46,7 +55,7 @@ fn a_url_in_the_code_is_named_with_its_line() {
     let tail =
         "connection to server at \"localhost\" (127.0.0.1), port 5432 failed: Connection refused".to_string();
     let directory = folder.path().to_path_buf();
-    let trouble = trouble(&error, &tail, (&directory, &directory), OWN, true);
+    let trouble = trouble(&error, &tail, &place(&directory), OWN, true);
     let failed = MigrateError::Failed {
         name: "n".into(),
         what: "w".into(),
@@ -81,6 +90,7 @@ fn the_way_out_names_every_missing_setting() {
     let missing = |name: &str, example: Option<&str>| MissingSetting {
         name: name.into(),
         example: example.map(Into::into),
+        similar: None,
     };
     let trouble = FailureCause::Settings(vec![missing("A", Some("/w/.env.example:3")), missing("B", None)]);
     assert_eq!(
@@ -127,11 +137,7 @@ fn the_output_shows_whether_environment_or_code_is_at_fault() {
         ("(psycopg.errors.DuplicateColumn) column \"owner\" already exists", FailureCause::Exists),
         ("FAILED: Can't locate revision identified by 'a1'", FailureCause::UnknownRevision { parent: None }),
     ] {
-        assert_eq!(
-            trouble(&failed(1), tail, (Path::new("/w"), Path::new("/w")), OWN, true),
-            expected,
-            "{tail}"
-        );
+        assert_eq!(trouble(&failed(1), tail, &place(Path::new("/w")), OWN, true), expected, "{tail}");
     }
     let packages = tempfile::tempdir().unwrap();
     crate::os::fs::replace(&packages.path().join("pyproject.toml"), b"", 0o600).unwrap();
@@ -143,8 +149,8 @@ fn the_output_shows_whether_environment_or_code_is_at_fault() {
         (with, true, FailureCause::Dependencies),
     ] {
         let said = "/bin/sh: 1: alembic: not found";
-        assert_eq!(trouble(&failed(127), said, (folder, folder), OWN, has_packages), expected);
+        assert_eq!(trouble(&failed(127), said, &place(folder), OWN, has_packages), expected);
         let error = CmdError::NotFound("alembic".into());
-        assert_eq!(trouble(&error, "", (folder, folder), OWN, has_packages), expected);
+        assert_eq!(trouble(&error, "", &place(folder), OWN, has_packages), expected);
     }
 }
