@@ -116,6 +116,11 @@ pub trait Provider {
         Ok(None)
     }
 
+    /// Returns true if the server sleeps while nothing is connected, so that a connection wakes it and costs money.
+    fn may_sleep(&self) -> bool {
+        false
+    }
+
     /// Makes the provider ready for the methods below. Starts its server, if it has one.
     fn open<'a>(&'a self, purpose: Purpose<'a>) -> ProviderFuture<'a, ()>;
 

@@ -36,6 +36,7 @@ async fn look(ctx: &Context) -> Option<(String, SchemaDrift)> {
             provider.open(Purpose::Look).await.ok()?;
             provider.find(&wanted.name).await.ok()??
         }
+        None if provider.may_sleep() => return None,
         // The address that the worktree remembers, so no request goes to a service.
         None => {
             let urls = provider.address(&wanted.name).ok()??;

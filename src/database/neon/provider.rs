@@ -135,6 +135,10 @@ impl Provider for NeonProvider {
         false
     }
 
+    fn may_sleep(&self) -> bool {
+        true
+    }
+
     fn is_shared(&self) -> bool {
         true
     }
