@@ -187,6 +187,11 @@ pub trait Provider {
         format!("enable the extension `{name}` on the server, or use a server that has it, then {RERUN}")
     }
 
+    /// Adds the extension `name` to the server. Returns false if the provider has no source of it.
+    fn provide_extension<'a>(&'a self, _name: &'a str) -> ProviderFuture<'a, bool> {
+        Box::pin(async { Ok(false) })
+    }
+
     /// Fills the tables of the database `name` from the dump in `file`, all or nothing.
     fn restore_rows<'a>(&'a self, _name: &'a str, _file: &'a Path) -> ProviderFuture<'a, ()> {
         let refused = UndoError::NoRestore { provider: self.name() };

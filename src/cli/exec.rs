@@ -9,12 +9,14 @@ use std::path::PathBuf;
 
 use super::args;
 use crate::context::Context;
+use crate::database::providers;
 use crate::error::{Code, Exit, Fault, Report};
 use crate::os::cmd::Cmd;
 use crate::plan::RunCommand;
 use crate::prepare::{self, Databases};
 use crate::supervisor::stop_requests::StopRequests;
 use crate::ui::console::Console;
+use crate::worktree::Worktree;
 
 /// A command with the environment of the stack.
 pub(super) struct StackCommand {
@@ -44,12 +46,11 @@ impl StackCommand {
         let program = &command[0];
         preview.resolved.add_programs(&ctx.cwd, &mut vars)?;
         let path = vars.get(OsStr::new("PATH"));
-        if path.is_some_and(|path| is_nowhere(program, path)) {
-            return Err(failed(program, "there is no such command on PATH", 127)
-                .with_fault(Fault::Environment)
-                .with_fix("check its name, or add it to this worktree's packages and run `devrun up -d`"));
-        }
-        let resolved = which::which_in(program, path, &ctx.cwd).unwrap_or_else(|_| program.into());
+        let resolved = if path.is_some_and(|path| is_nowhere(program, path)) {
+            client_program(ctx, &preview.resolved.worktree, program).await?
+        } else {
+            which::which_in(program, path, &ctx.cwd).unwrap_or_else(|_| program.into())
+        };
         Ok(StackCommand { program: resolved, vars, server })
     }
 
@@ -90,6 +91,23 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> 
 fn failed(program: &OsStr, why: &str, status: u8) -> Report {
     Report::new(Code::SpawnFailed, format!("cannot run {}: {why}", program.to_string_lossy()))
         .with_exit(Exit::Child(status))
+}
+
+/// Returns the client program of Postgres with the name `program`, which is not on PATH. Errors if it is none of them, or if
+/// it cannot be downloaded.
+async fn client_program(ctx: &Context, worktree: &Worktree, program: &OsStr) -> Result<PathBuf, Report> {
+    let missing = failed(program, "there is no such command on PATH", 127).with_fault(Fault::Environment);
+    match providers::CLIENT_PROGRAMS.into_iter().find(|name| program == *name) {
+        None => {
+            Err(missing
+                .with_fix("check its name, or add it to this worktree's packages and run `devrun up -d`"))
+        }
+        Some(name) => providers::fetch_client_program(ctx, worktree, name).await.map_err(|reason| {
+            missing.with_cause(reason).with_fix(
+                "install the client programs of Postgres (Debian: postgresql-client, Homebrew: libpq)",
+            )
+        }),
+    }
 }
 
 /// Returns true if no folder of `path` has a `program`. `exec` itself fails with "permission denied" if a folder cannot

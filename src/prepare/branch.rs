@@ -244,7 +244,7 @@ async fn run_migrations(
     let mut vars = command_env::schema(ctx, resolved, env, branch, &directory, &migrate.run)?;
     let psql = if migrate.is_sql {
         command_env::lead_psql(&mut vars, branch);
-        Some(command_env::psql(ctx, resolved, "database.migrate.sql")?)
+        Some(command_env::psql(ctx, resolved, "database.migrate.sql").await?)
     } else {
         None
     };
@@ -268,6 +268,13 @@ async fn run_migrations(
     progress.until(&tools).await;
     let start = Instant::now();
     let migrated = match migrate::ensure(ctx, &request).await {
+        // Nothing has run yet.
+        Err(MigrateError::Extension { extension, .. }) if provider.provide_extension(&extension).await? => {
+            migrate::ensure(ctx, &request).await
+        }
+        migrated => migrated,
+    };
+    let migrated = match migrated {
         Err(error) => Err(with_relatives(ctx, resolved, provider, branch, error).await),
         migrated => migrated,
     };

