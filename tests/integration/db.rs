@@ -36,10 +36,10 @@ mod sql;
 mod starting_over;
 #[path = "db/together.rs"]
 mod together;
-#[path = "db/url.rs"]
-mod url;
 #[path = "db/upgrade.rs"]
 mod upgrade;
+#[path = "db/url.rs"]
+mod url;
 
 use std::path::{Path, PathBuf};
 
