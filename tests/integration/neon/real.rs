@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::contract::{MISSING, neonctl};
 use super::{double, furnish, ready, stop};
-use crate::asking::skip;
+use crate::asking::{fine, skip};
 use crate::support::neon::{KEY, PROJECT};
 use crate::support::product::PATIENCE;
 use crate::support::{Ended, Running, Sandbox};
@@ -95,6 +95,27 @@ fn suite(place: &Place) {
     for ended in [first, second] {
         assert!(!format!("{ended}").contains(&place.key), "the key was printed");
     }
+    snapshots(place, &alone);
+}
+
+/// Checks that the branch of `worktree` is restored from a snapshot and reset, and that no branch is left of it.
+fn snapshots(place: &Place, worktree: &Path) {
+    let db = |args: &[&str]| fine(place.sandbox.devrun(&[&["db"], args].concat()).directory(worktree)).stdout;
+    let sql = |statement: &str| db(&["psql", "--", "-XAtqc", statement]).trim().to_string();
+    sql("create table kept as select 1 as n");
+    db(&["snapshot", "before"]);
+    for _ in 0..2 {
+        sql("drop table kept");
+        db(&["restore", "before", "--yes"]);
+        assert_eq!(sql("select n from kept"), "1");
+    }
+    db(&["reset", "--yes"]);
+    assert_eq!(sql("select to_regclass('kept') is null"), "t");
+    let own = place.branches().len();
+    db(&["delete", "--yes"]);
+    assert_eq!(place.branches().len(), own - 1);
+    let all = place.ask(&["branches", "list"]).stdout;
+    assert!(!all.contains("devrun-snapshot-before-of-"), "{all}");
 }
 
 #[test]
