@@ -22,6 +22,7 @@ use crate::logs::{self, Timestamp, query};
 use crate::plan::Plan;
 use crate::prepare;
 use crate::text::{Mask, reload};
+use crate::ui::compact;
 use crate::ui::console::Console;
 use crate::ui::style::{self, Style, harmless};
 
@@ -60,8 +61,10 @@ pub(super) async fn run(
     let directory = planned.map_or(root.as_path(), |process| &process.directory);
     let place = ProgramPlace { directory, root, set: &set };
     let started = found.record.as_ref().map(|record| record.started);
+    let command = planned.map(|process| harmless(&process.run.to_string()));
     let around = Surroundings {
         runs,
+        command: command.as_deref(),
         lines: &lines.texts,
         root,
         changed: &|| started.and_then(|started| changed::since(root, started)),
@@ -73,7 +76,8 @@ pub(super) async fn run(
     super::printed(if as_json {
         console.print_json(&json!(answer))
     } else {
-        console.print(&text(&answer, console.style()))
+        let short = short(&answer).filter(|_| console.is_short());
+        console.print(&console.shortened(&text(short.as_ref().unwrap_or(&answer), console.style())))
     })
 }
 
@@ -102,6 +106,17 @@ fn last_lines(mask: &Mask, state: &Path, process: &ProcessStatus) -> LastLines {
     let is_reloading = last_reload.is_some_and(|line| line.time >= Timestamp::ago(RELOAD));
     let texts = lines.into_iter().map(|line| text(&line.text)).filter(|line| !line.is_empty());
     LastLines { texts: texts.collect(), is_reloading }
+}
+
+/// Returns `answer` with its place in the code named once; `None` if it has none.
+fn short(answer: &WhyAnswer) -> Option<WhyAnswer> {
+    let place = Some(answer.correct.as_deref()?);
+    Some(WhyAnswer {
+        summary: compact::without_place(&answer.summary, place),
+        cause: answer.cause.as_ref().map(|cause| compact::without_place(cause, place)),
+        fix: answer.fix.as_ref().map(|fix| compact::with_pronoun(fix, place)),
+        ..answer.clone()
+    })
 }
 
 fn text(answer: &WhyAnswer, style: Style) -> String {
