@@ -166,6 +166,9 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
         (None, State::Ready) if !status.isolation.is_empty() => {
             (format!("{fine} of {} ready, but not isolated", count(status)), None)
         }
+        (None, State::Ready) if status.pending.is_some() => {
+            (format!("{fine} of {} ready, but the database is behind the code", count(status)), None)
+        }
         (None, State::Ready) => (format!("all is well: {fine} of {} ready", count(status)), None),
         (None, State::Stopping) => ("the stack is being taken down".into(), Some("devrun down".into())),
         (None, _) => ("the stack is still being prepared".into(), Some("devrun wait".into())),
@@ -585,6 +588,9 @@ mod tests {
         status.state = State::Ready;
         let well = asked(&status, true, &[], None);
         assert_eq!((well.summary.as_str(), well.fix), ("all is well: 1 of 1 process ready", None));
+        status.pending = PendingMigrations::of(vec!["versions/3.py".into()]);
+        let behind = asked(&status, true, &[], None);
+        assert_eq!(behind.summary, "1 of 1 process ready, but the database is behind the code");
         let report = Report::new(Code::ToolMissing, "node is not installed").with_fix("install Node.js");
         status.error = Some((&report).into());
         status.over();
