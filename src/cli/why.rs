@@ -18,6 +18,7 @@ use crate::context::missing_settings::{self, ProgramPlace};
 use crate::control::stack_handle;
 use crate::control::status::{Changed, PendingMigrations, ProcessStatus};
 use crate::error::{Exit, Report};
+use crate::event::Events;
 use crate::logs::{self, Timestamp, query};
 use crate::plan::Plan;
 use crate::prepare;
@@ -46,7 +47,9 @@ pub(super) async fn run(
         }
         None => answer::subject(&status),
     };
-    let preview = prepare::preview(ctx).await.ok();
+    // Its remarks were printed at the start of the stack.
+    let quiet = Context { events: Events::new(|_| {}), ..ctx.clone() };
+    let preview = prepare::preview(&quiet).await.ok();
     let plan = preview.as_ref().map(|preview| &preview.plan);
     let root = &found.worktree.path;
     let (lines, planned) = match subject {
