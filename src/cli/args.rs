@@ -331,7 +331,7 @@ pub(super) struct Logs {
     /// Go on with what is written from now on, until the stack ends.
     #[arg(short, long)]
     pub(super) follow: bool,
-    /// The last N lines (200 unless --since is given).
+    /// The last N lines (200 unless --since is given, 40 for a coding agent).
     #[arg(short = 'n', long = "lines", value_name = "N")]
     pub(super) lines: Option<usize>,
     /// Nothing older: 90s, 5m, 2h, 1d, or a time as in 2026-01-31T12:00:00Z.

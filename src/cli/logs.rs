@@ -17,8 +17,9 @@ use crate::prepare;
 use crate::ui::console::Console;
 use crate::ui::prefixes::Prefixes;
 
-/// How many lines are printed by default.
+/// How many lines are printed by default, and for a coding agent.
 const SHOWN: usize = 200;
+const SHOWN_SHORT: usize = 40;
 /// Time between two checks for new lines.
 const POLL: Duration = Duration::from_millis(50);
 /// How long a supervisor may take to list its processes.
@@ -46,7 +47,8 @@ pub(super) async fn run(
     if known.is_empty() {
         ctx.events.note("nothing has run in this worktree yet");
     }
-    let count = args.lines.or_else(|| args.since.is_none().then_some(SHOWN));
+    let shown = if console.is_short() { SHOWN_SHORT } else { SHOWN };
+    let count = args.lines.or_else(|| args.since.is_none().then_some(shown));
     let running = args.follow && runs(&worktree.state).await?;
     let (told, mut follow) = query::read(&folder, &names, &filter, count).map_err(unreadable)?;
     let mut page = Page::new(console, &names, as_json);

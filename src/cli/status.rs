@@ -29,7 +29,7 @@ pub(super) fn show(console: &Console, status: &Status, as_json: bool) -> Result<
     super::printed(if as_json {
         console.print_json(&json!(status))
     } else if console.is_short() {
-        console.print(&short::text(status))
+        console.print(&console.shortened(&short::text(status)))
     } else {
         console.print(&text(status, console.style()))
     })

@@ -18,10 +18,12 @@ use crate::context::missing_settings::{self, ProgramPlace};
 use crate::control::stack_handle;
 use crate::control::status::{Changed, PendingMigrations, ProcessStatus};
 use crate::error::{Exit, Report};
+use crate::event::Events;
 use crate::logs::{self, Timestamp, query};
 use crate::plan::Plan;
 use crate::prepare;
 use crate::text::{Mask, reload};
+use crate::ui::compact;
 use crate::ui::console::Console;
 use crate::ui::style::{self, Style, harmless};
 
@@ -45,7 +47,9 @@ pub(super) async fn run(
         }
         None => answer::subject(&status),
     };
-    let preview = prepare::preview(ctx).await.ok();
+    // Its remarks were printed at the start of the stack.
+    let quiet = Context { events: Events::new(|_| {}), ..ctx.clone() };
+    let preview = prepare::preview(&quiet).await.ok();
     let plan = preview.as_ref().map(|preview| &preview.plan);
     let root = &found.worktree.path;
     let (lines, planned) = match subject {
@@ -60,8 +64,10 @@ pub(super) async fn run(
     let directory = planned.map_or(root.as_path(), |process| &process.directory);
     let place = ProgramPlace { directory, root, set: &set };
     let started = found.record.as_ref().map(|record| record.started);
+    let command = planned.map(|process| harmless(&process.run.to_string()));
     let around = Surroundings {
         runs,
+        command: command.as_deref(),
         lines: &lines.texts,
         root,
         changed: &|| started.and_then(|started| changed::since(root, started)),
@@ -73,7 +79,8 @@ pub(super) async fn run(
     super::printed(if as_json {
         console.print_json(&json!(answer))
     } else {
-        console.print(&text(&answer, console.style()))
+        let short = short(&answer).filter(|_| console.is_short());
+        console.print(&console.shortened(&text(short.as_ref().unwrap_or(&answer), console.style())))
     })
 }
 
@@ -102,6 +109,17 @@ fn last_lines(mask: &Mask, state: &Path, process: &ProcessStatus) -> LastLines {
     let is_reloading = last_reload.is_some_and(|line| line.time >= Timestamp::ago(RELOAD));
     let texts = lines.into_iter().map(|line| text(&line.text)).filter(|line| !line.is_empty());
     LastLines { texts: texts.collect(), is_reloading }
+}
+
+/// Returns `answer` with its place in the code named once; `None` if it has none.
+fn short(answer: &WhyAnswer) -> Option<WhyAnswer> {
+    let place = Some(answer.correct.as_deref()?);
+    Some(WhyAnswer {
+        summary: compact::without_place(&answer.summary, place),
+        cause: answer.cause.as_ref().map(|cause| compact::without_place(cause, place)),
+        fix: answer.fix.as_ref().map(|fix| compact::with_pronoun(fix, place)),
+        ..answer.clone()
+    })
 }
 
 fn text(answer: &WhyAnswer, style: Style) -> String {

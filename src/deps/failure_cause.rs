@@ -127,7 +127,13 @@ static NO_VERSION: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"No matching version found for (@?[\w./-]+@[^\s,;]*[^\s,;.])",
         r"404\s+'(@?[\w./-]+@[^\s']+)' is not in this registry",
         r"GET https?://[^/\s]+/(?:[^@\s]*/)?((?:@[\w.-]+/)?[\w.-]+)/-/\S+?\.tgz(?:: Not Found)? - 404",
-        // yarn 1, then bun.
+        r"The requested resource '(@?[\w./-]+@[^\s']+)' could not be found",
+        r"(?:- 404|No matching version found).*Failed to resolve (@?[\w./-]+@\S+)",
+        r"(@?[\w./-]+) is not in the npm registry",
+        // bun, then yarn 1, yarn 2 and later, and bun.
+        r"GET https?://\S*?/((?:@[\w.-]+/)?[\w.-]+)(?:: Not Found)? - 404",
+        r"https?://\S*?/((?:@[\w.-]+/)?[\w.-]+): Not found",
+        r"(@?[\w./-]+@npm:[^\s:]+): (?:Package not found|No candidates found)",
         r#"Couldn't find any versions for "([^"]+)" that matches"#,
         r#"Couldn't find package "([^"]+)""#,
         r#"No version matching "[^"]*" found for specifier "([^"]+)""#,
@@ -164,6 +170,8 @@ impl Cause {
             Cause::Login | Cause::Python { .. } | Cause::Network | Cause::Disk | Cause::Build => {
                 Fault::Environment
             }
+            // No file of the worktree names it, so the registry lacks a part of another package.
+            Cause::NoVersion { at: None, .. } => Fault::Environment,
             _ => Fault::Code,
         }
     }
@@ -338,10 +346,19 @@ fn no_file(said: &str, list: &Path, evidence: &InstallFiles<'_>) -> Option<Cause
     Some(Cause::NoFile { file, at: format!("{}:{}", shown(list, evidence), row + 1) })
 }
 
-/// Joins lines that a tool wrapped at the width of a terminal, and removes its border.
+/// Joins lines that a tool wrapped at the width of a terminal, also behind a hyphen within a word, and removes its border.
 fn unwrapped(said: &str) -> String {
-    let words = said.split_whitespace().filter(|word| !["│", "|", "╰─▶", "×"].contains(word));
-    words.collect::<Vec<_>>().join(" ")
+    let mut whole = String::new();
+    for line in said.lines() {
+        let words = line.split_whitespace().filter(|word| !["│", "|", "├─▶", "╰─▶", "×"].contains(word));
+        let line = words.collect::<Vec<_>>().join(" ");
+        let is_cut = whole.ends_with('-') && !whole.ends_with(" -");
+        if !whole.is_empty() && !line.is_empty() && !is_cut {
+            whole.push(' ');
+        }
+        whole.push_str(&line);
+    }
+    whole
 }
 
 /// Returns a package's name without its version.
@@ -383,7 +400,7 @@ fn unparsable(file: &Path, evidence: &InstallFiles<'_>) -> Option<Cause> {
     Some(Cause::Unparsable { at: format!("{}:{line}", shown(file, evidence)), reason })
 }
 
-/// Returns the first line of a manifest that names `package`.
+/// Returns the first line of a manifest that names `package`, else of a lock file.
 fn line_with(package: &str, evidence: &InstallFiles<'_>) -> Option<String> {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '@' | '/');
     let names = |line: &str| {
@@ -393,9 +410,10 @@ fn line_with(package: &str, evidence: &InstallFiles<'_>) -> Option<String> {
             !before.is_some_and(is_part) && !after.is_some_and(|c| is_part(c) && c != '@')
         })
     };
-    let manifests = evidence.files.iter().filter(|file| !is_lock(&file.to_string_lossy()));
-    manifests.into_iter().find_map(|file| {
-        let text = read::text(file, Limit::SMALL).ok()?;
+    let (locks, manifests): (Vec<_>, Vec<_>) =
+        evidence.files.iter().partition(|file| is_lock(&file.to_string_lossy()));
+    manifests.into_iter().chain(locks).find_map(|file| {
+        let text = read::text(file, Limit::LARGE).ok()?;
         let line = text.lines().position(|line| !line.trim_start().starts_with('#') && names(line))?;
         Some(format!("{}:{}", shown(file, evidence), line + 1))
     })
@@ -465,6 +483,14 @@ mod tests {
             "npm error 404  'is-odd@99' is not in this registry.",
             "error: GET https://host/npm/is-odd/-/is-odd-99.0.0.tgz - 404",
             " ERR_PNPM_FETCH_404  GET https://host/is-odd/-/is-odd-99.0.0.tgz: Not Found - 404",
+            "npm error code E404\nnpm error 404  The requested resource 'is-odd@99' could not be found or you do not have permission",
+            "  ├─▶ Failed to resolve dependency tree: No matching version found for is-\n  │   odd@99 while fetching it\n  │   \n  \
+             │   Failed to resolve is-odd@99\n",
+            " ERR_PNPM_FETCH_404  GET https://host/npm/is-odd: Not Found - 404\n\nis-odd is not in the npm registry",
+            "error: GET https://host/is-odd - 404",
+            "error An unexpected error occurred: \"https://host/is-odd: Not found\".",
+            "➤ YN0035: │ is-odd@npm:99: Package not found",
+            "➤ YN0082: │ is-odd@npm:99: No candidates found",
         ] {
             let found = cause(said, &[manifest]);
             assert!(
@@ -472,6 +498,9 @@ mod tests {
                 "{said}: {found:?}"
             );
         }
+        let inner = cause("npm error 404  'inner@1' is not in this registry.", &[manifest]).unwrap();
+        assert_eq!(inner, Cause::NoVersion { package: "inner@1".into(), at: None });
+        assert_eq!(inner.fault(), Fault::Environment, "no file of the worktree names it");
         let list = ("requirements.txt", "# six\nsix==99.0\n");
         for said in [
             "  × No solution found when resolving dependencies:\n  ╰─▶ Because there is no version of six==99.0 and you require six==99.0, we",

@@ -43,7 +43,7 @@ pub(super) struct MigrationFolder {
 }
 
 impl MigrationFolder {
-    /// Returns the folder of the configured migrations; `None` if there are none, or no files that tell them apart.
+    /// Returns the folder of the configured migrations; `None` if there are no migrations, or no patterns for their files.
     pub(super) fn of(resolved: &ResolvedWorktree) -> Option<MigrationFolder> {
         let migrate = resolved.config.database.as_ref()?.migrate.as_ref()?;
         let folder = MigrationFolder {

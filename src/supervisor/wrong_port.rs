@@ -56,11 +56,17 @@ impl KnownServer {
     /// Returns the command with the option for the port: `run` with its other options, if `run` is a plain command of this server,
     /// else the shortest command of the server.
     fn advised(&self, run: &str) -> String {
-        let words: Vec<&str> = run.split_whitespace().collect();
-        let is_plain =
-            !run.contains(['&', '|', ';', '\n', '`', '(', '<', '>', '#']) && !self.replaced.is_empty();
-        if !is_plain || !words.iter().any(|word| is_program(word, self.word)) {
-            return format!("{} {}", self.command, self.option);
+        let mut words: Vec<&str> = run.split_whitespace().collect();
+        let is_plain = !run.contains(['&', '|', ';', '\n', '`', '(', '<', '>', '#']);
+        let place = words.iter().position(|word| is_program(word, self.word)).filter(|_| is_plain);
+        let Some(place) = place else { return format!("{} {}", self.command, self.option) };
+        if self.replaced.is_empty() {
+            // The port is an argument, with or without an address before it.
+            let is_port =
+                |word: &&str| word.ends_with(|c: char| c.is_ascii_digit()) && !word.starts_with('-');
+            let given = usize::from(words.get(place + 1).is_some_and(is_port));
+            words.splice(place + 1..place + 1 + given, [self.option]);
+            return words.join(" ");
         }
         let mut kept = Vec::new();
         let mut rest = words.into_iter();
@@ -229,7 +235,14 @@ mod tests {
             ".venv/bin/gunicorn -w 2 app:app --bind 127.0.0.1:$PORT"
         );
         assert_eq!(advised("build && next dev -p 3000", binds()), "next dev --port $PORT");
-        assert_eq!(advised("python -m http.server 8000", binds()), "python -m http.server $PORT");
+        assert_eq!(
+            advised("python -u -m http.server 8000 -d x", binds()),
+            "python -u -m http.server $PORT -d x"
+        );
+        assert_eq!(
+            advised("./manage.py runserver --noreload", binds()),
+            "./manage.py runserver $PORT --noreload"
+        );
     }
 
     #[test]

@@ -24,18 +24,21 @@ const NOISE: [&str; 3] = [
     "(Background on this error at: ",
 ];
 
-/// Returns the end of `tail` without the frames of libraries, without the rest of a frame whose first line was cut off, without
+/// Returns the end of `tail` without the frames of libraries and of Alembic's env.py above a migration, without the rest of a frame whose first line was cut off, without
 /// noise, and without an exception whose message the last exception repeats.
 pub fn condense(tail: &str) -> String {
     let tail = &without_repeated(tail);
     let indent = |line: &str| line.len() - line.trim_start().len();
     let is_frame = |line: &str| line.trim_start().starts_with("File \"");
     let cut = tail.lines().find(|line| is_frame(line) || indent(line) == 0).is_some_and(is_frame);
+    // Alembic's env.py only leads to the migration.
+    let in_migration = tail.lines().any(|line| is_frame(line) && line.contains("/versions/"));
     // Lines with a deeper indent than this belong to a skipped frame. The first frame may have lost its first line.
     let mut passing = cut.then_some(0);
     let kept = tail.lines().filter(|line| {
         if is_frame(line) {
-            let library = LIBRARIES.iter().any(|part| line.contains(part));
+            let is_entry = in_migration && line.contains("/env.py\"");
+            let library = is_entry || LIBRARIES.iter().any(|part| line.contains(part));
             passing = library.then(|| indent(line));
             return !library;
         }
@@ -45,8 +48,13 @@ pub fn condense(tail: &str) -> String {
         passing = None;
         true
     });
-    let kept: Vec<&str> =
-        kept.filter(|line| !NOISE.iter().any(|noise| line.trim_start().starts_with(noise))).collect();
+    // Postgres has shown the statement then.
+    let shows_statement = tail.lines().any(|line| line.trim_start().starts_with("LINE 1: "));
+    let is_noise = |line: &&str| {
+        let line = line.trim_start();
+        NOISE.iter().any(|noise| line.starts_with(noise)) || (shows_statement && line.starts_with("[SQL: "))
+    };
+    let kept: Vec<&str> = kept.filter(|line| !is_noise(line)).collect();
     kept[kept.len().saturating_sub(MOST)..].join("\n")
 }
 
@@ -86,8 +94,7 @@ mod tests {
                     RuntimeError: x\n\n  DETAIL: more";
         assert_eq!(
             condense(tail),
-            "  File \"/w/alembic/env.py\", line 15, in <module>\n    context.run_migrations()\n  \
-             File \"/w/alembic/versions/0004.py\", line 10, in upgrade\n    raise RuntimeError('x')\n\
+            "  File \"/w/alembic/versions/0004.py\", line 10, in upgrade\n    raise RuntimeError('x')\n\
              RuntimeError: x\n\n  DETAIL: more"
         );
     }
@@ -110,6 +117,11 @@ mod tests {
              File \"/w/alembic/versions/3.py\", line 13, in upgrade\n    op.execute()\n\
              sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedColumn) column \"compani\" does not exist\n\
              LINE 1: UPDATE leads"
+        );
+        assert_eq!(
+            condense(&format!("{tail}\n[SQL: UPDATE leads]")),
+            condense(tail),
+            "Postgres has shown it"
         );
         let other = tail.replace(
             "sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedColumn) column \"compani\"",

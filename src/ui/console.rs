@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::compact;
 use super::prefixes::Prefixes;
 use super::screen::{ProgressDisplay, Screen};
 use super::shared_stream::{SharedStream, are_one};
@@ -40,7 +41,8 @@ pub struct Console {
     json: Arc<AtomicBool>,
     tell: Sender<ConsoleMessage>,
     style: Style,
-    short: bool,
+    /// The current folder of a coding agent, for which answers are short.
+    short_in: Option<String>,
 }
 
 enum ConsoleMessage {
@@ -54,8 +56,12 @@ enum ConsoleMessage {
 }
 
 impl Console {
-    /// Returns a console on the program's own standard streams. With `short`, answers are short, without colours and moving lines.
+    /// Returns a console on the program's own standard streams. With `short`, answers are short, without colours and moving lines,
+    /// and have paths relative to the current folder.
     pub fn new(env: &BTreeMap<OsString, OsString>, short: bool) -> io::Result<Console> {
+        let folder =
+            || std::env::current_dir().ok().and_then(|folder| folder.into_os_string().into_string().ok());
+        let short_in = short.then(|| folder().unwrap_or_default());
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let first = File::from(stdout.as_fd().try_clone_to_owned()?);
         let second = File::from(stderr.as_fd().try_clone_to_owned()?);
@@ -65,12 +71,12 @@ impl Console {
         let out = Arc::new(SharedStream::new(first));
         let err = if together { out.clone() } else { Arc::new(SharedStream::new(second)) };
         let json = Arc::<AtomicBool>::default();
-        let screen = Screen::new(err.clone(), style, told_style, json.clone());
+        let screen = Screen::new(err.clone(), style, told_style, json.clone(), short_in.clone());
         let progress_display = screen.progress_display();
         let (tell, told) = channel();
         let shown = out.clone();
         std::thread::Builder::new().name("ui".into()).spawn(move || show(screen, &shown, together, &told))?;
-        Ok(Console { out, err, progress_display, json, tell, style, short })
+        Ok(Console { out, err, progress_display, json, tell, style, short_in })
     }
 
     /// Returns the style of standard output.
@@ -80,7 +86,12 @@ impl Console {
 
     /// Returns true if answers are to be short, for a coding agent.
     pub fn is_short(&self) -> bool {
-        self.short
+        self.short_in.is_some()
+    }
+
+    /// Returns `text` as this console prints it: for a coding agent with paths relative to the current folder.
+    pub fn shortened(&self, text: &str) -> String {
+        self.short_in.as_ref().map_or_else(|| text.into(), |folder| compact::relative(text, folder))
     }
 
     /// From now on, writes errors as JSON to standard output.

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::bottom_line::BottomLine;
 use super::shared_stream::SharedStream;
 use super::style::{Style, harmless};
-use super::{error_text, summary};
+use super::{compact, error_text, summary};
 use crate::error::Report;
 use crate::event::{Event, ProcessState, Step, given_up};
 
@@ -22,6 +22,8 @@ pub(super) struct Screen {
     /// True if errors go to standard output as JSON.
     json: Arc<AtomicBool>,
     progress_display: ProgressDisplay,
+    /// The current folder of a coding agent, for which errors are short.
+    short_in: Option<String>,
     bars: HashMap<Step, ProgressBar>,
     /// True if the run is stopping because of a failure.
     failing: bool,
@@ -62,6 +64,7 @@ impl Screen {
         out_style: Style,
         err_style: Style,
         json: Arc<AtomicBool>,
+        short_in: Option<String>,
     ) -> Screen {
         let progress_display = ProgressDisplay {
             progress: MultiProgress::new(),
@@ -69,7 +72,8 @@ impl Screen {
             moving: Arc::default(),
             shared: out_style.terminal,
         };
-        Screen { err, out_style, err_style, json, progress_display, bars: HashMap::new(), failing: false }
+        let (bars, failing) = (HashMap::new(), false);
+        Screen { err, out_style, err_style, json, progress_display, short_in, bars, failing }
     }
 
     pub(super) fn progress_display(&self) -> ProgressDisplay {
@@ -147,7 +151,10 @@ impl Screen {
         if self.speaks_json() {
             return Some(format!("{:#}\n", error_text::json(report)).into_bytes());
         }
-        let text = error_text::text(report, self.err_style);
+        let text = match &self.short_in {
+            Some(folder) => error_text::text(&compact::report(report, folder), self.err_style),
+            None => error_text::text(report, self.err_style),
+        };
         self.say(text.trim_end());
         None
     }

@@ -372,3 +372,46 @@ fn loopback_that_is_down_is_named_before_anything_starts() {
     assert!(ended.stderr.contains("ip link set lo up"), "{ended}");
     assert_eq!(ended.code, Some(82), "{ended}");
 }
+
+#[test]
+fn wait_ends_early_when_a_process_cannot_become_ready() {
+    let sandbox = Sandbox::new();
+    let read = ["err:  File \"app.py\", line 3, in <module>", "err:    key = os.environ[\"STRIPE_KEY\"]"];
+    let api = [&["devrun-fixture"], &read[..], &["err:KeyError: 'STRIPE_KEY'", "sleep"]].concat();
+    let web = ["devrun-fixture", "listen:OTHER", "say:serving", "sleep"];
+    let ready = serde_json::json!({ "http": "/", "deadline": "5m" });
+    let config = serde_json::json!({
+        "ports": { "api": base(), "web": base(), "other": base() },
+        "processes": {
+            "api": { "run": api, "port": "api", "ready": ready },
+            "web": { "run": web, "port": "web", "ready": ready, "env": { "OTHER": "${ports.other}" } },
+        },
+    });
+    let main = sandbox.repo_with(&[("devrun.yaml", &config.to_string())]);
+    let ask = |args: &[&str]| -> serde_json::Value {
+        let ended = devrun(&sandbox, &main, args).run();
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended}"))
+    };
+    ask(&["up", "-d", "--no-wait", "--json"]);
+    let ports = crate::asking::answer(&sandbox, &main, "ports");
+    let [own, other] = ["web", "other"].map(|name| crate::asking::port(&ports, name));
+    let error = &ask(&["wait", "api", "--json"])["error"];
+    assert_eq!(
+        (&error["code"], &error["fault"]),
+        (&"not-ready".into(), &"configuration".into()),
+        "{error:#}"
+    );
+    let fix = "set STRIPE_KEY in .env or under `env:` in devrun.yaml, then `devrun down && devrun up -d`";
+    assert_eq!(error["fix"], fix, "{error:#}");
+    let error = &ask(&["wait", "web", "--json"])["error"];
+    assert_eq!(
+        (&error["code"], &error["fault"]),
+        (&"not-ready".into(), &"configuration".into()),
+        "{error:#}"
+    );
+    let cause =
+        format!("it listens on 127.0.0.1:{other} and not on its port {own}, $PORT\nthe stack goes on");
+    assert_eq!(error["cause"], cause, "{error:#}");
+    let down = devrun(&sandbox, &main, &["down"]).run();
+    assert_eq!(down.code, Some(0), "{down}");
+}

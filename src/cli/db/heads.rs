@@ -33,7 +33,7 @@ pub(super) async fn run(
         printed(if as_json {
             console.print_json(&object(&found, &authors, merge.as_deref()))
         } else {
-            console.print(&text(&found, &authors, merge.as_deref()))
+            console.print(&console.shortened(&text(&found, &authors, merge.as_deref())))
         })?;
         if !found.is_certain {
             ctx.events.warn("not every migration file was understood: `alembic heads` may list other heads");

@@ -55,7 +55,12 @@ pub(super) async fn run(
         object["server"] = json!(seen.server);
         console.print_json(&object)
     } else {
-        console.print(&columns(&rows(&seen, name)))
+        let mut rows = rows(&seen, name);
+        if console.is_short() && own {
+            // The reader knows the worktree and its branch.
+            rows.retain(|(title, _)| !["Id", "Branch", "Worktree", "Size"].contains(title));
+        }
+        console.print(&columns(&rows))
     })
 }
 

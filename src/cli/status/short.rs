@@ -6,12 +6,12 @@ use super::{now, processes, state};
 use crate::control::status::{BoundTo, State, Status, Word};
 use crate::ui::style::harmless;
 
-/// Returns the state with the URLs in a line, a line for each problem, and the next useful command in the last line. `now` is in
-/// seconds since 1970.
+/// Returns the state with the URLs in a line, a line for each problem, and the next command in the last line, unless all is well.
 pub(super) fn text(status: &Status) -> String {
     at(status, now())
 }
 
+/// Does the same at the time `now`, in seconds since 1970.
 fn at(status: &Status, now: u64) -> String {
     let mut out = state(status);
     let is_over = status.state.is_over();
@@ -23,6 +23,9 @@ fn at(status: &Status, now: u64) -> String {
         let _ = write!(out, ": {}", urls.join(", "));
     }
     out.push('\n');
+    if let (Some(away), Some(slot), false) = (&status.away, status.slot, is_over) {
+        let _ = writeln!(out, "ports: slot {slot}, {}", harmless(&away.to_string()));
+    }
     for step in status.open_steps() {
         let _ = writeln!(out, "{}: {} {}", step.name.name(), step.state.word(), harmless(&step.detail));
     }
@@ -65,7 +68,8 @@ fn at(status: &Status, now: u64) -> String {
         (State::Ready | State::Degraded, Some(changed)) => changed.fix.clone(),
         (State::Ready, None) => match &status.pending {
             Some(pending) => pending.fix.clone(),
-            None => "devrun logs -n 50".into(),
+            // Nothing is left to do.
+            None => return out,
         },
         (State::Degraded, None) => match troubled {
             Some(name) => format!("devrun why {}", crate::text::quoted(name)),
@@ -84,20 +88,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::control::status::PendingMigrations;
+    use crate::plan::Away;
 
     fn status(value: serde_json::Value) -> Status {
         serde_json::from_value(value).unwrap()
     }
 
     #[test]
-    fn a2_a_ready_stack_is_a_line_and_the_next_command() {
+    fn a2_a_ready_stack_is_a_line() {
         let ready = status(json!({
             "worktree": "/w", "state": "ready", "urls": { "Frontend": "http://localhost:3149", "Backend": "http://localhost:8149" },
             "processes": [{ "name": "backend", "state": "running", "ready": true, "pid": 7 }]
         }));
-        insta::assert_snapshot!(at(&ready, 0), @r"
+        insta::assert_snapshot!(at(&ready, 0), @"ready: Frontend http://localhost:3149, Backend http://localhost:8149");
+        let mut moved = ready;
+        moved.pending = PendingMigrations::of(vec!["api/versions/0003.py".into()]);
+        (moved.away, moved.slot) = (Some(Away { home: 48, returns: true, ..Away::default() }), Some(49));
+        insta::assert_snapshot!(at(&moved, 0), @r"
         ready: Frontend http://localhost:3149, Backend http://localhost:8149
-        next: devrun logs -n 50
+        ports: slot 49, not the home slot 48; the next start tries the home slot again
+        the database is behind the code: not migrated since a change of api/versions/0003.py
+        next: devrun db migrate
         ");
     }
 

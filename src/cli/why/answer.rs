@@ -11,6 +11,9 @@ use crate::isolation::Finding;
 use crate::text::diagnosis::{self, Diagnosis};
 use crate::text::{reload, traceback};
 
+/// Starts the stack if it does not run.
+const START: &str = "devrun up -d";
+
 /// The subject of the question.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
@@ -33,7 +36,7 @@ impl Default for SubjectState {
 }
 
 /// The answer; fields that do not apply are left out.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct WhyAnswer {
     /// The process that the answer is about; absent if it is about the whole stack.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +92,8 @@ pub(super) fn subject(status: &Status) -> Subject<'_> {
 pub(super) struct Surroundings<'a> {
     /// True while a supervisor runs.
     pub(super) runs: bool,
+    /// The command of the process, if it is known.
+    pub(super) command: Option<&'a str>,
     /// The last lines of the process.
     pub(super) lines: &'a [String],
     /// The worktree.
@@ -119,6 +124,10 @@ pub(super) fn answer(status: &Status, subject: Subject<'_>, around: &Surrounding
             let is_explained = process.exit == Some(0) || is_killed(process);
             if process.state != Word::Waiting && !is_explained && (!process.ready || answer.fault.is_some()) {
                 conclude(&mut answer, around);
+            }
+            let is_circle = answer.fix.as_deref() == Some(START) && answer.correct.is_none();
+            if let Some(command) = around.command.filter(|_| is_circle && answer.fault == Some(Fault::Code)) {
+                answer.fix = Some(format!("correct `{command}` or the code that it runs, then `{START}`"));
             }
             if around.is_reloading && !process.ready && runs && answer.fault.is_none() {
                 answer.summary = format!("{} is loading its changed code and is not ready yet", process.name);
@@ -153,11 +162,12 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
     let fine = status.processes.iter().filter(|process| process.ready).count();
     let (summary, fix) = match (&status.error, status.state) {
         (Some(error), _) => (error.message.clone(), error.fix.clone()),
-        (None, State::Stopped) if !runs => {
-            ("nothing runs in this worktree".into(), Some("devrun up -d".into()))
-        }
+        (None, State::Stopped) if !runs => ("nothing runs in this worktree".into(), Some(START.into())),
         (None, State::Ready) if !status.isolation.is_empty() => {
             (format!("{fine} of {} ready, but not isolated", count(status)), None)
+        }
+        (None, State::Ready) if status.pending.is_some() => {
+            (format!("{fine} of {} ready, but the database is behind the code", count(status)), None)
         }
         (None, State::Ready) => (format!("all is well: {fine} of {} ready", count(status)), None),
         (None, State::Stopping) => ("the stack is being taken down".into(), Some("devrun down".into())),
@@ -205,7 +215,7 @@ fn of_process(status: &Status, process: &ProcessStatus, runs: bool) -> WhyAnswer
             let fix = error.and_then(|error| error.fix.clone()).filter(|fix| !fix.starts_with("devrun why"));
             let fault = error.and_then(|error| error.fault).or_else(|| fault_of_end(process));
             let fault = fault.filter(|_| !is_killed(process));
-            (message, fix.or_else(|| Some("devrun up -d".into())), fault)
+            (message, fix.or_else(|| Some(START.into())), fault)
         }
         _ if let Some(ended) = ended_by(status, name).filter(|_| !runs) => {
             let fix = format!(
@@ -244,7 +254,7 @@ fn of_process(status: &Status, process: &ProcessStatus, runs: bool) -> WhyAnswer
         }
         Word::Skipped => (format!("{name} was not started"), Some(start), None),
         Word::Stopped if runs => (format!("{name} was stopped by hand"), Some(start), None),
-        Word::Stopped => (format!("{name} was stopped with the stack"), Some("devrun up -d".into()), None),
+        Word::Stopped => (format!("{name} was stopped with the stack"), Some(START.into()), None),
         Word::Stopping => {
             (format!("{name} was asked to stop and is still ending"), Some("devrun ps".into()), None)
         }
@@ -252,7 +262,7 @@ fn of_process(status: &Status, process: &ProcessStatus, runs: bool) -> WhyAnswer
     };
     let ended = ended_by(status, name).filter(|_| !runs);
     let has_own = runs || process.ready || ended.is_some() || is_blamed(status, name);
-    let fix = if has_own { fix } else { Some("devrun up -d".into()) };
+    let fix = if has_own { fix } else { Some(START.into()) };
     let cause = match ended {
         Some(ended) => ended.error.cause.clone(),
         None if !runs && is_blamed(status, name) => {
@@ -329,7 +339,7 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
         let then = match answer.state {
             // A restarted process keeps the variables of the stack's start.
             SubjectState::Process(Word::Running | Word::Restarting) => RESTART_STACK,
-            _ => "devrun up -d",
+            _ => START,
         };
         answer.fix = Some(format!("{}, then `{then}`", missing_settings::fix(&settings)));
     } else if let (Some(module), Some(list)) = (&missing, (around.changed)()) {
@@ -386,6 +396,7 @@ mod tests {
     ) -> WhyAnswer {
         let around = Surroundings {
             runs,
+            command: lines.iter().find_map(|line| line.strip_prefix("+ ")),
             lines,
             root: Path::new("/w"),
             changed: &|| changed.map(Into::into),
@@ -458,6 +469,9 @@ mod tests {
         let found = asked(&status, false, &["boom"], None);
         assert_eq!(found.summary, "api ended with exit code 3");
         assert_eq!((found.fault, found.fix.as_deref()), (Some(Fault::Code), Some("devrun up -d")));
+        let job = asked(&status, false, &["+ python -m app.prepare"], None);
+        let fix = "correct `python -m app.prepare` or the code that it runs, then `devrun up -d`";
+        assert_eq!(job.fix.as_deref(), Some(fix));
         let web = about(&status, Subject::Process(&status.processes[0]), false, &[], None);
         assert_eq!((web.summary.as_str(), web.fault), ("web was stopped with the stack", None));
     }
@@ -574,6 +588,9 @@ mod tests {
         status.state = State::Ready;
         let well = asked(&status, true, &[], None);
         assert_eq!((well.summary.as_str(), well.fix), ("all is well: 1 of 1 process ready", None));
+        status.pending = PendingMigrations::of(vec!["versions/3.py".into()]);
+        let behind = asked(&status, true, &[], None);
+        assert_eq!(behind.summary, "1 of 1 process ready, but the database is behind the code");
         let report = Report::new(Code::ToolMissing, "node is not installed").with_fix("install Node.js");
         status.error = Some((&report).into());
         status.over();

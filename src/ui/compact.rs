@@ -1,0 +1,84 @@
+//! Shortens what coding agents read, each byte of which they pay for: paths are relative to the current folder, and a place in the
+//! code is named once. Pure.
+
+use crate::error::Report;
+
+/// Returns `text` with the paths below `folder` relative to it.
+pub fn relative(text: &str, folder: &str) -> String {
+    if folder.len() < 2 {
+        return text.into();
+    }
+    let prefix = format!("{folder}/");
+    let mut short = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(&prefix) {
+        let (before, found) = rest.split_at(at);
+        short.push_str(before);
+        // Otherwise it is the middle of another path, or a URL.
+        let begins = !short.ends_with(|c: char| c.is_alphanumeric() || "/._-~".contains(c));
+        let after = &found[prefix.len()..];
+        let goes_on = after.starts_with(|c: char| c.is_alphanumeric() || "._-@[(".contains(c));
+        if !begins || !goes_on {
+            short.push_str(&prefix);
+        }
+        rest = after;
+    }
+    short + rest
+}
+
+/// Returns `text` without the `place` in brackets behind a message, because the line `correct:` names it.
+pub fn without_place(text: &str, place: Option<&str>) -> String {
+    place.map_or_else(|| text.into(), |place| text.replace(&format!(" ({place})"), ""))
+}
+
+/// Returns `fix` without the `place` to correct, because the line `correct:` names it.
+pub fn with_pronoun(fix: &str, place: Option<&str>) -> String {
+    match place.and_then(|place| fix.strip_prefix(&format!("correct {place}"))) {
+        Some(rest) => format!("correct that line{rest}"),
+        None => fix.into(),
+    }
+}
+
+/// Returns `report` for a reader whose current folder is `folder`.
+pub fn report(report: &Report, folder: &str) -> Report {
+    let place = report.correct.as_deref();
+    let mut short = report.clone();
+    short.message = relative(&without_place(&report.message, place), folder);
+    short.cause = report.cause.as_ref().map(|cause| relative(&without_place(cause, place), folder));
+    short.fix = report.fix.as_ref().map(|fix| relative(&with_pronoun(fix, place), folder));
+    short.correct = place.map(|place| relative(place, folder));
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Code, Fault};
+
+    #[test]
+    fn only_whole_paths_below_the_folder_become_relative() {
+        for (text, short) in [
+            ("/w/a/main.py:3", "main.py:3"),
+            ("`cd /w/a/api && alembic merge`, see /w/a/x", "`cd api && alembic merge`, see x"),
+            ("(/w/a/x.py:2) \"/w/a/y.py\"", "(x.py:2) \"y.py\""),
+            ("cd /w/a && make", "cd /w/a && make"),
+            ("/v/w/a/x file:///w/a/x /w/a/ /w/ab/x", "/v/w/a/x file:///w/a/x /w/a/ /w/ab/x"),
+        ] {
+            assert_eq!(relative(text, "/w/a"), short);
+        }
+        assert_eq!(relative("/etc/hosts", "/"), "/etc/hosts");
+    }
+
+    #[test]
+    fn an_error_names_its_place_once() {
+        let long = Report::new(Code::NotReady, "api is not ready")
+            .with_fault(Fault::Code)
+            .with_cause("silent since it said: KeyError: 'x' (/w/a/app.py:3)\nthe stack goes on")
+            .with_correct("/w/a/app.py:3")
+            .with_fix("correct /w/a/app.py:3, then `devrun restart api`");
+        let short = report(&long, "/w/a");
+        assert_eq!(short.correct.as_deref(), Some("app.py:3"));
+        assert_eq!(short.cause.as_deref(), Some("silent since it said: KeyError: 'x'\nthe stack goes on"));
+        assert_eq!(short.fix.as_deref(), Some("correct that line, then `devrun restart api`"));
+    }
+}
