@@ -16,7 +16,7 @@ pub mod traceback;
 use std::ffi::OsStr;
 
 pub use self::command::hide_in_command;
-pub use self::mask::{Mask, hide_in_urls, is_secret};
+pub use self::mask::{Mask, hide_in_urls, is_secret, shown_url};
 pub use self::terminal::{escaped, harmless, may_leave_line, plain, push_within_line};
 
 /// Returns `word`, a path or a name, quoted for a POSIX shell, for commands that the user copies.

@@ -367,7 +367,7 @@ impl Status {
 
 /// Returns the name of the database in `url`.
 fn name_in(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
+    let (_, rest) = url.split_once("://").filter(|(scheme, _)| scheme.starts_with("postgres"))?;
     let name = rest.split_once('/')?.1.split('?').next()?;
     Some(name).filter(|name| !name.is_empty())
 }

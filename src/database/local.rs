@@ -486,6 +486,7 @@ impl Local {
             direct_url: url.clone(),
             url,
             admin_socket: socket,
+            records: None,
             origin,
             copied_from,
         }

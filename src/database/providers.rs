@@ -3,12 +3,15 @@
 //! This is the only file outside the providers' own that names them. A new provider is a module of this one. It needs its
 //! name in `NAMES` and [`choose`], and the keys of its section in `config::keys`.
 
+mod command;
+mod records;
 mod url;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use self::command::CommandProvider;
 use self::url::UrlProvider;
 use super::Provider;
 pub use super::local::AbandonedCluster;
@@ -21,7 +24,7 @@ use crate::worktree::Worktree;
 
 /// The names of all providers.
 #[cfg(test)]
-pub const NAMES: [&str; 3] = ["local", "neon", "url"];
+pub const NAMES: [&str; 4] = ["local", "neon", "url", "command"];
 
 /// Returns the provider that `request` asks for. Creates and starts nothing, and sends no request. Errors if a setting
 /// is missing or refused.
@@ -34,6 +37,7 @@ pub fn choose(ctx: &Context, request: &ProviderRequest<'_>) -> Result<Rc<dyn Pro
             // Happens only if devrun chooses.
             None => Ok(local()?),
         },
+        Some("command") => Ok(Rc::new(CommandProvider::configured(ctx, request)?)),
         Some("url") => Ok(Rc::new(UrlProvider::configured(ctx, request)?)),
         Some(other) => Err(Report::bug(format!("there is no provider {other}"))),
     }

@@ -2,6 +2,8 @@
 
 #[path = "db/careful.rs"]
 mod careful;
+#[path = "db/command.rs"]
+mod command;
 #[path = "db/diff.rs"]
 mod diff;
 #[path = "db/elsewhere.rs"]

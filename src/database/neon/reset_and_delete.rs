@@ -114,6 +114,7 @@ impl Neon {
             url,
             direct_url,
             admin_socket: None,
+            records: None,
             origin: DatabaseOrigin::CopyOf(entry.parent.unwrap_or_else(|| parent.clone())),
             // The rows are the parent's, including its success marker.
             copied_from: Some(parent),

@@ -88,6 +88,7 @@ impl UrlProvider {
             direct_url: url.clone(),
             url,
             admin_socket: None,
+            records: None,
             origin,
             copied_from,
         }
