@@ -18,6 +18,8 @@ mod heads;
 mod import;
 #[path = "db/looking.rs"]
 mod looking;
+#[path = "db/moved.rs"]
+mod moved;
 #[path = "db/programs.rs"]
 mod programs;
 #[path = "db/psql.rs"]
