@@ -6,6 +6,8 @@ mod careful;
 mod command;
 #[path = "db/diff.rs"]
 mod diff;
+#[path = "db/docker.rs"]
+mod docker;
 #[path = "db/elsewhere.rs"]
 mod elsewhere;
 #[path = "db/extensions.rs"]

@@ -272,6 +272,7 @@ fn mistakes_are_reported_with_line_and_column() {
             "DATABASE_URL is in `url_env` too",
         ),
         ("database: { mysql: { image: x } }\n", "database.mysql: there is no such key here"),
+        ("database: { docker: { engine: lxc } }\n", "there is no value `lxc`"),
         ("database: { command: { create: [] } }\n", "must not be empty"),
         ("database: { url_env: [] }\n", "must name at least one variable"),
         ("database: { url_env: { A: mysql } }\n", "database.url_env.A: takes the scheme of a Postgres URL"),
