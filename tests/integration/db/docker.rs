@@ -1,10 +1,10 @@
 //! The provider `docker`, with a double of the engine: its client parses arguments as the real one does, and each of its containers is
-//! a real Postgres of this machine.
+//! a real Postgres of this machine. With `DEVRUN_TEST_DOCKER`, which names the socket of a real engine, the tests use that one.
 
 use std::net::TcpListener;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -18,6 +18,7 @@ const DOUBLE: &str = include_str!("../../support/engine.py");
 
 /// A repository, and a container engine.
 struct Contained {
+    /// The double; `None` with a real engine.
     engine: Option<Running>,
     world: World,
 }
@@ -41,6 +42,12 @@ impl Drop for Contained {
         if let Some(engine) = self.engine.take() {
             engine.signal(Signal::SIGTERM);
             drop(engine.wait());
+            return;
+        }
+        for name in self.containers() {
+            for args in [&["rm", "-f", "-v", name.as_str()][..], &["volume", "rm", "-f", &name]] {
+                self.sandbox.program("docker", args).run();
+            }
         }
     }
 }
@@ -76,6 +83,11 @@ impl Contained {
             return None;
         };
         let mut sandbox = Sandbox::new();
+        if let Some(socket) = std::env::var_os("DEVRUN_TEST_DOCKER") {
+            sandbox.set("DOCKER_HOST", socket);
+            repository(&sandbox, "");
+            return Some(Contained { engine: None, world: World { sandbox } });
+        }
         install(&mut sandbox, &format!("#!/usr/bin/env python3\n{DOUBLE}"));
         repository(&sandbox, "");
         let folder = sandbox.path().join("engine");
@@ -94,18 +106,24 @@ impl Contained {
         fine(self.sandbox.program("docker", args)).stdout
     }
 
+    /// Returns the names of the containers of this repository.
     fn containers(&self) -> Vec<String> {
-        self.docker(&["ps", "-a", "--format", "{{.Names}}"]).lines().map(Into::into).collect()
+        let file = std::fs::read(self.sandbox.main().join(".git/devrun/docker.json")).unwrap_or_default();
+        let Ok(file) = serde_json::from_slice::<Value>(&file) else { return Vec::new() };
+        let filter = format!("label=devrun.repository={}", file["id"].as_str().unwrap());
+        let listed = self.docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"]);
+        listed.lines().map(Into::into).collect()
     }
 
-    /// Returns the arguments of every call so far.
+    /// Returns the arguments of every call of the double so far.
     fn calls(&self) -> Vec<Vec<String>> {
-        let text = std::fs::read_to_string(self.sandbox.path().join("engine/calls")).unwrap();
+        let text = std::fs::read_to_string(self.sandbox.path().join("engine/calls")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn volume(&self, container: &str) -> PathBuf {
-        self.sandbox.path().join("engine/volumes").join(container)
+    /// Removes the volume of `container`. Returns false if there was none.
+    fn remove_volume(&self, container: &str) -> bool {
+        self.sandbox.program("docker", &["volume", "rm", container]).run().code == Some(0)
     }
 }
 
@@ -187,7 +205,7 @@ fn each_branch_has_a_container_with_a_copy_of_the_parents_database() {
     fine(world.sandbox.devrun(&["doctor", "--json"]).directory(&x));
 
     // The password is in a file of this user alone, and in no argument.
-    let password = url.split_once(":").unwrap().1.split_once(':').unwrap().1.split_once('@').unwrap().0;
+    let password = url.split_once(':').unwrap().1.split_once(':').unwrap().1.split_once('@').unwrap().0;
     let data = world.sandbox.home().join(".local/share/devrun-worktree/docker/*/env/dev-x");
     let env_file = glob::glob(data.to_str().unwrap()).unwrap().next().unwrap().unwrap();
     assert!(std::fs::read_to_string(&env_file).unwrap().contains(password));
@@ -200,7 +218,7 @@ fn each_branch_has_a_container_with_a_copy_of_the_parents_database() {
     assert_eq!((&renamed["name"], &renamed["id"]), (&"dev-y".into(), &reset["id"]), "{renamed:#}");
     fine(world.sandbox.devrun(&["rm", x.to_str().unwrap(), "--yes"]).directory(&main));
     assert_eq!(world.containers().len(), 1);
-    assert!(!world.volume(&container).exists() && !env_file.exists());
+    assert!(!world.remove_volume(&container) && !env_file.exists());
     let listed = world.ask(&main, &["list"]);
     assert_eq!(listed["databases"].as_array().unwrap().len(), 1, "{listed:#}");
 }
@@ -244,7 +262,7 @@ fn container_of_a_deleted_branch_goes_with_prune_and_unsupported_verbs_name_the_
     ]);
     let z = world.worktree("z");
     refusal(world.db(&z, &["migrate", "--json"]), "database-kept", 84);
-    assert!(world.containers().contains(&foreign));
+    world.docker(&["rm", "--force", "--volumes", &foreign]);
 }
 
 #[test]
