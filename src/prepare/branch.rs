@@ -118,8 +118,9 @@ pub(super) async fn ensure(
     let branch =
         ensured.await.inspect_err(|_| ctx.events.send(Event::StepFailed { step: Step::Database }))?;
     let state = &resolved.worktree.state;
-    let left = DatabaseRecord::load(state).and_then(|record| record.left_with(provider.name()));
-    left.into_iter().for_each(|text| ctx.events.note(text));
+    if let Some(text) = DatabaseRecord::load(state).and_then(|record| record.left_with(provider.name())) {
+        ctx.events.note(text);
+    }
     DatabaseRecord::of(&wanted, provider.name()).save(state);
     if branch.origin == DatabaseOrigin::Existing {
         let (provider, id) = (provider.clone(), branch.id.clone());

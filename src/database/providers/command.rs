@@ -167,12 +167,11 @@ impl CommandProvider {
         // Saved first: after a reset that was killed, the migrations run again.
         self.records.renew(&mut database)?;
         self.records.save(&database)?;
-        let (url, answer) = match &self.reset {
-            Some(run) => self.ask_for_url(ProviderAction::Reset, run, &database).await?,
-            None => {
-                self.ask(ProviderAction::Delete, &self.delete, &database).await?;
-                self.ask_for_url(ProviderAction::Create, &self.create, &database).await?
-            }
+        let (url, answer) = if let Some(run) = &self.reset {
+            self.ask_for_url(ProviderAction::Reset, run, &database).await?
+        } else {
+            self.ask(ProviderAction::Delete, &self.delete, &database).await?;
+            self.ask_for_url(ProviderAction::Create, &self.create, &database).await?
         };
         database.url = Some(url.clone());
         database.was_there = false;

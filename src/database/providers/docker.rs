@@ -109,24 +109,6 @@ impl DockerProvider {
         self.ctx.events.send(Event::StepProgress { step: Step::Database, detail: doing });
     }
 
-    /// Returns the record of the database that is wanted, with a password and a port. Saves a new one, without an id.
-    fn record(
-        &self,
-        repository: &ContainerRepository,
-        wanted: &WantedDatabase,
-    ) -> Result<MadeDatabase, DockerError> {
-        let records = &repository.records;
-        if let Some(known) = records.load(&wanted.name)?.filter(|known| known.url.is_some()) {
-            return Ok(known);
-        }
-        let mut made = records.new_database(wanted)?;
-        let password = format!("{:016x}{:016x}", repository::random()?, repository::random()?);
-        made.url = Some(url(&password, port_of(&made.id), &made.given));
-        made.id = String::new();
-        records.save(&made)?;
-        Ok(made)
-    }
-
     /// Makes sure that the container of `made` runs and that Postgres in it answers.
     async fn start(
         &self,
@@ -212,24 +194,6 @@ impl DockerProvider {
         Err(DockerError::Ports(name))
     }
 
-    fn branch(&self, open: &OpenDatabase, found: ServerDatabase, origin: ContainerOrigin) -> BranchDatabase {
-        let (origin, copied_from) = match origin {
-            ContainerOrigin::Existing => (DatabaseOrigin::Existing, None),
-            ContainerOrigin::Empty => (DatabaseOrigin::Empty, None),
-            ContainerOrigin::Copy { parent, id } => (DatabaseOrigin::CopyOf(parent), Some(id)),
-        };
-        BranchDatabase {
-            id: found.id,
-            name: open.made.name.clone(),
-            direct_url: open.url.clone(),
-            url: open.url.clone(),
-            admin_socket: None,
-            origin,
-            copied_from,
-            records: None,
-        }
-    }
-
     /// Fills a new database with a temporary name: a copy of the parent, or an empty one if the parent does not exist. Returns the name,
     /// and the parent that was copied.
     async fn fill(
@@ -292,14 +256,14 @@ impl DockerProvider {
             Some((parent, copied)) => ContainerOrigin::Copy { parent, id: copied.id },
             None => ContainerOrigin::Empty,
         };
-        Ok(self.branch(&open, found, origin))
+        Ok(branch(&open, found, origin))
     }
 
     async fn ensure_database(&self, wanted: &WantedDatabase) -> Result<BranchDatabase, DockerError> {
         let engine = self.engine()?;
         let repository = ContainerRepository::ensure(&self.worktree.shared, &self.ctx.dirs.data).await?;
         let _turn = repository.records.turn(&wanted.name, &self.ctx.events).await?;
-        let made = self.record(&repository, wanted)?;
+        let made = record(&repository, wanted)?;
         let mut open = self.start(&engine, &repository, made).await?;
         let Some(found) = catalogue::find(&open.client, &open.made.given).await? else {
             open.made.parent = Some(wanted.parent.clone()).filter(|parent| *parent != wanted.name);
@@ -315,14 +279,14 @@ impl DockerProvider {
             open.made.id.clone_from(&found.id);
             repository.records.save(&open.made)?;
         }
-        Ok(self.branch(&open, found, ContainerOrigin::Existing))
+        Ok(branch(&open, found, ContainerOrigin::Existing))
     }
 
     async fn reset_database(&self, wanted: &WantedDatabase) -> Result<BranchDatabase, DockerError> {
         let engine = self.engine()?;
         let repository = ContainerRepository::ensure(&self.worktree.shared, &self.ctx.dirs.data).await?;
         let _turn = repository.records.turn(&wanted.name, &self.ctx.events).await?;
-        let made = self.record(&repository, wanted)?;
+        let made = record(&repository, wanted)?;
         let mut open = self.start(&engine, &repository, made).await?;
         open.made.parent = Some(wanted.parent.clone()).filter(|parent| *parent != wanted.name);
         let exists = catalogue::find(&open.client, &open.made.given).await?.is_some();
@@ -338,7 +302,7 @@ impl DockerProvider {
         }
         let open = self.start(&engine, &repository, made).await?;
         let found = catalogue::find(&open.client, &open.made.given).await?;
-        Ok(found.map(|found| self.branch(&open, found, ContainerOrigin::Existing)))
+        Ok(found.map(|found| branch(&open, found, ContainerOrigin::Existing)))
     }
 
     /// Returns the databases that devrun remembers, and the containers of the repository that it does not remember.
@@ -385,6 +349,38 @@ enum ContainerOrigin {
     Existing,
     Empty,
     Copy { parent: String, id: String },
+}
+
+/// Returns the record of the database that is wanted, with a password and a port. Saves a new one, without an id.
+fn record(repository: &ContainerRepository, wanted: &WantedDatabase) -> Result<MadeDatabase, DockerError> {
+    let records = &repository.records;
+    if let Some(known) = records.load(&wanted.name)?.filter(|known| known.url.is_some()) {
+        return Ok(known);
+    }
+    let mut made = records.new_database(wanted)?;
+    let password = format!("{:016x}{:016x}", repository::random()?, repository::random()?);
+    made.url = Some(url(&password, port_of(&made.id), &made.given));
+    made.id = String::new();
+    records.save(&made)?;
+    Ok(made)
+}
+
+fn branch(open: &OpenDatabase, found: ServerDatabase, origin: ContainerOrigin) -> BranchDatabase {
+    let (origin, copied_from) = match origin {
+        ContainerOrigin::Existing => (DatabaseOrigin::Existing, None),
+        ContainerOrigin::Empty => (DatabaseOrigin::Empty, None),
+        ContainerOrigin::Copy { parent, id } => (DatabaseOrigin::CopyOf(parent), Some(id)),
+    };
+    BranchDatabase {
+        id: found.id,
+        name: open.made.name.clone(),
+        direct_url: open.url.clone(),
+        url: open.url.clone(),
+        admin_socket: None,
+        origin,
+        copied_from,
+        records: None,
+    }
 }
 
 fn url(password: &str, port: u16, database: &str) -> String {

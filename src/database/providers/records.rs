@@ -235,8 +235,8 @@ mod tests {
         let records = Records::in_folder(folder.path().into());
         let made = records.new_database(&wanted("dev-x")).unwrap();
         records.save(&made).unwrap();
-        let mode = std::fs::metadata(records.file("dev-x")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let file = std::fs::metadata(records.file("dev-x")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
         std::fs::copy(records.file("dev-x"), folder.path().join("x.json")).unwrap();
         for name in ["../../x", "", ".", "a/b"] {
             assert_eq!(records.load(name).unwrap(), None, "{name}");

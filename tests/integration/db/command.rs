@@ -1,4 +1,4 @@
-//! The provider `command`: the SQLite example of docs/database.md, and commands that fail.
+//! The provider `command`: the example in docs/database.md, and commands that fail.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::support::Sandbox;
 
 const PASSWORD: &str = "Xsecret5-of-the-url";
 
-/// Returns the code block of docs/database.md that begins with "```LANGUAGE" and contains `part`.
+/// Returns the code block of docs/database.md in this language that contains `part`.
 fn example(language: &str, part: &str) -> String {
     let page =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/database.md")).unwrap();
@@ -45,7 +45,7 @@ fn sqlite() -> World {
     )
 }
 
-/// Runs SQL in the SQLite file of `url` and returns the first column.
+/// Runs SQL in the file of `url` and returns the first column.
 fn sql(world: &World, url: &Value, statement: &str) -> Vec<String> {
     let file = url.as_str().unwrap().strip_prefix("sqlite:///").unwrap();
     let code = "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as db:\n    for row in db.execute(sys.argv[2]): print(row[0])";
