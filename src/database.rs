@@ -272,6 +272,8 @@ pub struct BranchDatabase {
     /// The id of the database that this call has just copied, if the copy is exact. A success marker with this id is
     /// valid for the copy too.
     pub copied_from: Option<String>,
+    /// The file in which devrun records the migrations, if the database is no Postgres. A Postgres keeps them itself.
+    pub records: Option<PathBuf>,
 }
 
 /// A branch database, as `devrun db list` shows it.

@@ -67,11 +67,12 @@ impl Territory {
     pub fn of(plan: &Plan) -> Territory {
         let database = plan.database.as_ref().and_then(|database| Url::parse(&database.masked_url).ok());
         let local = database.as_ref().and_then(Url::host_str).is_some_and(is_loopback);
+        let is_postgres = database.as_ref().is_some_and(|url| url.scheme().starts_with("postgres"));
         let port = database.as_ref().filter(|_| local).and_then(Url::port);
         Territory {
             ports: plan.ports.values().chain(&plan.shared_ports).copied().chain(port).collect(),
             // Without a branch database, any Postgres is the project's own choice and no finding.
-            local_database: local,
+            local_database: local && is_postgres,
             reads: readings::of(plan),
             ..Territory::default()
         }

@@ -18,7 +18,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 pub use self::command::hide_in_command;
-pub use self::mask::{Mask, hide_in_urls, is_secret};
+pub use self::mask::{Mask, hide_in_urls, is_secret, shown_url};
 pub use self::terminal::{escaped, harmless, may_leave_line, plain, push_within_line};
 
 /// Returns `word`, a path or a name, quoted for a POSIX shell, for commands that the user copies.

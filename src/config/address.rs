@@ -54,10 +54,12 @@ impl UrlForm {
         if *self == UrlForm::default() { url.into() } else { self.apply(url) }
     }
 
-    /// Returns `url` in this form. For a scheme with `+asyncpg`, translates libpq's parameters: `SQLAlchemy` passes
+    /// Returns `url` in this form; `url` itself if it is not a Postgres URL. For a scheme with `+asyncpg`, translates libpq's parameters: `SQLAlchemy` passes
     /// each one to asyncpg, which refuses `sslmode` and `channel_binding`.
     pub fn apply(&self, url: &str) -> String {
-        let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+        let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
+            return url.into();
+        };
         let scheme = self.scheme.as_deref().unwrap_or(scheme);
         // A question mark may be part of the password.
         let userinfo = rest.find('@').map_or(0, |at| at + 1);

@@ -11,7 +11,7 @@ use crate::config::interpolate::Template;
 use crate::config::keys::{AUTO, NONE, PARENT, PROVIDER_WORDS, SECTIONS};
 use crate::config::node::{Mapping, Node};
 use crate::config::{names, values};
-use crate::plan::{Section, Sections, Setting};
+use crate::plan::{RunCommand, Section, Sections, Setting};
 
 /// The provider that the configuration asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,7 @@ enum SettingValue {
     Flag(bool),
     Time(Duration),
     Range(f64, f64),
+    Run(RunCommand),
 }
 
 /// The sections as written, by provider and key.
@@ -79,7 +80,8 @@ impl ProviderSettings {
             | SettingValue::Variable(_)
             | SettingValue::Flag(_)
             | SettingValue::Time(_)
-            | SettingValue::Range(..) => None,
+            | SettingValue::Range(..)
+            | SettingValue::Run(_) => None,
         })
     }
 
@@ -92,7 +94,8 @@ impl ProviderSettings {
             | SettingValue::Word(_)
             | SettingValue::Flag(_)
             | SettingValue::Time(_)
-            | SettingValue::Range(..) => None,
+            | SettingValue::Range(..)
+            | SettingValue::Run(_) => None,
         })
     }
 
@@ -119,6 +122,7 @@ impl ProviderSettings {
                     SettingValue::Flag(flag) => Ok(Setting::Flag(*flag)),
                     SettingValue::Time(time) => Ok(Setting::Time(*time)),
                     SettingValue::Range(least, most) => Ok(Setting::Range(*least, *most)),
+                    SettingValue::Run(run) => Ok(Setting::Run(run.clone())),
                 };
                 Some(setting.map(|setting| (*key, setting)))
             });
@@ -152,6 +156,7 @@ fn section(
                 _ => Err(node.error("takes the name of an environment variable, never the URL itself")),
             },
             ValueForm::Flag => node.boolean().map(SettingValue::Flag),
+            ValueForm::Command => values::run(node).map(SettingValue::Run),
             ValueForm::Duration => values::duration(node).map(SettingValue::Time),
             ValueForm::PositiveDuration => values::positive_duration(node).map(SettingValue::Time),
             ValueForm::ComputeUnits => {

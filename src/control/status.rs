@@ -396,7 +396,7 @@ impl Status {
 
 /// Returns the name of the database in `url`.
 fn name_in(url: &str) -> Option<String> {
-    let url = Url::parse(url).ok()?;
+    let url = Url::parse(url).ok().filter(|url| url.scheme().starts_with("postgres"))?;
     let name = url.path().strip_prefix('/')?;
     Some(name.to_string()).filter(|name| !name.is_empty())
 }

@@ -231,8 +231,8 @@ fn keep_alive(stream: &TcpStream) {
 /// libraries. Sets keep-alive, so that a router does not drop the connection while it waits for a long migration.
 pub fn parse(url: &str) -> Result<Config, ConnectError> {
     let unusable = |reason: &str| ConnectError::Url(reason.to_string());
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| unusable("it has no scheme"))?;
-    if !matches!(scheme.split('+').next(), Some("postgres" | "postgresql")) {
+    let (_, rest) = url.split_once("://").ok_or_else(|| unusable("it has no scheme"))?;
+    if !is_postgres(url) {
         return Err(unusable("it does not begin with postgresql://"));
     }
     // A question mark may be part of the password.
@@ -249,6 +249,12 @@ pub fn parse(url: &str) -> Result<Config, ConnectError> {
         config.application_name(format!("devrun (pid {})", std::process::id()));
     }
     Ok(config)
+}
+
+/// Returns true for the URL of a Postgres database, with or without a driver in its scheme.
+pub fn is_postgres(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.split('+').next().unwrap_or(scheme));
+    matches!(scheme, Some("postgres" | "postgresql"))
 }
 
 fn parameter(pair: &str) -> Option<String> {

@@ -50,6 +50,7 @@ pub use self::admin_socket::{AdminSocket, ConnectFailure};
 pub use self::branches::migration_key;
 pub use self::error::LocalError;
 pub(super) use self::provider::LocalProvider;
+pub(super) use self::state::{free_port, next_port, port_of};
 
 use self::account::{Account, Home};
 use self::binaries::Search;
@@ -510,6 +511,7 @@ impl Local {
             direct_url: url.clone(),
             url,
             admin_socket: socket,
+            records: None,
             origin,
             copied_from,
         }

@@ -16,6 +16,7 @@ mod lock;
 mod marker;
 mod migration_files;
 mod python;
+mod recorded;
 mod schema_change;
 pub mod seed;
 mod seed_error;
@@ -45,7 +46,7 @@ use crate::context::Context;
 use crate::database::BranchDatabase;
 use crate::database::alembic_history::{self, History};
 use crate::event::{Event, Step};
-use crate::os::cmd::Cmd;
+use crate::os::cmd::{Cmd, CmdError};
 use crate::plan::{DatabaseOrigin, RunCommand};
 use crate::text::Mask;
 
@@ -111,6 +112,9 @@ impl Migrated {
 /// Makes sure that the command has succeeded on this database with the current files. If it already has, this costs one
 /// connection and one query. If a call is killed at any point, the next call runs the command again.
 pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migrated, MigrateError> {
+    if let Some(path) = &request.branch.records {
+        return recorded::ensure(ctx, request, path).await;
+    }
     let inputs = MigrationFiles::gather(&request.directory, &request.inputs).await?;
     let fingerprint = inputs.fingerprint(&request.command);
     let (markers, client) =
@@ -172,12 +176,12 @@ fn verdict(markers: &[Marker], branch: &BranchDatabase, fingerprint: &str) -> Ve
     }
 }
 
-/// Runs the command. Deletes the marker first, so that a failed run never counts as a success.
-async fn run(
+/// Errors if the command certainly migrates another database, or if Alembic's files have several heads. Warns about what may be wrong.
+fn check_heads(
     ctx: &Context,
     request: &MigrateRequest<'_>,
-    turn: &MigrationLock,
     inputs: &MigrationFiles,
+    history: &History,
 ) -> Result<(), MigrateError> {
     if let Some(line) = &request.elsewhere {
         return Err(MigrateError::Refused {
@@ -193,11 +197,10 @@ async fn run(
             request.name
         ));
     }
-    let history = History::read(inputs.files());
     if let Some(prefix) = alembic_history::upgrades_to_head(&request.command)
         && history.is_certain()
     {
-        several_heads::forbid(request, &prefix, &history)?;
+        several_heads::forbid(request, &prefix, history)?;
     }
     if inputs.files().next().is_none() && !request.inputs.is_empty() {
         let globs = request.inputs.join(", ");
@@ -206,6 +209,41 @@ async fn run(
             request.directory.display()
         ));
     }
+    Ok(())
+}
+
+/// Runs `commands` one after the other. Returns the error of the one that failed, and the last lines of the output.
+async fn execute(
+    ctx: &Context,
+    request: &MigrateRequest<'_>,
+    commands: Vec<Cmd>,
+) -> Result<(), (CmdError, String)> {
+    let mask = request.mask();
+    let doing = mask.apply(&request.command.to_string());
+    ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
+    let mut output = StepOutput::new(&ctx.events, &mask);
+    let mut env = request.env.clone();
+    env.extend(python::path(request).map(|path| ("PYTHONPATH".into(), path)));
+    let mut failed = None;
+    for command in commands {
+        let command = command.only_env(&env).directory(&request.directory).limit(request.limit);
+        failed = command.watched(&mut |line| output.show(line)).await.err();
+        if failed.is_some() {
+            break;
+        }
+    }
+    failed.map_or(Ok(()), |error| Err((error, output.condensed())))
+}
+
+/// Runs the command. Deletes the marker first, so that a failed run never counts as a success.
+async fn run(
+    ctx: &Context,
+    request: &MigrateRequest<'_>,
+    turn: &MigrationLock,
+    inputs: &MigrationFiles,
+) -> Result<(), MigrateError> {
+    let history = History::read(inputs.files());
+    check_heads(ctx, request, inputs, &history)?;
     let mask = request.mask();
     let (commands, files) = match &request.psql {
         None => {
@@ -220,23 +258,10 @@ async fn run(
     };
     extensions::check(request, inputs, &files, &*turn.client().await?).await?;
     marker::clear(&*turn.client().await?).await?;
-    let doing = mask.apply(&request.command.to_string());
-    ctx.events.send(Event::StepStarted { step: Step::Migrate, doing });
-    let mut output = StepOutput::new(&ctx.events, &mask);
-    let mut env = request.env.clone();
-    env.extend(python::path(request).map(|path| ("PYTHONPATH".into(), path)));
     let before = effect::snapshot(&*turn.client().await?).await?;
-    let mut failed = None;
-    for command in commands {
-        let command = command.only_env(&env).directory(&request.directory).limit(request.limit);
-        failed = command.watched(&mut |line| output.show(line)).await.err();
-        if failed.is_some() {
-            break;
-        }
-    }
-    match failed {
-        None => effect::check(request, &*turn.client().await?, &history).await,
-        Some(error) => {
+    match execute(ctx, request, commands).await {
+        Ok(()) => effect::check(request, &*turn.client().await?, &history).await,
+        Err((error, tail)) => {
             let after = match turn.client().await {
                 Ok(client) => effect::snapshot(&client).await.ok(),
                 Err(_) => None,
@@ -244,7 +269,7 @@ async fn run(
             let by_revision = alembic_history::upgrades_to_head(&request.command).is_some();
             let left =
                 after.map(|after| SchemaChange::between(&before, after, by_revision)).unwrap_or_default();
-            Err(error::explain(request, &mask, &history, &error, output.condensed(), &left))
+            Err(error::explain(request, &mask, &history, &error, tail, &left))
         }
     }
 }

@@ -252,6 +252,7 @@ impl Neon {
             url,
             direct_url,
             admin_socket: None,
+            records: None,
             origin: DatabaseOrigin::CopyOf(parent),
             // Without the parent's rows the copy has no success marker.
             copied_from: branch.parent_id.filter(|_| !self.request.schema_only),
@@ -355,6 +356,7 @@ fn reached(found: wire::NeonBranch, url: String, direct_url: String) -> BranchDa
         url,
         direct_url,
         admin_socket: None,
+        records: None,
         origin: DatabaseOrigin::Existing,
         copied_from: None,
     }

@@ -3,12 +3,18 @@
 //! This is the only file outside the providers' own that names them. A new provider is a module of this one. It needs its
 //! name in `NAMES` and [`choose`], and the keys of its section in `config::keys`.
 
+mod command;
+mod docker;
+mod records;
+mod swap;
 mod url;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use self::command::CommandProvider;
+use self::docker::DockerProvider;
 use self::url::UrlProvider;
 use super::Provider;
 pub use super::local::AbandonedCluster;
@@ -21,7 +27,7 @@ use crate::worktree::Worktree;
 
 /// The names of all providers.
 #[cfg(test)]
-pub const NAMES: [&str; 3] = ["local", "neon", "url"];
+pub const NAMES: [&str; 5] = ["local", "neon", "url", "docker", "command"];
 
 /// Returns the provider that `request` asks for. Creates and starts nothing, and sends no request. Errors if a setting
 /// is missing or refused.
@@ -34,6 +40,8 @@ pub fn choose(ctx: &Context, request: &ProviderRequest<'_>) -> Result<Rc<dyn Pro
             // Happens only if devrun chooses.
             None => Ok(local()?),
         },
+        Some("docker") => Ok(Rc::new(DockerProvider::configured(ctx, request)?)),
+        Some("command") => Ok(Rc::new(CommandProvider::configured(ctx, request)?)),
         Some("url") => Ok(Rc::new(UrlProvider::configured(ctx, request)?)),
         Some(other) => Err(Report::bug(format!("there is no provider {other}"))),
     }

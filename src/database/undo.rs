@@ -77,6 +77,16 @@ pub enum UndoError {
         /// The provider.
         provider: &'static str,
     },
+    /// The database is no Postgres.
+    #[error("`{verb}` needs a Postgres, and {name} of the provider {provider} is none")]
+    NoPostgres {
+        /// The provider.
+        provider: &'static str,
+        /// The database.
+        name: String,
+        /// The command that needs it.
+        verb: &'static str,
+    },
     /// It was not copied from a parent.
     #[error("{0} has no parent to be copied from again")]
     Orphan(String),
@@ -87,9 +97,10 @@ impl Explain for UndoError {
         match self {
             UndoError::Missing(_) => Code::DatabaseMissing,
             UndoError::Kept { .. } | UndoError::Foreign { .. } | UndoError::Orphan(_) => Code::DatabaseKept,
-            UndoError::NoSnapshots { .. } | UndoError::NoRestore { .. } | UndoError::NoServer { .. } => {
-                Code::DatabaseFailed
-            }
+            UndoError::NoSnapshots { .. }
+            | UndoError::NoRestore { .. }
+            | UndoError::NoServer { .. }
+            | UndoError::NoPostgres { .. } => Code::DatabaseFailed,
         }
     }
 
@@ -105,6 +116,7 @@ impl Explain for UndoError {
             | UndoError::Orphan(_)
             | UndoError::NoSnapshots { .. }
             | UndoError::NoServer { .. }
+            | UndoError::NoPostgres { .. }
             | UndoError::NoRestore { .. } => None,
         }
     }
@@ -126,6 +138,9 @@ impl Explain for UndoError {
             }
             UndoError::NoSnapshots { name, .. } => format!("devrun db reset {}", quoted(name)),
             UndoError::NoServer { .. } => "start and stop it with the tools of the service that has it".into(),
+            UndoError::NoPostgres { name, .. } => {
+                format!("use a client of that kind of database; its URL: devrun db url {} --reveal", quoted(name))
+            }
             UndoError::NoRestore { .. } => "use the provider `local`, or restore it with the tools of the server".into(),
             UndoError::Orphan(name) => {
                 format!("devrun db delete {}; the next `devrun` creates it again", quoted(name))

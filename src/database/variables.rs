@@ -3,6 +3,9 @@
 //! A setting that says where a secret goes counts only if its place is trusted at least as much as that of the secret:
 //! the environment devrun was started with, or the file that holds the secret.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
 /// A variable that is set and not empty.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Variable {
@@ -23,6 +26,9 @@ impl std::fmt::Debug for Variable {
 
 /// The variables of one worktree: the environment devrun was started with, then its env files.
 pub trait Variables {
+    /// Returns the environment of the user's own commands: all variables except those that no process gets.
+    fn of_commands(&self) -> BTreeMap<OsString, OsString>;
+
     /// Returns the variable `name`. `None` if it is not set or empty.
     fn find(&self, name: &str) -> Option<Variable>;
 

@@ -225,6 +225,11 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FsError> {
     read::optional(path, Limit::LARGE).map_err(|error| io_error("read", path)(error.into()))
 }
 
+/// Opens the file `path`, which exists, to write new contents.
+pub fn open_to_fill(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).truncate(true).open(path)
+}
+
 /// Writes all cached data of the file system that contains the folder `path` to the disk.
 #[cfg(target_os = "linux")]
 pub fn sync_around(path: &Path) -> io::Result<()> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::RunCommand;
+
 /// The value of one key in the section of a provider, with its variables replaced.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Setting {
@@ -14,6 +16,8 @@ pub enum Setting {
     Time(Duration),
     /// The least and the most of something.
     Range(f64, f64),
+    /// A command of the user.
+    Run(RunCommand),
 }
 
 /// The settings of one provider, by key.
@@ -25,7 +29,7 @@ impl Section {
     pub fn text(&self, key: &str) -> Option<String> {
         match self.0.get(key)? {
             Setting::Text(text) => Some(text.clone()),
-            Setting::Flag(_) | Setting::Time(_) | Setting::Range(..) => None,
+            Setting::Flag(_) | Setting::Time(_) | Setting::Range(..) | Setting::Run(_) => None,
         }
     }
 
@@ -33,7 +37,7 @@ impl Section {
     pub fn flag(&self, key: &str) -> Option<bool> {
         match self.0.get(key)? {
             Setting::Flag(flag) => Some(*flag),
-            Setting::Text(_) | Setting::Time(_) | Setting::Range(..) => None,
+            Setting::Text(_) | Setting::Time(_) | Setting::Range(..) | Setting::Run(_) => None,
         }
     }
 
@@ -41,7 +45,7 @@ impl Section {
     pub fn time(&self, key: &str) -> Option<Duration> {
         match self.0.get(key)? {
             Setting::Time(time) => Some(*time),
-            Setting::Text(_) | Setting::Flag(_) | Setting::Range(..) => None,
+            Setting::Text(_) | Setting::Flag(_) | Setting::Range(..) | Setting::Run(_) => None,
         }
     }
 
@@ -49,7 +53,15 @@ impl Section {
     pub fn range(&self, key: &str) -> Option<(f64, f64)> {
         match self.0.get(key)? {
             Setting::Range(least, most) => Some((*least, *most)),
-            Setting::Text(_) | Setting::Flag(_) | Setting::Time(_) => None,
+            Setting::Text(_) | Setting::Flag(_) | Setting::Time(_) | Setting::Run(_) => None,
+        }
+    }
+
+    /// Returns the command of `key`.
+    pub fn run(&self, key: &str) -> Option<RunCommand> {
+        match self.0.get(key)? {
+            Setting::Run(run) => Some(run.clone()),
+            Setting::Text(_) | Setting::Flag(_) | Setting::Time(_) | Setting::Range(..) => None,
         }
     }
 }

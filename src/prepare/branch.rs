@@ -118,7 +118,11 @@ pub(super) async fn ensure(
     };
     let branch =
         ensured.await.inspect_err(|_| ctx.events.send(Event::StepFailed { step: Step::Database }))?;
-    DatabaseRecord::of(&wanted).save(&resolved.worktree.state);
+    let state = &resolved.worktree.state;
+    if let Some(text) = DatabaseRecord::load(state).and_then(|record| record.left_with(provider.name())) {
+        ctx.events.note(text);
+    }
+    DatabaseRecord::of(&wanted, provider.name()).save(state);
     if branch.origin == DatabaseOrigin::Existing {
         let (provider, id) = (provider.clone(), branch.id.clone());
         // Nothing waits for the refresh, and the run may end before it without harm.

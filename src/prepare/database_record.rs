@@ -15,6 +15,9 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub(super) struct DatabaseRecord {
     version: u32,
+    /// The name of its provider. `None` in records of older versions.
+    #[serde(default)]
+    pub(super) provider: Option<String>,
     pub(super) name: String,
     /// As in [`WantedDatabase::label`].
     pub(super) label: String,
@@ -23,9 +26,17 @@ pub(super) struct DatabaseRecord {
 }
 
 impl DatabaseRecord {
-    pub(super) fn of(wanted: &WantedDatabase) -> DatabaseRecord {
+    pub(super) fn of(wanted: &WantedDatabase, provider: &str) -> DatabaseRecord {
         let WantedDatabase { name, label, worktree, .. } = wanted.clone();
-        DatabaseRecord { version: VERSION, name, label, worktree }
+        DatabaseRecord { version: VERSION, provider: Some(provider.into()), name, label, worktree }
+    }
+
+    /// Returns a sentence about the database of this record, if another provider than `provider` has it.
+    pub(super) fn left_with(&self, provider: &str) -> Option<String> {
+        let (former, name) = (self.provider.as_ref().filter(|former| *former != provider)?, &self.name);
+        Some(format!(
+            "the database {name} of the provider {former} stays there: `provider: {former}` brings it back"
+        ))
     }
 
     /// Returns the record in `state`. A file that cannot be parsed counts as none.

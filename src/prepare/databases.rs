@@ -105,12 +105,21 @@ impl Databases {
         found.ok_or_else(|| UndoError::Missing(name.into()).into())
     }
 
+    /// Returns the address of the database `name`, as [`Databases::find`] does. Errors if it is no Postgres, which `verb` needs.
+    pub async fn find_postgres(&self, name: &str, verb: &'static str) -> Result<BranchDatabase, Report> {
+        let branch = self.find(name).await?;
+        if branch.records.is_none() {
+            return Ok(branch);
+        }
+        Err(UndoError::NoPostgres { provider: self.provider, name: name.into(), verb }.into())
+    }
+
     /// Returns the extensions that the server offers, asked in this worktree's database or, if there is none, in another.
     pub async fn extensions(&self) -> Result<(BranchDatabase, Vec<ServerExtension>), Report> {
         let all: BTreeSet<String> = self.list().await?.into_iter().map(|entry| entry.name).collect();
         let preferred = [&self.own.name, &self.own.parent].into_iter().find(|name| all.contains(*name));
         let name = preferred.or(all.first()).unwrap_or(&self.own.name);
-        let branch = self.find(name).await?;
+        let branch = self.find_postgres(name, "devrun db extensions").await?;
         let found = extension_list::list(&branch).await?;
         Ok((branch, found))
     }
@@ -184,7 +193,8 @@ impl Databases {
         if parent == *own {
             return Err(CompareError::NoParent(own.clone()).into());
         }
-        Ok((self.find(&parent).await?, self.find(own).await?))
+        let verb = "devrun db diff";
+        Ok((self.find_postgres(&parent, verb).await?, self.find_postgres(own, verb).await?))
     }
 
     /// Compares the schemas and numbers of rows of two databases.

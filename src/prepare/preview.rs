@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::database::{ServerState, Urls};
 use crate::error::Report;
 use crate::plan::{Database, DatabaseOrigin, Notice, Plan};
-use crate::text::hide_in_urls;
+use crate::text::shown_url;
 use crate::worktree::Worktree;
 
 /// A plan, complete except for values that only a run creates.
@@ -62,7 +62,7 @@ fn complete(ctx: &Context, mut resolved: ResolvedWorktree) -> Result<Preview, Re
                 origin: DatabaseOrigin::Existing,
                 masked_url: urls
                     .as_ref()
-                    .map_or_else(|| "not created yet".into(), |urls| hide_in_urls(&urls.url)),
+                    .map_or_else(|| "not created yet".into(), |urls| shown_url(&urls.url)),
             };
             let unpooled = |urls: &Urls| provider.has_pooler().then(|| urls.direct_url.clone());
             let known = urls.map(|urls| (wanted.name, unpooled(&urls), urls.url));

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::database::{BranchDatabase, Provider};
 use crate::plan::Database;
-use crate::text::hide_in_urls;
+use crate::text::shown_url;
 
 /// The address of a branch database.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ impl ReadyDatabase {
             provider: self.provider.name().into(),
             name: self.branch.name.clone(),
             origin: self.branch.origin.clone(),
-            masked_url: hide_in_urls(&self.branch.url),
+            masked_url: shown_url(&self.branch.url),
         }
     }
 }

@@ -46,6 +46,7 @@ async fn look(ctx: &Context) -> Option<(String, SchemaDrift)> {
                 url: urls.url,
                 direct_url: urls.direct_url,
                 admin_socket: None,
+                records: None,
                 origin: DatabaseOrigin::Existing,
                 copied_from: None,
             }

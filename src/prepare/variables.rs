@@ -1,7 +1,7 @@
 //! The environment variables of a worktree as database providers read them, with the place that sets each one.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use super::ResolvedWorktree;
 use crate::config::envfile::{self, EnvFile, EnvFileOrigin, EnvFilePlaces};
@@ -42,6 +42,15 @@ impl VariableSources<'_> {
 }
 
 impl Variables for VariableSources<'_> {
+    fn of_commands(&self) -> BTreeMap<OsString, OsString> {
+        let mut vars = self.resolved.install_env();
+        vars.retain(|name, _| !name.as_encoded_bytes().starts_with(b"DEVRUN_"));
+        // The next run finds processes that a killed run left by the tag.
+        let tag = self.ctx.env.get_key_value(OsStr::new(crate::context::variables::RUN));
+        vars.extend(tag.map(|(name, value)| (name.clone(), value.clone())));
+        vars
+    }
+
     fn find(&self, name: &str) -> Option<Variable> {
         let (value, place, file) = match self.ctx.env.get(OsStr::new(name)) {
             Some(value) => (value.to_str()?, "environment".into(), None),

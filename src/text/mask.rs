@@ -224,6 +224,22 @@ pub fn hide_in_urls(text: &str) -> String {
     hide_parameters(&shown)
 }
 
+/// Returns the URL of a database without secrets, for the user. Of one that is no Postgres, the values of its parameters may be secrets
+/// too: `libsql://host?authToken=…`.
+pub fn shown_url(url: &str) -> String {
+    let shown = hide_in_urls(url);
+    match shown.split_once('?') {
+        Some((place, query)) if !url.starts_with("postgres") => {
+            let hide = |pair: &str| match pair.split_once('=') {
+                Some((name, _)) => format!("{name}={HIDDEN}"),
+                None => HIDDEN.into(),
+            };
+            format!("{place}?{}", query.split('&').map(hide).collect::<Vec<_>>().join("&"))
+        }
+        _ => shown,
+    }
+}
+
 /// Returns the range of `user:password` in the first URL of `text`, and the end of the URL's authority.
 fn userinfo(text: &str) -> Option<(std::ops::Range<usize>, usize)> {
     let start = text.find("://")? + 3;
@@ -309,6 +325,18 @@ mod tests {
             ("://", "://"),
         ] {
             assert_eq!(hide_in_urls(text), shown);
+        }
+    }
+
+    #[test]
+    fn parameters_of_other_databases_are_hidden() {
+        for (url, shown) in [
+            ("postgresql://me:pw@h/d?sslmode=require", "postgresql://me:***@h/d?sslmode=require"),
+            ("sqlite:////w/x.db", "sqlite:////w/x.db"),
+            ("libsql://h/d?authToken=pw&x=1", "libsql://h/d?authToken=***&x=***"),
+            ("mysql://me:pw@h/d?pw", "mysql://me:***@h/d?***"),
+        ] {
+            assert_eq!(shown_url(url), shown);
         }
     }
 

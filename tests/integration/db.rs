@@ -2,8 +2,12 @@
 
 #[path = "db/careful.rs"]
 mod careful;
+#[path = "db/command.rs"]
+mod command;
 #[path = "db/diff.rs"]
 mod diff;
+#[path = "db/docker.rs"]
+mod docker;
 #[path = "db/drift.rs"]
 mod drift;
 #[path = "db/elsewhere.rs"]
@@ -18,6 +22,8 @@ mod heads;
 mod import;
 #[path = "db/looking.rs"]
 mod looking;
+#[path = "db/moved.rs"]
+mod moved;
 #[path = "db/programs.rs"]
 mod programs;
 #[path = "db/psql.rs"]

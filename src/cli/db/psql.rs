@@ -21,7 +21,8 @@ pub(super) async fn run(
 ) -> Result<Exit, Report> {
     let opening = async {
         let databases = Databases::open(ctx).await?;
-        let branch = databases.find(args.which.name.as_ref().unwrap_or(&databases.own.name)).await?;
+        let name = args.which.name.as_ref().unwrap_or(&databases.own.name);
+        let branch = databases.find_postgres(name, "devrun db psql").await?;
         Ok::<_, Report>((databases, branch))
     };
     let (databases, branch) = tokio::select! {

@@ -10,7 +10,7 @@ use crate::database::migrate::SchemaState;
 use crate::database::{ListedDatabase, ServerState};
 use crate::error::{Exit, Report};
 use crate::prepare::Databases;
-use crate::text::hide_in_urls;
+use crate::text::shown_url;
 use crate::ui::console::Console;
 
 /// The facts to print.
@@ -82,7 +82,7 @@ async fn query(databases: &Databases, name: &str) -> Result<DatabaseFacts, Repor
     }
     let state = async {
         let branch = databases.find(name).await?;
-        Ok::<_, Report>((hide_in_urls(&branch.url), databases.schema_state(&branch).await))
+        Ok::<_, Report>((shown_url(&branch.url), databases.schema_state(&branch).await))
     };
     match state.await {
         Ok((url, state)) => {

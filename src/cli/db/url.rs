@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::database::ServerState;
 use crate::error::{Exit, Report};
 use crate::prepare::Databases;
-use crate::text::hide_in_urls;
+use crate::text::shown_url;
 use crate::ui::console::Console;
 
 pub(super) async fn run(
@@ -24,7 +24,7 @@ pub(super) async fn run(
             .note("nothing of this repository runs, so the database server is stopped again: `devrun up -d`");
     }
     let url = if args.direct { &branch.direct_url } else { &branch.url };
-    let url = if args.reveal { url.clone() } else { hide_in_urls(url) };
+    let url = if args.reveal { url.clone() } else { shown_url(url) };
     printed(if as_json {
         let DbUrlArgs { direct, reveal, .. } = args;
         console.print_json(&json!({

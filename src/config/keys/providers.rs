@@ -3,7 +3,7 @@
 use crate::config::form::{ConfigKey, TableForm, ValueForm};
 
 /// The sections of the providers. The name of a section is that of its provider.
-pub const SECTIONS: [ConfigKey; 3] = [
+pub const SECTIONS: [ConfigKey; 5] = [
     ConfigKey::new("local", ValueForm::Table(&LOCAL), "A server that devrun runs for this repository."),
     ConfigKey::new(
         "neon",
@@ -11,10 +11,13 @@ pub const SECTIONS: [ConfigKey; 3] = [
         "Branches of a Neon project. The key itself is NEON_API_KEY.",
     ),
     ConfigKey::new("url", ValueForm::Table(&URL), "A Postgres server that exists."),
+    ConfigKey::new("docker", ValueForm::Table(&DOCKER), "A container for each database."),
+    ConfigKey::new("command", ValueForm::Table(&COMMAND), "Your own commands, which answer in JSON."),
 ];
 
 /// The words that `database.provider` takes.
-pub const PROVIDER_WORDS: [&str; 5] = [AUTO, SECTIONS[0].name, SECTIONS[1].name, SECTIONS[2].name, NONE];
+pub const PROVIDER_WORDS: [&str; 7] =
+    [AUTO, SECTIONS[0].name, SECTIONS[1].name, SECTIONS[2].name, SECTIONS[3].name, SECTIONS[4].name, NONE];
 
 const LOCAL: TableForm = TableForm::of(&[&[
     ConfigKey::new(
@@ -72,6 +75,24 @@ const URL: TableForm = TableForm::of(&[&[ConfigKey::new(
     ValueForm::Variable,
     "Name of the variable with the URL of the server. Processes do not get this variable.",
 )]]);
+
+const DOCKER: TableForm = TableForm::of(&[&[
+    ConfigKey::new("image", ValueForm::Text, "The image of Postgres. May contain ${...}.")
+        .or("postgres:16-alpine"),
+    ConfigKey::new("engine", ValueForm::Word(&["docker", "podman"]), "The program that runs containers.")
+        .or("docker, else podman"),
+]]);
+
+const COMMAND: TableForm = TableForm::of(&[&[
+    ConfigKey::new("create", ValueForm::Command, "Makes the database, unless it exists, and prints its URL."),
+    ConfigKey::new("url", ValueForm::Command, "Prints the URL of the database, or null if there is none.")
+        .or("the URL that `create` printed"),
+    ConfigKey::new("reset", ValueForm::Command, "Makes the database a new copy of its parent.")
+        .or("`delete`, then `create`"),
+    ConfigKey::new("delete", ValueForm::Command, "Deletes the database, if it exists."),
+    ConfigKey::new("list", ValueForm::Command, "Prints the names of all databases.")
+        .or("the databases that devrun made"),
+]]);
 
 /// The key of a section that stands for `database.parent`.
 pub const PARENT: &str = "parent";

@@ -245,7 +245,8 @@ fn decide(same_path: bool, same_folder: bool, original_has_id: bool) -> Reposito
     }
 }
 
-fn port_of(id: &str) -> u16 {
+/// Returns the port that the hexadecimal digits of `id` choose from the range.
+pub(in crate::database) fn port_of(id: &str) -> u16 {
     let number = id.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0);
     PORTS.0 + u16::try_from(number % u32::from(PORTS.1)).unwrap_or(0)
 }
@@ -254,13 +255,13 @@ fn port_of(id: &str) -> u16 {
 pub(super) const PORT_TRIES: u16 = 200;
 
 /// Returns the first port from `from` on for which `is_free` returns true. Wraps around at the end of the range.
-pub(super) fn free_port(from: u16, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
+pub(in crate::database) fn free_port(from: u16, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
     let offset = from.saturating_sub(PORTS.0) % PORTS.1;
     (0..PORT_TRIES).map(|step| PORTS.0 + (offset + step) % PORTS.1).find(|port| is_free(*port))
 }
 
 /// Returns the port after `port`. Wraps around at the end of the range.
-pub(super) fn next_port(port: u16) -> u16 {
+pub(in crate::database) fn next_port(port: u16) -> u16 {
     PORTS.0 + (port.saturating_sub(PORTS.0) + 1) % PORTS.1
 }
 

@@ -19,6 +19,7 @@ use crate::database::connect::{ConnectError, in_words};
 use crate::error::{Code, Explain, Fault, Holder, RERUN};
 use crate::event::Ending;
 use crate::os::cmd::CmdError;
+use crate::os::fs::FsError;
 use crate::os::read::ReadError;
 use crate::text::diagnosis;
 use crate::text::{Mask, quoted};
@@ -64,6 +65,12 @@ pub enum MigrateError {
     /// The server refused a statement of devrun.
     #[error("cannot record the migration: {0}")]
     Marker(String),
+    /// The record of the migration cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] FsError),
+    /// psql cannot work in the database.
+    #[error("`database.migrate.sql` needs a Postgres, and {0} is none")]
+    NeedsPostgres(String),
     /// There are several heads, and the command needs exactly one.
     #[error("{}", list(heads))]
     Heads {
@@ -360,7 +367,8 @@ impl Explain for MigrateError {
     fn code(&self) -> Code {
         match self {
             MigrateError::Connect(error) => error.code(),
-            MigrateError::Inputs { .. } => Code::ConfigInvalid,
+            MigrateError::Record(error) => error.code(),
+            MigrateError::Inputs { .. } | MigrateError::NeedsPostgres(_) => Code::ConfigInvalid,
             MigrateError::Lost(_) => Code::DatabaseUnavailable,
             MigrateError::Heads { .. } => Code::MigrationHeads,
             MigrateError::Read { .. }
@@ -420,6 +428,8 @@ impl Explain for MigrateError {
     fn fix(&self) -> Option<String> {
         Some(match self {
             MigrateError::Connect(error) => return error.fix(),
+            MigrateError::Record(error) => return error.fix(),
+            MigrateError::NeedsPostgres(_) => "write a command in `database.migrate.run`".into(),
             MigrateError::Inputs { .. } => "correct `inputs` of the migration in devrun.yaml".into(),
             MigrateError::Read { path, .. } => format!(
                 "check kind, size, owner and mode of {}, or correct `inputs` of the migration",
@@ -481,9 +491,10 @@ impl Explain for MigrateError {
     fn fault(&self) -> Option<Fault> {
         match self {
             MigrateError::Connect(error) => error.fault(),
-            MigrateError::Inputs { .. } | MigrateError::Elsewhere { .. } | MigrateError::Refused { .. } => {
-                Some(Fault::Configuration)
-            }
+            MigrateError::Inputs { .. }
+            | MigrateError::NeedsPostgres(_)
+            | MigrateError::Elsewhere { .. }
+            | MigrateError::Refused { .. } => Some(Fault::Configuration),
             MigrateError::Heads { .. } | MigrateError::MissingParent { .. } => Some(Fault::Code),
             MigrateError::Failed { trouble, .. } => trouble.fault(),
             MigrateError::Read { .. }
@@ -491,6 +502,7 @@ impl Explain for MigrateError {
             | MigrateError::Rights(_)
             | MigrateError::Lost(_)
             | MigrateError::Extension { .. }
+            | MigrateError::Record(_)
             | MigrateError::Marker(_) => Some(Fault::Environment),
         }
     }

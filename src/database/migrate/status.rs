@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio_postgres::Client;
 
 use super::migration_files::MigrationFiles;
-use super::{CONNECT, MigrateError, Verdict, effect, lock, marker, verdict};
+use super::{CONNECT, MigrateError, Verdict, effect, lock, marker, recorded, verdict};
 use crate::database::BranchDatabase;
 use crate::database::alembic_history::History;
 use crate::plan::RunCommand;
@@ -77,6 +77,15 @@ pub async fn schema_state(
         }
         None => None,
     };
+    if let Some(path) = &branch.records {
+        let status = match (recorded::fingerprint(path, &branch.id)?, fingerprint) {
+            (None, _) => MigrationStatus::Unmigrated,
+            (Some(_), None) => MigrationStatus::Migrated,
+            (Some(done), Some(now)) if done == now => MigrationStatus::UpToDate,
+            (Some(_), Some(_)) => MigrationStatus::Pending,
+        };
+        return Ok(SchemaState { status, revisions: Vec::new(), heads });
+    }
     let look = async |client: &Client| {
         Ok((marker::read(client).await?, effect::is_empty(client).await?, effect::revisions(client).await?))
     };

@@ -78,6 +78,7 @@ impl Stage {
                 url: url.clone(),
                 direct_url: url,
                 admin_socket: None,
+                records: None,
                 origin: DatabaseOrigin::Existing,
                 copied_from: None,
             },
@@ -507,6 +508,7 @@ fn only_markers_of_the_branch_or_its_parent_with_the_same_files_count() {
         url: String::new(),
         direct_url: String::new(),
         admin_socket: None,
+        records: None,
         origin: DatabaseOrigin::Empty,
         copied_from: Some("parent".into()),
     };

@@ -155,6 +155,7 @@ impl Neon {
             url,
             direct_url,
             admin_socket: None,
+            records: None,
             origin,
             copied_from: Some(copied_from),
         })

@@ -12,10 +12,9 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use self::error::UrlError;
+use super::swap::{put_in_place, remove};
 use crate::context::Context;
-use crate::database::catalogue::{
-    self, CatalogueError, ServerDatabase, identifier, literal, publication, rows,
-};
+use crate::database::catalogue::{self, CatalogueError, ServerDatabase, identifier, publication};
 use crate::database::connect::{connect, parse};
 use crate::database::request::ProviderRequest;
 use crate::database::saved_snapshots::{self, SavedSnapshot};
@@ -29,8 +28,6 @@ use crate::plan::DatabaseOrigin;
 
 /// The time limit for the server to answer.
 const CONNECT: Duration = Duration::from_secs(20);
-/// How often sessions are ended in a database that is replaced, because clients may connect again in between.
-const ATTEMPTS: u32 = 3;
 /// Databases that a server needs for itself, so that they are no parents.
 const NO_PARENTS: [&str; 3] = [catalogue::MAINTENANCE, "template0", "template1"];
 
@@ -88,6 +85,7 @@ impl UrlProvider {
             direct_url: url.clone(),
             url,
             admin_socket: None,
+            records: None,
             origin,
             copied_from,
         }
@@ -157,27 +155,8 @@ impl UrlProvider {
         let old = self.own(&client, name, Undoing::Reset.word()).await?;
         let (wanted, temporary, parent) = self.copy(&client, wanted).await?;
         let publication = publication(&wanted, &temporary, Some(&parent));
-        self.put_in_place(&client, name, old.is_some(), &publication, &doing).await?;
+        put_in_place(&client, &self.ctx.events, name, old.is_some(), &publication, &doing).await?;
         self.made(&client, name, &doing, parent).await
-    }
-
-    /// Runs `publication`, which gives a complete database the name `name`, and removes the database that had the name.
-    async fn put_in_place(
-        &self,
-        client: &Client,
-        name: &str,
-        exists: bool,
-        publication: &str,
-        doing: &str,
-    ) -> Result<(), Report> {
-        if !exists {
-            let sql = format!("BEGIN; {publication}; COMMIT");
-            return Ok(client.batch_execute(&sql).await.map_err(CatalogueError::sql(doing))?);
-        }
-        let aside = catalogue::temporary_name()?;
-        let rename = format!("ALTER DATABASE {} RENAME TO {}", identifier(name), identifier(&aside));
-        self.alone(client, name, &format!("BEGIN; {rename}; {publication}; COMMIT"), doing).await?;
-        Ok(remove(client, &aside, doing).await?)
     }
 
     async fn save(&self, name: &str, snapshot: &str) -> Result<SavedSnapshot, Report> {
@@ -208,7 +187,7 @@ impl UrlProvider {
         let parent = catalogue::find(&client, &self.parent).await?;
         let parent = parent.ok_or_else(|| UrlError::ParentMissing(self.parent.clone()))?;
         let publication = publication(&wanted, &temporary, Some(&parent));
-        self.put_in_place(&client, name, old.is_some(), &publication, &doing).await?;
+        put_in_place(&client, &self.ctx.events, name, old.is_some(), &publication, &doing).await?;
         let parent = ServerDatabase { id: saved.source_id, ..parent };
         self.made(&client, name, &doing, parent).await
     }
@@ -261,34 +240,6 @@ impl UrlProvider {
         }
     }
 
-    /// Runs a statement that needs the database `name`, which devrun has made, without sessions. Ends these sessions.
-    async fn alone(&self, client: &Client, name: &str, sql: &str, doing: &str) -> Result<(), Report> {
-        let end = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}",
-            literal(name)
-        );
-        let mut attempt = 1;
-        let mut ended = 0;
-        loop {
-            ended += rows(client, &end, doing).await?.len();
-            match client.batch_execute(sql).await {
-                Ok(()) => break,
-                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) && attempt < ATTEMPTS => {
-                    client.batch_execute("ROLLBACK").await.map_err(CatalogueError::sql(doing))?;
-                    attempt += 1;
-                }
-                Err(error) => return Err(CatalogueError::sql(doing)(error).into()),
-            }
-        }
-        if ended > 0 {
-            let plural = if ended == 1 { "" } else { "s" };
-            self.ctx
-                .events
-                .warn(format!("{name} was in use: devrun closed {ended} connection{plural} to it"));
-        }
-        Ok(())
-    }
-
     async fn made(
         &self,
         client: &Client,
@@ -309,11 +260,6 @@ fn with_database(url: &url::Url, database: &str) -> String {
     let mut url = url.clone();
     url.set_path(database);
     url.into()
-}
-
-async fn remove(client: &Client, name: &str, doing: &str) -> Result<(), CatalogueError> {
-    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
-    client.batch_execute(&sql).await.map_err(CatalogueError::sql(doing))
 }
 
 impl Provider for UrlProvider {

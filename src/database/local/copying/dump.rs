@@ -8,7 +8,7 @@ use super::reader::ParentReader;
 use super::{Copier, CopySource, cell, clone_sql};
 use crate::database::catalogue::rows;
 use crate::database::local::binaries::{parse_major, server_env};
-use crate::database::local::{ClientAccess, Local, search, server};
+use crate::database::local::{ClientAccess, Local, search, server, wheel};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::os::deadline::Deadline;
 
