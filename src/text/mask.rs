@@ -91,6 +91,8 @@ impl Mask {
     }
 
     fn learn_url(&mut self, url: &str) {
+        let tokens = secret_parameters(url).filter(|value| value.len() >= SHORTEST);
+        self.secrets.extend(tokens.map(Into::into));
         let userinfo = userinfo(url).and_then(|(range, _)| url[range].split_once(':'));
         let Some((user, password)) = userinfo else { return };
         let decoded = percent_decode_str(password).decode_utf8_lossy().into_owned();
@@ -197,11 +199,26 @@ pub(super) fn is_key(value: &str) -> bool {
 
 /// Returns true if a variable is secret, judged by its name and value.
 pub fn is_secret(name: &str, value: &str) -> bool {
+    names_a_secret(name)
+        || is_key(value)
+        || secret_parameters(value).next().is_some()
+        || (value.contains("://") && userinfo(value).is_some_and(|(range, _)| value[range].contains(':')))
+}
+
+fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     ["KEY", "TOKEN", "CREDENTIALS", "_PWD"].iter().any(|end| name.ends_with(end))
         || ["PASSWORD", "PASSWD", "SECRET"].iter().any(|part| name.contains(part))
-        || is_key(value)
-        || (value.contains("://") && userinfo(value).is_some_and(|(range, _)| value[range].contains(':')))
+}
+
+/// Returns the values of the parameters of `url` that are secret by their names: `libsql://host?authToken=…`. None if it is no URL. The path
+/// of a file with a key is no secret.
+fn secret_parameters(url: &str) -> impl Iterator<Item = &str> {
+    let query =
+        url.split_once("://").and_then(|(_, rest)| rest.split_once('?')).map_or("", |(_, query)| query);
+    let pairs = query.split(['&', '#']).filter_map(|pair| pair.split_once('='));
+    let secret = pairs.filter(|(name, value)| names_a_secret(name) && !value.is_empty());
+    secret.map(|(_, value)| value).filter(|value| !value.starts_with('/') && !value.starts_with("%2F"))
 }
 
 /// Returns `text` with `***` in place of every password in `://user:password@` and every value of `password=`.
@@ -301,14 +318,22 @@ mod tests {
 
     #[test]
     fn names_and_values_that_are_secret_are_known() {
-        for (name, value) in
-            [("MYSQL_PWD", "x"), ("STRIPE", "sk_live_abcdef"), ("GH", "ghp_abcdef"), ("U", "a://b:c@d")]
-        {
+        for (name, value) in [
+            ("MYSQL_PWD", "x"),
+            ("STRIPE", "sk_live_abcdef"),
+            ("GH", "ghp_abcdef"),
+            ("U", "a://b:c@d"),
+            ("U", "a://b?authToken=c"),
+        ] {
             assert!(is_secret(name, value), "{name}");
         }
-        for (name, value) in
-            [("PWD", "/w"), ("OLDPWD", "/w"), ("A", "sk_live_"), ("U", "http://localhost:3000/@x")]
-        {
+        for (name, value) in [
+            ("PWD", "/w"),
+            ("OLDPWD", "/w"),
+            ("A", "sk_live_"),
+            ("U", "http://localhost:3000/@x"),
+            ("U", "a://b?sslkey=/c&x=d"),
+        ] {
             assert!(!is_secret(name, value), "{name}");
         }
     }
@@ -345,6 +370,7 @@ mod tests {
         let known = mask("postgresql://me:s%40cret9@h/d");
         assert_eq!(known.apply("got s@cret9 or s%40cret9"), "got *** or ***");
         assert_eq!(mask("postgresql://postgres:postgres@h/d").apply("in postgres"), "in postgres");
+        assert_eq!(mask("libsql://h/d?authToken=tok-12345&x=1").apply("got tok-12345"), "got ***");
         let both = mask("http://u:first-1@h").and(mask("http://u:first-1-second@h"));
         assert_eq!(both.apply("first-1-second first-1"), "*** ***");
     }
