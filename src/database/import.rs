@@ -89,7 +89,12 @@ pub enum ImportError {
     #[error("the source is Postgres {source_major}, which is newer than the local Postgres {local_major}")]
     Newer { source_major: u32, local_major: u32 },
     #[error("there is no pg_dump and pg_restore of Postgres {least} to {most}")]
-    NoTools { least: u32, most: u32 },
+    NoTools {
+        least: u32,
+        most: u32,
+        /// The reason why they could not be fetched.
+        reason: String,
+    },
     #[error("the local server has no extension `{name}`, which the source has")]
     Extension {
         name: String,
@@ -121,6 +126,7 @@ impl Explain for ImportError {
     fn why(&self) -> Option<String> {
         match self {
             ImportError::Tool { tail, .. } => Some(tail.clone()).filter(|tail| !tail.is_empty()),
+            ImportError::NoTools { reason, .. } => Some(reason.clone()),
             _ => None,
         }
     }

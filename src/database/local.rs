@@ -13,6 +13,7 @@ mod branches;
 mod cluster;
 mod copying;
 mod disk;
+mod dump_programs;
 mod error;
 mod extension_fix;
 mod fetch;

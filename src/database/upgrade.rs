@@ -36,7 +36,12 @@ pub enum UpgradeError {
     #[error("the databases were made by Postgres {from}, and the newest Postgres here is {newest}")]
     Older { from: u32, newest: u32 },
     #[error("there is no pg_dump and pg_restore of Postgres {least} to {most}")]
-    NoTools { least: u32, most: u32 },
+    NoTools {
+        least: u32,
+        most: u32,
+        /// The reason why they could not be fetched.
+        reason: String,
+    },
     #[error("Postgres {major} has no extension `{name}`, which the database {database} has")]
     Extension {
         name: String,
@@ -69,6 +74,7 @@ impl Explain for UpgradeError {
     fn why(&self) -> Option<String> {
         match self {
             UpgradeError::Tool { tail, .. } => Some(tail.clone()).filter(|tail| !tail.is_empty()),
+            UpgradeError::NoTools { reason, .. } => Some(reason.clone()),
             UpgradeError::Differs { .. } => Some("the old databases are still in use, unchanged".into()),
             _ => None,
         }

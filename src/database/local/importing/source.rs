@@ -6,18 +6,16 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use crate::database::import::{ImportError, ImportRequest, SourceServer};
-use crate::database::local::binaries::{parse_major, server_env};
+use crate::database::local::binaries::server_env;
 use crate::database::local::error::LocalError;
 use crate::database::local::packages::OLDEST;
 use crate::database::local::state::APP;
-use crate::database::local::{Local, SocketFolder, search, server};
+use crate::database::local::{Local, SocketFolder, dump_programs, server};
 use crate::error::Report;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::text::Mask;
 
-/// The time limit of `pg_dump --version`.
-const VERSION: Duration = Duration::from_secs(20);
 /// The time limit of `pg_dump` and of `pg_restore`.
 const LIMIT: Duration = Duration::from_hours(6);
 
@@ -31,25 +29,14 @@ impl Tools {
     pub(super) async fn find(local: &Local, least: u32) -> Result<Tools, Report> {
         let most = local.cluster.made_by()?.unwrap_or(OLDEST);
         let beside = server::programs(&local.cluster.data());
-        let on_path = local.ctx.which("pg_dump").and_then(|program| Some(program.parent()?.to_path_buf()));
-        let usual = (least.max(OLDEST)..=most).rev().flat_map(search::usual_folders);
-        let mut best: Option<(u32, PathBuf)> = None;
-        for folder in beside.into_iter().chain(usual).chain(on_path) {
-            if !folder.join("pg_dump").is_file() || !folder.join("pg_restore").is_file() {
-                continue;
-            }
-            let version =
-                Cmd::new(folder.join("pg_dump")).arg("--version").directory("/").only_env(server_env());
-            let version = version.limit(VERSION).ok().await.ok();
-            let Some(major) = version.and_then(|version| parse_major(&version.text())) else { continue };
-            if (least..=most).contains(&major) && best.as_ref().is_none_or(|(known, _)| *known < major) {
-                best = Some((major, folder));
-            }
-        }
-        match best {
-            Some((_, folder)) => Ok(Tools { folder }),
-            None => Err(ImportError::NoTools { least: least.max(OLDEST), most }.into()),
-        }
+        let majors = least.max(OLDEST)..=most;
+        let found = dump_programs::find_or_fetch(local, beside, majors.clone()).await;
+        let found = found.map_err(|reason| ImportError::NoTools {
+            least: *majors.start(),
+            most: *majors.end(),
+            reason,
+        });
+        Ok(Tools { folder: found? })
     }
 
     pub(super) fn command(&self, local: &Local, program: &str) -> Cmd {

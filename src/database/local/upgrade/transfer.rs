@@ -8,10 +8,10 @@ use tokio_postgres::Client;
 use super::comparison::{self, DatabaseContents};
 use super::definitions::MovedDatabase;
 use crate::database::catalogue::{identifier, literal, rows, temporary_name};
-use crate::database::local::binaries::{Binaries, parse_major, server_env};
+use crate::database::local::binaries::{Binaries, server_env};
 use crate::database::local::copying::clone_sql;
 use crate::database::local::error::LocalError;
-use crate::database::local::{Local, search};
+use crate::database::local::{Local, dump_programs};
 use crate::database::upgrade::UpgradeError;
 use crate::error::Report;
 use crate::os::cmd::{Cmd, CmdError};
@@ -31,22 +31,9 @@ impl UpgradeTools {
         newest: &Binaries,
     ) -> Result<UpgradeTools, UpgradeError> {
         let (least, most) = (present.major, newest.major);
-        let on_path = old.ctx.which("pg_dump").and_then(|program| Some(program.parent()?.to_path_buf()));
-        let usual = (least..=most).rev().flat_map(search::usual_folders);
-        let mut best: Option<(u32, PathBuf)> = None;
-        for folder in [newest.bin.clone(), present.bin.clone()].into_iter().chain(usual).chain(on_path) {
-            if !folder.join("pg_dump").is_file() || !folder.join("pg_restore").is_file() {
-                continue;
-            }
-            let version =
-                Cmd::new(folder.join("pg_dump")).arg("--version").directory("/").only_env(server_env());
-            let version = version.limit(Duration::from_secs(20)).ok().await.ok();
-            let Some(major) = version.and_then(|version| parse_major(&version.text())) else { continue };
-            if (least..=most).contains(&major) && best.as_ref().is_none_or(|(known, _)| *known < major) {
-                best = Some((major, folder));
-            }
-        }
-        best.map(|(_, folder)| UpgradeTools(folder)).ok_or(UpgradeError::NoTools { least, most })
+        let beside = [newest.bin.clone(), present.bin.clone()];
+        let found = dump_programs::find_or_fetch(old, beside, least..=most).await;
+        found.map(UpgradeTools).map_err(|reason| UpgradeError::NoTools { least, most, reason })
     }
 
     /// Runs `program`, which connects to the server of `local` as devrun's superuser.
