@@ -481,3 +481,18 @@ fn error_place_has_editor_format() {
     assert!(Regex::new(r"^devrun\.yaml:\d+:\d+: ").unwrap().is_match(message), "{message}");
     assert!(!message.contains(" at line "), "{message}");
 }
+
+#[test]
+fn plan_prints_each_remark_once() {
+    let sandbox = Sandbox::new();
+    let main = sandbox.repo_with(&[("Procfile", "web: devrun-fixture sleep\nnonsense\n")]);
+    let count = |said: &str| {
+        let plan = fine(devrun(&sandbox, &main, &["plan"]));
+        format!("{}{}", plan.stdout, plan.stderr).matches(said).count()
+    };
+    assert_eq!(count("Procfile:2 is ignored"), 1);
+    let vite = r#"{ "scripts": { "dev": "vite" }, "devDependencies": { "vite": "5" } }"#;
+    sandbox.write(&main.join("web/package.json"), vite);
+    std::fs::remove_file(main.join("Procfile")).unwrap();
+    assert_eq!(count("recognised: "), 1);
+}

@@ -126,3 +126,26 @@ fn list_marks_removed_worktrees() {
     let text = fine(world.db(&y, &["list"])).stdout;
     assert!(text.contains("dev-y *") && text.contains("/x (gone)"), "{text}");
 }
+
+#[test]
+fn running_stack_says_that_its_database_is_behind_the_migration_files() {
+    let Some(world) = World::new() else { return };
+    let x = world.worktree("x");
+    let devrun = |args: &[&str]| fine(crate::asking::devrun(&world.sandbox, &x, args));
+    devrun(&["up", "-d"]);
+    let pending = || crate::asking::json(&devrun(&["status", "--json"]))["pending"].clone();
+    assert_eq!(pending(), serde_json::Value::Null);
+    world.sandbox.write(&x.join("migrations/2.sql"), "select 2;\n");
+    let fix = "devrun db migrate";
+    assert_eq!(pending(), serde_json::json!({ "files": ["migrations/2.sql"], "fix": fix }));
+    let said = "the database is behind the code: not migrated since a change of migrations/2.sql";
+    for verb in ["status", "why"] {
+        let shown = devrun(&[verb]).stdout;
+        assert!(shown.contains(&format!("notice: {said}\n    {fix}\n")), "{shown}");
+    }
+    let again = devrun(&["up", "-d"]).stderr;
+    assert!(again.contains(&format!("warning: {said}: {fix}\n")), "{again}");
+    world.ask(&x, &["migrate"]);
+    assert_eq!(pending(), serde_json::Value::Null);
+    devrun(&["down"]);
+}
