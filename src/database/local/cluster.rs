@@ -304,5 +304,7 @@ mod tests {
         let rules = std::fs::read_to_string(dir.path().join("pg_hba.conf")).unwrap();
         assert!(!rules.contains("trust"));
         assert!(SETTINGS.render().contains("listen_addresses = '127.0.0.1'\n"));
+        let closed = ClusterSettings { closed: true, ..SETTINGS }.render();
+        assert!(closed.contains("listen_addresses = ''\n"), "only devrun may use it, through its socket");
     }
 }

@@ -39,15 +39,29 @@ impl Neon {
             return Err(SnapshotError::Expires { of: name.into() }.into());
         }
         let related = self.related_to(&branch).await?;
-        if let Some(older) = find(&related, snapshot) {
-            self.remove_snapshot(&branch, &related, older).await?;
-        }
-        let made = self.create_snapshot(&branch, snapshot).await?;
+        let keeper = SnapshotName { snapshot, of: &branch.id }.branch();
+        let Some(older) = find(&related, snapshot) else {
+            let made = self.create_snapshot(&branch, &keeper, snapshot).await?;
+            return Ok(saved(&made, &branch.name).ok_or_else(missing)?);
+        };
+        // The older one stays until the new one is complete. If devrun is killed before that, the new one is a backup.
+        let temporary = related_branches::backup_name(&branch.id, SystemTime::now());
+        let made = self.create_snapshot(&branch, &temporary, snapshot).await?;
+        self.remove_snapshot(&branch, &related, older).await?;
+        let named = self.api.rename(&made.id, &keeper).await;
+        named.map_err(|failure| self.explain(failure, "name the new snapshot"))?;
+        self.sweep_backups(&branch).await?;
+        let made = NeonBranch { name: keeper, ..made };
         Ok(saved(&made, &branch.name).ok_or_else(missing)?)
     }
 
-    async fn create_snapshot(&self, branch: &NeonBranch, snapshot: &str) -> Result<NeonBranch, NeonError> {
-        let name = SnapshotName { snapshot, of: &branch.id }.branch();
+    /// Creates the branch `name` for the snapshot `snapshot` of `branch`.
+    async fn create_snapshot(
+        &self,
+        branch: &NeonBranch,
+        name: &str,
+        snapshot: &str,
+    ) -> Result<NeonBranch, NeonError> {
         let doing = format!("take the snapshot {snapshot} of the branch {}", branch.name);
         let note = json!({
             "devrun": env!("CARGO_PKG_VERSION"),
@@ -68,7 +82,7 @@ impl Neon {
                 }
                 Err(failure @ CallFailure::Unsure { .. }) => {
                     // The request may have been executed.
-                    if let Some(found) = self.find_branch(&name).await? {
+                    if let Some(found) = self.find_branch(name).await? {
                         return Ok(found);
                     }
                     if attempt == ATTEMPTS {
@@ -126,7 +140,7 @@ impl Neon {
         let related = self.related_to(&branch).await?;
         let found = find(&related, snapshot).ok_or_else(|| unknown(&related, name, snapshot))?;
         self.remove_snapshot(&branch, &related, found).await?;
-        Ok(())
+        Ok(self.sweep_backups(&branch).await?)
     }
 
     /// Deletes the branch of a snapshot. If others were made from it, it becomes a backup, which [`Neon::sweep_backups`] deletes
@@ -140,17 +154,14 @@ impl Neon {
         if branch.parent_id.as_ref() != Some(&snapshot.id)
             && !related_branches::has_child(&snapshot.id, related)
         {
-            self.remove_branch(snapshot).await?;
-        } else {
-            let name = related_branches::backup_name(&branch.id, SystemTime::now());
-            let renamed = self.api.rename(&snapshot.id, &name).await;
-            renamed.map_err(|failure| self.explain(failure, "put the snapshot aside"))?;
-            let of = &branch.name;
-            self.ctx
-                .events
-                .note(format!("Neon keeps the data of the snapshot until {of} is reset or deleted"));
+            return self.remove_branch(snapshot).await;
         }
-        self.sweep_backups(branch).await
+        let name = related_branches::backup_name(&branch.id, SystemTime::now());
+        let renamed = self.api.rename(&snapshot.id, &name).await;
+        renamed.map_err(|failure| self.explain(failure, "put the snapshot aside"))?;
+        let of = &branch.name;
+        self.ctx.events.note(format!("Neon keeps the data of the snapshot until {of} is reset or deleted"));
+        Ok(())
     }
 
     /// Deletes the backups of `branch` from which no branch was made.

@@ -78,6 +78,11 @@ fn snapshots_are_replaced_deleted_and_refused_where_neon_refuses_them() {
     world.neon.sql("dev-x", "drop table more");
     world.ask(&x, &["restore", "a", "--yes"]);
     assert_eq!(world.neon.sql("dev-x", "select n::text from more"), ["1"]);
+    // At the limit of branches, the snapshot that is to be replaced stays.
+    let refused = Fault::status(422, "BRANCHES_LIMIT_EXCEEDED", "branches limit exceeded");
+    world.neon.fail("POST", "/branches", refused);
+    refusal(world.devrun(&x, &["db", "snapshot", "a", "--replace", "--json"]), "database-limit", 84);
+    world.ask(&x, &["restore", "a", "--yes"]);
     // A lost answer makes no second branch.
     world.neon.fail("POST", "/branches", Fault::LoseAnswer);
     world.ask(&x, &["snapshot", "b"]);
