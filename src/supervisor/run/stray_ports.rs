@@ -11,8 +11,9 @@ use crate::supervisor::wrong_port;
 
 /// The interval between two looks at the process table.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the process must listen on the same addresses while its own port stays closed.
-const STABLE_AFTER: Duration = Duration::from_secs(5);
+/// How long the process must listen on the same addresses while its own port stays closed. A server may serve its metrics before
+/// it has imported the application, which takes some seconds.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// The lowest port that systems give to a socket that asks for none. A server does not wait for users there.
 const LOWEST_RANDOM: u16 = 32_768;
 
@@ -64,12 +65,12 @@ mod tests {
             let found = ports.stable(&process, start + Duration::from_secs(seconds), || all);
             found.iter().map(SocketAddr::port).collect::<Vec<_>>()
         };
-        assert!(look(0, &[3000]).is_empty() && look(4, &[3000]).is_empty());
-        assert_eq!(look(5, &[3000]), [3000]);
-        assert!(look(6, &[3000, 3100]).is_empty(), "it opened its own port");
-        assert!(look(7, &[3000]).is_empty(), "counted again from the start");
-        assert_eq!(look(12, &[3000]), [3000]);
-        assert!(look(13, &[]).is_empty());
-        assert!(look(14, &[40_001]).is_empty() && look(24, &[40_001]).is_empty(), "a port of the system");
+        assert!(look(0, &[3000]).is_empty() && look(9, &[3000]).is_empty());
+        assert_eq!(look(10, &[3000]), [3000]);
+        assert!(look(11, &[3000, 3100]).is_empty(), "it opened its own port");
+        assert!(look(12, &[3000]).is_empty(), "counted again from the start");
+        assert_eq!(look(22, &[3000]), [3000]);
+        assert!(look(23, &[]).is_empty());
+        assert!(look(24, &[40_001]).is_empty() && look(44, &[40_001]).is_empty(), "a port of the system");
     }
 }
