@@ -19,6 +19,8 @@ use crate::ui::full_screen;
 
 /// Longer than the time limits of the commands themselves.
 const LIMIT: Duration = Duration::from_mins(3);
+/// How long a Ctrl-C that has ended a child may take to reach this program too. A signal for the child alone never does.
+const OWN_INTERRUPT: Duration = Duration::from_secs(1);
 
 /// Opens `url` with the user's browser. Returns a line for the user.
 pub(super) async fn open(ctx: Context, url: String) -> Result<String, String> {
@@ -67,6 +69,8 @@ pub(super) async fn follow_logs(worktree: &str) -> Result<Option<Exit>, String> 
         }
     };
     if matches!(cmd::ending(status), Ending::Signal(_)) {
+        // The end of the child may be seen before the same Ctrl-C. A handler that is installed in between would end the view.
+        let _ = tokio::time::timeout(OWN_INTERRUPT, interrupts.recv()).await;
         return Ok(None);
     }
     say("-- Enter returns to devrun top --");
