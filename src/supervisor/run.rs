@@ -422,7 +422,9 @@ impl RunLoop {
     fn probe(&mut self, index: usize) {
         let (plan, inputs, tails) = (self.plan.clone(), self.inputs.clone(), self.tails.clone());
         let events = self.events.clone();
-        let Some(broken) = self.obstacle(index) else { return };
+        let (Some(broken), Some(repeated)) = (self.obstacle(index), self.repeated_error(index)) else {
+            return;
+        };
         let Some(live) = &mut self.groups[index] else { return };
         live.probe.spawn_local(async move {
             let process = &plan.processes[index];
@@ -432,7 +434,7 @@ impl RunLoop {
             };
             let answer = tokio::select! {
                 answer = readiness::wait(process, ready, &plan.env, tell) => answer,
-                never = stuck::watch(&process.name, || tails.written(index), &broken, &events) => match never {},
+                never = stuck::watch(&process.name, || tails.written(index), &broken, &repeated, &events) => match never {},
             };
             let input = match answer {
                 Ok(()) => Input::Ready(index),
@@ -476,11 +478,25 @@ impl RunLoop {
         })
     }
 
+    /// Returns a function that returns the error which the running process `index` writes although it listens on its own port.
+    fn repeated_error(&self, index: usize) -> Option<impl Fn() -> Option<Broken> + use<>> {
+        let leader = self.groups[index].as_ref()?.group.leader;
+        let own = self.plan.processes[index].port.as_ref().map(crate::plan::PortUse::port);
+        let (tails, ports) = (self.tails.clone(), self.ports.clone());
+        Some(move || {
+            let error = tails.repeated(index)?;
+            let serves = ports.listening(leader).iter().any(|address| Some(address.port()) == own);
+            Some(error).filter(|_| serves)
+        })
+    }
+
     /// Probes a process that was ready. If it does not answer, reports that and probes it until it does.
     fn doubt(&mut self, index: usize) {
         let (plan, inputs, tails) = (self.plan.clone(), self.inputs.clone(), self.tails.clone());
         let events = self.events.clone();
-        let Some(broken) = self.obstacle(index) else { return };
+        let (Some(broken), Some(repeated)) = (self.obstacle(index), self.repeated_error(index)) else {
+            return;
+        };
         let Some(live) = &mut self.groups[index] else { return };
         // A line that was seen once says nothing about the present. Otherwise, at most one probe runs at a time.
         if matches!(plan.processes[index].ready.as_ref().map(|ready| &ready.probe), Some(Probe::Log(_))) {
@@ -496,7 +512,7 @@ impl RunLoop {
                 let _ = inputs.send(Input::Unready(index, answer));
                 tokio::select! {
                     () = readiness::until_ready(process, ready, &plan.env) => {}
-                    never = stuck::watch(&process.name, || tails.written(index), &broken, &events) => match never {},
+                    never = stuck::watch(&process.name, || tails.written(index), &broken, &repeated, &events) => match never {},
                 }
             }
             // Sent even if the first probe passed, because a client's request may have just found the process not

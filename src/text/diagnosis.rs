@@ -175,7 +175,8 @@ fn project_line(line: &str, root: &Path) -> Option<String> {
         let relative = inside.unwrap_or(Path::new(file));
         relative.is_relative() && !relative.components().any(|part| part == Component::ParentDir)
     };
-    let line = line.trim();
+    // Next.js begins the line with a sign.
+    let line = line.trim().trim_start_matches('\u{2a2f}').trim_start();
     if DEPENDENCY_FOLDERS.iter().any(|other| line.contains(other)) {
         return None;
     }
@@ -191,7 +192,9 @@ fn project_line(line: &str, root: &Path) -> Option<String> {
     };
     let mut parts = inner.split(':');
     let (file, number) = (parts.next()?, parts.next()?);
-    let plain = file.starts_with('/') && file.contains('.') && !file.contains(' ');
+    let plain =
+        (file.starts_with('/') || file.starts_with("./")) && file.contains('.') && !file.contains(' ');
+    let file = file.strip_prefix("./").unwrap_or(file);
     (plain && is_inside(file) && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
         .then(|| format!("{file}:{number}"))
 }
@@ -202,6 +205,20 @@ mod tests {
 
     fn diagnosed(text: &str) -> Diagnosis {
         read(text.lines(), Path::new("/w")).unwrap()
+    }
+
+    #[test]
+    fn the_place_of_an_error_of_next_is_found() {
+        let text = "\u{2a2f} ./frontend/app/page.jsx:23:17\nError: Expression expected\n  21 |\n\nParsing failed\n GET / 500";
+        let found = diagnosed(text);
+        assert_eq!((found.said.as_str(), found.fault), ("Error: Expression expected", Fault::Code));
+        assert_eq!(found.place.as_deref(), Some("frontend/app/page.jsx:23"));
+        let text = "\u{2a2f} ./app/page.jsx:1:1\nModule not found: Can't resolve 'nope-pkg'";
+        let found = diagnosed(text);
+        assert_eq!(
+            (found.missing.as_deref(), found.place.as_deref()),
+            (Some("nope-pkg"), Some("app/page.jsx:1"))
+        );
     }
 
     #[test]

@@ -54,5 +54,10 @@ pub(super) async fn run(
     while let Some(done) = tasks.join_next().await {
         ended.push(done.map_err(|error| Report::bug(error.to_string()))?);
     }
-    all::report(console, ended, "This session has started no stack that runs.", as_json)
+    all::report(
+        console,
+        ended,
+        "No running stack is known to be of this session; `devrun ls` lists all.",
+        as_json,
+    )
 }

@@ -64,6 +64,7 @@ fn at(status: &Status, now: u64) -> String {
         let notices = if count == 1 { "notice" } else { "notices" };
         let _ = writeln!(out, "{count} {notices}: devrun status --verbose");
     }
+    let broken = status.processes.iter().find(|process| !process.ready && process.fault.is_some());
     let next = match (status.state, &status.changed) {
         (State::Ready | State::Degraded, Some(changed)) => changed.fix.clone(),
         (State::Ready, None) => match &status.pending {
@@ -75,7 +76,11 @@ fn at(status: &Status, now: u64) -> String {
             Some(name) => format!("devrun why {}", crate::text::quoted(name)),
             None => "devrun why".into(),
         },
-        (State::Preparing | State::Starting, _) => "devrun wait".into(),
+        (State::Preparing | State::Starting, _) => match broken {
+            // It does not become ready by waiting.
+            Some(process) => format!("devrun why {}", crate::text::quoted(&process.name)),
+            None => "devrun wait".into(),
+        },
         (State::Stopping | State::Stopped, _) => "devrun up -d".into(),
         (State::Failed, _) => "devrun why".into(),
     };
@@ -93,6 +98,17 @@ mod tests {
 
     fn status(value: serde_json::Value) -> Status {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_broken_process_of_a_starting_stack_is_not_waited_for() {
+        let mut starting = status(json!({
+            "worktree": "/w", "state": "starting",
+            "processes": [{ "name": "api", "state": "running", "ready": false, "pid": 7, "fault": "code", "reason": "silent" }]
+        }));
+        assert!(at(&starting, 0).ends_with("next: devrun why api\n"), "{}", at(&starting, 0));
+        starting.processes[0].fault = None;
+        assert!(at(&starting, 0).ends_with("next: devrun wait\n"), "{}", at(&starting, 0));
     }
 
     #[test]

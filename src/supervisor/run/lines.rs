@@ -144,6 +144,23 @@ impl Tails {
     /// Returns why the current child of `process` does not become ready by itself: the last error that it wrote since its last reload,
     /// if that is in the project's code, if a setting is missing, or if a reloader waits for an edit. Any other server may try again.
     pub(super) fn broken(&self, process: usize) -> Option<Broken> {
+        self.error_in_output(process, "silent since it said")
+    }
+
+    /// Returns the error in the project's code that the current child of `process` wrote last, if all other processes with a probe are
+    /// ready: while one is not, the error may go away with it.
+    pub(super) fn repeated(&self, process: usize) -> Option<Broken> {
+        let plan = &self.shared.plan;
+        let is_settled = |index: usize| {
+            index == process || plan.processes[index].ready.is_none() || self.lock(index).watched
+        };
+        if !(0..plan.processes.len()).all(is_settled) {
+            return None;
+        }
+        self.error_in_output(process, "it says again and again").filter(|broken| broken.correct.is_some())
+    }
+
+    fn error_in_output(&self, process: usize, words: &str) -> Option<Broken> {
         let (diagnosis, waits) = {
             let tail = self.lock(process);
             let text = String::from_utf8_lossy(tail.own());
@@ -167,7 +184,7 @@ impl Tails {
             _ => None,
         };
         is_certain.then(|| Broken {
-            reason: format!("silent since it said: {said}{at}"),
+            reason: format!("{words}: {said}{at}"),
             fault,
             correct: place.filter(|_| fault == Fault::Code),
             fix,

@@ -10,21 +10,24 @@ use crate::event::{Broken, Event, Events, ProcessState};
 
 /// How long a process must have written nothing.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How long a process must have written the same error again and again, as a server does that answers each request with it.
+const REPEATING: Duration = Duration::from_secs(10);
 /// The interval between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Checks the process `name`, and sends an event when it is stuck or writes again. `written` returns the number of bytes
-/// written by now; `broken` returns why it does not become ready. Never returns.
+/// written by now; `broken` returns why it does not become ready if it is silent, `repeated` if it goes on writing. Never returns.
 pub(super) async fn watch(
     name: &str,
     written: impl Fn() -> u64,
     broken: &impl Fn() -> Option<Broken>,
+    repeated: &impl Fn() -> Option<Broken>,
     events: &Events,
 ) -> Infallible {
     let mut silence = QuietProcess::new(written(), Instant::now());
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
-        if let Some(event) = silence.check(name, written(), broken, Instant::now()) {
+        if let Some(event) = silence.check(name, written(), broken, repeated, Instant::now()) {
             events.send(event);
         }
     }
@@ -33,35 +36,51 @@ pub(super) async fn watch(
 struct QuietProcess {
     written: u64,
     since: Instant,
+    /// The error that it goes on writing, and when it was first seen.
+    repeats: Option<(Broken, Instant)>,
     told: bool,
 }
 
 impl QuietProcess {
     fn new(written: u64, now: Instant) -> QuietProcess {
-        QuietProcess { written, since: now, told: false }
+        QuietProcess { written, since: now, repeats: None, told: false }
     }
 
-    /// Returns the event to send, if any. `written` is the number of bytes written by now; `broken` returns why the process does
-    /// not become ready.
+    /// Returns the event to send, if any. `written` is the number of bytes written by now; `broken` and `repeated` return why the
+    /// process does not become ready.
     fn check(
         &mut self,
         name: &str,
         written: u64,
         broken: impl FnOnce() -> Option<Broken>,
+        repeated: impl FnOnce() -> Option<Broken>,
         now: Instant,
     ) -> Option<Event> {
-        let tell = |broken| Event::Process { name: name.into(), state: ProcessState::Stuck { broken } };
         if written != self.written {
-            let told = self.told;
-            *self = QuietProcess::new(written, now);
-            return told.then(|| tell(None));
+            self.written = written;
+            self.since = now;
         }
-        if now.saturating_duration_since(self.since) < SILENCE {
-            return None;
+        let found = if now.saturating_duration_since(self.since) >= SILENCE {
+            broken()
+        } else {
+            self.repeated(repeated(), now)
+        };
+        let is_told = std::mem::replace(&mut self.told, found.is_some());
+        let state = ProcessState::Stuck { broken: found };
+        (is_told != self.told).then(|| Event::Process { name: name.into(), state })
+    }
+
+    /// Returns `current` if it has been the same for [`REPEATING`].
+    fn repeated(&mut self, current: Option<Broken>, now: Instant) -> Option<Broken> {
+        match &self.repeats {
+            Some((known, since)) if current.as_ref() == Some(known) => {
+                current.filter(|_| now.saturating_duration_since(*since) >= REPEATING)
+            }
+            _ => {
+                self.repeats = current.map(|current| (current, now));
+                None
+            }
         }
-        let broken = broken();
-        let is_told = std::mem::replace(&mut self.told, broken.is_some());
-        (is_told != self.told).then(|| tell(broken))
     }
 }
 
@@ -84,7 +103,7 @@ mod tests {
         let mut silence = QuietProcess::new(10, start);
         let error = code_error;
         let mut look = |written, broken: bool, seconds| {
-            let event = silence.check("api", written, || broken.then(error), at(seconds));
+            let event = silence.check("api", written, || broken.then(error), || None, at(seconds));
             event.map(|event| match event {
                 Event::Process { state: ProcessState::Stuck { broken }, .. } => {
                     broken.map(|broken| broken.reason)
@@ -103,6 +122,28 @@ mod tests {
         assert_eq!(look(21, false, 40), Some(None), "the reason is gone");
     }
 
+    #[test]
+    fn error_that_is_written_again_and_again_is_reported_after_ten_seconds() {
+        let start = Instant::now();
+        let mut process = QuietProcess::new(0, start);
+        let mut look = |error: Option<&str>, seconds| {
+            let broken = error.map(|reason| Broken { reason: reason.into(), ..code_error() });
+            let now = start + Duration::from_secs(seconds);
+            // It writes between any two checks.
+            let event = process.check("web", seconds + 1, || None, || broken, now);
+            event.map(|event| {
+                matches!(event, Event::Process { state: ProcessState::Stuck { broken: Some(_) }, .. })
+            })
+        };
+        assert_eq!(look(Some("a"), 0), None);
+        assert_eq!(look(Some("a"), 9), None);
+        assert_eq!(look(Some("b"), 10), None);
+        assert_eq!(look(Some("b"), 19), None);
+        assert_eq!(look(Some("b"), 20), Some(true));
+        assert_eq!(look(Some("b"), 24), None);
+        assert_eq!(look(None, 25), Some(false));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_process_with_an_error_is_reported_after_five_seconds() {
         let start = Instant::now();
@@ -118,7 +159,7 @@ mod tests {
         let written =
             || u64::from(start.elapsed().as_secs() >= 2) + u64::from(start.elapsed().as_secs() >= 10);
         let broken = || Some(code_error());
-        let watching = watch("api", written, &broken, &events);
+        let watching = watch("api", written, &broken, &|| None, &events);
         assert!(tokio::time::timeout(Duration::from_secs(14), watching).await.is_err());
         let seconds = Duration::from_secs;
         assert_eq!(*told.lock().unwrap(), [(seconds(7), true), (seconds(10), false)]);
