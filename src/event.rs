@@ -141,7 +141,8 @@ pub enum ProcessState {
         /// The last answer.
         why: String,
     },
-    /// Running, not ready, and not going to be: it is silent since it printed an error, or listens on another port.
+    /// Running, not ready, and not going to be: it is silent since it printed an error, answers with the same error again and
+    /// again, or listens on another port.
     Stuck {
         /// The reason; `None` if it no longer applies.
         broken: Option<Broken>,

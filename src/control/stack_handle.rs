@@ -83,7 +83,7 @@ impl Drop for OpenConnection {
 /// The names of files that changed while the stack runs.
 #[derive(Clone, Debug, Default)]
 pub struct ChangedFiles {
-    /// Those that the stack was made from.
+    /// Files that the stack was made from.
     pub inputs: Vec<String>,
     /// Migration files that changed since the database was last migrated.
     pub migrations: Vec<String>,

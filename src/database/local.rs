@@ -290,6 +290,11 @@ impl Local {
         }
     }
 
+    /// Returns a search for programs that ignores the setting, for what devrun itself downloads.
+    fn search(&self) -> Search<'_> {
+        Search { ctx: &self.ctx, account: self.cluster.account, home: &self.home, setting: None }
+    }
+
     /// Makes the server run. The caller holds the start lock.
     async fn bring_up(&self) -> Result<Client, LocalError> {
         let cluster = &self.cluster;
@@ -304,8 +309,7 @@ impl Local {
         server::clear_away(&data).await?;
         let recorded = server::programs(&data);
         let setting = if self.request.looks { recorded.as_deref() } else { self.request.bin.as_deref() };
-        let search = Search { ctx: &self.ctx, account: cluster.account, home: &self.home, setting };
-        let binaries = search.find(made_by, &cluster.folder).await?;
+        let binaries = Search { setting, ..self.search() }.find(made_by, &cluster.folder).await?;
         let state = self.state.borrow().clone();
         let state = match (made_by, state.renewed()?) {
             (Some(_), Some(renewed)) => {
@@ -324,7 +328,7 @@ impl Local {
             server::clear_away(&cluster.half_made()).await?;
             cluster.init(&binaries, &state).await?;
         }
-        self.restore_extensions(&search, &binaries).await;
+        self.restore_extensions(&binaries).await;
         let client = self.start(&binaries).await?;
         cluster::permit_databases(&client).await?;
         if made_by.is_none() && !self.request.fast {

@@ -478,15 +478,16 @@ impl RunLoop {
         })
     }
 
-    /// Returns a function that returns the error which the running process `index` writes although it listens on its own port.
+    /// Returns a function that returns the error in the project's code which the running process `index` writes although it listens
+    /// on its own port and all others are ready: while one is not, the error may go away with it.
     fn repeated_error(&self, index: usize) -> Option<impl Fn() -> Option<Broken> + use<>> {
         let leader = self.groups[index].as_ref()?.group.leader;
         let own = self.plan.processes[index].port.as_ref().map(crate::plan::PortUse::port);
         let (tails, ports) = (self.tails.clone(), self.ports.clone());
         Some(move || {
-            let error = tails.repeated(index)?;
-            let serves = ports.listening(leader).iter().any(|address| Some(address.port()) == own);
-            Some(error).filter(|_| serves)
+            // The error is read last, because that may read many files.
+            let serves = || ports.listening(leader).iter().any(|address| Some(address.port()) == own);
+            if tails.others_are_ready(index) && serves() { tails.repeated(index) } else { None }
         })
     }
 

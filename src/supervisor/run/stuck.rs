@@ -1,5 +1,6 @@
-//! Notices a process that is not ready, does not become ready by itself, and has written nothing for a while. A server with a
-//! reloader stays alive after an error until its code is edited; a server on a wrong port waits for requests there.
+//! Notices a process that is not ready, does not become ready by itself, and has written nothing, or the same error, for a while. A
+//! server with a reloader stays alive after an error until its code is edited, or answers each request with it; a server on a wrong
+//! port waits for requests there.
 
 use std::convert::Infallible;
 use std::time::Duration;
