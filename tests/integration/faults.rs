@@ -415,3 +415,39 @@ fn wait_ends_early_when_a_process_cannot_become_ready() {
     let down = devrun(&sandbox, &main, &["down"]).run();
     assert_eq!(down.code, Some(0), "{down}");
 }
+
+/// Answers each request with an error that it writes, as Next.js does for a page that does not compile.
+const BROKEN_PAGE: &str = r#"import http.server, os
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print("\u2a2f ./app/page.jsx:23:17\nError: Expression expected\n  22 |\n", flush=True)
+        self.send_error(500)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
+"#;
+
+#[test]
+fn wait_ends_early_when_a_server_answers_each_request_with_the_same_error() {
+    let sandbox = Sandbox::new();
+    if sandbox.program("python3", &["--version"]).run().code != Some(0) {
+        return skip_without(&["python3"]);
+    }
+    let web = serde_json::json!({ "run": "python3 web.py", "port": "web", "ready": { "http": "/", "deadline": "5m" } });
+    let config = serde_json::json!({ "ports": { "web": base() }, "processes": { "web": web } }).to_string();
+    let main = sandbox.repo_with(&[("devrun.yaml", &config), ("web.py", BROKEN_PAGE)]);
+    let up = devrun(&sandbox, &main, &["up", "-d", "--json"]).run();
+    assert_eq!(up.code, Some(86), "{up}");
+    let error = &serde_json::from_str::<serde_json::Value>(&up.stdout).unwrap()["error"];
+    assert_eq!(
+        (&error["code"], &error["fault"], &error["correct"]),
+        (&"not-ready".into(), &"code".into(), &"app/page.jsx:23".into()),
+        "{error:#}"
+    );
+    let cause = error["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("it says again and again: Error: Expression expected (app/page.jsx:23)"),
+        "{cause}"
+    );
+    let why = devrun(&sandbox, &main, &["why", "web"]).run();
+    assert!(why.stdout.contains("correct: app/page.jsx:23"), "{why}");
+    assert_eq!(devrun(&sandbox, &main, &["down"]).run().code, Some(0));
+}
