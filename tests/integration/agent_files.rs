@@ -138,7 +138,7 @@ fn a1_a_terminal_is_asked_before_a_file_is_written() {
         let (running, terminal) = Terminal::start(sandbox.devrun(&["init", "--agents"]));
         terminal.expect("Write this? [y/N] ");
         terminal.press(key);
-        assert_eq!(running.wait().code, Some(0), "{}", terminal.text());
+        assert_eq!(terminal.end(running).code, Some(0), "{}", terminal.text());
         assert_eq!(root.join("AGENTS.md").exists(), wanted);
     }
 }

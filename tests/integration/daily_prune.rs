@@ -155,7 +155,7 @@ fn c3_timer_is_shown_written_switched_on_and_removed() {
     let (running, terminal) = Terminal::start(sandbox.devrun(&["prune", "--install-timer"]));
     terminal.expect("[y/N] ");
     terminal.press("n\n");
-    assert_eq!(running.wait().code, Some(2));
+    assert_eq!(terminal.end(running).code, Some(2));
     let done = json(&fine(sandbox.devrun(&["prune", "--install-timer", "--yes", "--json"])));
     assert_eq!((&done["installed"], &done["enabled"]), (&true.into(), &true.into()), "{done:#}");
     for file in done["files"].as_array().unwrap() {

@@ -218,7 +218,7 @@ fn on_a_terminal_fix_asks_first() {
         terminal.expect("Make these changes? [y/N] ");
         assert!(terminal.text().contains("add to .git/info/exclude: /.env"), "{}", terminal.text());
         terminal.press(answer);
-        assert_eq!(running.wait().code, Some(code), "{}", terminal.text());
+        assert_eq!(terminal.end(running).code, Some(code), "{}", terminal.text());
         assert_eq!(status(), left);
     }
 }

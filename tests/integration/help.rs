@@ -32,7 +32,7 @@ fn a_terminal_shows_a_page_in_the_pager() {
     let (running, terminal) =
         Terminal::start(sandbox.devrun(&["help", "configuration"]).directory(sandbox.path()));
     terminal.expect("paged a b: # Configuration");
-    let ended = running.wait();
+    let ended = terminal.end(running);
     assert_eq!(ended.code, Some(0), "{ended}");
     let shown = terminal.text();
     assert!(shown.contains("paged a b: # Configuration"), "{shown}");

@@ -241,7 +241,7 @@ fn signal_during_attach_restores_the_terminal() {
         terminal.expect("attached to web; Ctrl-] leaves");
         assert!(terminal.is_raw());
         running.signal(signal);
-        assert_eq!(running.wait().code, Some(128 + signal as i32));
+        assert_eq!(terminal.end(running).code, Some(128 + signal as i32));
         assert!(!terminal.is_raw(), "after {signal}");
     }
     let down = sandbox.devrun(&["down"]).run();

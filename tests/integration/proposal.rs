@@ -123,7 +123,7 @@ fn terminal_is_asked_before_a_proposal_is_written() {
         let (running, terminal) = Terminal::start(sandbox.devrun(&["init"]));
         terminal.expect("Write this devrun.yaml? [y/N] ");
         terminal.press(key);
-        assert_eq!(running.wait().code, Some(0), "{}", terminal.text());
+        assert_eq!(terminal.end(running).code, Some(0), "{}", terminal.text());
         assert_eq!(root.join("devrun.yaml").exists(), wanted);
     }
 }

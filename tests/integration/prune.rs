@@ -511,7 +511,7 @@ fn databases_are_checked_again_after_the_answer() {
     sandbox.git(&["worktree", "remove", text(&remade)]);
     sandbox.git(&["branch", "-D", "remade"]);
     terminal.press("y\n");
-    let ended = running.wait();
+    let ended = terminal.end(running);
     assert_eq!(ended.code, Some(88), "{}", terminal.text());
     let said = terminal.text();
     assert!(said.contains("dev-fetched stays now: the branch exists as origin/fetched"), "{said}");

@@ -52,7 +52,7 @@ fn a2_a_terminal_of_an_agent_gets_no_colours() {
     sandbox.repo_with(&[("devrun.yaml", "processes: { web: exit 3 }\n")]);
     let shown = |invocation: Invocation| {
         let (running, terminal) = Terminal::start(invocation.env("TERM", "xterm-256color"));
-        running.wait();
+        terminal.end(running);
         terminal.text()
     };
     assert!(shown(sandbox.devrun(&["up", "-d"])).contains('\x1b'), "a user sees colours");

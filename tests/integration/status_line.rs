@@ -67,7 +67,7 @@ fn a_burst_of_lines_stays_whole_above_the_status() {
     assert!(numbers.iter().enumerate().all(|(index, number)| *number == (index + 1).to_string()));
 
     terminal.press("\x03");
-    let ended = running.wait();
+    let ended = terminal.end(running);
     assert_eq!(ended.code, Some(130), "{}", terminal.text());
     let screen = terminal.screen(24, 80);
     let last = screen.trim_end().lines().last().unwrap_or_default().to_string();
@@ -89,7 +89,7 @@ fn a_narrow_terminal_gets_a_short_line_and_a_new_size_another() {
     terminal.resize(10, 100);
     last_row(&terminal, (10, 100), |row| row.contains("web ready  http://localhost:"));
     terminal.press("\x03");
-    assert_eq!(running.wait().code, Some(130), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(130), "{}", terminal.text());
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_process_that_controls_the_screen_does_not_move_the_status() {
         if has_all && rows.last() == Some(&"web ready") { Ok(()) } else { Err(screen) }
     });
     terminal.press("\x03");
-    assert_eq!(running.wait().code, Some(130), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(130), "{}", terminal.text());
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn no_status_and_other_outputs_have_none() {
     let (running, terminal) = start(&sandbox, &["up", "--no-status"], 24, 80);
     terminal.expect("Ctrl-C stops everything");
     terminal.press("\x03");
-    running.wait();
+    terminal.end(running);
     assert!(!terminal.text().contains("web ready"), "{}", terminal.text());
     let mut piped = sandbox.devrun(&[]).start();
     piped.expect_line("Ctrl-C stops everything");

@@ -62,7 +62,7 @@ fn keys_open_restart_and_stop_a_stack_and_follow_its_logs() {
     terminal.press("sy");
     shows(&terminal, "No stack runs");
     terminal.press("q");
-    assert_eq!(running.wait().code, Some(0), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(0), "{}", terminal.text());
     assert_restored(&terminal);
 }
 
@@ -84,7 +84,7 @@ fn another_size_is_drawn_without_a_key() {
         if screen.contains("No stack runs") { Ok(()) } else { Err(screen) }
     });
     terminal.press("\x03");
-    assert_eq!(running.wait().code, Some(0), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(0), "{}", terminal.text());
     assert_restored(&terminal);
 }
 
@@ -98,7 +98,7 @@ fn signals_restore_the_terminal() {
         shows(&terminal, "No stack runs");
         assert!(terminal.is_raw());
         running.signal(signal);
-        assert_eq!(running.wait().code, Some(128 + signal as i32), "{}", terminal.text());
+        assert_eq!(terminal.end(running).code, Some(128 + signal as i32), "{}", terminal.text());
         assert_restored(&terminal);
     }
 }
@@ -108,7 +108,7 @@ fn a_panic_restores_the_terminal_before_it_is_reported() {
     let sandbox = Sandbox::new();
     let program = sandbox.fixture(&["full-screen-panic"]).env("TERM", "xterm");
     let (running, terminal) = Terminal::start_sized(program, 24, 80);
-    running.wait();
+    terminal.end(running);
     let text = terminal.text();
     assert!(text.find(RESTORED) < text.find("in the middle of a picture"), "{text:?}");
     assert!(text.contains(TAKEN) && !terminal.is_raw(), "{text:?}");
@@ -123,7 +123,7 @@ fn no_colour_is_used_where_the_user_wants_none() {
     let (running, terminal) = Terminal::start_sized(top, 24, 80);
     shows(&terminal, "> ready");
     terminal.press("q");
-    assert_eq!(running.wait().code, Some(0), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(0), "{}", terminal.text());
     let colour = regex::Regex::new("\x1b\\[(?:\\d+;)*(?:3[0-7]|9[0-7]|38;\\d+;\\d+)m").unwrap();
     assert!(!colour.is_match(&terminal.text()), "{:?}", terminal.text());
     fine(sandbox.devrun(&["down"]).directory(&main));

@@ -25,7 +25,7 @@ fn nothing_is_deleted_without_confirmation() {
         assert!(terminal.text().contains("dev-x (local)"), "{}", terminal.text());
         assert_eq!(world.migrated(), ["dev-main"]);
         terminal.press(keys);
-        assert_eq!(running.wait().code, Some(code), "{verb} {keys:?}: {}", terminal.text());
+        assert_eq!(terminal.end(running).code, Some(code), "{verb} {keys:?}: {}", terminal.text());
     }
     let status = world.ask(&x, &["status"]);
     assert!(status["exists"] == true && status["id"] != id, "{status:#}");
@@ -39,7 +39,7 @@ fn ctrl_c_at_the_prompt_changes_nothing() {
     let (running, terminal) = Terminal::start(world.db(&x, &["delete"]).env("TERM", "xterm"));
     terminal.expect("[y/N] ");
     running.signal(nix::sys::signal::Signal::SIGINT);
-    assert_eq!(running.wait().code, Some(130), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(130), "{}", terminal.text());
     assert_eq!(world.sandbox.processes(), [], "the server is still there");
     assert_eq!(world.ask(&x, &["status"])["id"], id);
 }

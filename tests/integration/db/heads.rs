@@ -101,7 +101,7 @@ fn d10_on_a_terminal_the_merge_command_is_offered() {
         let (running, terminal) = Terminal::start(devrun(sandbox, &main, &["db", "heads"]));
         terminal.expect("[y/N] ");
         terminal.press(answer);
-        let ended = running.wait();
+        let ended = terminal.end(running);
         assert_eq!((ended.code, ran().as_str()), (Some(code), wanted), "{}", terminal.text());
     }
 }

@@ -73,5 +73,5 @@ fn psql_works_on_a_terminal() {
     terminal.press("select 'and ' || 'on';\n");
     terminal.expect("and on");
     terminal.press("\\q\n");
-    assert_eq!(running.wait().code, Some(0), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(0), "{}", terminal.text());
 }

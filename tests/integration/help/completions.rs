@@ -264,5 +264,5 @@ fn typed(shell: Invocation, keys: &str, expected: &str) {
     terminal.expect(expected);
     // Ctrl-U empties the line.
     terminal.press("\u{15}exit\n");
-    running.wait();
+    terminal.end(running);
 }

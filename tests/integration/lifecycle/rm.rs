@@ -385,13 +385,13 @@ fn on_a_terminal_it_asks_and_a_no_keeps_everything() {
     terminal.expect("Remove all this? [y/N] ");
     assert!(terminal.text().contains("delete x at"), "{}", terminal.text());
     terminal.press("\n");
-    assert_eq!(running.wait().code, Some(2));
+    assert_eq!(terminal.end(running).code, Some(2));
     assert!(x.is_dir());
     assert_eq!(branches(&sandbox), ["main", "x"]);
     let (running, terminal) = Terminal::start(sandbox.devrun(&["rm", "x"]));
     terminal.expect("Remove all this? [y/N] ");
     terminal.press("y\n");
-    assert_eq!(running.wait().code, Some(0), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(0), "{}", terminal.text());
     assert!(!x.exists());
 }
 
@@ -404,7 +404,7 @@ fn other_commands_do_not_wait_for_the_answer() {
     let made = parsed(&fine(sandbox.devrun(&["new", "y", "--json"])));
     assert_eq!(made["created"], true, "{made:#}");
     terminal.press("y\n");
-    assert_eq!(running.wait().code, Some(0), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(0), "{}", terminal.text());
     assert!(!x.exists());
     rm(&sandbox, &["y"]);
 }
@@ -418,7 +418,7 @@ fn change_while_the_user_is_asked_keeps_the_worktree() {
     commit(&sandbox, &x, "two\n");
     sandbox.write(&x.join("new file"), "new\n");
     terminal.press("y\n");
-    assert_eq!(running.wait().code, Some(81), "{}", terminal.text());
+    assert_eq!(terminal.end(running).code, Some(81), "{}", terminal.text());
     let said = terminal.text();
     assert!(said.contains("changed while `rm` was running; it was not removed"), "{said}");
     assert!(said.contains("1 file is not committed: new file"), "{said}");

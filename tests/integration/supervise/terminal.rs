@@ -13,7 +13,7 @@ use nix::pty::openpty;
 use nix::sys::signal::Signal;
 
 use super::{assert_nothing_runs, lines_of, world};
-use crate::support::{Invocation, LIMIT, Running, Sandbox, wait_for};
+use crate::support::{Ended, Invocation, LIMIT, Running, Sandbox, wait_for};
 
 /// The controlling side of a terminal to which a program writes. Dropping it closes the terminal.
 pub(crate) struct Terminal {
@@ -51,6 +51,16 @@ impl Terminal {
             move || collect(&master, &shown, &closing)
         });
         (running, Terminal { master, shown, closing, reading: Some(reading) })
+    }
+
+    /// Waits until the program has ended and all of its output was read.
+    #[track_caller]
+    pub(crate) fn end(&self, running: Running) -> Ended {
+        let ended = running.wait();
+        wait_for("all programs to close the terminal", LIMIT, || {
+            if self.reading.as_ref().is_none_or(JoinHandle::is_finished) { Ok(()) } else { Err(self.text()) }
+        });
+        ended
     }
 
     pub(crate) fn text(&self) -> String {
@@ -124,7 +134,7 @@ fn names_are_coloured_and_colour_is_requested() {
         terminal.expect(part);
     }
     running.signal(Signal::SIGINT);
-    assert_eq!(running.wait().code, Some(130));
+    assert_eq!(terminal.end(running).code, Some(130));
 }
 
 #[test]
@@ -136,7 +146,7 @@ fn no_color_and_dumb_terminals_disable_colour() {
             terminal.expect(part);
         }
         running.signal(Signal::SIGINT);
-        assert_eq!(running.wait().code, Some(130));
+        assert_eq!(terminal.end(running).code, Some(130));
         assert!(!terminal.text().contains('\x1b'), "{:?}", terminal.text());
     }
 }
@@ -177,7 +187,7 @@ fn ctrl_c_key_stops_the_run() {
     let (running, terminal) = Terminal::start(in_foreground(&sandbox, &[]));
     terminal.expect("ready ");
     terminal.press("\x03");
-    let ended = running.wait();
+    let ended = terminal.end(running);
     assert_nothing_runs(&sandbox);
     assert_eq!(ended.code, Some(130), "{}", terminal.text());
     assert_eq!(terminal.text().matches("got ").count(), 1, "{}", terminal.text());
@@ -214,7 +224,7 @@ fn attach_passes_the_window_size_and_leaves_on_its_key() {
         if terminal.text().contains("size 33 101") { Ok(()) } else { Err(terminal.text()) }
     });
     terminal.press("\x1d");
-    assert_eq!(running.wait().code, Some(0));
+    assert_eq!(terminal.end(running).code, Some(0));
     let down = sandbox.devrun(&["down"]).run();
     assert_eq!(down.code, Some(0), "{down}");
     assert_nothing_runs(&sandbox);
@@ -245,6 +255,6 @@ fn job_control_suspends_and_resumes_devrun() {
     terminal.expect("code 130");
     assert!(!sandbox.processes().iter().any(|process| process.command.contains("fixture")));
     terminal.press("exit\n");
-    running.wait();
+    terminal.end(running);
     assert_nothing_runs(&sandbox);
 }
