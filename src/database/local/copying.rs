@@ -18,6 +18,7 @@ mod relations;
 mod replace;
 mod schema;
 mod snapshot;
+mod vacuum;
 
 use std::time::{Duration, SystemTime};
 

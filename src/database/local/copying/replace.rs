@@ -33,7 +33,7 @@ pub(super) async fn copy(
     let ((sum, relations), ()) = tokio::try_join!(describe, clone)?;
     let now: DataFiles = read_files(copier, source.database).await?;
     let target = copier.local.session_in(temporary).await?;
-    let has_same_schema = schema::sum(&target).await? == sum;
+    let has_same_schema = *snapshot.schema() == sum;
     let changes = relations::changes(&relations, &relations::list(&target).await?, snapshot.files(), &now);
     if let Some(reason) = method::objection(has_same_schema, &changes, has_tools) {
         return Err(CopyFailure::Reason(reason));

@@ -11,7 +11,7 @@ use super::direct::CloneResult;
 use super::error::CopyFailure;
 use super::files::{DataFiles, SETTLED};
 use super::schema::{self, SchemaSum};
-use super::{Copier, CopySource, failed, method, relations};
+use super::{Copier, CopySource, failed, method, relations, vacuum};
 use crate::database::catalogue::{ServerDatabase, find, identifier, literal, rows, temporary_name};
 use crate::database::local::Local;
 use crate::database::local::error::LocalError;
@@ -19,7 +19,7 @@ use crate::os::fs;
 
 /// The beginning of a snapshot's name, before the oid of the parent.
 const PREFIX: &str = "_devrun-snap-";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// No snapshot is kept of a larger parent: it costs as much disk, and on most file systems as much time.
 const LARGEST: u64 = 4 << 30;
 
@@ -30,8 +30,7 @@ struct Record {
     snapshot_oid: String,
     /// Seconds since 1970.
     taken: u64,
-    /// `None` if it was not read.
-    schema: Option<SchemaSum>,
+    schema: SchemaSum,
     files: DataFiles,
 }
 
@@ -63,6 +62,11 @@ impl ParentSnapshot {
         &self.record.files
     }
 
+    /// Returns the schema of the snapshot, and of each clone of it.
+    pub(super) fn schema(&self) -> &SchemaSum {
+        &self.record.schema
+    }
+
     pub(super) fn taken(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.record.taken)
     }
@@ -73,21 +77,22 @@ pub(super) async fn refresh(copier: &Copier<'_>, source: &CopySource<'_>) -> Res
     let session = copier.local.session_in(source.name).await?;
     let sum = schema::sum(&session).await?;
     let all = relations::list(&session).await?;
-    drop(session);
-    let files = flushed_files(copier, source.database).await?;
-    if let Some(snapshot) = ParentSnapshot::load(copier, source.database).await? {
-        let changes = relations::changes(&all, &all, snapshot.files(), &files);
-        if !method::is_worth_a_snapshot(snapshot.record.schema.as_ref() == Some(&sum), &changes) {
-            return Ok(());
-        }
-    }
-    if files.total() > LARGEST {
+    let mut files = flushed_files(copier, source.database).await?;
+    let last = ParentSnapshot::load(copier, source.database).await?;
+    let known = last.as_ref().map(|snapshot| snapshot.files().clone()).unwrap_or_default();
+    let changes = relations::changes(&all, &all, &known, &files);
+    let is_new = last.is_none_or(|last| method::is_worth_a_snapshot(last.record.schema == sum, &changes));
+    if !is_new || files.total() > LARGEST {
         return Ok(());
     }
+    if vacuum::large(&session, &changes, &files).await? {
+        files = flushed_files(copier, source.database).await?;
+    }
+    drop(session);
     copier.wait_until_unused(source.name).await?;
     let clone = temporary_name()?;
     if copier.clone_unused(source.name, source.database, &clone).await? == CloneResult::Done {
-        publish_with(copier, source.database, &clone, files, Some(sum)).await?;
+        publish(copier, source.database, &clone, files).await?;
     }
     Ok(())
 }
@@ -99,18 +104,13 @@ pub(super) async fn publish(
     clone: &str,
     files: DataFiles,
 ) -> Result<ParentSnapshot, LocalError> {
-    publish_with(copier, parent, clone, files, None).await
-}
-
-async fn publish_with(
-    copier: &Copier<'_>,
-    parent: &ServerDatabase,
-    clone: &str,
-    files: DataFiles,
-    schema: Option<SchemaSum>,
-) -> Result<ParentSnapshot, LocalError> {
     let doing = "keep a snapshot of the database";
     let name = format!("{PREFIX}{}", parent.oid);
+    // Read once here, each later copy need not read it. The parent's may have changed since the clone.
+    let session = copier.local.session_in(clone).await?;
+    let schema = schema::sum(&session).await?;
+    drop(session);
+    copier.wait_until_unused(clone).await?;
     copier.remove(&name).await?;
     let (from, to) = (identifier(clone), identifier(&name));
     let sql = format!(

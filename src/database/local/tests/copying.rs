@@ -103,6 +103,12 @@ async fn expect(before: &str, change: &str, way: CopyMethod, queries: &[&str]) {
 }
 
 #[tokio::test]
+async fn large_table_that_was_only_read_does_not_count_as_changed() {
+    let before = "CREATE TABLE large AS SELECT n, repeat('x', 800) AS x FROM generate_series(1, 90000) n";
+    expect(before, "SELECT sum(n) FROM large", CopyMethod::Replace, &["SELECT sum(n) FROM large"]).await;
+}
+
+#[tokio::test]
 async fn tables_that_changed_since_the_snapshot_are_replaced() {
     let before = "CREATE TABLE a AS SELECT n, repeat('x', n % 3000) AS x FROM generate_series(1, 500) n; \
         CREATE TABLE b AS SELECT n FROM generate_series(1, 500) n; CREATE TABLE c (n int)";
