@@ -5,6 +5,7 @@
 mod away_reason;
 mod compose;
 mod origin;
+mod program_wheel;
 mod service;
 mod setting;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::away_reason::{Away, Obstacle};
 pub use self::compose::{ComposeProvider, ComposeService};
 pub use self::origin::{BoundVariable, Computed, EnvFileWorktree, EnvLine, FileLine, Origin, Reason};
+pub use self::program_wheel::ProgramWheel;
 pub use self::service::{PlannedService, ServiceData};
 pub use self::setting::{Section, Sections, Setting};
 

@@ -27,6 +27,7 @@ mod schema_drift;
 mod secrets;
 mod seed;
 mod service_plan;
+mod service_programs;
 mod services;
 mod setup;
 mod steps;

@@ -15,7 +15,8 @@ pub mod yaml;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::config::Recognised;
+use crate::config::presets::is_downloadable;
+use crate::config::{Recognised, programs};
 use crate::plan::{self, Notice};
 use contract::{Binding, Contract, Reason, Remark, RemarkKind};
 use facts::{Facts, FileLine};
@@ -48,8 +49,11 @@ pub struct Recognition {
 /// Reads the worktree, and derives its parts and their variables.
 pub fn find(place: &RecognitionPaths) -> Recognition {
     let facts = facts::read(&place.root, place.main_root.as_deref(), place.state.as_deref());
+    let path = place.path.as_deref();
+    let is_installed = |program: &str| programs::is_on_path(program, path);
     let available = |program: &str| {
-        which::which_in_global(program, place.path.as_ref()).is_ok_and(|mut found| found.next().is_some())
+        is_installed(program)
+            || (is_downloadable(program) && programs::DOWNLOADERS.into_iter().any(is_installed))
     };
     let mut parts = parts::find(&place.root, &facts, &available);
     let source = |file: &Path| parts::tree::text_inside(&place.root, file);

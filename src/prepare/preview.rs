@@ -79,7 +79,7 @@ fn complete(ctx: &Context, mut resolved: ResolvedWorktree) -> Result<Preview, Re
     });
     let plan = resolved.planned(ctx, address, shown)?;
     let provenance = &resolved.config.provenance;
-    let missing = missing_services(&resolved).into_iter();
+    let missing = missing_services(ctx, &resolved).into_iter();
     let missing = missing.map(|report| Notice { text: report.message, fix: report.fix });
     let notices = resolved.env_file_notices().into_iter().chain(resolved.notices(&plan)).chain(missing);
     let notices = notices.collect();

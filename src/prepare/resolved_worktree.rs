@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Options;
 use super::files::Files;
 use super::ready_database::{DatabaseAddress, ReadyDatabase};
-use super::{compose, host_label, login_shell, secrets, service_plan, tools};
+use super::{compose, host_label, login_shell, secrets, service_plan, service_programs, tools};
 use crate::config::envfile::{EnvFile, EnvFilePlaces};
 use crate::config::environment::{self, EnvironmentInputs};
 use crate::config::foreign_variables::{self, Worktrees};
@@ -411,7 +411,9 @@ impl ResolvedWorktree {
         };
         let mut env = environment::compose(&inputs)?;
         let path = env.vars.get(OsStr::new("PATH"));
-        if let Some(path) = tools::search_path(path, &self.worktree.state, &self.config.dependencies)? {
+        let programs = service_programs::names_to_download(&self.config.services, scope.variable("PATH"));
+        let state = &self.worktree.state;
+        if let Some(path) = tools::search_path(path, state, &self.config.dependencies, &programs)? {
             env.vars.insert("PATH".into(), path);
             env.origins.insert("PATH".into(), Origin::Computed(Computed::SearchPath));
         }

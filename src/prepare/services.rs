@@ -1,12 +1,13 @@
 //! Prepares the services of a run before anything else: checks their programs and shared servers, and prepares their data.
 
-use std::ffi::OsStr;
 use std::time::Duration;
 
-use super::ResolvedWorktree;
+use super::service_programs::{to_download, without_program};
+use super::{ResolvedWorktree, tools};
 use crate::config::model::{ServiceConfig, SharedBy};
-use crate::config::programs;
+use crate::config::programs::DOWNLOADERS;
 use crate::context::Context;
+use crate::deps::tool::fetch_service_program;
 use crate::error::{Code, Report};
 use crate::os::blocking;
 use crate::plan::ServiceData;
@@ -24,9 +25,7 @@ pub(super) async fn prepare(ctx: &Context, resolved: &ResolvedWorktree) -> Resul
         if service.shared.is_some() {
             shared_redis::check(&shared(resolved, service)?).await?;
         } else if is_started(resolved, &service.name) {
-            if let Some(missing) = missing_program(resolved, service) {
-                return Err(missing.into());
-            }
+            provide_program(ctx, resolved, service).await?;
             if let Some(folder) = data_folder(resolved, service) {
                 prepare_data(ctx, resolved, service, folder).await?;
             }
@@ -56,13 +55,36 @@ fn is_started(resolved: &ResolvedWorktree, name: &str) -> bool {
     false
 }
 
-/// Returns an error if none of the programs of a server is installed. The program of a worker is among the packages of
-/// the repository, which are installed later.
-fn missing_program(resolved: &ResolvedWorktree, service: &ServiceConfig) -> Option<ServiceError> {
-    let preset = service.preset.filter(|preset| preset.is_server() && service.run.is_none())?;
-    let path = resolved.scope.variable("PATH").map(OsStr::new);
-    let is_installed = preset.programs.iter().any(|program| programs::is_on_path(program.name, path));
-    (!is_installed && service.shared.is_none()).then(|| ServiceError::ProgramMissing {
+/// Downloads the program of a service if none is installed, and makes it available to the processes.
+async fn provide_program(
+    ctx: &Context,
+    resolved: &ResolvedWorktree,
+    service: &ServiceConfig,
+) -> Result<(), Report> {
+    if let Some(missing) = missing_program(ctx, resolved, service) {
+        return Err(missing.into());
+    }
+    let path = resolved.scope.variable("PATH");
+    let (Some(preset), Some((name, wheel))) = (service.preset, to_download(service, path)) else {
+        return Ok(());
+    };
+    let program = fetch_service_program(ctx, name, wheel, preset.install).await?;
+    tools::link_tool(&resolved.worktree.state, name, program.parent())
+}
+
+/// Returns an error if no program of a server is installed, and devrun cannot download one.
+fn missing_program(
+    ctx: &Context,
+    resolved: &ResolvedWorktree,
+    service: &ServiceConfig,
+) -> Option<ServiceError> {
+    let path = resolved.scope.variable("PATH");
+    let preset = without_program(service, path)?;
+    let can_fetch = || DOWNLOADERS.into_iter().any(|name| ctx.which(name).is_some());
+    if to_download(service, path).is_some() && can_fetch() {
+        return None;
+    }
+    Some(ServiceError::ProgramMissing {
         at: service.at.to_string(),
         service: service.name.clone(),
         programs: preset.program_names(),
@@ -70,10 +92,10 @@ fn missing_program(resolved: &ResolvedWorktree, service: &ServiceConfig) -> Opti
     })
 }
 
-/// Returns a report for each service that the run would start and of which no program is installed.
-pub fn missing_services(resolved: &ResolvedWorktree) -> Vec<Report> {
+/// Returns a report for each service that the run would start and of which there is no program.
+pub fn missing_services(ctx: &Context, resolved: &ResolvedWorktree) -> Vec<Report> {
     let started = resolved.config.services.iter().filter(|service| is_started(resolved, &service.name));
-    started.filter_map(|service| missing_program(resolved, service)).map(Report::from).collect()
+    started.filter_map(|service| missing_program(ctx, resolved, service)).map(Report::from).collect()
 }
 
 fn shared(resolved: &ResolvedWorktree, service: &ServiceConfig) -> Result<SharedRedis, Report> {

@@ -64,7 +64,8 @@ async fn install_all(
             Step::Node => install_node(ctx, resolved, folder).await?,
             _ => install_python(ctx, resolved, folder).await?,
         };
-        tools::link_tool(&resolved.worktree.state, step, index, done.fetched.as_deref())?;
+        let link = tools::link_name(step, index);
+        tools::link_tool(&resolved.worktree.state, &link, done.fetched.as_deref())?;
         all.push((folder, done));
     }
     Ok(summary(&all))

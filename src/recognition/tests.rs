@@ -283,3 +283,22 @@ fn keys_of_third_parties_are_listed_once() {
     let lines = list.fix.as_deref().unwrap();
     assert!(lines.contains("backend/.env: OPENAI_API_KEY=…  # read at backend/app/settings.py:3"), "{lines}");
 }
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn redis_that_devrun_can_download_is_a_service() {
+    let bin = tree(&[("python3", "")]);
+    std::fs::set_permissions(bin.path().join("python3"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    let root = tree(&[
+        ("pyproject.toml", "[project]\nname = 'x'\nversion = '1'\ndependencies = ['fastapi', 'redis']\n"),
+        ("main.py", APP),
+        (".env.example", "REDIS_URL=redis://localhost:6379/0\n"),
+    ]);
+    let with = |path: Option<&Path>| {
+        let place = RecognitionPaths { path: path.map(Into::into), ..paths(root.path()) };
+        recognise(&place).yaml.contains("redis: {")
+    };
+    assert!(with(Some(bin.path())));
+    assert!(!with(None));
+}

@@ -9,6 +9,7 @@ pub(super) const CELERY: ServicePreset = ServicePreset {
     programs: &[PresetProgram {
         name: "celery",
         run: "exec celery --app \"$CELERY_APP\" worker --loglevel INFO --queues \"$CELERY_QUEUES\" --hostname \"$CELERY_NODE\"",
+        wheels: &[],
     }],
     install: "add celery to the Python packages of the repository",
     ports: &[],

@@ -10,6 +10,7 @@ pub(super) const MAILPIT: ServicePreset = ServicePreset {
     programs: &[PresetProgram {
         name: "mailpit",
         run: "exec mailpit --listen \"127.0.0.1:$PORT\" --smtp \"$MAILPIT_SMTP_ADDRESS\" --database \"$DEVRUN_DATA/mail.db\"",
+        wheels: &[],
     }],
     install: "install Mailpit (https://mailpit.axllent.org/docs/install/; Debian has no package; Homebrew: mailpit)",
     ports: &[("", 8400), ("-smtp", 8500)],

@@ -10,6 +10,7 @@ pub(super) const MINIO: ServicePreset = ServicePreset {
     programs: &[PresetProgram {
         name: "minio",
         run: "exec minio server \"$DEVRUN_DATA\" --address \"$MINIO_ADDRESS\" --console-address \"$MINIO_CONSOLE_ADDRESS\"",
+        wheels: &[],
     }],
     install: "install MinIO (https://github.com/minio/minio; Debian has no package; Homebrew: minio/stable/minio)",
     ports: &[("", 9400), ("-console", 9500)],

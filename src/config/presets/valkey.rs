@@ -1,6 +1,6 @@
 //! The preset `valkey`.
 
-use super::redis::{READY, REDIS_RUN, VALKEY_RUN};
+use super::redis::{READY, REDIS_RUN, REDIS_WHEELS, VALKEY_RUN};
 use super::{PresetProbe, PresetProgram, PresetRole, ServicePreset};
 use crate::plan::ServiceData;
 
@@ -9,8 +9,8 @@ pub(super) const VALKEY: ServicePreset = ServicePreset {
     name: "valkey",
     role: PresetRole::Server,
     programs: &[
-        PresetProgram { name: "valkey-server", run: VALKEY_RUN },
-        PresetProgram { name: "redis-server", run: REDIS_RUN },
+        PresetProgram { name: "valkey-server", run: VALKEY_RUN, wheels: &[] },
+        PresetProgram { name: "redis-server", run: REDIS_RUN, wheels: REDIS_WHEELS },
     ],
     install: "install the Debian package valkey-server (or redis-server; Homebrew: valkey)",
     ports: &[("", 6400)],
@@ -37,5 +37,11 @@ mod tests {
         for name in ["VALKEY_URL", "REDIS_URL"] {
             assert_eq!(variable(&config, name), Some("redis://127.0.0.1:${ports.valkey}/0"));
         }
+    }
+
+    #[test]
+    fn valkey_may_have_the_name_redis() {
+        let config = config("services: { redis: { preset: valkey } }\n").unwrap();
+        assert_eq!(variable(&config, "REDIS_URL"), Some("redis://127.0.0.1:${ports.redis}/0"));
     }
 }

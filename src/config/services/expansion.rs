@@ -126,7 +126,8 @@ fn variables(
         None => (usual_variables(service, has_own_redis), true),
     };
     for (name, template) in found {
-        if let Some(other) = services.iter().find(|other| config.provided.get(&name) == Some(&other.name)) {
+        let others = || services.iter().filter(|other| other.name != service.name);
+        if let Some(other) = others().find(|other| config.provided.get(&name) == Some(&other.name)) {
             let message =
                 format!("`{}` and `{}` would share one variable's name, {name}", other.name, service.name);
             return Err(ConfigError::invalid(&service.at, message).with_fix("write `env:` for one of them"));

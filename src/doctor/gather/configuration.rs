@@ -14,12 +14,12 @@ use crate::worktree::Worktree;
 
 pub(super) async fn gather(ctx: &Context, own: &Worktree) -> ConfigurationFacts {
     match prepare::preview_without_lease(ctx, own).await {
-        Ok(preview) => facts(&own.path, preview),
+        Ok(preview) => facts(ctx, &own.path, preview),
         Err(report) => ConfigurationFacts { refusal: Some(report), ..ConfigurationFacts::default() },
     }
 }
 
-fn facts(root: &Path, preview: Preview) -> ConfigurationFacts {
+fn facts(ctx: &Context, root: &Path, preview: Preview) -> ConfigurationFacts {
     let Preview { plan, resolved, starts_server, .. } = preview;
     let config = &resolved.config;
     let written = |at: FileLine| Some(at).filter(|at| root.join(&at.file).is_file());
@@ -56,7 +56,7 @@ fn facts(root: &Path, preview: Preview) -> ConfigurationFacts {
         python: config.dependencies.python.clone(),
         has_local_database: starts_server,
         processes: processes.collect(),
-        missing_services: prepare::missing_services(&resolved),
+        missing_services: prepare::missing_services(ctx, &resolved),
         bases: config.ports.iter().map(|(name, base)| (*base, name.clone())).collect(),
         ports,
         redirects: plan.redirects.keys().copied().collect(),

