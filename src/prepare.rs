@@ -44,7 +44,9 @@ use tokio::sync::{oneshot, watch};
 pub use self::branch::stop_abandoned_servers;
 pub use self::database_names::DETACHED;
 pub use self::database_record::recorded_database;
-pub use self::databases::{Databases, migrate, start_server, stop_server, upgrade_server};
+pub use self::databases::{
+    Databases, migrate, restart_killed_server, start_server, stop_server, upgrade_server,
+};
 pub use self::env_out::{WrittenFiles, env_out_variables};
 pub use self::files::Files;
 pub use self::included_files::copy_included_files;

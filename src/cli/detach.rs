@@ -90,6 +90,9 @@ pub(super) async fn bring_up(
             LockHolder::Running(record) => {
                 ctx.events.note(format!("already running (pid {})", record.pid));
                 bind_again(ctx, &record, binding.as_ref()).await?;
+                if !record.is_elsewhere() && prepare::restart_killed_server(ctx).await? {
+                    ctx.events.note("the database server was not running; it was started again");
+                }
                 break record;
             }
             LockHolder::Unknown => return Err(super::unknown_lock_holder()),

@@ -311,6 +311,23 @@ pub async fn start_server(ctx: &Context) -> Result<&'static str, Report> {
     if source.keep_server()? { Ok(provider) } else { Err(UndoError::NoServer { provider }.into()) }
 }
 
+/// Starts the database server of a running stack again if it was killed, so that it stays while a stack uses it. Returns true
+/// if the server had to be started. Errors if it does not start.
+pub async fn restart_killed_server(ctx: &Context) -> Result<bool, Report> {
+    // An error in the configuration is reported where it is used.
+    let Ok(source) = provider_of(ctx).await else { return Ok(false) };
+    if source.server()? != Some(ServerState::Stopped) {
+        return Ok(false);
+    }
+    let mut held = ServerClaims::default();
+    let mut entrust = |folder, claim| {
+        held.0.push((folder, claim));
+        Ok(())
+    };
+    source.open(Purpose::Run(&mut entrust)).await?;
+    Ok(source.server()? == Some(ServerState::Running))
+}
+
 /// Stops the database server unless a devrun uses it. Returns the name of the provider, and the server's state.
 pub async fn stop_server(ctx: &Context) -> Result<(&'static str, ServerState), Report> {
     let source = provider_of(ctx).await?;

@@ -1,7 +1,11 @@
 //! `devrun db start` and `devrun db stop`.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::World;
 use crate::asking::fine;
+use crate::support::{LIMIT, wait_for};
 
 #[test]
 fn server_runs_without_a_stack_until_it_is_stopped() {
@@ -20,5 +24,31 @@ fn server_runs_without_a_stack_until_it_is_stopped() {
     assert_eq!(world.sandbox.processes(), [], "the server is still there");
     // The next server is one that its last user stops.
     world.ask(&main, &["migrate"]);
+    assert_eq!(world.sandbox.processes(), [], "the server is still there");
+}
+
+#[test]
+fn up_starts_a_killed_server_of_a_running_stack_again() {
+    let Some(world) = World::new() else { return };
+    let main = world.sandbox.main();
+    world.devrun(&main, &["up", "-d"]);
+    let server = || -> Vec<i32> {
+        let all = world.sandbox.processes().into_iter();
+        all.filter(|process| process.command.contains("postgres")).map(|process| process.pid).collect()
+    };
+    for pid in server() {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    }
+    wait_for("the end of the server", LIMIT, || match server().len() {
+        0 => Ok(()),
+        count => Err(format!("{count} processes")),
+    });
+    let ended = world.devrun(&main, &["up", "-d"]);
+    assert!(ended.stderr.contains("the database server was not running; it was started again"), "{ended}");
+    assert_eq!(world.ask(&main, &["status"])["server"], "running");
+    assert_eq!(world.sql(&main, "select 1"), "1");
+    let again = world.devrun(&main, &["up", "-d"]);
+    assert!(!again.stderr.contains("started again"), "{again}");
+    world.devrun(&main, &["down"]);
     assert_eq!(world.sandbox.processes(), [], "the server is still there");
 }
