@@ -158,19 +158,28 @@ pub struct Environment {
     pub secrets: BTreeSet<String>,
     /// The values of the variables that were read from the login shell. Other variables may contain them.
     pub shell_values: Vec<OsString>,
-    /// Variables that hold the URL of a Postgres other than the branch database.
-    pub elsewhere: Vec<OtherDatabaseUrl>,
+    /// Variables that name a Postgres other than the branch database.
+    pub elsewhere: Vec<OtherDatabaseVariable>,
 }
 
-/// A variable that holds the URL of a Postgres other than the branch database.
+/// A variable that names a Postgres other than the branch database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtherDatabaseUrl {
+pub struct OtherDatabaseVariable {
     /// The variable.
     pub name: String,
     /// The host, or the folder of the socket, that it names.
     pub host: String,
-    /// The scheme of the URL.
-    pub scheme: String,
+    /// The form in which it names the server.
+    pub form: OtherDatabaseForm,
+}
+
+/// The form in which variables name a Postgres.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherDatabaseForm {
+    /// A URL with this scheme.
+    Url(String),
+    /// One part of the address in each of these variables, with the part of the branch database that belongs there.
+    Parts(Vec<(String, &'static str)>),
 }
 
 /// A variable that devrun removed because it pointed into another worktree of the repository.

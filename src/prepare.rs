@@ -12,6 +12,7 @@ mod env_out;
 mod extension_advice;
 pub mod files;
 mod former_database;
+mod given_databases;
 mod given_variables;
 mod host_label;
 mod included_files;

@@ -86,7 +86,7 @@ pub fn propose(place: &RecognitionPaths) -> String {
 /// Returns the facts of a binding without its value, which the configuration text has.
 fn bound(binding: Binding) -> plan::BoundVariable {
     let Binding { name, process, value: _, reason, at, read_at } = binding;
-    plan::BoundVariable { name, process, reason, source: at, read: read_at }
+    plan::BoundVariable { name, process, reason, source: Some(at), read: read_at }
 }
 
 /// Returns a binding of `NEXT_PUBLIC_API_URL` to the backend, for a Next.js frontend in a repository that does not say

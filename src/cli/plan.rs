@@ -1,5 +1,6 @@
 //! `devrun plan`: prints everything that `up` would run, without running it. Masks secrets.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
@@ -8,7 +9,10 @@ use crate::config::model::SetupStep;
 use crate::context::Context;
 use crate::error::{Exit, Report};
 use crate::event::{Event, Events};
-use crate::plan::{Checkout, ComposeProvider, ComposeService, Plan, PortUse, Probe, Process, RunCommand};
+use crate::plan::{
+    BoundVariable, Checkout, ComposeProvider, ComposeService, Plan, PortUse, Probe, Process, Reason,
+    RunCommand,
+};
 use crate::prepare::{self, Preview};
 use crate::text::Mask;
 use crate::ui::console::Console;
@@ -132,6 +136,7 @@ fn table(preview: &Preview, style: Style) -> String {
     rows.extend(plan.database.iter().map(|database| {
         ("Database".to_string(), format!("{} ({}) {}", database.name, database.provider, database.masked_url))
     }));
+    rows.extend(bound(plan).map(|text| ("Variables".to_string(), text)));
     let step = |step: &SetupStep| {
         let folder = match step.directory.to_string_lossy() {
             folder if folder.is_empty() || folder == "." => String::new(),
@@ -150,6 +155,18 @@ fn table(preview: &Preview, style: Style) -> String {
     rows.extend(warnings.iter().map(|warning| ("warning".to_string(), warning.clone())));
     let notices = notices.iter().map(|notice| format!("\n{}", notice::text(notice, style)));
     [super::columns(&rows)].into_iter().chain(notices).collect()
+}
+
+/// Names the variables that got the address of the branch database, each with the line that gave it another value.
+fn bound(plan: &Plan) -> Option<String> {
+    let of_database = |one: &&BoundVariable| matches!(one.reason, Reason::DatabaseUrl | Reason::DatabasePart);
+    let named = plan.bindings.iter().filter(of_database).map(|one| match &one.source {
+        Some(at) => format!("{} ({at})", one.name),
+        None => format!("{} (the shell)", one.name),
+    });
+    let named: BTreeSet<String> = named.collect();
+    let list = named.into_iter().collect::<Vec<_>>().join(", ");
+    (!list.is_empty()).then(|| format!("with the address of the branch database: {list}"))
 }
 
 fn describe(plan: &Plan, process: &Process) -> String {

@@ -5,6 +5,9 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+/// Names of this machine. In a container, Docker's name stands for the container's host.
+const LOOPBACK: &[&str] = &["localhost", "127.0.0.1", "0.0.0.0", "::1", "::", "host.docker.internal"];
+
 /// The form in which a program accepts the URL. The default leaves the URL as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UrlForm {
@@ -85,6 +88,18 @@ impl UrlForm {
         let query = if query.is_empty() { query } else { format!("?{query}") };
         format!("{scheme}://{place}{query}")
     }
+}
+
+/// Returns true if the host is this machine. An IPv6 address may have brackets.
+pub fn is_loopback(host: &str) -> bool {
+    let plain = host.trim_matches(['[', ']']);
+    LOOPBACK.iter().any(|name| plain.eq_ignore_ascii_case(name)) || host.ends_with(".localhost")
+}
+
+/// Returns true if a server at `host` runs on this machine or in a container: a loopback name, the folder of a socket, or a
+/// name without a dot. An empty host means the local socket.
+pub fn is_local(host: &str) -> bool {
+    is_loopback(host) || host.starts_with('/') || !host.contains(['.', ':'])
 }
 
 /// Returns true for a character that belongs to a query. Quotes, blanks, commas and `$` end it.

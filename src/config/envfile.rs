@@ -99,8 +99,9 @@ pub struct EnvFile {
     pub vars: Vec<(String, String)>,
     /// The line that sets each variable, including variables that were removed from `vars`.
     pub lines: BTreeMap<String, u32>,
-    /// Variables that were left out because they hold an address, a port or a path of another copy, or use one that does.
-    pub left_out: Vec<String>,
+    /// Variables that were left out because they hold an address, a port or a path of another copy, or use one that does. Their
+    /// values show the form in which the application expects its own.
+    pub left_out: Vec<(String, String)>,
     /// Why a file that would take the place of this one was passed over.
     pub passed_over: Option<String>,
     /// A warning for each line that was ignored or is odd.
@@ -159,7 +160,7 @@ impl EnvFile {
             }
         };
         let left_out: Vec<&str> =
-            self.left_out.iter().map(String::as_str).filter(|name| !is_set(name)).collect();
+            self.left_out.iter().map(|(name, _)| name.as_str()).filter(|name| !is_set(name)).collect();
         let is_example = matches!(self.found, EnvFileOrigin::Example(_));
         if is_example && self.vars.is_empty() && left_out.is_empty() && self.passed_over.is_none() {
             return None;

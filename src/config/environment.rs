@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::config::address::{self, UrlForm};
 use crate::config::envfile::EnvFile;
 use crate::config::error::ConfigError;
+use crate::config::given_databases::GivenValues;
 use crate::config::interpolate::{Scope, Template, UNPOOLED};
 use crate::config::loader::LoaderVariable;
 use crate::config::model::Config;
 use crate::config::names::{is_variable_name, variable_stem};
-use crate::config::{libpq, other_databases, programs, urls};
+use crate::config::postgres_names::DEFAULT_URL;
+use crate::config::{given_databases, libpq, other_databases, programs, urls};
 use crate::context::variables;
 use crate::plan::{Computed, Environment, Origin};
 use crate::text::Mask;
@@ -37,9 +38,6 @@ const STALE: &[&str] = &[
 
 /// Variables that do not go into [`variables::VARIABLES`]: a devrun inside this environment handles each of them itself.
 const OWN: [&str; 3] = [variables::WORKTREE, "PATH", variables::VARIABLES];
-
-/// The variable that drivers and tools read by default.
-const DEFAULT_URL: &str = "DATABASE_URL";
 
 /// The inputs of [`compose`].
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +98,6 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
     // These variables would lead a client to another server, even with the URL of the branch database.
     let steering = libpq::STEERING.into_iter().filter(|_| config.database.is_some());
     let ours = url_env.chain(sockets).chain(default_url).chain(steering);
-    let forms = given_forms(config, &vars);
     for name in STALE.iter().copied().chain(REPOSITORY_VARS).chain(ours) {
         vars.remove(OsStr::new(name));
         origins.remove(name);
@@ -110,7 +107,7 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
         vars.insert(name.into(), value);
         origins.insert(name.into(), origin);
     };
-    for (name, value, kind) in computed(config, scope, &forms) {
+    for (name, value, kind) in computed(config, scope) {
         set(&mut vars, &name, value.into(), Origin::Computed(kind));
     }
     // Processes are recognised as this worktree's by exactly these bytes.
@@ -123,28 +120,38 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
         // PYTHONHOME would override the virtual environment.
         vars.remove(OsStr::new("PYTHONHOME"));
     }
-    // `env` may use computed values, so a copy of DATABASE_URL under another name is this worktree's too.
-    let known = scope.clone().with_env(with_left(vars.clone(), left));
-    for (name, template) in config.env.iter().filter(|(_, template)| !template.is_to_come(&known)) {
-        set(&mut vars, name, template.render(&known)?.into(), origin(config, None, name, template));
+    // What the user wrote may use computed values and bindings, so a copy of DATABASE_URL under another name is this
+    // worktree's too.
+    let is_bound = |(name, _): &&(String, Template)| config.provenance.binding(name, None).is_some();
+    let (bound, written): (Vec<_>, Vec<_>) = config.env.iter().partition(is_bound);
+    let mut to_come: Vec<&str> = Vec::new();
+    for variables in [bound, written] {
+        let known = scope.clone().with_env(with_left(vars.clone(), left));
+        for (name, template) in variables {
+            if template.is_to_come(&known) {
+                to_come.push(name);
+            } else if !is_beside_database(config, None, name, template, &known) {
+                set(&mut vars, name, template.render(&known)?.into(), origin(config, None, name, template));
+            }
+        }
     }
     for (name, value) in courtesies(&vars, colour) {
         set(&mut vars, name, value.into(), Origin::Computed(Computed::Output));
     }
-    for name in config.withheld().filter(|name| !config.env.iter().any(|(passed, _)| passed == name)) {
+    // A given value would lead to another database until the branch database has an address.
+    let withheld = config.withheld().filter(|name| !config.env.iter().any(|(passed, _)| passed == name));
+    for name in withheld.chain(to_come) {
         vars.remove(OsStr::new(name));
         origins.remove(name);
     }
     let own_url = scope.own("database.url");
-    let is_left = |name: &OsStr| {
-        let origin = name.to_str().and_then(|name| origins.get(name));
-        matches!(origin, None | Some(Origin::File(_) | Origin::LoginShell))
+    let elsewhere = match config.database {
+        Some(_) => {
+            let decided = given_databases::decided(config, None);
+            other_databases::find(&given_values(&vars, &origins), &decided, own_url)
+        }
+        None => Vec::new(),
     };
-    let elsewhere = vars
-        .iter()
-        .filter(|(name, _)| config.database.is_some() && is_left(name))
-        .filter_map(|(name, value)| other_databases::find(name, value, own_url))
-        .collect();
     let set: Vec<&str> = origins
         .keys()
         .map(String::as_str)
@@ -167,6 +174,19 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
     Ok(Environment { vars, origins, secrets, shell_values, elsewhere })
 }
 
+/// Returns true for a binding to the address of a Postgres, if the branch database is of another kind. The variable keeps
+/// its given value: it leads to a second server of the application.
+pub fn is_beside_database(
+    config: &Config,
+    process: Option<&str>,
+    name: &str,
+    template: &Template,
+    scope: &Scope,
+) -> bool {
+    let is_other = scope.own("database.url").is_some() && scope.own("database.host").is_none();
+    is_other && template.uses_database() && config.provenance.binding(name, process).is_some()
+}
+
 /// Returns the origin of a variable under `env:` of `process`; without `process`, of the top-level `env:`.
 pub fn origin(config: &Config, process: Option<&str>, name: &str, template: &Template) -> Origin {
     match config.provenance.binding(name, process) {
@@ -176,6 +196,17 @@ pub fn origin(config: &Config, process: Option<&str>, name: &str, template: &Tem
         Some(_) => Origin::Recognised,
         None => Origin::Config(template.at.spot()),
     }
+}
+
+/// Returns the values that env files and the shell give. Leaves out names and values that are not UTF-8.
+pub fn given_values<'a>(
+    vars: &'a BTreeMap<OsString, OsString>,
+    origins: &BTreeMap<String, Origin>,
+) -> GivenValues<'a> {
+    let texts = vars.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+    let is_given =
+        |name: &str| matches!(origins.get(name), None | Some(Origin::File(_) | Origin::LoginShell));
+    texts.filter(|(name, _)| is_given(name)).collect()
 }
 
 /// Adds the variables that are left to the loaders, so that a template gets the value that the application will see.
@@ -242,23 +273,7 @@ pub fn refuse_computed<'a>(
     Ok(())
 }
 
-/// Returns the driver of each variable of `url_env` without a form of its own, from the value that the shell or an env file
-/// gives it: an application that reads `postgresql+asyncpg://…` accepts no other scheme.
-fn given_forms(config: &Config, vars: &BTreeMap<OsString, OsString>) -> BTreeMap<String, UrlForm> {
-    let given = config.url_env().iter().filter(|variable| variable.form == UrlForm::default());
-    let form = |name: &str| {
-        let value = vars.get(OsStr::new(name))?.to_str()?;
-        let (scheme, _) = value.split_once("://")?;
-        (scheme.contains('+') && address::is_scheme(scheme)).then(|| UrlForm::read(scheme)).flatten()
-    };
-    given.filter_map(|variable| Some((variable.name.clone(), form(&variable.name)?))).collect()
-}
-
-fn computed(
-    config: &Config,
-    scope: &Scope,
-    forms: &BTreeMap<String, UrlForm>,
-) -> Vec<(String, String, Computed)> {
+fn computed(config: &Config, scope: &Scope) -> Vec<(String, String, Computed)> {
     let mut vars = Vec::new();
     for port in config.ports.keys() {
         if let Some(number) = scope.port(port) {
@@ -267,8 +282,7 @@ fn computed(
     }
     let url = scope.own("database.url");
     let urls = config.url_env().iter().map(|variable| {
-        let form = forms.get(&variable.name).unwrap_or(&variable.form);
-        (variable.name.clone(), url.map(|url| form.merged(url)), Computed::DatabaseUrl)
+        (variable.name.clone(), url.map(|url| variable.form.merged(url)), Computed::DatabaseUrl)
     });
     let own = ["branch", "slug", "slot"].map(|name| {
         (format!("DEVRUN_{}", variable_stem(name)), scope.own(name).map(Into::into), Computed::Worktree)

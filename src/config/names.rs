@@ -18,6 +18,11 @@ pub fn variable_stem(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
+/// Returns the words of a variable's name, in upper case.
+pub fn words(name: &str) -> Vec<String> {
+    name.split('_').filter(|word| !word.is_empty()).map(str::to_uppercase).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

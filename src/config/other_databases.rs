@@ -1,63 +1,70 @@
-//! Finds variables that hold the URL of a Postgres other than this worktree's.
+//! Reports variables that name a Postgres other than this worktree's.
 //!
 //! Pure. devrun sets the variables of `url_env`. Hosts such as Neon, Vercel and Supabase write several more variables
-//! beside them, which would still lead to the shared server.
-
-use std::ffi::{OsStr, OsString};
+//! beside them, which lead to the shared server.
 
 use crate::config::address;
+use crate::config::given_databases::{self, DecidedVariables, GivenValues};
 use crate::config::model::DatabaseConfig;
-use crate::plan::{Notice, OtherDatabaseUrl};
+use crate::config::postgres_names::is_apart;
+use crate::plan::{Notice, OtherDatabaseForm, OtherDatabaseVariable};
 
-/// Names of this machine.
-const LOOPBACK: [&str; 4] = ["", "localhost", "127.0.0.1", "::1"];
-/// Words in names of variables for databases that tests or tools empty. Those must never be the branch database.
-const APART: [&str; 5] = ["TEST", "TESTS", "TESTING", "SHADOW", "E2E"];
+/// Returns a report for each given variable that names a Postgres other than that of the URL `own`.
+pub fn find(
+    given: &GivenValues<'_>,
+    decided: &DecidedVariables<'_>,
+    own: Option<&str>,
+) -> Vec<OtherDatabaseVariable> {
+    let urls = given.iter().filter(|(name, _)| !decided.contains_key(**name));
+    let urls = urls.filter_map(|(name, value)| in_url(name, value, own));
+    urls.chain(given_databases::remote(given, decided, own)).collect()
+}
 
 /// Returns a report if `value` is the URL of a Postgres other than `own`. Ignores a database for tests on this machine.
-pub fn find(name: &OsStr, value: &OsString, own: Option<&str>) -> Option<OtherDatabaseUrl> {
-    let (name, value) = (name.to_str()?, value.to_str()?);
+fn in_url(name: &str, value: &str, own: Option<&str>) -> Option<OtherDatabaseVariable> {
     let found = address::parts(value)?;
     let place = |parts: &address::UrlParts| (parts.host.clone(), parts.port.clone(), parts.name.clone());
     if own.and_then(address::parts).is_some_and(|own| place(&own) == place(&found)) {
         return None;
     }
-    let is_socket = found.host.starts_with('/');
-    if is_apart(name) && (is_socket || LOOPBACK.contains(&found.host.as_str())) {
+    if is_apart(name) && address::is_local(&found.host) {
         return None;
     }
     let host = if found.host.is_empty() { "localhost".into() } else { found.host };
     let scheme = value.split("://").next().unwrap_or_default().to_string();
-    Some(OtherDatabaseUrl { name: name.into(), host, scheme })
+    Some(OtherDatabaseVariable { name: name.into(), host, form: OtherDatabaseForm::Url(scheme) })
 }
 
-/// Returns true for the name of a variable for a database that tests or tools empty.
-pub fn is_apart(name: &str) -> bool {
-    name.split('_').any(|word| APART.contains(&word.to_ascii_uppercase().as_str()))
-}
-
-/// Returns one notice for all of `found`, with the `url_env` line that binds them; `None` if `found` is empty. The
-/// notice contains hosts, but no values.
-pub fn notice(database: &DatabaseConfig, found: &[OtherDatabaseUrl]) -> Option<Notice> {
+/// Returns one notice for all of `found`, with the lines of devrun.yaml that give them the branch database; `None` if `found`
+/// is empty. The notice contains hosts, but no values.
+pub fn notice(database: &DatabaseConfig, found: &[OtherDatabaseVariable]) -> Option<Notice> {
     if found.is_empty() {
         return None;
     }
     let places: Vec<String> = found.iter().map(|one| format!("{} ({})", one.name, one.host)).collect();
+    let verb = if found.len() == 1 { "names" } else { "name" };
+    let text = format!("{} {verb} a Postgres that is not this worktree's", places.join(", "));
+    let lines: Vec<String> = url_lines(database, found).into_iter().chain(part_lines(found)).collect();
+    Some(Notice { text, fix: Some(lines.join("\n")).filter(|fix| !fix.is_empty()) })
+}
+
+/// Returns the `url_env` that also has the URLs of `found`. Leaves out a database that tests empty.
+fn url_lines(database: &DatabaseConfig, found: &[OtherDatabaseVariable]) -> Option<String> {
     let known = database.url_env.iter().map(|known| {
         let form = &known.form;
         let query = if form.query.is_empty() { String::new() } else { format!("?{}", form.query) };
         (known.name.clone(), format!("{}{query}", form.scheme.as_deref().unwrap_or_default()))
     });
-    let added = found.iter().filter(|one| !is_apart(&one.name)).map(|one| {
-        let form = if one.scheme.contains('+') { one.scheme.clone() } else { String::new() };
-        (one.name.clone(), form)
+    let added = found.iter().filter_map(|one| match &one.form {
+        OtherDatabaseForm::Url(scheme) if !is_apart(&one.name) => {
+            let form = if scheme.contains('+') { scheme.clone() } else { String::new() };
+            Some((one.name.clone(), form))
+        }
+        OtherDatabaseForm::Url(_) | OtherDatabaseForm::Parts(_) => None,
     });
+    let mut added = added.peekable();
+    added.peek()?;
     let all: Vec<(String, String)> = known.chain(added).collect();
-    let verb = if found.len() == 1 { "names" } else { "name" };
-    let text = format!("{} {verb} a Postgres that is not this worktree's", places.join(", "));
-    if found.iter().all(|one| is_apart(&one.name)) {
-        return Some(Notice { text, fix: None });
-    }
     let line = if all.iter().all(|(_, form)| form.is_empty()) {
         let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
         format!("url_env: [{}]", names.join(", "))
@@ -67,7 +74,17 @@ pub fn notice(database: &DatabaseConfig, found: &[OtherDatabaseUrl]) -> Option<N
         };
         format!("url_env: {{ {} }}", all.iter().map(pair).collect::<Vec<_>>().join(", "))
     };
-    Some(Notice { text, fix: Some(format!("database:\n  {line}")) })
+    Some(format!("database:\n  {line}"))
+}
+
+/// Returns the `env` that gives the families of `found` the parts of the branch database's address.
+fn part_lines(found: &[OtherDatabaseVariable]) -> Option<String> {
+    let parts = found.iter().filter_map(|one| match &one.form {
+        OtherDatabaseForm::Parts(parts) => Some(parts),
+        OtherDatabaseForm::Url(_) => None,
+    });
+    let lines: Vec<String> = parts.flatten().map(|(name, part)| format!("  {name}: {part}")).collect();
+    (!lines.is_empty()).then(|| format!("env:\n{}", lines.join("\n")))
 }
 
 #[cfg(test)]
@@ -81,7 +98,7 @@ mod tests {
     const OWN: &str = "postgresql://app:x@127.0.0.1:6000/dev-b";
 
     fn found(name: &str, value: &str) -> Option<String> {
-        find(OsStr::new(name), &value.into(), Some(OWN)).map(|found| found.host)
+        in_url(name, value, Some(OWN)).map(|found| found.host)
     }
 
     fn database(url_env: &[(&str, &str)]) -> DatabaseConfig {
@@ -96,8 +113,9 @@ mod tests {
         database
     }
 
-    fn elsewhere(name: &str, scheme: &str) -> OtherDatabaseUrl {
-        OtherDatabaseUrl { name: name.into(), host: "h.example.net".into(), scheme: scheme.into() }
+    fn elsewhere(name: &str, scheme: &str) -> OtherDatabaseVariable {
+        let form = OtherDatabaseForm::Url(scheme.into());
+        OtherDatabaseVariable { name: name.into(), host: "h.example.net".into(), form }
     }
 
     #[test]
@@ -130,6 +148,16 @@ mod tests {
         let said = notice(&known, &[elsewhere("JOBS_URL", "postgresql+psycopg")]).unwrap();
         let line = "url_env: { DATABASE_URL: postgresql+asyncpg, SYNC_URL: postgresql, JOBS_URL: postgresql+psycopg }";
         assert_eq!(said.fix.unwrap(), format!("database:\n  {line}"));
+    }
+
+    #[test]
+    fn a_family_gets_lines_with_the_parts_of_the_branch_database() {
+        let given =
+            GivenValues::from([("DB_HOST", "h.example.net"), ("DB_NAME", "app"), ("DIRECT_URL", "x")]);
+        let found = find(&given, &DecidedVariables::new(), Some(OWN));
+        let said = notice(&database(&[("DATABASE_URL", "")]), &found).unwrap();
+        assert_eq!(said.text, "DB_HOST (h.example.net) names a Postgres that is not this worktree's");
+        assert_eq!(said.fix.unwrap(), "env:\n  DB_HOST: ${database.host}\n  DB_NAME: ${database.name}");
     }
 
     #[test]

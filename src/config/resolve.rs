@@ -106,7 +106,11 @@ fn one(
     }
     let inner = scope.clone().with_variables(&env);
     let mut secrets = BTreeSet::new();
-    for (name, template) in process.env.iter().filter(|(_, template)| !template.is_to_come(&inner)) {
+    let is_left_out = |(name, template): &&(String, Template)| {
+        template.is_to_come(&inner)
+            || environment::is_beside_database(config, Some(&process.name), name, template, &inner)
+    };
+    for (name, template) in process.env.iter().filter(|one| !is_left_out(one)) {
         env.insert(name.clone(), template.render(&inner)?);
         origins.insert(name.clone(), environment::origin(config, Some(&process.name), name, template));
         secrets.extend(template.holds_secret(&inner).then(|| name.clone()));

@@ -38,7 +38,10 @@ fn of_process(plan: &Plan, process: &Process) -> Vec<Reading> {
         Some(Reading {
             process: process.name.clone(),
             server: Some(server),
-            text: format!("{} ({})", binding.name, binding.read.as_ref().unwrap_or(&binding.source)),
+            text: match binding.read.as_ref().or(binding.source.as_ref()) {
+                Some(at) => format!("{} ({at})", binding.name),
+                None => format!("{} (of the shell)", binding.name),
+            },
             address: value(&binding.name).and_then(address),
         })
     });
@@ -198,7 +201,7 @@ pub(super) mod tests {
             name: name.into(),
             process: process.map(Into::into),
             reason,
-            source: spot(".env.example", 1),
+            source: Some(spot(".env.example", 1)),
             read,
         };
         let config = |line| Origin::Config(spot("devrun.yaml", line));

@@ -107,7 +107,7 @@ pub enum Reason {
     RandomKey,
 }
 
-/// A variable that recognition set.
+/// A variable that recognition set, or whose given value devrun replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BoundVariable {
     /// The variable.
@@ -116,8 +116,8 @@ pub struct BoundVariable {
     pub process: Option<String>,
     /// The rule that made it.
     pub reason: Reason,
-    /// The line from which recognition read the value.
-    pub source: FileLine,
+    /// The line from which the value was read; absent if it is a value of the shell.
+    pub source: Option<FileLine>,
     /// The line of code that reads the variable, if recognition found one.
     pub read: Option<FileLine>,
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::ResolvedWorktree;
 use crate::config::envfile::EnvFile;
 use crate::config::loader::{self, Loader};
-use crate::config::{environment, model, other_databases};
-use crate::plan::{EnvLine, Environment, OtherDatabaseUrl, RunCommand};
+use crate::config::{environment, given_databases, model, other_databases};
+use crate::plan::{EnvLine, Environment, OtherDatabaseVariable, RunCommand};
 
 impl ResolvedWorktree {
     /// Returns the variables that env files give `process` on top of the common environment `env`.
@@ -71,16 +71,18 @@ impl ResolvedWorktree {
         vars
     }
 
-    /// Returns the variables in env files of single processes that hold the URL of another Postgres.
-    pub(super) fn led_elsewhere(&self, env: &Environment, own: Option<&str>) -> Vec<OtherDatabaseUrl> {
-        let mut all: Vec<OtherDatabaseUrl> = Vec::new();
+    /// Returns the variables in env files of single processes that name another Postgres.
+    pub(super) fn led_elsewhere(&self, env: &Environment, own: Option<&str>) -> Vec<OtherDatabaseVariable> {
+        let mut all: Vec<OtherDatabaseVariable> = Vec::new();
         for process in self.config.processes.iter().filter(|_| self.config.database.is_some()) {
-            for (name, value) in self.given(env, process) {
-                let is_written = process.env.iter().any(|(other, _)| *other == name);
-                let found = other_databases::find(name.as_ref(), &value.into(), own).filter(|_| !is_written);
-                all.extend(
-                    found.filter(|one| !all.iter().chain(&env.elsewhere).any(|other| other.name == one.name)),
-                );
+            let own_files = self.given(env, process);
+            let mut given = environment::given_values(&env.vars, &env.origins);
+            given.extend(own_files.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            let decided = given_databases::decided(&self.config, Some(process));
+            for one in other_databases::find(&given, &decided, own) {
+                if !all.iter().chain(&env.elsewhere).any(|other| other.name == one.name) {
+                    all.push(one);
+                }
             }
         }
         all

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::Options;
 use super::files::Files;
 use super::ready_database::{DatabaseAddress, ReadyDatabase};
-use super::{compose, host_label, login_shell, secrets, service_plan, service_programs, tools};
+use super::{
+    compose, given_databases, host_label, login_shell, secrets, service_plan, service_programs, tools,
+};
 use crate::config::envfile::{EnvFile, EnvFilePlaces};
 use crate::config::environment::{self, EnvironmentInputs};
 use crate::config::foreign_variables::{self, Worktrees};
@@ -226,7 +228,7 @@ async fn build(
     ctx: &Context,
     worktree: Worktree,
     default_branch: Option<String>,
-    config: Config,
+    mut config: Config,
     lease: Lease,
 ) -> Result<ResolvedWorktree, Report> {
     if let Some(moved) = &lease.moved {
@@ -268,6 +270,7 @@ async fn build(
             ctx.events.warn(warning.clone());
         }
     }
+    given_databases::bind(&mut config, &files, &inherited);
     files.replacements(&config).into_iter().for_each(|text| ctx.events.note(text));
     let vars = environment::with_left(environment::layer(&files.common, &inherited), &files.left);
     let scope = Scope::new(vars)
@@ -494,10 +497,13 @@ impl ResolvedWorktree {
     ) -> Result<Plan, Report> {
         let mut env = self.environment(ctx, known)?;
         env.elsewhere.extend(self.led_elsewhere(&env, known.map(|known| known.url)));
-        // The `env:` of a process may pass on variables that the common environment withholds.
+        // The `env:` of a process may pass on variables that the common environment withholds, or leaves out until the
+        // database has an address.
         let mut names = env.vars.clone();
+        let held: BTreeSet<&str> =
+            self.config.withheld().chain(self.config.env.iter().map(|(name, _)| name.as_str())).collect();
         for (name, value) in environment::layer(&self.files.common, &self.inherited) {
-            if self.config.withheld().any(|withheld| name == withheld) {
+            if name.to_str().is_some_and(|name| held.contains(name)) {
                 names.entry(name).or_insert(value);
             }
         }

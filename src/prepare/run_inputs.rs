@@ -182,7 +182,7 @@ fn manifests(resolved: &ResolvedWorktree) -> BTreeSet<PathBuf> {
     let folders = processes.chain(packages.into_iter().flatten().map(PathBuf::as_path));
     let folders: BTreeSet<PathBuf> = folders.chain([Path::new("")]).map(plain).collect();
     let listed = folders.iter().flat_map(|folder| MANIFESTS.map(|name| folder.join(name)));
-    let spots = config.provenance.bindings.iter().flat_map(|one| [Some(&one.source), one.read.as_ref()]);
+    let spots = config.provenance.bindings.iter().flat_map(|one| [one.source.as_ref(), one.read.as_ref()]);
     let named = spots.flatten().map(|spot| spot.file.clone());
     // Every change of an env file counts, so those are in `RunInputs::files`.
     listed.chain(named).filter(|name| !resolved.files.names.contains(name)).collect()

@@ -16,7 +16,6 @@ mod hard_coded;
 mod names;
 mod origins;
 mod owners;
-mod pgurl;
 mod postgres_parts;
 #[cfg(test)]
 mod properties;

@@ -359,8 +359,10 @@ fn source(origin: &Origin, binding: Option<&BoundVariable>) -> (ValueOrigin, Opt
     let shown = |at: &FileLine| (at.file.to_string_lossy().into_owned(), at.line);
     match (origin, binding) {
         (Origin::Recognised | Origin::Computed(_), Some(binding)) => {
-            let (file, line) = shown(&binding.source);
-            (ValueOrigin::Recognised { file, line }, Some(SetReason::Bound(binding.reason)))
+            let place = binding.source.as_ref().map(shown);
+            let from =
+                place.map_or(ValueOrigin::Computed, |(file, line)| ValueOrigin::Recognised { file, line });
+            (from, Some(SetReason::Bound(binding.reason)))
         }
         (Origin::File(line), _) => (env_file(line), None),
         (Origin::Config(at), _) => {
@@ -404,7 +406,7 @@ fn behind<'a>(
     let mut found: Vec<Shadow> = Vec::new();
     for file in files {
         let Some(line) = file.line(name) else { continue };
-        let is_left_out = file.left_out.iter().any(|other| other == name);
+        let is_left_out = file.left_out.iter().any(|(other, _)| other == name);
         let shadow = match file.value(name) {
             Some(value) => Shadow { from: env_file(&line), same: same(value) },
             // The value belongs to another copy of the product.

@@ -23,8 +23,8 @@ pub struct EnvFileContent {
     pub vars: Vec<(String, String)>,
     /// The line that sets each variable, including those that were left out.
     pub lines: BTreeMap<String, u32>,
-    /// Variables that were left out, in the order written.
-    pub left_out: Vec<String>,
+    /// Variables that were left out, in the order written, with their values.
+    pub left_out: Vec<(String, String)>,
     /// A warning for each ignored or odd line, without the line's text.
     pub warnings: Vec<String>,
 }
@@ -64,7 +64,7 @@ pub fn parse_without(
 ) -> Result<EnvFileContent, ConfigError> {
     let mut vars: Vec<(String, String)> = Vec::new();
     let mut lines = BTreeMap::new();
-    let mut left_out: Vec<String> = Vec::new();
+    let mut left_out: Vec<(String, String)> = Vec::new();
     let mut warnings = Warnings::default();
     let mut rest = source.text().strip_prefix('\u{feff}').unwrap_or(source.text());
     let mut number = 1_u32;
@@ -89,7 +89,7 @@ pub fn parse_without(
                 let uses_foreign = Cell::new(false);
                 let lookup = |variable: &str| {
                     let found = outer(variable);
-                    if found.is_none() && left_out.iter().any(|other| other == variable) {
+                    if found.is_none() && left_out.iter().any(|(other, _)| other == variable) {
                         uses_foreign.set(true);
                         return None;
                     }
@@ -111,13 +111,13 @@ pub fn parse_without(
                         vars.retain(|(other, _)| other != name);
                         known.vars.remove(name);
                     }
-                    left_out.retain(|other| other != name);
-                    left_out.push(name.into());
+                    left_out.retain(|(other, _)| other != name);
+                    left_out.push((name.into(), value));
                 } else {
                     known.bytes += value.len();
                     known.vars.insert(name.into(), value.clone());
                     lines.insert(name.into(), number);
-                    left_out.retain(|other| other != name);
+                    left_out.retain(|(other, _)| other != name);
                     vars.push((name.into(), value));
                 }
                 value_at + taken

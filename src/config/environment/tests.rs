@@ -367,6 +367,29 @@ fn urls_of_another_postgres_are_named_unless_devrun_set_them() {
 }
 
 #[test]
+fn values_of_env_use_the_bindings_and_a_database_of_another_kind_leaves_those_alone() {
+    let text =
+        "database: {}\nenv: { COPY: 'x-${DB_HOST}', DB_HOST: '${database.host}' }\nprocesses: { a: b }\n";
+    let mut case = Case::new(text);
+    case.inherited = vars([("DB_HOST", "localhost")]);
+    case.config.provenance.bindings = vec![crate::plan::BoundVariable {
+        name: "DB_HOST".into(),
+        process: None,
+        reason: crate::plan::Reason::DatabasePart,
+        source: None,
+        read: None,
+    }];
+    case.scope = scope(Some("postgresql://u:p@h.example.net/dev"));
+    assert_eq!(get(&case.compose(), "COPY"), Some("x-h.example.net"));
+    case.scope = scope(Some("file:///tmp/dev.db"));
+    let env = case.compose();
+    assert_eq!((get(&env, "DB_HOST"), get(&env, "COPY")), (Some("localhost"), Some("x-localhost")));
+    assert_eq!(env.origins.get("DB_HOST"), None);
+    case.scope = scope(None).with_database_to_come();
+    assert_eq!(get(&case.compose(), "DB_HOST"), None);
+}
+
+#[test]
 fn nested_devrun_learns_which_variables_devrun_set() {
     let mut case = Case::new("processes: { a: b }\nenv: { LEVEL: info }\n");
     case.files = vec![file([("KEY", "x")])];
@@ -378,20 +401,4 @@ fn nested_devrun_learns_which_variables_devrun_set() {
         !told.contains(&"SHELL") && !told.contains(&"DEVRUN_WORKTREE") && !told.contains(&"PATH"),
         "{told:?}"
     );
-}
-
-#[test]
-fn the_driver_of_a_given_url_is_kept_unless_the_configuration_names_a_form() {
-    let given = [("DATABASE_URL", "postgresql+asyncpg://a:b@localhost/shared")];
-    for (database, wanted) in [
-        ("{}", "postgresql+asyncpg://own"),
-        ("{ url_env: { DATABASE_URL: postgresql+psycopg } }", "postgresql+psycopg://own"),
-        ("{ url_env: [OTHER_URL] }", "postgresql://own"),
-    ] {
-        let mut case = Case::new(&format!("processes: {{ a: b }}\ndatabase: {database}\n"));
-        case.files = vec![file(given)];
-        case.scope = scope(Some("postgresql://own"));
-        let name = if database.contains("OTHER_URL") { "OTHER_URL" } else { "DATABASE_URL" };
-        assert_eq!(get(&case.compose(), name).unwrap(), wanted, "{database}");
-    }
 }

@@ -1,5 +1,7 @@
 //! Parses values that are network addresses: a URL, `host:port`, or a host.
 
+use crate::config::address::is_loopback;
+
 /// An address, split into its parts without changing a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address<'a> {
@@ -11,14 +13,6 @@ pub(super) struct Address<'a> {
     pub(super) port: Option<u16>,
     /// Path, query and fragment.
     pub(super) rest: &'a str,
-}
-
-/// Names of this machine. In a container, Docker's name stands for the container's host.
-const LOOPBACK: &[&str] = &["localhost", "127.0.0.1", "0.0.0.0", "[::1]", "[::]", "host.docker.internal"];
-
-/// Returns true if the host is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
-    LOOPBACK.iter().any(|name| host.eq_ignore_ascii_case(name)) || host.ends_with(".localhost")
 }
 
 impl<'a> Address<'a> {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::facts::{Facts, Giver};
 use super::builder::ContractBuilder;
-use super::pgurl::{PgUrl, other_database};
 use super::{FileReader, Reason, RemarkKind, env_script};
+use crate::config::postgres_url::{PgUrl, other_database};
 
 /// Calls with which `env.py` replaces the URL.
 const OVERRIDES: &[&str] = &[

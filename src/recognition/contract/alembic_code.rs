@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::FileReader;
 use super::alembic::script;
-use super::pgurl::PgUrl;
+use crate::config::postgres_url::PgUrl;
 
 /// The most modules that are followed from `env.py` to a URL.
 const DEEPEST: usize = 4;

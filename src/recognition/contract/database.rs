@@ -6,9 +6,9 @@ use super::builder::ContractBuilder;
 use super::driver::Drivers;
 use super::evidence::{Evidence, Strength, VariableValue, View};
 use super::names::words;
-use super::pgurl::{FILE, PgUrl, other_database};
 use super::{Reason, RemarkKind};
-use crate::config::other_databases::is_apart;
+use crate::config::postgres_names::is_apart;
+use crate::config::postgres_url::{FILE, PgUrl, other_database, template};
 
 /// Binds each variable that holds the URL of a local Postgres, and each that is named like the application's database.
 pub(super) fn bind(
@@ -59,7 +59,7 @@ pub(super) fn bind(
                 let Some(url) = PgUrl::parse(own.text) else { continue };
                 draft.bind(
                     view,
-                    value(view.name, url.scheme, &url.kept_query()),
+                    template(view.name, url.scheme, &url.kept_query()),
                     Reason::DatabaseUrl,
                     own.at,
                 );
@@ -68,7 +68,7 @@ pub(super) fn bind(
             (None, Some((url, found)), _) if stated => {
                 draft.bind(
                     view,
-                    value(view.name, driver(view, url, found, &urls, drivers), &url.kept_query()),
+                    template(view.name, driver(view, url, found, &urls, drivers), &url.kept_query()),
                     Reason::DatabaseUrl,
                     found.at,
                 );
@@ -77,7 +77,7 @@ pub(super) fn bind(
             (None, None, Some((url, found))) if named && stated => {
                 draft.bind(
                     view,
-                    value(view.name, url.scheme, &url.kept_query()),
+                    template(view.name, url.scheme, &url.kept_query()),
                     Reason::DatabaseUrl,
                     found.at,
                 );
@@ -203,22 +203,13 @@ fn unset(view: &View<'_>, drivers: &Drivers<'_>, draft: &mut ContractBuilder<'_>
         return;
     }
     let scheme = scheme(read, view.name, drivers);
-    draft.bind(view, value(view.name, scheme, ""), Reason::DatabaseUrl, &read.at);
+    draft.bind(view, template(view.name, scheme, ""), Reason::DatabaseUrl, &read.at);
 }
 
 fn scheme<'a>(read: &VariableRead, name: &str, drivers: &Drivers<'a>) -> &'a str {
     match read.by {
         ReadConstruct::Python | ReadConstruct::Settings => drivers.scheme(&words(name)),
         ReadConstruct::Node | ReadConstruct::ImportMeta | ReadConstruct::Prisma => "postgresql",
-    }
-}
-
-/// Returns the value as devrun.yaml writes it.
-fn value(name: &str, scheme: &str, query: &str) -> String {
-    let field = if is_direct(name) { "database.direct_url" } else { "database.url" };
-    match (scheme, query) {
-        ("postgresql", "") => format!("${{{field}}}"),
-        _ => format!("${{{field}:{scheme}{query}}}"),
     }
 }
 
@@ -284,13 +275,6 @@ fn is_database(name: &str) -> bool {
         has(&["DATABASE", "DB", "POSTGRES", "POSTGRESQL", "PG", "SQLALCHEMY", "PRISMA", "SQL", "PSQL"]);
     let url = has(&["URL", "URI", "DSN"]);
     name == "DIRECT_URL" || (subject && url && !has(&foreign))
-}
-
-/// Returns true for names of a connection that bypasses a pooler.
-fn is_direct(name: &str) -> bool {
-    let words = words(name);
-    let has = |word: &str| words.iter().any(|other| other == word);
-    has("DIRECT") || has("UNPOOLED") || has("NONPOOLING") || name.contains("NON_POOLING")
 }
 
 #[cfg(test)]

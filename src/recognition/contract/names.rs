@@ -3,6 +3,8 @@
 //! Names decide only where values cannot: between two parts with the same usual port, and for variables without a
 //! value.
 
+pub(super) use crate::config::names::words;
+
 /// A side of the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProductSide {
@@ -90,11 +92,6 @@ const ORIGIN: &[&str] = &[
     "WEBAPP_URL",
     "UI_URL",
 ];
-
-/// Returns the words of the name, in upper case.
-pub(super) fn words(name: &str) -> Vec<String> {
-    name.split('_').filter(|word| !word.is_empty()).map(str::to_uppercase).collect()
-}
 
 /// Returns the name without the prefix of a bundler.
 fn bare(name: &str) -> &str {

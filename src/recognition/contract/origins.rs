@@ -3,11 +3,12 @@
 use super::super::facts::ReadConstruct;
 use super::super::parts::PartKind;
 use super::Reason;
-use super::address::{Address, is_loopback, literal};
+use super::address::{Address, literal};
 use super::builder::ContractBuilder;
 use super::evidence::{Evidence, Strength, VariableValue, View};
 use super::names::is_origin_list;
 use super::owners::{Owner, owner};
+use crate::config::address::is_loopback;
 use crate::config::urls;
 
 /// The notation of a list.

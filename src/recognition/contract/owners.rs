@@ -1,9 +1,10 @@
 //! Finds the part that an address belongs to.
 
 use super::super::parts::PartKind;
-use super::address::{Address, is_loopback};
+use super::address::Address;
 use super::evidence::Evidence;
 use super::names::{ProductSide, is_backend_address, is_page_origin, side};
+use crate::config::address::is_loopback;
 
 /// The part that an address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,102 +9,11 @@ use super::Reason;
 use super::builder::ContractBuilder;
 use super::driver::Drivers;
 use super::evidence::{Evidence, Strength, View};
-use super::names::words;
-use super::pgurl::FILE;
-
-/// A part of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum PostgresPart {
-    Host,
-    Port,
-    User,
-    Password,
-    Name,
-}
+use crate::config::postgres_names::{self, LIBPQ, PostgresPart, is_other, is_own, split};
+use crate::config::postgres_url::FILE;
 
 /// A variable of a family, which is a set of variables with the parts of one address.
 type Member<'a> = (PostgresPart, &'a View<'a>);
-
-/// Endings of names. Of several that end alike, the longest comes first.
-const ENDINGS: &[(&str, PostgresPart)] = &[
-    ("HOST", PostgresPart::Host),
-    ("SERVER", PostgresPart::Host),
-    ("HOSTNAME", PostgresPart::Host),
-    ("PORT", PostgresPart::Port),
-    ("USER", PostgresPart::User),
-    ("USERNAME", PostgresPart::User),
-    ("PASSWORD", PostgresPart::Password),
-    ("PASS", PostgresPart::Password),
-    ("PWD", PostgresPart::Password),
-    ("DATABASE_NAME", PostgresPart::Name),
-    ("DB_NAME", PostgresPart::Name),
-    ("DB", PostgresPart::Name),
-    ("DATABASE", PostgresPart::Name),
-    ("DBNAME", PostgresPart::Name),
-    ("BASE", PostgresPart::Name),
-    ("NAME", PostgresPart::Name),
-];
-
-/// Last words of stems that mean the application's Postgres. The stem is the name without its ending.
-const OWN: &[&str] = &["POSTGRES", "POSTGRESQL", "DB", "DATABASE", "PG", "SQL", "PSQL"];
-
-/// Words of stems that mean another service, or a database for tests and tools.
-const OTHER: &[&str] = &[
-    "SMTP",
-    "MAIL",
-    "EMAIL",
-    "IMAP",
-    "REDIS",
-    "VALKEY",
-    "RABBITMQ",
-    "AMQP",
-    "KAFKA",
-    "MYSQL",
-    "MARIADB",
-    "MONGO",
-    "MONGODB",
-    "MSSQL",
-    "ORACLE",
-    "NEO4J",
-    "ELASTIC",
-    "ELASTICSEARCH",
-    "OPENSEARCH",
-    "CLICKHOUSE",
-    "FTP",
-    "SFTP",
-    "SSH",
-    "S3",
-    "MINIO",
-    "LDAP",
-    "PROXY",
-    "QDRANT",
-    "INFLUX",
-    "INFLUXDB",
-    "SNOWFLAKE",
-    "CASSANDRA",
-    "SUPERUSER",
-    "ADMIN",
-    "CELERY",
-    "FLOWER",
-    "TEST",
-    "TESTS",
-    "TESTING",
-    "SHADOW",
-    "PGADMIN",
-    "API",
-    "CACHE",
-    "VECTOR",
-    "MILVUS",
-];
-
-/// The variables of libpq.
-const LIBPQ: &[(&str, PostgresPart)] = &[
-    ("PGHOST", PostgresPart::Host),
-    ("PGPORT", PostgresPart::Port),
-    ("PGUSER", PostgresPart::User),
-    ("PGPASSWORD", PostgresPart::Password),
-    ("PGDATABASE", PostgresPart::Name),
-];
 
 /// Binds every family that a part reads, and `PG*` if an env file has one of those.
 pub(super) fn bind(
@@ -134,7 +43,7 @@ pub(super) fn bind(
                 }
                 Some(_) => {}
             }
-        } else if !is_own(stem) && is_certain(evidence, stem, members) {
+        } else if is_certain(evidence, stem, members) {
             fill(members, draft);
         }
     }
@@ -156,14 +65,14 @@ fn has(members: &[Member<'_>], piece: PostgresPart) -> bool {
 fn fill(members: &[Member<'_>], draft: &mut ContractBuilder<'_>) {
     for (piece, view) in members {
         if let Some(at) = view.at() {
-            draft.bind(view, value(*piece).to_string(), Reason::DatabasePart, at);
+            draft.bind(view, piece.template().to_string(), Reason::DatabasePart, at);
         }
     }
     // Without a variable for the port, drivers that follow libpq read this one.
     let host = members.iter().find(|(piece, _)| *piece == PostgresPart::Host);
     if let (false, Some(at)) = (has(members, PostgresPart::Port), host.and_then(|(_, view)| view.at())) {
         let port = View { name: "PGPORT", part: None, reads: Vec::new(), values: Vec::new(), set: false };
-        draft.bind(&port, value(PostgresPart::Port).to_string(), Reason::DatabasePart, at);
+        draft.bind(&port, PostgresPart::Port.template().to_string(), Reason::DatabasePart, at);
     }
 }
 
@@ -176,36 +85,8 @@ fn libpq(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut ContractBuilde
     for (name, piece) in LIBPQ {
         let view = View { part: None, ..evidence.view_of(name, None) };
         let at = view.at().unwrap_or(at);
-        draft.bind(&view, value(*piece).to_string(), Reason::DatabasePart, at);
+        draft.bind(&view, piece.template().to_string(), Reason::DatabasePart, at);
     }
-}
-
-fn value(piece: PostgresPart) -> &'static str {
-    match piece {
-        PostgresPart::Host => "${database.host}",
-        PostgresPart::Port => "${database.port}",
-        PostgresPart::User => "${database.user}",
-        PostgresPart::Password => "${database.password}",
-        PostgresPart::Name => "${database.name}",
-    }
-}
-
-/// Splits a name into its stem and the part of the address.
-fn split(name: &str) -> Option<(String, PostgresPart)> {
-    let upper = name.to_uppercase();
-    ENDINGS.iter().find_map(|(ending, piece)| {
-        let stem = upper.strip_suffix(ending)?;
-        // `DBHOST` has no separator.
-        let stem = if stem == "DB" { stem } else { stem.strip_suffix('_')?.trim_end_matches('_') };
-        (!stem.is_empty()).then(|| (stem.to_string(), *piece))
-    })
-}
-
-fn is_own(stem: &str) -> bool {
-    let words = words(stem);
-    words.last().is_some_and(|word| OWN.contains(&word.as_str()))
-        // `SHOP_API_DB_HOST` is the API's database.
-        && !words.iter().any(|word| word != "API" && OTHER.contains(&word.as_str()))
 }
 
 /// Returns true if the values of a family with another stem show that it is a Postgres: a name, a user, and the port or
@@ -226,7 +107,7 @@ fn is_certain(evidence: &Evidence<'_>, stem: &str, members: &[Member<'_>]) -> bo
             _ => false,
         })
     };
-    complete && !words(stem).iter().any(|word| OTHER.contains(&word.as_str())) && members.iter().any(shows)
+    complete && !is_other(stem) && members.iter().any(shows)
 }
 
 /// Returns the kind of server if it is no Postgres, and the line that shows it: the port, a neighbouring variable, or the
@@ -239,33 +120,15 @@ fn other_kind<'a>(
     members: &[Member<'a>],
 ) -> Option<(&'static str, &'a FileLine)> {
     let first = members.iter().find_map(|(_, view)| view.at());
-    let words = ["ENGINE", "CONNECTION", "DIALECT", "TYPE", "DRIVER", "BACKEND"];
-    for word in words {
-        let name = format!("{stem}_{word}");
-        let text = evidence.values_of(&name, part).first().map(|text| text.to_lowercase());
-        let Some(text) = text else { continue };
-        let kinds = [
-            ("mysql", "MySQL"),
-            ("sqlite", FILE),
-            ("mariadb", "MySQL"),
-            ("mssql", "SQL Server"),
-            ("mongo", "MongoDB"),
-            ("oracle", "Oracle"),
-        ];
-        if let Some((_, kind)) = kinds.iter().find(|(kind, _)| text.contains(kind)) {
+    for name in postgres_names::engine_variables(stem) {
+        let values = evidence.values_of(&name, part);
+        if let Some(kind) = values.first().and_then(|text| postgres_names::kind_of_engine(text)) {
             return Some((kind, first?));
         }
     }
     let ports = members.iter().filter(|(piece, _)| *piece == PostgresPart::Port);
-    let numbers = [
-        ("3306", "MySQL"),
-        ("1433", "SQL Server"),
-        ("27017", "MongoDB"),
-        ("1521", "Oracle"),
-        ("6379", "Redis"),
-    ];
     for value in ports.filter_map(|(_, view)| view.values.first()) {
-        if let Some((_, kind)) = numbers.iter().find(|(number, _)| *number == value.text) {
+        if let Some(kind) = postgres_names::kind_of_port(value.text) {
             return Some((kind, value.at));
         }
     }

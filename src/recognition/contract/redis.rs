@@ -2,10 +2,11 @@
 
 use super::super::parts::PartKind;
 use super::Reason;
-use super::address::{is_loopback, literal};
+use super::address::literal;
 use super::builder::ContractBuilder;
 use super::evidence::{Evidence, VariableValue, View};
 use super::names::words;
+use crate::config::address::is_loopback;
 
 /// Binds each Redis URL of a local server, and `REDIS_HOST` and `REDIS_PORT`, if the worktree has a Redis.
 pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut ContractBuilder<'_>) {

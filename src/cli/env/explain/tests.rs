@@ -50,7 +50,7 @@ fn binding(
     source: FileLine,
     read: Option<FileLine>,
 ) -> BoundVariable {
-    BoundVariable { name: name.into(), process: process.map(Into::into), reason, source, read }
+    BoundVariable { name: name.into(), process: process.map(Into::into), reason, source: Some(source), read }
 }
 
 impl Stack {
@@ -283,7 +283,7 @@ fn the_login_shell_and_files_of_other_copies_are_sources() {
     let other = EnvFileOrigin::Other("/w/b".into());
     let mut env = file(".env", other, &[("CLERK_KEY", "file"), ("API_PORT", "8147"), ("MODE", "x")]);
     env.vars.retain(|(name, _)| name != "API_PORT");
-    env.left_out = vec!["API_PORT".into()];
+    env.left_out = vec![("API_PORT".into(), "1".into())];
     stack.common("CLERK_KEY", "shell", Origin::LoginShell);
     stack.common("MODE", "x", Origin::File(env.line("MODE").unwrap()));
     stack.inherited.insert("CLERK_KEY".into(), "shell".into());

@@ -1,12 +1,15 @@
 //! Parses values that are URLs of a Postgres, and recognises URLs of other databases.
 
-use super::address::is_loopback;
+use percent_encoding::percent_decode_str;
+
+use crate::config::address;
+use crate::config::names::words;
 
 /// The parts of a Postgres URL that a binding keeps, and its hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PgUrl<'a> {
+pub struct PgUrl<'a> {
     /// A scheme such as `postgresql`, `postgres` or `postgresql+asyncpg`.
-    pub(super) scheme: &'a str,
+    pub scheme: &'a str,
     /// Hosts with their ports, separated by commas; empty for the local socket.
     hosts: &'a str,
     /// The name of the database; empty if there is none.
@@ -16,7 +19,7 @@ pub(super) struct PgUrl<'a> {
 
 impl<'a> PgUrl<'a> {
     /// Parses a value; `None` if it is not a URL of a Postgres.
-    pub(super) fn parse(value: &'a str) -> Option<Self> {
+    pub fn parse(value: &'a str) -> Option<Self> {
         let (scheme, after) = value.trim().split_once("://")?;
         let known = ["postgres", "postgresql"].contains(&scheme.split('+').next()?);
         let plain = |c: char| c.is_ascii_alphanumeric() || "+_".contains(c);
@@ -35,24 +38,29 @@ impl<'a> PgUrl<'a> {
     }
 
     /// Returns true if both URLs lead to the same database, directly or through Neon's pooler.
-    pub(super) fn is_place_of(&self, other: &PgUrl<'_>) -> bool {
+    pub fn is_place_of(&self, other: &PgUrl<'_>) -> bool {
         let direct = |hosts: &str| hosts.replace("-pooler.", ".");
         self.database == other.database && direct(self.hosts) == direct(other.hosts)
     }
 
-    /// Returns true if every host is this machine, or a name without a dot, as containers have.
-    pub(super) fn is_local(&self) -> bool {
+    /// Returns true if every host is this machine, or a name without a dot, as containers have. A host among the parameters
+    /// counts, as with libpq.
+    pub fn is_local(&self) -> bool {
         let host = |text: &'a str| match text.find(']') {
             Some(end) => &text[..=end],
             None => text.split(':').next().unwrap_or_default(),
         };
-        self.hosts.split(',').map(host).all(|host| is_loopback(host) || !host.contains(['.', ':']))
+        let named = self.query.split('&').find_map(|pair| pair.strip_prefix("host="));
+        match named.filter(|named| !named.is_empty()) {
+            Some(named) => address::is_local(&percent_decode_str(named).decode_utf8_lossy()),
+            None => self.hosts.split(',').map(host).all(address::is_local),
+        }
     }
 
     /// Returns the parameters to keep. For a local server, drops those that give its place, the user or a secret, and
     /// those for TLS and poolers. For a remote server, keeps only the schema. Drops a parameter with characters that a
     /// query must escape. The result is empty or starts with `?`.
-    pub(super) fn kept_query(&self) -> String {
+    pub fn kept_query(&self) -> String {
         let place = [
             "host", "hostaddr", "port", "user", "username", "password", "dbname", "database", "service",
             "passfile",
@@ -81,11 +89,27 @@ impl<'a> PgUrl<'a> {
     }
 }
 
+/// Returns the branch database's URL in a form, as devrun.yaml writes it. A variable whose name means a connection that
+/// bypasses a pooler gets the direct URL.
+pub fn template(name: &str, scheme: &str, query: &str) -> String {
+    let field = if is_direct(name) { "database.direct_url" } else { "database.url" };
+    match (scheme, query) {
+        ("postgresql", "") => format!("${{{field}}}"),
+        _ => format!("${{{field}:{scheme}{query}}}"),
+    }
+}
+
+fn is_direct(name: &str) -> bool {
+    let words = words(name);
+    let has = |word: &str| words.iter().any(|other| other == word);
+    has("DIRECT") || has("UNPOOLED") || has("NONPOOLING") || name.contains("NON_POOLING")
+}
+
 /// The kind of database that is a file in the worktree.
-pub(super) const FILE: &str = "SQLite";
+pub const FILE: &str = "SQLite";
 
 /// Returns the kind of database that the value is a URL of, if it is not a Postgres.
-pub(super) fn other_database(value: &str) -> Option<&'static str> {
+pub fn other_database(value: &str) -> Option<&'static str> {
     let scheme = value.trim().split(':').next()?.split('+').next()?.to_lowercase();
     Some(match scheme.as_str() {
         "sqlite" | "file" | "sqlite3" => FILE,
