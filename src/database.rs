@@ -116,6 +116,12 @@ pub trait Provider {
         Ok(None)
     }
 
+    /// Errors if a program of this machine that the provider depends on, such as a container engine, cannot be reached. Starts and
+    /// changes nothing.
+    fn reach(&self) -> ProviderFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Returns true if the server sleeps while nothing is connected, so that a connection wakes it and costs money.
     fn may_sleep(&self) -> bool {
         false

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
-pub use self::branch::stop_abandoned_servers;
+pub use self::branch::{stop_abandoned_servers, unreachable_database};
 pub use self::database_names::DETACHED;
 pub use self::database_record::recorded_database;
 pub use self::databases::{

@@ -56,7 +56,9 @@ pub struct ConfigurationFacts {
     /// URLs with a host on this machine that devrun prints, and variables that hold such a URL.
     pub urls: Vec<LocalAddress>,
     pub variables: Vec<LocalAddress>,
-    /// Variables with the URL of another Postgres, in one notice.
+    /// Why the provider of the branch database cannot be used, and the line that asks for a database.
+    pub unreachable_database: Option<(Report, Option<FileLine>)>,
+    /// Variables that name another Postgres, in one notice.
     pub other_databases: Option<Notice>,
     pub foreign: Vec<ForeignVariable>,
     pub env_files: BTreeSet<PathBuf>,

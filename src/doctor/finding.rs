@@ -77,6 +77,8 @@ finding_ids! {
     PortRedirected = "port-redirected" => Info,
     PortInVariable = "port-in-variable" => Warning,
     PortInUrl = "port-in-url" => Warning,
+    /// The container engine of the database cannot be reached.
+    DatabaseUnreachable = "database-unreachable" => Error,
     DatabaseInCode = "database-in-code" => Warning,
     DatabaseShared = "database-shared" => Warning,
     VariableForeign = "variable-foreign" => Info,

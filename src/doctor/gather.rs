@@ -1,4 +1,5 @@
-//! Gathers the facts for the findings. Changes nothing in the repository, executes nothing from it, and sends no request.
+//! Gathers the facts for the findings. Changes nothing in the repository, executes nothing from it, and sends no request except to
+//! the container engine of the database.
 //!
 //! Every gatherer has its own time limit. A gatherer that does not finish leaves its facts empty, and `unfinished` names it.
 
@@ -42,7 +43,8 @@ pub async fn gather(ctx: &Context, own: &Worktree) -> DoctorFacts {
         limited(repository_runs(ctx, own)),
         machine::gather(ctx, own),
     );
-    facts.configuration = kept("the configuration", configuration, &mut late);
+    let (configuration, resolved) = kept("the configuration", configuration, &mut late);
+    facts.configuration = configuration;
     facts.code = kept("the code", code, &mut late);
     facts.machine = kept("disks and limits", machine, &mut late);
     let worktrees = kept("the worktrees", worktrees.and_then(flat), &mut late);
@@ -50,12 +52,14 @@ pub async fn gather(ctx: &Context, own: &Worktree) -> DoctorFacts {
     facts.runs = kept("leftovers", runs.and_then(flat), &mut late);
     facts.servers = servers::find(&search_roots(&facts.runs));
     let folders = Folders::of(&facts);
-    let (tools, packages, nested, ignored) = tokio::join!(
+    let (database, tools, packages, nested, ignored) = tokio::join!(
+        limited(configuration::unreachable_database(ctx, resolved.as_ref())),
         limited(tools::gather(ctx, own, &facts.configuration, &folders)),
         packages::gather(own, &folders),
         nested::gather(own, &facts, &folders),
         limited(ignored::gather(ctx, own, &facts)),
     );
+    facts.configuration.unreachable_database = kept("the database provider", database, &mut late);
     facts.tools = kept("tools", tools, &mut late);
     (facts.packages, facts.venvs) = kept("installed packages", packages, &mut late);
     facts.nested = kept("nested worktrees", nested, &mut late);

@@ -83,6 +83,12 @@ pub(super) fn choose(
     Ok(Some(ChosenProvider { provider, wanted }))
 }
 
+/// Returns the reason why the provider of the branch database cannot be used on this machine, if there is one. Starts nothing.
+pub async fn unreachable_database(ctx: &Context, resolved: &ResolvedWorktree) -> Option<Report> {
+    let ChosenProvider { provider, .. } = choose(ctx, resolved, false).ok()??;
+    provider.reach().await.err()
+}
+
 /// Stops database servers of repositories that no longer exist, if all devrun processes that used them were killed.
 pub fn stop_abandoned_servers(ctx: &Context) {
     for repository in providers::stop_abandoned(ctx) {

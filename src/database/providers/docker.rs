@@ -410,6 +410,13 @@ impl Provider for DockerProvider {
         Ok(url.map(|url| Urls { direct_url: url.clone(), url }))
     }
 
+    fn reach(&self) -> ProviderFuture<'_, ()> {
+        Box::pin(async move {
+            self.engine()?.names("").await?;
+            Ok(())
+        })
+    }
+
     /// Errors if the engine cannot be reached and is needed.
     fn open<'a>(&'a self, purpose: Purpose<'a>) -> ProviderFuture<'a, ()> {
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! Findings about databases that several worktrees would share.
+//! Findings about a database that cannot be used, and databases that several worktrees would share.
 
 use super::listed;
 use crate::doctor::facts::DoctorFacts;
@@ -7,6 +7,17 @@ use crate::recognition::contract::{Remark, RemarkKind};
 
 pub(super) fn findings(facts: &DoctorFacts) -> Vec<DoctorFinding> {
     let mut found: Vec<DoctorFinding> = facts.code.remarks.iter().filter_map(in_code).collect();
+    if let Some((report, at)) = &facts.configuration.unreachable_database {
+        let fix =
+            report.fix.clone().unwrap_or_else(|| "correct the cause, then run `devrun doctor` again".into());
+        let said = report.cause.as_deref().and_then(|cause| cause.lines().next());
+        let title = said.map_or_else(|| report.message.clone(), |said| format!("{}: {said}", report.message));
+        let finding = DoctorFinding::new(FindingId::DatabaseUnreachable, title, fix);
+        found.push(match at {
+            Some(at) => finding.at(&at.file, Some(at.line)),
+            None => finding,
+        });
+    }
     if let Some(notice) = &facts.configuration.other_databases {
         let fix = notice.fix.as_ref().map_or_else(
             || "give it a database of this worktree, or remove it from the env file".into(),
@@ -38,13 +49,18 @@ fn in_code(remark: &Remark) -> Option<DoctorFinding> {
 mod tests {
     use super::*;
     use crate::doctor::facts::ConfigurationFacts;
+    use crate::error::{Code, Report};
     use crate::plan::{FileLine, ForeignVariable, Notice};
 
     #[test]
-    fn each_way_to_a_shared_database_is_a_finding() {
+    fn each_way_to_a_shared_database_is_a_finding_and_so_is_one_that_cannot_be_used() {
         let foreign =
             |name: &str| ForeignVariable { name: name.into(), worktree: "/r/main".into(), is_partial: false };
+        let unreachable = Report::new(Code::DatabaseUnavailable, "the engine does not run")
+            .with_cause("Cannot connect\nto it")
+            .with_fix("start it");
         let configuration = ConfigurationFacts {
+            unreachable_database: Some((unreachable, Some(FileLine { file: "devrun.yaml".into(), line: 2 }))),
             other_databases: Some(Notice {
                 text: "A names a Postgres".into(),
                 fix: Some("database:\n  x".into()),
@@ -67,6 +83,7 @@ mod tests {
             found,
             [
                 ("database-in-code", "write os.environ[\"DATABASE_URL\"]".to_string()),
+                ("database-unreachable", "start it".into()),
                 ("database-shared", "add to devrun.yaml:\ndatabase:\n  x".into()),
                 ("variable-foreign", "unset PYTHONPATH NODE_PATH".into()),
             ]

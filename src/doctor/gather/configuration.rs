@@ -8,18 +8,34 @@ use url::Url;
 use crate::config::other_databases;
 use crate::context::Context;
 use crate::doctor::facts::{ConfigurationFacts, ConfiguredProcess, LocalAddress};
+use crate::error::Report;
 use crate::plan::{FileLine, Origin};
-use crate::prepare::{self, Preview};
+use crate::prepare::{self, Preview, ResolvedWorktree};
 use crate::worktree::Worktree;
 
-pub(super) async fn gather(ctx: &Context, own: &Worktree) -> ConfigurationFacts {
+/// Returns the facts, and the worktree that they are about; no worktree if its configuration is refused.
+pub(super) async fn gather(ctx: &Context, own: &Worktree) -> (ConfigurationFacts, Option<ResolvedWorktree>) {
     match prepare::preview_without_lease(ctx, own).await {
-        Ok(preview) => facts(ctx, &own.path, preview),
-        Err(report) => ConfigurationFacts { refusal: Some(report), ..ConfigurationFacts::default() },
+        Ok(preview) => {
+            let (facts, resolved) = facts(ctx, &own.path, preview);
+            (facts, Some(resolved))
+        }
+        Err(report) => (ConfigurationFacts { refusal: Some(report), ..ConfigurationFacts::default() }, None),
     }
 }
 
-fn facts(ctx: &Context, root: &Path, preview: Preview) -> ConfigurationFacts {
+/// Returns the reason why the branch database of `resolved` cannot be used, and the line that asks for it.
+pub(super) async fn unreachable_database(
+    ctx: &Context,
+    resolved: Option<&ResolvedWorktree>,
+) -> Option<(Report, Option<FileLine>)> {
+    let resolved = resolved?;
+    let report = prepare::unreachable_database(ctx, resolved).await?;
+    let at = resolved.config.database.as_ref().map(|database| database.branch.at.spot());
+    Some((report, at.filter(|at| resolved.worktree.path.join(&at.file).is_file())))
+}
+
+fn facts(ctx: &Context, root: &Path, preview: Preview) -> (ConfigurationFacts, ResolvedWorktree) {
     let Preview { plan, resolved, starts_server, .. } = preview;
     let config = &resolved.config;
     let written = |at: FileLine| Some(at).filter(|at| root.join(&at.file).is_file());
@@ -50,7 +66,7 @@ fn facts(ctx: &Context, root: &Path, preview: Preview) -> ConfigurationFacts {
         }
     });
     let ports: BTreeMap<String, u16> = plan.ports.clone();
-    ConfigurationFacts {
+    let facts = ConfigurationFacts {
         refusal: None,
         node: config.dependencies.node.clone(),
         python: config.dependencies.python.clone(),
@@ -62,6 +78,7 @@ fn facts(ctx: &Context, root: &Path, preview: Preview) -> ConfigurationFacts {
         redirects: plan.redirects.keys().copied().collect(),
         urls: urls.collect(),
         variables,
+        unreachable_database: None,
         other_databases: config
             .database
             .as_ref()
@@ -69,7 +86,8 @@ fn facts(ctx: &Context, root: &Path, preview: Preview) -> ConfigurationFacts {
         foreign: resolved.foreign.clone(),
         env_files: env_files.cloned().collect::<BTreeSet<PathBuf>>(),
         env_out: config.env_out.iter().map(|output| (output.path.clone(), output.at.spot())).collect(),
-    }
+    };
+    (facts, resolved)
 }
 
 /// Returns true if the user gave the variable its value. devrun and recognition compute values of this worktree.

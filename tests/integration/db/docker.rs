@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::World;
-use crate::asking::{base, fine, json, refusal, skip_without};
+use crate::asking::{base, fine, json as parsed, refusal, skip_without};
 use crate::support::neon::postgres;
 use crate::support::{Running, Sandbox};
 
@@ -166,7 +166,7 @@ fn each_branch_has_a_container_with_a_copy_of_the_parents_database() {
         (&"copy".into(), &"dev-main".into(), &"up-to-date".into(), &"x".into(), &Value::Null),
         "{seen:#}"
     );
-    let status = json(&fine(world.sandbox.devrun(&["status", "--json"]).directory(&x)));
+    let status = parsed(&fine(world.sandbox.devrun(&["status", "--json"]).directory(&x)));
     assert_eq!(status["isolation"].as_array().map_or(0, Vec::len), 0, "{status:#}");
     world.devrun(&x, &["down"]);
     assert_eq!(world.sql(&x, "select name from leads"), "parent");
@@ -244,7 +244,7 @@ fn container_of_a_deleted_branch_goes_with_prune_and_unsupported_verbs_name_the_
     std::fs::remove_dir_all(&gone).unwrap();
     world.sandbox.git(&["update-ref", "-d", "refs/heads/gone"]);
     let prune = ["prune", "--older-than", "0s", "--yes", "--json"];
-    let pruned = json(&fine(world.sandbox.devrun(&prune).directory(&main)));
+    let pruned = parsed(&fine(world.sandbox.devrun(&prune).directory(&main)));
     let names = world.containers();
     assert!(names.len() == 1 && names[0].ends_with("-dev-main"), "{names:?} {pruned:#}");
     // A container of another program that has a name of devrun's is left alone.
@@ -263,6 +263,26 @@ fn container_of_a_deleted_branch_goes_with_prune_and_unsupported_verbs_name_the_
     let z = world.worktree("z");
     refusal(world.db(&z, &["migrate", "--json"]), "database-kept", 84);
     world.docker(&["rm", "--force", "--volumes", &foreign]);
+}
+
+/// Returns the finding of `devrun doctor` about the engine.
+fn problem(sandbox: &Sandbox, folder: &Path) -> Value {
+    let ended = sandbox.devrun(&["doctor", "--json"]).directory(folder).run();
+    let answer: Value = parsed(&ended);
+    let all = answer["findings"].as_array().unwrap().iter();
+    let mut found = all.filter(|one| one["id"] == "database-unreachable");
+    found.next().unwrap_or_else(|| panic!("no finding: {ended}")).clone()
+}
+
+#[test]
+fn doctor_does_not_wait_for_an_engine_that_hangs() {
+    let mut sandbox = Sandbox::new();
+    repository(&sandbox, "");
+    install(&mut sandbox, "#!/bin/sh\nexec sleep 600\n");
+    let answer = parsed(&sandbox.devrun(&["doctor", "--json"]).directory(sandbox.main()).run());
+    let all = answer["findings"].as_array().unwrap();
+    let title = "the check of the database provider is incomplete: it took longer than 5 s";
+    assert!(all.iter().any(|one| one["id"] == "unfinished" && one["title"] == title), "{answer:#}");
 }
 
 #[test]
@@ -292,9 +312,15 @@ fn an_engine_that_cannot_be_reached_is_named_with_its_fix() {
         assert!(error["message"].as_str().unwrap().ends_with(message), "{error:#}");
         assert!(error["fix"].as_str().unwrap().contains(fix), "{error:#}");
         assert_eq!(error["cause"], said);
+        let problem = problem(&sandbox, &main);
+        assert_eq!(problem["severity"], "error", "{problem:#}");
+        assert_eq!(problem["evidence"], json!([{ "file": "devrun.yaml", "line": 3 }]), "{problem:#}");
+        let title = problem["title"].as_str().unwrap();
+        assert!(title.contains(message) && title.ends_with(said), "{problem:#}");
+        assert!(problem["fix"].as_str().unwrap().contains(fix), "{problem:#}");
     }
     // Nothing was made, so verbs that only look need no engine.
-    for args in [&["db", "list"][..], &["db", "status"], &["prune"], &["doctor", "--json"], &["plan"]] {
+    for args in [&["db", "list"][..], &["db", "status"], &["prune"], &["plan"]] {
         fine(sandbox.devrun(args).directory(&main));
     }
     if which::which("podman").is_ok() {
