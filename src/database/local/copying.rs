@@ -2,7 +2,7 @@
 //!
 //! A parent without sessions is cloned directly. A parent in use is read under one MVCC snapshot: devrun clones the
 //! database's *snapshot*, an earlier clone that has no sessions, and replaces the tables that changed since. If that is
-//! not possible, it dumps and restores. Both leave the sessions of the parent alone. Only if neither is possible,
+//! not possible, it dumps and restores, with programs that it downloads if there are none. Both leave the sessions of the parent alone. Only if neither is possible,
 //! devrun ends them for the time of a direct clone, and says so.
 
 mod closing;
@@ -20,6 +20,7 @@ mod schema;
 mod snapshot;
 mod vacuum;
 
+use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Client;
@@ -28,7 +29,6 @@ pub(super) use self::closing::{Hold, close_sessions};
 use self::direct::CloneResult;
 pub(super) use self::dump::DumpTools;
 use self::error::CopyFailure;
-use self::method::{CopyMethod, beside_sessions};
 use self::snapshot::ParentSnapshot;
 pub(super) use self::snapshot::drop_orphans;
 use super::Local;
@@ -74,33 +74,46 @@ impl Copier<'_> {
             return Ok(());
         }
         let snapshot = ParentSnapshot::load(self, source.database).await?;
-        let tools = DumpTools::find(self.local).await;
+        let found = DumpTools::find(self.local).await;
         let mut reasons = Vec::new();
-        for way in beside_sessions(snapshot.is_some(), tools.is_some()) {
-            let attempt = async {
-                match (way, &snapshot, &tools) {
-                    (CopyMethod::Replace, Some(snapshot), _) => {
-                        replace::copy(self, source, snapshot, tools.is_some(), temporary).await
-                    }
-                    (CopyMethod::Dump, _, Some(tools)) => dump::copy(self, source, tools, temporary).await,
-                    _ => Err(CopyFailure::Reason("it is not possible here".into())),
-                }
-            };
-            let ended = tokio::time::timeout(LIMIT, attempt).await;
-            match ended.unwrap_or_else(|_| Err(CopyFailure::Reason("it took too long".into()))) {
-                Ok(()) => return Ok(()),
-                Err(CopyFailure::Error(error)) => return Err(error),
-                Err(CopyFailure::Reason(reason)) => reasons.push(reason),
+        match &snapshot {
+            None => reasons.push("there is no earlier clone of it".into()),
+            Some(snapshot) => {
+                let copy = Box::pin(replace::copy(self, source, snapshot, found.is_some(), temporary));
+                let Some(reason) = self.attempt(copy, temporary).await? else { return Ok(()) };
+                reasons.push(reason);
             }
-            self.remove(temporary).await?;
         }
-        if snapshot.is_none() {
-            reasons.insert(0, "there is no earlier clone of it".into());
-        }
-        if tools.is_none() {
-            reasons.push("there is no pg_dump of the server's version".into());
+        let tools = match found {
+            Some(tools) => Ok(tools),
+            None => Box::pin(DumpTools::find_or_fetch(self.local)).await,
+        };
+        match tools {
+            Err(why) => {
+                let why = why.lines().collect::<Vec<_>>().join("; ");
+                reasons.push(format!("there is no pg_dump of the server's version ({why})"));
+            }
+            Ok(tools) => {
+                let copy = Box::pin(dump::copy(self, source, &tools, temporary));
+                let Some(reason) = self.attempt(copy, temporary).await? else { return Ok(()) };
+                reasons.push(reason);
+            }
         }
         self.copy_without_sessions(source, temporary, &reasons.join("; ")).await
+    }
+
+    /// Waits for one way to copy a parent beside its sessions. If it is not possible, removes what it made and returns the reason.
+    async fn attempt(
+        &self,
+        copy: impl Future<Output = Result<(), CopyFailure>>,
+        temporary: &str,
+    ) -> Result<Option<String>, LocalError> {
+        let ended = tokio::time::timeout(LIMIT, copy).await;
+        match ended.unwrap_or_else(|_| Err(CopyFailure::Reason("it took too long".into()))) {
+            Ok(()) => Ok(None),
+            Err(CopyFailure::Error(error)) => Err(error),
+            Err(CopyFailure::Reason(reason)) => self.remove(temporary).await.map(|()| Some(reason)),
+        }
     }
 
     /// Makes `temporary` a clone of the snapshot of `source`, however old it is, and reports its age.

@@ -109,9 +109,9 @@ pub enum LocalError {
     /// The user wanted a copy of the snapshot, and there is none.
     #[error("there is no snapshot of {0}")]
     NoSnapshot(String),
-    /// There is no `pg_restore` of the server's version.
-    #[error("there is no pg_dump and pg_restore of the server's version")]
-    NoDumpTools,
+    /// There is no `pg_restore` of the server's version, and it cannot be downloaded for this reason.
+    #[error("there is no pg_dump and pg_restore of the server's version: {0}")]
+    NoDumpTools(String),
     /// A dump could not be restored.
     #[error("{} could not be restored", file.display())]
     Restore {
@@ -138,7 +138,7 @@ impl Explain for LocalError {
             | LocalError::Locked { .. }
             | LocalError::NoSnapshot(_)
             | LocalError::Restore { .. } => Code::DatabaseFailed,
-            LocalError::NoDumpTools => Code::ToolMissing,
+            LocalError::NoDumpTools(_) => Code::ToolMissing,
             LocalError::Catalogue(error) => error.code(),
         }
     }
@@ -200,7 +200,7 @@ impl Explain for LocalError {
             LocalError::NoSnapshot(_) => {
                 Some("leave out `--from snapshot` to copy the database as it is now".into())
             }
-            LocalError::NoDumpTools => Some(
+            LocalError::NoDumpTools(_) => Some(
                 "install the client programs of the server's major version (Debian: postgresql-client-NN)".into(),
             ),
             LocalError::Init { .. } | LocalError::Restore { .. } => None,

@@ -21,7 +21,7 @@ const RECORDS: [&str; 7] = [
 
 /// Fills the tables of `database` from the dump in `file`, in one transaction. Foreign keys and triggers do not act.
 pub(super) async fn rows(local: &Local, database: &str, file: &Path) -> Result<(), LocalError> {
-    let tools = DumpTools::find(local).await.ok_or(LocalError::NoDumpTools)?;
+    let tools = Box::pin(DumpTools::find_or_fetch(local)).await.map_err(LocalError::NoDumpTools)?;
     let access = local.client_access()?;
     let failed = |error: CmdError| LocalError::Restore {
         file: file.into(),

@@ -14,6 +14,8 @@ use crate::os::deadline::Deadline;
 
 /// The time limit of each program.
 const LIMIT: Duration = Duration::from_mins(9);
+/// The time limit of a download of the programs. Other devruns wait for the copy.
+const FETCH_LIMIT: Duration = Duration::from_mins(2);
 /// How long `pg_dump` waits for a lock, and how long a client that waits for ours can work then.
 const LOCK_WAIT: Duration = Duration::from_millis(300);
 /// How long clients that lock tables can delay the dump.
@@ -33,6 +35,17 @@ impl DumpTools {
         let major = local.cluster.made_by().ok()??;
         let beside = server::programs(&local.cluster.data());
         dump_programs::find(local, beside, major..=major).await.map(|folder| DumpTools { folder })
+    }
+
+    /// Returns the programs; downloads them if there are none. The error is the reason in words.
+    pub(in crate::database::local) async fn find_or_fetch(local: &Local) -> Result<DumpTools, String> {
+        let major = local.cluster.made_by().map_err(|error| error.to_string())?;
+        let major = major.ok_or("the version of the server is unknown")?;
+        let beside = server::programs(&local.cluster.data());
+        let fetched = dump_programs::find_or_fetch(local, beside, major..=major);
+        let in_time = tokio::time::timeout(FETCH_LIMIT, fetched).await;
+        let too_long = |_| Err(format!("the download took longer than {} s", FETCH_LIMIT.as_secs()));
+        in_time.unwrap_or_else(too_long).map(|folder| DumpTools { folder })
     }
 
     /// Prepares `program`, which connects as devrun's superuser.
@@ -64,7 +77,7 @@ pub(super) async fn copy(
     let access = local.client_access()?;
     let reader = dump(copier, source, tools, &access, file.path()).await?;
     #[cfg(test)]
-    super::kept::keep(super::CopyMethod::Dump, reader);
+    super::kept::keep(super::kept::CopyMethod::Dump, reader);
     #[cfg(not(test))]
     drop(reader);
     let restore = tools

