@@ -2,11 +2,13 @@
 //!
 //! Pure. Providers give URLs that begin with `postgresql://`; `SQLAlchemy`, Prisma and others need their own form.
 
+use std::net::IpAddr;
+
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 /// Names of this machine. In a container, Docker's name stands for the container's host.
-const LOOPBACK: &[&str] = &["localhost", "127.0.0.1", "0.0.0.0", "::1", "::", "host.docker.internal"];
+const LOOPBACK: &[&str] = &["localhost", "0.0.0.0", "::", "host.docker.internal"];
 
 /// The form in which a program accepts the URL. The default leaves the URL as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +95,9 @@ impl UrlForm {
 /// Returns true if the host is this machine. An IPv6 address may have brackets.
 pub fn is_loopback(host: &str) -> bool {
     let plain = host.trim_matches(['[', ']']);
-    LOOPBACK.iter().any(|name| plain.eq_ignore_ascii_case(name)) || host.ends_with(".localhost")
+    LOOPBACK.iter().any(|name| plain.eq_ignore_ascii_case(name))
+        || host.ends_with(".localhost")
+        || plain.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Returns true if a server at `host` runs on this machine or in a container: a loopback name, the folder of a socket, or a

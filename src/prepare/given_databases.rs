@@ -13,7 +13,7 @@ use crate::config::interpolate::Template;
 use crate::config::model::{ProcessConfig, UrlVariable};
 use crate::config::source::{ConfigPosition, Source};
 use crate::config::{Config, environment};
-use crate::plan::{BoundVariable, FileLine};
+use crate::plan::{BoundVariable, FileLine, Reason};
 
 /// A variable to bind, and the process that gets it; every process without one.
 struct GivenBinding {
@@ -31,18 +31,24 @@ pub(super) fn bind(config: &mut Config, files: &Files, inherited: &BTreeMap<OsSt
     let common = environment::with_left(environment::layer(&files.common, inherited), &files.left);
     let mut common = environment::given_values(&common, &BTreeMap::new());
     add_left_out(&mut common, &files.common);
-    let of_process = |process: &ProcessConfig| {
+    let with_own = |process: &ProcessConfig| {
         let own = files.own.get(&process.name)?;
         Some((process.name.clone(), given.with_own(&common, own)))
     };
-    let own: Vec<(String, GivenValues<'_>)> = config.processes.iter().filter_map(of_process).collect();
+    let own: Vec<(String, GivenValues<'_>)> = config.processes.iter().filter_map(with_own).collect();
     let forms: Vec<Option<UrlForm>> =
         config.url_env().iter().map(|variable| form(variable, &common, &own)).collect();
     let bindings = given.bindings(config, &common, &own);
+    let kept = given.kept(config, &common);
     let urls = config.database.iter_mut().flat_map(|database| &mut database.url_env);
     urls.zip(forms).for_each(|(variable, form)| variable.form = form.unwrap_or_default());
     for binding in bindings {
         add(config, binding);
+    }
+    for (process, name, template) in kept {
+        if let Some(env) = of_process(config, &process) {
+            env.push((name, template));
+        }
     }
 }
 
@@ -97,6 +103,31 @@ impl<'a> Given<'a> {
         shared.chain(bindings).collect()
     }
 
+    /// Returns the variables that keep their given values for one process, because its `env:` chooses the server of their family.
+    fn kept(&self, config: &Config, common: &GivenValues<'a>) -> Vec<(String, String, Template)> {
+        let mut kept = Vec::new();
+        for process in config.processes.iter().filter(|process| !process.env.is_empty()) {
+            let own = self.files.own.get(&process.name).map_or(&[][..], Vec::as_slice);
+            let values = self.with_own(common, own);
+            let bound =
+                |process| given_databases::replaced(&values, &given_databases::decided(config, process));
+            let (of_all, of_process) = (bound(None), bound(Some(process)));
+            let is_written = |name: &str| process.env.iter().any(|(written, _)| written == name);
+            for ReplacedVariable { name, reason, .. } in of_all.iter().filter(|one| !of_process.contains(one))
+            {
+                if *reason == Reason::DatabasePart && !is_written(name) {
+                    let text = values[name.as_str()].replace('$', "$$");
+                    kept.push((
+                        process.name.clone(),
+                        name.clone(),
+                        template(text, self.line(name, own).as_ref()),
+                    ));
+                }
+            }
+        }
+        kept
+    }
+
     /// Returns the line of an env file that gives the variable; `None` if the shell does.
     fn line(&self, name: &str, own: &[EnvFile]) -> Option<FileLine> {
         if self.inherited.contains_key(OsStr::new(name)) {
@@ -130,20 +161,27 @@ fn form(
 }
 
 fn add(config: &mut Config, GivenBinding { process, variable, source }: GivenBinding) {
-    let ReplacedVariable { name, template, reason } = variable;
-    let place = source.clone().unwrap_or_else(|| FileLine { file: "environment".into(), line: 0 });
-    let file = Source::new(place.file.display().to_string(), "");
-    let template = Template::new(template, &ConfigPosition::line(&file, place.line));
+    let ReplacedVariable { name, template: text, reason } = variable;
     let env = match &process {
         None => Some(&mut config.env),
-        Some(process) => {
-            let mut processes = config.processes.iter_mut();
-            processes.find(|known| known.name == *process).map(|process| &mut process.env)
-        }
+        Some(process) => of_process(config, process),
     };
     let Some(env) = env else { return };
-    env.push((name.clone(), template));
+    env.push((name.clone(), template(text, source.as_ref())));
     config.provenance.bindings.push(BoundVariable { name, process, reason, source, read: None });
+}
+
+/// Returns the `env:` of a process.
+fn of_process<'a>(config: &'a mut Config, process: &str) -> Option<&'a mut Vec<(String, Template)>> {
+    let mut processes = config.processes.iter_mut();
+    processes.find(|known| known.name == process).map(|process| &mut process.env)
+}
+
+/// Returns a template that stands at `line`; without one, in the environment.
+fn template(text: String, line: Option<&FileLine>) -> Template {
+    let file = line.map_or_else(|| "environment".into(), |line| line.file.display().to_string());
+    let at = ConfigPosition::line(&Source::new(file, ""), line.map_or(0, |line| line.line));
+    Template::new(text, &at)
 }
 
 #[cfg(test)]

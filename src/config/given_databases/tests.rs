@@ -54,7 +54,9 @@ fn with_host(host: &str) -> Vec<(&str, &str)> {
 
 #[test]
 fn a_family_on_this_machine_gets_every_part_of_the_branch_database() {
-    for host in ["localhost", "127.0.0.1", "::1", "db", "", "/run/postgresql", "host.docker.internal"] {
+    for host in
+        ["localhost", "127.0.0.1", "127.0.1.1", "::1", "db", "", "/run/postgresql", "host.docker.internal"]
+    {
         let wanted = [
             "POSTGRES_DB=${database.name}",
             "POSTGRES_PASSWORD=${database.password}",

@@ -91,6 +91,24 @@ fn processes_that_agree_share_a_binding_and_others_have_their_own() {
 }
 
 #[test]
+fn a_process_that_chooses_its_server_keeps_the_given_values_of_the_family() {
+    let mut config = config(
+        "database: {}\nprocesses: { api: x, jobs: { run: x, env: { DB_HOST: h.example.net } }, own: { run: x, env: { DB_NAME: y } } }\n",
+    );
+    let vars = [("DB_HOST", "localhost"), ("DB_NAME", "a$b"), ("STORE", "postgresql://u:p@db/app")];
+    bind(&mut config, &files(file(".env", &vars), Vec::new()), &BTreeMap::new());
+    let names: Vec<&str> = config.env.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["STORE", "DB_HOST", "DB_NAME"]);
+    let env = |index: usize| -> Vec<String> {
+        let env = &config.processes[index].env;
+        env.iter().map(|(name, template)| format!("{name}={}", template.text)).collect()
+    };
+    assert_eq!(env(0), [""; 0]);
+    assert_eq!(env(1), ["DB_HOST=h.example.net", "DB_NAME=a$$b"]);
+    assert_eq!(env(2), ["DB_NAME=y"]);
+}
+
+#[test]
 fn values_that_a_file_leaves_out_show_the_variables_of_the_application() {
     let mut common = file(".env", &[]);
     common.left_out = vec![("DB_HOST".into(), "localhost".into()), ("DB_NAME".into(), "app".into())];
