@@ -120,7 +120,7 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
         // PYTHONHOME would override the virtual environment.
         vars.remove(OsStr::new("PYTHONHOME"));
     }
-    // What the user wrote may use computed values and bindings, so a copy of DATABASE_URL under another name is this
+    // Values under `env:` may use computed values and bindings, so a copy of DATABASE_URL under another name is this
     // worktree's too.
     let is_bound = |(name, _): &&(String, Template)| config.provenance.binding(name, None).is_some();
     let (bound, written): (Vec<_>, Vec<_>) = config.env.iter().partition(is_bound);

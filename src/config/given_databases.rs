@@ -39,7 +39,7 @@ struct DatabaseFamily<'a> {
     members: Vec<(PostgresPart, &'a str, FamilyMember<'a>)>,
 }
 
-/// Who decides the value of a variable of a family.
+/// The source that decides the value of a variable of a family.
 #[derive(Clone, Copy)]
 enum FamilyMember<'a> {
     /// An env file or the shell, with this value.
