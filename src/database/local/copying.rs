@@ -2,8 +2,8 @@
 //!
 //! A parent without sessions is cloned directly. A parent in use is read under one MVCC snapshot: devrun clones the
 //! database's *snapshot*, an earlier clone that has no sessions, and replaces the tables that changed since. If that is
-//! not possible, it dumps and restores, with programs that it downloads if there are none. Both leave the sessions of the parent alone. Only if neither is possible,
-//! devrun ends them for the time of a direct clone, and says so.
+//! not possible, it dumps and restores, with programs that it downloads if there are none. Both leave the sessions of the
+//! parent alone. Only if neither is possible, devrun ends them for the time of a direct clone, and says so.
 
 mod closing;
 mod direct;
@@ -74,21 +74,16 @@ impl Copier<'_> {
             return Ok(());
         }
         let snapshot = ParentSnapshot::load(self, source.database).await?;
-        let found = DumpTools::find(self.local).await;
         let mut reasons = Vec::new();
         match &snapshot {
             None => reasons.push("there is no earlier clone of it".into()),
             Some(snapshot) => {
-                let copy = Box::pin(replace::copy(self, source, snapshot, found.is_some(), temporary));
+                let copy = Box::pin(replace::copy(self, source, snapshot, temporary));
                 let Some(reason) = self.attempt(copy, temporary).await? else { return Ok(()) };
                 reasons.push(reason);
             }
         }
-        let tools = match found {
-            Some(tools) => Ok(tools),
-            None => Box::pin(DumpTools::find_or_fetch(self.local)).await,
-        };
-        match tools {
+        match Box::pin(DumpTools::find_or_fetch(self.local)).await {
             Err(why) => {
                 let why = why.lines().collect::<Vec<_>>().join("; ");
                 reasons.push(format!("there is no pg_dump of the server's version ({why})"));

@@ -12,15 +12,14 @@ use super::files::DataFiles;
 use super::reader::ParentReader;
 use super::relations::{self, ParentChanges, Relation, RelationKind};
 use super::snapshot::{ParentSnapshot, read_files};
-use super::{Copier, CopySource, method, schema};
+use super::{Copier, CopySource, DumpTools, method, schema};
 use crate::database::catalogue::{CatalogueError, literal, rows};
 
-/// Makes `temporary` a copy of `source`. Errors if the result would not be exact, or if a dump is faster and `has_tools`.
+/// Makes `temporary` a copy of `source`. Errors if the result would not be exact, or if a dump is possible and faster.
 pub(super) async fn copy(
     copier: &Copier<'_>,
     source: &CopySource<'_>,
     snapshot: &ParentSnapshot,
-    has_tools: bool,
     temporary: &str,
 ) -> Result<(), CopyFailure> {
     let reader = ParentReader::open(copier, source).await?;
@@ -30,12 +29,14 @@ pub(super) async fn copy(
     };
     let doing = format!("copy database {}", source.name);
     let clone = async { copier.clone(&snapshot.name, temporary, &doing).await.map_err(CopyFailure::from) };
-    let ((sum, relations), ()) = tokio::try_join!(describe, clone)?;
+    // It takes as long as a clone whose blocks are shared.
+    let find_tools = async { Ok(DumpTools::find(copier.local).await) };
+    let ((sum, relations), (), tools) = tokio::try_join!(describe, clone, find_tools)?;
     let now: DataFiles = read_files(copier, source.database).await?;
     let target = copier.local.session_in(temporary).await?;
     let has_same_schema = *snapshot.schema() == sum;
     let changes = relations::changes(&relations, &relations::list(&target).await?, snapshot.files(), &now);
-    if let Some(reason) = method::objection(has_same_schema, &changes, has_tools) {
+    if let Some(reason) = method::objection(has_same_schema, &changes, tools.is_some()) {
         return Err(CopyFailure::Reason(reason));
     }
     replace(&reader.client, &target, &changes).await?;
