@@ -187,8 +187,8 @@ pub struct Broken {
     pub fault: Fault,
     /// `file:line` of the code to correct first.
     pub correct: Option<String>,
-    /// The step that makes it ready, if it is not a correction of that line.
-    pub fix: Option<String>,
+    /// The step that makes it ready.
+    pub fix: String,
 }
 
 /// Returns the text for [`ProcessState::Stuck`].

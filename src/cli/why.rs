@@ -3,7 +3,6 @@
 //! end of a stack.
 
 mod answer;
-mod changed;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -14,6 +13,7 @@ use serde_json::json;
 use self::answer::{Subject, Surroundings, WhyAnswer};
 use super::args;
 use crate::context::Context;
+use crate::context::dependency_lists;
 use crate::context::missing_settings::{self, ProgramPlace};
 use crate::control::stack_handle;
 use crate::control::status::{Changed, PendingMigrations, ProcessStatus};
@@ -70,7 +70,7 @@ pub(super) async fn run(
         command: command.as_deref(),
         lines: &lines.texts,
         root,
-        changed: &|| started.and_then(|started| changed::since(root, started)),
+        changed: &|| started.and_then(|started| dependency_lists::changed_since(root, started)),
         is_reloading: lines.is_reloading,
         examples: &|names| missing_settings::with_examples(names, &place),
     };
@@ -117,7 +117,7 @@ fn short(answer: &WhyAnswer) -> Option<WhyAnswer> {
     Some(WhyAnswer {
         summary: compact::without_place(&answer.summary, place),
         cause: answer.cause.as_ref().map(|cause| compact::without_place(cause, place)),
-        fix: answer.fix.as_ref().map(|fix| compact::with_pronoun(fix, place)),
+        fix: answer.fix.as_ref().map(|fix| compact::with_pronoun(fix, place).into()),
         ..answer.clone()
     })
 }

@@ -58,7 +58,7 @@ fn doing(state: &ProcessState) -> String {
 fn failure(report: &Report) -> String {
     let mut text = format!("error: {} [{}]", report.message, report.code.name());
     let holder = report.holder.as_ref().map(ToString::to_string);
-    for (title, part) in [("why", &report.cause), ("held by", &holder), ("fix", &report.fix)] {
+    for (title, part) in [("why", &report.cause), ("held by", &holder), ("fix", &report.next_step())] {
         if let Some(part) = part {
             let _ = write!(text, "\n  {title}: {}", part.replace('\n', "\n    "));
         }

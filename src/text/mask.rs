@@ -143,7 +143,7 @@ impl Mask {
                     ProcessState::Stuck { broken } => ProcessState::Stuck {
                         broken: broken.map(|broken| Broken {
                             reason: apply(broken.reason),
-                            fix: broken.fix.map(apply),
+                            fix: apply(broken.fix),
                             ..broken
                         }),
                     },

@@ -108,7 +108,7 @@ fn broken_python_at_import() {
       correct: ~/repo/app/main.py:2
       fault: the code, not the environment
       why: it said: ModuleNotFoundError: No module named 'loging' (~/repo/app/main.py:2)
-      fix: devrun why backend
+      fix: correct ~/repo/app/main.py:2, or declare the package of `loging`, then `devrun up -d`
     "#);
 }
 

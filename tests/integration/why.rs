@@ -90,6 +90,8 @@ fn why_finds_the_failing_dependency_and_its_error() {
     assert!(answer["cause"].as_str().unwrap().lines().any(|line| line == said), "{answer:#}");
     let fix = "correct app/main.py:3, or declare the package of `loging`, then `devrun down && devrun up -d`";
     assert_eq!(answer["fix"], fix);
+    let waited = refusal(sandbox.devrun(&["wait", "--json"]), "not-ready", 86);
+    assert_eq!((&waited["fix"], &waited["fault"]), (&answer["fix"], &answer["fault"]), "{waited:#}");
     assert_eq!(lines(&answer)[0], "Traceback (most recent call last):");
     let waiting = why(&sandbox, &["web"]);
     assert_eq!(waiting["summary"], "web is waiting for api");
@@ -103,6 +105,11 @@ fn why_finds_the_failing_dependency_and_its_error() {
         (&answer["fault"], &answer["fix"]),
         (&"environment".into(), &"devrun down && devrun up -d".into())
     );
+    let restarted = refusal(sandbox.devrun(&["restart", "api", "--json"]), "not-ready", 86);
+    assert_eq!((&restarted["fix"], &restarted["fault"]), (&answer["fix"], &answer["fault"]));
+    let said = "uv.lock was changed after the stack was started, and loging is not installed";
+    assert!(restarted["cause"].as_str().unwrap().contains(said), "{restarted:#}");
+    assert!(restarted["correct"].is_null(), "{restarted:#}");
 
     script(&sandbox, "api.sh", "echo fine; exec devrun-fixture listen:PORT sleep");
     fine(&sandbox, &["restart", "api"]);
@@ -127,13 +134,14 @@ fn why_names_the_process_that_ended_the_stack() {
     script(&sandbox, "api.sh", &format!("devrun-fixture lines:100\n{BROKEN}exit 3"));
     let ended = sandbox.devrun(&["up", "-d"]).run();
     assert_eq!(ended.code, Some(3), "{ended}");
-    assert!(ended.stderr.contains("fix: devrun why api"), "{ended}");
+    let fix = "correct app/main.py:3, or declare the package of `loging`, then `devrun up -d`";
+    assert!(ended.stderr.contains(&format!("  fix: {fix}\n")), "{ended}");
     let answer = why(&sandbox, &[]);
     assert_eq!(
         (&answer["process"], &answer["summary"]),
         (&"api".into(), &"api ended with exit code 3".into())
     );
-    assert_eq!((&answer["fault"], &answer["fix"]), (&"code".into(), &"devrun up -d".into()));
+    assert_eq!((&answer["fault"], &answer["fix"]), (&"code".into(), &fix.into()));
     let shown = lines(&answer);
     assert_eq!((shown.len(), shown[19]), (20, "ModuleNotFoundError: No module named 'loging'"));
     let text = fine(&sandbox, &["why"]);

@@ -37,15 +37,10 @@ pub(super) fn not_ready(process: &ProcessStatus) -> Report {
     let name = &process.name;
     let mut report = Report::new(Code::NotReady, format!("{name} is not ready")).about(name);
     report.fault = process.fault.or(report.fault);
-    let report = match &process.correct {
-        Some(place) => {
-            report.with_correct(place).with_fix(format!("correct {place}, then `devrun restart {name}`"))
-        }
-        None => match &process.fix {
-            Some(fix) => report.with_fix(fix),
-            None => report,
-        },
-    };
+    report.fix.clone_from(&process.fix);
+    if let Some(place) = &process.correct {
+        report = report.with_correct(place);
+    }
     let reason = process.reason.iter().map(String::as_str);
     report.with_cause(reason.chain(["the stack goes on"]).collect::<Vec<_>>().join("\n"))
 }

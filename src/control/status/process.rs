@@ -169,7 +169,7 @@ impl ProcessStatus {
             ProcessState::Stuck { broken } => {
                 self.reason = Some(stuck_reason(broken.as_ref()));
                 if let Some(Broken { fault, correct, fix, .. }) = broken.clone() {
-                    (self.fault, self.correct, self.fix) = (Some(fault), correct, fix);
+                    (self.fault, self.correct, self.fix) = (Some(fault), correct, Some(fix));
                 }
             }
             ProcessState::Restarting { ended, attempt, .. } => {

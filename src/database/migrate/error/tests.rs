@@ -95,7 +95,7 @@ fn the_way_out_names_every_missing_setting() {
     let trouble = FailureCause::Settings(vec![missing("A", Some("/w/.env.example:3")), missing("B", None)]);
     assert_eq!(
         advice::of(&trouble, Path::new("/w"), "DATABASE_URL", COPY),
-        "set A (/w/.env.example:3 has it), B in .env or under `env:` in devrun.yaml, then run `devrun` again"
+        "set A (/w/.env.example:3 has it), B in .env or under `env:` in devrun.yaml, then run `devrun up -d`"
     );
 }
 
