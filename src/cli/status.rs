@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use super::recent_error;
 use crate::context::Context;
 use crate::control::status::{
     BoundTo, Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word,
@@ -14,14 +15,25 @@ use crate::control::status::{
 use crate::error::{Exit, Report};
 use crate::plan::Notice;
 use crate::ui::console::Console;
-use crate::ui::style::{Style, harmless};
+use crate::ui::style::{self, Style, harmless};
+use crate::worktree::Worktree;
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
-    let mut status = super::running::find(ctx).await?.status().await?;
+    let found = super::running::find(ctx).await?;
+    let mut status = found.status().await?;
     if !status.state.is_over() && status.database.is_some() {
         status.notices.extend(crate::prepare::schema_drift(ctx).await);
     }
-    show(console, &status, as_json)
+    show(console, &status, as_json)?;
+    let Worktree { state, path, .. } = &found.worktree;
+    let text = |line: &[u8]| style::plain(&String::from_utf8_lossy(line)).trim_end().to_string();
+    // The message of the error may contain secrets. `devrun why` masks it.
+    match recent_error::newest(&status.processes, state, path, &text) {
+        Some(error) if !as_json && status.state == State::Ready => {
+            super::printed(console.print(&format!("{}: devrun why\n", harmless(&error.remark()))))
+        }
+        _ => Ok(Exit::Ok),
+    }
 }
 
 /// Prints `status` as text, in short for a coding agent, or as JSON.

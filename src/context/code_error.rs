@@ -27,7 +27,7 @@ pub enum NextStart<'a> {
 pub struct WayOut {
     /// Where the fault lies.
     pub fault: Fault,
-    /// What is known of the cause beside the message.
+    /// The cause, if more is known than the message.
     pub cause: Option<String>,
     /// The next step, if one is known.
     pub fix: Option<String>,

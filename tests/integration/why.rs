@@ -255,3 +255,69 @@ fn process_without_restarts_left_is_failed_and_others_keep_running() {
     fine(&sandbox, &["wait"]);
     fine(&sandbox, &["down"]);
 }
+
+#[test]
+fn a_ready_stack_that_has_logged_an_error_is_not_well() {
+    let sandbox = Sandbox::new();
+    let words = [
+        "devrun-fixture",
+        "err:Traceback (most recent call last):",
+        "err:  File \"app/main.py\", line 2, in start",
+        "err:ConnectionError: the database is late",
+        "await-file:go",
+        "listen:PORT",
+        "await:USR1",
+        "err:Traceback (most recent call last):",
+        "err:  File \"app/main.py\", line 3, in page",
+        "err:ZeroDivisionError: token tok-secret-123",
+        "await:USR1",
+        "err:WARNING:  WatchFiles detected changes in 'app/main.py'. Reloading...",
+        "sleep",
+    ];
+    let config = serde_json::json!({
+        "ports": { "api": base() },
+        "processes": { "api": { "run": words, "port": "api", "ready": { "http": "/" } } }
+    });
+    let files = [("devrun.yaml", &*config.to_string()), (".env", "API_TOKEN=tok-secret-123\n")];
+    sandbox.repo_with(&files);
+    fine(&sandbox, &["up", "-d", "--no-wait"]);
+    wait_for("the first error", LIMIT, || {
+        let logs = fine(&sandbox, &["logs", "api"]);
+        if logs.contains("the database is late") { Ok(()) } else { Err(logs) }
+    });
+    sandbox.write(&sandbox.main().join("go"), "");
+    fine(&sandbox, &["wait"]);
+    let well = "all is well: 1 of 1 process ready";
+    assert_eq!(why(&sandbox, &[])["summary"], well, "an error before readiness is over");
+    let status = || json(&sandbox.devrun(&["status", "--json"]).run());
+    let pid = i32::try_from(status()["processes"][0]["pid"].as_u64().unwrap()).unwrap();
+    let pid = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
+    let answer = wait_for("the error", LIMIT, || {
+        let answer = why(&sandbox, &[]);
+        if answer["summary"] == well { Err(format!("{answer:#}")) } else { Ok(answer) }
+    });
+    let summary = answer["summary"].as_str().unwrap();
+    assert!(summary.starts_with("1 of 1 process ready, but api logged an error "), "{answer:#}");
+    assert_eq!((&answer["state"], &answer["fault"]), (&"ready".into(), &Value::Null), "{answer:#}");
+    let error = &answer["recent_error"];
+    assert_eq!(
+        (&error["process"], &error["correct"]),
+        (&"api".into(), &"app/main.py:3".into()),
+        "{answer:#}"
+    );
+    assert_eq!(error["said"], "ZeroDivisionError: token ***", "{answer:#}");
+    assert!(error["age_seconds"].is_u64() && error["time"].is_string(), "{answer:#}");
+    let text = fine(&sandbox, &["why"]);
+    assert!(text.contains("\n  correct: app/main.py:3\n"), "{text}");
+    assert!(why(&sandbox, &["api"])["recent_error"].is_object());
+    let shown = fine(&sandbox, &["status"]);
+    assert!(shown.contains("\napi logged an error ") && shown.ends_with(" ago: devrun why\n"), "{shown}");
+    // The code was changed after the error.
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
+    wait_for("the reload", LIMIT, || {
+        let answer = why(&sandbox, &[]);
+        if answer["summary"] == well { Ok(()) } else { Err(format!("{answer:#}")) }
+    });
+    fine(&sandbox, &["down"]);
+}

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
+use crate::cli::recent_error::RecentError;
 use crate::context::code_error::{CodeError, NextStart, WayOut};
 use crate::context::missing_settings::{self, MissingSetting};
 use crate::control::status::{Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word};
 use crate::error::{Code, ErrorBody, Fault, RESTART_STACK, START, explain};
 use crate::isolation::Finding;
 use crate::text::diagnosis::{self, Diagnosis};
-use crate::text::{reload, traceback};
+use crate::text::{quoted, reload, traceback};
 
 /// The step that would help.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +101,9 @@ pub(super) struct WhyAnswer {
     /// Migration files that changed since the database was last migrated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pending: Option<PendingMigrations>,
+    /// The newest error that a ready process logged, although everything answers its probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) recent_error: Option<RecentError>,
     /// The last lines that the process wrote.
     pub(super) lines: Vec<String>,
 }
@@ -141,6 +145,36 @@ pub(super) struct Surroundings<'a> {
     pub(super) is_reloading: bool,
     /// Adds the lines of example files and similar variables to the names of missing settings.
     pub(super) examples: &'a dyn Fn(Vec<String>) -> Vec<MissingSetting>,
+}
+
+/// Returns true if `subject` is ready, although its processes may have logged errors.
+pub(super) fn is_ready(status: &Status, subject: Subject<'_>) -> bool {
+    match subject {
+        Subject::Stack => status.state == State::Ready,
+        Subject::Process(process) => process.state == Word::Running && process.ready,
+    }
+}
+
+/// Adds to `answer` about a ready subject the `error` that one of its processes has logged. The stack is not broken: the error may
+/// belong to one request.
+pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: RecentError) -> WhyAnswer {
+    let mut causes: Vec<String> = answer.cause.into_iter().collect();
+    causes.insert(0, format!("{} said: {}", error.process, error.said));
+    let fine = match &answer.process {
+        Some(name) => format!("{name} is ready"),
+        None => format!("{} ready", ready_count(status)),
+    };
+    // A problem of the whole stack may be the reason for the error.
+    let is_well = answer.process.is_some() || status.isolation.is_empty() && status.pending.is_none();
+    let fix = format!("devrun logs {} -n 40", quoted(&error.process));
+    WhyAnswer {
+        summary: if is_well { format!("{fine}, but {}", error.remark()) } else { answer.summary },
+        cause: Some(causes.join("\n")),
+        correct: error.correct.clone().filter(|_| is_well),
+        fix: Some(fix.into()).filter(|_| is_well).or(answer.fix),
+        recent_error: Some(error),
+        ..answer
+    }
 }
 
 /// Returns the answer about `subject`.

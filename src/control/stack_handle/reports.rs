@@ -65,3 +65,14 @@ pub(super) fn late(status: &Status, indexes: &[usize], limit: Duration) -> Repor
         None => report.with_fix("devrun ps"),
     }
 }
+
+/// Returns the error for a process `name` that does not exist.
+pub fn unknown(status: &Status, name: &str) -> Report {
+    let names: Vec<&str> = status.processes.iter().map(|process| process.name.as_str()).collect();
+    let report = Report::new(Code::ProcessUnknown, format!("there is no process `{name}`"));
+    match names.as_slice() {
+        // The last start ended before it knew its processes.
+        [] => report.with_fix("devrun why"),
+        names => report.with_fix(format!("use one of: {}", names.join(", "))),
+    }
+}
