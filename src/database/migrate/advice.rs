@@ -120,6 +120,9 @@ pub(super) fn of(trouble: &FailureCause, directory: &Path, variable: &str, reset
             reset.step(),
             quoted(directory)
         ),
+        FailureCause::Leftover => {
+            format!("run {}, or drop the object that exists already; then {RERUN}", reset.step())
+        }
         FailureCause::HalfApplied => {
             format!("correct the migration in {}, run {}; then {RERUN}", quoted(directory), reset.step())
         }

@@ -279,7 +279,9 @@ pub(super) fn explain(
         variable: request.variable.as_str().into(),
         what: mask.apply(&what),
         trouble: match trouble(error, &tail, &program, &request.branch.direct_url, request.has_packages) {
-            FailureCause::Code | FailureCause::Exists if left.half_applied => FailureCause::HalfApplied,
+            FailureCause::Code if left.has_parts() => FailureCause::HalfApplied,
+            FailureCause::Exists if left.half_applied => FailureCause::HalfApplied,
+            FailureCause::Exists if left.is_about_new_object(&tail) => FailureCause::Leftover,
             trouble => trouble,
         },
         place: diagnosis::read(tail.lines(), &request.root).and_then(|read| read.place),
