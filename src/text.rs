@@ -11,6 +11,7 @@ pub mod env_block;
 pub mod logged_error;
 mod mask;
 pub mod reload;
+pub mod repeats;
 pub mod similar_names;
 mod terminal;
 pub mod traceback;

@@ -23,7 +23,7 @@ use crate::event::Events;
 use crate::logs::{self, Timestamp, query};
 use crate::plan::Plan;
 use crate::prepare;
-use crate::text::{Mask, reload};
+use crate::text::{Mask, reload, repeats};
 use crate::ui::compact;
 use crate::ui::console::Console;
 use crate::ui::style::{self, Style, harmless};
@@ -178,8 +178,8 @@ fn text(answer: &WhyAnswer, style: Style) -> String {
     if !answer.lines.is_empty() {
         let name = answer.process.as_deref().unwrap_or_default();
         let _ = writeln!(out, "\nLast lines of {}:", harmless(name));
-        for line in &answer.lines {
-            let _ = writeln!(out, "  {}", harmless(line));
+        for line in repeats::collapsed(&answer.lines) {
+            let _ = writeln!(out, "  {}", harmless(&line));
         }
     }
     out
