@@ -9,7 +9,7 @@ use crate::text::harmless;
 /// Returns the lines of an event, each with its newline, or `None` for events that only animate a terminal.
 pub(super) fn text(event: &Event) -> Option<String> {
     let line = match event {
-        Event::Note(text) => format!("note: {text}"),
+        Event::Note(text) | Event::Fetched(text) => format!("note: {text}"),
         Event::Warning(text) => format!("warning: {text}"),
         Event::StepStarted { step, doing } => format!("{}: {doing}", step.name()),
         Event::StepDone { step, outcome, worked: true, took } => {

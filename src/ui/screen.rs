@@ -101,7 +101,9 @@ impl Screen {
         let style = self.err_style;
         self.progress_display.bottom.note(event);
         match event {
-            Event::Note(text) => self.say(&format!("{} {}", style.dim("note:"), harmless(text))),
+            Event::Note(text) | Event::Fetched(text) => {
+                self.say(&format!("{} {}", style.dim("note:"), harmless(text)));
+            }
             Event::Warning(text) => {
                 // The lines to write follow the sentence, indented as a whole.
                 let mut lines = text.lines();

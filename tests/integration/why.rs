@@ -257,6 +257,23 @@ fn process_without_restarts_left_is_failed_and_others_keep_running() {
 }
 
 #[test]
+fn a_repeated_line_is_shown_once_and_json_has_each() {
+    let sandbox = Sandbox::new();
+    sandbox.repo_with(&[(
+        "Procfile",
+        "web: exec devrun-fixture say:first say:same say:same say:same ready sleep\n",
+    )]);
+    fine(&sandbox, &["up", "-d"]);
+    wait_for("the last line", LIMIT, || {
+        let answer = why(&sandbox, &["web"]);
+        if lines(&answer).len() == 5 { Ok(()) } else { Err(format!("{answer:#}")) }
+    });
+    let text = fine(&sandbox, &["why", "web"]);
+    assert!(text.contains("\n  first\n  same (3 times)\n  ready "), "{text}");
+    fine(&sandbox, &["down"]);
+}
+
+#[test]
 fn a_ready_stack_that_has_logged_an_error_is_not_well() {
     let sandbox = Sandbox::new();
     let words = [
