@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::recent_error;
 use crate::context::Context;
+use crate::control::started_by::{StartedBy, StarterKind};
 use crate::control::status::{
     BoundTo, Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word,
 };
@@ -78,7 +79,9 @@ fn text(status: &Status, style: Style) -> String {
         ("Worktree".to_string(), format!("{}{branch}", harmless(&status.worktree))),
         ("State".into(), state(status)),
     ];
-    let started_by = status.started_by.iter().filter(|_| !status.state.is_over());
+    // A program without a name is no information.
+    let is_known = |by: &&StartedBy| by.kind != StarterKind::Other || by.agent.is_some();
+    let started_by = status.started_by.iter().filter(is_known).filter(|_| !status.state.is_over());
     rows.extend(started_by.map(|by| ("Started by".into(), harmless(&by.to_string()))));
     let bound = status.bound_to.iter().filter(|_| !status.state.is_over());
     rows.extend(bound.map(|bound| ("Bound to".into(), bound_to(bound))));

@@ -87,8 +87,7 @@ pub(super) async fn run(
     super::printed(if as_json {
         console.print_json(&json!(answer))
     } else {
-        let short = short(&answer).filter(|_| console.is_short());
-        console.print(&console.shortened(&text(short.as_ref().unwrap_or(&answer), console.style())))
+        console.print(&console.shortened(&text(&once(&answer), console.style())))
     })
 }
 
@@ -140,15 +139,15 @@ fn last_lines(mask: &Mask, state: &Path, process: &ProcessStatus) -> LastLines {
     LastLines { texts: texts.collect(), is_reloading }
 }
 
-/// Returns `answer` with its place in the code named once; `None` if it has none.
-fn short(answer: &WhyAnswer) -> Option<WhyAnswer> {
-    let place = Some(answer.correct.as_deref()?);
-    Some(WhyAnswer {
+/// Returns `answer` with its place in the code named once.
+fn once(answer: &WhyAnswer) -> WhyAnswer {
+    let place = answer.correct.as_deref();
+    WhyAnswer {
         summary: compact::without_place(&answer.summary, place),
         cause: answer.cause.as_ref().map(|cause| compact::without_place(cause, place)),
         fix: answer.fix.as_ref().map(|fix| compact::with_pronoun(fix, place).into()),
         ..answer.clone()
-    })
+    }
 }
 
 fn text(answer: &WhyAnswer, style: Style) -> String {

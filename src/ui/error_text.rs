@@ -4,11 +4,13 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::compact;
 use super::style::{Style, harmless};
 use crate::error::{ErrorBody, Fault, Report};
 
 /// Returns several lines for the terminal.
 pub fn text(report: &Report, style: Style) -> String {
+    let report = &compact::once(report);
     let mut out = format!(
         "{} {} {}\n",
         style.bad("error:"),

@@ -154,7 +154,9 @@ impl Screen {
             return Some(format!("{:#}\n", error_text::json(report)).into_bytes());
         }
         let text = match &self.short_in {
-            Some(folder) => error_text::text(&compact::report(report, folder), self.err_style),
+            Some(folder) => {
+                error_text::text(&compact::report(&compact::once(report), folder), self.err_style)
+            }
             None => error_text::text(report, self.err_style),
         };
         self.say(text.trim_end());

@@ -135,7 +135,8 @@ fn why_names_the_process_that_ended_the_stack() {
     let ended = sandbox.devrun(&["up", "-d"]).run();
     assert_eq!(ended.code, Some(3), "{ended}");
     let fix = "correct app/main.py:3, or declare the package of `loging`, then `devrun up -d`";
-    assert!(ended.stderr.contains(&format!("  fix: {fix}\n")), "{ended}");
+    let shown = "  fix: correct that line, or declare the package of `loging`, then `devrun up -d`\n";
+    assert!(ended.stderr.contains(shown), "the line is named above: {ended}");
     let answer = why(&sandbox, &[]);
     assert_eq!(
         (&answer["process"], &answer["summary"]),

@@ -388,11 +388,9 @@ impl Explain for MigrateError {
     fn why(&self) -> Option<String> {
         match self {
             MigrateError::Connect(error) => error.why(),
-            MigrateError::Heads { .. } => Some(
-                "two lines of work added a migration after the same revision: nothing is wrong with the \
-                 environment"
-                    .into(),
-            ),
+            MigrateError::Heads { .. } => {
+                Some("two lines of work added a migration after the same revision".into())
+            }
             MigrateError::Failed {
                 tail,
                 trouble: FailureCause::OtherServer { address, own, written },
@@ -467,10 +465,10 @@ impl Explain for MigrateError {
             MigrateError::Extension { extension, advice, .. } => {
                 advice::of_extension(extension, advice.as_deref())
             }
-            MigrateError::Failed { trouble, directory, variable, name, is_kept, .. } => {
+            MigrateError::Failed { trouble, directory, variable, name, is_kept, place, .. } => {
                 let reset =
                     if *is_kept { advice::RebuildStep::Empty(name) } else { advice::RebuildStep::Copy(name) };
-                advice::of(trouble, directory, variable, reset)
+                advice::of(trouble, directory, place.as_deref(), variable, reset)
             }
         })
     }

@@ -563,7 +563,7 @@ async fn objects_that_a_failed_migration_left_are_named_at_each_further_attempt(
         directory: stage.folder.path(),
         globs: &inputs,
     };
-    let state = schema_state(&stage.branch, Some(source)).await.unwrap();
-    assert_eq!(state.new_objects, ["table public.part"]);
+    let schema = schema_state(&stage.branch, Some(source)).await.unwrap();
+    assert_eq!(schema.new_objects, ["table public.part"]);
     assert!(schema_state(&stage.branch, None).await.unwrap().new_objects.is_empty());
 }

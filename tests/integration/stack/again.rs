@@ -93,7 +93,7 @@ fn second_start_prepares_nothing_but_due_migrations() {
           File "~/again/backend/alembic/versions/0004.py", line 10, in upgrade
             raise RuntimeError('the moon is full')
         RuntimeError: the moon is full
-      fix: correct the migration in ~/again/backend, then run `devrun up -d`
+      fix: correct that line, then run `devrun up -d`
     "#);
     let parts = "with op.get_context().autocommit_block():\n        op.execute('CREATE TABLE part (id int)')\n    \
                  raise RuntimeError('the moon is full')";
@@ -137,7 +137,7 @@ fn second_start_prepares_nothing_but_due_migrations() {
     insta::assert_snapshot!(failure(&product, &ended), @r#"
     the migrations have 2 heads: 0005a "Step 0005a" (~/again/backend/alembic/versions/0005a.py), 0005b "Step 0005b" (~/again/backend/alembic/versions/0005b.py) [migration-heads]
       fault: the code, not the environment
-      why: two lines of work added a migration after the same revision: nothing is wrong with the environment
+      why: two lines of work added a migration after the same revision
       fix: run `cd ~/again/backend && devrun exec -- alembic merge heads -m 'merge Step 0005a and Step 0005b'`, read and commit the file it makes, then run `devrun up -d`
     "#);
     let merge = merge.unwrap().split('`').nth(1).unwrap().to_string();
