@@ -62,7 +62,7 @@ pub fn condense(tail: &str) -> String {
     kept[kept.len().saturating_sub(MOST)..].join("\n")
 }
 
-/// Returns the statement in a line of SQLAlchemy that shows it: `[SQL: select 1]`.
+/// Returns the statement in a line that shows one: `[SQL: select 1]`.
 fn statement(line: &str) -> Option<&str> {
     line.strip_prefix("[SQL: ").map(|rest| rest.strip_suffix(']').unwrap_or(rest))
 }
