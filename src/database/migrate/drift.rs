@@ -67,11 +67,12 @@ struct SchemaRecord {
     objects: BTreeSet<String>,
 }
 
-/// Remembers the objects of the database of `client` after a migration. If that fails, drift is only not noticed.
+/// Remembers the objects of the database of `client` after a migration. If that fails, drift is only not noticed. A command that
+/// reached no new revision made no objects, so that those of a failed attempt remain new.
 pub(super) async fn remember(client: &Client, request: &MigrateRequest<'_>) {
     let Some((_, revisions)) = tool(&request.command, request.psql.is_some()) else { return };
-    let Ok((found, _)) = read(client, revisions).await else { return };
-    if found.objects.len() > MOST {
+    let Ok((found, known)) = read(client, revisions).await else { return };
+    if found.objects.len() > MOST || known.is_some_and(|known| known.revisions == found.revisions) {
         return;
     }
     let Ok(text) = serde_json::to_string(&found) else { return };

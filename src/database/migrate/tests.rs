@@ -557,13 +557,14 @@ async fn objects_that_a_failed_migration_left_are_named_at_each_further_attempt(
     assert_eq!(broken.fault, Some(Fault::Code));
     assert!(broken.fix.unwrap().contains("correct the migration in "), "and the database is reset");
     let inputs = ["versions/*".to_string()];
-    let source = MigrationSource {
-        command: &stage.command,
-        is_sql: false,
-        directory: stage.folder.path(),
-        globs: &inputs,
-    };
+    let (command, folder) = (stage.command.clone(), stage.folder.path().to_path_buf());
+    let source = MigrationSource { command: &command, is_sql: false, directory: &folder, globs: &inputs };
     let schema = schema_state(&stage.branch, Some(source)).await.unwrap();
     assert_eq!(schema.new_objects, ["table public.part"]);
     assert!(schema_state(&stage.branch, None).await.unwrap().new_objects.is_empty());
+    // The migration is taken back, so that the command has nothing to do.
+    stage.command = RunCommand::Shell(": alembic upgrade heads".into());
+    assert!(stage.worked().await);
+    let schema = schema_state(&stage.branch, Some(source)).await.unwrap();
+    assert_eq!(schema.new_objects, ["table public.part"], "it is still no migration's");
 }
