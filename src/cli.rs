@@ -30,6 +30,7 @@ mod plan;
 mod ports;
 mod process_verbs;
 mod prune;
+mod recent_error;
 mod rm;
 mod run_command;
 mod running;

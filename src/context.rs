@@ -2,6 +2,8 @@
 //! them once and passes them down; no other module reads the process environment.
 
 pub mod agent;
+pub mod code_error;
+pub mod dependency_lists;
 pub mod missing_program;
 pub mod missing_settings;
 pub mod variables;

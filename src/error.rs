@@ -317,7 +317,7 @@ pub struct Report {
     pub cause: Option<String>,
     /// The process that holds a needed resource.
     pub holder: Option<Holder>,
-    /// The one thing to do next.
+    /// The one thing to do next, if it is known. [`Report::next_step`] has an answer more often.
     pub fix: Option<String>,
     /// `file:line` of the code to correct first; the line is left out where it is not known.
     pub correct: Option<String>,
@@ -380,12 +380,16 @@ impl Report {
         self
     }
 
-    /// Names the process that the error is about. The next step is the command that explains its state.
+    /// Names the process that the error is about.
     #[must_use]
     pub fn about(mut self, process: &str) -> Report {
-        self.fix = Some(explain(process));
         self.process = Some(process.into());
         self
+    }
+
+    /// Returns the fix. Without one, returns the command that explains the state of the process that the error is about.
+    pub fn next_step(&self) -> Option<String> {
+        self.fix.clone().or_else(|| self.process.as_deref().map(explain))
     }
 
     /// Names the place in the code to correct first.
@@ -415,16 +419,15 @@ pub fn explain(name: &str) -> String {
     format!("devrun why {name}")
 }
 
-/// The words with which a fix asks for another start. [`off_terminal`] replaces them.
-pub const RERUN: &str = "run `devrun` again";
+/// The words with which a fix asks for another start. The command returns to its caller when the stack is ready, so that it is right
+/// for scripts and agents too.
+pub const RERUN: &str = "run `devrun up -d`";
+
+/// The command that starts a stack which does not run.
+pub const START: &str = "devrun up -d";
 
 /// The command that starts a running stack again, with the settings, packages and migrations of now.
 pub const RESTART_STACK: &str = "devrun down && devrun up -d";
-
-/// Returns `fix` for a reader without a terminal, where a `devrun` in the foreground would not return to its caller.
-pub fn off_terminal(fix: &str) -> String {
-    fix.replace(RERUN, "run `devrun up -d`")
-}
 
 /// A [`Report`] as JSON. Fields that do not apply are left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -451,8 +454,18 @@ pub struct ErrorBody {
     /// The process of the stack that the error is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
+    /// True if no fix is known: `fix` only asks `devrun why` about the process.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ask_why: bool,
     /// The exit status.
     pub exit: u8,
+}
+
+impl ErrorBody {
+    /// Returns the fix, if one is known.
+    pub fn known_fix(&self) -> Option<&str> {
+        self.fix.as_deref().filter(|_| !self.ask_why)
+    }
 }
 
 impl From<&Report> for ErrorBody {
@@ -463,9 +476,10 @@ impl From<&Report> for ErrorBody {
             fault: report.fault,
             cause: report.cause.clone(),
             holder: report.holder.clone(),
-            fix: report.fix.as_deref().map(off_terminal),
+            fix: report.next_step(),
             correct: report.correct.clone(),
             process: report.process.clone(),
+            ask_why: report.fix.is_none() && report.process.is_some(),
             exit: report.exit.status(),
         }
     }
@@ -476,7 +490,8 @@ impl From<ErrorBody> for Report {
         // A newer devrun may have more codes. Its message and status are enough then.
         let code = Code::from_name(&body.code).unwrap_or(Code::Bug);
         let exit = if code.exit().status() == body.exit { code.exit() } else { Exit::Child(body.exit) };
-        let ErrorBody { message, fault, cause, holder, fix, correct, process, .. } = body;
+        let fix = body.known_fix().map(Into::into);
+        let ErrorBody { message, fault, cause, holder, correct, process, .. } = body;
         Report { code, message, fault, cause, holder, fix, correct, process, exit }
     }
 }
@@ -523,7 +538,15 @@ mod tests {
     fn an_error_about_a_process_names_it_in_a_field() {
         let body = ErrorBody::from(&Report::new(Code::NotReady, "web is not ready").about("web"));
         assert_eq!((body.process.as_deref(), body.fix.as_deref()), (Some("web"), Some("devrun why web")));
-        assert_eq!(Report::from(body).process.as_deref(), Some("web"));
+        assert_eq!(body.known_fix(), None);
+        let report = Report::from(body);
+        assert_eq!((report.process.as_deref(), &report.fix), (Some("web"), &None));
+        let known = ErrorBody::from(&report.with_fix("devrun why the sky is blue"));
+        assert_eq!(
+            known.known_fix(),
+            Some("devrun why the sky is blue"),
+            "a fix is known, whatever its text is"
+        );
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::plan::Plan;
 pub enum Event {
     /// Information: a choice and its reason. Never a failure.
     Note(String),
+    /// Something is downloaded, once for the machine.
+    Fetched(String),
     /// A problem that the user should solve at some time.
     Warning(String),
     /// A step of the preparation has started to work.
@@ -187,8 +189,8 @@ pub struct Broken {
     pub fault: Fault,
     /// `file:line` of the code to correct first.
     pub correct: Option<String>,
-    /// The step that makes it ready, if it is not a correction of that line.
-    pub fix: Option<String>,
+    /// The step that makes it ready.
+    pub fix: String,
 }
 
 /// Returns the text for [`ProcessState::Stuck`].
@@ -264,6 +266,11 @@ impl Events {
     /// Sends a note.
     pub fn note(&self, text: impl Into<String>) {
         self.send(Event::Note(text.into()));
+    }
+
+    /// Sends a [`Event::Fetched`].
+    pub fn fetched(&self, text: impl Into<String>) {
+        self.send(Event::Fetched(text.into()));
     }
 
     /// Sends a warning.

@@ -215,7 +215,7 @@ fn architecture_page_names_every_module() {
 
 #[test]
 fn hints_name_the_next_start_by_a_constant() {
-    // `error::off_terminal` replaces exactly the words of `RERUN` by the command for the background.
+    // A plain `devrun` does not return to the script or agent that runs it.
     let joined = regex::Regex::new(r"\\\n\s*").unwrap();
     let mut offences = Vec::new();
     for (path, text) in sources() {

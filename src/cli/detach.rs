@@ -111,7 +111,12 @@ pub(super) async fn bring_up(
         return client.status().await;
     }
     match client.post("/wait", &Ask::within(Vec::new(), deadline.left())).await {
-        Ok(status) => Ok(status),
+        Ok(status) => {
+            if started.pid().is_some() {
+                status.fetched.iter().for_each(|text| ctx.events.note(text));
+            }
+            Ok(status)
+        }
         Err(report) => {
             let report = super::running::reason(worktree, report, deadline.left()).await;
             let known = client.known_within(NOTICES).await.ok();

@@ -37,7 +37,7 @@ pub(super) async fn run(
     };
     let ask = Ask::within(args.names.clone(), deadline.left());
     match Client::new(found.socket()?).post(path, &ask).await {
-        Ok(status) => super::status::show_after(ctx, console, status, as_json),
+        Ok(status) => super::status::show_state(ctx, console, status, as_json),
         Err(report) => Err(super::running::reason(&found.worktree, report, deadline.left()).await),
     }
 }

@@ -7,21 +7,34 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use super::recent_error;
 use crate::context::Context;
+use crate::control::started_by::{StartedBy, StarterKind};
 use crate::control::status::{
     BoundTo, Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word,
 };
 use crate::error::{Exit, Report};
 use crate::plan::Notice;
 use crate::ui::console::Console;
-use crate::ui::style::{Style, harmless};
+use crate::ui::style::{self, Style, harmless};
+use crate::worktree::Worktree;
 
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
-    let mut status = super::running::find(ctx).await?.status().await?;
+    let found = super::running::find(ctx).await?;
+    let mut status = found.status().await?;
     if !status.state.is_over() && status.database.is_some() {
         status.notices.extend(crate::prepare::schema_drift(ctx).await);
     }
-    show(console, &status, as_json)
+    show(console, &status, as_json)?;
+    let Worktree { state, path, .. } = &found.worktree;
+    let text = |line: &[u8]| style::plain(&String::from_utf8_lossy(line)).trim_end().to_string();
+    // The message of the error may contain secrets. `devrun why` masks it.
+    match recent_error::newest(&status.processes, state, path, &text) {
+        Some(error) if !as_json && status.state == State::Ready => {
+            super::printed(console.print(&format!("{}: devrun why\n", harmless(&error.remark()))))
+        }
+        _ => Ok(Exit::Ok),
+    }
 }
 
 /// Prints `status` as text, in short for a coding agent, or as JSON.
@@ -31,11 +44,34 @@ pub(super) fn show(console: &Console, status: &Status, as_json: bool) -> Result<
     } else if console.is_short() {
         console.print(&console.shortened(&short::text(status)))
     } else {
-        console.print(&text(status, console.style()))
+        console.print(&text(status, Rows::All, console.style()))
     })
 }
 
-/// Does the same after a verb that changes the stack or waits for it. Warns of changed inputs on standard error, where scripts that
+/// The rows above the processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    All,
+    /// Only those that a request about processes may change: the start of the stack has printed the others.
+    OfState,
+}
+
+/// Does the same after a verb that starts or stops processes, or waits for them: leaves out the worktree, the database and the second
+/// addresses.
+pub(super) fn show_state(
+    ctx: &Context,
+    console: &Console,
+    mut status: Status,
+    as_json: bool,
+) -> Result<Exit, Report> {
+    if as_json || console.is_short() || status.state.is_over() {
+        return show_after(ctx, console, status, as_json);
+    }
+    warn_of_changes(ctx, &mut status);
+    super::printed(console.print(&text(&status, Rows::OfState, console.style())))
+}
+
+/// Does the same after a verb that starts the stack. Warns of changed inputs on standard error, where scripts that
 /// discard the status still show it.
 pub(super) fn show_after(
     ctx: &Context,
@@ -59,14 +95,18 @@ pub(super) fn warn_of_changes(ctx: &Context, status: &mut Status) {
 }
 
 /// Formats `status` on at most one screen: the stack, its URLs, a line for each process.
-fn text(status: &Status, style: Style) -> String {
-    let branch =
-        status.branch.as_deref().map(|branch| format!(" on {}", harmless(branch))).unwrap_or_default();
-    let mut rows = vec![
-        ("Worktree".to_string(), format!("{}{branch}", harmless(&status.worktree))),
-        ("State".into(), state(status)),
-    ];
-    let started_by = status.started_by.iter().filter(|_| !status.state.is_over());
+fn text(status: &Status, shown: Rows, style: Style) -> String {
+    let mut rows = Vec::new();
+    if shown == Rows::All {
+        let branch = status.branch.as_deref().map(|branch| format!(" on {}", harmless(branch)));
+        let worktree = format!("{}{}", harmless(&status.worktree), branch.unwrap_or_default());
+        rows.push(("Worktree".to_string(), worktree));
+    }
+    rows.push(("State".into(), state(status)));
+    // A program without a name is no information.
+    let is_known = |by: &&StartedBy| by.kind != StarterKind::Other || by.agent.is_some();
+    let started_by = status.started_by.iter().filter(is_known).filter(|_| !status.state.is_over());
+    let started_by = started_by.filter(|_| shown == Rows::All);
     rows.extend(started_by.map(|by| ("Started by".into(), harmless(&by.to_string()))));
     let bound = status.bound_to.iter().filter(|_| !status.state.is_over());
     rows.extend(bound.map(|bound| ("Bound to".into(), bound_to(bound))));
@@ -75,13 +115,14 @@ fn text(status: &Status, style: Style) -> String {
         rows.push(("Namespace".into(), about));
     }
     rows.extend(status.urls.iter().map(|(name, url)| {
-        let host = status.host_urls.get(name).and_then(|url| url.as_str());
+        let host = status.host_urls.get(name).and_then(|url| url.as_str()).filter(|_| shown == Rows::All);
         (name.clone(), super::beside(url.as_str().unwrap_or_default(), host))
     }));
     rows.extend(
         status
             .database
             .iter()
+            .filter(|_| shown == Rows::All)
             .map(|database| ("Database".to_string(), format!("{} ({})", database.branch, database.provider))),
     );
     rows.extend(

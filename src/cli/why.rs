@@ -3,7 +3,6 @@
 //! end of a stack.
 
 mod answer;
-mod changed;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -13,19 +12,22 @@ use serde_json::json;
 
 use self::answer::{Subject, Surroundings, WhyAnswer};
 use super::args;
+use super::recent_error::{self, RecentError};
 use crate::context::Context;
+use crate::context::dependency_lists;
 use crate::context::missing_settings::{self, ProgramPlace};
 use crate::control::stack_handle;
-use crate::control::status::{Changed, PendingMigrations, ProcessStatus};
+use crate::control::status::{Changed, PendingMigrations, ProcessStatus, Status};
 use crate::error::{Exit, Report};
 use crate::event::Events;
 use crate::logs::{self, Timestamp, query};
 use crate::plan::Plan;
 use crate::prepare;
-use crate::text::{Mask, reload};
+use crate::text::{Mask, reload, repeats};
 use crate::ui::compact;
 use crate::ui::console::Console;
 use crate::ui::style::{self, Style, harmless};
+use crate::worktree::Worktree;
 
 /// How many of the last lines of a process are printed.
 const LINES: usize = 20;
@@ -52,10 +54,11 @@ pub(super) async fn run(
     let preview = prepare::preview(&quiet).await.ok();
     let plan = preview.as_ref().map(|preview| &preview.plan);
     let root = &found.worktree.path;
+    let mask = mask(ctx, plan);
     let (lines, planned) = match subject {
         Subject::Process(process) => {
             let planned = plan.and_then(|plan| plan.processes.iter().find(|one| one.name == process.name));
-            (last_lines(&mask(ctx, plan), &found.worktree.state, process), planned)
+            (last_lines(&mask, &found.worktree.state, process), planned)
         }
         Subject::Stack => (LastLines::default(), None),
     };
@@ -70,17 +73,21 @@ pub(super) async fn run(
         command: command.as_deref(),
         lines: &lines.texts,
         root,
-        changed: &|| started.and_then(|started| changed::since(root, started)),
+        changed: &|| started.and_then(|started| dependency_lists::changed_since(root, started)),
         is_reloading: lines.is_reloading,
         examples: &|names| missing_settings::with_examples(names, &place),
     };
     let answer = answer::answer(&status, subject, &around);
+    let error = recent_error(&status, subject, &mask, &found.worktree);
+    let answer = match error.filter(|_| runs && answer.fault.is_none()) {
+        Some(error) => answer::with_recent_error(answer, &status, error),
+        None => answer,
+    };
     let answer = WhyAnswer { changed: status.changed.clone(), pending: status.pending.clone(), ..answer };
     super::printed(if as_json {
         console.print_json(&json!(answer))
     } else {
-        let short = short(&answer).filter(|_| console.is_short());
-        console.print(&console.shortened(&text(short.as_ref().unwrap_or(&answer), console.style())))
+        console.print(&console.shortened(&text(&once(&answer), console.style())))
     })
 }
 
@@ -89,6 +96,27 @@ pub(super) async fn run(
 fn mask(ctx: &Context, plan: Option<&Plan>) -> Mask {
     let inherited = Mask::of_variables(&ctx.env);
     plan.map_or_else(|| inherited.clone(), |plan| Mask::of_plan(plan).and(inherited.clone()))
+}
+
+/// Returns the newest error that a process of the ready `subject` has logged.
+fn recent_error(
+    status: &Status,
+    subject: Subject<'_>,
+    mask: &Mask,
+    worktree: &Worktree,
+) -> Option<RecentError> {
+    let processes = match subject {
+        _ if !answer::is_ready(status, subject) => return None,
+        Subject::Stack => status.processes.as_slice(),
+        Subject::Process(process) => std::slice::from_ref(process),
+    };
+    let text = |line: &[u8]| text_of(mask, line);
+    recent_error::newest(processes, &worktree.state, &worktree.path, &text)
+}
+
+/// Returns a line of output as text, without secrets.
+fn text_of(mask: &Mask, line: &[u8]) -> String {
+    mask.apply(style::plain(&String::from_utf8_lossy(line)).trim_end())
 }
 
 /// The last lines of a process.
@@ -104,22 +132,22 @@ fn last_lines(mask: &Mask, state: &Path, process: &ProcessStatus) -> LastLines {
     let Some(started) = process.started else { return LastLines::default() };
     let since = Timestamp::at(started);
     let lines = query::tail_since(&logs::folder(state), &process.name, since, LINES).unwrap_or_default();
-    let text = |line: &[u8]| mask.apply(style::plain(&String::from_utf8_lossy(line)).trim_end());
+    let text = |line: &[u8]| text_of(mask, line);
     let last_reload = lines.iter().rev().find(|line| reload::is_reload(&text(&line.text)));
     let is_reloading = last_reload.is_some_and(|line| line.time >= Timestamp::ago(RELOAD));
     let texts = lines.into_iter().map(|line| text(&line.text)).filter(|line| !line.is_empty());
     LastLines { texts: texts.collect(), is_reloading }
 }
 
-/// Returns `answer` with its place in the code named once; `None` if it has none.
-fn short(answer: &WhyAnswer) -> Option<WhyAnswer> {
-    let place = Some(answer.correct.as_deref()?);
-    Some(WhyAnswer {
+/// Returns `answer` with its place in the code named once.
+fn once(answer: &WhyAnswer) -> WhyAnswer {
+    let place = answer.correct.as_deref();
+    WhyAnswer {
         summary: compact::without_place(&answer.summary, place),
         cause: answer.cause.as_ref().map(|cause| compact::without_place(cause, place)),
-        fix: answer.fix.as_ref().map(|fix| compact::with_pronoun(fix, place)),
+        fix: answer.fix.as_ref().map(|fix| compact::with_pronoun(fix, place).into()),
         ..answer.clone()
-    })
+    }
 }
 
 fn text(answer: &WhyAnswer, style: Style) -> String {
@@ -149,8 +177,8 @@ fn text(answer: &WhyAnswer, style: Style) -> String {
     if !answer.lines.is_empty() {
         let name = answer.process.as_deref().unwrap_or_default();
         let _ = writeln!(out, "\nLast lines of {}:", harmless(name));
-        for line in &answer.lines {
-            let _ = writeln!(out, "  {}", harmless(line));
+        for line in repeats::collapsed(&answer.lines) {
+            let _ = writeln!(out, "  {}", harmless(&line));
         }
     }
     out

@@ -150,7 +150,7 @@ impl EventMessage {
         let step = |step: &Step, state| EventMessage::Step { step: *step, state };
         let process = |name: &String, state| EventMessage::Process { name: name.clone(), state };
         Some(match event {
-            Event::Note(text) => EventMessage::Note { text: text.clone() },
+            Event::Note(text) | Event::Fetched(text) => EventMessage::Note { text: text.clone() },
             Event::Warning(text) => EventMessage::Warning { text: text.clone() },
             Event::StepStarted { step: of, doing } => {
                 step(of, StepMessage::Running { detail: doing.clone() })

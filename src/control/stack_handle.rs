@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
+pub use self::reports::unknown;
 use self::reports::{failure_of, late, not_ready};
 use super::reprobe::{self, FailedProbe};
 use super::status::{
@@ -163,7 +164,13 @@ impl StackHandle {
     }
 
     fn note(&self, event: &Event) {
-        self.status_sender.send_modify(|status| status.note(event));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.status_sender.send_modify(|status| {
+            status.note(event);
+            for process in &mut status.processes {
+                process.note_time(u64::try_from(now).unwrap_or(u64::MAX));
+            }
+        });
         if let Event::Process { name, state: ProcessState::Started { .. } } = event
             && self.status_sender.borrow().process(name).is_some_and(|process| !process.probed)
         {
@@ -579,17 +586,6 @@ fn indexes(status: &Status, names: &[String]) -> Result<Vec<usize>, Report> {
         status.processes.iter().position(|process| process.name == *name).ok_or_else(|| unknown(status, name))
     };
     names.iter().map(find).collect()
-}
-
-/// Returns the error for a process `name` that does not exist.
-pub fn unknown(status: &Status, name: &str) -> Report {
-    let names: Vec<&str> = status.processes.iter().map(|process| process.name.as_str()).collect();
-    let report = Report::new(Code::ProcessUnknown, format!("there is no process `{name}`"));
-    match names.as_slice() {
-        // The last start ended before it knew its processes.
-        [] => report.with_fix("devrun why"),
-        names => report.with_fix(format!("use one of: {}", names.join(", "))),
-    }
 }
 
 #[cfg(test)]

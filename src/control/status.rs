@@ -239,6 +239,9 @@ pub struct Status {
     /// Connections to servers that do not belong to this worktree, checked for this answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub isolation: Vec<Finding>,
+    /// Messages about the parts that devrun downloaded for this start, once for the machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fetched: Vec<String>,
     /// Remarks for the user: parts that were left out, addresses that no variable changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,
@@ -328,6 +331,7 @@ impl Status {
             }
             Event::Stopping { .. } => self.state = State::Stopping,
             Event::Failed(report) => self.error = Some(report.into()),
+            Event::Fetched(text) => self.fetched.push(text.clone()),
             Event::Note(_) | Event::Warning(_) | Event::StepProgress { .. } | Event::StopWaiting { .. } => {}
         }
         self.update_state();

@@ -39,9 +39,11 @@ use self::lock::MigrationLock;
 use self::marker::Marker;
 use self::migration_files::MigrationFiles;
 pub use self::migration_files::{FileDigests, file_digests};
-use self::schema_change::SchemaChange;
-pub use self::status::{SchemaState, alembic_history, schema_state};
+use self::schema_change::{SchemaChange, SchemaSnapshot};
+pub use self::status::{MigrationSource, MigrationStatus, SchemaState, alembic_history, schema_state};
 use self::step_output::StepOutput;
+use tokio_postgres::Client;
+
 use crate::context::Context;
 use crate::database::BranchDatabase;
 use crate::database::alembic_history::{self, History};
@@ -262,16 +264,21 @@ async fn run(
     match execute(ctx, request, commands).await {
         Ok(()) => effect::check(request, &*turn.client().await?, &history).await,
         Err((error, tail)) => {
-            let after = match turn.client().await {
-                Ok(client) => effect::snapshot(&client).await.ok(),
-                Err(_) => None,
+            let left = match turn.client().await {
+                Ok(client) => left_by(request, &client, &before).await,
+                Err(_) => SchemaChange::default(),
             };
-            let by_revision = alembic_history::upgrades_to_head(&request.command).is_some();
-            let left =
-                after.map(|after| SchemaChange::between(&before, after, by_revision)).unwrap_or_default();
             Err(error::explain(request, &mask, &history, &error, tail, &left))
         }
     }
+}
+
+/// Returns the changes that the failed command of `request` left, and the objects that earlier ones left.
+async fn left_by(request: &MigrateRequest<'_>, client: &Client, before: &SchemaSnapshot) -> SchemaChange {
+    let Ok(after) = effect::snapshot(client).await else { return SchemaChange::default() };
+    let by_revision = alembic_history::upgrades_to_head(&request.command).is_some();
+    let objects = drift::new_objects(client, &request.command, request.psql.is_some()).await;
+    SchemaChange::between(before, after, by_revision, objects)
 }
 
 #[cfg(test)]

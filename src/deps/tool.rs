@@ -228,7 +228,7 @@ pub(crate) async fn fetch_uv(ctx: &Context, why: &str) -> Result<PathBuf, DepsEr
 }
 
 fn report_tool(ctx: &Context, step: Step, what: &str, why: &str) {
-    ctx.events.note(format!("fetching {what} into devrun's cache: {why}"));
+    ctx.events.fetched(format!("fetching {what} into devrun's cache: {why}"));
     ctx.events.send(Event::StepProgress { step, detail: format!("fetching {what}") });
 }
 

@@ -9,7 +9,7 @@ use crate::text::harmless;
 /// Returns the lines of an event, each with its newline, or `None` for events that only animate a terminal.
 pub(super) fn text(event: &Event) -> Option<String> {
     let line = match event {
-        Event::Note(text) => format!("note: {text}"),
+        Event::Note(text) | Event::Fetched(text) => format!("note: {text}"),
         Event::Warning(text) => format!("warning: {text}"),
         Event::StepStarted { step, doing } => format!("{}: {doing}", step.name()),
         Event::StepDone { step, outcome, worked: true, took } => {
@@ -58,7 +58,7 @@ fn doing(state: &ProcessState) -> String {
 fn failure(report: &Report) -> String {
     let mut text = format!("error: {} [{}]", report.message, report.code.name());
     let holder = report.holder.as_ref().map(ToString::to_string);
-    for (title, part) in [("why", &report.cause), ("held by", &holder), ("fix", &report.fix)] {
+    for (title, part) in [("why", &report.cause), ("held by", &holder), ("fix", &report.next_step())] {
         if let Some(part) = part {
             let _ = write!(text, "\n  {title}: {}", part.replace('\n', "\n    "));
         }

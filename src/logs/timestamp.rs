@@ -55,6 +55,11 @@ impl Timestamp {
         Some(Timestamp::at(millis))
     }
 
+    /// Returns the time from this one to `now`; none if it is later.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        Duration::from_millis(millis(now).saturating_sub(rfc3339(self.as_str()).unwrap_or_default()))
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -99,6 +104,13 @@ mod tests {
         assert_eq!(Timestamp::at(951_782_399_999).as_str(), "2000-02-28T23:59:59.999Z");
         assert_eq!(Timestamp::at(951_782_400_000).as_str(), "2000-02-29T00:00:00.000Z");
         assert_eq!(Timestamp::at(1_795_238_830_123).as_str(), "2026-11-21T05:27:10.123Z");
+    }
+
+    #[test]
+    fn the_age_of_a_later_time_is_zero() {
+        let now = UNIX_EPOCH + Duration::from_secs(100);
+        assert_eq!(Timestamp::at(97_500).age(now), Duration::from_millis(2500));
+        assert_eq!(Timestamp::at(100_001).age(now), Duration::ZERO);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::database::compare::{self, CompareError, DatabaseDifference, RowChanges};
 use crate::database::extension_list::{self, ServerExtension};
 use crate::database::import::{ImportRequest, Imported};
-use crate::database::migrate::{SchemaState, schema_state};
+use crate::database::migrate::{MigrationSource, SchemaState, schema_state};
 use crate::database::providers;
 use crate::database::saved_snapshots::SavedSnapshot;
 use crate::database::undo::{UndoError, Undoing, permit};
@@ -130,8 +130,13 @@ impl Databases {
         let migrate = self.resolved.config.database.as_ref().and_then(|database| database.migrate.as_ref());
         let Some(migrate) = migrate else { return Ok(None) };
         let folder = self.resolved.folder(&migrate.directory);
-        let files = own.then_some((&migrate.run, folder.as_path(), migrate.inputs.as_slice()));
-        Ok(Some(schema_state(branch, files).await?))
+        let source = own.then_some(MigrationSource {
+            command: &migrate.run,
+            is_sql: migrate.is_sql,
+            directory: &folder,
+            globs: &migrate.inputs,
+        });
+        Ok(Some(schema_state(branch, source).await?))
     }
 
     /// Returns the database `name` if `doing` is allowed on it; `None` if it does not exist. `named` is true if the

@@ -6,15 +6,13 @@ use std::time::Duration;
 use super::branch::{self, ChosenProvider};
 use super::preview;
 use crate::context::Context;
-use crate::database::migrate::drift::{SchemaDrift, drift};
+use crate::database::migrate::drift::{SchemaDrift, drift, listed};
 use crate::database::{BranchDatabase, Purpose, ServerState};
 use crate::event::Events;
 use crate::plan::{DatabaseOrigin, Notice};
 
 /// The time limit of the comparison, with the connection.
 const LIMIT: Duration = Duration::from_millis(1500);
-/// How many objects a notice names.
-const SHOWN: usize = 5;
 
 /// Returns notices about revisions of the database that are newer than all migration files, and about objects that no
 /// migration has made.
@@ -63,26 +61,18 @@ fn notices(name: &str, drift: &SchemaDrift) -> Vec<Notice> {
         all.push(Notice {
             text: format!(
                 "{name} is ahead of the code: no migration file of this worktree makes {}",
-                list(&drift.newer_revisions)
+                listed(&drift.newer_revisions)
             ),
             fix: Some("merge the branch that has it, or `devrun db reset`".into()),
         });
     }
     if !drift.new_objects.is_empty() {
         all.push(Notice {
-            text: format!("{name} has objects that no migration makes: {}", list(&drift.new_objects)),
+            text: format!("{name} has objects that no migration makes: {}", listed(&drift.new_objects)),
             fix: Some("write a migration that makes them, or drop them".into()),
         });
     }
     all
-}
-
-fn list(all: &[String]) -> String {
-    let shown = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    match all.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 #[cfg(test)]

@@ -473,7 +473,7 @@ impl RunLoop {
                 let command = command.get_or_insert_with(|| ports.command_on(first)).as_deref();
                 let reason = wrong_port::text(process, &found, command)?;
                 let fix = format!("{}, then `{RESTART_STACK}`", wrong_port::fix(process, command));
-                Some(Broken { reason, fault: Fault::Configuration, correct: None, fix: Some(fix) })
+                Some(Broken { reason, fault: Fault::Configuration, correct: None, fix })
             })
         })
     }

@@ -162,14 +162,24 @@ fn missing(line: &str) -> Option<String> {
     let rest = MISSING.iter().find_map(|words| Some(line.split_once(words)?.1))?;
     let name = rest.trim_start_matches(['\'', '"', '`']);
     let name = name.split(['\'', '"', '`', ' ']).next()?;
-    // A path names a file of the project, not a module.
-    Some(name).filter(|name| !name.is_empty() && !name.starts_with(['.', '/'])).map(Into::into)
+    // A path or an alias of one names a file of the project, not a module.
+    let is_path = name.starts_with(['.', '/', '~', '#']) || name.starts_with("@/");
+    Some(name).filter(|name| !name.is_empty() && !is_path).map(Into::into)
 }
 
 /// Returns the file and line in a line of a traceback, if the file is part of the project.
-fn project_line(line: &str, root: &Path) -> Option<String> {
-    const DEPENDENCY_FOLDERS: [&str; 7] =
-        ["site-packages", "dist-packages", "node_modules", "/lib/python", "<frozen", "<string>", "node:"];
+pub(super) fn project_line(line: &str, root: &Path) -> Option<String> {
+    const DEPENDENCY_FOLDERS: [&str; 8] = [
+        "site-packages",
+        "dist-packages",
+        "node_modules",
+        "/lib/python",
+        "<frozen",
+        "<string>",
+        "node:",
+        ".next/",
+    ];
+    const SCRIPTS: [&str; 7] = [".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts"];
     let is_inside = |file: &str| {
         let inside = Path::new(file).strip_prefix(root).or_else(|_| Path::new(file).strip_prefix("./"));
         let relative = inside.unwrap_or(Path::new(file));
@@ -185,15 +195,17 @@ fn project_line(line: &str, root: &Path) -> Option<String> {
         let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
         return is_inside(file).then(|| format!("{file}:{number}"));
     }
-    // `at name (/file.js:3:5)`, or only `/file.js:3`.
-    let inner = match line.strip_prefix("at ") {
+    // `at name (/file.js:3:5)`, or only `/file.js:3`. Next.js names the files of frames relative to its folder.
+    let frame = line.strip_prefix("at ");
+    let inner = match frame {
         Some(rest) => rest.rsplit('(').next()?.trim_end_matches(')').trim_start_matches("file://"),
         None => line,
     };
     let mut parts = inner.split(':');
     let (file, number) = (parts.next()?, parts.next()?);
-    let plain =
-        (file.starts_with('/') || file.starts_with("./")) && file.contains('.') && !file.contains(' ');
+    let is_script = frame.is_some() && SCRIPTS.iter().any(|ending| file.ends_with(ending));
+    let is_path = file.starts_with('/') || file.starts_with("./") || is_script;
+    let plain = is_path && file.contains('.') && !file.contains([' ', ')']);
     let file = file.strip_prefix("./").unwrap_or(file);
     (plain && is_inside(file) && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
         .then(|| format!("{file}:{number}"))
@@ -254,7 +266,13 @@ mod tests {
             "Error: Cannot find module 'express'\nRequire stack:\n- /w/x.js\n    at Object.<anonymous> (/w/x.js:1:15)",
         );
         assert_eq!((found.missing.as_deref(), found.place.as_deref()), (Some("express"), Some("/w/x.js:1")));
-        assert_eq!(diagnosed("Module not found: Can't resolve './page'").missing, None);
+        for path in ["./page", "/page", "@/app/page", "~/page", "#page"] {
+            assert_eq!(
+                diagnosed(&format!("Module not found: Can't resolve '{path}'")).missing,
+                None,
+                "{path}"
+            );
+        }
     }
 
     #[test]

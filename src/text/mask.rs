@@ -128,6 +128,7 @@ impl Mask {
         let apply = |text: String| self.apply(&text);
         match event {
             Event::Note(text) => Event::Note(apply(text)),
+            Event::Fetched(text) => Event::Fetched(apply(text)),
             Event::Warning(text) => Event::Warning(apply(text)),
             Event::StepStarted { step, doing } => Event::StepStarted { step, doing: apply(doing) },
             Event::StepProgress { step, detail } => Event::StepProgress { step, detail: apply(detail) },
@@ -143,7 +144,7 @@ impl Mask {
                     ProcessState::Stuck { broken } => ProcessState::Stuck {
                         broken: broken.map(|broken| Broken {
                             reason: apply(broken.reason),
-                            fix: broken.fix.map(apply),
+                            fix: apply(broken.fix),
                             ..broken
                         }),
                     },

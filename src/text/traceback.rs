@@ -48,14 +48,23 @@ pub fn condense(tail: &str) -> String {
         passing = None;
         true
     });
-    // Postgres has shown the statement then.
+    // Postgres or the line of the code has shown the statement then.
     let shows_statement = tail.lines().any(|line| line.trim_start().starts_with("LINE 1: "));
+    let is_shown = |text: &str| {
+        shows_statement
+            || tail.lines().any(|line| statement(line.trim_start()).is_none() && line.contains(text))
+    };
     let is_noise = |line: &&str| {
         let line = line.trim_start();
-        NOISE.iter().any(|noise| line.starts_with(noise)) || (shows_statement && line.starts_with("[SQL: "))
+        NOISE.iter().any(|noise| line.starts_with(noise)) || statement(line).is_some_and(is_shown)
     };
     let kept: Vec<&str> = kept.filter(|line| !is_noise(line)).collect();
     kept[kept.len().saturating_sub(MOST)..].join("\n")
+}
+
+/// Returns the statement in a line that shows one: `[SQL: select 1]`.
+fn statement(line: &str) -> Option<&str> {
+    line.strip_prefix("[SQL: ").map(|rest| rest.strip_suffix(']').unwrap_or(rest))
 }
 
 /// Returns `tail` without the chained exceptions whose message the text after them contains.
@@ -128,6 +137,17 @@ mod tests {
             "KeyError: 1",
         );
         assert!(condense(&other).contains("psycopg.errors.UndefinedColumn"), "it says something of its own");
+    }
+
+    #[test]
+    fn a_statement_that_the_code_shows_is_left_out() {
+        let tail = |code: &str| {
+            format!(
+                "  File \"/w/3.py\", line 7, in upgrade\n    op.execute({code})\nE: exists\n[SQL: CREATE TABLE part (id int)]"
+            )
+        };
+        assert!(condense(&tail("\"CREATE TABLE part (id int)\"")).ends_with("E: exists"));
+        assert!(condense(&tail("STATEMENT")).ends_with("[SQL: CREATE TABLE part (id int)]"));
     }
 
     #[test]

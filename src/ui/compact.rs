@@ -1,5 +1,5 @@
-//! Shortens what coding agents read, each byte of which they pay for: paths are relative to the current folder, and a place in the
-//! code is named once. Pure.
+//! Shortens texts: a place in the code is named once, and paths are relative to the current folder for coding agents, which pay for each
+//! byte. Pure.
 
 use crate::error::Report;
 
@@ -39,15 +39,27 @@ pub fn with_pronoun(fix: &str, place: Option<&str>) -> String {
     }
 }
 
+/// Returns `report` with its place in the code named once.
+pub fn once(report: &Report) -> Report {
+    let place = report.correct.as_deref();
+    Report {
+        message: without_place(&report.message, place),
+        cause: report.cause.as_ref().map(|cause| without_place(cause, place)),
+        fix: report.fix.as_ref().map(|fix| with_pronoun(fix, place)),
+        ..report.clone()
+    }
+}
+
 /// Returns `report` for a reader whose current folder is `folder`.
 pub fn report(report: &Report, folder: &str) -> Report {
-    let place = report.correct.as_deref();
-    let mut short = report.clone();
-    short.message = relative(&without_place(&report.message, place), folder);
-    short.cause = report.cause.as_ref().map(|cause| relative(&without_place(cause, place), folder));
-    short.fix = report.fix.as_ref().map(|fix| relative(&with_pronoun(fix, place), folder));
-    short.correct = place.map(|place| relative(place, folder));
-    short
+    let relative = |text: &String| relative(text, folder);
+    Report {
+        message: relative(&report.message),
+        cause: report.cause.as_ref().map(relative),
+        fix: report.fix.as_ref().map(relative),
+        correct: report.correct.as_ref().map(relative),
+        ..report.clone()
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +88,7 @@ mod tests {
             .with_cause("silent since it said: KeyError: 'x' (/w/a/app.py:3)\nthe stack goes on")
             .with_correct("/w/a/app.py:3")
             .with_fix("correct /w/a/app.py:3, then `devrun restart api`");
-        let short = report(&long, "/w/a");
+        let short = report(&once(&long), "/w/a");
         assert_eq!(short.correct.as_deref(), Some("app.py:3"));
         assert_eq!(short.cause.as_deref(), Some("silent since it said: KeyError: 'x'\nthe stack goes on"));
         assert_eq!(short.fix.as_deref(), Some("correct that line, then `devrun restart api`"));

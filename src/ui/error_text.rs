@@ -4,11 +4,13 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::compact;
 use super::style::{Style, harmless};
-use crate::error::{ErrorBody, Fault, Report, off_terminal};
+use crate::error::{ErrorBody, Fault, Report};
 
 /// Returns several lines for the terminal.
 pub fn text(report: &Report, style: Style) -> String {
+    let report = &compact::once(report);
     let mut out = format!(
         "{} {} {}\n",
         style.bad("error:"),
@@ -27,8 +29,7 @@ pub fn text(report: &Report, style: Style) -> String {
     if let Some(holder) = &report.holder {
         part(&mut out, &style.dim("held by"), &holder.to_string());
     }
-    if let Some(fix) = &report.fix {
-        let fix = if style.terminal { fix.clone() } else { off_terminal(fix) };
+    if let Some(fix) = report.next_step() {
         part(&mut out, &style.good("fix"), &fix);
     }
     out
@@ -45,24 +46,33 @@ fn part(out: &mut String, title: &str, body: &str) {
 
 /// Returns the JSON object `{"error": {code, message, cause, holder, fix, exit}}`. Absent fields are left out.
 pub fn json(report: &Report) -> Value {
-    json!({ "error": ErrorBody::from(report) })
+    // The reader gets the fix in any case.
+    json!({ "error": ErrorBody { ask_why: false, ..ErrorBody::from(report) } })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Code, Holder};
+    use crate::error::{Code, Holder, RERUN};
 
     #[test]
-    fn a_fix_off_a_terminal_starts_the_stack_in_the_background() {
+    fn the_place_to_correct_comes_first_and_every_reader_gets_the_same_fix() {
         let report = Report::new(Code::MigrationFailed, "it failed")
-            .with_fix("correct the migration, then run `devrun` again")
+            .with_fix(format!("correct the migration, then {RERUN}"))
             .with_correct("/w/0004.py:10");
         let said = text(&report, Style::PLAIN);
         assert!(said.contains("then run `devrun up -d`"), "{said}");
         assert_eq!(said.lines().nth(1), Some("  correct: /w/0004.py:10"));
-        assert!(text(&report, Style { terminal: true, ..Style::PLAIN }).contains("run `devrun` again"));
+        assert_eq!(text(&report, Style { terminal: true, ..Style::PLAIN }), said);
         assert_eq!(json(&report)["error"]["fix"], "correct the migration, then run `devrun up -d`");
+    }
+
+    #[test]
+    fn an_error_about_a_process_without_a_fix_asks_why() {
+        let report = Report::new(Code::ProcessEnded, "api ended").about("api");
+        assert!(text(&report, Style::PLAIN).ends_with("  fix: devrun why api\n"));
+        let error = &json(&report)["error"];
+        assert_eq!((&error["fix"], &error["ask_why"]), (&"devrun why api".into(), &Value::Null));
     }
 
     fn sample() -> Report {

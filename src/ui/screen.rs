@@ -101,7 +101,9 @@ impl Screen {
         let style = self.err_style;
         self.progress_display.bottom.note(event);
         match event {
-            Event::Note(text) => self.say(&format!("{} {}", style.dim("note:"), harmless(text))),
+            Event::Note(text) | Event::Fetched(text) => {
+                self.say(&format!("{} {}", style.dim("note:"), harmless(text)));
+            }
             Event::Warning(text) => {
                 // The lines to write follow the sentence, indented as a whole.
                 let mut lines = text.lines();
@@ -152,7 +154,9 @@ impl Screen {
             return Some(format!("{:#}\n", error_text::json(report)).into_bytes());
         }
         let text = match &self.short_in {
-            Some(folder) => error_text::text(&compact::report(report, folder), self.err_style),
+            Some(folder) => {
+                error_text::text(&compact::report(&compact::once(report), folder), self.err_style)
+            }
             None => error_text::text(report, self.err_style),
         };
         self.say(text.trim_end());

@@ -107,8 +107,8 @@ fn broken_python_at_import() {
     error: backend ended with exit code 1 [process-ended]
       correct: ~/repo/app/main.py:2
       fault: the code, not the environment
-      why: it said: ModuleNotFoundError: No module named 'loging' (~/repo/app/main.py:2)
-      fix: devrun why backend
+      why: it said: ModuleNotFoundError: No module named 'loging'
+      fix: correct that line, or declare the package of `loging`, then `devrun up -d`
     "#);
 }
 
@@ -148,8 +148,8 @@ fn a_broken_edit_under_reload() {
     api runs but is not ready
       correct: app/main.py:3
       fault: the code, not the environment
-      why: silent since it said: NameError: name 'ap' is not defined (app/main.py:3)
-      fix: correct app/main.py:3, then `devrun restart api`
+      why: silent since it said: NameError: name 'ap' is not defined
+      fix: correct that line, then `devrun restart api`
 
     Last lines of api:
       Traceback (most recent call last):
@@ -303,7 +303,7 @@ fn two_alembic_heads() {
     insta::assert_snapshot!(plain(MigrateError::Heads { heads, merge }), @r#"
     error: the migrations have 2 heads: 0005a "Add a" (alembic/versions/0005a.py), 0005b "Add b" (alembic/versions/0005b.py) [migration-heads]
       fault: the code, not the environment
-      why: two lines of work added a migration after the same revision: nothing is wrong with the environment
+      why: two lines of work added a migration after the same revision
       fix: run `devrun exec -- alembic merge heads -m "merge"`, read and commit the file it makes, then run `devrun up -d`
     "#);
 }
@@ -325,7 +325,7 @@ fn failed_migration() {
       correct: backend/alembic/versions/0004.py:10
       fault: the code, not the environment
       why: column "x" does not exist
-      fix: correct the migration in backend, then run `devrun up -d`
+      fix: correct that line, then run `devrun up -d`
     "#);
     insta::assert_snapshot!(plain(failed("Connection refused", FailureCause::Server)), @r#"
     error: migrating dev-x failed: `alembic upgrade head` ended with exit code 1 [migration-failed]

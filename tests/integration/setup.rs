@@ -87,3 +87,35 @@ fn plan_shows_the_steps() {
     assert_eq!(plan["processes"][0]["needs"], serde_json::json!(["setup"]), "{plan:#}");
     assert_eq!(plan["setup"][0]["name"], "codegen", "{plan:#}");
 }
+
+#[test]
+fn a_start_in_the_background_names_what_it_downloads_once() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let sandbox = Sandbox::new();
+    let manifest = "{ \"name\": \"x\", \"packageManager\": \"pnpm@9.1.0\" }";
+    let config = "dependencies: { node: { directory: . } }\nprocesses:\n  web: { run: [devrun-fixture, ready, sleep] }\n";
+    let lock = "lockfileVersion: '9.0'\n";
+    sandbox.repo_with(&[("devrun.yaml", config), ("package.json", manifest), ("pnpm-lock.yaml", lock)]);
+    // An npm whose package is a pnpm that installs nothing.
+    let npm = "#!/bin/sh\ncase $1 in\npack) touch pnpm.tgz ;;\ninstall)\n  mkdir -p node_modules/.bin\n  \
+               printf '#!/bin/sh\\nmkdir -p node_modules; echo 9.1.0\\n' >node_modules/.bin/pnpm\n  \
+               chmod 755 node_modules/.bin/pnpm ;;\n*) echo 11.0.0 ;;\nesac\n";
+    let bin = sandbox.path().join("bin");
+    sandbox.write(&bin.join("npm"), npm);
+    std::fs::set_permissions(bin.join("npm"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for program in ["git", "sh", "mkdir", "touch", "chmod", "cat", "node", "env", "devrun-fixture"] {
+        let found = sandbox.program("sh", &["-c", &format!("command -v {program}")]).run().stdout;
+        std::os::unix::fs::symlink(found.trim(), bin.join(program)).unwrap();
+    }
+    let first = fine(sandbox.devrun(&["up", "-d"]).env("PATH", &bin));
+    let said = "note: fetching pnpm 9.1.0 into devrun's cache: ";
+    assert!(first.stderr.contains(said), "{first}");
+    assert!(json(&fine(sandbox.devrun(&["status", "--json"])))["fetched"][0].is_string());
+    let running = fine(sandbox.devrun(&["up", "-d"]).env("PATH", &bin));
+    assert!(!running.stderr.contains("fetching"), "{running}");
+    down(&sandbox);
+    let second = fine(sandbox.devrun(&["up", "-d"]).env("PATH", &bin));
+    assert!(!second.stderr.contains("fetching"), "{second}");
+    down(&sandbox);
+}

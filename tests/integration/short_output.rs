@@ -47,6 +47,21 @@ fn a2_json_and_verbose_output_are_as_without_an_agent() {
 }
 
 #[test]
+fn verbs_about_processes_leave_out_what_the_start_has_printed() {
+    let sandbox = Sandbox::new();
+    sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
+    let up = fine(sandbox.devrun(&["up", "-d"])).stdout;
+    assert!(up.starts_with("Worktree ") && up.contains("  http://repo.localhost:"), "{up}");
+    for verb in [&["restart", "web"][..], &["wait"]] {
+        let shown = fine(sandbox.devrun(verb)).stdout;
+        let titles: Vec<&str> = shown.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(titles, ["State", "Web", "web"], "{verb:?}: {shown}");
+        assert!(!shown.contains("repo.localhost"), "{verb:?}: {shown}");
+    }
+    fine(sandbox.devrun(&["down"]));
+}
+
+#[test]
 fn a2_a_terminal_of_an_agent_gets_no_colours() {
     let sandbox = Sandbox::new();
     sandbox.repo_with(&[("devrun.yaml", "processes: { web: exit 3 }\n")]);

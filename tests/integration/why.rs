@@ -90,6 +90,8 @@ fn why_finds_the_failing_dependency_and_its_error() {
     assert!(answer["cause"].as_str().unwrap().lines().any(|line| line == said), "{answer:#}");
     let fix = "correct app/main.py:3, or declare the package of `loging`, then `devrun down && devrun up -d`";
     assert_eq!(answer["fix"], fix);
+    let waited = refusal(sandbox.devrun(&["wait", "--json"]), "not-ready", 86);
+    assert_eq!((&waited["fix"], &waited["fault"]), (&answer["fix"], &answer["fault"]), "{waited:#}");
     assert_eq!(lines(&answer)[0], "Traceback (most recent call last):");
     let waiting = why(&sandbox, &["web"]);
     assert_eq!(waiting["summary"], "web is waiting for api");
@@ -103,6 +105,11 @@ fn why_finds_the_failing_dependency_and_its_error() {
         (&answer["fault"], &answer["fix"]),
         (&"environment".into(), &"devrun down && devrun up -d".into())
     );
+    let restarted = refusal(sandbox.devrun(&["restart", "api", "--json"]), "not-ready", 86);
+    assert_eq!((&restarted["fix"], &restarted["fault"]), (&answer["fix"], &answer["fault"]));
+    let said = "uv.lock was changed after the stack was started, and loging is not installed";
+    assert!(restarted["cause"].as_str().unwrap().contains(said), "{restarted:#}");
+    assert!(restarted["correct"].is_null(), "{restarted:#}");
 
     script(&sandbox, "api.sh", "echo fine; exec devrun-fixture listen:PORT sleep");
     fine(&sandbox, &["restart", "api"]);
@@ -127,13 +134,15 @@ fn why_names_the_process_that_ended_the_stack() {
     script(&sandbox, "api.sh", &format!("devrun-fixture lines:100\n{BROKEN}exit 3"));
     let ended = sandbox.devrun(&["up", "-d"]).run();
     assert_eq!(ended.code, Some(3), "{ended}");
-    assert!(ended.stderr.contains("fix: devrun why api"), "{ended}");
+    let fix = "correct app/main.py:3, or declare the package of `loging`, then `devrun up -d`";
+    let shown = "  fix: correct that line, or declare the package of `loging`, then `devrun up -d`\n";
+    assert!(ended.stderr.contains(shown), "the line is named above: {ended}");
     let answer = why(&sandbox, &[]);
     assert_eq!(
         (&answer["process"], &answer["summary"]),
         (&"api".into(), &"api ended with exit code 3".into())
     );
-    assert_eq!((&answer["fault"], &answer["fix"]), (&"code".into(), &"devrun up -d".into()));
+    assert_eq!((&answer["fault"], &answer["fix"]), (&"code".into(), &fix.into()));
     let shown = lines(&answer);
     assert_eq!((shown.len(), shown[19]), (20, "ModuleNotFoundError: No module named 'loging'"));
     let text = fine(&sandbox, &["why"]);
@@ -245,5 +254,88 @@ fn process_without_restarts_left_is_failed_and_others_keep_running() {
     std::fs::remove_file(sandbox.main().join("go")).unwrap();
     fine(&sandbox, &["restart", "api"]);
     fine(&sandbox, &["wait"]);
+    fine(&sandbox, &["down"]);
+}
+
+#[test]
+fn a_repeated_line_is_shown_once_and_json_has_each() {
+    let sandbox = Sandbox::new();
+    sandbox.repo_with(&[(
+        "Procfile",
+        "web: exec devrun-fixture say:first say:same say:same say:same ready sleep\n",
+    )]);
+    fine(&sandbox, &["up", "-d"]);
+    wait_for("the last line", LIMIT, || {
+        let answer = why(&sandbox, &["web"]);
+        if lines(&answer).len() == 5 { Ok(()) } else { Err(format!("{answer:#}")) }
+    });
+    let text = fine(&sandbox, &["why", "web"]);
+    assert!(text.contains("\n  first\n  same (3 times)\n  ready "), "{text}");
+    fine(&sandbox, &["down"]);
+}
+
+#[test]
+fn a_ready_stack_that_has_logged_an_error_is_not_well() {
+    let sandbox = Sandbox::new();
+    let words = [
+        "devrun-fixture",
+        "err:Traceback (most recent call last):",
+        "err:  File \"app/main.py\", line 2, in start",
+        "err:ConnectionError: the database is late",
+        "await-file:go",
+        "listen:PORT",
+        "await:USR1",
+        "err:Traceback (most recent call last):",
+        "err:  File \"app/main.py\", line 3, in page",
+        "err:ZeroDivisionError: token tok-secret-123",
+        "await:USR1",
+        "err:WARNING:  WatchFiles detected changes in 'app/main.py'. Reloading...",
+        "sleep",
+    ];
+    let config = serde_json::json!({
+        "ports": { "api": base() },
+        "processes": { "api": { "run": words, "port": "api", "ready": { "http": "/" } } }
+    });
+    let files = [("devrun.yaml", &*config.to_string()), (".env", "API_TOKEN=tok-secret-123\n")];
+    sandbox.repo_with(&files);
+    fine(&sandbox, &["up", "-d", "--no-wait"]);
+    wait_for("the first error", LIMIT, || {
+        let logs = fine(&sandbox, &["logs", "api"]);
+        if logs.contains("the database is late") { Ok(()) } else { Err(logs) }
+    });
+    sandbox.write(&sandbox.main().join("go"), "");
+    fine(&sandbox, &["wait"]);
+    let well = "all is well: 1 of 1 process ready";
+    assert_eq!(why(&sandbox, &[])["summary"], well, "an error before readiness is over");
+    let status = || json(&sandbox.devrun(&["status", "--json"]).run());
+    let pid = i32::try_from(status()["processes"][0]["pid"].as_u64().unwrap()).unwrap();
+    let pid = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
+    let answer = wait_for("the error", LIMIT, || {
+        let answer = why(&sandbox, &[]);
+        if answer["summary"] == well { Err(format!("{answer:#}")) } else { Ok(answer) }
+    });
+    let summary = answer["summary"].as_str().unwrap();
+    assert!(summary.starts_with("1 of 1 process ready, but api logged an error "), "{answer:#}");
+    assert_eq!((&answer["state"], &answer["fault"]), (&"ready".into(), &Value::Null), "{answer:#}");
+    let error = &answer["recent_error"];
+    assert_eq!(
+        (&error["process"], &error["correct"]),
+        (&"api".into(), &"app/main.py:3".into()),
+        "{answer:#}"
+    );
+    assert_eq!(error["said"], "ZeroDivisionError: token ***", "{answer:#}");
+    assert!(error["age_seconds"].is_u64() && error["time"].is_string(), "{answer:#}");
+    let text = fine(&sandbox, &["why"]);
+    assert!(text.contains("\n  correct: app/main.py:3\n"), "{text}");
+    assert!(why(&sandbox, &["api"])["recent_error"].is_object());
+    let shown = fine(&sandbox, &["status"]);
+    assert!(shown.contains("\napi logged an error ") && shown.ends_with(" ago: devrun why\n"), "{shown}");
+    // The code was changed after the error.
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
+    wait_for("the reload", LIMIT, || {
+        let answer = why(&sandbox, &[]);
+        if answer["summary"] == well { Ok(()) } else { Err(format!("{answer:#}")) }
+    });
     fine(&sandbox, &["down"]);
 }

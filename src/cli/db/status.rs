@@ -6,7 +6,8 @@ use super::{folder_text, list, size};
 use crate::cli::args::Named;
 use crate::cli::{columns, printed};
 use crate::context::Context;
-use crate::database::migrate::SchemaState;
+use crate::database::migrate::drift::listed;
+use crate::database::migrate::{MigrationStatus, SchemaState};
 use crate::database::{ListedDatabase, ServerState};
 use crate::error::{Exit, Report};
 use crate::prepare::Databases;
@@ -20,9 +21,13 @@ struct DatabaseFacts {
     entry: Option<ListedDatabase>,
     url: Option<String>,
     migrations: &'static str,
+    /// True if the migrations have succeeded with the present files.
+    is_migrated: bool,
     /// Alembic's revisions in the database, and the heads of the migration files.
     revisions: Vec<String>,
     heads: Vec<String>,
+    /// The objects that no migration up to the revisions makes.
+    new_objects: Vec<String>,
     /// Why the state of the migrations is unknown.
     reason: Option<String>,
 }
@@ -51,6 +56,7 @@ pub(super) async fn run(
         object["migrations"] = json!(seen.migrations);
         object["revisions"] = json!(seen.revisions);
         object["heads"] = json!(seen.heads);
+        object["new_objects"] = json!(seen.new_objects);
         object["reason"] = json!(seen.reason);
         object["server"] = json!(seen.server);
         console.print_json(&object)
@@ -73,8 +79,10 @@ async fn query(databases: &Databases, name: &str) -> Result<DatabaseFacts, Repor
         entry,
         url: None,
         migrations: "unmigrated",
+        is_migrated: false,
         revisions: Vec::new(),
         heads: Vec::new(),
+        new_objects: Vec::new(),
         reason: None,
     };
     if seen.entry.is_none() {
@@ -89,9 +97,10 @@ async fn query(databases: &Databases, name: &str) -> Result<DatabaseFacts, Repor
             seen.url = Some(url);
             match state {
                 Ok(None) => seen.migrations = "not-configured",
-                Ok(Some(SchemaState { status: standing, revisions, heads })) => {
+                Ok(Some(SchemaState { status: standing, revisions, heads, new_objects })) => {
                     seen.migrations = standing.word();
-                    (seen.revisions, seen.heads) = (revisions, heads);
+                    seen.is_migrated = standing == MigrationStatus::UpToDate;
+                    (seen.revisions, seen.heads, seen.new_objects) = (revisions, heads, new_objects);
                 }
                 Err(report) => (seen.migrations, seen.reason) = ("unknown", Some(report.message)),
             }
@@ -127,6 +136,18 @@ fn revision(revisions: &[String], heads: &[String]) -> String {
     }
 }
 
+/// Formats the objects that no migration makes, with the way out. `may_reset` is true if devrun resets the database.
+fn leftover(seen: &DatabaseFacts, may_reset: bool) -> String {
+    let objects = listed(&seen.new_objects);
+    if seen.is_migrated {
+        return format!("no migration makes {objects}: write one that does, or drop that");
+    }
+    let reset = if may_reset { "`devrun db reset --yes` (what is in the database is lost), or " } else { "" };
+    format!(
+        "no recorded migration makes {objects}; a migration that failed may have left that: {reset}drop it"
+    )
+}
+
 fn rows(seen: &DatabaseFacts, name: &str) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Database", format!("{name} ({})", seen.provider))];
     let Some(entry) = &seen.entry else {
@@ -152,6 +173,9 @@ fn rows(seen: &DatabaseFacts, name: &str) -> Vec<(&'static str, String)> {
         "Migrations",
         format!("{}{}{reason}", seen.migrations, revision(&seen.revisions, &seen.heads)),
     ));
+    if !seen.new_objects.is_empty() {
+        rows.push(("Left", leftover(seen, entry.kept.is_none())));
+    }
     rows.extend(seen.server.map(|server| ("Postgres", server.to_string())));
     rows
 }

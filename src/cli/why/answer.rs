@@ -1,18 +1,56 @@
 //! Builds the answer about a process or a stack. Pure: uses only the status and the output of the process.
 
+use std::ops::Deref;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::cli::recent_error::RecentError;
+use crate::context::code_error::{CodeError, NextStart, WayOut};
 use crate::context::missing_settings::{self, MissingSetting};
 use crate::control::status::{Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word};
-use crate::error::{Code, ErrorBody, Fault, RESTART_STACK, explain};
+use crate::error::{Code, ErrorBody, Fault, RESTART_STACK, START, explain};
 use crate::isolation::Finding;
 use crate::text::diagnosis::{self, Diagnosis};
-use crate::text::{reload, traceback};
+use crate::text::{quoted, reload, traceback};
 
-/// Starts the stack if it does not run.
-const START: &str = "devrun up -d";
+/// The step that would help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WhyFix {
+    /// Start the stack, which may only repeat the failure.
+    Start,
+    /// Any other step.
+    Do(String),
+}
+
+impl Deref for WhyFix {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            WhyFix::Start => START,
+            WhyFix::Do(step) => step,
+        }
+    }
+}
+
+impl From<String> for WhyFix {
+    fn from(step: String) -> WhyFix {
+        WhyFix::Do(step)
+    }
+}
+
+impl From<&str> for WhyFix {
+    fn from(step: &str) -> WhyFix {
+        WhyFix::Do(step.into())
+    }
+}
+
+impl Serialize for WhyFix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
 
 /// The subject of the question.
 #[derive(Clone, Copy, Debug)]
@@ -56,13 +94,16 @@ pub(super) struct WhyAnswer {
     pub(super) correct: Option<String>,
     /// The one command that would help.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) fix: Option<String>,
+    pub(super) fix: Option<WhyFix>,
     /// Files that the stack was made from and that changed since its start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) changed: Option<Changed>,
     /// Migration files that changed since the database was last migrated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pending: Option<PendingMigrations>,
+    /// The newest error that a ready process logged, although everything answers its probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) recent_error: Option<RecentError>,
     /// The last lines that the process wrote.
     pub(super) lines: Vec<String>,
 }
@@ -106,6 +147,36 @@ pub(super) struct Surroundings<'a> {
     pub(super) examples: &'a dyn Fn(Vec<String>) -> Vec<MissingSetting>,
 }
 
+/// Returns true if `subject` is ready, although its processes may have logged errors.
+pub(super) fn is_ready(status: &Status, subject: Subject<'_>) -> bool {
+    match subject {
+        Subject::Stack => status.state == State::Ready,
+        Subject::Process(process) => process.state == Word::Running && process.ready,
+    }
+}
+
+/// Adds to `answer` about a ready subject the `error` that one of its processes has logged. The stack is not broken: the error may
+/// belong to one request.
+pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: RecentError) -> WhyAnswer {
+    let mut causes: Vec<String> = answer.cause.into_iter().collect();
+    causes.insert(0, format!("{} said: {}", error.process, error.said));
+    let fine = match &answer.process {
+        Some(name) => format!("{name} is ready"),
+        None => format!("{} ready", ready_count(status)),
+    };
+    // A problem of the whole stack may be the reason for the error.
+    let is_well = answer.process.is_some() || status.isolation.is_empty() && status.pending.is_none();
+    let fix = format!("devrun logs {} -n 40", quoted(&error.process));
+    WhyAnswer {
+        summary: if is_well { format!("{fine}, but {}", error.remark()) } else { answer.summary },
+        cause: Some(causes.join("\n")),
+        correct: error.correct.clone().filter(|_| is_well),
+        fix: Some(fix.into()).filter(|_| is_well).or(answer.fix),
+        recent_error: Some(error),
+        ..answer
+    }
+}
+
 /// Returns the answer about `subject`.
 pub(super) fn answer(status: &Status, subject: Subject<'_>, around: &Surroundings<'_>) -> WhyAnswer {
     let (runs, lines) = (around.runs, around.lines);
@@ -123,11 +194,12 @@ pub(super) fn answer(status: &Status, subject: Subject<'_>, around: &Surrounding
             // The output of a process that was killed, or that ended with status 0, does not explain its end.
             let is_explained = process.exit == Some(0) || is_killed(process);
             if process.state != Word::Waiting && !is_explained && (!process.ready || answer.fault.is_some()) {
-                conclude(&mut answer, around);
+                conclude(&mut answer, around, runs);
             }
-            let is_circle = answer.fix.as_deref() == Some(START) && answer.correct.is_none();
+            let is_circle = answer.fix == Some(WhyFix::Start) && answer.correct.is_none();
             if let Some(command) = around.command.filter(|_| is_circle && answer.fault == Some(Fault::Code)) {
-                answer.fix = Some(format!("correct `{command}` or the code that it runs, then `{START}`"));
+                let fix = format!("correct `{command}` or the code that it runs, then `{START}`");
+                answer.fix = Some(fix.into());
             }
             if around.is_reloading && !process.ready && runs && answer.fault.is_none() {
                 answer.summary = format!("{} is loading its changed code and is not ready yet", process.name);
@@ -159,17 +231,17 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
         .open_steps()
         .map(|step| format!("{} is {}: {}", step.name.name(), step.state.word(), step.detail))
         .collect();
-    let fine = status.processes.iter().filter(|process| process.ready).count();
+    let ready = ready_count(status);
     let (summary, fix) = match (&status.error, status.state) {
-        (Some(error), _) => (error.message.clone(), error.fix.clone()),
-        (None, State::Stopped) if !runs => ("nothing runs in this worktree".into(), Some(START.into())),
+        (Some(error), _) => (error.message.clone(), error.fix.clone().map(WhyFix::Do)),
+        (None, State::Stopped) if !runs => ("nothing runs in this worktree".into(), Some(WhyFix::Start)),
         (None, State::Ready) if !status.isolation.is_empty() => {
-            (format!("{fine} of {} ready, but not isolated", count(status)), None)
+            (format!("{ready} ready, but not isolated"), None)
         }
         (None, State::Ready) if status.pending.is_some() => {
-            (format!("{fine} of {} ready, but the database is behind the code", count(status)), None)
+            (format!("{ready} ready, but the database is behind the code"), None)
         }
-        (None, State::Ready) => (format!("all is well: {fine} of {} ready", count(status)), None),
+        (None, State::Ready) => (format!("all is well: {ready} ready"), None),
         (None, State::Stopping) => ("the stack is being taken down".into(), Some("devrun down".into())),
         (None, _) => ("the stack is still being prepared".into(), Some("devrun wait".into())),
     };
@@ -182,6 +254,7 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
         fix: None,
         correct: None,
         process: None,
+        ask_why: false,
         exit: 0,
     });
     WhyAnswer {
@@ -195,10 +268,12 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
     }
 }
 
-fn count(status: &Status) -> String {
+/// Returns how many processes are ready, in words: `2 of 3 processes`.
+fn ready_count(status: &Status) -> String {
+    let ready = status.processes.iter().filter(|process| process.ready).count();
     match status.processes.len() {
-        1 => "1 process".into(),
-        count => format!("{count} processes"),
+        1 => format!("{ready} of 1 process"),
+        count => format!("{ready} of {count} processes"),
     }
 }
 
@@ -211,18 +286,17 @@ fn of_process(status: &Status, process: &ProcessStatus, runs: bool) -> WhyAnswer
         _ if !runs && is_blamed(status, name) => {
             let error = status.error.as_ref();
             let message = error.map(|error| error.message.clone()).unwrap_or_default();
-            // A fix that only asks `why` again does not help.
-            let fix = error.and_then(|error| error.fix.clone()).filter(|fix| !fix.starts_with("devrun why"));
+            let fix = error.and_then(ErrorBody::known_fix).map(WhyFix::from);
             let fault = error.and_then(|error| error.fault).or_else(|| fault_of_end(process));
             let fault = fault.filter(|_| !is_killed(process));
-            (message, fix.or_else(|| Some(START.into())), fault)
+            (message, fix.or(Some(WhyFix::Start)), fault)
         }
         _ if let Some(ended) = ended_by(status, name).filter(|_| !runs) => {
             let fix = format!(
                 "if it may end, write `restart: on-failure` at processes.{name} in devrun.yaml, or name it as a job: \
                  `depends_on: {{ {name}: completed }}`"
             );
-            (ended.error.message.clone(), Some(fix), ended.error.fault)
+            (ended.error.message.clone(), Some(fix.into()), ended.error.fault)
         }
         Word::Waiting => {
             let other = process.waiting_on.first().filter(|first| status.process(first).is_some());
@@ -231,38 +305,38 @@ fn of_process(status: &Status, process: &ProcessStatus, runs: bool) -> WhyAnswer
                 on => on.join(", "),
             };
             let fix = other.map_or_else(|| "devrun wait".into(), |other| explain(other));
-            (format!("{name} is waiting for {on}"), Some(fix), None)
+            (format!("{name} is waiting for {on}"), Some(fix.into()), None)
         }
         Word::Running if process.ready => (format!("{name} is fine: it runs and is ready"), None, None),
         Word::Running => {
             // A process that was ready before does not become ready by waiting.
             let step = if status.state == State::Degraded { restart } else { format!("devrun wait {name}") };
-            let fix = process.fix.clone().or(Some(step));
-            (format!("{name} runs but is not ready"), fix, process.fault)
+            let fix = process.fix.clone().unwrap_or(step);
+            (format!("{name} runs but is not ready"), Some(fix.into()), process.fault)
         }
         Word::Restarting => (
             format!("{name} ended{ended} and is started again and again ({} times so far)", process.restarts),
-            Some(restart),
+            Some(restart.into()),
             fault_of_end(process),
         ),
         Word::Ended if process.ready || !failed => {
             (format!("{name} finished its work and exited"), None, None)
         }
-        Word::Ended => (format!("{name} ended{ended}"), Some(restart), fault_of_end(process)),
+        Word::Ended => (format!("{name} ended{ended}"), Some(restart.into()), fault_of_end(process)),
         Word::Failed => {
-            (format!("{name} failed and is not started again"), Some(restart), fault_of_end(process))
+            (format!("{name} failed and is not started again"), Some(restart.into()), fault_of_end(process))
         }
-        Word::Skipped => (format!("{name} was not started"), Some(start), None),
-        Word::Stopped if runs => (format!("{name} was stopped by hand"), Some(start), None),
-        Word::Stopped => (format!("{name} was stopped with the stack"), Some(START.into()), None),
+        Word::Skipped => (format!("{name} was not started"), Some(start.into()), None),
+        Word::Stopped if runs => (format!("{name} was stopped by hand"), Some(start.into()), None),
+        Word::Stopped => (format!("{name} was stopped with the stack"), Some(WhyFix::Start), None),
         Word::Stopping => {
             (format!("{name} was asked to stop and is still ending"), Some("devrun ps".into()), None)
         }
-        Word::Idle => (format!("{name} is not started by itself"), Some(start), None),
+        Word::Idle => (format!("{name} is not started by itself"), Some(start.into()), None),
     };
     let ended = ended_by(status, name).filter(|_| !runs);
     let has_own = runs || process.ready || ended.is_some() || is_blamed(status, name);
-    let fix = if has_own { fix } else { Some(START.into()) };
+    let fix = if has_own { fix } else { Some(WhyFix::Start) };
     let cause = match ended {
         Some(ended) => ended.error.cause.clone(),
         None if !runs && is_blamed(status, name) => {
@@ -301,7 +375,7 @@ fn is_blamed(status: &Status, name: &str) -> bool {
 }
 
 /// Adds the error found in the last lines of the process, unless its server has reloaded the code since.
-fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
+fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
     let text = around.lines.join("\n") + "\n";
     let Some(diagnosis) = diagnosis::read(reload::since(&text).lines(), around.root) else { return };
     let Diagnosis { said, fault, place, missing, settings, program, busy } = diagnosis;
@@ -315,8 +389,6 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
     let fault = missing_settings::fault(&settings).unwrap_or(fault);
     let misspelled = missing_settings::misspelled(&settings).filter(|_| fault == Fault::Code);
     causes.extend(misspelled.filter(|said| !causes.iter().any(|cause| cause.contains(said))));
-    // A module with a dot may be a misspelled one of the repository.
-    let undeclared = missing.clone().filter(|module| !module.contains('.'));
     // The stack's error knows more about a port than its message.
     if program.is_none() && !(busy.is_some() && answer.fault.is_some()) {
         answer.fault = Some(fault);
@@ -326,9 +398,10 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
             return answer.cause = Some(causes.join("\n"));
         }
         let name = answer.process.clone().unwrap_or_default();
-        answer.fix = Some(format!(
+        let fix = format!(
             "let it listen on the port in the variable PORT, or stop the process that has the port, then `devrun restart {name}`"
-        ));
+        );
+        answer.fix = Some(fix.into());
     } else if program.is_some() {
         // The fix of the stack's error names the program.
         answer.fix.get_or_insert_with(|| RESTART_STACK.into());
@@ -341,23 +414,26 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>) {
             SubjectState::Process(Word::Running | Word::Restarting) => RESTART_STACK,
             _ => START,
         };
-        answer.fix = Some(format!("{}, then `{then}`", missing_settings::fix(&settings)));
-    } else if let (Some(module), Some(list)) = (&missing, (around.changed)()) {
-        causes.push(format!("{list} was changed after the stack was started, and {module} is not installed"));
-        answer.fault = Some(Fault::Environment);
-        answer.fix = Some(RESTART_STACK.into());
+        let fix = format!("{}, then `{then}`", missing_settings::fix(&settings));
+        answer.fix = Some(fix.into());
     } else {
-        // No command helps until the code is corrected.
-        if let (Some(name), SubjectState::Process(Word::Running)) = (&answer.process, answer.state) {
-            answer.fix = Some(match (&place, &undeclared) {
-                (Some(place), Some(module)) => format!(
-                    "correct {place}, or declare the package of `{module}`, then `devrun down && devrun up -d`"
-                ),
-                (Some(place), None) => format!("correct {place}, then `devrun restart {name}`"),
-                (None, _) => format!("devrun restart {name}"),
-            });
+        let changed = missing.as_ref().and_then(|_| (around.changed)());
+        let error =
+            CodeError { place: place.as_deref(), missing: missing.as_deref(), changed: changed.as_deref() };
+        let next = match &answer.process {
+            Some(name) if runs => NextStart::Process(name),
+            _ => NextStart::Stack,
+        };
+        let WayOut { fault, cause, fix } = error.way_out(next);
+        causes.extend(cause.filter(|cause| !causes.iter().any(|known| known.contains(cause))));
+        answer.fault = Some(fault);
+        if let Some(fix) = fix {
+            answer.fix = Some(fix.into());
+        } else if let (Some(name), SubjectState::Process(Word::Running)) = (&answer.process, answer.state) {
+            // No command helps until the code is corrected.
+            answer.fix = Some(format!("devrun restart {name}").into());
         }
-        answer.correct = place;
+        answer.correct = place.filter(|_| fault == Fault::Code);
     }
     answer.cause = Some(causes.join("\n"));
 }

@@ -37,15 +37,10 @@ pub(super) fn not_ready(process: &ProcessStatus) -> Report {
     let name = &process.name;
     let mut report = Report::new(Code::NotReady, format!("{name} is not ready")).about(name);
     report.fault = process.fault.or(report.fault);
-    let report = match &process.correct {
-        Some(place) => {
-            report.with_correct(place).with_fix(format!("correct {place}, then `devrun restart {name}`"))
-        }
-        None => match &process.fix {
-            Some(fix) => report.with_fix(fix),
-            None => report,
-        },
-    };
+    report.fix.clone_from(&process.fix);
+    if let Some(place) = &process.correct {
+        report = report.with_correct(place);
+    }
     let reason = process.reason.iter().map(String::as_str);
     report.with_cause(reason.chain(["the stack goes on"]).collect::<Vec<_>>().join("\n"))
 }
@@ -68,5 +63,16 @@ pub(super) fn late(status: &Status, indexes: &[usize], limit: Duration) -> Repor
         Some((name, Some(fix))) => report.about(&name).with_fix(fix),
         Some((name, None)) => report.about(&name),
         None => report.with_fix("devrun ps"),
+    }
+}
+
+/// Returns the error for a process `name` that does not exist.
+pub fn unknown(status: &Status, name: &str) -> Report {
+    let names: Vec<&str> = status.processes.iter().map(|process| process.name.as_str()).collect();
+    let report = Report::new(Code::ProcessUnknown, format!("there is no process `{name}`"));
+    match names.as_slice() {
+        // The last start ended before it knew its processes.
+        [] => report.with_fix("devrun why"),
+        names => report.with_fix(format!("use one of: {}", names.join(", "))),
     }
 }

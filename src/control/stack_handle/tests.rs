@@ -58,3 +58,17 @@ async fn a_process_without_a_probe_is_up_when_it_has_run_for_a_moment() {
     let (result, ()) = tokio::join!(stable(), after(STABLE_AFTER / 2, || report(&handle, ended)));
     assert_eq!(result.unwrap_err().code, Code::ProcessEnded);
 }
+
+#[test]
+fn the_first_readiness_of_a_process_is_kept_until_its_next_start() {
+    let handle = handle();
+    let first = |handle: &StackHandle| handle.status().processes[0].first_ready;
+    report(&handle, ProcessState::Started { pid: 7, at: None });
+    let known = first(&handle);
+    assert!(known.is_some(), "a process without a probe is ready at once");
+    report(&handle, ProcessState::Unready { why: "refused".into() });
+    assert_eq!(first(&handle), known);
+    handle.status_sender.send_modify(|status| status.processes[0].probed = true);
+    report(&handle, ProcessState::Started { pid: 8, at: None });
+    assert_eq!(first(&handle), None);
+}

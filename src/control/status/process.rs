@@ -90,6 +90,9 @@ pub struct ProcessStatus {
     /// When its current or last process was started, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started: Option<u64>,
+    /// When its current process was first ready, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_ready: Option<u64>,
     /// The steps or processes it waits for, the last answer of its probe, or why it failed or was not started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -157,7 +160,7 @@ impl ProcessStatus {
             }
             ProcessState::Started { pid, at } => {
                 (self.state, self.pid, self.ready) = (Word::Running, Some(*pid), !self.probed);
-                self.started = *at;
+                (self.started, self.first_ready) = (*at, None);
                 self.starts += 1;
             }
             // The end of an earlier process no longer matters.
@@ -169,7 +172,7 @@ impl ProcessStatus {
             ProcessState::Stuck { broken } => {
                 self.reason = Some(stuck_reason(broken.as_ref()));
                 if let Some(Broken { fault, correct, fix, .. }) = broken.clone() {
-                    (self.fault, self.correct, self.fix) = (Some(fault), correct, fix);
+                    (self.fault, self.correct, self.fix) = (Some(fault), correct, Some(fix));
                 }
             }
             ProcessState::Restarting { ended, attempt, .. } => {
@@ -199,6 +202,11 @@ impl ProcessStatus {
                 self.reason = Some(why.clone());
             }
         }
+    }
+
+    /// Records the time `now`, in milliseconds since 1970, if the process is ready for the first time.
+    pub(in crate::control) fn note_time(&mut self, now: u64) {
+        self.first_ready = self.first_ready.or(self.ready.then_some(now));
     }
 
     /// Records a new answer of its probe, unless it is stuck: its own error explains more.

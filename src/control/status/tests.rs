@@ -74,7 +74,7 @@ fn stuck_process_shows_its_last_error_until_it_writes_again() {
                 reason: "silent since it said: KeyError: 'x' (app.py:3)".into(),
                 fault: Fault::Code,
                 correct: Some("app.py:3".into()),
-                fix: None,
+                fix: "correct app.py:3".into(),
             }),
         },
     );

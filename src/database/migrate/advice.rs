@@ -39,8 +39,8 @@ impl RebuildStep<'_> {
                  lost)"
                 .into(),
             RebuildStep::Empty(name) => format!(
-                "`{}`, which empties the database (what is in it is lost): other databases are copied from it, so devrun does \
-                 not reset it",
+                "`{}`, which empties the database (what is in it is lost); devrun does not reset it, because others are copied from \
+                 it",
                 empty_command(name)
             ),
         }
@@ -57,7 +57,19 @@ pub(super) fn of_extension(extension: &str, advice: Option<&ExtensionAdvice>) ->
 
 /// Returns the user's next step after a failure with the cause `trouble` in `directory`. `variable` has the URL of the branch
 /// database.
-pub(super) fn of(trouble: &FailureCause, directory: &Path, variable: &str, reset: RebuildStep<'_>) -> String {
+pub(super) fn of(
+    trouble: &FailureCause,
+    directory: &Path,
+    place: Option<&str>,
+    variable: &str,
+    reset: RebuildStep<'_>,
+) -> String {
+    let correction = || {
+        place.map_or_else(
+            || format!("correct the migration in {}", quoted(directory)),
+            |place| format!("correct {place}"),
+        )
+    };
     match trouble {
         FailureCause::OwnModule { module, path } => format!(
             "`{module}` is this repository's own {}: add `prepend_sys_path = .` to {}, or set \
@@ -120,9 +132,20 @@ pub(super) fn of(trouble: &FailureCause, directory: &Path, variable: &str, reset
             reset.step(),
             quoted(directory)
         ),
-        FailureCause::HalfApplied => {
-            format!("correct the migration in {}, run {}; then {RERUN}", quoted(directory), reset.step())
-        }
-        FailureCause::Code => format!("correct the migration in {}, then {RERUN}", quoted(directory)),
+        FailureCause::Leftover => match reset {
+            RebuildStep::Copy(_) => {
+                format!("run {}, or drop the object that exists already; then {RERUN}", reset.step())
+            }
+            RebuildStep::Empty(_) => {
+                format!("drop the object that exists already, or run {}; then {RERUN}", reset.step())
+            }
+        },
+        FailureCause::HalfApplied => match reset {
+            RebuildStep::Copy(_) => format!("{}, run {}; then {RERUN}", correction(), reset.step()),
+            RebuildStep::Empty(_) => {
+                format!("{}, drop what it left, or run {}; then {RERUN}", correction(), reset.step())
+            }
+        },
+        FailureCause::Code => format!("{}, then {RERUN}", correction()),
     }
 }

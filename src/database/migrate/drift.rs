@@ -21,6 +21,8 @@ use crate::plan::RunCommand;
 
 /// A schema with more objects is not remembered.
 const MOST: usize = 20_000;
+/// How many objects or revisions a message names.
+const SHOWN: usize = 5;
 
 /// Migration tools by a word of their command, with the query for the revisions that each has recorded.
 const TOOLS: [(&str, MigrationTool, &str); 5] = [
@@ -65,15 +67,35 @@ struct SchemaRecord {
     objects: BTreeSet<String>,
 }
 
-/// Remembers the objects of the database of `client` after a migration. If that fails, drift is only not noticed.
+/// Remembers the objects of the database of `client` after a migration. If that fails, drift is only not noticed. A command that
+/// reached no new revision made no objects, so that those of a failed attempt remain new.
 pub(super) async fn remember(client: &Client, request: &MigrateRequest<'_>) {
     let Some((_, revisions)) = tool(&request.command, request.psql.is_some()) else { return };
-    let Ok((found, _)) = read(client, revisions).await else { return };
-    if found.objects.len() > MOST {
+    let Ok((found, known)) = read(client, revisions).await else { return };
+    if found.objects.len() > MOST || known.is_some_and(|known| known.revisions == found.revisions) {
         return;
     }
     let Ok(text) = serde_json::to_string(&found) else { return };
     let _ = client.batch_execute(&format!("comment on schema _devrun is {}", literal(&text))).await;
+}
+
+/// Returns the objects in the database of `client` that its last successful migration did not leave; none if its revisions have changed
+/// since, or if nothing is known about it. `is_sql` is true if devrun applies files of SQL itself.
+pub(super) async fn new_objects(client: &Client, command: &RunCommand, is_sql: bool) -> Vec<String> {
+    let Some((_, revisions)) = tool(command, is_sql) else { return Vec::new() };
+    match read(client, revisions).await {
+        Ok((now, Some(known))) => added(&known, &now),
+        _ => Vec::new(),
+    }
+}
+
+/// Returns the first of `names` as text, and the number of the others.
+pub fn listed(names: &[String]) -> String {
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// Returns the differences in `branch`. `None` if the database cannot be reached within `limit`, or if its migration tool is not

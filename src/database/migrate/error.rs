@@ -279,7 +279,9 @@ pub(super) fn explain(
         variable: request.variable.as_str().into(),
         what: mask.apply(&what),
         trouble: match trouble(error, &tail, &program, &request.branch.direct_url, request.has_packages) {
-            FailureCause::Code | FailureCause::Exists if left.half_applied => FailureCause::HalfApplied,
+            FailureCause::Code if left.has_parts() => FailureCause::HalfApplied,
+            FailureCause::Exists if left.half_applied => FailureCause::HalfApplied,
+            FailureCause::Exists if left.is_about_new_object(&tail) => FailureCause::Leftover,
             trouble => trouble,
         },
         place: diagnosis::read(tail.lines(), &request.root).and_then(|read| read.place),
@@ -386,11 +388,9 @@ impl Explain for MigrateError {
     fn why(&self) -> Option<String> {
         match self {
             MigrateError::Connect(error) => error.why(),
-            MigrateError::Heads { .. } => Some(
-                "two lines of work added a migration after the same revision: nothing is wrong with the \
-                 environment"
-                    .into(),
-            ),
+            MigrateError::Heads { .. } => {
+                Some("two lines of work added a migration after the same revision".into())
+            }
             MigrateError::Failed {
                 tail,
                 trouble: FailureCause::OtherServer { address, own, written },
@@ -465,10 +465,10 @@ impl Explain for MigrateError {
             MigrateError::Extension { extension, advice, .. } => {
                 advice::of_extension(extension, advice.as_deref())
             }
-            MigrateError::Failed { trouble, directory, variable, name, is_kept, .. } => {
+            MigrateError::Failed { trouble, directory, variable, name, is_kept, place, .. } => {
                 let reset =
                     if *is_kept { advice::RebuildStep::Empty(name) } else { advice::RebuildStep::Copy(name) };
-                advice::of(trouble, directory, variable, reset)
+                advice::of(trouble, directory, place.as_deref(), variable, reset)
             }
         })
     }

@@ -74,6 +74,8 @@ pub enum FailureCause {
     Slow,
     /// An object that the migration creates exists already. An earlier attempt may have left it.
     Exists,
+    /// An object that the migration creates exists already, and no migration that the database records makes it.
+    Leftover,
     /// The migration itself, and it committed a part of its work before it failed.
     HalfApplied,
     /// The migration itself: no other cause was recognised.
@@ -94,6 +96,7 @@ impl FailureCause {
             | FailureCause::Download
             | FailureCause::Rights
             | FailureCause::Slow
+            | FailureCause::Leftover
             | FailureCause::Lacking { .. } => Fault::Environment,
         })
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio_postgres::Client;
 
 use super::migration_files::MigrationFiles;
-use super::{CONNECT, MigrateError, Verdict, effect, lock, marker, recorded, verdict};
+use super::{CONNECT, MigrateError, Verdict, drift, effect, lock, marker, recorded, verdict};
 use crate::database::BranchDatabase;
 use crate::database::alembic_history::History;
 use crate::plan::RunCommand;
@@ -50,6 +50,21 @@ pub struct SchemaState {
     pub revisions: Vec<String>,
     /// The heads of the migration files, if all files can be read.
     pub heads: Vec<String>,
+    /// The objects that no migration up to the revisions makes, as far as that is known.
+    pub new_objects: Vec<String>,
+}
+
+/// The migrations of a worktree.
+#[derive(Clone, Copy, Debug)]
+pub struct MigrationSource<'a> {
+    /// The user's command.
+    pub command: &'a RunCommand,
+    /// True if devrun applies the files itself, as SQL.
+    pub is_sql: bool,
+    /// The folder of the command.
+    pub directory: &'a Path,
+    /// The globs of the files, relative to `directory`.
+    pub globs: &'a [String],
 }
 
 /// Reads Alembic's history from the files in `directory` that match `globs`.
@@ -57,16 +72,15 @@ pub async fn alembic_history(directory: &Path, globs: &[String]) -> Result<Histo
     Ok(History::read(MigrationFiles::gather(directory, globs).await?.files()))
 }
 
-/// Reads the marker and Alembic's revisions in `branch`. `files` is the command, its folder and the globs of its
-/// inputs, if they are known.
+/// Reads the marker and Alembic's revisions in `branch`. `source` is `None` if the branch is another one than the worktree's.
 pub async fn schema_state(
     branch: &BranchDatabase,
-    files: Option<(&RunCommand, &Path, &[String])>,
+    source: Option<MigrationSource<'_>>,
 ) -> Result<SchemaState, MigrateError> {
     let mut heads = Vec::new();
     let mut known = None;
-    let fingerprint = match files {
-        Some((command, directory, globs)) => {
+    let fingerprint = match source {
+        Some(MigrationSource { command, directory, globs, .. }) => {
             let inputs = MigrationFiles::gather(directory, globs).await?;
             let history = History::read(inputs.files());
             if history.is_certain() {
@@ -84,12 +98,18 @@ pub async fn schema_state(
             (Some(done), Some(now)) if done == now => MigrationStatus::UpToDate,
             (Some(_), Some(_)) => MigrationStatus::Pending,
         };
-        return Ok(SchemaState { status, revisions: Vec::new(), heads });
+        return Ok(SchemaState { status, revisions: Vec::new(), heads, new_objects: Vec::new() });
     }
     let look = async |client: &Client| {
-        Ok((marker::read(client).await?, effect::is_empty(client).await?, effect::revisions(client).await?))
+        let new_objects = match source {
+            Some(source) => drift::new_objects(client, source.command, source.is_sql).await,
+            None => Vec::new(),
+        };
+        let markers = marker::read(client).await?;
+        Ok((markers, effect::is_empty(client).await?, effect::revisions(client).await?, new_objects))
     };
-    let ((markers, holds_nothing, revisions), _) = lock::in_session(branch, CONNECT, look).await?;
+    let ((markers, holds_nothing, revisions, new_objects), _) =
+        lock::in_session(branch, CONNECT, look).await?;
     let own = markers.iter().any(|marker| marker.branch == branch.id);
     let marked = match fingerprint {
         _ if !own => MigrationStatus::Unmigrated,
@@ -111,7 +131,7 @@ pub async fn schema_state(
         }
         marked => marked,
     };
-    Ok(SchemaState { status, revisions, heads })
+    Ok(SchemaState { status, revisions, heads, new_objects })
 }
 
 /// Returns true if no file defines one of the database's revisions.

@@ -467,7 +467,12 @@ async fn an_empty_database_is_never_up_to_date() {
     stage.command = RunCommand::Shell("true".into());
     assert!(stage.worked().await);
     let inputs = ["versions/*".to_string()];
-    let files = (&stage.command, stage.folder.path(), inputs.as_slice());
+    let files = MigrationSource {
+        command: &stage.command,
+        is_sql: false,
+        directory: stage.folder.path(),
+        globs: &inputs,
+    };
     assert_eq!(schema_state(&stage.branch, Some(files)).await.unwrap().status, MigrationStatus::Empty);
     stage.client().await.batch_execute("create table things (id int)").await.unwrap();
     assert_eq!(schema_state(&stage.branch, Some(files)).await.unwrap().status, MigrationStatus::UpToDate);
@@ -520,4 +525,46 @@ fn only_markers_of_the_branch_or_its_parent_with_the_same_files_count() {
     assert_eq!(verdict(&[marker("parent", "old")], &branch, "f"), Verdict::Stale);
     branch.copied_from = None;
     assert_eq!(verdict(&[marker("parent", "f")], &branch, "f"), Verdict::Stale);
+}
+
+#[tokio::test]
+async fn objects_that_a_failed_migration_left_are_named_at_each_further_attempt() {
+    let mut stage = stage!("");
+    let client = stage.client().await;
+    let revision =
+        "create table alembic_version (version_num text); insert into alembic_version values ('a1')";
+    client.batch_execute(revision).await.unwrap();
+    stage.command = RunCommand::Shell(": alembic upgrade heads".into());
+    assert!(stage.worked().await);
+    fake_alembic(&mut stage, "DuplicateTable: relation \\\"part\\\" already exists");
+    stage.write("versions/b.sql", "two");
+    let first = stage.ensure().await.unwrap_err();
+    assert!(!first.cause.unwrap().contains("part public"), "nothing is left");
+    assert_eq!(first.fault, None, "a migration may have made it");
+    client.batch_execute("create table part (id int)").await.unwrap();
+    let again = stage.ensure().await.unwrap_err();
+    let cause = again.cause.unwrap();
+    assert!(
+        cause.starts_with(
+            "the database is at revision a1, as before\nno migration that it records makes table public.part"
+        ),
+        "{cause}"
+    );
+    assert_eq!((again.fault, again.correct), (Some(Fault::Environment), None));
+    assert!(again.fix.unwrap().starts_with("run `devrun db reset --yes`, which"));
+    fake_alembic(&mut stage, "RuntimeError: the moon is full");
+    let broken = stage.ensure().await.unwrap_err();
+    assert_eq!(broken.fault, Some(Fault::Code));
+    assert!(broken.fix.unwrap().contains("correct the migration in "), "and the database is reset");
+    let inputs = ["versions/*".to_string()];
+    let (command, folder) = (stage.command.clone(), stage.folder.path().to_path_buf());
+    let source = MigrationSource { command: &command, is_sql: false, directory: &folder, globs: &inputs };
+    let schema = schema_state(&stage.branch, Some(source)).await.unwrap();
+    assert_eq!(schema.new_objects, ["table public.part"]);
+    assert!(schema_state(&stage.branch, None).await.unwrap().new_objects.is_empty());
+    // The migration is taken back, so that the command has nothing to do.
+    stage.command = RunCommand::Shell(": alembic upgrade heads".into());
+    assert!(stage.worked().await);
+    let schema = schema_state(&stage.branch, Some(source)).await.unwrap();
+    assert_eq!(schema.new_objects, ["table public.part"], "it is still no migration's");
 }

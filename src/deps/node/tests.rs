@@ -230,7 +230,7 @@ async fn missing_tools_are_named_with_what_to_install() {
     let error = run(&stage).await.unwrap_err();
     assert_eq!(error.code(), Code::ToolMissing);
     assert_eq!(error.to_string(), "pnpm 12.21.0 is not installed");
-    assert_eq!(error.fix().unwrap(), "npm install --global pnpm@12.21.0, then run `devrun` again");
+    assert_eq!(error.fix().unwrap(), "npm install --global pnpm@12.21.0, then run `devrun up -d`");
     std::fs::remove_file(stage.path("bin/node")).unwrap();
     let error = run(&stage).await.unwrap_err();
     assert_eq!((error.code(), error.to_string().as_str()), (Code::ToolMissing, "node is not installed"));

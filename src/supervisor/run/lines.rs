@@ -5,13 +5,15 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::context::missing_program;
+use crate::context::code_error::{CodeError, NextStart, WayOut};
 use crate::context::missing_settings::{self, MissingSetting, ProgramPlace};
+use crate::context::{dependency_lists, missing_program};
 use crate::error::{Fault, RERUN, RESTART_STACK, Report};
 use crate::event::Broken;
 use crate::plan::{Need, Plan, PlannedService, Process};
@@ -43,6 +45,8 @@ struct InspectorState {
     expecting: AtomicBool,
     alarms: Alarms,
     plan: Arc<Plan>,
+    /// The start of the run, in seconds since 1970.
+    started: u64,
 }
 
 #[derive(Default)]
@@ -79,7 +83,8 @@ impl LineInspector {
         let processes = plan.processes.iter().map(|_| Mutex::default()).collect();
         let alarms = Alarms { finders: ALARMS.map(Finder::new) };
         let expecting = AtomicBool::new(false);
-        let shared = Arc::new(InspectorState { processes, expecting, alarms, plan: plan.clone() });
+        let started = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        let shared = Arc::new(InspectorState { processes, expecting, alarms, plan: plan.clone(), started });
         LineInspector { sink, tails: Tails { shared }, inputs }
     }
 
@@ -144,12 +149,14 @@ impl Tails {
     /// Returns why the current child of `process` does not become ready by itself: the last error that it wrote since its last reload,
     /// if that is in the project's code, if a setting is missing, or if a reloader waits for an edit. Any other server may try again.
     pub(super) fn broken(&self, process: usize) -> Option<Broken> {
-        self.error_in_output(process, "silent since it said")
+        let error = self.error_in_output(process, "silent since it said")?;
+        error.is_lasting.then_some(error.broken)
     }
 
     /// Returns the error in the project's code that the current child of `process` wrote last.
     pub(super) fn repeated(&self, process: usize) -> Option<Broken> {
-        self.error_in_output(process, "it says again and again").filter(|broken| broken.correct.is_some())
+        let error = self.error_in_output(process, "it says again and again")?;
+        (error.is_lasting && error.is_of_project).then_some(error.broken)
     }
 
     /// Returns true if all processes with a probe are ready, except `process`.
@@ -159,34 +166,53 @@ impl Tails {
             .all(|(index, _)| index == process || self.lock(index).watched)
     }
 
-    fn error_in_output(&self, process: usize, words: &str) -> Option<Broken> {
+    fn error_in_output(&self, process: usize, words: &str) -> Option<ErrorInOutput> {
         let (diagnosis, waits) = {
             let tail = self.lock(process);
             let text = String::from_utf8_lossy(tail.own());
             let text = reload::since(&text);
             (diagnosis::read(text.lines(), self.root())?, reload::waits_for_edit(text))
         };
-        let Diagnosis { said, fault, place, settings, .. } = diagnosis;
+        let Diagnosis { said, fault, place, missing, settings, .. } = diagnosis;
         let settings = self.with_examples(process, settings);
-        let fault = missing_settings::fault(&settings).unwrap_or(fault);
-        let is_certain = match fault {
-            Fault::Code => place.is_some(),
-            Fault::Configuration => true,
-            _ => waits,
-        };
         let at = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
-        let fix = match fault {
-            Fault::Configuration => {
-                Some(format!("{}, then `{RESTART_STACK}`", missing_settings::fix(&settings)))
+        let out = match missing_settings::fault(&settings).unwrap_or(fault) {
+            Fault::Code => {
+                let changed = missing
+                    .as_ref()
+                    .and_then(|_| dependency_lists::changed_since(self.root(), self.shared.started));
+                let error = CodeError {
+                    place: place.as_deref(),
+                    missing: missing.as_deref(),
+                    changed: changed.as_deref(),
+                };
+                error.way_out(NextStart::Process(&self.process(process).name))
             }
-            Fault::Environment => Some(RESTART_STACK.into()),
-            _ => None,
+            fault => {
+                let fix = match fault {
+                    Fault::Configuration => {
+                        format!("{}, then `{RESTART_STACK}`", missing_settings::fix(&settings))
+                    }
+                    _ => RESTART_STACK.into(),
+                };
+                WayOut { fault, cause: None, fix: Some(fix) }
+            }
         };
-        is_certain.then(|| Broken {
-            reason: format!("{words}: {said}{at}"),
-            fault,
-            correct: place.filter(|_| fault == Fault::Code),
-            fix,
+        let is_lasting = match out.fault {
+            Fault::Configuration => true,
+            Fault::Code => place.is_some(),
+            _ => waits || out.cause.is_some(),
+        };
+        let cause = out.cause.map(|cause| format!("; {cause}")).unwrap_or_default();
+        Some(ErrorInOutput {
+            is_lasting,
+            is_of_project: place.is_some(),
+            broken: Broken {
+                reason: format!("{words}: {said}{at}{cause}"),
+                fault: out.fault,
+                correct: place.filter(|_| out.fault == Fault::Code),
+                fix: out.fix?,
+            },
         })
     }
 
@@ -194,7 +220,7 @@ impl Tails {
     /// misses.
     pub(super) fn explain(&self, process: usize, report: Report) -> Report {
         let planned = self.process(process);
-        let LastOutput { said, fault, place, settings, program } = self.last_words(process);
+        let LastOutput { said, fault, place, missing, settings, program } = self.last_words(process);
         let mut report = report.and_cause(said);
         let settings = self.with_examples(process, settings);
         let of_settings = missing_settings::fault(&settings);
@@ -213,7 +239,11 @@ impl Tails {
             let (fault, fix) = missing_program::advice(&program, is_installed(planned), manifest.as_ref());
             return report.with_fault(fault).with_fix(fix);
         }
-        report.correct = place.filter(|_| fault == Some(Fault::Code));
+        if fault == Some(Fault::Code) {
+            let error = CodeError { place: place.as_deref(), missing: missing.as_deref(), changed: None };
+            report.fix = error.way_out(NextStart::Stack).fix.or(report.fix);
+            report.correct = place;
+        }
         report
     }
 
@@ -253,13 +283,14 @@ impl Tails {
         let tail = self.lock(process);
         let text = String::from_utf8_lossy(tail.own());
         let diagnosis = diagnosis::read(reload::since(&text).lines(), self.root());
-        if let Some(Diagnosis { said, fault, place, settings, program, .. }) = diagnosis {
+        if let Some(Diagnosis { said, fault, place, missing, settings, program, .. }) = diagnosis {
             let at = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
-            LastOutput { said: format!("it said: {said}{at}"), fault: Some(fault), place, settings, program }
+            let said = format!("it said: {said}{at}");
+            LastOutput { said, fault: Some(fault), place, missing, settings, program }
         } else {
             let last = diagnosis::last_words(text.lines());
             let said = last.map_or_else(|| "it said nothing".into(), |said| format!("it said: {said}"));
-            LastOutput { said, fault: None, place: None, settings: Vec::new(), program: None }
+            LastOutput { said, ..LastOutput::default() }
         }
     }
 }
@@ -275,13 +306,25 @@ fn is_system(process: &Process) -> bool {
     process.service.as_ref().is_some_and(has_preset) && process.needs.is_empty()
 }
 
+/// The last error of a running process.
+struct ErrorInOutput {
+    broken: Broken,
+    /// True if the process does not become ready by itself.
+    is_lasting: bool,
+    /// True if the project's code raised it.
+    is_of_project: bool,
+}
+
 /// The last error of a process, or its last line.
+#[derive(Default)]
 struct LastOutput {
     /// A sentence for a report.
     said: String,
     fault: Option<Fault>,
     /// The error's `file:line` in the project's code.
     place: Option<String>,
+    /// The module that was not found.
+    missing: Option<String>,
     /// The settings that the code requires and that nothing sets.
     settings: Vec<String>,
     /// The program that a shell did not find.

@@ -94,7 +94,7 @@ mod tests {
 
     fn code_error() -> Broken {
         let (fault, correct) = (Fault::Code, Some("app.py:3".into()));
-        Broken { reason: "silent since it said: E: x".into(), fault, correct, fix: None }
+        Broken { reason: "silent since it said: E: x".into(), fault, correct, fix: "correct app.py:3".into() }
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn second_start_prepares_nothing_but_due_migrations() {
           File "~/again/backend/alembic/versions/0004.py", line 10, in upgrade
             raise RuntimeError('the moon is full')
         RuntimeError: the moon is full
-      fix: correct the migration in ~/again/backend, then run `devrun up -d`
+      fix: correct that line, then run `devrun up -d`
     "#);
     let parts = "with op.get_context().autocommit_block():\n        op.execute('CREATE TABLE part (id int)')\n    \
                  raise RuntimeError('the moon is full')";
@@ -101,13 +101,25 @@ fn second_start_prepares_nothing_but_due_migrations() {
     let half = failure(&product, &product.fail(&worktree));
     for part in [
         "the database is at revision 0003, and the failed migration committed a part of its changes",
+        "no migration that it records makes table public.part",
         "run `devrun db reset --yes`, which makes the database a copy of its parent again",
     ] {
         assert!(half.contains(part), "no {part}: {half}");
     }
     let again = failure(&product, &product.fail(&worktree));
-    assert!(again.contains("if an earlier attempt left that object, run `devrun db reset --yes`"), "{again}");
-    assert!(!again.contains("fault:") && !again.contains("correct:"), "{again}");
+    for part in [
+        "fault: the environment, not the code",
+        "no migration that it records makes table public.part: an attempt that failed may have left that",
+        "fix: run `devrun db reset --yes`, which makes the database a copy of its parent again",
+    ] {
+        assert!(again.contains(part), "no {part}: {again}");
+    }
+    assert!(!again.contains("correct:"), "{again}");
+    let state = product.devrun_in(&worktree, &["db", "status"]).run();
+    assert!(
+        state.stdout.contains("no recorded migration makes table public.part; a migration that failed"),
+        "{state}"
+    );
     let reset = product.devrun_in(&worktree, &["db", "reset", "--yes"]).run();
     assert_eq!(reset.code, Some(85), "its migration is still broken: {reset}");
     std::fs::remove_file(broken).unwrap();
@@ -125,7 +137,7 @@ fn second_start_prepares_nothing_but_due_migrations() {
     insta::assert_snapshot!(failure(&product, &ended), @r#"
     the migrations have 2 heads: 0005a "Step 0005a" (~/again/backend/alembic/versions/0005a.py), 0005b "Step 0005b" (~/again/backend/alembic/versions/0005b.py) [migration-heads]
       fault: the code, not the environment
-      why: two lines of work added a migration after the same revision: nothing is wrong with the environment
+      why: two lines of work added a migration after the same revision
       fix: run `cd ~/again/backend && devrun exec -- alembic merge heads -m 'merge Step 0005a and Step 0005b'`, read and commit the file it makes, then run `devrun up -d`
     "#);
     let merge = merge.unwrap().split('`').nth(1).unwrap().to_string();

@@ -72,7 +72,8 @@ fn failed_import_is_shown_with_its_last_lines() {
         "it said: ModuleNotFoundError: No module named 'loging' (",
         "/backend/app/main.py:",
         "deadline",
-        "fix: devrun why backend",
+        "fix: correct ",
+        "or declare the package of `loging`, then `devrun up -d`",
     ];
     expect_failure(&ended.unwrap(), 86, "not-ready", &words);
     assert_eq!(product.processes(), [], "processes are left");

@@ -224,3 +224,34 @@ fn why_reports_a_healthy_stack_with_the_notices_of_its_preparation() {
     let failed = asked(&status, false, &[], None);
     assert_eq!((failed.fault, failed.fix.as_deref()), (Some(Fault::Environment), Some("install Node.js")));
 }
+
+#[test]
+fn ready_stack_whose_process_has_logged_an_error_is_not_well() {
+    let mut status = stack_of(vec![process("web", Word::Running, true), process("api", Word::Running, true)]);
+    status.state = State::Ready;
+    let error = RecentError {
+        process: "api".into(),
+        said: "KeyError: 'x'".into(),
+        time: "2026-11-20T05:27:10.123Z".into(),
+        age_seconds: 12,
+        correct: Some("/w/app.py:3".into()),
+    };
+    let told = |status: &Status, subject| {
+        let known = about(status, subject, true, &[], None);
+        with_recent_error(known, status, error.clone())
+    };
+    let stack = told(&status, Subject::Stack);
+    assert_eq!(stack.summary, "2 of 2 processes ready, but api logged an error 12 s ago");
+    assert_eq!((stack.cause.as_deref(), stack.fault), (Some("api said: KeyError: 'x'"), None));
+    assert_eq!(
+        (stack.correct.as_deref(), stack.fix.as_deref()),
+        (Some("/w/app.py:3"), Some("devrun logs api -n 40"))
+    );
+    assert_eq!(stack.recent_error, Some(error.clone()));
+    let api = told(&status, Subject::Process(&status.processes[1]));
+    assert_eq!(api.summary, "api is ready, but api logged an error 12 s ago");
+    status.pending = PendingMigrations::of(vec!["versions/3.py".into()]);
+    let behind = told(&status, Subject::Stack);
+    assert_eq!(behind.summary, "2 of 2 processes ready, but the database is behind the code");
+    assert_eq!((behind.cause.as_deref(), behind.correct), (Some("api said: KeyError: 'x'"), None));
+}

@@ -18,7 +18,7 @@ const COPY: advice::RebuildStep<'static> = advice::RebuildStep::Copy("dev-x");
 
 #[test]
 fn the_way_out_of_a_broken_database_is_one_that_devrun_permits() {
-    let advice = |trouble, reset| advice::of(&trouble, Path::new("/w"), "DATABASE_URL", reset);
+    let advice = |trouble, reset| advice::of(&trouble, Path::new("/w"), None, "DATABASE_URL", reset);
     let empty = "devrun db psql dev-main -- -c 'drop schema if exists public, _devrun cascade' -c 'create schema public'";
     let kept = advice::RebuildStep::Empty("dev-main");
     for trouble in
@@ -75,12 +75,12 @@ fn a_url_in_the_code_is_named_with_its_line() {
         own: ServerAddress::of(OWN).unwrap(),
         written: None,
     };
-    assert!(advice::of(&unknown, Path::new("/w"), "DATABASE_URL", COPY).contains("database.url_env"));
+    assert!(advice::of(&unknown, Path::new("/w"), None, "DATABASE_URL", COPY).contains("database.url_env"));
     let address = ServerAddress { host: "db".into(), port: 5432 };
     let written = Some("/w/alembic.ini:67".into());
     let ini = FailureCause::OtherServer { address, own: ServerAddress::of(OWN).unwrap(), written };
     assert!(
-        advice::of(&ini, Path::new("/w"), "DATABASE_URL", COPY)
+        advice::of(&ini, Path::new("/w"), None, "DATABASE_URL", COPY)
             .starts_with("let env.py replace the URL of /w/alembic.ini:67")
     );
 }
@@ -94,8 +94,8 @@ fn the_way_out_names_every_missing_setting() {
     };
     let trouble = FailureCause::Settings(vec![missing("A", Some("/w/.env.example:3")), missing("B", None)]);
     assert_eq!(
-        advice::of(&trouble, Path::new("/w"), "DATABASE_URL", COPY),
-        "set A (/w/.env.example:3 has it), B in .env or under `env:` in devrun.yaml, then run `devrun` again"
+        advice::of(&trouble, Path::new("/w"), None, "DATABASE_URL", COPY),
+        "set A (/w/.env.example:3 has it), B in .env or under `env:` in devrun.yaml, then run `devrun up -d`"
     );
 }
 

@@ -22,7 +22,7 @@ const LISTS: [&str; 13] = [
 
 /// Returns the first such file, in the worktree or one of its folders, that was modified after `started` (seconds since
 /// 1970).
-pub(super) fn since(worktree: &Path, started: u64) -> Option<String> {
+pub fn changed_since(worktree: &Path, started: u64) -> Option<String> {
     // Start times are rounded down to a second.
     let start = UNIX_EPOCH + Duration::from_secs(started + 1);
     let folders = std::fs::read_dir(worktree).ok()?.flatten().map(|entry| entry.path());
@@ -49,7 +49,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("backend")).unwrap();
         crate::os::fs::replace(&dir.path().join("backend/uv.lock"), b"", 0o644).unwrap();
-        assert_eq!(since(dir.path(), 1).as_deref(), Some("backend/uv.lock"));
-        assert_eq!(since(dir.path(), 4_000_000_000), None);
+        assert_eq!(changed_since(dir.path(), 1).as_deref(), Some("backend/uv.lock"));
+        assert_eq!(changed_since(dir.path(), 4_000_000_000), None);
     }
 }
