@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::context::dependency_lists;
 use crate::context::missing_settings::{self, ProgramPlace};
 use crate::control::stack_handle;
-use crate::control::status::{Changed, PendingMigrations, ProcessStatus, Status};
+use crate::control::status::{Changed, PendingMigrations, ProcessStatus, State, Status};
 use crate::error::{Exit, Report};
 use crate::event::Events;
 use crate::logs::{self, Timestamp, query};
@@ -82,6 +82,11 @@ pub(super) async fn run(
     let answer = match error.filter(|_| runs && answer.fault.is_none()) {
         Some(error) => answer::with_recent_error(answer, &status, error),
         None => answer,
+    };
+    let is_started = matches!(status.state, State::Ready | State::Degraded);
+    let answer = match &preview {
+        Some(preview) if preview.server_is_down && runs && is_started => answer::with_stopped_server(answer),
+        _ => answer,
     };
     let answer = WhyAnswer { changed: status.changed.clone(), pending: status.pending.clone(), ..answer };
     super::printed(if as_json {

@@ -177,6 +177,26 @@ pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: Recen
     }
 }
 
+/// Adds to `answer` that the database server, which devrun had started for the stack, does not run: the reason for every error of a
+/// program that uses it.
+pub(super) fn with_stopped_server(answer: WhyAnswer) -> WhyAnswer {
+    let stopped = "the database server is not running";
+    let (summary, first) = match &answer.process {
+        Some(_) => (answer.summary, Some(stopped.to_string())),
+        None => (stopped.into(), None),
+    };
+    let causes: Vec<String> = first.into_iter().chain(answer.cause).collect();
+    WhyAnswer {
+        summary,
+        fault: Some(Fault::Environment),
+        cause: (!causes.is_empty()).then(|| causes.join("\n")),
+        correct: None,
+        fix: Some(START.into()),
+        recent_error: None,
+        ..answer
+    }
+}
+
 /// Returns the answer about `subject`.
 pub(super) fn answer(status: &Status, subject: Subject<'_>, around: &Surroundings<'_>) -> WhyAnswer {
     let (runs, lines) = (around.runs, around.lines);

@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::World;
-use crate::asking::fine;
+use crate::asking::{fine, json};
 use crate::support::{LIMIT, wait_for};
 
 #[test]
@@ -43,6 +43,9 @@ fn up_starts_a_killed_server_of_a_running_stack_again() {
         0 => Ok(()),
         count => Err(format!("{count} processes")),
     });
+    let why = json(&world.devrun(&main, &["why", "--json"]));
+    assert_eq!(why["summary"], "the database server is not running", "{why:#}");
+    assert_eq!((&why["fault"], &why["fix"]), (&"environment".into(), &"devrun up -d".into()), "{why:#}");
     let ended = world.devrun(&main, &["up", "-d"]);
     assert!(ended.stderr.contains("the database server was not running; it was started again"), "{ended}");
     assert_eq!(world.ask(&main, &["status"])["server"], "running");
