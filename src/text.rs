@@ -23,6 +23,16 @@ pub use self::command::hide_in_command;
 pub use self::mask::{Mask, hide_in_urls, is_secret, shown_url};
 pub use self::terminal::{escaped, harmless, may_leave_line, plain, push_within_line};
 
+/// Returns the first five of `names` as text, and the number of the others.
+pub fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// Returns `word`, a path or a name, quoted for a POSIX shell, for commands that the user copies.
 pub fn quoted(word: impl AsRef<OsStr>) -> String {
     let text = word.as_ref().to_string_lossy();

@@ -44,13 +44,13 @@ pub(super) fn show(console: &Console, status: &Status, as_json: bool) -> Result<
     } else if console.is_short() {
         console.print(&console.shortened(&short::text(status)))
     } else {
-        console.print(&text(status, Rows::All, console.style()))
+        console.print(&text(status, StatusRows::All, console.style()))
     })
 }
 
 /// The rows above the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rows {
+enum StatusRows {
     All,
     /// Only those that a request about processes may change: the start of the stack has printed the others.
     OfState,
@@ -68,7 +68,7 @@ pub(super) fn show_state(
         return show_after(ctx, console, status, as_json);
     }
     warn_of_changes(ctx, &mut status);
-    super::printed(console.print(&text(&status, Rows::OfState, console.style())))
+    super::printed(console.print(&text(&status, StatusRows::OfState, console.style())))
 }
 
 /// Does the same after a verb that starts the stack. Warns of changed inputs on standard error, where scripts that
@@ -95,9 +95,9 @@ pub(super) fn warn_of_changes(ctx: &Context, status: &mut Status) {
 }
 
 /// Formats `status` on at most one screen: the stack, its URLs, a line for each process.
-fn text(status: &Status, shown: Rows, style: Style) -> String {
+fn text(status: &Status, shown: StatusRows, style: Style) -> String {
     let mut rows = Vec::new();
-    if shown == Rows::All {
+    if shown == StatusRows::All {
         let branch = status.branch.as_deref().map(|branch| format!(" on {}", harmless(branch)));
         let worktree = format!("{}{}", harmless(&status.worktree), branch.unwrap_or_default());
         rows.push(("Worktree".to_string(), worktree));
@@ -106,7 +106,7 @@ fn text(status: &Status, shown: Rows, style: Style) -> String {
     // A program without a name is no information.
     let is_known = |by: &&StartedBy| by.kind != StarterKind::Other || by.agent.is_some();
     let started_by = status.started_by.iter().filter(is_known).filter(|_| !status.state.is_over());
-    let started_by = started_by.filter(|_| shown == Rows::All);
+    let started_by = started_by.filter(|_| shown == StatusRows::All);
     rows.extend(started_by.map(|by| ("Started by".into(), harmless(&by.to_string()))));
     let bound = status.bound_to.iter().filter(|_| !status.state.is_over());
     rows.extend(bound.map(|bound| ("Bound to".into(), bound_to(bound))));
@@ -115,14 +115,15 @@ fn text(status: &Status, shown: Rows, style: Style) -> String {
         rows.push(("Namespace".into(), about));
     }
     rows.extend(status.urls.iter().map(|(name, url)| {
-        let host = status.host_urls.get(name).and_then(|url| url.as_str()).filter(|_| shown == Rows::All);
+        let host =
+            status.host_urls.get(name).and_then(|url| url.as_str()).filter(|_| shown == StatusRows::All);
         (name.clone(), super::beside(url.as_str().unwrap_or_default(), host))
     }));
     rows.extend(
         status
             .database
             .iter()
-            .filter(|_| shown == Rows::All)
+            .filter(|_| shown == StatusRows::All)
             .map(|database| ("Database".to_string(), format!("{} ({})", database.branch, database.provider))),
     );
     rows.extend(

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::branch::{self, ChosenProvider};
 use super::preview;
 use crate::context::Context;
-use crate::database::migrate::drift::{SchemaDrift, drift, listed};
+use crate::database::migrate::drift::{SchemaDrift, drift};
 use crate::database::{BranchDatabase, Purpose, ServerState};
 use crate::event::Events;
 use crate::plan::{DatabaseOrigin, Notice};
+use crate::text::listed;
 
 /// The time limit of the comparison, with the connection.
 const LIMIT: Duration = Duration::from_millis(1500);

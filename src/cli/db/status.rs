@@ -6,12 +6,11 @@ use super::{folder_text, list, size};
 use crate::cli::args::Named;
 use crate::cli::{columns, printed};
 use crate::context::Context;
-use crate::database::migrate::drift::listed;
 use crate::database::migrate::{MigrationStatus, SchemaState};
 use crate::database::{ListedDatabase, ServerState};
 use crate::error::{Exit, Report};
 use crate::prepare::Databases;
-use crate::text::shown_url;
+use crate::text::{listed, shown_url};
 use crate::ui::console::Console;
 
 /// The facts to print.

@@ -21,8 +21,6 @@ use crate::plan::RunCommand;
 
 /// A schema with more objects is not remembered.
 const MOST: usize = 20_000;
-/// How many objects or revisions a message names.
-const SHOWN: usize = 5;
 
 /// Migration tools by a word of their command, with the query for the revisions that each has recorded.
 const TOOLS: [(&str, MigrationTool, &str); 5] = [
@@ -86,15 +84,6 @@ pub(super) async fn new_objects(client: &Client, command: &RunCommand, is_sql: b
     match read(client, revisions).await {
         Ok((now, Some(known))) => added(&known, &now),
         _ => Vec::new(),
-    }
-}
-
-/// Returns the first of `names` as text, and the number of the others.
-pub fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }
 

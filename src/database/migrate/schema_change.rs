@@ -1,6 +1,6 @@
 //! Compares the schema before and after a failed migration command. Pure.
 
-use super::drift::listed;
+use crate::text::listed;
 
 /// The revisions and the schema of a database.
 #[derive(Debug, Default, PartialEq, Eq)]
