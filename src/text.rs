@@ -8,6 +8,7 @@ mod command;
 pub mod diagnosis;
 pub mod duration;
 pub mod env_block;
+pub mod failed_requests;
 pub mod logged_error;
 mod mask;
 pub mod reload;

@@ -10,20 +10,27 @@ use crate::control::status::{ProcessStatus, Word};
 use crate::error::Fault;
 use crate::logs::{self, Timestamp, query};
 use crate::os::proc;
-use crate::text::{diagnosis, duration, logged_error, reload};
+use crate::text::failed_requests::{self, FailedRequest};
+use crate::text::logged_error::{self, LoggedError};
+use crate::text::{diagnosis, duration, reload};
 
 /// How many of the last lines of a process are searched.
 const LINES: usize = 500;
 /// An older error is not reported.
 const OLDEST: Duration = Duration::from_hours(1);
+/// How many lines before an error may be the line with the answer to its request.
+const ACCESS: usize = 3;
 
-/// An error of the project's code that a process logged after it had become ready.
+/// An error of the project's code, or a request with an error as its answer, that a process logged after it had become ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct RecentError {
     /// The process.
     pub(super) process: String,
-    /// The last line of the error.
+    /// The last line of the error, or the answer.
     pub(super) said: String,
+    /// The request that was answered with an error, if no error of the code was logged with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) request: Option<String>,
     /// When it was logged, in RFC 3339.
     pub(super) time: String,
     /// The seconds since then.
@@ -36,12 +43,16 @@ pub(super) struct RecentError {
 impl RecentError {
     /// Returns the process and the age of the error in words.
     pub(super) fn remark(&self) -> String {
-        format!("{} logged an error {} ago", self.process, duration::rounded(self.age_seconds))
+        let (process, age) = (&self.process, duration::rounded(self.age_seconds));
+        match &self.request {
+            Some(request) => format!("{process} answered {request} with an error {age} ago"),
+            None => format!("{process} logged an error {age} ago"),
+        }
     }
 }
 
-/// Returns the newest error that one of `processes` has logged, unless the file that raised it was changed since. `state` is the
-/// folder of the worktree `root` with the logs; `text` makes a line readable and removes secrets.
+/// Returns the newest error that one of `processes` has logged, unless its request was answered well or the file that raised it was
+/// changed since. `state` is the folder of the worktree `root` with the logs; `text` makes a line readable and removes secrets.
 pub(super) fn newest(
     processes: &[ProcessStatus],
     state: &Path,
@@ -64,24 +75,60 @@ fn of(
     let lines = query::tail_since(&logs::folder(state), &process.name, since, LINES).ok()?;
     let texts: Vec<String> = lines.iter().map(|line| text(&line.text)).collect();
     let begin = texts.iter().rposition(|line| reload::is_reload(line)).map_or(0, |at| at + 1);
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let error = logged_error::newest(&texts[begin..], root)?;
-    let line = &lines[begin + error.line];
-    let directory = process.pid.and_then(proc::directory_of).unwrap_or_else(|| root.into());
-    let place = located(&error.place, root, &directory);
-    let age = line.time.age(now);
-    if is_changed(&place, root, now - age) {
-        return None;
+    let texts: Vec<&str> = texts[begin..].iter().map(String::as_str).collect();
+    let requests = failed_requests::all(&texts);
+    let directory = process.pid.and_then(proc::directory_of);
+    let newest = logged_error::newest(&texts, root);
+    // The requests of an error that was corrected are over too, although no program has sent them again.
+    let unexplained = unexplained(&requests, newest.as_ref());
+    let of_code = newest.and_then(|error| {
+        let line = &lines[begin + error.line];
+        let place = located(&error.place, root, directory.as_deref().unwrap_or(root));
+        let age = line.time.age(now);
+        let is_over =
+            is_answered(&error, &requests) || is_changed(&place, root, now - age, directory.is_some());
+        (!is_over).then_some((error, place))
+    });
+    let report = |at: usize, said: String| {
+        let time = lines[begin + at].time;
+        let age_seconds = time.age(now).as_secs();
+        let process = process.name.clone();
+        RecentError { process, said, request: None, time: time.to_string(), age_seconds, correct: None }
+    };
+    match (of_code, unexplained) {
+        (of_code, Some((at, request))) if of_code.as_ref().is_none_or(|(error, _)| error.line < at) => {
+            let said = format!("{} answered {}", request.request, request.status);
+            Some(RecentError { request: Some(request.request.clone()), ..report(at, said) })
+        }
+        (Some((error, place)), _) => {
+            let diagnosis = diagnosis::read(std::iter::once(error.said.as_str()), root);
+            let is_of_code = diagnosis.is_none_or(|diagnosis| diagnosis.fault == Fault::Code);
+            let correct = Some(place).filter(|_| is_of_code);
+            Some(RecentError { correct, ..report(error.line, error.said.trim().into()) })
+        }
+        (None, _) => None,
     }
-    let diagnosis = diagnosis::read(std::iter::once(error.said.as_str()), root);
-    let is_of_code = diagnosis.is_none_or(|diagnosis| diagnosis.fault == Fault::Code);
-    Some(RecentError {
-        process: process.name.clone(),
-        said: error.said.trim().into(),
-        time: line.time.to_string(),
-        age_seconds: age.as_secs(),
-        correct: Some(place).filter(|_| is_of_code),
-    })
+}
+
+/// Returns true if the lines with `request` belong to `error`: one of them is after it or just before it.
+fn belongs(request: &FailedRequest, error: &LoggedError) -> bool {
+    request.lines.iter().any(|line| line + ACCESS >= error.first)
+}
+
+/// Returns true if the requests of `error` were all answered without an error since.
+fn is_answered(error: &LoggedError, requests: &[FailedRequest]) -> bool {
+    let mut own = requests.iter().filter(|request| belongs(request, error)).peekable();
+    own.peek().is_some() && own.all(|request| request.is_over)
+}
+
+/// Returns the newest request that is still answered with an error, with its line, except those of `error`.
+fn unexplained<'a>(
+    requests: &'a [FailedRequest],
+    error: Option<&LoggedError>,
+) -> Option<(usize, &'a FailedRequest)> {
+    let open = requests.iter().filter(|request| !request.is_over);
+    let others = open.filter(|request| !error.is_some_and(|error| belongs(request, error)));
+    others.filter_map(|request| Some((*request.lines.last()?, request))).max_by_key(|(line, _)| *line)
 }
 
 /// Returns `place` relative to `root`, if it is the place of a file relative to `directory`.
@@ -96,9 +143,11 @@ fn located(place: &str, root: &Path, directory: &Path) -> String {
     }
 }
 
-/// Returns true if the file of `place` was changed after `time`: the error may have been corrected.
-fn is_changed(place: &str, root: &Path, time: SystemTime) -> bool {
+/// Returns true if the file of `place` was changed after `time`, or removed if `is_located`: the error may have been corrected.
+fn is_changed(place: &str, root: &Path, time: SystemTime, is_located: bool) -> bool {
     let file = place.rsplit_once(':').map_or(place, |(file, _)| file);
-    let modified = std::fs::metadata(root.join(file)).and_then(|meta| meta.modified());
-    modified.is_ok_and(|modified| modified > time)
+    match std::fs::metadata(root.join(file)).and_then(|meta| meta.modified()) {
+        Ok(modified) => modified > time,
+        Err(error) => is_located && error.kind() == std::io::ErrorKind::NotFound,
+    }
 }

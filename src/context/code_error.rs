@@ -46,14 +46,20 @@ impl CodeError<'_> {
                 format!("{list} was changed after the stack was started, and {module} is not installed");
             return WayOut { fault: Fault::Environment, cause: Some(cause), fix: Some(reinstall.into()) };
         }
+        let declared = |correction: String, package: String| match next {
+            NextStart::Process(_) => {
+                format!("{correction}, then `{restart}`; or declare {package}, then `{reinstall}`")
+            }
+            NextStart::Stack => format!("{correction}, or declare {package}, then `{restart}`"),
+        };
         // A module with a dot may be a misspelled one of the repository.
         let fix = match (place, missing.filter(|module| !module.contains('.'))) {
             (Some(place), Some(module)) => {
-                Some(format!("correct {place}, or declare the package of `{module}`, then `{reinstall}`"))
+                Some(declared(format!("correct {place}"), format!("the package of `{module}`")))
             }
             (Some(place), None) => Some(format!("correct {place}, then `{restart}`")),
             (None, Some(module)) => {
-                Some(format!("correct the import of `{module}`, or declare its package, then `{reinstall}`"))
+                Some(declared(format!("correct the import of `{module}`"), "its package".into()))
             }
             (None, None) => None,
         };
@@ -74,8 +80,8 @@ mod tests {
         assert_eq!(of(None, None), code("correct a.py:3, then `devrun restart api`"));
         assert_eq!(of(None, Some("uv.lock")), of(None, None), "the list is not the cause");
         assert_eq!(of(Some("app.modles"), None), of(None, None), "a module of the repository");
-        let undeclared =
-            "correct a.py:3, or declare the package of `httpx`, then `devrun down && devrun up -d`";
+        let undeclared = "correct a.py:3, then `devrun restart api`; or declare the package of `httpx`, then `devrun down && \
+                          devrun up -d`";
         assert_eq!(of(Some("httpx"), None), code(undeclared));
         let stale = of(Some("httpx"), Some("uv.lock"));
         assert_eq!((stale.fault, stale.fix.as_deref()), (Fault::Environment, Some(RESTART_STACK)));

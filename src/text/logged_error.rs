@@ -19,6 +19,8 @@ const MESSAGE: usize = 10;
 /// An error in the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedError {
+    /// The index of its first line.
+    pub first: usize,
     /// The index of the line with the message.
     pub line: usize,
     /// The message.
@@ -41,7 +43,7 @@ fn of_python(lines: &[&str], at: usize, root: &Path) -> Option<LoggedError> {
     let line = at + 1 + length;
     let said = body(lines[line]);
     let place = lines[at + 1..line].iter().rev().find_map(|line| project_line(&body(line), root))?;
-    (!said.is_empty()).then_some(LoggedError { line, said, place })
+    (!said.is_empty()).then_some(LoggedError { first: at, line, said, place })
 }
 
 /// Returns the error whose message is the line `at`, with frames below it; or the error of Next.js whose place is that line.
@@ -51,7 +53,7 @@ fn of_node(lines: &[&str], at: usize, root: &Path) -> Option<LoggedError> {
     let is_of_next = said.len() < text.len();
     if is_of_next && let Some(place) = project_line(said, root) {
         let line = lines.get(at + 1).map_or(at, |_| at + 1);
-        return Some(LoggedError { line, said: lines[line].trim().into(), place });
+        return Some(LoggedError { first: at, line, said: lines[line].trim().into(), place });
     }
     if !is_of_next && !is_error(said) {
         return None;
@@ -61,7 +63,7 @@ fn of_node(lines: &[&str], at: usize, root: &Path) -> Option<LoggedError> {
     let most = if is_of_next { MESSAGE } else { 1 };
     let first = below.iter().take(most).position(|line| is_frame(&line))?;
     let place = below[first..].iter().take_while(is_frame).find_map(|line| project_line(line, root))?;
-    Some(LoggedError { line: at, said: said.into(), place })
+    Some(LoggedError { first: at, line: at, said: said.into(), place })
 }
 
 #[cfg(test)]

@@ -62,15 +62,15 @@ impl Agent {
         ended.stdout
     }
 
-    /// Runs the command in the `fix` of an answer.
+    /// Runs the last command in the `fix` of an answer.
     #[track_caller]
     fn follow(&self, answer: &str) -> Ended {
         let fix = answer
             .lines()
             .find_map(|line| line.trim().strip_prefix("fix: "))
             .unwrap_or_else(|| panic!("{answer}"));
-        let words: Vec<&str> = fix.split_whitespace().collect();
-        assert_eq!(words[0], "devrun", "{answer}");
+        let command = fix.split('`').rfind(|part| part.starts_with("devrun "));
+        let words: Vec<&str> = command.unwrap_or_else(|| panic!("{answer}")).split_whitespace().collect();
         self.run(&words[1..])
     }
 
@@ -92,8 +92,8 @@ fn manual_is_enough_to_fix_a_broken_backend() {
     let ended = agent.run(&["up", "-d"]);
     assert_eq!(ended.code, Some(1), "{ended}");
     assert!(ended.stderr.contains("fault: the code, not the environment"), "{ended}");
-    let why = agent.follow(&ended.stderr).stdout;
-    assert!(why.contains("No module named 'jsonn' (") && why.contains("/backend/app.py:2)"), "{why}");
+    let why = agent.fine(&["why"]);
+    assert!(why.contains("No module named 'jsonn'") && why.contains("/backend/app.py:2\n"), "{why}");
     agent.edit("import jsonn\n", "import json\n");
     let up = agent.follow(&why);
     assert_eq!(up.code, Some(0), "{up}");
@@ -101,7 +101,7 @@ fn manual_is_enough_to_fix_a_broken_backend() {
         text.lines().find(|line| line.starts_with("State")).map(|line| line[5..].trim().to_string())
     };
     assert_eq!(state(&agent.fine(&["status"])).as_deref(), Some("ready"));
-    assert_eq!(agent.fine(&["why"]), "all is well: 2 of 2 processes ready\n");
+    assert_eq!(agent.fine(&["why"]), "all is well: 2 of 2 processes ready, no error logged\n");
 
     // This mistake shows only after a restart.
     agent.edit("\"PORT\"", "\"PROT\"");

@@ -88,7 +88,7 @@ fn why_finds_the_failing_dependency_and_its_error() {
     assert_eq!(answer["summary"], "api runs but is not ready");
     let said = "it said: ModuleNotFoundError: No module named 'loging' (app/main.py:3)";
     assert!(answer["cause"].as_str().unwrap().lines().any(|line| line == said), "{answer:#}");
-    let fix = "correct app/main.py:3, or declare the package of `loging`, then `devrun down && devrun up -d`";
+    let fix = "correct app/main.py:3, then `devrun restart api`; or declare the package of `loging`, then `devrun down && devrun up -d`";
     assert_eq!(answer["fix"], fix);
     let waited = refusal(sandbox.devrun(&["wait", "--json"]), "not-ready", 86);
     assert_eq!((&waited["fix"], &waited["fault"]), (&answer["fix"], &answer["fault"]), "{waited:#}");
@@ -114,7 +114,7 @@ fn why_finds_the_failing_dependency_and_its_error() {
     script(&sandbox, "api.sh", "echo fine; exec devrun-fixture listen:PORT sleep");
     fine(&sandbox, &["restart", "api"]);
     fine(&sandbox, &["wait"]);
-    assert_eq!(why(&sandbox, &[])["summary"], "all is well: 2 of 2 processes ready");
+    assert_eq!(why(&sandbox, &[])["summary"], "all is well: 2 of 2 processes ready, no error logged");
     let answer = why(&sandbox, &["api"]);
     assert_eq!(
         (&answer["fault"], &answer["summary"]),
@@ -296,7 +296,8 @@ fn a_ready_stack_that_has_logged_an_error_is_not_well() {
         "ports": { "api": base() },
         "processes": { "api": { "run": words, "port": "api", "ready": { "http": "/" } } }
     });
-    let files = [("devrun.yaml", &*config.to_string()), (".env", "API_TOKEN=tok-secret-123\n")];
+    let env = "API_TOKEN=tok-secret-123\n";
+    let files = [("devrun.yaml", &*config.to_string()), (".env", env), ("app/main.py", "1 / 0\n")];
     sandbox.repo_with(&files);
     fine(&sandbox, &["up", "-d", "--no-wait"]);
     wait_for("the first error", LIMIT, || {
@@ -305,7 +306,7 @@ fn a_ready_stack_that_has_logged_an_error_is_not_well() {
     });
     sandbox.write(&sandbox.main().join("go"), "");
     fine(&sandbox, &["wait"]);
-    let well = "all is well: 1 of 1 process ready";
+    let well = "all is well: 1 of 1 process ready, no error logged";
     assert_eq!(why(&sandbox, &[])["summary"], well, "an error before readiness is over");
     let status = || json(&sandbox.devrun(&["status", "--json"]).run());
     let pid = i32::try_from(status()["processes"][0]["pid"].as_u64().unwrap()).unwrap();
@@ -337,5 +338,43 @@ fn a_ready_stack_that_has_logged_an_error_is_not_well() {
         let answer = why(&sandbox, &[]);
         if answer["summary"] == well { Ok(()) } else { Err(format!("{answer:#}")) }
     });
+    fine(&sandbox, &["down"]);
+}
+
+#[test]
+fn a_request_without_an_answer_is_named_until_it_is_answered() {
+    let sandbox = Sandbox::new();
+    let line = |status: &str| format!("say:INFO:     127.0.0.1:4 - \"GET /pay?token=x HTTP/1.1\" {status}");
+    let (failed, answered) = (line("500 Internal Server Error"), line("200 OK"));
+    let words = ["devrun-fixture", "listen:PORT", "await:USR1", &failed, "await:USR1", &answered, "sleep"];
+    let config = serde_json::json!({
+        "ports": { "api": base() },
+        "processes": { "api": { "run": words, "port": "api", "ready": { "http": "/" } } }
+    });
+    sandbox.repo_with(&[("devrun.yaml", &*config.to_string())]);
+    fine(&sandbox, &["up", "-d"]);
+    let status = json(&sandbox.devrun(&["status", "--json"]).run());
+    let pid = i32::try_from(status["processes"][0]["pid"].as_u64().unwrap()).unwrap();
+    let after_signal = |is_well: bool| {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
+        wait_for("the request", LIMIT, || {
+            let answer = why(&sandbox, &[]);
+            if answer["recent_error"].is_null() == is_well { Ok(answer) } else { Err(format!("{answer:#}")) }
+        })
+    };
+    let answer = after_signal(false);
+    let summary = answer["summary"].as_str().unwrap();
+    assert!(
+        summary.starts_with("1 of 1 process ready, but api answered GET /pay with an error "),
+        "{answer:#}"
+    );
+    let told = (&answer["cause"], &answer["correct"], &answer["fault"], &answer["fix"]);
+    assert_eq!(
+        told,
+        (&"GET /pay answered 500".into(), &Value::Null, &Value::Null, &"devrun why api".into()),
+        "{answer:#}"
+    );
+    assert_eq!(after_signal(true)["summary"], "all is well: 1 of 1 process ready, no error logged");
     fine(&sandbox, &["down"]);
 }

@@ -159,14 +159,24 @@ pub(super) fn is_ready(status: &Status, subject: Subject<'_>) -> bool {
 /// belong to one request.
 pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: RecentError) -> WhyAnswer {
     let mut causes: Vec<String> = answer.cause.into_iter().collect();
-    causes.insert(0, format!("{} said: {}", error.process, error.said));
+    causes.insert(
+        0,
+        match &error.request {
+            Some(_) => error.said.clone(),
+            None => format!("{} said: {}", error.process, error.said),
+        },
+    );
     let fine = match &answer.process {
         Some(name) => format!("{name} is ready"),
         None => format!("{} ready", ready_count(status)),
     };
     // A problem of the whole stack may be the reason for the error.
     let is_well = answer.process.is_some() || status.isolation.is_empty() && status.pending.is_none();
-    let fix = format!("devrun logs {} -n 40", quoted(&error.process));
+    let fix = match &answer.process {
+        // The answer has its last lines.
+        Some(name) => format!("devrun logs {} -n 40", quoted(name)),
+        None => format!("devrun why {}", quoted(&error.process)),
+    };
     WhyAnswer {
         summary: if is_well { format!("{fine}, but {}", error.remark()) } else { answer.summary },
         cause: Some(causes.join("\n")),
@@ -261,7 +271,7 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
         (None, State::Ready) if status.pending.is_some() => {
             (format!("{ready} ready, but the database is behind the code"), None)
         }
-        (None, State::Ready) => (format!("all is well: {ready} ready"), None),
+        (None, State::Ready) => (format!("all is well: {ready} ready, no error logged"), None),
         (None, State::Stopping) => ("the stack is being taken down".into(), Some("devrun down".into())),
         (None, _) => ("the stack is still being prepared".into(), Some("devrun wait".into())),
     };

@@ -132,20 +132,13 @@ pub(super) fn of(
             reset.step(),
             quoted(directory)
         ),
-        FailureCause::Leftover => match reset {
-            RebuildStep::Copy(_) => {
-                format!("run {}, or drop the object that exists already; then {RERUN}", reset.step())
-            }
-            RebuildStep::Empty(_) => {
-                format!("drop the object that exists already, or run {}; then {RERUN}", reset.step())
-            }
-        },
-        FailureCause::HalfApplied => match reset {
-            RebuildStep::Copy(_) => format!("{}, run {}; then {RERUN}", correction(), reset.step()),
-            RebuildStep::Empty(_) => {
-                format!("{}, drop what it left, or run {}; then {RERUN}", correction(), reset.step())
-            }
-        },
+        FailureCause::Leftover => format!(
+            "correct the migration that failed before, unless you have; then drop what it left, or run {}; then {RERUN}",
+            reset.step()
+        ),
+        FailureCause::HalfApplied => {
+            format!("{}, then drop what it left, or run {}; then {RERUN}", correction(), reset.step())
+        }
         FailureCause::Code => format!("{}, then {RERUN}", correction()),
     }
 }

@@ -74,7 +74,8 @@ pub enum FailureCause {
     Slow,
     /// An object that the migration creates exists already. An earlier attempt may have left it.
     Exists,
-    /// An object that the migration creates exists already, and no migration that the database records makes it.
+    /// An object that the migration creates exists already, and no migration that the database records makes it. The code that left
+    /// it may have been corrected since, or not.
     Leftover,
     /// The migration itself, and it committed a part of its work before it failed.
     HalfApplied,
@@ -86,7 +87,9 @@ impl FailureCause {
     /// Returns where the fault lies, or `None` if that is not known.
     pub(super) fn fault(&self) -> Option<Fault> {
         Some(match self {
-            FailureCause::Exists | FailureCause::UnknownRevision { .. } => return None,
+            FailureCause::Exists | FailureCause::Leftover | FailureCause::UnknownRevision { .. } => {
+                return None;
+            }
             FailureCause::Code | FailureCause::HalfApplied | FailureCause::OtherServer { .. } => Fault::Code,
             FailureCause::OwnModule { .. } | FailureCause::Settings(_) | FailureCause::UndeclaredPackages => {
                 Fault::Configuration
@@ -96,7 +99,6 @@ impl FailureCause {
             | FailureCause::Download
             | FailureCause::Rights
             | FailureCause::Slow
-            | FailureCause::Leftover
             | FailureCause::Lacking { .. } => Fault::Environment,
         })
     }

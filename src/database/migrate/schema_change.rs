@@ -67,11 +67,10 @@ impl SchemaChange {
         };
         let objects = match (self.new_objects.as_slice(), self.half_applied) {
             ([], _) => None,
-            (objects, true) => Some(format!("no migration that it records makes {}", listed(objects))),
-            (objects, false) => Some(format!(
-                "no migration that it records makes {}: an attempt that failed may have left that",
-                listed(objects)
-            )),
+            (objects, true) => Some(format!("left over: {}", listed(objects))),
+            (objects, false) => {
+                Some(format!("left over, perhaps by an attempt that failed: {}", listed(objects)))
+            }
         };
         let both: Vec<String> = change.into_iter().chain(objects).collect();
         (!both.is_empty()).then(|| both.join("\n"))
@@ -127,11 +126,14 @@ mod tests {
         assert!(second.has_parts() && !second.half_applied);
         assert_eq!(
             second.sentence().unwrap(),
-            "the database is at revision 1, as before\nno migration that it records makes table public.part, \
-             column public.leads.score: an attempt that failed may have left that"
+            "the database is at revision 1, as before\nleft over, perhaps by an attempt that failed: table public.part, \
+             column public.leads.score"
         );
         assert!(
-            left("b").sentence().unwrap().ends_with("makes table public.part, column public.leads.score")
+            left("b")
+                .sentence()
+                .unwrap()
+                .ends_with("\nleft over: table public.part, column public.leads.score")
         );
         assert!(second.is_about_new_object("relation \"part\" already exists"));
         assert!(second.is_about_new_object("column \"score\" of relation \"leads\" already exists"));

@@ -101,16 +101,15 @@ fn second_start_prepares_nothing_but_due_migrations() {
     let half = failure(&product, &product.fail(&worktree));
     for part in [
         "the database is at revision 0003, and the failed migration committed a part of its changes",
-        "no migration that it records makes table public.part",
-        "run `devrun db reset --yes`, which makes the database a copy of its parent again",
+        "left over: table public.part",
+        "then drop what it left, or run `devrun db reset --yes`, which makes the database a copy of its parent again",
     ] {
         assert!(half.contains(part), "no {part}: {half}");
     }
     let again = failure(&product, &product.fail(&worktree));
     for part in [
-        "fault: the environment, not the code",
-        "no migration that it records makes table public.part: an attempt that failed may have left that",
-        "fix: run `devrun db reset --yes`, which makes the database a copy of its parent again",
+        "left over, perhaps by an attempt that failed: table public.part",
+        "fix: correct the migration that failed before, unless you have; then drop what it left, or run `devrun db reset --yes`, which makes the database a copy of its parent again",
     ] {
         assert!(again.contains(part), "no {part}: {again}");
     }

@@ -70,7 +70,9 @@ fn broken_code_differs_from_missing_packages() {
         (code.fault, code.fix.as_deref()),
         (
             Some(Fault::Code),
-            Some("correct /w/app.py:3, or declare the package of `x`, then `devrun down && devrun up -d`")
+            Some(
+                "correct /w/app.py:3, then `devrun restart backend`; or declare the package of `x`, then `devrun down && devrun up -d`"
+            )
         )
     );
     assert_eq!(
@@ -160,7 +162,7 @@ fn ready_stack_that_is_not_isolated_is_not_well() {
     let mut status = stack_of(vec![web, process("api", Word::Running, true)]);
     status.state = State::Ready;
     let found = asked(&status, true, &[], None);
-    assert_eq!(found.summary, "all is well: 2 of 2 processes ready");
+    assert_eq!(found.summary, "all is well: 2 of 2 processes ready, no error logged");
     assert_eq!(found.cause.as_deref(), Some("web is reachable from outside on 3100"));
     status.isolation = vec![Finding {
         process: "api".into(),
@@ -214,7 +216,10 @@ fn why_reports_a_healthy_stack_with_the_notices_of_its_preparation() {
     let mut status = stack_of(vec![process("web", Word::Running, true)]);
     status.state = State::Ready;
     let well = asked(&status, true, &[], None);
-    assert_eq!((well.summary.as_str(), well.fix), ("all is well: 1 of 1 process ready", None));
+    assert_eq!(
+        (well.summary.as_str(), well.fix),
+        ("all is well: 1 of 1 process ready, no error logged", None)
+    );
     status.pending = PendingMigrations::of(vec!["versions/3.py".into()]);
     let behind = asked(&status, true, &[], None);
     assert_eq!(behind.summary, "1 of 1 process ready, but the database is behind the code");
@@ -234,6 +239,7 @@ fn ready_stack_whose_process_has_logged_an_error_is_not_well() {
         said: "KeyError: 'x'".into(),
         time: "2026-11-20T05:27:10.123Z".into(),
         age_seconds: 12,
+        request: None,
         correct: Some("/w/app.py:3".into()),
     };
     let told = |status: &Status, subject| {
@@ -245,7 +251,7 @@ fn ready_stack_whose_process_has_logged_an_error_is_not_well() {
     assert_eq!((stack.cause.as_deref(), stack.fault), (Some("api said: KeyError: 'x'"), None));
     assert_eq!(
         (stack.correct.as_deref(), stack.fix.as_deref()),
-        (Some("/w/app.py:3"), Some("devrun logs api -n 40"))
+        (Some("/w/app.py:3"), Some("devrun why api"))
     );
     assert_eq!(stack.recent_error, Some(error.clone()));
     let api = told(&status, Subject::Process(&status.processes[1]));
