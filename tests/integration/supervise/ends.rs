@@ -156,7 +156,9 @@ fn terminal_closed() {
     let (running, terminal) = super::terminal::Terminal::start(super::terminal::in_foreground(&sandbox, &[]));
     let ready = || -> Vec<String> {
         let text = terminal.text().replace("\x1b[0m", "");
-        text.lines().filter(|line| line.contains("| ready ")).map(plain).collect()
+        // The status line and the blanks that erase it may stand before a line.
+        let shown = text.lines().map(|line| line.rsplit('\r').next().unwrap_or_default());
+        shown.filter(|line| line.contains("| ready ")).map(plain).collect()
     };
     crate::support::wait_for("all to be up", crate::support::LIMIT, || match ready() {
         lines if lines.len() == ready_lines(&all()) => Ok(()),
