@@ -151,3 +151,55 @@ fn is_changed(place: &str, root: &Path, time: SystemTime, is_located: bool) -> b
         Err(error) => is_located && error.kind() == std::io::ErrorKind::NotFound,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: [&str; 4] = [
+        " \u{2a2f} TypeError: no rows",
+        "    at Page (app/a/page.tsx:3:1)",
+        " GET /a 500 in 9ms",
+        " GET /b 200 in 3ms",
+    ];
+
+    fn read(lines: &[&str]) -> (LoggedError, Vec<FailedRequest>) {
+        (logged_error::newest(lines, Path::new("/w")).unwrap(), failed_requests::all(lines))
+    }
+
+    #[test]
+    fn an_error_is_over_when_its_request_is_answered() {
+        let (error, requests) = read(&PAGE);
+        assert!(!is_answered(&error, &requests) && unexplained(&requests, Some(&error)).is_none());
+        let (error, requests) = read(&[&PAGE[..], &[" GET /a 404 in 2ms"]].concat());
+        assert!(is_answered(&error, &requests));
+        let (error, requests) = read(&PAGE[..2]);
+        assert!(!is_answered(&error, &requests), "no request shows that it is over");
+    }
+
+    #[test]
+    fn a_request_that_failed_before_an_error_is_not_its_own() {
+        let lines = [&[" GET /c 500 in 1ms", "", "", ""][..], &PAGE[..]].concat();
+        let (error, requests) = read(&lines);
+        let other = unexplained(&requests, Some(&error)).unwrap();
+        assert_eq!((other.0, other.1.request.as_str()), (0, "GET /c"));
+        let near = [&["\"GET /a HTTP/1.1\" 500", "ERROR:    Exception in ASGI application"][..], &PAGE[..2]]
+            .concat();
+        let (error, requests) = read(&near);
+        assert!(unexplained(&requests, Some(&error)).is_none(), "uvicorn logs the answer first");
+    }
+
+    #[test]
+    fn an_error_in_a_file_that_was_edited_or_removed_is_over() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("page.tsx");
+        crate::os::fs::replace(&file, b"", 0o600).unwrap();
+        let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
+        let second = Duration::from_secs(1);
+        assert!(is_changed("page.tsx:3", root.path(), modified - second, true));
+        assert!(!is_changed("page.tsx:3", root.path(), modified + second, true));
+        std::fs::remove_file(&file).unwrap();
+        assert!(is_changed("page.tsx:3", root.path(), modified + second, true));
+        assert!(!is_changed("page.tsx:3", root.path(), modified + second, false), "it may be elsewhere");
+    }
+}

@@ -259,10 +259,7 @@ impl Databases {
         let mut held = ServerClaims::default();
         let progress = shop.progress.clone();
         let work = Box::pin(async {
-            let mut entrust = |folder, claim| {
-                held.0.push((folder, claim));
-                Ok(())
-            };
+            let mut entrust = held.receiver();
             self.source.open(Purpose::Run(&mut entrust)).await?;
             let name = self.own.parent.clone();
             let is_own = name == self.own.name;
@@ -307,10 +304,7 @@ impl Databases {
 pub async fn start_server(ctx: &Context) -> Result<&'static str, Report> {
     let source = provider_of(ctx).await?;
     let mut held = ServerClaims::default();
-    let mut entrust = |folder, claim| {
-        held.0.push((folder, claim));
-        Ok(())
-    };
+    let mut entrust = held.receiver();
     source.open(Purpose::Run(&mut entrust)).await?;
     let provider = source.name();
     if source.keep_server()? { Ok(provider) } else { Err(UndoError::NoServer { provider }.into()) }
@@ -325,10 +319,7 @@ pub async fn restart_killed_server(ctx: &Context) -> Result<bool, Report> {
         return Ok(false);
     }
     let mut held = ServerClaims::default();
-    let mut entrust = |folder, claim| {
-        held.0.push((folder, claim));
-        Ok(())
-    };
+    let mut entrust = held.receiver();
     source.open(Purpose::Run(&mut entrust)).await?;
     Ok(source.server()? == Some(ServerState::Running))
 }
@@ -368,10 +359,7 @@ pub async fn migrate(
     let mut held = ServerClaims::default();
     let progress = shop.progress.clone();
     let work = Box::pin(async {
-        let mut entrust = |folder, claim| {
-            held.0.push((folder, claim));
-            Ok(())
-        };
+        let mut entrust = held.receiver();
         let conditions = DatabaseConditions { allow_parent: false, beside_stack };
         let ensuring = branch::ensure(ctx, resolved.clone(), progress.clone(), conditions, &mut entrust);
         let settled = ensuring.await?.ok_or_else(none)?;
@@ -398,7 +386,17 @@ fn none() -> Report {
 
 /// Claims on servers. Dropping them stops each server that has no other user.
 #[derive(Default)]
-pub(super) struct ServerClaims(pub(super) Vec<(PathBuf, OwnedFd)>);
+pub(super) struct ServerClaims(Vec<(PathBuf, OwnedFd)>);
+
+impl ServerClaims {
+    /// Returns a function that adds the claim on a server, for a provider that is opened for a run.
+    pub(super) fn receiver(&mut self) -> impl FnMut(PathBuf, OwnedFd) -> Result<(), Report> {
+        |folder, claim| {
+            self.0.push((folder, claim));
+            Ok(())
+        }
+    }
+}
 
 impl Drop for ServerClaims {
     fn drop(&mut self) {

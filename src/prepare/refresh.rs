@@ -38,10 +38,7 @@ pub async fn refresh(ctx: &Context, beside_stack: bool) -> Result<Refreshed, Rep
     Box::pin(included_files::copy_once(ctx, &resolved.worktree)).await;
     // Dropped after the steps, which use the server.
     let mut claims = ServerClaims::default();
-    let mut entrust = |folder, claim| {
-        claims.0.push((folder, claim));
-        Ok(())
-    };
+    let mut entrust = claims.receiver();
     let conditions = DatabaseConditions { allow_parent: false, beside_stack };
     let begun = Box::pin(super::begin(ctx, Rc::new(resolved), conditions, &mut entrust)).await?;
     let PreparationSteps { plan, mut gates, mut prepared, tasks, .. } = begun;

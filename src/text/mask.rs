@@ -56,7 +56,7 @@ impl Mask {
         mask.sorted()
     }
 
-    /// Returns a mask for `values`, which are secret whatever they look like.
+    /// Returns a mask for `values`, all of which are secret.
     pub fn of_values<'a>(values: impl IntoIterator<Item = &'a OsStr>) -> Mask {
         let mut mask = Mask::default();
         for value in values {

@@ -1,8 +1,8 @@
-//! Downloads the program of a service with uv, as a wheel whose hash is compiled in. No code of the wheel runs meanwhile.
+//! Downloads the program of a service with uv, as a wheel whose hash is compiled in. uv runs no code of the wheel.
 
 use std::path::{Path, PathBuf};
 
-use super::{LIMIT, ToolFolder, failure_text, fetch_uv, run};
+use super::{ToolFolder, failure_text, fetch_uv, run};
 use crate::context::Context;
 use crate::deps::DepsError;
 use crate::os::cmd::Cmd;
@@ -37,13 +37,12 @@ pub(crate) async fn fetch_service_program(
     let build = place.workshop()?;
     let list = build.path().join("wanted.txt");
     fs::replace(&list, format!("{spec} --hash=sha256:{sha256}\n").as_bytes(), 0o600)?;
-    let install = Cmd::new(uv)
+    let unpack = Cmd::new(uv)
         .args(["pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"])
         .args(["--python-version", "3.11", "--python-platform", platform, "--target"])
         .arg(build.path())
         .arg("-r")
-        .arg(&list)
-        .limit(LIMIT);
-    run(ctx, &install, build.path()).await.map_err(|error| missing(failure_text(&why, &error)))?;
+        .arg(&list);
+    run(ctx, &unpack, build.path()).await.map_err(|error| missing(failure_text(&why, &error)))?;
     place.move_into_cache(build).ok_or_else(|| missing(format!("{why}, and {spec} does not have it")))
 }
