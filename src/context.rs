@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod code_error;
+pub mod code_place;
 pub mod dependency_lists;
 pub mod missing_program;
 pub mod missing_settings;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::context::code_place;
 use crate::control::status::{ProcessStatus, Word};
 use crate::error::Fault;
 use crate::logs::{self, Timestamp, query};
@@ -83,7 +84,7 @@ fn of(
     let unexplained = unexplained(&requests, newest.as_ref());
     let of_code = newest.and_then(|error| {
         let line = &lines[begin + error.line];
-        let place = located(&error.place, root, directory.as_deref().unwrap_or(root));
+        let place = code_place::whole(&error.place, directory.as_deref().unwrap_or(root), root);
         let age = line.time.age(now);
         let is_over =
             is_answered(&error, &requests) || is_changed(&place, root, now - age, directory.is_some());
@@ -129,18 +130,6 @@ fn unexplained<'a>(
     let open = requests.iter().filter(|request| !request.is_over);
     let others = open.filter(|request| !error.is_some_and(|error| belongs(request, error)));
     others.filter_map(|request| Some((*request.lines.last()?, request))).max_by_key(|(line, _)| *line)
-}
-
-/// Returns `place` relative to `root`, if it is the place of a file relative to `directory`.
-fn located(place: &str, root: &Path, directory: &Path) -> String {
-    let Some((file, line)) = place.rsplit_once(':') else { return place.into() };
-    let below = directory.join(file);
-    match below.strip_prefix(root) {
-        Ok(inner) if !Path::new(file).is_absolute() && below.is_file() => {
-            format!("{}:{line}", inner.display())
-        }
-        _ => place.into(),
-    }
 }
 
 /// Returns true if the file of `place` was changed after `time`, or removed if `is_located`: the error may have been corrected.

@@ -13,9 +13,8 @@ use serde_json::json;
 use self::answer::{Subject, Surroundings, WhyAnswer};
 use super::args;
 use super::recent_error::{self, RecentError};
-use crate::context::Context;
-use crate::context::dependency_lists;
 use crate::context::missing_settings::{self, ProgramPlace};
+use crate::context::{Context, code_place, dependency_lists};
 use crate::control::stack_handle;
 use crate::control::status::{Changed, PendingMigrations, ProcessStatus, State, Status};
 use crate::error::{Exit, Report};
@@ -73,6 +72,7 @@ pub(super) async fn run(
         command: command.as_deref(),
         lines: &lines.texts,
         root,
+        whole: &|place| code_place::whole(place, directory, root),
         changed: &|| started.and_then(|started| dependency_lists::changed_since(root, started)),
         is_reloading: lines.is_reloading,
         examples: &|names| missing_settings::with_examples(names, &place),

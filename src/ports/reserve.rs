@@ -50,18 +50,32 @@ impl Reserved {
 mod tests {
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
 
     use super::*;
+
+    /// Repeats `attempt` until it succeeds. A program that another test starts has copies of the sockets of this process until it is
+    /// executed.
+    fn succeed<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(value) = attempt() {
+                return value;
+            }
+            assert!(Instant::now() < end, "the port is still in use");
+            std::thread::yield_now();
+        }
+    }
 
     #[test]
     fn reserved_port_is_busy_until_its_socket_is_dropped() {
         let port = TcpListener::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap().port();
         let mut reserved = Reserved::default();
-        assert!(reserved.add(port));
+        succeed(|| reserved.add(port).then_some(()));
         assert!(!net::is_free(port));
         assert!(net::listen_on(LOOPBACK, port).is_err());
         drop(reserved.take(port));
-        assert!(net::is_free(port));
+        succeed(|| net::is_free(port).then_some(()));
     }
 
     #[test]
@@ -72,10 +86,10 @@ mod tests {
         drop(server.accept().unwrap());
         drop((client, server));
         let mut reserved = Reserved::default();
-        assert!(reserved.add(port));
+        succeed(|| reserved.add(port).then_some(()));
         assert!(net::listen_on(LOOPBACK, port).is_err());
         reserved.retain(|_| false);
-        assert!(net::listen_on(LOOPBACK, port).is_ok());
+        succeed(|| net::listen_on(LOOPBACK, port).ok());
     }
 
     #[test]
@@ -87,10 +101,10 @@ mod tests {
         drop(server.accept().unwrap());
         drop((earlier, server));
         let mut reserved = Reserved::default();
-        assert!(reserved.add(port));
+        succeed(|| reserved.add(port).then_some(()));
         let mut early = TcpStream::connect((LOOPBACK, port)).unwrap();
         drop(reserved.take(port));
-        let new = net::listen_on(LOOPBACK, port).unwrap();
+        let new = succeed(|| net::listen_on(LOOPBACK, port).ok());
         assert_eq!(early.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
         new.set_nonblocking(true).unwrap();
         assert_eq!(

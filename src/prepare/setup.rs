@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::{Progress, ResolvedWorktree, command_env};
 use crate::config::model::SetupStep;
 use crate::config::needs;
-use crate::context::Context;
 use crate::context::missing_settings::{self, ProgramPlace};
+use crate::context::{Context, code_place};
 use crate::deps::DepsError;
 use crate::deps::fingerprint::{InstallInputs, Snapshot};
 use crate::deps::install_record::RecordFiles;
@@ -180,6 +180,7 @@ fn failed(step: &SetupStep, place: &ProgramPlace<'_>, error: &CmdError, tail: &s
         return report.with_fault(Fault::Configuration).with_fix(fix);
     }
     let mut report = report.with_fault(fault).with_fix(format!("correct the error, then {RERUN}"));
-    report.correct = found.and_then(|found| found.place).filter(|_| fault == Fault::Code);
+    let correct = found.and_then(|found| found.place).filter(|_| fault == Fault::Code);
+    report.correct = correct.map(|correct| code_place::whole(&correct, place.directory, place.root));
     report
 }

@@ -56,10 +56,16 @@ pub fn condense(tail: &str) -> String {
     };
     let is_noise = |line: &&str| {
         let line = line.trim_start();
-        NOISE.iter().any(|noise| line.starts_with(noise)) || statement(line).is_some_and(is_shown)
+        let is_noise = NOISE.iter().any(|noise| line.starts_with(noise)) || is_underline(line);
+        is_noise || statement(line).is_some_and(is_shown)
     };
     let kept: Vec<&str> = kept.filter(|line| !is_noise(line)).collect();
     kept[kept.len().saturating_sub(MOST)..].join("\n")
+}
+
+/// Returns true for the row below a line of code that marks an expression: `~~^~~`. A single sign is Postgres's.
+fn is_underline(line: &str) -> bool {
+    line.len() > 1 && line.contains('^') && line.chars().all(|c| "^~ ".contains(c))
 }
 
 /// Returns the statement in a line that shows one: `[SQL: select 1]`.
@@ -106,6 +112,14 @@ mod tests {
             "  File \"/w/alembic/versions/0004.py\", line 10, in upgrade\n    raise RuntimeError('x')\n\
              RuntimeError: x\n\n  DETAIL: more"
         );
+    }
+
+    #[test]
+    fn rows_that_mark_an_expression_are_left_out() {
+        let tail = "  File \"/w/app.py\", line 3, in f\n    return rows[0].total\n           ^^^^^^^^^^^^^\n    a / b\n    ~~^~~\n\
+                    LINE 1: UPDATE leads\n               ^";
+        let rest = "  File \"/w/app.py\", line 3, in f\n    return rows[0].total\n    a / b\nLINE 1: UPDATE leads\n               ^";
+        assert_eq!(condense(tail), rest);
     }
 
     #[test]

@@ -325,27 +325,24 @@ fn silent_process_with_an_error_fails_before_its_deadline() {
     let sandbox = Sandbox::new();
     let web = "cat trace; exec devrun-fixture await-file:go listen:PORT ready sleep";
     let text = format!(
-        "ports: {{ web: {} }}\nprocesses:\n  web: {{ run: {}, port: web, ready: {{ http: /, deadline: 10m }} }}\n",
+        "ports: {{ web: {} }}\nprocesses:\n  web: {{ run: {}, directory: site, port: web, ready: {{ http: /, deadline: 10m }} }}\n",
         base(),
         json!(["sh", "-c", web])
     );
     let trace = "Traceback (most recent call last):\n  File \"app.py\", line 3, in <module>\nKeyError: 'x'\n";
-    sandbox.repo_with(&[("devrun.yaml", &text), ("trace", trace)]);
+    let files = [("devrun.yaml", &*text), ("site/trace", trace), ("site/app.py", "")];
+    let place = format!("{}:3", sandbox.repo_with(&files).join("site/app.py").display());
     let error = refusal(sandbox.devrun(&["up", "-d", "--json"]), "not-ready", 86);
-    let cause = "silent since it said: KeyError: 'x' (app.py:3)\nthe stack goes on";
+    let cause = format!("silent since it said: KeyError: 'x' ({place})\nthe stack goes on");
     assert_eq!(
         (&error["cause"], &error["fix"]),
-        (&json!(cause), &json!("correct app.py:3, then `devrun restart web`")),
+        (&json!(cause), &json!(format!("correct {place}, then `devrun restart web`"))),
         "{error:#}"
     );
-    assert_eq!(error["correct"], "app.py:3", "{error:#}");
+    assert_eq!(error["correct"], *place, "{error:#}");
     let why = answer(&sandbox, &["why"]);
-    assert_eq!(
-        (&why["correct"], &why["cause"]),
-        (&json!("app.py:3"), &json!(cause.lines().next())),
-        "{why:#}"
-    );
-    sandbox.write(&sandbox.main().join("go"), "");
+    assert_eq!((&why["correct"], &why["cause"]), (&json!(place), &json!(cause.lines().next())), "{why:#}");
+    sandbox.write(&sandbox.main().join("site/go"), "");
     assert_eq!(answer(&sandbox, &["wait"])["state"], "ready");
     down(&sandbox);
 }

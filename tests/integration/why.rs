@@ -320,15 +320,12 @@ fn a_ready_stack_that_has_logged_an_error_is_not_well() {
     assert!(summary.starts_with("1 of 1 process ready, but api logged an error "), "{answer:#}");
     assert_eq!((&answer["state"], &answer["fault"]), (&"ready".into(), &Value::Null), "{answer:#}");
     let error = &answer["recent_error"];
-    assert_eq!(
-        (&error["process"], &error["correct"]),
-        (&"api".into(), &"app/main.py:3".into()),
-        "{answer:#}"
-    );
+    let place = format!("{}:3", sandbox.main().join("app/main.py").display());
+    assert_eq!((&error["process"], &error["correct"]), (&"api".into(), &place.as_str().into()), "{answer:#}");
     assert_eq!(error["said"], "ZeroDivisionError: token ***", "{answer:#}");
     assert!(error["age_seconds"].is_u64() && error["time"].is_string(), "{answer:#}");
     let text = fine(&sandbox, &["why"]);
-    assert!(text.contains("\n  correct: app/main.py:3\n"), "{text}");
+    assert!(text.contains(&format!("\n  correct: {place}\n")), "{text}");
     assert!(why(&sandbox, &["api"])["recent_error"].is_object());
     let shown = fine(&sandbox, &["status"]);
     assert!(shown.contains("\napi logged an error ") && shown.ends_with(" ago: devrun why\n"), "{shown}");

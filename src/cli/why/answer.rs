@@ -139,6 +139,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) lines: &'a [String],
     /// The worktree.
     pub(super) root: &'a Path,
+    /// Returns a place in the code with the whole path of its file.
+    pub(super) whole: &'a dyn Fn(&str) -> String,
     /// Finds a list of dependencies that is newer than the stack.
     pub(super) changed: &'a dyn Fn() -> Option<String>,
     /// True if the server has just begun to load its code again.
@@ -409,6 +411,7 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
     let text = around.lines.join("\n") + "\n";
     let Some(diagnosis) = diagnosis::read(reload::since(&text).lines(), around.root) else { return };
     let Diagnosis { said, fault, place, missing, settings, program, busy } = diagnosis;
+    let place = place.map(|place| (around.whole)(&place));
     let told = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
     let mut causes: Vec<String> = answer.cause.take().into_iter().collect();
     let said = format!("{said}{told}");

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::context::code_error::{CodeError, NextStart, WayOut};
 use crate::context::missing_settings::{self, MissingSetting, ProgramPlace};
-use crate::context::{dependency_lists, missing_program};
+use crate::context::{code_place, dependency_lists, missing_program};
 use crate::error::{Fault, RERUN, RESTART_STACK, Report};
 use crate::event::Broken;
 use crate::plan::{Need, Plan, PlannedService, Process};
@@ -171,7 +171,7 @@ impl Tails {
             let tail = self.lock(process);
             let text = String::from_utf8_lossy(tail.own());
             let text = reload::since(&text);
-            (diagnosis::read(text.lines(), self.root())?, reload::waits_for_edit(text))
+            (self.diagnosis(process, text)?, reload::waits_for_edit(text))
         };
         let Diagnosis { said, fault, place, missing, settings, .. } = diagnosis;
         let settings = self.with_examples(process, settings);
@@ -256,6 +256,14 @@ impl Tails {
         &self.shared.plan.worktree.path
     }
 
+    /// Returns the last error in `text` of `process`, with the whole path of its file.
+    fn diagnosis(&self, process: usize, text: &str) -> Option<Diagnosis> {
+        let found = diagnosis::read(text.lines(), self.root())?;
+        let directory = &self.process(process).directory;
+        let place = found.place.map(|place| code_place::whole(&place, directory, self.root()));
+        Some(Diagnosis { place, ..found })
+    }
+
     fn with_examples(&self, process: usize, settings: Vec<String>) -> Vec<MissingSetting> {
         if settings.is_empty() {
             return Vec::new();
@@ -271,7 +279,7 @@ impl Tails {
     pub(super) fn busy(&self, process: usize) -> Option<BusyPort> {
         let tail = self.lock(process);
         let text = String::from_utf8_lossy(tail.own());
-        diagnosis::read(reload::since(&text).lines(), self.root())?.busy
+        self.diagnosis(process, reload::since(&text))?.busy
     }
 
     /// Returns the last error of `process`, or its last line if it wrote no error, as a sentence.
@@ -282,7 +290,7 @@ impl Tails {
     fn last_words(&self, process: usize) -> LastOutput {
         let tail = self.lock(process);
         let text = String::from_utf8_lossy(tail.own());
-        let diagnosis = diagnosis::read(reload::since(&text).lines(), self.root());
+        let diagnosis = self.diagnosis(process, reload::since(&text));
         if let Some(Diagnosis { said, fault, place, missing, settings, program, .. }) = diagnosis {
             let at = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
             let said = format!("it said: {said}{at}");

@@ -35,6 +35,7 @@ fn about(
         command: lines.iter().find_map(|line| line.strip_prefix("+ ")),
         lines,
         root: Path::new("/w"),
+        whole: &|place| place.into(),
         changed: &|| changed.map(Into::into),
         is_reloading: lines.last().is_some_and(|line| line.ends_with("Reloading...")),
         examples: &|names| {
