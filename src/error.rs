@@ -423,6 +423,9 @@ pub fn explain(name: &str) -> String {
 /// for scripts and agents too.
 pub const RERUN: &str = "run `devrun up -d`";
 
+/// The command that makes the branch database a copy of its parent again.
+pub const RESET: &str = "devrun db reset --yes";
+
 /// The command that starts a stack which does not run.
 pub const START: &str = "devrun up -d";
 

@@ -6,6 +6,7 @@ mod add;
 mod authorship;
 mod branches;
 mod default;
+mod generated;
 pub mod git;
 mod ignored;
 pub mod include;

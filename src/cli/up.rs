@@ -290,9 +290,9 @@ impl StackRun<'_> {
             daily_prune::start_if_due(ctx, worktree);
         }
         let inputs = work.inputs.clone();
-        stack.inputs(move || ChangedFiles {
-            inputs: inputs.changed(),
-            migrations: inputs.changed_migrations(),
+        stack.inputs(move || {
+            let (migrations, removed_migrations) = inputs.changed_migrations();
+            ChangedFiles { inputs: inputs.changed(), migrations, removed_migrations }
         });
         stack.notify(&work.env_files);
         stack.notify(&work.notices);

@@ -86,8 +86,10 @@ impl Drop for OpenConnection {
 pub struct ChangedFiles {
     /// Files that the stack was made from.
     pub inputs: Vec<String>,
-    /// Migration files that changed since the database was last migrated.
+    /// Migration files that are new or changed since the database was last migrated.
     pub migrations: Vec<String>,
+    /// Migration files that were removed since.
+    pub removed_migrations: Vec<String>,
 }
 
 /// A function that returns the files that changed. It blocks.
@@ -242,7 +244,8 @@ impl StackHandle {
         status.changed = Changed::of(changed.inputs);
         // While the stack is prepared, its migrations are still to come.
         let is_prepared = matches!(status.state, State::Starting | State::Ready | State::Degraded);
-        status.pending = PendingMigrations::of(changed.migrations).filter(|_| is_prepared);
+        status.pending =
+            PendingMigrations::of(changed.migrations, changed.removed_migrations).filter(|_| is_prepared);
         let plan = self.known_plan();
         for (index, process) in status.processes.iter_mut().enumerate() {
             if process.ready && silent.contains(&index) {

@@ -150,24 +150,47 @@ impl Changed {
 /// Migration files that changed since the branch database was last migrated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PendingMigrations {
-    /// Their names, relative to the worktree.
+    /// The names of the new and changed files, relative to the worktree.
     pub files: Vec<String>,
-    /// The command that migrates the database, beside the running stack too.
+    /// The names of the removed files, relative to the worktree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// The next step. `devrun db migrate` works beside the running stack too.
     pub fix: String,
 }
 
 impl PendingMigrations {
-    /// Returns the pending migrations in `files`, or `None` if there are none.
-    pub fn of(files: Vec<String>) -> Option<PendingMigrations> {
-        (!files.is_empty()).then(|| PendingMigrations { files, fix: "devrun db migrate".into() })
+    /// Returns the migrations that are pending because of the new and changed `files` and the `removed` ones; `None` if there are none.
+    pub fn of(files: Vec<String>, removed: Vec<String>) -> Option<PendingMigrations> {
+        let fix = match (files.is_empty(), removed.is_empty()) {
+            (true, true) => return None,
+            // A tool that does not find the file of the last migration fails.
+            (true, false) => "bring them back, or devrun down && devrun db reset --yes && devrun up -d",
+            _ => "devrun db migrate",
+        };
+        Some(PendingMigrations { files, removed, fix: fix.into() })
+    }
+
+    /// Returns how the database and the code differ.
+    pub fn remark(&self) -> &'static str {
+        if self.files.is_empty() {
+            "migration files of the database were removed"
+        } else {
+            "the database is behind the code"
+        }
     }
 
     /// Returns a notice with the names of the files.
     pub fn notice(&self) -> Notice {
-        let text = format!(
-            "the database is behind the code: not migrated since a change of {}",
-            self.files.join(", ")
-        );
+        let remark = self.remark();
+        let (files, removed) = (self.files.join(", "), self.removed.join(", "));
+        let text = match (files.as_str(), removed.as_str()) {
+            ("", removed) => format!("{remark}: {removed}"),
+            (files, "") => format!("{remark}: not migrated since a change of {files}"),
+            (files, removed) => {
+                format!("{remark}: not migrated since a change of {files} and the removal of {removed}")
+            }
+        };
         Notice { text, fix: Some(self.fix.clone()) }
     }
 }

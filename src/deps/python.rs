@@ -220,7 +220,7 @@ async fn tool(ctx: &Context, situation: &PythonFindings) -> Result<(Tool, Option
             return Ok((Tool::Pdm(pdm), folder));
         }
         (_, Some(uv)) => return Ok((Tool::Uv(uv.clone()), None)),
-        (Installer::Requirements(_), None) => return Ok((uv_or_pip(ctx, &situation.env).await, None)),
+        (Installer::Requirements(_), None) => return Ok(uv_or_pip(ctx, &situation.env).await),
         (Installer::UvLock, None) => "the project has a uv.lock and uv is not installed",
         (Installer::Pyproject, None) => "the project has nothing but pyproject.toml and uv is not installed",
     };
@@ -229,20 +229,23 @@ async fn tool(ctx: &Context, situation: &PythonFindings) -> Result<(Tool, Option
     Ok((Tool::Uv(uv), folder))
 }
 
-/// Returns the tool for a requirements file. It is uv, downloaded if needed, because pip takes tens of seconds for what
+/// Returns the tool for a requirements file, and its folder if devrun downloaded it. It is uv, downloaded if needed, because pip takes tens of seconds for what
 /// uv links in one. It is pip if pip's settings name a package index: uv does not read them, and must not use the
 /// public index instead.
-async fn uv_or_pip(ctx: &Context, env: &ToolEnv) -> Tool {
+async fn uv_or_pip(ctx: &Context, env: &ToolEnv) -> (Tool, Option<PathBuf>) {
     if installer::pip_has_an_index(env) {
-        return Tool::Pip;
+        return (Tool::Pip, None);
     }
     match tool::fetch_uv(ctx, "uv is not installed, and pip is slow").await {
-        Ok(uv) => Tool::Uv(uv),
+        Ok(uv) => {
+            let folder = uv.parent().map(Into::into);
+            (Tool::Uv(uv), folder)
+        }
         Err(error) => {
             let why =
                 error.why().and_then(|why| why.lines().next().map(Into::into)).unwrap_or(error.to_string());
             ctx.events.note(format!("installing with pip: {why}"));
-            Tool::Pip
+            (Tool::Pip, None)
         }
     }
 }

@@ -55,11 +55,11 @@ impl MigrationFolder {
         (!folder.globs.is_empty()).then_some(folder)
     }
 
-    /// Returns the files that are new, changed or gone since the last migration, relative to the worktree. None if there is no record
-    /// or a file cannot be read. Blocks.
-    pub(super) fn changed(&self) -> Vec<String> {
-        let Some(record) = load(&self.state) else { return Vec::new() };
-        let Ok(now) = file_digests(&self.directory, &self.globs) else { return Vec::new() };
+    /// Returns the files that are new or changed since the last migration, and those that were removed, relative to the worktree. None
+    /// if there is no record or a file cannot be read. Blocks.
+    pub(super) fn changed(&self) -> (Vec<String>, Vec<String>) {
+        let Some(record) = load(&self.state) else { return Default::default() };
+        let Ok(now) = file_digests(&self.directory, &self.globs) else { return Default::default() };
         let is_old = |(file, digest): &(&PathBuf, &String)| record.files.get(*file) == Some(*digest);
         let gone = record.files.keys().filter(|file| !now.contains_key(*file));
         let new = now.iter().filter(|one| !is_old(one)).map(|(file, _)| file);
@@ -67,7 +67,7 @@ impl MigrationFolder {
             let path = self.directory.join(file);
             path.strip_prefix(&self.root).unwrap_or(&path).display().to_string()
         };
-        new.chain(gone).map(shown).collect()
+        (new.map(shown).collect(), gone.map(shown).collect())
     }
 }
 
@@ -94,15 +94,20 @@ mod tests {
             globs: vec!["versions/*.py".into()],
         };
         let migrated = || save(&folder.state, file_digests(&folder.directory, &folder.globs).unwrap());
-        assert!(folder.changed().is_empty(), "nothing is known yet");
+        let none = (Vec::new(), Vec::new());
+        assert_eq!(folder.changed(), none, "nothing is known yet");
         migrated();
-        assert!(folder.changed().is_empty());
+        assert_eq!(folder.changed(), none);
         write("versions/3.py", "three");
-        assert_eq!(folder.changed(), ["api/versions/3.py"]);
+        assert_eq!(folder.changed(), (vec!["api/versions/3.py".into()], Vec::new()));
         write("versions/1.py", "another");
         std::fs::remove_file(root.join("api/versions/2.py")).unwrap();
-        assert_eq!(folder.changed(), ["api/versions/1.py", "api/versions/3.py", "api/versions/2.py"]);
+        let (new, removed) = folder.changed();
+        assert_eq!(
+            (new.join(" "), removed.join(" ")),
+            ("api/versions/1.py api/versions/3.py".into(), "api/versions/2.py".into())
+        );
         migrated();
-        assert!(folder.changed().is_empty());
+        assert_eq!(folder.changed(), none);
     }
 }

@@ -154,8 +154,8 @@ impl RunInputs {
         }
     }
 
-    /// Returns the migration files that changed since the database was last migrated. Blocks.
-    pub fn changed_migrations(&self) -> Vec<String> {
+    /// Returns the migration files that are new or changed since the database was last migrated, and those that were removed. Blocks.
+    pub fn changed_migrations(&self) -> (Vec<String>, Vec<String>) {
         self.migrations.as_ref().map(MigrationFolder::changed).unwrap_or_default()
     }
 

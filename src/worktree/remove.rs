@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::WorktreeError;
 use super::add::done;
+use super::generated;
 use super::git::git;
 use super::locate::checked;
 use crate::context::Context;
@@ -37,7 +38,8 @@ const OPERATIONS: [(&str, &str); 6] = [
     ("BISECT_LOG", "a bisect"),
 ];
 
-/// Returns the changed and untracked files of the worktree at `path`, whose git directory is `dir`. Errors if git fails.
+/// Returns the changed and untracked files of the worktree at `path`, whose git directory is `dir`, without generated ones. Errors if
+/// git fails.
 pub async fn unsaved(ctx: &Context, path: &Path, dir: &Path) -> Result<Unsaved, WorktreeError> {
     inspect(ctx, path, dir, ["--untracked-files=normal", "--ignore-submodules=none"]).await
 }
@@ -59,7 +61,10 @@ async fn inspect(
         .limit(STATUS);
     let output = checked(path, status.output().await)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let files: Vec<&str> = text.split('\0').filter_map(|field| field.get(3..)).collect();
+    let is_generated =
+        |field: &str| field.strip_prefix("?? ").is_some_and(|file| generated::is_generated(&path.join(file)));
+    let fields = text.split('\0').filter(|field| !is_generated(field));
+    let files: Vec<&str> = fields.filter_map(|field| field.get(3..)).collect();
     Ok(Unsaved {
         count: files.len(),
         files: files.into_iter().take(LISTED).map(Into::into).collect(),
@@ -76,6 +81,9 @@ pub fn operation(dir: &Path) -> Option<&'static str> {
 /// Removes the worktree at `path` from the repository around `folder`. If its folder no longer exists, removes only the
 /// record of it. `force` removes uncommitted work and submodules too. Errors if git refuses.
 pub async fn remove(ctx: &Context, folder: &Path, path: &Path, force: bool) -> Result<(), WorktreeError> {
+    if !force {
+        generated::delete(ctx, path).await;
+    }
     let cmd = git(ctx, folder).args(["worktree", "remove"]).args(force.then_some("--force"));
     done("remove the worktree", cmd.arg(path).limit(DELETION).output().await).map(drop)
 }

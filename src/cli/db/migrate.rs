@@ -6,7 +6,7 @@ use serde_json::json;
 use super::maintenance;
 use crate::cli::{database_limit, printed};
 use crate::context::Context;
-use crate::error::{Exit, Report};
+use crate::error::{Exit, RERUN, RESET, Report, START};
 use crate::plan::DatabaseOrigin;
 use crate::prepare;
 use crate::ui::console::Console;
@@ -17,7 +17,10 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
     let turn = maintenance::begin(ctx, &worktree, "migrating").await?;
     let (provider, branch, migrated) = match prepare::migrate(ctx, turn.is_none()).await {
         Ok(migrated) => migrated,
-        Err(report) => return Err(database_limit::explain(ctx, &worktree, report).await),
+        Err(report) => {
+            let report = if turn.is_none() { beside_stack(report) } else { report };
+            return Err(database_limit::explain(ctx, &worktree, report).await);
+        }
     };
     let origin = match &branch.origin {
         DatabaseOrigin::Existing => "was there".to_string(),
@@ -33,4 +36,27 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
         let migrated = migrated.unwrap_or_else(|| "there are no migrations".into());
         console.print(&format!("{} {origin}: {migrated}.\n", branch.name))
     })
+}
+
+/// Returns `report` with the steps of a running stack: `devrun up -d` does not migrate its database, and a reset needs its end.
+fn beside_stack(report: Report) -> Report {
+    let fix = report.fix.map(|fix| {
+        let stopped = format!("devrun down && {RESET} && {START}");
+        fix.replace(RERUN, "run `devrun db migrate`").replace(RESET, &stopped)
+    });
+    Report { fix, ..report }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn a_failed_migration_beside_a_stack_is_repeated_by_the_same_verb() {
+        let report = |fix: String| Report::new(Code::MigrationFailed, "failed").with_fix(fix);
+        let fix = beside_stack(report(format!("correct a.py:3, or run `{RESET}`; then {RERUN}"))).fix;
+        let expected = "correct a.py:3, or run `devrun down && devrun db reset --yes && devrun up -d`; then run `devrun db migrate`";
+        assert_eq!(fix.as_deref(), Some(expected));
+    }
 }

@@ -119,7 +119,7 @@ mod tests {
         }));
         insta::assert_snapshot!(at(&ready, 0), @"ready: Frontend http://localhost:3149, Backend http://localhost:8149");
         let mut moved = ready;
-        moved.pending = PendingMigrations::of(vec!["api/versions/0003.py".into()]);
+        moved.pending = PendingMigrations::of(vec!["api/versions/0003.py".into()], Vec::new());
         (moved.away, moved.slot) = (Some(Away { home: 48, returns: true, ..Away::default() }), Some(49));
         insta::assert_snapshot!(at(&moved, 0), @r"
         ready: Frontend http://localhost:3149, Backend http://localhost:8149

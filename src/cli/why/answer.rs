@@ -174,10 +174,11 @@ pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: Recen
     };
     // A problem of the whole stack may be the reason for the error.
     let is_well = answer.process.is_some() || status.isolation.is_empty() && status.pending.is_none();
-    let fix = match &answer.process {
+    let fix = match (&error.correct, &answer.process) {
+        (Some(place), _) => format!("correct {place}, then `devrun restart {}`", quoted(&error.process)),
         // The answer has its last lines.
-        Some(name) => format!("devrun logs {} -n 40", quoted(name)),
-        None => format!("devrun why {}", quoted(&error.process)),
+        (None, Some(name)) => format!("devrun logs {} -n 40", quoted(name)),
+        (None, None) => format!("devrun why {}", quoted(&error.process)),
     };
     WhyAnswer {
         summary: if is_well { format!("{fine}, but {}", error.remark()) } else { answer.summary },
@@ -270,8 +271,8 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
         (None, State::Ready) if !status.isolation.is_empty() => {
             (format!("{ready} ready, but not isolated"), None)
         }
-        (None, State::Ready) if status.pending.is_some() => {
-            (format!("{ready} ready, but the database is behind the code"), None)
+        (None, State::Ready) if let Some(pending) = &status.pending => {
+            (format!("{ready} ready, but {}", pending.remark()), None)
         }
         (None, State::Ready) => (format!("all is well: {ready} ready, no error logged"), None),
         (None, State::Stopping) => ("the stack is being taken down".into(), Some("devrun down".into())),

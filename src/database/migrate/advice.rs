@@ -5,7 +5,7 @@ use std::path::Path;
 use super::failure_cause::{ExtensionAdvice, FailureCause};
 use crate::context::missing_settings;
 use crate::database::undo::empty_command;
-use crate::error::RERUN;
+use crate::error::{RERUN, RESET};
 use crate::text::quoted;
 
 /// Returns the change of code that replaces the URL at `line` by that of the branch database, which is in `variable`.
@@ -35,9 +35,11 @@ impl RebuildStep<'_> {
     /// Returns the command, and its effect.
     fn step(self) -> String {
         match self {
-            RebuildStep::Copy(_) => "`devrun db reset --yes`, which makes the database a copy of its parent again (what is in it is \
-                 lost)"
-                .into(),
+            RebuildStep::Copy(_) => {
+                format!(
+                    "`{RESET}`, which makes the database a copy of its parent again (what is in it is lost)"
+                )
+            }
             RebuildStep::Empty(name) => format!(
                 "`{}`, which empties the database (what is in it is lost); devrun does not reset it, because others are copied from \
                  it",

@@ -176,10 +176,20 @@ fn added(known: &SchemaRecord, now: &SchemaRecord) -> Vec<String> {
         let place = object.strip_prefix("column ").or_else(|| object.strip_prefix("index "));
         place.is_some_and(|place| tables.iter().any(|table| place.starts_with(table.as_str())))
     };
-    let mut new: Vec<String> = new.into_iter().filter(|object| !is_part(object)).cloned().collect();
+    let mut new: Vec<String> =
+        new.into_iter().filter(|object| !is_part(object)).map(|name| statement_name(name)).collect();
     // Tables first: the message shows only some of them.
     new.sort_by_key(|object| !object.starts_with("table "));
     new
+}
+
+/// Returns the name of `object` as a statement needs it: an index is in the schema of its table.
+fn statement_name(object: &str) -> String {
+    let index = object.strip_prefix("index ").and_then(|name| name.split_once('.'));
+    match index.and_then(|(schema, rest)| Some((schema, rest.split_once('.')?.1))) {
+        Some((schema, name)) => format!("index {schema}.{name}"),
+        None => object.into(),
+    }
 }
 
 /// Returns the revisions that are newer than all `files`. An older one without a file was squashed or deleted.
@@ -295,10 +305,11 @@ mod tests {
             "table public.b",
             "column public.b.n",
             "index public.b.b_pkey",
+            "index public.a.by_n",
         ];
         assert_eq!(
             added(&known, &record(&["1"], &objects)),
-            ["table public.b", "column public.a.m", "view public.v"]
+            ["table public.b", "column public.a.m", "index public.by_n", "view public.v"]
         );
         assert_eq!(added(&known, &record(&["2"], &objects)), [""; 0]);
     }

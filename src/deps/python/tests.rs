@@ -292,11 +292,14 @@ async fn a_list_is_installed_with_a_downloaded_uv() {
         "while [ $1 != --target ]; do shift; done; mkdir $2/bin; cat \"${CALLS%calls}uv\" > $2/bin/uv; chmod +x $2/bin/uv",
     );
     let first = run(&stage).await.unwrap();
-    assert_eq!(first, Done { worked: true, outcome: "uv, 34 packages".into(), fetched: None });
+    let bin = first.fetched.clone().expect("commands of the user need uv too");
+    assert!(bin.join("uv").is_file());
+    assert_eq!((first.worked, first.outcome.as_str()), (true, "uv, 34 packages"));
     assert!(stage.calls()[0].contains("-m pip install"), "{:?}", stage.calls());
     assert!(stage.calls()[0].contains("--require-hashes"), "{:?}", stage.calls());
     assert_eq!(stage.count_events("fetching uv"), 2);
-    assert!(!run(&stage).await.unwrap().worked);
+    let again = run(&stage).await.unwrap();
+    assert_eq!((again.worked, again.fetched), (false, Some(bin)));
 }
 
 #[test]

@@ -147,5 +147,12 @@ fn running_stack_says_that_its_database_is_behind_the_migration_files() {
     assert!(again.contains(&format!("warning: {said}: {fix}\n")), "{again}");
     world.ask(&x, &["migrate"]);
     assert_eq!(pending(), serde_json::Value::Null);
+    std::fs::remove_file(x.join("migrations/2.sql")).unwrap();
+    assert_eq!(pending()["removed"], serde_json::json!(["migrations/2.sql"]));
+    let shown = devrun(&["why"]).stdout;
+    assert!(
+        shown.contains("notice: migration files of the database were removed: migrations/2.sql\n"),
+        "{shown}"
+    );
     devrun(&["down"]);
 }

@@ -92,6 +92,21 @@ fn uncommitted_work_is_kept_unless_its_option_is_given() {
 }
 
 #[test]
+fn instructions_that_next_wrote_are_no_work_of_the_user() {
+    let sandbox = Sandbox::new();
+    sandbox.repo_with(&[("devrun.yaml", &server(base())), ("web/page.jsx", "")]);
+    let rules = "<!-- BEGIN:nextjs-agent-rules -->\n\n## Rules\n\n<!-- END:nextjs-agent-rules -->\n";
+    let x = sandbox.worktree("x", "feature/x");
+    sandbox.write(&x.join("web/AGENTS.md"), rules);
+    sandbox.write(&x.join("AGENTS.md"), &format!("{rules}\nUse tabs.\n"));
+    let error = refusal(sandbox.devrun(&["rm", "x", "--yes", "--json"]), "worktree-kept", 81);
+    assert_eq!(error["cause"], "1 file is not committed: AGENTS.md", "{error:#}");
+    sandbox.write(&x.join("AGENTS.md"), rules);
+    assert_eq!(rm(&sandbox, &["x"])["removed"], true);
+    assert!(!x.exists());
+}
+
+#[test]
 fn an_operation_under_way_counts_as_uncommitted() {
     let sandbox = world();
     let x = sandbox.worktree("x", "x");

@@ -221,9 +221,12 @@ fn why_reports_a_healthy_stack_with_the_notices_of_its_preparation() {
         (well.summary.as_str(), well.fix),
         ("all is well: 1 of 1 process ready, no error logged", None)
     );
-    status.pending = PendingMigrations::of(vec!["versions/3.py".into()]);
+    status.pending = PendingMigrations::of(vec!["versions/3.py".into()], Vec::new());
     let behind = asked(&status, true, &[], None);
     assert_eq!(behind.summary, "1 of 1 process ready, but the database is behind the code");
+    status.pending = PendingMigrations::of(Vec::new(), vec!["versions/3.py".into()]);
+    let ahead = asked(&status, true, &[], None);
+    assert_eq!(ahead.summary, "1 of 1 process ready, but migration files of the database were removed");
     let report = Report::new(Code::ToolMissing, "node is not installed").with_fix("install Node.js");
     status.error = Some((&report).into());
     status.over();
@@ -252,12 +255,12 @@ fn ready_stack_whose_process_has_logged_an_error_is_not_well() {
     assert_eq!((stack.cause.as_deref(), stack.fault), (Some("api said: KeyError: 'x'"), None));
     assert_eq!(
         (stack.correct.as_deref(), stack.fix.as_deref()),
-        (Some("/w/app.py:3"), Some("devrun why api"))
+        (Some("/w/app.py:3"), Some("correct /w/app.py:3, then `devrun restart api`"))
     );
     assert_eq!(stack.recent_error, Some(error.clone()));
     let api = told(&status, Subject::Process(&status.processes[1]));
     assert_eq!(api.summary, "api is ready, but api logged an error 12 s ago");
-    status.pending = PendingMigrations::of(vec!["versions/3.py".into()]);
+    status.pending = PendingMigrations::of(vec!["versions/3.py".into()], Vec::new());
     let behind = told(&status, Subject::Stack);
     assert_eq!(behind.summary, "2 of 2 processes ready, but the database is behind the code");
     assert_eq!((behind.cause.as_deref(), behind.correct), (Some("api said: KeyError: 'x'"), None));
