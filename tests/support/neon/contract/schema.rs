@@ -1,6 +1,9 @@
 //! Checks values against schemas of `OpenAPI` 3.0. Supports the rules that Neon's description uses and panics at any other rule,
 //! so that none is ignored silently.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -114,6 +117,10 @@ fn keeps(rule: &str, wanted: &Value, value: &Value) -> bool {
     }
 }
 
+/// Returns true if `text` matches `pattern`, which is compiled once: without optimisation that takes milliseconds.
 fn fits(pattern: &str, text: &str) -> bool {
-    Regex::new(pattern).unwrap().is_match(text)
+    static COMPILED: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let regex = compiled.entry(pattern.into()).or_insert_with(|| Regex::new(pattern).unwrap());
+    regex.is_match(text)
 }
