@@ -142,6 +142,8 @@ pub enum ProcessState {
     Unready {
         /// The last answer.
         why: String,
+        /// Where the fault lies, if that is known.
+        fault: Option<Fault>,
     },
     /// Running, not ready, and not going to be: it is silent since it printed an error, answers with the same error again and
     /// again, or listens on another port.
@@ -183,7 +185,7 @@ pub enum ProcessState {
 /// Why a process that runs does not become ready by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// The reason in one phrase, such as `silent since it said: KeyError: 'x' (app.py:3)`.
+    /// The reason in one phrase, such as `no answer since its error: KeyError: 'x' (app.py:3)`.
     pub reason: String,
     /// Where the fault lies.
     pub fault: Fault,

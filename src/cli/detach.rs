@@ -90,8 +90,8 @@ pub(super) async fn bring_up(
             LockHolder::Running(record) => {
                 ctx.events.note(format!("already running (pid {})", record.pid));
                 bind_again(ctx, &record, binding.as_ref()).await?;
-                if !record.is_elsewhere() && prepare::restart_killed_server(ctx).await? {
-                    ctx.events.note("the database server was not running; it was started again");
+                if !record.is_elsewhere() {
+                    restart_server(ctx).await?;
                 }
                 break record;
             }
@@ -125,6 +125,14 @@ pub(super) async fn bring_up(
             Err(report)
         }
     }
+}
+
+/// Starts the database server of a running stack again if it was killed.
+pub(super) async fn restart_server(ctx: &Context) -> Result<(), Report> {
+    if prepare::restart_killed_server(ctx).await? {
+        ctx.events.note("the database server was not running; it was started again");
+    }
+    Ok(())
 }
 
 /// Binds the stack of `record`, which runs already, to another process if it is this session's or its process is gone. Without

@@ -35,6 +35,10 @@ pub(super) async fn run(
         ProcessVerb::Restart => "/restart",
         ProcessVerb::Wait => "/wait",
     };
+    if matches!(order, ProcessVerb::Start | ProcessVerb::Restart) && found.runs_here() {
+        // Without it, no process that uses the database becomes ready.
+        super::detach::restart_server(ctx).await?;
+    }
     let ask = Ask::within(args.names.clone(), deadline.left());
     match Client::new(found.socket()?).post(path, &ask).await {
         Ok(status) => super::status::show_state(ctx, console, status, as_json),

@@ -44,6 +44,11 @@ pub(super) async fn find_within(ctx: &Context, limit: Duration) -> Result<Runnin
 }
 
 impl RunningStack {
+    /// Returns true if a stack runs in this pid namespace.
+    pub(super) fn runs_here(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| !record.is_elsewhere())
+    }
+
     /// Returns the path of the supervisor's socket. Errors if nothing runs.
     pub(super) fn socket(&self) -> Result<&Path, Report> {
         let Some(record) = &self.record else { return Err(self.nothing_runs()) };

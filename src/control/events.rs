@@ -178,7 +178,7 @@ impl From<&ProcessState> for ProcessMessage {
             ProcessState::Waiting { on } => ProcessMessage::Waiting { on: on.clone() },
             ProcessState::Started { pid, .. } => ProcessMessage::Running { pid: *pid },
             ProcessState::Ready => ProcessMessage::Ready,
-            ProcessState::Unready { why } => ProcessMessage::NotReady { reason: why.clone() },
+            ProcessState::Unready { why, .. } => ProcessMessage::NotReady { reason: why.clone() },
             ProcessState::Stuck { broken } => {
                 ProcessMessage::NotReady { reason: stuck_reason(broken.as_ref()) }
             }

@@ -250,6 +250,7 @@ impl StackHandle {
         for (index, process) in status.processes.iter_mut().enumerate() {
             if process.ready && silent.contains(&index) {
                 process.last_probe = LastProbe::Silent;
+                process.reason = Some(format!("no answer within {:?}: it may be busy", reprobe::LIMIT));
             }
             let addresses = listening.remove(&process.name).unwrap_or_default();
             let outside = addresses.iter().filter(|address| !address.ip().is_loopback());

@@ -42,7 +42,7 @@ fn doing(state: &ProcessState) -> String {
         ProcessState::Waiting { on } => format!("waits for {}", on.join(", ")),
         ProcessState::Started { pid, .. } => format!("started, pid {pid}"),
         ProcessState::Ready => "ready".into(),
-        ProcessState::Unready { why } => format!("no longer answers: {why}"),
+        ProcessState::Unready { why, .. } => format!("no longer answers: {why}"),
         ProcessState::Stuck { broken } => format!("not ready: {}", stuck_reason(broken.as_ref())),
         ProcessState::Restarting { ended, delay, attempt } => {
             format!("ended with {ended}; restart {attempt} in {:.1} s", delay.as_secs_f64())

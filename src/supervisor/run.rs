@@ -340,7 +340,10 @@ impl RunLoop {
                 let fix = format!("{}, then {RERUN}", wrong_port::fix(process, command.as_deref()));
                 report.and_cause(text).with_fault(Fault::Configuration).with_fix(fix)
             }
-            None => report.and_cause(format!("`ready: deadline:` of {} allows more time", process.name)),
+            None if report.fault.is_none() => {
+                report.and_cause(format!("`ready: deadline:` of {} allows more time", process.name))
+            }
+            None => report,
         }
     }
 

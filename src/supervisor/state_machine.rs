@@ -217,8 +217,8 @@ impl Machine {
             return;
         }
         if self.reported.ready && report.code == Code::NotReady {
-            let why = report.cause.unwrap_or(report.message);
-            effects.push(unit.report(ProcessState::Unready { why }));
+            let (why, fault) = (report.cause.unwrap_or(report.message), report.fault);
+            effects.push(unit.report(ProcessState::Unready { why, fault }));
             effects.push(Effect::Doubt(index));
         } else {
             self.stop(StopReason::Failed(report), now, effects);
@@ -229,7 +229,7 @@ impl Machine {
         let unit = &mut self.units[index];
         if let ProcessStage::Running { ready: ready @ true, .. } = &mut unit.state {
             *ready = false;
-            effects.push(unit.report(ProcessState::Unready { why }));
+            effects.push(unit.report(ProcessState::Unready { why, fault: None }));
             effects.push(Effect::Doubt(index));
         }
     }
@@ -255,7 +255,7 @@ impl Machine {
                 if !unit.one_shot {
                     let why =
                         format!("it ended with {ending}; the processes that it started are being stopped");
-                    effects.push(unit.report(ProcessState::Unready { why }));
+                    effects.push(unit.report(ProcessState::Unready { why, fault: None }));
                 }
                 unit.leave(now, Some(ending));
                 effects.push(Effect::Signal(index));

@@ -6,6 +6,7 @@
 use std::path::{Component, Path};
 
 use super::busy_port::{self, BusyPort};
+use super::failed_requests;
 use crate::context::missing_settings;
 use crate::error::Fault;
 
@@ -72,7 +73,7 @@ pub fn read<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone, root: &
     } else {
         (said, None)
     };
-    let said = said.trim().to_string();
+    let said = without_sign(said).to_string();
     let missing = missing(&said);
     let program = program(&said).map(Into::into);
     let lower = said.to_lowercase();
@@ -90,10 +91,14 @@ pub fn read<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone, root: &
         } else {
             Fault::Configuration
         };
-    // Python prints the place before the error, Node before or after it.
+    // Python prints the place before the error, Node before it or in the frames after it.
     let place = |line: &str| project_line(line, root);
-    let before = lines.clone().rev().skip(from_end + 1).find_map(place);
-    let place = before.or_else(|| lines.rev().take(from_end).find_map(place));
+    let after: Vec<&str> = lines.clone().rev().take(from_end).collect();
+    let is_frame = |line: &&str| line.trim_start().starts_with("at ");
+    let of_frames = after.iter().rev().copied().take_while(is_frame).find_map(place);
+    let place = of_frames
+        .or_else(|| lines.rev().skip(from_end + 1).find_map(place))
+        .or_else(|| after.iter().copied().find_map(place));
     Some(Diagnosis { said, fault, place, missing, program, settings, busy })
 }
 
@@ -107,15 +112,23 @@ fn is_about_settings(said: &str) -> bool {
             && ["settings", "config", "env"].iter().any(|word| class.contains(word)))
 }
 
-/// Returns the last line that is not blank, to show when no line is an error.
-pub fn last_words<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> Option<String> {
-    lines.map(str::trim).rfind(|line| !line.is_empty()).map(Into::into)
+/// Returns the last line that says something, to show when no line is an error: requests in the access log and single brackets come
+/// last.
+pub fn last_words<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone) -> Option<String> {
+    let mut lines = lines.map(str::trim).filter(|line| !line.is_empty());
+    let says = |line: &&str| line.contains(char::is_alphanumeric) && !failed_requests::is_access(line);
+    lines.clone().rfind(says).or_else(|| lines.next_back()).map(Into::into)
+}
+
+/// Returns `line` without the sign that Next.js puts before an error.
+fn without_sign(line: &str) -> &str {
+    line.trim().trim_start_matches('\u{2a2f}').trim_start()
 }
 
 /// Returns true for `SomeError: text`, `pkg.SomeException: text`, `Error [CODE]: text`, for a missing module, and for a
 /// phrase about a system that is down or full.
 pub(super) fn is_error(line: &str) -> bool {
-    let line = line.trim();
+    let line = without_sign(line);
     let Some((head, _)) = line.split_once(": ").or_else(|| line.strip_suffix(':').map(|head| (head, "")))
     else {
         return is_bare(line);
@@ -185,8 +198,7 @@ pub(super) fn project_line(line: &str, root: &Path) -> Option<String> {
         let relative = inside.unwrap_or(Path::new(file));
         relative.is_relative() && !relative.components().any(|part| part == Component::ParentDir)
     };
-    // Next.js begins the line with a sign.
-    let line = line.trim().trim_start_matches('\u{2a2f}').trim_start();
+    let line = without_sign(line);
     if DEPENDENCY_FOLDERS.iter().any(|other| line.contains(other)) {
         return None;
     }
@@ -276,6 +288,16 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_a_request_to_next_has_the_place_of_its_own_frames() {
+        let text = " \u{2a2f} Error: other\n    at Old (app/old/page.jsx:1:1)\n GET /old 500 in 9ms\n \
+                    \u{2a2f} TypeError: no rows\n    at next (node_modules/next/x.js:1:1)\n    at Page (app/page.jsx:20:19)\n  \
+                    18 |   ])\n> 20 |   rows.map()\n     |        ^ {\n  digest: '1'\n}\n GET / 500 in 9ms";
+        let found = diagnosed(text);
+        assert_eq!((found.said.as_str(), found.fault), ("TypeError: no rows", Fault::Code));
+        assert_eq!(found.place.as_deref(), Some("app/page.jsx:20"));
+    }
+
+    #[test]
     fn a_place_outside_the_worktree_is_not_named() {
         let frame = |file: &str| format!("  File \"{file}\", line 3, in f\nValueError: x");
         for outside in ["/usr/share/x.py", "/w/../other/x.py", "/w2/x.py", "../x.py"] {
@@ -347,6 +369,9 @@ mod tests {
             None
         );
         assert_eq!(last_words("one\n two \n\n".lines()).as_deref(), Some("two"));
+        let log = "WARNING: /healthz: DATABASE_URL is not set\nINFO: 127.0.0.1:4 - \"GET /healthz HTTP/1.1\" 503\n}\n";
+        assert_eq!(last_words(log.lines()).as_deref(), Some("WARNING: /healthz: DATABASE_URL is not set"));
+        assert_eq!(last_words("GET / 503 in 3ms\n".lines()).as_deref(), Some("GET / 503 in 3ms"));
         assert_eq!(diagnosed("app.MyError").said, "app.MyError");
     }
 }

@@ -32,6 +32,11 @@ pub fn all(lines: &[&str]) -> Vec<FailedRequest> {
     found.into_values().collect()
 }
 
+/// Returns true for a line of an access log.
+pub(super) fn is_access(line: &str) -> bool {
+    access(line).is_some()
+}
+
 /// Returns the request and the status in a line such as `GET /a 500 in 3ms` or `"GET /a HTTP/1.1" 500`.
 fn access(line: &str) -> Option<(String, u16)> {
     let mut words = line.split([' ', '"']).filter(|word| !word.is_empty());

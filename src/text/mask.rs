@@ -140,7 +140,7 @@ impl Mask {
             Event::Failed(report) => Event::Failed(self.report(report)),
             Event::Process { name, state } => {
                 let state = match state {
-                    ProcessState::Unready { why } => ProcessState::Unready { why: apply(why) },
+                    ProcessState::Unready { why, fault } => ProcessState::Unready { why: apply(why), fault },
                     ProcessState::Stuck { broken } => ProcessState::Stuck {
                         broken: broken.map(|broken| Broken {
                             reason: apply(broken.reason),

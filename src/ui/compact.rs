@@ -85,12 +85,15 @@ mod tests {
     fn an_error_names_its_place_once() {
         let long = Report::new(Code::NotReady, "api is not ready")
             .with_fault(Fault::Code)
-            .with_cause("silent since it said: KeyError: 'x' (/w/a/app.py:3)\nthe stack goes on")
+            .with_cause("no answer since its error: KeyError: 'x' (/w/a/app.py:3)\nthe stack goes on")
             .with_correct("/w/a/app.py:3")
             .with_fix("correct /w/a/app.py:3, then `devrun restart api`");
         let short = report(&once(&long), "/w/a");
         assert_eq!(short.correct.as_deref(), Some("app.py:3"));
-        assert_eq!(short.cause.as_deref(), Some("silent since it said: KeyError: 'x'\nthe stack goes on"));
+        assert_eq!(
+            short.cause.as_deref(),
+            Some("no answer since its error: KeyError: 'x'\nthe stack goes on")
+        );
         assert_eq!(short.fix.as_deref(), Some("correct that line, then `devrun restart api`"));
     }
 }

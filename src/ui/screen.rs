@@ -217,7 +217,7 @@ impl Screen {
                 harmless(&given_up(*ended, *restarts, said.as_deref()))
             )),
             ProcessState::Stopped(_) => self.say(&style.dim(&format!("{name} was stopped"))),
-            ProcessState::Unready { why } => {
+            ProcessState::Unready { why, .. } => {
                 let why = why.lines().next().unwrap_or_default();
                 self.say(&format!(
                     "{} {name} no longer answers: {}",

@@ -333,7 +333,7 @@ fn silent_process_with_an_error_fails_before_its_deadline() {
     let files = [("devrun.yaml", &*text), ("site/trace", trace), ("site/app.py", "")];
     let place = format!("{}:3", sandbox.repo_with(&files).join("site/app.py").display());
     let error = refusal(sandbox.devrun(&["up", "-d", "--json"]), "not-ready", 86);
-    let cause = format!("silent since it said: KeyError: 'x' ({place})\nthe stack goes on");
+    let cause = format!("no answer since its error: KeyError: 'x' ({place})\nthe stack goes on");
     assert_eq!(
         (&error["cause"], &error["fix"]),
         (&json!(cause), &json!(format!("correct {place}, then `devrun restart web`"))),

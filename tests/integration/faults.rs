@@ -148,7 +148,7 @@ fn a_broken_edit_under_reload() {
     api runs but is not ready
       correct: app/main.py:3
       fault: the code, not the environment
-      why: silent since it said: NameError: name 'ap' is not defined
+      why: no answer since its error: NameError: name 'ap' is not defined
       fix: correct that line, then `devrun restart api`
 
     Last lines of api:
@@ -169,7 +169,7 @@ fn missing_module_after_a_rebase() {
         why_after_a_broken_reload("ModuleNotFoundError: No module named 'httpx'", rebased), @r#"
     api runs but is not ready
       fault: the environment, not the code
-      why: silent since it said: ModuleNotFoundError: No module named 'httpx' (app/main.py:3)
+      why: no answer since its error: ModuleNotFoundError: No module named 'httpx' (app/main.py:3)
         uv.lock was changed after the stack was started, and httpx is not installed
       fix: devrun down && devrun up -d
 
@@ -208,7 +208,6 @@ fn process_that_never_becomes_ready() {
     insta::assert_snapshot!(failed(&sandbox, &main, 86), @r#"
     stopping everything
     error: api did not become ready within 400ms [not-ready]
-      fault: the code, not the environment
       why: last answer: port PORT: Connection refused (os error 111)
         it said: thinking
         `ready: deadline:` of api allows more time
@@ -416,38 +415,93 @@ fn wait_ends_early_when_a_process_cannot_become_ready() {
     assert_eq!(down.code, Some(0), "{down}");
 }
 
-/// Answers each request with an error that it writes, as Next.js does for a page that does not compile.
+/// Answers each request with the error in the file `error`, which it writes too, and without error while there is no such file.
 const BROKEN_PAGE: &str = r#"import http.server, os
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        print("\u2a2f ./app/page.jsx:23:17\nError: Expression expected\n  22 |\n", flush=True)
-        self.send_error(500)
+        try:
+            text = open("error").read()
+        except FileNotFoundError:
+            self.send_response(204)
+            self.end_headers()
+            return
+        print(text, flush=True)
+        self.send_error(503)
+    def log_message(self, *args):
+        pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
 "#;
 
-#[test]
-fn wait_ends_early_when_a_server_answers_each_request_with_the_same_error() {
+/// Makes a repository with such a server, which has this long to become ready. `None` without Python.
+fn broken_page(deadline: &str) -> Option<(Sandbox, PathBuf)> {
     let sandbox = Sandbox::new();
     if sandbox.program("python3", &["--version"]).run().code != Some(0) {
-        return skip_without(&["python3"]);
+        skip_without(&["python3"]);
+        return None;
     }
-    let web = serde_json::json!({ "run": "python3 web.py", "port": "web", "ready": { "http": "/", "deadline": "5m" } });
+    let ready = serde_json::json!({ "http": "/", "deadline": deadline });
+    let web = serde_json::json!({ "run": "python3 web.py", "port": "web", "ready": ready });
     let config = serde_json::json!({ "ports": { "web": base() }, "processes": { "web": web } }).to_string();
     let main = sandbox.repo_with(&[("devrun.yaml", &config), ("web.py", BROKEN_PAGE)]);
-    let up = devrun(&sandbox, &main, &["up", "-d", "--json"]).run();
-    assert_eq!(up.code, Some(86), "{up}");
-    let error = &serde_json::from_str::<serde_json::Value>(&up.stdout).unwrap()["error"];
+    Some((sandbox, main))
+}
+
+#[track_caller]
+fn refused(sandbox: &Sandbox, main: &Path, args: &[&str]) -> serde_json::Value {
+    let ended = devrun(sandbox, main, &[args, &["--json"]].concat()).run();
+    assert_eq!(ended.code, Some(86), "{ended}");
+    serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap()["error"].clone()
+}
+
+#[track_caller]
+fn wait_ends_early(error: &str, said: &str, place: &str) {
+    let Some((sandbox, main)) = broken_page("5m") else { return };
+    sandbox.write(&main.join("error"), error);
+    let error = refused(&sandbox, &main, &["up", "-d"]);
     assert_eq!(
         (&error["code"], &error["fault"], &error["correct"]),
-        (&"not-ready".into(), &"code".into(), &"app/page.jsx:23".into()),
+        (&"not-ready".into(), &"code".into(), &place.into()),
         "{error:#}"
     );
     let cause = error["cause"].as_str().unwrap();
-    assert!(
-        cause.contains("it says again and again: Error: Expression expected (app/page.jsx:23)"),
-        "{cause}"
-    );
+    assert!(cause.contains(&format!("it repeats the error: {said} ({place})")), "{cause}");
     let why = devrun(&sandbox, &main, &["why", "web"]).run();
-    assert!(why.stdout.contains("correct: app/page.jsx:23"), "{why}");
+    assert!(why.stdout.contains(&format!("correct: {place}")), "{why}");
+    assert_eq!(devrun(&sandbox, &main, &["down"]).run().code, Some(0));
+}
+
+#[test]
+fn wait_ends_early_when_a_page_does_not_compile() {
+    let error = " \u{2a2f} ./app/page.jsx:23:17\nError: Expression expected\n  22 |\n";
+    wait_ends_early(error, "Error: Expression expected", "app/page.jsx:23");
+}
+
+#[test]
+fn wait_ends_early_when_a_page_raises_an_error() {
+    let error = " \u{2a2f} TypeError: no rows\n    at Page (app/page.jsx:20:19)\n> 20 |   rows.map() {\n  digest: '1'\n}\n \
+                 GET / 500 in 9ms\n";
+    wait_ends_early(error, "TypeError: no rows", "app/page.jsx:20");
+}
+
+#[test]
+fn a_database_that_refuses_connections_is_no_fault_of_the_code() {
+    let Some((sandbox, main)) = broken_page("3s") else { return };
+    assert_eq!(devrun(&sandbox, &main, &["up", "-d"]).run().code, Some(0));
+    let error = "WARNING: /: database unavailable: connection to server at \"127.0.0.1\", port 1 failed: Connection refused";
+    sandbox.write(&main.join("error"), error);
+    let refused = refused(&sandbox, &main, &["restart", "web"]);
+    assert_eq!(
+        (&refused["code"], &refused["fault"]),
+        (&"not-ready".into(), &"environment".into()),
+        "{refused:#}"
+    );
+    sandbox.write(&main.join("error"), "INFO: a detail of no use");
+    let refused = self::refused(&sandbox, &main, &["restart", "web"]);
+    assert_eq!(
+        (&refused["code"], &refused["fault"]),
+        (&"not-ready".into(), &serde_json::Value::Null),
+        "{refused:#}"
+    );
+    assert!(refused["cause"].as_str().unwrap().contains("it said: INFO: a detail of no use"), "{refused:#}");
     assert_eq!(devrun(&sandbox, &main, &["down"]).run().code, Some(0));
 }

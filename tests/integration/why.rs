@@ -114,7 +114,10 @@ fn why_finds_the_failing_dependency_and_its_error() {
     script(&sandbox, "api.sh", "echo fine; exec devrun-fixture listen:PORT sleep");
     fine(&sandbox, &["restart", "api"]);
     fine(&sandbox, &["wait"]);
-    assert_eq!(why(&sandbox, &[])["summary"], "all is well: 2 of 2 processes ready, no error logged");
+    assert_eq!(
+        why(&sandbox, &[])["summary"],
+        "all is well: 2 of 2 processes ready, no unresolved error logged"
+    );
     let answer = why(&sandbox, &["api"]);
     assert_eq!(
         (&answer["fault"], &answer["summary"]),
@@ -306,7 +309,7 @@ fn a_ready_stack_that_has_logged_an_error_is_not_well() {
     });
     sandbox.write(&sandbox.main().join("go"), "");
     fine(&sandbox, &["wait"]);
-    let well = "all is well: 1 of 1 process ready, no error logged";
+    let well = "all is well: 1 of 1 process ready, no unresolved error logged";
     assert_eq!(why(&sandbox, &[])["summary"], well, "an error before readiness is over");
     let status = || json(&sandbox.devrun(&["status", "--json"]).run());
     let pid = i32::try_from(status()["processes"][0]["pid"].as_u64().unwrap()).unwrap();
@@ -372,6 +375,9 @@ fn a_request_without_an_answer_is_named_until_it_is_answered() {
         (&"GET /pay answered 500".into(), &Value::Null, &Value::Null, &"devrun why api".into()),
         "{answer:#}"
     );
-    assert_eq!(after_signal(true)["summary"], "all is well: 1 of 1 process ready, no error logged");
+    assert_eq!(
+        after_signal(true)["summary"],
+        "all is well: 1 of 1 process ready, no unresolved error logged"
+    );
     fine(&sandbox, &["down"]);
 }

@@ -32,7 +32,7 @@ fn at(status: &Status, now: u64) -> String {
     let rows = processes(&status.processes);
     let mut troubled = None;
     for (process, (name, row)) in status.processes.iter().zip(&rows) {
-        let is_expected = process.ready || matches!(process.state, Word::Idle | Word::Stopped);
+        let is_expected = process.is_surely_ready() || matches!(process.state, Word::Idle | Word::Stopped);
         if !is_over && !is_expected {
             troubled = troubled.or(Some(name));
             let _ = writeln!(out, "{}: {}", harmless(name), harmless(row));

@@ -173,7 +173,8 @@ pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: Recen
         None => format!("{} ready", ready_count(status)),
     };
     // A problem of the whole stack may be the reason for the error.
-    let is_well = answer.process.is_some() || status.isolation.is_empty() && status.pending.is_none();
+    let is_quiet = status.isolation.is_empty() && status.pending.is_none() && silent(status).is_none();
+    let is_well = answer.process.is_some() || is_quiet;
     let fix = match (&error.correct, &answer.process) {
         (Some(place), _) => format!("correct {place}, then `devrun restart {}`", quoted(&error.process)),
         // The answer has its last lines.
@@ -234,6 +235,13 @@ pub(super) fn answer(status: &Status, subject: Subject<'_>, around: &Surrounding
                 let fix = format!("correct `{command}` or the code that it runs, then `{START}`");
                 answer.fix = Some(fix.into());
             }
+            let is_unexplained = answer.fault.is_none() && process.fix.is_none() && !lines.is_empty();
+            if is_unexplained && process.state == Word::Running && status.state == State::Degraded {
+                // A restart alone may only lead to the same answer.
+                let restart = format!("devrun restart {}", process.name);
+                answer.fix =
+                    Some(format!("if its lines name a cause, correct that; then `{restart}`").into());
+            }
             if around.is_reloading && !process.ready && runs && answer.fault.is_none() {
                 answer.summary = format!("{} is loading its changed code and is not ready yet", process.name);
                 answer.fix = None;
@@ -274,7 +282,11 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
         (None, State::Ready) if let Some(pending) = &status.pending => {
             (format!("{ready} ready, but {}", pending.remark()), None)
         }
-        (None, State::Ready) => (format!("all is well: {ready} ready, no error logged"), None),
+        (None, State::Ready) if let Some(busy) = silent(status) => {
+            let reason = busy.reason.as_deref().unwrap_or_default();
+            (format!("{ready} ready, but {} gave {reason}", busy.name), Some("devrun wait".into()))
+        }
+        (None, State::Ready) => (format!("all is well: {ready} ready, no unresolved error logged"), None),
         (None, State::Stopping) => ("the stack is being taken down".into(), Some("devrun down".into())),
         (None, _) => ("the stack is still being prepared".into(), Some("devrun wait".into())),
     };
@@ -299,6 +311,11 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
         fix,
         ..WhyAnswer::default()
     }
+}
+
+/// Returns a process that was ready and has not answered the last probe.
+fn silent(status: &Status) -> Option<&ProcessStatus> {
+    status.processes.iter().find(|process| process.ready && !process.is_surely_ready())
 }
 
 /// Returns how many processes are ready, in words: `2 of 3 processes`.

@@ -81,7 +81,7 @@ fn samples() -> Vec<EventMessage> {
         web(ProcessState::Waiting { on: vec!["migrate".into(), "api".into()] }),
         web(ProcessState::Started { pid: 4711, at: Some(5) }),
         web(ProcessState::Ready),
-        web(ProcessState::Unready { why: "GET / answered 500".into() }),
+        web(ProcessState::Unready { why: "GET / answered 500".into(), fault: None }),
         web(ProcessState::Restarting { ended: Ending::Code(1), delay: took, attempt: 2 }),
         web(ProcessState::Stopping),
         web(ProcessState::Stopped(Some(Ending::Signal(2)))),

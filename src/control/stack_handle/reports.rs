@@ -36,7 +36,8 @@ pub(super) fn failure_of(status: &Status, indexes: &[usize]) -> Option<Report> {
 pub(super) fn not_ready(process: &ProcessStatus) -> Report {
     let name = &process.name;
     let mut report = Report::new(Code::NotReady, format!("{name} is not ready")).about(name);
-    report.fault = process.fault.or(report.fault);
+    // A process may be late without an error in the code.
+    report.fault = process.fault;
     report.fix.clone_from(&process.fix);
     if let Some(place) = &process.correct {
         report = report.with_correct(place);

@@ -66,7 +66,7 @@ fn the_first_readiness_of_a_process_is_kept_until_its_next_start() {
     report(&handle, ProcessState::Started { pid: 7, at: None });
     let known = first(&handle);
     assert!(known.is_some(), "a process without a probe is ready at once");
-    report(&handle, ProcessState::Unready { why: "refused".into() });
+    report(&handle, ProcessState::Unready { why: "refused".into(), fault: None });
     assert_eq!(first(&handle), known);
     handle.status_sender.send_modify(|status| status.processes[0].probed = true);
     report(&handle, ProcessState::Started { pid: 8, at: None });

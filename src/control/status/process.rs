@@ -165,9 +165,9 @@ impl ProcessStatus {
             }
             // The end of an earlier process no longer matters.
             ProcessState::Ready => (self.ready, self.exit) = (true, None),
-            ProcessState::Unready { why } => {
+            ProcessState::Unready { why, fault } => {
                 self.ready = false;
-                self.reason = Some(why.clone());
+                (self.reason, self.fault) = (Some(why.clone()), *fault);
             }
             ProcessState::Stuck { broken } => {
                 self.reason = Some(stuck_reason(broken.as_ref()));
@@ -231,6 +231,11 @@ impl ProcessStatus {
             self.state = Word::Stopped;
         }
         (self.pid, self.ready) = (None, false);
+    }
+
+    /// Returns true if the process is ready and has answered the probe for the present answer.
+    pub fn is_surely_ready(&self) -> bool {
+        self.ready && (self.state != Word::Running || self.reason.is_none())
     }
 
     /// Returns true if the process is ready, or is down on request or because it was never to start.

@@ -42,7 +42,7 @@ fn a_stack_is_ready_when_every_process_is_and_degraded_when_one_no_longer_is() {
     assert_eq!(status.state, State::Starting);
     all_ready(&mut status);
     assert_eq!(status.state, State::Ready);
-    report(&mut status, "a", ProcessState::Unready { why: "no answer".into() });
+    report(&mut status, "a", ProcessState::Unready { why: "no answer".into(), fault: None });
     assert_eq!((status.state, status.processes[0].reason.as_deref()), (State::Degraded, Some("no answer")));
     report(&mut status, "a", ProcessState::Ready);
     assert_eq!((status.state, status.processes[0].reason.as_deref()), (State::Ready, None));
@@ -71,7 +71,7 @@ fn stuck_process_shows_its_last_error_until_it_writes_again() {
         "a",
         ProcessState::Stuck {
             broken: Some(Broken {
-                reason: "silent since it said: KeyError: 'x' (app.py:3)".into(),
+                reason: "no answer since its error: KeyError: 'x' (app.py:3)".into(),
                 fault: Fault::Code,
                 correct: Some("app.py:3".into()),
                 fix: "correct app.py:3".into(),
@@ -82,7 +82,7 @@ fn stuck_process_shows_its_last_error_until_it_writes_again() {
     let told = |status: &Status| (status.processes[0].trouble, status.processes[0].reason.clone().unwrap());
     assert_eq!(
         told(&status),
-        (ProcessTrouble::Stuck, "silent since it said: KeyError: 'x' (app.py:3)".into())
+        (ProcessTrouble::Stuck, "no answer since its error: KeyError: 'x' (app.py:3)".into())
     );
     report(&mut status, "a", ProcessState::Stuck { broken: None });
     status.note(&Event::NotYet { name: "a".into(), answer: "no answer".into() });

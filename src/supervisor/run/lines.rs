@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::context::code_error::{CodeError, NextStart, WayOut};
 use crate::context::missing_settings::{self, MissingSetting, ProgramPlace};
 use crate::context::{code_place, dependency_lists, missing_program};
-use crate::error::{Fault, RERUN, RESTART_STACK, Report};
+use crate::error::{Code, Fault, RERUN, RESTART_STACK, Report};
 use crate::event::Broken;
 use crate::plan::{Need, Plan, PlannedService, Process};
 use crate::supervisor::output::{Backpressure, Sink};
@@ -149,13 +149,13 @@ impl Tails {
     /// Returns why the current child of `process` does not become ready by itself: the last error that it wrote since its last reload,
     /// if that is in the project's code, if a setting is missing, or if a reloader waits for an edit. Any other server may try again.
     pub(super) fn broken(&self, process: usize) -> Option<Broken> {
-        let error = self.error_in_output(process, "silent since it said")?;
+        let error = self.error_in_output(process, "no answer since its error")?;
         error.is_lasting.then_some(error.broken)
     }
 
     /// Returns the error in the project's code that the current child of `process` wrote last.
     pub(super) fn repeated(&self, process: usize) -> Option<Broken> {
-        let error = self.error_in_output(process, "it says again and again")?;
+        let error = self.error_in_output(process, "it repeats the error")?;
         (error.is_lasting && error.is_of_project).then_some(error.broken)
     }
 
@@ -233,7 +233,9 @@ impl Tails {
         }
         let fault = of_settings.or(fault);
         let of_system = is_system(planned).then_some(Fault::Environment);
-        report.fault = fault.or(of_system).or(report.fault);
+        // Without an error, nothing says why a process is late.
+        let by_code = report.fault.filter(|_| report.code != Code::NotReady);
+        report.fault = fault.or(of_system).or(by_code);
         if let Some(program) = program {
             let manifest = missing_program::manifest(&planned.directory, self.root());
             let (fault, fix) = missing_program::advice(&program, is_installed(planned), manifest.as_ref());

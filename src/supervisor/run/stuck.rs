@@ -94,7 +94,12 @@ mod tests {
 
     fn code_error() -> Broken {
         let (fault, correct) = (Fault::Code, Some("app.py:3".into()));
-        Broken { reason: "silent since it said: E: x".into(), fault, correct, fix: "correct app.py:3".into() }
+        Broken {
+            reason: "no answer since its error: E: x".into(),
+            fault,
+            correct,
+            fix: "correct app.py:3".into(),
+        }
     }
 
     #[test]
@@ -115,11 +120,11 @@ mod tests {
         assert_eq!(look(10, true, 4), None);
         assert_eq!(look(20, true, 6), None);
         assert_eq!(look(20, false, 12), None);
-        assert_eq!(look(20, true, 12), Some(Some("silent since it said: E: x".into())));
+        assert_eq!(look(20, true, 12), Some(Some("no answer since its error: E: x".into())));
         assert_eq!(look(20, true, 30), None);
         assert_eq!(look(21, true, 31), Some(None));
         assert_eq!(look(21, true, 35), None);
-        assert_eq!(look(21, true, 36), Some(Some("silent since it said: E: x".into())));
+        assert_eq!(look(21, true, 36), Some(Some("no answer since its error: E: x".into())));
         assert_eq!(look(21, false, 40), Some(None), "the reason is gone");
     }
 

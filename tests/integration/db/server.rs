@@ -28,7 +28,7 @@ fn server_runs_without_a_stack_until_it_is_stopped() {
 }
 
 #[test]
-fn up_starts_a_killed_server_of_a_running_stack_again() {
+fn up_and_restart_start_a_killed_server_of_a_running_stack_again() {
     let Some(world) = World::new() else { return };
     let main = world.sandbox.main();
     world.devrun(&main, &["up", "-d"]);
@@ -36,14 +36,17 @@ fn up_starts_a_killed_server_of_a_running_stack_again() {
         let all = world.sandbox.processes().into_iter();
         all.filter(|process| process.command.contains("postgres")).map(|process| process.pid).collect()
     };
-    for pid in server() {
-        // The others end by themselves after the first.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
-    wait_for("the end of the server", LIMIT, || match server().len() {
-        0 => Ok(()),
-        count => Err(format!("{count} processes")),
-    });
+    let kill_server = || {
+        for pid in server() {
+            // The others end by themselves after the first.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        wait_for("the end of the server", LIMIT, || match server().len() {
+            0 => Ok(()),
+            count => Err(format!("{count} processes")),
+        });
+    };
+    kill_server();
     let why = json(&world.devrun(&main, &["why", "--json"]));
     assert_eq!(why["summary"], "the database server is not running", "{why:#}");
     assert_eq!((&why["fault"], &why["fix"]), (&"environment".into(), &"devrun up -d".into()), "{why:#}");
@@ -53,6 +56,10 @@ fn up_starts_a_killed_server_of_a_running_stack_again() {
     assert_eq!(world.sql(&main, "select 1"), "1");
     let again = world.devrun(&main, &["up", "-d"]);
     assert!(!again.stderr.contains("started again"), "{again}");
+    kill_server();
+    let restarted = world.devrun(&main, &["restart"]);
+    assert!(restarted.stderr.contains("it was started again"), "{restarted}");
+    assert_eq!(world.ask(&main, &["status"])["server"], "running");
     world.devrun(&main, &["down"]);
     assert_eq!(world.sandbox.processes(), [], "the server is still there");
 }

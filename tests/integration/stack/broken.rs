@@ -186,7 +186,8 @@ fn broken_edit_and_its_fix_are_shown_under_reload() {
     let (code, failed) = ask(&["up", "-d"]);
     assert_eq!((code, &failed["error"]["code"]), (Some(86), &"not-ready".into()), "{failed:#}");
     let cause = failed["error"]["cause"].as_str().unwrap();
-    for part in ["silent since it said: ModuleNotFoundError: No module named 'loging' (", "the stack goes on"]
+    for part in
+        ["no answer since its error: ModuleNotFoundError: No module named 'loging' (", "the stack goes on"]
     {
         assert!(cause.contains(part), "{failed:#}");
     }

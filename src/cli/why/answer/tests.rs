@@ -145,6 +145,8 @@ fn the_fix_of_a_wrong_port_or_a_busy_one_is_never_a_circle() {
     status.state = State::Degraded;
     (status.processes[0].fix, status.processes[0].fault) = (None, None);
     assert_eq!(asked(&status, true, &[], None).fix.as_deref(), Some("devrun restart web"));
+    let step = "if its lines name a cause, correct that; then `devrun restart web`";
+    assert_eq!(asked(&status, true, &["WARNING: no database"], None).fix.as_deref(), Some(step));
     let line = "Error: listen EADDRINUSE: address already in use :::3000";
     let fix = asked(&status, true, &[line, "  code: 'EADDRINUSE',"], None);
     assert_eq!(
@@ -163,7 +165,7 @@ fn ready_stack_that_is_not_isolated_is_not_well() {
     let mut status = stack_of(vec![web, process("api", Word::Running, true)]);
     status.state = State::Ready;
     let found = asked(&status, true, &[], None);
-    assert_eq!(found.summary, "all is well: 2 of 2 processes ready, no error logged");
+    assert_eq!(found.summary, "all is well: 2 of 2 processes ready, no unresolved error logged");
     assert_eq!(found.cause.as_deref(), Some("web is reachable from outside on 3100"));
     status.isolation = vec![Finding {
         process: "api".into(),
@@ -219,7 +221,7 @@ fn why_reports_a_healthy_stack_with_the_notices_of_its_preparation() {
     let well = asked(&status, true, &[], None);
     assert_eq!(
         (well.summary.as_str(), well.fix),
-        ("all is well: 1 of 1 process ready, no error logged", None)
+        ("all is well: 1 of 1 process ready, no unresolved error logged", None)
     );
     status.pending = PendingMigrations::of(vec!["versions/3.py".into()], Vec::new());
     let behind = asked(&status, true, &[], None);
