@@ -22,14 +22,16 @@ use crate::event::Events;
 use crate::logs::{self, Timestamp, query};
 use crate::plan::Plan;
 use crate::prepare;
-use crate::text::{Mask, reload, repeats};
+use crate::text::{Mask, failed_requests, reload, repeats};
 use crate::ui::compact;
 use crate::ui::console::Console;
 use crate::ui::style::{self, Style, harmless};
 use crate::worktree::Worktree;
 
-/// How many of the last lines of a process are printed.
+/// How many of the last lines of a process are printed, without requests that were answered well.
 const LINES: usize = 20;
+/// How many lines are read for them.
+const READ: usize = 200;
 /// How long after its last reload a server may still be loading its code.
 const RELOAD: Duration = Duration::from_secs(15);
 
@@ -136,12 +138,15 @@ struct LastLines {
 fn last_lines(mask: &Mask, state: &Path, process: &ProcessStatus) -> LastLines {
     let Some(started) = process.started else { return LastLines::default() };
     let since = Timestamp::at(started);
-    let lines = query::tail_since(&logs::folder(state), &process.name, since, LINES).unwrap_or_default();
+    let lines = query::tail_since(&logs::folder(state), &process.name, since, READ).unwrap_or_default();
     let text = |line: &[u8]| text_of(mask, line);
     let last_reload = lines.iter().rev().find(|line| reload::is_reload(&text(&line.text)));
     let is_reloading = last_reload.is_some_and(|line| line.time >= Timestamp::ago(RELOAD));
-    let texts = lines.into_iter().map(|line| text(&line.text)).filter(|line| !line.is_empty());
-    LastLines { texts: texts.collect(), is_reloading }
+    let texts = lines.iter().map(|line| text(&line.text));
+    let mut texts: Vec<String> =
+        texts.filter(|line| !line.is_empty() && !failed_requests::is_success(line)).collect();
+    texts.drain(..texts.len().saturating_sub(LINES));
+    LastLines { texts, is_reloading }
 }
 
 /// Returns `answer` with its place in the code named once.

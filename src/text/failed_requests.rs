@@ -37,6 +37,11 @@ pub(super) fn is_access(line: &str) -> bool {
     access(line).is_some()
 }
 
+/// Returns true for the line of a request in an access log that was answered without an error.
+pub fn is_success(line: &str) -> bool {
+    access(line).is_some_and(|(_, status)| status < 400)
+}
+
 /// Returns the request and the status in a line such as `GET /a 500 in 3ms` or `"GET /a HTTP/1.1" 500`.
 fn access(line: &str) -> Option<(String, u16)> {
     let mut words = line.split([' ', '"']).filter(|word| !word.is_empty());
@@ -60,6 +65,7 @@ mod tests {
             "GET /a 500 12.3 ms - 15",
         ] {
             assert_eq!(access(line), Some(("GET /a".to_string(), 500)), "{line}");
+            assert!(!is_success(line) && is_success(&line.replace("500", "304")), "{line}");
         }
         for other in ["GET a 500", "we GET /a soon", "GET /a", "INFO: started", "GET /a 5000"] {
             assert_eq!(access(other), None, "{other}");

@@ -379,5 +379,9 @@ fn a_request_without_an_answer_is_named_until_it_is_answered() {
         after_signal(true)["summary"],
         "all is well: 1 of 1 process ready, no unresolved error logged"
     );
+    let answer = why(&sandbox, &["api"]);
+    let shown = lines(&answer);
+    let has = |status: &str| shown.iter().any(|line| line.contains(status));
+    assert!(has("500 Internal Server Error") && !has("200 OK"), "{answer:#}");
     fine(&sandbox, &["down"]);
 }

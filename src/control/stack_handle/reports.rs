@@ -54,16 +54,17 @@ pub(super) fn late(status: &Status, indexes: &[usize], limit: Duration) -> Repor
         status.open_steps().map(|step| format!("{}: {}", step.name.name(), step.detail)).collect();
     let mut first = None;
     for process in open {
-        first = first.or(Some((process.name.clone(), process.fix.clone())));
+        first = first.or(Some((process.name.clone(), process.fix.clone(), process.fault)));
         let reason = process.reason.as_deref().map(|reason| format!(", {reason}")).unwrap_or_default();
         lines.push(format!("{} is {}{reason}", process.name, process.state.text()));
     }
     let report = Report::new(Code::TimedOut, format!("not ready within {} s", limit.as_secs()))
         .with_cause(lines.join("\n"));
-    match first {
-        Some((name, Some(fix))) => report.about(&name).with_fix(fix),
-        Some((name, None)) => report.about(&name),
-        None => report.with_fix("devrun ps"),
+    let Some((name, fix, fault)) = first else { return report.with_fix("devrun ps") };
+    let report = Report { fault: fault.or(report.fault), ..report }.about(&name);
+    match fix {
+        Some(fix) => report.with_fix(fix),
+        None => report,
     }
 }
 
