@@ -199,6 +199,8 @@ codes! {
     MigrationFailed = "migration-failed" => Migration Code,
     /// There are several migration heads. The user must decide how to merge them.
     MigrationHeads = "migration-heads" => Migration Code,
+    /// Two migrations have the same id.
+    MigrationDuplicate = "migration-duplicate" => Migration Code,
     /// A parent database could not be seeded.
     SeedFailed = "seed-failed" => Migration Code,
     /// A process did not become ready in time.

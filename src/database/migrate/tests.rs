@@ -10,6 +10,7 @@ macro_rules! stage {
 }
 
 mod extensions;
+mod history;
 mod server;
 
 use std::cell::Cell;
@@ -386,27 +387,6 @@ fn revision(stage: &Stage, id: &str, down: &str) {
 }
 
 #[tokio::test]
-async fn several_heads_stop_the_migration_before_it_begins() {
-    let mut stage = stage!("");
-    fake_alembic(&mut stage, "");
-    revision(&stage, "a1", "None");
-    revision(&stage, "b1", "'a1'");
-    revision(&stage, "c1", "'a1'");
-    let report = stage.ensure().await.unwrap_err();
-    assert_eq!(report.code, Code::MigrationHeads);
-    assert!(
-        report.message.contains("c1 \"add c1\" (/") && report.message.contains("/versions/c1.py)"),
-        "{report:?}"
-    );
-    let fix = report.fix.unwrap();
-    assert!(fix.contains("bin/alembic merge heads -m 'merge add b1 and add c1'"), "{fix}");
-    assert_eq!(stage.runs(), 0);
-    stage.command = RunCommand::Shell(format!("{COUNT}; : alembic upgrade heads"));
-    stage.client().await.batch_execute("create table alembic_version (version_num text)").await.unwrap();
-    assert!(stage.worked().await);
-}
-
-#[tokio::test]
 async fn command_that_would_migrate_another_database_is_not_run() {
     let mut stage = stage!("");
     stage.elsewhere = Some("/w/alembic.ini:3".into());
@@ -476,33 +456,6 @@ async fn an_empty_database_is_never_up_to_date() {
     assert_eq!(schema_state(&stage.branch, Some(files)).await.unwrap().status, MigrationStatus::Empty);
     stage.client().await.batch_execute("create table things (id int)").await.unwrap();
     assert_eq!(schema_state(&stage.branch, Some(files)).await.unwrap().status, MigrationStatus::UpToDate);
-}
-
-#[tokio::test]
-async fn heads_that_devrun_cannot_read_are_reported_after_alembic_failed() {
-    let mut stage = stage!("");
-    fake_alembic(&mut stage, "FAILED: Multiple head revisions are present for given argument 'head'");
-    revision(&stage, "a1", "None");
-    revision(&stage, "b1", "None");
-    revision(&stage, "old/c1", "computed()");
-    let report = stage.ensure_with(&["versions/**/*.py"]).await.unwrap_err();
-    assert_eq!((report.code, stage.runs()), (Code::MigrationHeads, 1));
-    let unseen = stage.ensure_with(&[]).await.unwrap_err();
-    assert_eq!(
-        (unseen.code, unseen.message.as_str()),
-        (Code::MigrationHeads, "the migrations have several heads")
-    );
-}
-
-#[tokio::test]
-async fn a_missing_parent_names_the_file() {
-    let mut stage = stage!("");
-    fake_alembic(&mut stage, "KeyError: 'gone1'");
-    revision(&stage, "b1", "'gone1'");
-    let report = stage.ensure().await.unwrap_err();
-    assert_eq!(report.code, Code::MigrationFailed);
-    assert!(report.message.contains("versions/b1.py") && report.message.contains("gone1"), "{report:?}");
-    assert_eq!(report.cause.as_deref(), Some("KeyError: 'gone1'"));
 }
 
 #[test]
