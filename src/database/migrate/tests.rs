@@ -357,6 +357,22 @@ async fn a_user_who_may_not_create_a_schema_gets_an_error_of_the_environment() {
 }
 
 #[tokio::test]
+async fn a_look_reports_at_once_that_the_server_admits_no_more_connections() {
+    let mut stage = stage!(COUNT);
+    let database = stage.branch.direct_url.rsplit('/').next().unwrap().to_string();
+    let role = format!("late_{database}");
+    let limit = format!("create role {role} login; alter database {database} connection limit 0");
+    stage.client().await.batch_execute(&limit).await.unwrap();
+    stage.branch.direct_url = stage.branch.direct_url.replace("://postgres:", &format!("://{role}:"));
+    let start = Instant::now();
+    let report = Report::from(schema_state(&stage.branch, None).await.unwrap_err());
+    assert!(start.elapsed() < CONNECT / 2, "{:?}", start.elapsed());
+    let said = format!("too many connections for database \"{database}\"");
+    assert!(report.message.ends_with(&said), "{report:?}");
+    assert!(report.fix.unwrap().starts_with("close other connections, or raise the limit"));
+}
+
+#[tokio::test]
 async fn a_database_that_does_not_exist_is_an_error() {
     let mut stage = stage!(COUNT);
     stage.branch.direct_url.push_str("_gone");
