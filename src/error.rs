@@ -431,6 +431,9 @@ pub const RESET: &str = "devrun db reset --yes";
 /// The command that starts a stack which does not run.
 pub const START: &str = "devrun up -d";
 
+/// The command that makes the branch database of a running stack a copy of its parent again. A reset is refused while the stack runs.
+pub const RESET_STACK: &str = "devrun down && devrun db reset --yes && devrun up -d";
+
 /// The command that starts a running stack again, with the settings, packages and migrations of now.
 pub const RESTART_STACK: &str = "devrun down && devrun up -d";
 
