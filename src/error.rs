@@ -199,6 +199,8 @@ codes! {
     MigrationFailed = "migration-failed" => Migration Code,
     /// There are several migration heads. The user must decide how to merge them.
     MigrationHeads = "migration-heads" => Migration Code,
+    /// Two migrations have the same id.
+    MigrationDuplicate = "migration-duplicate" => Migration Code,
     /// A parent database could not be seeded.
     SeedFailed = "seed-failed" => Migration Code,
     /// A process did not become ready in time.
@@ -428,6 +430,9 @@ pub const RESET: &str = "devrun db reset --yes";
 
 /// The command that starts a stack which does not run.
 pub const START: &str = "devrun up -d";
+
+/// The command that makes the branch database of a running stack a copy of its parent again. A reset is refused while the stack runs.
+pub const RESET_STACK: &str = "devrun down && devrun db reset --yes && devrun up -d";
 
 /// The command that starts a running stack again, with the settings, packages and migrations of now.
 pub const RESTART_STACK: &str = "devrun down && devrun up -d";

@@ -1,7 +1,7 @@
-//! Reads Alembic's history from its files, without starting Python: which revisions are heads, and which parent is
-//! missing.
+//! Reads Alembic's history from its files, without starting Python: which revisions are heads, which parent is missing,
+//! and which id occurs twice.
 //!
-//! `migrate::several_heads` refuses a migration with several heads. This module does not guess: a history that it cannot read
+//! `migrate::history_check` refuses a migration with several heads or a duplicate id. This module does not guess: a history that it cannot read
 //! exactly is not "certain".
 
 mod python;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use self::python::PythonValue;
-use crate::plan::RunCommand;
+use crate::plan::{FileLine, RunCommand};
 use crate::text::quoted;
 
 /// A revision that no other revision follows.
@@ -29,14 +29,24 @@ pub struct AlembicHead {
 pub struct Missing {
     /// The parent's id.
     pub revision: String,
-    /// The file that names the parent.
-    pub file: PathBuf,
+    /// The line that names the parent.
+    pub at: FileLine,
+}
+
+/// A revision id that two files define.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The id.
+    pub revision: String,
+    /// The lines that define it, in the order of the files.
+    pub at: [FileLine; 2],
 }
 
 /// The revisions of one Alembic environment.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     revisions: BTreeMap<String, Revision>,
+    duplicate: Option<Duplicate>,
     unreadable: bool,
 }
 
@@ -45,6 +55,16 @@ struct Revision {
     file: PathBuf,
     message: Option<String>,
     down: Vec<String>,
+    /// The lines of the id and of `down`.
+    lines: [u32; 2],
+}
+
+impl Duplicate {
+    /// Returns true if Alembic certainly loads both files: it loads all of a folder, but not those of every folder.
+    pub fn is_certain(&self) -> bool {
+        let [first, second] = &self.at;
+        first.file.parent() == second.file.parent()
+    }
 }
 
 impl History {
@@ -64,6 +84,7 @@ impl History {
 
     fn add(&mut self, path: &Path, source: &str) {
         let mut module = python::read(source);
+        let lines = ["revision", "down_revision"].map(|name| module.line_of(name, source));
         let mut strings = |name: &str| match module.assigned.remove(name) {
             Some(PythonValue::Strings(strings)) => Ok(strings),
             Some(PythonValue::Unknown) => Err(()),
@@ -75,8 +96,12 @@ impl History {
                 let first = module.doc.and_then(|doc| {
                     doc.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_string)
                 });
-                let revision = Revision { file: path.into(), message: first, down };
-                self.unreadable |= self.revisions.insert(id, revision).is_some();
+                let revision = Revision { file: path.into(), message: first, down, lines };
+                if let Some(former) = self.revisions.insert(id.clone(), revision) {
+                    let [first, second] = [(former.file, former.lines[0]), (path.into(), lines[0])];
+                    let at = [first, second].map(|(file, line)| FileLine { file, line });
+                    self.duplicate.get_or_insert(Duplicate { revision: id, at });
+                }
             }
             _ => self.unreadable = true,
         }
@@ -125,15 +150,21 @@ impl History {
     pub fn missing(&self) -> Option<Missing> {
         self.revisions.values().find_map(|revision| {
             let absent = revision.down.iter().find(|id| !self.revisions.contains_key(*id))?;
-            Some(Missing { revision: absent.clone(), file: revision.file.clone() })
+            let at = FileLine { file: revision.file.clone(), line: revision.lines[1] };
+            Some(Missing { revision: absent.clone(), at })
         })
+    }
+
+    /// Returns the first id that two files define.
+    pub fn duplicate(&self) -> Option<&Duplicate> {
+        self.duplicate.as_ref()
     }
 
     /// Returns true if Alembic certainly sees the same history: every file was understood, all files are in one folder,
     /// no id occurs twice and no parent is missing.
     pub fn is_certain(&self) -> bool {
         let folders: BTreeSet<_> = self.revisions.values().map(|revision| revision.file.parent()).collect();
-        !self.unreadable && folders.len() <= 1 && self.missing().is_none()
+        !self.unreadable && self.duplicate.is_none() && folders.len() <= 1 && self.missing().is_none()
     }
 }
 

@@ -84,6 +84,11 @@ impl Explain for ConnectError {
                 "start the database \
                  server or correct its address, then {RERUN}"
             ),
+            ConnectError::Refused { state: Some(state), .. } if *state == SqlState::TOO_MANY_CONNECTIONS => {
+                format!(
+                    "close other connections, or raise the limit of the database, role or server, then {RERUN}"
+                )
+            }
             ConnectError::Refused { .. } => format!(
                 "check user, password and \
                  database name in the URL, then {RERUN}"
@@ -92,16 +97,43 @@ impl Explain for ConnectError {
     }
 }
 
-/// Connects to `url`. While no server answers, or the server is still starting, tries again until `limit` has passed. A
+/// How long an attempt to connect goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// The time limit.
+    limit: Duration,
+    /// The time limit while the server answers that it has too many connections.
+    full: Duration,
+}
+
+impl Patience {
+    /// Waits a moment only for a connection that the server has too many of, as is right for commands that only look.
+    pub fn of_a_look(limit: Duration) -> Patience {
+        Patience { limit, full: Duration::from_secs(1).min(limit) }
+    }
+
+    /// Returns the time limit of all attempts.
+    pub fn limit(self) -> Duration {
+        self.limit
+    }
+}
+
+impl From<Duration> for Patience {
+    fn from(limit: Duration) -> Patience {
+        Patience { limit, full: limit }
+    }
+}
+
+/// Connects to `url`. While no server answers, or the server is still starting, tries again within `patience`. A
 /// task of the current runtime serves the connection and ends with the client. If the URL demands encryption, the
 /// server's certificate is checked, which is stricter than `sslmode=require` in libpq.
-pub async fn connect(url: &str, limit: Duration) -> Result<Client, ConnectError> {
-    let config = parse(url)?;
+pub async fn connect(url: &str, patience: impl Into<Patience>) -> Result<Client, ConnectError> {
+    let (config, patience) = (parse(url)?, patience.into());
     if config.get_ssl_mode() != SslMode::Require {
-        return connect_plain(&config, limit).await;
+        return connect_plain(&config, patience).await;
     }
     let refused = |reason| ConnectError::Refused { place: server_text(&config), reason, state: None };
-    connect_with(&config, PostgresTls::new().map_err(refused)?, limit).await
+    connect_with(&config, PostgresTls::new().map_err(refused)?, patience).await
 }
 
 /// Connects to the database of `branch` without a pooler: through the local server's socket if it has a `socket`,
@@ -109,34 +141,38 @@ pub async fn connect(url: &str, limit: Duration) -> Result<Client, ConnectError>
 pub async fn reach(
     branch: &BranchDatabase,
     dbname: Option<&str>,
-    limit: Duration,
+    patience: impl Into<Patience>,
 ) -> Result<Client, ConnectError> {
-    let Some(socket) = &branch.admin_socket else { return connect(&branch.direct_url, limit).await };
+    let patience = patience.into();
+    let Some(socket) = &branch.admin_socket else { return connect(&branch.direct_url, patience).await };
     let mut config = parse(&branch.direct_url)?;
     if let Some(dbname) = dbname {
         config.dbname(dbname);
     }
-    let deadline = Deadline::within(limit);
+    let deadlines = Deadlines::of(patience);
     loop {
-        let reason = match socket.open(&config).await {
+        let attempt = match socket.open(&config).await {
             Ok(client) => return Ok(client),
             Err(ConnectFailure::Password(reason) | ConnectFailure::Final(reason)) => {
                 return Err(ConnectError::Refused { place: server_text(&config), reason, state: None });
             }
-            Err(ConnectFailure::NotNow(reason)) => reason,
+            Err(ConnectFailure::Full(reason)) => {
+                Attempt { passing: true, reason, state: Some(SqlState::TOO_MANY_CONNECTIONS) }
+            }
+            Err(ConnectFailure::NotNow(reason)) => Attempt { passing: true, reason, state: None },
         };
-        let left = deadline.left();
+        let left = deadlines.left(&attempt);
         if left.is_zero() {
-            return Err(ConnectError::Unreachable { place: server_text(&config), waited: limit, reason });
+            return Err(attempt.error(&config, patience));
         }
         tokio::time::sleep(Duration::from_millis(20).min(left)).await;
     }
 }
 
 /// Connects like [`connect`], without encryption. The password is never sent in clear text or as an MD5 hash.
-async fn connect_plain(config: &Config, limit: Duration) -> Result<Client, ConnectError> {
+async fn connect_plain(config: &Config, patience: Patience) -> Result<Client, ConnectError> {
     let (Some(Host::Tcp(host)), [] | [_]) = (config.get_hosts().first(), &config.get_hosts()[1..]) else {
-        return connect_with(config, NoTls, limit).await;
+        return connect_with(config, NoTls, patience).await;
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let dial = async || {
@@ -156,11 +192,11 @@ async fn connect_plain(config: &Config, limit: Duration) -> Result<Client, Conne
         });
         Ok(client)
     };
-    repeat(config, limit, dial).await
+    repeat(config, patience, dial).await
 }
 
 /// Connects like [`connect`], with a parsed URL and a given kind of encryption.
-pub async fn connect_with<T>(config: &Config, tls: T, limit: Duration) -> Result<Client, ConnectError>
+async fn connect_with<T>(config: &Config, tls: T, patience: Patience) -> Result<Client, ConnectError>
 where
     T: MakeTlsConnect<Socket> + Clone,
     T::Stream: Send + 'static,
@@ -175,7 +211,7 @@ where
         }
         Err(error) => Err(Attempt::of(&error)),
     };
-    repeat(config, limit, dial).await
+    repeat(config, patience, dial).await
 }
 
 /// A failed attempt to connect.
@@ -190,31 +226,61 @@ impl Attempt {
     fn of(error: &tokio_postgres::Error) -> Attempt {
         Attempt { passing: is_transient(error), reason: in_words(error), state: error.code().cloned() }
     }
+
+    /// Returns true if the server has too many connections.
+    fn is_full(&self) -> bool {
+        self.state == Some(SqlState::TOO_MANY_CONNECTIONS)
+    }
+
+    /// Returns the error if this was the last attempt.
+    fn error(self, config: &Config, patience: Patience) -> ConnectError {
+        let place = server_text(config);
+        if self.passing && !self.is_full() {
+            return ConnectError::Unreachable { place, waited: patience.limit, reason: self.reason };
+        }
+        ConnectError::Refused { place, reason: self.reason, state: self.state }
+    }
 }
 
-/// Repeats `dial` until it succeeds, fails permanently, or `limit` has passed.
+/// The end of a [`Patience`] that counts from now.
+struct Deadlines {
+    limit: Deadline,
+    full: Deadline,
+}
+
+impl Deadlines {
+    fn of(patience: Patience) -> Deadlines {
+        Deadlines { limit: Deadline::within(patience.limit), full: Deadline::within(patience.full) }
+    }
+
+    /// Returns the time for further attempts after `attempt`.
+    fn left(&self, attempt: &Attempt) -> Duration {
+        match attempt {
+            Attempt { passing: false, .. } => Duration::ZERO,
+            _ if attempt.is_full() => self.full.left(),
+            _ => self.limit.left(),
+        }
+    }
+}
+
+/// Repeats `dial` until it succeeds, fails permanently, or `patience` ends.
 async fn repeat(
     config: &Config,
-    limit: Duration,
+    patience: Patience,
     dial: impl AsyncFn() -> Result<Client, Attempt>,
 ) -> Result<Client, ConnectError> {
-    let deadline = Deadline::within(limit);
+    let deadlines = Deadlines::of(patience);
     let mut pause = Duration::from_millis(10);
-    let unreachable =
-        |reason: String| ConnectError::Unreachable { place: server_text(config), waited: limit, reason };
-    let mut last = "no answer in time".to_string();
+    let mut last = Attempt { passing: true, reason: "no answer in time".into(), state: None };
     loop {
-        match tokio::time::timeout(deadline.left(), dial()).await {
+        match tokio::time::timeout(deadlines.limit.left(), dial()).await {
             Ok(Ok(client)) => return Ok(client),
-            Ok(Err(Attempt { passing: true, reason, .. })) => last = reason,
-            Ok(Err(Attempt { reason, state, .. })) => {
-                return Err(ConnectError::Refused { place: server_text(config), reason, state });
-            }
-            Err(_) => return Err(unreachable(last)),
+            Ok(Err(attempt)) => last = attempt,
+            Err(_) => return Err(last.error(config, patience)),
         }
-        let left = deadline.left();
+        let left = deadlines.left(&last);
         if left.is_zero() {
-            return Err(unreachable(last));
+            return Err(last.error(config, patience));
         }
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 2).min(Duration::from_millis(250));

@@ -477,6 +477,7 @@ impl Local {
             let reason = match refusal {
                 ConnectFailure::Password(said)
                 | ConnectFailure::NotNow(said)
+                | ConnectFailure::Full(said)
                 | ConnectFailure::Final(said) => said,
             };
             CatalogueError::with("connect to the local server", reason).into()

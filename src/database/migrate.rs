@@ -12,6 +12,7 @@ mod effect;
 mod error;
 mod extensions;
 mod failure_cause;
+mod history_check;
 mod lock;
 mod marker;
 mod migration_files;
@@ -20,7 +21,6 @@ mod recorded;
 mod schema_change;
 pub mod seed;
 mod seed_error;
-mod several_heads;
 mod sql;
 mod status;
 mod step_output;
@@ -178,8 +178,8 @@ fn verdict(markers: &[Marker], branch: &BranchDatabase, fingerprint: &str) -> Ve
     }
 }
 
-/// Errors if the command certainly migrates another database, or if Alembic's files have several heads. Warns about what may be wrong.
-fn check_heads(
+/// Errors if the command certainly migrates another database, or if Alembic cannot follow its files. Warns about what may be wrong.
+fn check_history(
     ctx: &Context,
     request: &MigrateRequest<'_>,
     inputs: &MigrationFiles,
@@ -199,11 +199,7 @@ fn check_heads(
             request.name
         ));
     }
-    if let Some(prefix) = alembic_history::upgrades_to_head(&request.command)
-        && history.is_certain()
-    {
-        several_heads::forbid(request, &prefix, history)?;
-    }
+    history_check::forbid(request, history)?;
     if inputs.files().next().is_none() && !request.inputs.is_empty() {
         let globs = request.inputs.join(", ");
         ctx.events.warn(format!(
@@ -245,7 +241,7 @@ async fn run(
     inputs: &MigrationFiles,
 ) -> Result<(), MigrateError> {
     let history = History::read(inputs.files());
-    check_heads(ctx, request, inputs, &history)?;
+    check_history(ctx, request, inputs, &history)?;
     let mask = request.mask();
     let (commands, files) = match &request.psql {
         None => {

@@ -67,6 +67,13 @@ impl Databases {
         Ok(Databases { ctx: ctx.clone(), resolved, own: wanted, provider: source.name(), server, source })
     }
 
+    /// Ends the access, which stops a server that nothing else uses. Returns the state of the server, `None` if devrun starts none.
+    pub fn close(self) -> Result<Option<ServerState>, Report> {
+        let Databases { ctx, resolved, source, .. } = self;
+        drop(source);
+        branch::choose(&ctx, &resolved, false)?.ok_or_else(none)?.provider.server()
+    }
+
     /// Returns the description of the database `name`; `None` if it does not exist.
     pub async fn describe(&self, name: &str) -> Result<Option<ListedDatabase>, Report> {
         Ok(self.source.describe(name).await?.map(|entry| self.labelled(entry)))

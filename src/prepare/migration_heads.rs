@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::resolved_worktree;
 use crate::context::Context;
 use crate::database::alembic_history::{self, AlembicHead};
-use crate::database::migrate;
+use crate::database::migrate::{self, MigrateError};
 use crate::error::{Code, Report};
 
 /// The heads of the migrations of a worktree.
@@ -21,7 +21,8 @@ pub struct MigrationHeads {
     pub prefix: String,
 }
 
-/// Returns the heads. Errors if the configuration has no Alembic migrations or the files cannot be read.
+/// Returns the heads. Errors if the configuration has no Alembic migrations, if the files cannot be read, or if two of them have the
+/// same id.
 pub async fn migration_heads(ctx: &Context) -> Result<MigrationHeads, Report> {
     let worktree = resolved_worktree::locate(ctx).await?;
     let resolved = resolved_worktree::read_without_lease(ctx, worktree).await?;
@@ -34,6 +35,9 @@ pub async fn migration_heads(ctx: &Context) -> Result<MigrationHeads, Report> {
     };
     let directory = resolved.folder(&migrate.directory);
     let history = migrate::alembic_history(&directory, &migrate.inputs).await?;
+    if let Some(duplicate) = history.duplicate().filter(|duplicate| duplicate.is_certain()) {
+        return Err(MigrateError::duplicate(&directory, duplicate).into());
+    }
     let mut heads = history.heads();
     for head in &mut heads {
         head.file = directory.join(&head.file);

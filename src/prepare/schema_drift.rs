@@ -7,7 +7,8 @@ use super::branch::{self, ChosenProvider};
 use super::preview;
 use crate::context::Context;
 use crate::database::migrate::drift::{SchemaDrift, drift};
-use crate::database::{BranchDatabase, Purpose, ServerState};
+use crate::database::{BranchDatabase, Purpose, ServerState, WantedDatabase};
+use crate::error::RESET_STACK;
 use crate::event::Events;
 use crate::plan::{DatabaseOrigin, Notice};
 use crate::text::listed;
@@ -21,10 +22,12 @@ pub async fn schema_drift(ctx: &Context) -> Vec<Notice> {
     // The stack has already reported what is to be said about the configuration.
     let quiet = Context { events: Events::discarded(), ..ctx.clone() };
     let found = tokio::time::timeout(LIMIT, Box::pin(look(&quiet))).await;
-    found.ok().flatten().map(|(name, drift)| notices(&name, &drift)).unwrap_or_default()
+    let Some((wanted, drift)) = found.ok().flatten() else { return Vec::new() };
+    // Others are copied from a parent, which devrun does not reset.
+    notices(&wanted.name, &drift, wanted.name != wanted.parent)
 }
 
-async fn look(ctx: &Context) -> Option<(String, SchemaDrift)> {
+async fn look(ctx: &Context) -> Option<(WantedDatabase, SchemaDrift)> {
     let resolved = preview::resolve_without_starting(ctx).await.ok()?;
     let migrate = resolved.config.database.as_ref()?.migrate.as_ref()?;
     let ChosenProvider { provider, wanted } =
@@ -53,10 +56,12 @@ async fn look(ctx: &Context) -> Option<(String, SchemaDrift)> {
     };
     let folder = resolved.folder(&migrate.directory);
     let command = (&migrate.run, migrate.is_sql);
-    Some((wanted.name, drift(&found, command, &folder, &migrate.inputs, LIMIT).await?))
+    let drift = drift(&found, command, &folder, &migrate.inputs, LIMIT).await?;
+    Some((wanted, drift))
 }
 
-fn notices(name: &str, drift: &SchemaDrift) -> Vec<Notice> {
+/// Returns the notices about the database `name`. `may_reset` is true if devrun resets it.
+fn notices(name: &str, drift: &SchemaDrift, may_reset: bool) -> Vec<Notice> {
     let mut all = Vec::new();
     if !drift.newer_revisions.is_empty() {
         all.push(Notice {
@@ -64,7 +69,11 @@ fn notices(name: &str, drift: &SchemaDrift) -> Vec<Notice> {
                 "{name} is ahead of the code: no migration file of this worktree makes {}",
                 listed(&drift.newer_revisions)
             ),
-            fix: Some("merge the branch that has it, or `devrun db reset`".into()),
+            fix: Some(if may_reset {
+                format!("merge the branch that has it, or `{RESET_STACK}` (what is in the database is lost)")
+            } else {
+                "merge the branch that has it".into()
+            }),
         });
     }
     if !drift.new_objects.is_empty() {
@@ -84,7 +93,8 @@ mod tests {
     fn a_notice_names_a_few_objects() {
         let new_objects = (1..=7).map(|n| format!("table public.t{n}")).collect();
         let drift = SchemaDrift { newer_revisions: vec!["0009".into()], new_objects };
-        let found: Vec<String> = notices("dev-x", &drift).into_iter().map(|notice| notice.text).collect();
+        let found: Vec<String> =
+            notices("dev-x", &drift, true).into_iter().map(|notice| notice.text).collect();
         assert_eq!(
             found,
             [
@@ -93,5 +103,14 @@ mod tests {
                  table public.t4, table public.t5 and 2 more"
             ]
         );
+    }
+
+    #[test]
+    fn a_database_ahead_of_the_code_is_reset_after_its_stack_ended() {
+        let drift = SchemaDrift { newer_revisions: vec!["0009".into()], new_objects: Vec::new() };
+        let fix = |may_reset| notices("dev-x", &drift, may_reset).remove(0).fix.unwrap();
+        let reset = "`devrun down && devrun db reset --yes && devrun up -d`";
+        assert!(fix(true).starts_with(&format!("merge the branch that has it, or {reset}")), "{}", fix(true));
+        assert_eq!(fix(false), "merge the branch that has it");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::maintenance;
 use crate::cli::{database_limit, printed};
 use crate::context::Context;
-use crate::error::{Exit, RERUN, RESET, Report, START};
+use crate::error::{Exit, RERUN, RESET, RESET_STACK, Report};
 use crate::plan::DatabaseOrigin;
 use crate::prepare;
 use crate::ui::console::Console;
@@ -23,9 +23,9 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
         }
     };
     let origin = match &branch.origin {
-        DatabaseOrigin::Existing => "was there".to_string(),
-        DatabaseOrigin::Empty => "was made empty".into(),
-        DatabaseOrigin::CopyOf(parent) => format!("was made a copy of {parent}"),
+        DatabaseOrigin::Existing => String::new(),
+        DatabaseOrigin::Empty => " was made empty".into(),
+        DatabaseOrigin::CopyOf(parent) => format!(" was made a copy of {parent}"),
     };
     printed(if as_json {
         let made = branch.origin != DatabaseOrigin::Existing;
@@ -34,17 +34,16 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
         }))
     } else {
         let migrated = migrated.unwrap_or_else(|| "there are no migrations".into());
-        console.print(&format!("{} {origin}: {migrated}.\n", branch.name))
+        console.print(&format!("{}{origin}: {migrated}.\n", branch.name))
     })
 }
 
-/// Returns `report` with the steps of a running stack: `devrun up -d` does not migrate its database, and a reset needs its end.
+/// Returns `report` with the steps of a running stack, which goes on: `devrun up -d` does not migrate its database, and a reset needs
+/// its end.
 fn beside_stack(report: Report) -> Report {
-    let fix = report.fix.map(|fix| {
-        let stopped = format!("devrun down && {RESET} && {START}");
-        fix.replace(RERUN, "run `devrun db migrate`").replace(RESET, &stopped)
-    });
-    Report { fix, ..report }
+    let fix = report.fix.map(|fix| fix.replace(RERUN, "run `devrun db migrate`").replace(RESET, RESET_STACK));
+    let cause = report.cause.into_iter().chain(["the stack goes on".into()]).collect::<Vec<_>>().join("\n");
+    Report { fix, cause: Some(cause), ..report }
 }
 
 #[cfg(test)]
@@ -58,5 +57,13 @@ mod tests {
         let fix = beside_stack(report(format!("correct a.py:3, or run `{RESET}`; then {RERUN}"))).fix;
         let expected = "correct a.py:3, or run `devrun down && devrun db reset --yes && devrun up -d`; then run `devrun db migrate`";
         assert_eq!(fix.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn the_cause_of_a_failed_migration_ends_with_what_the_stack_does() {
+        let failed = Report::new(Code::MigrationFailed, "failed");
+        assert_eq!(beside_stack(failed.clone()).cause.as_deref(), Some("the stack goes on"));
+        let cause = beside_stack(failed.with_cause("KeyError: 'x'")).cause;
+        assert_eq!(cause.as_deref(), Some("KeyError: 'x'\nthe stack goes on"));
     }
 }

@@ -21,13 +21,13 @@ struct DatabaseFacts {
     url: Option<String>,
     migrations: &'static str,
     /// True if the migrations have succeeded with the present files.
-    is_migrated: bool,
+    is_recorded: bool,
     /// Alembic's revisions in the database, and the heads of the migration files.
     revisions: Vec<String>,
     heads: Vec<String>,
     /// The objects that no migration up to the revisions makes.
     new_objects: Vec<String>,
-    /// Why the state of the migrations is unknown.
+    /// Why the state of the migrations is unknown, or what the revisions do not show.
     reason: Option<String>,
 }
 
@@ -38,9 +38,11 @@ pub(super) async fn run(
     as_json: bool,
 ) -> Result<Exit, Report> {
     let databases = Databases::open(ctx).await?;
-    let name = args.name.as_ref().unwrap_or(&databases.own.name);
+    let name = &args.name.clone().unwrap_or_else(|| databases.own.name.clone());
     let own = *name == databases.own.name;
-    let seen = query(&databases, name).await?;
+    let mut seen = query(&databases, name).await?;
+    // The question may have started a server, which then stops or, if a stack still uses it, stays.
+    seen.server = databases.close()?.map(ServerState::word);
     printed(if as_json {
         // The JSON has the same keys whether the database exists or not.
         let nothing = ListedDatabase { name: name.clone(), ..ListedDatabase::default() };
@@ -71,14 +73,13 @@ pub(super) async fn run(
 
 async fn query(databases: &Databases, name: &str) -> Result<DatabaseFacts, Report> {
     let entry = databases.describe(name).await?;
-    let server = databases.server.map(ServerState::word);
     let mut seen = DatabaseFacts {
         provider: databases.provider,
-        server,
+        server: None,
         entry,
         url: None,
         migrations: "unmigrated",
-        is_migrated: false,
+        is_recorded: false,
         revisions: Vec::new(),
         heads: Vec::new(),
         new_objects: Vec::new(),
@@ -96,9 +97,10 @@ async fn query(databases: &Databases, name: &str) -> Result<DatabaseFacts, Repor
             seen.url = Some(url);
             match state {
                 Ok(None) => seen.migrations = "not-configured",
-                Ok(Some(SchemaState { status: standing, revisions, heads, new_objects })) => {
+                Ok(Some(SchemaState { status: standing, is_recorded, revisions, heads, new_objects })) => {
                     seen.migrations = standing.word();
-                    seen.is_migrated = standing == MigrationStatus::UpToDate;
+                    seen.is_recorded = is_recorded;
+                    seen.reason = reason(standing, &revisions, &heads).map(str::to_string);
                     (seen.revisions, seen.heads, seen.new_objects) = (revisions, heads, new_objects);
                 }
                 Err(report) => (seen.migrations, seen.reason) = ("unknown", Some(report.message)),
@@ -108,6 +110,17 @@ async fn query(databases: &Databases, name: &str) -> Result<DatabaseFacts, Repor
         Err(report) => (seen.migrations, seen.reason) = ("unknown", Some(report.message)),
     }
     Ok(seen)
+}
+
+/// Returns the fact behind `standing` that the revisions do not show.
+fn reason(standing: MigrationStatus, revisions: &[String], heads: &[String]) -> Option<&'static str> {
+    match standing {
+        MigrationStatus::Pending if !heads.is_empty() && revisions == heads => {
+            Some("the files or the command have changed since the last migration")
+        }
+        MigrationStatus::Unrecorded => Some("devrun has recorded no success of the migrations there"),
+        _ => None,
+    }
 }
 
 fn origin(entry: &ListedDatabase) -> &'static str {
@@ -138,7 +151,7 @@ fn revision(revisions: &[String], heads: &[String]) -> String {
 /// Formats the objects that no migration makes, with the way out. `may_reset` is true if devrun resets the database.
 fn leftover(seen: &DatabaseFacts, may_reset: bool) -> String {
     let objects = listed(&seen.new_objects);
-    if seen.is_migrated {
+    if seen.is_recorded {
         return format!("no migration makes {objects}: write one that does, or drop that");
     }
     let reset = if may_reset { "`devrun db reset --yes` (what is in the database is lost), or " } else { "" };
@@ -194,5 +207,16 @@ mod tests {
         assert_eq!(of(&[], &["0002", "0003"]), "; the heads are 0002 and 0003");
         assert_eq!(of(&["0001"], &[]), ", at 0001");
         assert_eq!(of(&[], &[]), "");
+    }
+
+    #[test]
+    fn a_pending_database_at_the_head_has_a_reason() {
+        let head = ["0002".to_string()];
+        let changed = "the files or the command have changed since the last migration";
+        assert_eq!(reason(MigrationStatus::Pending, &head, &head), Some(changed));
+        assert_eq!(reason(MigrationStatus::Pending, &["0001".into()], &head), None);
+        assert_eq!(reason(MigrationStatus::Pending, &[], &[]), None);
+        assert_eq!(reason(MigrationStatus::UpToDate, &head, &head), None);
+        assert!(reason(MigrationStatus::Unrecorded, &head, &[]).is_some());
     }
 }

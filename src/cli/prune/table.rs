@@ -13,17 +13,29 @@ pub(super) fn text(decisions: &[Decision]) -> String {
     let mut out = String::new();
     for group in decisions.chunk_by(|one, other| one.kind == other.kind) {
         let _ = writeln!(out, "{}", title(group[0].kind));
-        let rows: Vec<(String, &Decision)> =
-            group.iter().map(|decision| (name(decision), decision)).collect();
+        let kept = kept_clusters(group);
+        let shown = group.iter().filter(|decision| kept < 2 || decision.removes);
+        let rows: Vec<(String, &Decision)> = shown.map(|decision| (name(decision), decision)).collect();
         let lengths = rows.iter().map(|(name, _)| name.chars().count());
         let width = lengths.filter(|length| *length <= WIDEST).max().unwrap_or(0);
         for (name, decision) in rows {
             let action = if decision.removes { "remove" } else { "keep  " };
             let _ = writeln!(out, "  {action}  {name:width$}  {}", harmless(&decision.reason));
         }
+        if kept >= 2 {
+            let _ = writeln!(
+                out,
+                "  keep    {kept} of other repositories (`devrun prune --dry-run --json` has the reasons)"
+            );
+        }
         out.push('\n');
     }
     out
+}
+
+/// Returns the number of kept clusters in `group`. They belong to other repositories, and a line for each would be noise.
+fn kept_clusters(group: &[Decision]) -> usize {
+    group.iter().filter(|decision| decision.kind == LeftoverKind::Cluster && !decision.removes).count()
 }
 
 /// Returns the name of a thing. The command lines of processes are cut.
@@ -69,6 +81,7 @@ mod tests {
             decision(LeftoverKind::Worktree, "/w/a", false, "it exists"),
             decision(LeftoverKind::Worktree, "/w/long", true, "its folder is gone"),
             decision(LeftoverKind::Database, "dev-x", true, "the branch x is gone"),
+            decision(LeftoverKind::Cluster, "/pg/1", false, "the folder above /w is gone too"),
         ];
         insta::assert_snapshot!(text(&decisions), @r"
         Processes of killed runs
@@ -81,6 +94,30 @@ mod tests {
 
         Branch databases
           remove  dev-x  the branch x is gone
+
+        Database clusters
+          keep    /pg/1  the folder above /w is gone too
+        ");
+    }
+
+    #[test]
+    fn several_kept_clusters_are_one_line() {
+        let decision = |name: &str, removes, reason: &str| Decision {
+            kind: LeftoverKind::Cluster,
+            name: name.into(),
+            removes,
+            reason: reason.into(),
+            index: 0,
+        };
+        let decisions = [
+            decision("/pg/1", false, "the folder above /w is gone too"),
+            decision("/pg/2", true, "its repository /w is gone"),
+            decision("/pg/3", false, "a devrun uses its server"),
+        ];
+        insta::assert_snapshot!(text(&decisions), @r"
+        Database clusters
+          remove  /pg/2  its repository /w is gone
+          keep    2 of other repositories (`devrun prune --dry-run --json` has the reasons)
         ");
     }
 }

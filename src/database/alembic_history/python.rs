@@ -10,6 +10,8 @@ pub(super) struct ModuleContent {
     pub(super) doc: Option<String>,
     /// The last value assigned to each name.
     pub(super) assigned: BTreeMap<String, PythonValue>,
+    /// The byte at which that assignment begins.
+    begins: BTreeMap<String, usize>,
 }
 
 /// The value of a name.
@@ -19,6 +21,14 @@ pub(super) enum PythonValue {
     Strings(Vec<String>),
     /// Anything else.
     Unknown,
+}
+
+/// A statement that begins in the first column.
+#[derive(Debug, Default)]
+struct Statement {
+    /// The byte at which it begins.
+    begins: usize,
+    tokens: Vec<Token>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,17 +43,26 @@ enum Token {
 /// Reads `source`. Never fails: statements that cannot be understood are left out.
 pub(super) fn read(source: &str) -> ModuleContent {
     let mut module = ModuleContent::default();
-    for (number, statement) in statements(source).into_iter().enumerate() {
+    for (number, Statement { begins, tokens: statement }) in statements(source).into_iter().enumerate() {
         if let (0, [Token::Text(_), ..]) = (number, statement.as_slice())
             && let PythonValue::Strings(parts) = value(&statement)
         {
             module.doc = Some(parts.concat());
         }
         if let Some((name, right)) = assignment(&statement) {
+            module.begins.insert(name.to_string(), begins);
             module.assigned.insert(name.to_string(), value(right));
         }
     }
     module
+}
+
+impl ModuleContent {
+    /// Returns the line of `source` with the last assignment of `name`, counted from 1. Returns 1 if there is none.
+    pub(super) fn line_of(&self, name: &str, source: &str) -> u32 {
+        let before = &source[..self.begins.get(name).copied().unwrap_or(0)];
+        u32::try_from(before.matches('\n').count() + 1).unwrap_or(u32::MAX)
+    }
 }
 
 /// Returns the name and the right side of `name = …` or `name: annotation = …`.
@@ -76,14 +95,17 @@ fn value(tokens: &[Token]) -> PythonValue {
     PythonValue::Strings(parts)
 }
 
-/// Returns the statements that begin in the first column, as tokens. Blocks and comments are left out.
-fn statements(source: &str) -> Vec<Vec<Token>> {
+/// Returns the statements that begin in the first column. Blocks and comments are left out.
+fn statements(source: &str) -> Vec<Statement> {
     let mut reader = ModuleReader { rest: source };
     let mut all = Vec::new();
-    let mut current = Vec::new();
+    let mut current = Statement::default();
     let mut depth = 0_usize;
     let mut indented = reader.at_blank();
     while let Some(next) = reader.rest.chars().next() {
+        if current.tokens.is_empty() {
+            current.begins = source.len() - reader.rest.len();
+        }
         match next {
             '\n' if depth == 0 => {
                 reader.skip(1);
@@ -98,12 +120,13 @@ fn statements(source: &str) -> Vec<Vec<Token>> {
             '\\' if reader.rest[1..].starts_with(['\n', '\r']) => {
                 reader.skip(1 + reader.rest[1..].find('\n').map_or(1, |at| at + 1));
             }
-            '"' | '\'' => current.push(reader.string("")),
+            '"' | '\'' => current.tokens.push(reader.string("")),
             _ if next.is_whitespace() => reader.skip(next.len_utf8()),
             _ if next.is_alphanumeric() || next == '_' => {
                 let word = reader.word();
                 let is_prefix = word.len() <= 2 && reader.rest.starts_with(['"', '\'']);
-                current.push(if is_prefix { reader.string(word) } else { Token::Name(word.into()) });
+                let name = if is_prefix { reader.string(word) } else { Token::Name(word.into()) };
+                current.tokens.push(name);
             }
             _ => {
                 match next {
@@ -112,7 +135,7 @@ fn statements(source: &str) -> Vec<Vec<Token>> {
                     _ => {}
                 }
                 reader.skip(next.len_utf8());
-                current.push(Token::Sign(next));
+                current.tokens.push(Token::Sign(next));
             }
         }
     }
@@ -120,9 +143,9 @@ fn statements(source: &str) -> Vec<Vec<Token>> {
     all
 }
 
-fn end(all: &mut Vec<Vec<Token>>, current: &mut Vec<Token>, indented: bool) {
+fn end(all: &mut Vec<Statement>, current: &mut Statement, indented: bool) {
     let statement = std::mem::take(current);
-    if !indented && !statement.is_empty() {
+    if !indented && !statement.tokens.is_empty() {
         all.push(statement);
     }
 }
@@ -216,6 +239,13 @@ mod tests {
         );
         assert_eq!(strings("x = None"), PythonValue::Strings(Vec::new()));
         assert_eq!(strings("x = ()"), PythonValue::Strings(Vec::new()));
+    }
+
+    #[test]
+    fn an_assignment_is_found_with_its_line() {
+        let source = "\"\"\"doc\nx = 1\n\"\"\"\nx = 'old'\n\n# last\ny = 2; x = (  # two\n  'a',\n)\n";
+        let module = read(source);
+        assert_eq!((module.line_of("x", source), module.line_of("absent", source)), (7, 1));
     }
 
     #[test]

@@ -77,7 +77,17 @@ fn a_head_is_reported_with_its_file_and_title() {
 fn a_missing_parent_is_reported_with_the_file_that_names_it() {
     let history =
         history(&[("v/b1.py", &file("b", "b1", "('a1', 'a2')")), ("v/a1.py", &file("a", "a1", "None"))]);
-    assert_eq!(history.missing(), Some(Missing { revision: "a2".into(), file: "v/b1.py".into() }));
+    let at = FileLine { file: "v/b1.py".into(), line: 12 };
+    assert_eq!(history.missing(), Some(Missing { revision: "a2".into(), at }));
+}
+
+#[test]
+fn an_id_in_two_files_is_reported_with_both_lines() {
+    let (one, two) = (file("a", "a1", "None"), file("b", "a1", "None"));
+    let history = history(&[("v/one.py", &one), ("v/two.py", &two)]);
+    let at = ["v/one.py", "v/two.py"].map(|file| FileLine { file: file.into(), line: 11 });
+    assert_eq!(history.duplicate(), Some(&Duplicate { revision: "a1".into(), at }));
+    assert!(!history.is_certain());
 }
 
 #[test]

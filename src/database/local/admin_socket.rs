@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::error::LocalError;
@@ -43,6 +44,8 @@ pub enum ConnectFailure {
     Password(String),
     /// No server runs, or it is not ready yet.
     NotNow(String),
+    /// The server answers that it has too many connections.
+    Full(String),
     /// A permanent error, such as a database that does not exist.
     Final(String),
 }
@@ -161,6 +164,7 @@ fn refusal(error: &tokio_postgres::Error) -> ConnectFailure {
     let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     let unproven = cause.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied);
     match error.code().map(|code| &code.code()[..2]) {
+        _ if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => ConnectFailure::Full(said),
         Some("28") => ConnectFailure::Password(said),
         // SQLSTATE class 3D, "invalid catalog name": there is no such database.
         Some("3D") => ConnectFailure::Final(said),

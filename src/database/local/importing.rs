@@ -154,8 +154,10 @@ async fn session(local: &Local, database: &str) -> Result<Client, LocalError> {
         .dbname(database)
         .application_name(format!("devrun (pid {})", std::process::id()));
     local.cluster.admin_socket().open(&config).await.map_err(|refusal| {
-        let (ConnectFailure::Password(said) | ConnectFailure::NotNow(said) | ConnectFailure::Final(said)) =
-            refusal;
+        let (ConnectFailure::Password(said)
+        | ConnectFailure::NotNow(said)
+        | ConnectFailure::Full(said)
+        | ConnectFailure::Final(said)) = refusal;
         CatalogueError::with("connect to the new database", said).into()
     })
 }

@@ -1,10 +1,11 @@
 //! Finds, starts, waits for and stops the running server, and clears away what a killed server left.
 //!
 //! The pid file is trusted only if the process that it names works in this data folder: pids are reused, and the server
-//! refuses to start over a stale file whose pid is alive. Everything here runs under the cluster's start lock, except
+//! refuses to start over a stale file, or a stale lock of its socket, whose pid is alive or that of a zombie. Everything here runs under the cluster's start lock, except
 //! [`stop`], which runs under the exclusive users' lock.
 
-use std::fs::OpenOptions;
+use std::fs::{DirEntry, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,9 +28,12 @@ use crate::os::read;
 /// The variable that names the cluster in the environment of its server, for people who read the process table.
 pub use crate::context::variables::CLUSTER as CLUSTER_VARIABLE;
 
+/// The first bytes of the names that Postgres gives its sockets and their locks.
+const SOCKET_PREFIX: &[u8] = b".s.PGSQL.";
 const POLL: Duration = Duration::from_millis(5);
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+
 /// Returns true if the server has ended. The pid file disappears a moment before the process does. A zombie has no
 /// working folder, so it counts as ended.
 fn is_gone(pid: u32, data: &Path) -> bool {
@@ -42,7 +46,7 @@ fn members(data: &Path) -> Vec<u32> {
     proc::table().iter().map(|entry| entry.pid).filter(|pid| works_in(*pid, data)).collect()
 }
 
-/// Ends the remaining processes of a killed server and removes its pid file. Call it if [`running`] found nothing.
+/// Ends the remaining processes of a killed server, and removes its pid file and sockets. Call it if [`running`] found nothing.
 pub(super) async fn clear_away(data: &Path) -> Result<(), LocalError> {
     let start = Instant::now();
     let mut left = members(data);
@@ -58,12 +62,23 @@ pub(super) async fn clear_away(data: &Path) -> Result<(), LocalError> {
         tokio::time::sleep(POLL * 4).await;
         left = members(data);
     }
-    match std::fs::remove_file(data.join(PID_FILE)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(LocalError::io("remove", &data.join(PID_FILE))(error))
+    // A lock names its server too, and the next server checks only whether a process has that pid: a zombie has it.
+    for file in std::iter::once(data.join(PID_FILE)).chain(sockets(data)) {
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(LocalError::io("remove", &file)(error));
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
+}
+
+/// Returns the sockets of servers in `data`, and their locks.
+fn sockets(data: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(data).into_iter().flatten().flatten();
+    let is_socket = |entry: &DirEntry| entry.file_name().as_encoded_bytes().starts_with(SOCKET_PREFIX);
+    entries.filter(is_socket).map(|entry| entry.path()).collect()
 }
 
 /// Starts the server in a new session: all devruns of the repository share it, and it outlives this one.
@@ -128,7 +143,9 @@ pub(super) async fn wait_ready(
         let said = match connect(cluster, state).await {
             Ok(client) => return Ok(client),
             Err(ConnectFailure::Password(said)) => return Err(NoAnswer::Refuses(said)),
-            Err(ConnectFailure::NotNow(said) | ConnectFailure::Final(said)) => said,
+            Err(ConnectFailure::NotNow(said) | ConnectFailure::Full(said) | ConnectFailure::Final(said)) => {
+                said
+            }
         };
         if !lives {
             return Err(NoAnswer::Ended);

@@ -14,7 +14,7 @@ use super::failure_cause::{self, ExtensionAdvice, FailureCause};
 use super::schema_change::SchemaChange;
 use crate::context::missing_program;
 use crate::context::missing_settings::{self, ProgramPlace};
-use crate::database::alembic_history::{self, AlembicHead, History, Missing};
+use crate::database::alembic_history::{self, AlembicHead, Duplicate, History, Missing};
 use crate::database::connect::{ConnectError, in_words};
 use crate::error::{Code, Explain, Fault, Holder, RERUN};
 use crate::event::Ending;
@@ -79,10 +79,13 @@ pub enum MigrateError {
         /// The command that merges them.
         merge: String,
     },
+    /// Two migrations have the same id.
+    #[error("two migrations have the revision id {}: {} and {}", _0.revision, _0.at[0], _0.at[1])]
+    Duplicate(Duplicate),
     /// A migration names a parent that no file defines.
-    #[error("migration {} comes after revision {}, which no file defines", missing.file.display(), missing.revision)]
+    #[error("migration {} comes after revision {}, which no file defines", missing.at.file.display(), missing.revision)]
     MissingParent {
-        /// The parent, and the file that names it.
+        /// The parent, and the line that names it, with its absolute path.
         missing: Missing,
         /// The output of the command.
         tail: String,
@@ -257,12 +260,19 @@ pub(super) fn explain(
     tail: String,
     left: &SchemaChange,
 ) -> MigrateError {
+    // Alembic says that it loads both files, which devrun does not know of those in different folders.
+    if let Some(duplicate) = history.duplicate()
+        && tail.contains(&format!("Revision {} is present more than once", duplicate.revision))
+    {
+        return MigrateError::duplicate(&request.directory, duplicate);
+    }
     if let Some(prefix) = alembic_history::upgrades_to_head(&request.command) {
         if tail.contains("Multiple head revisions") {
             let seen = Some(history.heads()).filter(|heads| heads.len() > 1);
             return several_heads(request, &prefix, seen.unwrap_or_default());
         }
-        if let Some(missing) = history.missing().filter(|missing| tail.contains(&missing.revision)) {
+        if let Some(mut missing) = history.missing().filter(|missing| tail.contains(&missing.revision)) {
+            missing.at.file = request.directory.join(&missing.at.file);
             return MigrateError::MissingParent { missing, tail };
         }
     }
@@ -295,6 +305,15 @@ pub(super) fn explain(
 }
 
 impl MigrateError {
+    /// Returns the error about two files, relative to `directory`, with the same id.
+    pub fn duplicate(directory: &Path, duplicate: &Duplicate) -> MigrateError {
+        let mut found = duplicate.clone();
+        for at in &mut found.at {
+            at.file = directory.join(&at.file);
+        }
+        MigrateError::Duplicate(found)
+    }
+
     /// Returns true if the database has a revision that no file of the worktree defines.
     pub fn is_unknown_revision(&self) -> bool {
         matches!(self, MigrateError::Failed { trouble: FailureCause::UnknownRevision { .. }, .. })
@@ -373,6 +392,7 @@ impl Explain for MigrateError {
             MigrateError::Inputs { .. } | MigrateError::NeedsPostgres(_) => Code::ConfigInvalid,
             MigrateError::Lost(_) => Code::DatabaseUnavailable,
             MigrateError::Heads { .. } => Code::MigrationHeads,
+            MigrateError::Duplicate(_) => Code::MigrationDuplicate,
             MigrateError::Read { .. }
             | MigrateError::Locked { .. }
             | MigrateError::Rights(_)
@@ -391,6 +411,7 @@ impl Explain for MigrateError {
             MigrateError::Heads { .. } => {
                 Some("two lines of work added a migration after the same revision".into())
             }
+            MigrateError::Duplicate(_) => Some("Alembic cannot tell them apart".into()),
             MigrateError::Failed {
                 tail,
                 trouble: FailureCause::OtherServer { address, own, written },
@@ -449,8 +470,10 @@ impl Explain for MigrateError {
             MigrateError::MissingParent { missing, .. } => format!(
                 "bring back the file of revision {} (it may be on another \
                  branch), or correct down_revision in {}, then {RERUN}",
-                missing.revision,
-                quoted(&missing.file)
+                missing.revision, missing.at
+            ),
+            MigrateError::Duplicate(Duplicate { revision, .. }) => format!(
+                "give one of them another id in `revision`, and let its `down_revision` be '{revision}' if it follows the other, then {RERUN}"
             ),
             MigrateError::Refused { line, variable, .. }
             | MigrateError::Elsewhere { reads: Some(line), variable, .. } => {
@@ -475,7 +498,7 @@ impl Explain for MigrateError {
 
     fn correct(&self) -> Option<String> {
         match self {
-            MigrateError::MissingParent { missing, .. } => Some(missing.file.display().to_string()),
+            MigrateError::MissingParent { missing, .. } => Some(missing.at.to_string()),
             MigrateError::Elsewhere { reads, .. } => reads.clone(),
             MigrateError::Refused { line, .. } => Some(line.clone()),
             MigrateError::Failed { trouble: FailureCause::OtherServer { written, .. }, .. } => {
@@ -495,7 +518,9 @@ impl Explain for MigrateError {
             | MigrateError::NeedsPostgres(_)
             | MigrateError::Elsewhere { .. }
             | MigrateError::Refused { .. } => Some(Fault::Configuration),
-            MigrateError::Heads { .. } | MigrateError::MissingParent { .. } => Some(Fault::Code),
+            MigrateError::Heads { .. } | MigrateError::Duplicate(_) | MigrateError::MissingParent { .. } => {
+                Some(Fault::Code)
+            }
             MigrateError::Failed { trouble, .. } => trouble.fault(),
             MigrateError::Read { .. }
             | MigrateError::Locked { .. }

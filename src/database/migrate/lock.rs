@@ -15,7 +15,7 @@ use super::{CONNECT, MigrateError};
 use crate::context::Context;
 use crate::database::BranchDatabase;
 use crate::database::catalogue::MAINTENANCE;
-use crate::database::connect::{ConnectError, reach};
+use crate::database::connect::{ConnectError, Patience, reach};
 use crate::database::local::migration_key;
 use crate::os::deadline::Deadline;
 
@@ -34,15 +34,16 @@ pub(super) struct MigrationLock {
 
 /// Runs `statements` in a new session and returns their result with the connection. A devrun that copies the database
 /// ends this session; then the statements run again in a new session, which the server admits after the copy. The
-/// statements must therefore only read. Errors if this takes longer than `limit`.
+/// statements must therefore only read. Errors if this takes longer than `patience`.
 pub(super) async fn in_session<T>(
     branch: &BranchDatabase,
-    limit: Duration,
+    patience: impl Into<Patience>,
     statements: impl AsyncFn(&Client) -> Result<T, MigrateError>,
 ) -> Result<(T, Client), MigrateError> {
-    let deadline = Deadline::within(limit);
+    let patience = patience.into();
+    let deadline = Deadline::within(patience.limit());
     loop {
-        let client = reach(branch, None, limit).await?;
+        let client = reach(branch, None, patience).await?;
         match statements(&client).await {
             // The error may arrive before the client notices that its connection is closed.
             Err(MigrateError::Lost(_)) if !deadline.left().is_zero() => {}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::migration_files::MigrationFiles;
 use super::schema_change::SchemaChange;
-use super::{MigrateError, MigrateRequest, Migrated, check_heads, error, execute};
+use super::{MigrateError, MigrateRequest, Migrated, check_history, error, execute};
 use crate::context::Context;
 use crate::database::alembic_history::History;
 use crate::os::cmd::Cmd;
@@ -42,7 +42,7 @@ pub(super) async fn ensure(
         return Ok(Migrated::idle("migrated by another devrun just now", &inputs));
     }
     let history = History::read(inputs.files());
-    check_heads(ctx, request, &inputs, &history)?;
+    check_history(ctx, request, &inputs, &history)?;
     // Removed first, so that a failed run never counts as a success.
     if let Err(source) = std::fs::remove_file(path)
         && source.kind() != std::io::ErrorKind::NotFound

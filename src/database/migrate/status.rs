@@ -7,20 +7,23 @@ use tokio_postgres::Client;
 use super::migration_files::MigrationFiles;
 use super::{CONNECT, MigrateError, Verdict, drift, effect, lock, marker, recorded, verdict};
 use crate::database::BranchDatabase;
-use crate::database::alembic_history::History;
+use crate::database::alembic_history::{self, History};
+use crate::database::connect::Patience;
 use crate::plan::RunCommand;
 
-/// The meaning of the marker in a database.
+/// How far the migrations of a database are, by its marker and by Alembic's revisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MigrationStatus {
-    /// The command succeeded there with the current files.
+    /// The command succeeded there with the current files, or it did not and the database is at the heads of the files.
     UpToDate,
-    /// The command succeeded there, but with other files, or another command did.
+    /// The command succeeded there, but with other files, or another command did, or the database is before a head.
     Pending,
     /// The database has a revision that no file defines: other code migrated it.
     Ahead,
     /// No command has succeeded there, or the last run failed or was interrupted.
     Unmigrated,
+    /// The same, but the database has revisions, and there are no files to compare them with.
+    Unrecorded,
     /// The command succeeded there. There are no files to compare with.
     Migrated,
     /// The command succeeded, but the database is empty: it changed another database, or there is nothing to create.
@@ -35,6 +38,7 @@ impl MigrationStatus {
             MigrationStatus::Pending => "pending",
             MigrationStatus::Ahead => "ahead",
             MigrationStatus::Unmigrated => "unmigrated",
+            MigrationStatus::Unrecorded => "unrecorded",
             MigrationStatus::Migrated => "migrated",
             MigrationStatus::Empty => "empty",
         }
@@ -44,8 +48,10 @@ impl MigrationStatus {
 /// The state of a schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaState {
-    /// The meaning of the marker.
+    /// How far the migrations are.
     pub status: MigrationStatus,
+    /// True if the command has succeeded with the current files.
+    pub is_recorded: bool,
     /// The revisions that Alembic recorded in the database.
     pub revisions: Vec<String>,
     /// The heads of the migration files, if all files can be read.
@@ -98,7 +104,14 @@ pub async fn schema_state(
             (Some(done), Some(now)) if done == now => MigrationStatus::UpToDate,
             (Some(_), Some(_)) => MigrationStatus::Pending,
         };
-        return Ok(SchemaState { status, revisions: Vec::new(), heads, new_objects: Vec::new() });
+        let is_recorded = status == MigrationStatus::UpToDate;
+        return Ok(SchemaState {
+            status,
+            is_recorded,
+            revisions: Vec::new(),
+            heads,
+            new_objects: Vec::new(),
+        });
     }
     let look = async |client: &Client| {
         let new_objects = match source {
@@ -109,7 +122,7 @@ pub async fn schema_state(
         Ok((markers, effect::is_empty(client).await?, effect::revisions(client).await?, new_objects))
     };
     let ((markers, holds_nothing, revisions, new_objects), _) =
-        lock::in_session(branch, CONNECT, look).await?;
+        lock::in_session(branch, Patience::of_a_look(CONNECT), look).await?;
     let own = markers.iter().any(|marker| marker.branch == branch.id);
     let marked = match fingerprint {
         _ if !own => MigrationStatus::Unmigrated,
@@ -119,36 +132,47 @@ pub async fn schema_state(
         }
         Some(_) => MigrationStatus::Pending,
     };
-    // A successful command that left the database empty has changed another database, or none.
-    let is_empty = marked == MigrationStatus::UpToDate && holds_nothing;
+    let is_recorded = marked == MigrationStatus::UpToDate;
     let revisions = revisions.unwrap_or_default();
-    let status = match marked {
-        _ if is_empty => MigrationStatus::Empty,
-        // The failed migration that removed the marker has left the revisions of the earlier ones.
-        MigrationStatus::Unmigrated if is_behind(&revisions, known.as_ref()) => MigrationStatus::Pending,
-        MigrationStatus::Pending | MigrationStatus::Unmigrated if is_ahead(&revisions, known.as_ref()) => {
-            MigrationStatus::Ahead
-        }
-        marked => marked,
+    let to_head = source.is_some_and(|source| alembic_history::upgrades_to_head(source.command).is_some());
+    let status = match combined(marked, &revisions, known.as_ref(), to_head) {
+        // A successful command that left the database empty has changed another database, or none.
+        MigrationStatus::UpToDate if holds_nothing => MigrationStatus::Empty,
+        status => status,
     };
-    Ok(SchemaState { status, revisions, heads, new_objects })
+    Ok(SchemaState { status, is_recorded, revisions, heads, new_objects })
 }
 
-/// Returns true if no file defines one of the database's revisions.
-fn is_ahead(revisions: &[String], history: Option<&History>) -> bool {
-    history.is_some_and(|history| {
-        !history.is_empty() && revisions.iter().any(|revision| !history.defines(revision))
-    })
-}
-
-/// Returns true if the files define all revisions of the database, and heads that it has not reached.
-fn is_behind(revisions: &[String], history: Option<&History>) -> bool {
-    history.is_some_and(|history| {
-        let is_reached = |head: &str| revisions.iter().any(|revision| revision == head);
-        !revisions.is_empty()
-            && revisions.iter().all(|revision| history.defines(revision))
-            && !history.heads().iter().all(|head| is_reached(&head.revision))
-    })
+/// Returns the status of a database with the status `marked` by its marker, and with Alembic's `revisions`. `history` is that of
+/// the files, if it is certain; `to_head` is true if the command upgrades to its head.
+fn combined(
+    marked: MigrationStatus,
+    revisions: &[String],
+    history: Option<&History>,
+    to_head: bool,
+) -> MigrationStatus {
+    use MigrationStatus::{Ahead, Pending, Unmigrated, Unrecorded, UpToDate};
+    if revisions.is_empty() {
+        return marked;
+    }
+    let Some(history) = history.filter(|history| !history.is_empty()) else {
+        return if marked == Unmigrated { Unrecorded } else { marked };
+    };
+    let by_revision = if !revisions.iter().all(|revision| history.defines(revision)) {
+        Ahead
+    } else if history.heads().iter().all(|head| revisions.contains(&head.revision)) {
+        UpToDate
+    } else {
+        Pending
+    };
+    match marked {
+        // Only a command that upgrades to the head has to reach it.
+        UpToDate if !to_head => UpToDate,
+        // The failed migration that removed the marker has left the revisions of the earlier ones.
+        UpToDate | Unmigrated => by_revision,
+        Pending if by_revision == Ahead => Ahead,
+        marked => marked,
+    }
 }
 
 #[cfg(test)]
@@ -156,24 +180,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_at_an_earlier_revision_of_the_files_is_behind() {
+    fn the_revision_decides_what_the_marker_does_not_know() {
+        use MigrationStatus::{Ahead, Migrated, Pending, Unmigrated, Unrecorded, UpToDate};
         let one: (&Path, &[u8]) = (Path::new("v/1.py"), b"revision = '0001'\ndown_revision = None\n");
         let two: (&Path, &[u8]) = (Path::new("v/2.py"), b"revision = '0002'\ndown_revision = '0001'\n");
-        let history = History::read([one, two]);
-        assert!(is_behind(&["0001".into()], Some(&history)));
-        assert!(!is_behind(&["0002".into()], Some(&history)));
-        assert!(!is_behind(&["0003".into()], Some(&history)), "ahead");
-        assert!(!is_behind(&[], Some(&history)));
-        assert!(!is_behind(&["0001".into()], None));
-    }
-
-    #[test]
-    fn a_revision_that_no_file_defines_is_ahead_of_the_files() {
-        let file: (&Path, &[u8]) = (Path::new("v/1.py"), b"revision = '0001'\ndown_revision = None\n");
-        let history = History::read([file]);
-        assert!(is_ahead(&["0002a".into()], Some(&history)));
-        assert!(!is_ahead(&["0001".into()], Some(&history)));
-        assert!(!is_ahead(&["0002a".into()], Some(&History::default())));
-        assert!(!is_ahead(&["0002a".into()], None));
+        let files = History::read([one, two]);
+        let none = History::default();
+        for (marked, revision, history, to_head, expected) in [
+            (Unmigrated, "0001", Some(&files), true, Pending),
+            (Unmigrated, "0002", Some(&files), true, UpToDate),
+            (Unmigrated, "0002", Some(&files), false, UpToDate),
+            (Unmigrated, "0003", Some(&files), true, Ahead),
+            (Unmigrated, "0002", Some(&none), true, Unrecorded),
+            (Unmigrated, "0002", None, true, Unrecorded),
+            (Unmigrated, "", Some(&files), true, Unmigrated),
+            (Pending, "0002", Some(&files), true, Pending),
+            (Pending, "0003", Some(&files), true, Ahead),
+            (UpToDate, "0001", Some(&files), true, Pending),
+            (UpToDate, "0001", Some(&files), false, UpToDate),
+            (UpToDate, "0002", Some(&files), true, UpToDate),
+            (UpToDate, "0003", Some(&files), true, Ahead),
+            (UpToDate, "0003", Some(&none), true, UpToDate),
+            (UpToDate, "", Some(&files), true, UpToDate),
+            (Migrated, "0003", None, false, Migrated),
+        ] {
+            let revisions: Vec<String> =
+                Some(revision.to_string()).into_iter().filter(|id| !id.is_empty()).collect();
+            let found = combined(marked, &revisions, history, to_head);
+            assert_eq!(found, expected, "{marked:?} {revision} {to_head}");
+        }
     }
 }

@@ -10,6 +10,7 @@ macro_rules! stage {
 }
 
 mod extensions;
+mod history;
 mod server;
 
 use std::cell::Cell;
@@ -356,6 +357,22 @@ async fn a_user_who_may_not_create_a_schema_gets_an_error_of_the_environment() {
 }
 
 #[tokio::test]
+async fn a_look_reports_at_once_that_the_server_admits_no_more_connections() {
+    let mut stage = stage!(COUNT);
+    let database = stage.branch.direct_url.rsplit('/').next().unwrap().to_string();
+    let role = format!("late_{database}");
+    let limit = format!("create role {role} login; alter database {database} connection limit 0");
+    stage.client().await.batch_execute(&limit).await.unwrap();
+    stage.branch.direct_url = stage.branch.direct_url.replace("://postgres:", &format!("://{role}:"));
+    let start = Instant::now();
+    let report = Report::from(schema_state(&stage.branch, None).await.unwrap_err());
+    assert!(start.elapsed() < CONNECT / 2, "{:?}", start.elapsed());
+    let said = format!("too many connections for database \"{database}\"");
+    assert!(report.message.ends_with(&said), "{report:?}");
+    assert!(report.fix.unwrap().starts_with("close other connections, or raise the limit"));
+}
+
+#[tokio::test]
 async fn a_database_that_does_not_exist_is_an_error() {
     let mut stage = stage!(COUNT);
     stage.branch.direct_url.push_str("_gone");
@@ -383,27 +400,6 @@ fn fake_alembic(stage: &mut Stage, says: &str) {
 fn revision(stage: &Stage, id: &str, down: &str) {
     let source = format!("\"\"\"add {id}\"\"\"\nrevision = '{id}'\ndown_revision = {down}\n");
     stage.write(&format!("versions/{id}.py"), &source);
-}
-
-#[tokio::test]
-async fn several_heads_stop_the_migration_before_it_begins() {
-    let mut stage = stage!("");
-    fake_alembic(&mut stage, "");
-    revision(&stage, "a1", "None");
-    revision(&stage, "b1", "'a1'");
-    revision(&stage, "c1", "'a1'");
-    let report = stage.ensure().await.unwrap_err();
-    assert_eq!(report.code, Code::MigrationHeads);
-    assert!(
-        report.message.contains("c1 \"add c1\" (/") && report.message.contains("/versions/c1.py)"),
-        "{report:?}"
-    );
-    let fix = report.fix.unwrap();
-    assert!(fix.contains("bin/alembic merge heads -m 'merge add b1 and add c1'"), "{fix}");
-    assert_eq!(stage.runs(), 0);
-    stage.command = RunCommand::Shell(format!("{COUNT}; : alembic upgrade heads"));
-    stage.client().await.batch_execute("create table alembic_version (version_num text)").await.unwrap();
-    assert!(stage.worked().await);
 }
 
 #[tokio::test]
@@ -476,33 +472,6 @@ async fn an_empty_database_is_never_up_to_date() {
     assert_eq!(schema_state(&stage.branch, Some(files)).await.unwrap().status, MigrationStatus::Empty);
     stage.client().await.batch_execute("create table things (id int)").await.unwrap();
     assert_eq!(schema_state(&stage.branch, Some(files)).await.unwrap().status, MigrationStatus::UpToDate);
-}
-
-#[tokio::test]
-async fn heads_that_devrun_cannot_read_are_reported_after_alembic_failed() {
-    let mut stage = stage!("");
-    fake_alembic(&mut stage, "FAILED: Multiple head revisions are present for given argument 'head'");
-    revision(&stage, "a1", "None");
-    revision(&stage, "b1", "None");
-    revision(&stage, "old/c1", "computed()");
-    let report = stage.ensure_with(&["versions/**/*.py"]).await.unwrap_err();
-    assert_eq!((report.code, stage.runs()), (Code::MigrationHeads, 1));
-    let unseen = stage.ensure_with(&[]).await.unwrap_err();
-    assert_eq!(
-        (unseen.code, unseen.message.as_str()),
-        (Code::MigrationHeads, "the migrations have several heads")
-    );
-}
-
-#[tokio::test]
-async fn a_missing_parent_names_the_file() {
-    let mut stage = stage!("");
-    fake_alembic(&mut stage, "KeyError: 'gone1'");
-    revision(&stage, "b1", "'gone1'");
-    let report = stage.ensure().await.unwrap_err();
-    assert_eq!(report.code, Code::MigrationFailed);
-    assert!(report.message.contains("versions/b1.py") && report.message.contains("gone1"), "{report:?}");
-    assert_eq!(report.cause.as_deref(), Some("KeyError: 'gone1'"));
 }
 
 #[test]

@@ -71,6 +71,12 @@ fn d10_heads_are_listed_with_authors_and_the_command_that_merges_them() {
     );
     assert!(ended.stdout.contains("0005c  Add c (not committed) "), "{ended}");
     assert!(!sandbox.home().join(".local/share/devrun-worktree/pg").exists(), "no server was made");
+    let twin = sandbox.main().join("backend/versions/0005d.py");
+    sandbox.write(&twin, &revision("0005c", "'0001'", "Add d"));
+    let error = refusal(sandbox.devrun(&["db", "heads", "--json"]), "migration-duplicate", 85);
+    let lines = format!(": {0}/versions/0005c.py:3 and {0}/versions/0005d.py:3", folder.display());
+    assert!(error["message"].as_str().unwrap().ends_with(&lines), "{error:#}");
+    std::fs::remove_file(twin).unwrap();
     sandbox.write(&sandbox.main().join("backend/versions/0006.py"), "revision = compute()\n");
     let unsure = sandbox.devrun(&["db", "heads", "--json"]).run();
     assert_eq!(json(&unsure)["certain"], false, "{unsure}");

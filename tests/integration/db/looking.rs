@@ -47,7 +47,7 @@ fn migrate_creates_and_migrates_the_database() {
         (&again["made"], &again["migrated"], &again["id"]),
         (&false.into(), &"up to date".into(), &made["id"])
     );
-    assert_eq!(fine(world.db(&x, &["migrate"])).stdout, "dev-x was there: up to date.\n");
+    assert_eq!(fine(world.db(&x, &["migrate"])).stdout, "dev-x: up to date.\n");
     assert_eq!(world.sandbox.processes(), [], "the server is still there");
 
     let status = world.ask(&x, &["status"]);

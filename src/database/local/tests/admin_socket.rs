@@ -2,12 +2,14 @@
 
 use std::io::Read;
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::super::{cluster, postmaster, server, state};
-use super::test_env::{TestServer, connect, number, system, until, wanted};
+use super::test_env::{TestServer, admin, connect, number, system, until, wanted};
+use crate::database::connect::{Patience, reach};
 use crate::os::{fs, net};
 
 #[tokio::test]
@@ -75,5 +77,22 @@ async fn the_socket_is_open_to_the_servers_user_alone() {
     assert!(server::connect(&local.cluster, &known).await.is_err());
     std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).unwrap();
     assert!(server::connect(&local.cluster, &known).await.is_ok());
+    local.release();
+}
+
+#[tokio::test]
+async fn the_error_about_a_full_database_has_the_words_of_the_server() {
+    let server = TestServer::new();
+    let Some(bin) = system() else { return };
+    let local = server.open(Some(&bin)).await;
+    let main = local.ensure(&wanted("dev-main", "dev-main")).await.unwrap();
+    admin(&local).await.batch_execute("ALTER DATABASE \"dev-main\" CONNECTION LIMIT 0").await.unwrap();
+    for patience in [Patience::of_a_look(Duration::from_secs(30)), Duration::from_millis(100).into()] {
+        let start = Instant::now();
+        let error = reach(&main, None, patience).await.unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+        let words = error.to_string();
+        assert!(words.ends_with("/dev-main: too many connections for database \"dev-main\""), "{words}");
+    }
     local.release();
 }

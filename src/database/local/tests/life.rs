@@ -1,5 +1,7 @@
 //! Tests the life of a cluster: created, started, used, killed, repaired, stopped.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -244,6 +246,27 @@ async fn a_pid_file_that_names_another_process_is_cleared_away() {
     let local = server.open(Some(&bin)).await;
     assert_eq!(local.find("dev-main").await.unwrap().unwrap().id, main.id);
     local.release();
+}
+
+#[tokio::test]
+async fn the_lock_of_a_killed_servers_socket_is_cleared_away_while_its_pid_is_in_use() {
+    let server = TestServer::new();
+    let Some(bin) = system() else { return };
+    let local = server.open(Some(&bin)).await;
+    let main = ensure(&local, "dev-main", "dev-main").await;
+    let other = Local::open(&server.ctx, server.request("other", Some(&bin)), None).await.unwrap();
+    let data = cluster::data(local.folder());
+    let port = postmaster::running(&data).unwrap().port.unwrap();
+    kill_server(&local).await;
+    local.release();
+    // The lock keeps its owner. The server heeds a pid of its own account only, as that of a zombie.
+    let lock = data.join(format!(".s.PGSQL.{port}.lock"));
+    let mut file = OpenOptions::new().write(true).truncate(true).open(&lock).unwrap();
+    writeln!(file, "{}\n{}", postmaster(&other).unwrap(), data.display()).unwrap();
+    let local = server.open(Some(&bin)).await;
+    assert_eq!(local.find("dev-main").await.unwrap().unwrap().id, main.id);
+    local.release();
+    other.release();
 }
 
 #[tokio::test]
