@@ -19,7 +19,7 @@ use url::Url;
 pub(in crate::control) use self::process::{LastProbe, ProcessTrouble};
 pub use self::process::{ProcessStatus, Word};
 use super::started_by::StartedBy;
-use crate::error::{ErrorBody, RESTART_STACK};
+use crate::error::{ErrorBody, RESET_STACK, RESTART_STACK};
 use crate::event::{Event, ProcessState, Step};
 use crate::isolation::Finding;
 use crate::plan::{Away, Notice, Plan};
@@ -165,10 +165,10 @@ impl PendingMigrations {
         let fix = match (files.is_empty(), removed.is_empty()) {
             (true, true) => return None,
             // A tool that does not find the file of the last migration fails.
-            (true, false) => "bring them back, or devrun down && devrun db reset --yes && devrun up -d",
-            _ => "devrun db migrate",
+            (true, false) => format!("bring them back, or {RESET_STACK}"),
+            _ => "devrun db migrate".into(),
         };
-        Some(PendingMigrations { files, removed, fix: fix.into() })
+        Some(PendingMigrations { files, removed, fix })
     }
 
     /// Returns how the database and the code differ.
