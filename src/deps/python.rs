@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::deps::failure_cause::InstallFiles;
 use crate::deps::fingerprint::InstallInputs;
-use crate::deps::install_record::RecordFiles;
+use crate::deps::install_record::{InstallRecord, RecordFiles};
 use crate::deps::tool::PythonTool;
 use crate::deps::{
     DepsError, Done, ToolEnv, bytecode, find, levels, off_thread, refuse_odd, refuse_unreadable, snapshot,
@@ -30,7 +30,7 @@ use crate::os::fs::FsError;
 
 use self::installer::{Installer, InstallerChoice};
 use self::lock::Difference;
-use self::venv::{Action, Venv};
+use self::venv::{Action, LastInstall, Venv};
 
 /// The time limit of an install.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -150,8 +150,14 @@ async fn install(
 ) -> Result<Done, DepsError> {
     let PythonFindings { choice, inputs, env, venv, .. } = situation;
     let known = record.read()?.filter(|last| last.target == venv.to_string_lossy());
-    let action = venv::decide(&venv::inspect(venv)?, known.as_ref(), venv)?;
-    let ours = !matches!(action, Action::Update { .. }) || known.is_some_and(|last| last.ours);
+    let last = LastInstall {
+        ours: known.as_ref().is_some_and(|last| last.ours),
+        cut_short: known.as_ref().is_some_and(|last| last.finished.is_none()),
+        lacks_files: known.as_ref().is_some_and(|last| last.missing().is_some()),
+        can_repeat: !matches!(choice.way, Installer::Poetry | Installer::Pdm),
+    };
+    let action = venv::decide(&venv::inspect(venv)?, last, venv)?;
+    let ours = !matches!(action, Action::Update { .. }) || last.ours;
     // Find the tool first: a missing tool must not cost the user a working environment.
     let (tool, fetched) = tool(ctx, situation).await?;
     let list = match &choice.way {
@@ -174,6 +180,9 @@ async fn install(
         })?;
     }
     let make = !matches!(action, Action::Update { .. });
+    if let Some(path) = known.as_ref().and_then(InstallRecord::missing).filter(|_| !make) {
+        ctx.events.note(format!("{} lacks {path}, so its packages are installed again", venv.display()));
+    }
     let name = match tool {
         Tool::Poetry(poetry) => {
             run.own_venv(situation, make).await?;
@@ -190,13 +199,9 @@ async fn install(
     let outcome = run.outcome(name);
     bytecode::adopt(venv, &request.siblings).await;
     let after = snapshot(inputs).await?;
-    record.finish(
-        venv,
-        ours,
-        before.with_new_files(&after),
-        &[venv.join("pyvenv.cfg")],
-        fetched.as_deref(),
-    )?;
+    let listed = venv.clone();
+    let contents = off_thread(venv, move || venv::contents(&listed)).await?;
+    record.finish(venv, ours, before.with_new_files(&after), &contents, fetched.as_deref())?;
     Ok(Done { worked: true, outcome, fetched })
 }
 
