@@ -27,10 +27,11 @@ use crate::error::Explain;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::os::fs::FsError;
+use crate::plan::PythonInstall;
 
 use self::installer::{Installer, InstallerChoice};
 use self::lock::Difference;
-use self::venv::{Action, LastInstall, Venv};
+use self::venv::{Action, InstallResult, LastInstall, Venv};
 
 /// The time limit of an install.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -105,6 +106,13 @@ pub fn venv(directory: &Path, worktree: &Path) -> PathBuf {
     home.as_deref().unwrap_or(directory).join(".venv")
 }
 
+/// Returns the install of the project in `directory`, or `None` if there is none. Only reads files.
+pub fn planned(directory: &Path, worktree: &Path) -> Option<PythonInstall> {
+    let choice = installer::decide(directory, worktree)?;
+    let list = choice.list(directory);
+    Some(PythonInstall { directory: directory.into(), list, venv: choice.home.join(".venv") })
+}
+
 fn inspect(request: &PythonRequest) -> Result<PythonFindings, DepsError> {
     let (directory, worktree) = (&request.directory, &request.worktree);
     let Some(choice) = installer::decide(directory, worktree) else {
@@ -150,14 +158,18 @@ async fn install(
 ) -> Result<Done, DepsError> {
     let PythonFindings { choice, inputs, env, venv, .. } = situation;
     let known = record.read()?.filter(|last| last.target == venv.to_string_lossy());
-    let last = LastInstall {
+    let previous = LastInstall {
         ours: known.as_ref().is_some_and(|last| last.ours),
-        cut_short: known.as_ref().is_some_and(|last| last.finished.is_none()),
-        lacks_files: known.as_ref().is_some_and(|last| last.missing().is_some()),
-        can_repeat: !matches!(choice.way, Installer::Poetry | Installer::Pdm),
+        result: match &known {
+            Some(last) if last.finished.is_none() => InstallResult::CutShort,
+            Some(last) if last.missing().is_some() => InstallResult::LacksFiles {
+                can_repeat: !matches!(choice.way, Installer::Poetry | Installer::Pdm),
+            },
+            _ => InstallResult::Whole,
+        },
     };
-    let action = venv::decide(&venv::inspect(venv)?, last, venv)?;
-    let ours = !matches!(action, Action::Update { .. }) || last.ours;
+    let action = venv::decide(&venv::inspect(venv)?, previous, venv)?;
+    let ours = !matches!(action, Action::Update { .. }) || previous.ours;
     // Find the tool first: a missing tool must not cost the user a working environment.
     let (tool, fetched) = tool(ctx, situation).await?;
     let list = match &choice.way {

@@ -85,9 +85,9 @@ pub(super) fn local(folder: &Path) -> Vec<PathBuf> {
 pub(super) fn packages(folder: &Path, root: &Path) -> BTreeSet<PathBuf> {
     let manifest = manifest(folder);
     let sections = ["dependencies", "devDependencies", "optionalDependencies"];
-    let named = sections.iter().filter_map(|section| manifest[section].as_object());
-    let names = named.flat_map(|all| all.keys());
-    names
+    let tables = sections.iter().filter_map(|section| manifest[section].as_object());
+    tables
+        .flat_map(|table| table.keys())
         .flat_map(|name| {
             [folder, root].map(|place| place.join("node_modules").join(name).join("package.json"))
         })

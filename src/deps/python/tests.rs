@@ -433,7 +433,7 @@ async fn real_uv_installs_packages_again_that_were_removed() {
     run(&stage).await.unwrap();
     let site = venv::contents(&stage.path("wt/backend/.venv"));
     let site = site.iter().find(|path| path.ends_with("six.py")).and_then(|path| path.parent()).unwrap();
-    std::fs::write(site.join("by_hand.py"), "").unwrap();
+    crate::os::fs::replace(&site.join("by_hand.py"), b"", 0o600).unwrap();
     assert!(!run(&stage).await.unwrap().worked, "additions do not count");
     for pattern in ["six*", "six.py", "iniconfig-*", "iniconfig"] {
         remove_packages(&stage, pattern);

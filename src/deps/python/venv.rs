@@ -42,12 +42,22 @@ pub(super) enum Action {
 pub(super) struct LastInstall {
     /// devrun created the environment.
     pub ours: bool,
+    pub result: InstallResult,
+}
+
+/// The result of the last install.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum InstallResult {
+    /// All that it created is there, or nothing is known.
+    #[default]
+    Whole,
     /// The install did not finish.
-    pub cut_short: bool,
+    CutShort,
     /// Files that it created are gone.
-    pub lacks_files: bool,
-    /// The tool can install packages again that are installed already.
-    pub can_repeat: bool,
+    LacksFiles {
+        /// The tool can install packages again that seem to be installed.
+        can_repeat: bool,
+    },
 }
 
 /// Inspects `path`. Errors if it is a link.
@@ -96,7 +106,8 @@ pub(super) fn contents(venv: &Path) -> Vec<PathBuf> {
 
 /// Decides what to do with the environment at `path`, in the state `found`.
 pub(super) fn decide(found: &Venv, last: LastInstall, path: &Path) -> Result<Action, DepsError> {
-    let LastInstall { ours, cut_short, lacks_files, can_repeat } = last;
+    let LastInstall { ours, result } = last;
+    let cut_short = result == InstallResult::CutShort;
     match found {
         Venv::Missing => Ok(Action::Make),
         Venv::MadeFor(other) => Ok(Action::Remake(format!("it was made for {}", other.display()))),
@@ -104,10 +115,10 @@ pub(super) fn decide(found: &Venv, last: LastInstall, path: &Path) -> Result<Act
         Venv::Unknown if ours => Ok(Action::Remake("it was never completed".into())),
         Venv::Unknown => Err(DepsError::NotAVenv(path.into())),
         Venv::Whole if ours && cut_short => Ok(Action::Remake("the last install was cut short".into())),
-        Venv::Whole if ours && lacks_files && !can_repeat => {
+        Venv::Whole if ours && result == (InstallResult::LacksFiles { can_repeat: false }) => {
             Ok(Action::Remake("files of its packages are gone".into()))
         }
-        Venv::Whole => Ok(Action::Update { distrust: cut_short || lacks_files }),
+        Venv::Whole => Ok(Action::Update { distrust: result != InstallResult::Whole }),
     }
 }
 
@@ -160,8 +171,9 @@ mod tests {
         let update = |distrust| Action::Update { distrust };
         let foreign = LastInstall::default();
         let ours = LastInstall { ours: true, ..foreign };
-        let cut_short = |last| LastInstall { cut_short: true, ..last };
-        let lacks_files = |last, can_repeat| LastInstall { lacks_files: true, can_repeat, ..last };
+        let cut_short = |last| LastInstall { result: InstallResult::CutShort, ..last };
+        let lacks_files =
+            |last, can_repeat| LastInstall { result: InstallResult::LacksFiles { can_repeat }, ..last };
         assert_eq!(decide(&Venv::Missing, foreign).unwrap(), Action::Make);
         for (last, action) in [
             (foreign, update(false)),
