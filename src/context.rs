@@ -4,9 +4,11 @@
 pub mod agent;
 pub mod code_error;
 pub mod code_place;
+pub mod compiled_list;
 pub mod dependency_lists;
 pub mod missing_program;
 pub mod missing_settings;
+pub mod package_names;
 pub mod variables;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ mod away_reason;
 mod compose;
 mod origin;
 mod program_wheel;
+mod python_install;
 mod service;
 mod setting;
 
@@ -22,6 +23,7 @@ pub use self::away_reason::{Away, Obstacle};
 pub use self::compose::{ComposeProvider, ComposeService};
 pub use self::origin::{BoundVariable, Computed, EnvFileWorktree, EnvLine, FileLine, Origin, Reason};
 pub use self::program_wheel::ProgramWheel;
+pub use self::python_install::PythonInstall;
 pub use self::service::{PlannedService, ServiceData};
 pub use self::setting::{Section, Sections, Setting};
 
@@ -56,6 +58,8 @@ pub struct Plan {
     pub bindings: Vec<BoundVariable>,
     /// How much of each process's output is kept.
     pub logs: LogLimits,
+    /// The Python projects whose packages devrun installs, the main one first.
+    pub python: Vec<PythonInstall>,
 }
 
 impl Plan {

@@ -58,6 +58,8 @@ mod logs;
 mod ls;
 #[path = "integration/mcp.rs"]
 mod mcp;
+#[path = "integration/missing_packages.rs"]
+mod missing_packages;
 #[path = "integration/neon.rs"]
 mod neon;
 #[path = "integration/open.rs"]

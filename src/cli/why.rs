@@ -13,8 +13,9 @@ use serde_json::json;
 use self::answer::{Subject, Surroundings, WhyAnswer};
 use super::args;
 use super::recent_error::{self, RecentError};
+use crate::context::dependency_lists::{MissingModule, ProgramPackages};
 use crate::context::missing_settings::{self, ProgramPlace};
-use crate::context::{Context, code_place, dependency_lists};
+use crate::context::{Context, code_place};
 use crate::control::stack_handle;
 use crate::control::status::{Changed, PendingMigrations, ProcessStatus, State, Status};
 use crate::error::{Exit, Report};
@@ -75,7 +76,10 @@ pub(super) async fn run(
         lines: &lines.texts,
         root,
         whole: &|place| code_place::whole(place, directory, root),
-        changed: &|| started.and_then(|started| dependency_lists::changed_since(root, started)),
+        package: &|name, place| {
+            let program = plan.zip(planned).map(|(plan, process)| ProgramPackages::of(plan, process));
+            MissingModule { name, place, root, program, started }.state()
+        },
         is_reloading: lines.is_reloading,
         examples: &|names| missing_settings::with_examples(names, &place),
     };

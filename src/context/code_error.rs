@@ -1,5 +1,6 @@
 //! Words the way out of an error in the code that runs: a line to correct, or a package that is missing. Pure.
 
+use crate::context::dependency_lists::PackageState;
 use crate::error::{Fault, RESTART_STACK, START};
 
 /// An error in the code, as the output of its program reports it.
@@ -9,8 +10,8 @@ pub struct CodeError<'a> {
     pub place: Option<&'a str>,
     /// The module that was not found.
     pub missing: Option<&'a str>,
-    /// The file with the list of dependencies that was changed after the stack was started.
-    pub changed: Option<&'a str>,
+    /// Why it was not found, if the files of the worktree say it.
+    pub package: Option<&'a PackageState>,
 }
 
 /// The next start of the corrected code.
@@ -29,6 +30,8 @@ pub struct WayOut {
     pub fault: Fault,
     /// The cause, if more is known than the message.
     pub cause: Option<String>,
+    /// The `file:line` or the file to correct.
+    pub correct: Option<String>,
     /// The next step, if one is known.
     pub fix: Option<String>,
 }
@@ -36,34 +39,64 @@ pub struct WayOut {
 impl CodeError<'_> {
     /// Returns the way out, up to the next start of the code.
     pub fn way_out(&self, next: NextStart<'_>) -> WayOut {
-        let CodeError { place, missing, changed } = *self;
+        let CodeError { place, missing, package } = *self;
         let (restart, reinstall) = match next {
             NextStart::Process(name) => (format!("devrun restart {name}"), RESTART_STACK),
             NextStart::Stack => (START.into(), START),
         };
-        if let (Some(module), Some(list)) = (missing, changed) {
-            let cause =
-                format!("{list} was changed after the stack was started, and {module} is not installed");
-            return WayOut { fault: Fault::Environment, cause: Some(cause), fix: Some(reinstall.into()) };
+        let correct = place.map(String::from);
+        let of_code = |cause, fix| WayOut { fault: Fault::Code, cause, correct, fix };
+        let corrected = |correction: String| format!("{correction}, then `{restart}`");
+        let either = |correction: String, other: String| match next {
+            NextStart::Process(_) => format!("{}; or {other}, then `{reinstall}`", corrected(correction)),
+            NextStart::Stack => format!("{correction}, or {other}, then `{restart}`"),
+        };
+        let Some(module) = missing else {
+            return of_code(None, place.map(|place| corrected(format!("correct {place}"))));
+        };
+        let correction = match place {
+            Some(place) => format!("correct {place}"),
+            None => format!("correct the import of `{module}`"),
+        };
+        let environment = |cause| WayOut {
+            fault: Fault::Environment,
+            cause: Some(cause),
+            correct: None,
+            fix: Some(reinstall.into()),
+        };
+        match package {
+            Some(PackageState::NotInstalled { list }) => {
+                environment(format!("`{module}` is in {list} but is not installed"))
+            }
+            Some(PackageState::Changed { list }) => environment(format!(
+                "{list} was changed after the stack was started, and {module} is not installed"
+            )),
+            Some(PackageState::NotCompiled { input, list, others, command }) if others.is_empty() => WayOut {
+                fault: Fault::Code,
+                cause: Some(format!(
+                    "`{module}` is in {input} but not in {list}, from which devrun installs"
+                )),
+                correct: Some(list.clone()),
+                fix: Some(format!("update {list} with `{command}`, then `{reinstall}`")),
+            },
+            Some(PackageState::NotCompiled { input, list, others, command }) => {
+                let packages = others.join(", ");
+                let cause =
+                    format!("{list}, from which devrun installs, does not have {packages} of {input}");
+                of_code(Some(cause), Some(either(correction, format!("update {list} with `{command}`"))))
+            }
+            Some(PackageState::WithoutModule) => {
+                let cause = format!("the package `{module}` is installed and has no module of this name");
+                of_code(Some(cause), Some(corrected(correction)))
+            }
+            // A module with a dot may be a misspelled one of the repository.
+            None if module.contains('.') => of_code(None, place.map(|_| corrected(correction))),
+            None => {
+                let package =
+                    if place.is_some() { format!("the package of `{module}`") } else { "its package".into() };
+                of_code(None, Some(either(correction, format!("declare {package}"))))
+            }
         }
-        let declared = |correction: String, package: String| match next {
-            NextStart::Process(_) => {
-                format!("{correction}, then `{restart}`; or declare {package}, then `{reinstall}`")
-            }
-            NextStart::Stack => format!("{correction}, or declare {package}, then `{restart}`"),
-        };
-        // A module with a dot may be a misspelled one of the repository.
-        let fix = match (place, missing.filter(|module| !module.contains('.'))) {
-            (Some(place), Some(module)) => {
-                Some(declared(format!("correct {place}"), format!("the package of `{module}`")))
-            }
-            (Some(place), None) => Some(format!("correct {place}, then `{restart}`")),
-            (None, Some(module)) => {
-                Some(declared(format!("correct the import of `{module}`"), "its package".into()))
-            }
-            (None, None) => None,
-        };
-        WayOut { fault: Fault::Code, cause: None, fix }
     }
 }
 
@@ -71,30 +104,82 @@ impl CodeError<'_> {
 mod tests {
     use super::*;
 
+    fn of(place: Option<&str>, missing: Option<&str>, package: Option<&PackageState>) -> WayOut {
+        CodeError { place, missing, package }.way_out(NextStart::Process("api"))
+    }
+
+    fn code(cause: Option<&str>, fix: &str) -> WayOut {
+        let correct = Some("a.py:3".into());
+        WayOut { fault: Fault::Code, cause: cause.map(Into::into), correct, fix: Some(fix.into()) }
+    }
+
     #[test]
-    fn a_missing_module_is_a_misspelling_or_a_package_that_is_not_declared_or_not_installed() {
-        let of = |missing, changed| {
-            CodeError { place: Some("a.py:3"), missing, changed }.way_out(NextStart::Process("api"))
-        };
-        let code = |fix: &str| WayOut { fault: Fault::Code, cause: None, fix: Some(fix.into()) };
-        assert_eq!(of(None, None), code("correct a.py:3, then `devrun restart api`"));
-        assert_eq!(of(None, Some("uv.lock")), of(None, None), "the list is not the cause");
-        assert_eq!(of(Some("app.modles"), None), of(None, None), "a module of the repository");
+    fn a_missing_module_is_a_misspelling_or_a_package_that_is_not_declared() {
+        let of = |missing| of(Some("a.py:3"), missing, None);
+        assert_eq!(of(None), code(None, "correct a.py:3, then `devrun restart api`"));
+        assert_eq!(of(Some("app.modles")), of(None), "a module of the repository");
         let undeclared = "correct a.py:3, then `devrun restart api`; or declare the package of `httpx`, then `devrun down && \
                           devrun up -d`";
-        assert_eq!(of(Some("httpx"), None), code(undeclared));
-        let stale = of(Some("httpx"), Some("uv.lock"));
-        assert_eq!((stale.fault, stale.fix.as_deref()), (Fault::Environment, Some(RESTART_STACK)));
-        let cause = "uv.lock was changed after the stack was started, and httpx is not installed";
-        assert_eq!(stale.cause.as_deref(), Some(cause));
+        assert_eq!(of(Some("httpx")), code(None, undeclared));
+    }
+
+    #[test]
+    fn a_package_that_is_listed_and_not_installed_is_the_environment() {
+        let of = |package: PackageState| of(Some("a.py:3"), Some("httpx"), Some(&package));
+        let environment = |cause: &str| WayOut {
+            fault: Fault::Environment,
+            cause: Some(cause.into()),
+            correct: None,
+            fix: Some(RESTART_STACK.into()),
+        };
+        let list = || "b/uv.lock".to_string();
+        let gone = of(PackageState::NotInstalled { list: list() });
+        assert_eq!(gone, environment("`httpx` is in b/uv.lock but is not installed"));
+        let changed = of(PackageState::Changed { list: list() });
+        let cause = "b/uv.lock was changed after the stack was started, and httpx is not installed";
+        assert_eq!(changed, environment(cause));
+    }
+
+    #[test]
+    fn a_list_that_lacks_packages_of_its_input_is_updated() {
+        let of = |others: &[&str]| {
+            let package = PackageState::NotCompiled {
+                input: "r.in".into(),
+                list: "r.txt".into(),
+                others: others.iter().map(ToString::to_string).collect(),
+                command: "uv pip compile".into(),
+            };
+            of(Some("a.py:3"), Some("httpx"), Some(&package))
+        };
+        let sure = WayOut {
+            fault: Fault::Code,
+            cause: Some("`httpx` is in r.in but not in r.txt, from which devrun installs".into()),
+            correct: Some("r.txt".into()),
+            fix: Some("update r.txt with `uv pip compile`, then `devrun down && devrun up -d`".into()),
+        };
+        assert_eq!(of(&[]), sure);
+        let perhaps = "correct a.py:3, then `devrun restart api`; or update r.txt with `uv pip compile`, then `devrun down && \
+                       devrun up -d`";
+        let cause = "r.txt, from which devrun installs, does not have pyyaml of r.in";
+        assert_eq!(of(&["pyyaml"]), code(Some(cause), perhaps));
+    }
+
+    #[test]
+    fn a_module_that_its_package_does_not_have_is_corrected() {
+        let cause = "the package `pillow` is installed and has no module of this name";
+        let found = of(Some("a.py:3"), Some("pillow"), Some(&PackageState::WithoutModule));
+        assert_eq!(found, code(Some(cause), "correct a.py:3, then `devrun restart api`"));
     }
 
     #[test]
     fn a_stack_that_has_ended_is_started() {
-        let of = |place, missing| CodeError { place, missing, changed: None }.way_out(NextStart::Stack).fix;
+        let of = |place, missing| CodeError { place, missing, package: None }.way_out(NextStart::Stack).fix;
         assert_eq!(of(Some("a.py:3"), None).as_deref(), Some("correct a.py:3, then `devrun up -d`"));
         let unplaced = "correct the import of `zod`, or declare its package, then `devrun up -d`";
         assert_eq!(of(None, Some("zod")).as_deref(), Some(unplaced));
         assert_eq!(of(None, None), None);
+        let gone = PackageState::NotInstalled { list: "r.txt".into() };
+        let gone = CodeError { place: None, missing: Some("six"), package: Some(&gone) };
+        assert_eq!(gone.way_out(NextStart::Stack).fix.as_deref(), Some("devrun up -d"));
     }
 }

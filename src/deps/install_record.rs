@@ -1,8 +1,8 @@
 //! Stores the record of an install in the worktree's state folder: its folder, its inputs, and whether it finished. The
 //! record of a killed install says that it did not finish, so the next run installs again.
 //!
-//! The record does not contain the installed packages, only a [`Snapshot`], a list of paths that must still exist, and
-//! the folder that the processes need.
+//! The record does not contain the installed packages, only a [`Snapshot`], a list of paths that must still exist, such as
+//! the folder of each package, and the folder that the processes need.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,6 +48,15 @@ pub struct Finished {
     fetched: Option<PathBuf>,
 }
 
+impl InstallRecord {
+    /// Returns the first path that the install created and that is gone.
+    pub fn missing(&self) -> Option<&str> {
+        let target = Path::new(&self.target);
+        let evidence = self.finished.iter().flat_map(|finished| &finished.evidence);
+        evidence.map(String::as_str).find(|path| !is_there(&target.join(path)))
+    }
+}
+
 impl RecordFiles {
     /// Returns the record of `step` for `directory` (relative to the worktree) in the state folder.
     pub fn new(state: &Path, step: Step, directory: &Path) -> RecordFiles {
@@ -86,9 +95,8 @@ impl RecordFiles {
     pub fn fresh(&self, target: &Path, inputs: &InstallInputs) -> Result<Option<Done>, DepsError> {
         let Some(record) = self.read()? else { return Ok(None) };
         let Some(old) = &record.finished else { return Ok(None) };
-        let there = |path: &String| is_there(&target.join(path));
         let usable = old.fetched.iter().all(|path| path.is_dir());
-        if record.target != target.to_string_lossy() || !usable || !old.evidence.iter().all(there) {
+        if record.target != target.to_string_lossy() || !usable || record.missing().is_some() {
             return Ok(None);
         }
         let (now, read) = Snapshot::take(inputs, Some(&old.snapshot));

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::deps::failure_cause::{Cause, InstallFiles};
 use crate::deps::fingerprint::InstallInputs;
-use crate::deps::install_record::RecordFiles;
+use crate::deps::install_record::{InstallRecord, RecordFiles};
 use crate::deps::tool::{self, NpmTool};
 use crate::deps::{
     DepsError, Done, ToolEnv, find, levels, off_thread, refuse_odd, refuse_unreadable, snapshot, typed,
@@ -138,7 +138,14 @@ async fn install(
         return Err(node_missing());
     }
     let known = record.read()?.filter(|last| last.target == root.to_string_lossy());
-    let ours = known.map_or(!root.join("node_modules").exists(), |last| last.ours);
+    let ours = known.as_ref().map_or(!root.join("node_modules").exists(), |last| last.ours);
+    if let Some(path) = known.as_ref().and_then(InstallRecord::missing) {
+        ctx.events.note(format!("{} lacks {path}, so its packages are installed again", root.display()));
+        if choice.manager == Manager::YarnClassic {
+            // Otherwise it answers that all is up to date. Without the file it compares the packages.
+            choice.manager.marks().iter().for_each(|mark| drop(std::fs::remove_file(root.join(mark))));
+        }
+    }
     record.begin(root, ours)?;
     let before = snapshot(inputs).await?;
     let doing = format!("{program} {}", command::arguments(choice)[0]);
@@ -185,8 +192,10 @@ async fn install(
 
     let after = snapshot(inputs).await?;
     let marks = choice.manager.marks().iter().map(|mark| root.join(mark));
-    let folders = members.iter().filter(|member| member.starts_with(root)).map(|m| m.join("node_modules"));
-    let evidence: Vec<PathBuf> = marks.chain(folders).collect();
+    let members = members.iter().filter(|member| member.starts_with(root));
+    let folders = members.clone().map(|member| member.join("node_modules"));
+    let packages = members.flat_map(|member| members::packages(member, root));
+    let evidence: Vec<PathBuf> = marks.chain(folders).chain(packages).collect();
     record.finish(root, ours, before.with_new_files(&after), &evidence, fetched.as_deref())?;
     let version = told.version.clone().or_else(|| choice.pin.clone().filter(|_| fetched.is_some()));
     Ok(Done { worked: true, outcome: told.outcome(program, version.as_deref()), fetched })

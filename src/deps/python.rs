@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::deps::failure_cause::InstallFiles;
 use crate::deps::fingerprint::InstallInputs;
-use crate::deps::install_record::RecordFiles;
+use crate::deps::install_record::{InstallRecord, RecordFiles};
 use crate::deps::tool::PythonTool;
 use crate::deps::{
     DepsError, Done, ToolEnv, bytecode, find, levels, off_thread, refuse_odd, refuse_unreadable, snapshot,
@@ -27,10 +27,11 @@ use crate::error::Explain;
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
 use crate::os::fs::FsError;
+use crate::plan::PythonInstall;
 
 use self::installer::{Installer, InstallerChoice};
 use self::lock::Difference;
-use self::venv::{Action, Venv};
+use self::venv::{Action, InstallResult, LastInstall, Venv};
 
 /// The time limit of an install.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -105,6 +106,13 @@ pub fn venv(directory: &Path, worktree: &Path) -> PathBuf {
     home.as_deref().unwrap_or(directory).join(".venv")
 }
 
+/// Returns the install of the project in `directory`, or `None` if there is none. Only reads files.
+pub fn planned(directory: &Path, worktree: &Path) -> Option<PythonInstall> {
+    let choice = installer::decide(directory, worktree)?;
+    let list = choice.list(directory);
+    Some(PythonInstall { directory: directory.into(), list, venv: choice.home.join(".venv") })
+}
+
 fn inspect(request: &PythonRequest) -> Result<PythonFindings, DepsError> {
     let (directory, worktree) = (&request.directory, &request.worktree);
     let Some(choice) = installer::decide(directory, worktree) else {
@@ -150,8 +158,18 @@ async fn install(
 ) -> Result<Done, DepsError> {
     let PythonFindings { choice, inputs, env, venv, .. } = situation;
     let known = record.read()?.filter(|last| last.target == venv.to_string_lossy());
-    let action = venv::decide(&venv::inspect(venv)?, known.as_ref(), venv)?;
-    let ours = !matches!(action, Action::Update { .. }) || known.is_some_and(|last| last.ours);
+    let previous = LastInstall {
+        ours: known.as_ref().is_some_and(|last| last.ours),
+        result: match &known {
+            Some(last) if last.finished.is_none() => InstallResult::CutShort,
+            Some(last) if last.missing().is_some() => InstallResult::LacksFiles {
+                can_repeat: !matches!(choice.way, Installer::Poetry | Installer::Pdm),
+            },
+            _ => InstallResult::Whole,
+        },
+    };
+    let action = venv::decide(&venv::inspect(venv)?, previous, venv)?;
+    let ours = !matches!(action, Action::Update { .. }) || previous.ours;
     // Find the tool first: a missing tool must not cost the user a working environment.
     let (tool, fetched) = tool(ctx, situation).await?;
     let list = match &choice.way {
@@ -174,6 +192,9 @@ async fn install(
         })?;
     }
     let make = !matches!(action, Action::Update { .. });
+    if let Some(path) = known.as_ref().and_then(InstallRecord::missing).filter(|_| !make) {
+        ctx.events.note(format!("{} lacks {path}, so its packages are installed again", venv.display()));
+    }
     let name = match tool {
         Tool::Poetry(poetry) => {
             run.own_venv(situation, make).await?;
@@ -190,13 +211,9 @@ async fn install(
     let outcome = run.outcome(name);
     bytecode::adopt(venv, &request.siblings).await;
     let after = snapshot(inputs).await?;
-    record.finish(
-        venv,
-        ours,
-        before.with_new_files(&after),
-        &[venv.join("pyvenv.cfg")],
-        fetched.as_deref(),
-    )?;
+    let listed = venv.clone();
+    let contents = off_thread(venv, move || venv::contents(&listed)).await?;
+    record.finish(venv, ours, before.with_new_files(&after), &contents, fetched.as_deref())?;
     Ok(Done { worked: true, outcome, fetched })
 }
 

@@ -242,6 +242,7 @@ pub(super) mod tests {
             urls: Vec::new(),
             host_urls: Vec::new(),
             redirects: std::collections::BTreeMap::new(),
+            python: Vec::new(),
             shared_ports: BTreeSet::new(),
             bindings: vec![
                 binding("POSTGRES_SERVER", None, Reason::DatabasePart, Some(spot("app/settings.py", 14))),

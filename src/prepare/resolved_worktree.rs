@@ -25,7 +25,7 @@ use crate::os::blocking;
 use crate::os::proc::ProcessEntry;
 use crate::plan::{
     Checkout, Computed, Database, Environment, ForeignVariable, Notice, Origin, Plan, PlannedWorktree,
-    Process, REDIRECTED,
+    Process, PythonInstall, REDIRECTED,
 };
 use crate::ports::port_holder;
 use crate::ports::table::LeaseRow;
@@ -365,6 +365,12 @@ impl ResolvedWorktree {
         self.worktree.path.join(directory).components().collect()
     }
 
+    /// Returns the Python projects whose packages devrun installs.
+    fn python_installs(&self) -> Vec<PythonInstall> {
+        let folders = self.config.dependencies.python.iter().map(|folder| self.folder(folder));
+        folders.filter_map(|folder| python::planned(&folder, &self.worktree.path)).collect()
+    }
+
     /// Returns the virtual environments of this worktree, including those not created yet.
     pub(super) fn venvs(&self) -> Venvs {
         let folders = self.config.dependencies.python.iter().map(|folder| self.folder(folder));
@@ -539,6 +545,7 @@ impl ResolvedWorktree {
             shared_ports: service_plan::shared_ports(&self.config, &self.scope),
             bindings: self.config.provenance.bindings.clone(),
             logs: self.config.logs,
+            python: self.python_installs(),
             env,
         };
         service_plan::add_folders(&mut plan);

@@ -74,6 +74,7 @@ mod tests {
             env: Environment::default(),
             processes: Vec::new(),
             logs: crate::plan::LogLimits::default(),
+            python: Vec::new(),
             redirects: std::collections::BTreeMap::new(),
             shared_ports: std::collections::BTreeSet::new(),
             bindings: Vec::new(),

@@ -16,7 +16,7 @@ const SAME: usize = 3;
 /// The most lines of evidence of one finding in the text.
 const LINES: usize = 3;
 
-/// Returns the findings and their count. For a coding agent, notes are only counted.
+/// Returns the findings and their count. For a coding agent, notes are only counted, with the command that shows them.
 pub(super) fn text(found: &[DoctorFinding], console: &Console) -> String {
     let least = if console.is_short() { Severity::Warning } else { Severity::Info };
     findings(found, least, console.style())
@@ -38,7 +38,9 @@ fn findings(found: &[DoctorFinding], least: Severity, style: Style) -> String {
     if !out.is_empty() {
         out.push('\n');
     }
-    let _ = writeln!(out, "{}", counts(found));
+    let has_more = found.iter().any(|finding| finding.id.severity() > least);
+    let more = if has_more { " (to show them: `devrun doctor --verbose`)" } else { "" };
+    let _ = writeln!(out, "{}{more}", counts(found));
     out
 }
 
@@ -142,7 +144,7 @@ mod tests {
                 fix: add:
                   database: x
 
-        0 errors, 1 warning, 1 note
+        0 errors, 1 warning, 1 note (to show them: `devrun doctor --verbose`)
         ");
         insta::assert_snapshot!(findings(&[], Severity::Info, Style::PLAIN), @"0 errors, 0 warnings, 0 notes");
     }

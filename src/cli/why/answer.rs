@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::cli::recent_error::RecentError;
 use crate::context::code_error::{CodeError, NextStart, WayOut};
+use crate::context::dependency_lists::PackageState;
 use crate::context::missing_settings::{self, MissingSetting};
 use crate::control::status::{Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word};
 use crate::error::{Code, ErrorBody, Fault, RESTART_STACK, START, explain};
@@ -141,8 +142,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) root: &'a Path,
     /// Returns a place in the code with the whole path of its file.
     pub(super) whole: &'a dyn Fn(&str) -> String,
-    /// Finds a list of dependencies that is newer than the stack.
-    pub(super) changed: &'a dyn Fn() -> Option<String>,
+    /// Finds out why a module is missing that the `file:line` imports.
+    pub(super) package: &'a dyn Fn(&str, Option<&str>) -> Option<PackageState>,
     /// True if the server has just begun to load its code again.
     pub(super) is_reloading: bool,
     /// Adds the lines of example files and similar variables to the names of missing settings.
@@ -468,14 +469,14 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
         let fix = format!("{}, then `{then}`", missing_settings::fix(&settings));
         answer.fix = Some(fix.into());
     } else {
-        let changed = missing.as_ref().and_then(|_| (around.changed)());
+        let package = missing.as_ref().and_then(|name| (around.package)(name, place.as_deref()));
         let error =
-            CodeError { place: place.as_deref(), missing: missing.as_deref(), changed: changed.as_deref() };
+            CodeError { place: place.as_deref(), missing: missing.as_deref(), package: package.as_ref() };
         let next = match &answer.process {
             Some(name) if runs => NextStart::Process(name),
             _ => NextStart::Stack,
         };
-        let WayOut { fault, cause, fix } = error.way_out(next);
+        let WayOut { fault, cause, correct, fix } = error.way_out(next);
         causes.extend(cause.filter(|cause| !causes.iter().any(|known| known.contains(cause))));
         answer.fault = Some(fault);
         if let Some(fix) = fix {
@@ -484,7 +485,7 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
             // No command helps until the code is corrected.
             answer.fix = Some(format!("devrun restart {name}").into());
         }
-        answer.correct = place.filter(|_| fault == Fault::Code);
+        answer.correct = correct;
     }
     answer.cause = Some(causes.join("\n"));
 }

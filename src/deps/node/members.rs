@@ -1,6 +1,7 @@
 //! Finds the folders of a worktree that have a manifest, and the files that these manifests name. Reads files, starts
 //! no process.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,20 @@ pub(super) fn local(folder: &Path) -> Vec<PathBuf> {
         Some(if is_tarball { path } else { path.join("package.json") })
     };
     named.filter_map(place).collect()
+}
+
+/// Returns the manifests of the packages that the manifest in `folder` names, at each place where an install in `root` may
+/// put them.
+pub(super) fn packages(folder: &Path, root: &Path) -> BTreeSet<PathBuf> {
+    let manifest = manifest(folder);
+    let sections = ["dependencies", "devDependencies", "optionalDependencies"];
+    let tables = sections.iter().filter_map(|section| manifest[section].as_object());
+    tables
+        .flat_map(|table| table.keys())
+        .flat_map(|name| {
+            [folder, root].map(|place| place.join("node_modules").join(name).join("package.json"))
+        })
+        .collect()
 }
 
 fn manifest(folder: &Path) -> Value {

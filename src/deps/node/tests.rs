@@ -67,6 +67,16 @@ async fn installs_with_yarn_1_wait_for_each_other() {
     assert!(ensure(&stage.ctx, &request).await.unwrap().worked);
     let mutex = format!("--mutex file:{}", stage.ctx.dirs.cache.join("yarn.lock").display());
     assert!(stage.calls().iter().any(|call| call.ends_with(&mutex)), "{:?}", stage.calls());
+
+    let install = "[ -e node_modules/.yarn-integrity ] || { mkdir -p node_modules/six; echo > node_modules/six/package.json; }";
+    let done = "echo > node_modules/.yarn-integrity";
+    stage.program("yarn", &format!("case \"$1\" in --version) echo 1.22.22; exit;; esac\n{install}\n{done}"));
+    let manifest = r#"{"name":"root","packageManager":"yarn@1.22.22","dependencies":{"six":"1"}}"#;
+    stage.write("wt/package.json", manifest);
+    assert!(ensure(&stage.ctx, &request).await.unwrap().worked);
+    std::fs::remove_dir_all(stage.path("wt/node_modules/six")).unwrap();
+    assert!(ensure(&stage.ctx, &request).await.unwrap().worked);
+    assert!(stage.path("wt/node_modules/six").is_dir(), "yarn 1 only looks at its own record");
 }
 
 #[tokio::test]
@@ -93,6 +103,25 @@ async fn a_change_of_any_input_makes_the_install_stale() {
         assert!(run(&stage).await.unwrap().worked, "{folder}");
     }
     assert_eq!(stage.calls().len(), installs + 3);
+}
+
+#[tokio::test]
+async fn a_package_that_was_removed_makes_the_install_stale_and_an_added_one_does_not() {
+    let stage = stage();
+    let manifest = r#"{"name":"frontend","dependencies":{"own":"1","@s/hoisted":"1","nowhere":"1"}}"#;
+    stage.write("wt/frontend/package.json", manifest);
+    let install = "for package in node_modules/@s/hoisted frontend/node_modules/own; do mkdir -p $package; \
+                   echo > $package/package.json; done";
+    stage.program("pnpm", &format!("{PNPM}\n{install}"));
+    run(&stage).await.unwrap();
+    stage.write("wt/node_modules/added/package.json", "{}");
+    assert!(!run(&stage).await.unwrap().worked);
+    for package in ["node_modules/@s/hoisted", "frontend/node_modules/own"] {
+        std::fs::remove_dir_all(stage.path(&format!("wt/{package}"))).unwrap();
+        assert!(run(&stage).await.unwrap().worked, "{package}");
+        assert_eq!(stage.count_events(&format!("lacks {package}/package.json")), 1);
+        assert!(!run(&stage).await.unwrap().worked, "{package}");
+    }
 }
 
 #[tokio::test]
@@ -468,7 +497,15 @@ async fn real_pnpm_installs_a_workspace() {
         stage.path("wt/node_modules/.pnpm/is-number@7.0.0").is_dir(),
         "real folders, no global virtual store"
     );
-    assert!(stage.path("wt/frontend/node_modules/is-number/package.json").is_file());
+    let package = stage.path("wt/frontend/node_modules/is-number");
+    assert!(package.join("package.json").is_file());
+    let real = package.canonicalize().unwrap();
+    for gone in [&package, &real] {
+        if gone == &real { std::fs::remove_dir_all(gone) } else { std::fs::remove_file(gone) }.unwrap();
+        assert!(run(&stage).await.unwrap().worked, "{}", gone.display());
+        assert!(package.join("package.json").is_file(), "{}", gone.display());
+        assert!(!run(&stage).await.unwrap().worked);
+    }
 
     stage.write("wt/frontend/package.json", &member("6.0.0"));
     let error = run(&stage).await.unwrap_err();

@@ -33,6 +33,22 @@ pub(super) struct InstallerChoice {
     pub home: PathBuf,
 }
 
+impl InstallerChoice {
+    /// Returns the file from which the project in `directory` is installed.
+    pub(super) fn list(&self, directory: &Path) -> PathBuf {
+        let lock = match &self.way {
+            Installer::Requirements(list) => return list.clone(),
+            Installer::UvLock => "uv.lock",
+            Installer::Poetry => "poetry.lock",
+            Installer::Pdm => "pdm.lock",
+            Installer::Pyproject => "pyproject.toml",
+        };
+        let lock = self.home.join(lock);
+        // Without a lock file Poetry installs from the manifest.
+        if lock.is_file() { lock } else { directory.join("pyproject.toml") }
+    }
+}
+
 /// Names of requirements files. If there are several, the first one is used.
 const REQUIREMENTS: [&str; 5] = [
     "requirements.txt",

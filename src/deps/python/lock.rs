@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::Value;
 
+use crate::context::package_names::name;
 use crate::os::read::{self, Limit};
 
 /// A difference in words.
@@ -128,14 +129,6 @@ fn locked_entries(package: &Value) -> Vec<&Value> {
     let groups = metadata.and_then(|metadata| metadata.get("requires-dev")).and_then(Value::as_table);
     let lists = own.into_iter().chain(groups.into_iter().flat_map(|groups| groups.values()));
     lists.filter_map(Value::as_array).flatten().collect()
-}
-
-/// Returns the normal form of the name at the start of a requirement: `Foo_Bar[x]>=1` gives `foo-bar`.
-fn name(requirement: &str) -> String {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let end = requirement.find(|c| !is_part(c)).unwrap_or(requirement.len());
-    let words = requirement[..end].split(['-', '_', '.']).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
 }
 
 #[cfg(test)]

@@ -196,6 +196,9 @@ async fn real_poetry_is_fetched_and_follows_its_lock() {
     assert_eq!(packages("six.py"), 1);
     assert!(stage.path("wt/backend/poetry.lock").is_file());
     assert!(!run(&stage).await.unwrap().worked);
+    remove_packages(&stage, "six.py");
+    assert!(run(&stage).await.unwrap().worked);
+    assert_eq!(packages("six.py"), 1, "Poetry takes a package with metadata for installed");
     stage.write(manifest, &poetry("six = \"*\"\niniconfig = \"*\"\n"));
     let error = run(&stage).await.unwrap_err();
     assert_eq!(error.code(), Code::LockfileStale, "{:?}", error.why());
@@ -349,6 +352,9 @@ async fn real_pip_makes_a_real_environment() {
     assert_eq!(first.outcome, "pip, 1 package");
     assert_eq!(answer(&stage, &stage.path("wt/backend/.venv")).await, "42");
     assert!(!run(&stage).await.unwrap().worked);
+    remove_packages(&stage, "tiny.py");
+    assert!(run(&stage).await.unwrap().worked);
+    assert_eq!(answer(&stage, &stage.path("wt/backend/.venv")).await, "42");
 }
 
 /// With the Python package index: downloads uv, installs, and notices a stale lock file.
@@ -407,4 +413,60 @@ async fn failures_of_real_uv_are_blamed_on_their_cause() {
     assert!(error.fix().unwrap().starts_with("resolve the conflict in backend/requirements.txt:2"));
     stage.write(list, "six\n");
     assert!(run(&stage).await.unwrap().worked, "the fix helps");
+}
+
+/// Removes the entries of `site-packages` that match `pattern`.
+fn remove_packages(stage: &TestEnv, pattern: &str) {
+    let pattern = format!("{}/lib/*/site-packages/{pattern}", stage.path("wt/backend/.venv").display());
+    let found: Vec<PathBuf> = glob::glob(&pattern).unwrap().flatten().collect();
+    assert!(!found.is_empty(), "{pattern}");
+    for path in found {
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
+    }
+}
+
+/// With the Python package index.
+#[tokio::test]
+async fn real_uv_installs_packages_again_that_were_removed() {
+    let stage = with_python(TestEnv::real()).await;
+    stage.write("wt/backend/requirements.txt", "six\niniconfig\n");
+    run(&stage).await.unwrap();
+    let site = venv::contents(&stage.path("wt/backend/.venv"));
+    let site = site.iter().find(|path| path.ends_with("six.py")).and_then(|path| path.parent()).unwrap();
+    crate::os::fs::replace(&site.join("by_hand.py"), b"", 0o600).unwrap();
+    assert!(!run(&stage).await.unwrap().worked, "additions do not count");
+    for pattern in ["six*", "six.py", "iniconfig-*", "iniconfig"] {
+        remove_packages(&stage, pattern);
+        assert!(run(&stage).await.unwrap().worked, "{pattern}");
+        assert!(site.join("six.py").is_file() && site.join("iniconfig").is_dir(), "{pattern}");
+        assert!(!run(&stage).await.unwrap().worked, "{pattern}");
+    }
+    assert!(site.join("by_hand.py").is_file());
+    assert_eq!(stage.count_events("so its packages are installed again"), 4);
+}
+
+#[tokio::test]
+async fn an_install_record_without_packages_stays_valid() {
+    let stage = stage(&["uv.lock"]);
+    stage.write("wt/backend/pyproject.toml", "");
+    run(&stage).await.unwrap();
+    stage.write("wt/backend/.venv/lib/python3.12/site-packages/six.py", "");
+    assert!(!run(&stage).await.unwrap().worked);
+}
+
+#[tokio::test]
+async fn one_missing_package_of_many_makes_the_install_stale() {
+    let stage = stage(&["uv.lock"]);
+    let packages = "mkdir -p lib/python3.12/site-packages; cd lib/python3.12/site-packages; i=0; \
+                    while [ $i -lt 200 ]; do mkdir p$i p$i-1.dist-info; i=$((i+1)); done";
+    stage.program("uv", &format!("{UV}\n{packages}"));
+    assert!(run(&stage).await.unwrap().worked);
+    assert!(!run(&stage).await.unwrap().worked);
+    let record = RecordFiles::new(&stage.path("state"), Step::Python, Path::new("backend"));
+    let record = record.read().unwrap().unwrap();
+    assert_eq!(record.missing(), None);
+    std::fs::remove_dir(stage.path("wt/backend/.venv/lib/python3.12/site-packages/p7-1.dist-info")).unwrap();
+    assert!(record.missing().unwrap().ends_with("/p7-1.dist-info"));
+    assert!(run(&stage).await.unwrap().worked);
+    assert!(stage.calls().last().unwrap().ends_with("--reinstall"), "{:?}", stage.calls());
 }

@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::deps::DepsError;
-use crate::deps::install_record::InstallRecord;
 use crate::os::read::{self, Limit};
 
 /// The state of a `.venv` folder.
@@ -35,6 +34,29 @@ pub(super) enum Action {
     Update {
         /// Install existing packages again, because they may be incomplete.
         distrust: bool,
+    },
+}
+
+/// The last install into an environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastInstall {
+    /// devrun created the environment.
+    pub ours: bool,
+    pub result: InstallResult,
+}
+
+/// The result of the last install.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum InstallResult {
+    /// All that it created is there, or nothing is known.
+    #[default]
+    Whole,
+    /// The install did not finish.
+    CutShort,
+    /// Files that it created are gone.
+    LacksFiles {
+        /// The tool can install packages again that seem to be installed.
+        can_repeat: bool,
     },
 }
 
@@ -69,10 +91,23 @@ fn made_for(script: &str) -> Option<PathBuf> {
     script.lines().find_map(value)
 }
 
-/// Decides what to do. `known` is the record of the last install.
-pub(super) fn decide(found: &Venv, known: Option<&InstallRecord>, path: &Path) -> Result<Action, DepsError> {
-    let ours = known.is_some_and(|record| record.ours);
-    let cut_short = known.is_some_and(|record| record.finished.is_none());
+/// The most entries of `site-packages` that are listed.
+const MOST: usize = 20_000;
+
+/// Returns the paths in `venv` that an install has created: `pyvenv.cfg`, and each entry of `site-packages`.
+pub(super) fn contents(venv: &Path) -> Vec<PathBuf> {
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let packages = entries(venv.join("lib")).flat_map(|python| entries(python.path().join("site-packages")));
+    // Python writes `__pycache__` later, and pip renames folders to `~…` before it removes them.
+    let lasts = |name: &str| name != "__pycache__" && !name.starts_with('~');
+    let packages = packages.filter(|entry| entry.file_name().to_str().is_some_and(lasts)).take(MOST);
+    std::iter::once(venv.join("pyvenv.cfg")).chain(packages.map(|entry| entry.path())).collect()
+}
+
+/// Decides what to do with the environment at `path`, in the state `found`.
+pub(super) fn decide(found: &Venv, last: LastInstall, path: &Path) -> Result<Action, DepsError> {
+    let LastInstall { ours, result } = last;
+    let cut_short = result == InstallResult::CutShort;
     match found {
         Venv::Missing => Ok(Action::Make),
         Venv::MadeFor(other) => Ok(Action::Remake(format!("it was made for {}", other.display()))),
@@ -80,7 +115,10 @@ pub(super) fn decide(found: &Venv, known: Option<&InstallRecord>, path: &Path) -
         Venv::Unknown if ours => Ok(Action::Remake("it was never completed".into())),
         Venv::Unknown => Err(DepsError::NotAVenv(path.into())),
         Venv::Whole if ours && cut_short => Ok(Action::Remake("the last install was cut short".into())),
-        Venv::Whole => Ok(Action::Update { distrust: cut_short }),
+        Venv::Whole if ours && result == (InstallResult::LacksFiles { can_repeat: false }) => {
+            Ok(Action::Remake("files of its packages are gone".into()))
+        }
+        Venv::Whole => Ok(Action::Update { distrust: result != InstallResult::Whole }),
     }
 }
 
@@ -93,20 +131,6 @@ mod tests {
         replace(&path.join("pyvenv.cfg"), b"home = /usr/bin\n", 0o644).unwrap();
         replace(&path.join("bin/activate"), activate.as_bytes(), 0o644).unwrap();
         std::os::unix::fs::symlink("/bin/sh", path.join("bin/python")).unwrap();
-    }
-
-    fn record(ours: bool, finished: bool) -> InstallRecord {
-        let snapshot = crate::deps::fingerprint::Snapshot::take(
-            &crate::deps::fingerprint::InstallInputs::default(),
-            None,
-        )
-        .0;
-        let finished =
-            finished.then(|| serde_json::json!({"snapshot": snapshot, "evidence": [], "fetched": null}));
-        serde_json::from_value(
-            serde_json::json!({"version": 1, "target": "/x", "ours": ours, "finished": finished}),
-        )
-        .unwrap()
     }
 
     #[test]
@@ -143,21 +167,41 @@ mod tests {
 
     #[test]
     fn only_broken_environments_and_those_of_devrun_are_recreated() {
-        let decide =
-            |found: &Venv, known: Option<InstallRecord>| decide(found, known.as_ref(), Path::new("/w/.venv"));
-        assert_eq!(decide(&Venv::Missing, None).unwrap(), Action::Make);
-        assert_eq!(decide(&Venv::Whole, None).unwrap(), Action::Update { distrust: false });
-        assert_eq!(
-            decide(&Venv::Whole, Some(record(true, true))).unwrap(),
-            Action::Update { distrust: false }
-        );
-        assert_eq!(
-            decide(&Venv::Whole, Some(record(false, false))).unwrap(),
-            Action::Update { distrust: true }
-        );
-        assert!(matches!(decide(&Venv::Whole, Some(record(true, false))).unwrap(), Action::Remake(_)));
-        assert!(matches!(decide(&Venv::MadeFor("/o".into()), None).unwrap(), Action::Remake(_)));
-        assert!(matches!(decide(&Venv::Unknown, Some(record(true, false))).unwrap(), Action::Remake(_)));
-        assert!(matches!(decide(&Venv::Unknown, None), Err(DepsError::NotAVenv(_))));
+        let decide = |found: &Venv, last| decide(found, last, Path::new("/w/.venv"));
+        let update = |distrust| Action::Update { distrust };
+        let foreign = LastInstall::default();
+        let ours = LastInstall { ours: true, ..foreign };
+        let cut_short = |last| LastInstall { result: InstallResult::CutShort, ..last };
+        let lacks_files =
+            |last, can_repeat| LastInstall { result: InstallResult::LacksFiles { can_repeat }, ..last };
+        assert_eq!(decide(&Venv::Missing, foreign).unwrap(), Action::Make);
+        for (last, action) in [
+            (foreign, update(false)),
+            (ours, update(false)),
+            (cut_short(foreign), update(true)),
+            (lacks_files(foreign, false), update(true)),
+            (lacks_files(ours, true), update(true)),
+        ] {
+            assert_eq!(decide(&Venv::Whole, last).unwrap(), action, "{last:?}");
+        }
+        for last in [cut_short(ours), lacks_files(ours, false)] {
+            assert!(matches!(decide(&Venv::Whole, last).unwrap(), Action::Remake(_)), "{last:?}");
+        }
+        assert!(matches!(decide(&Venv::MadeFor("/o".into()), foreign).unwrap(), Action::Remake(_)));
+        assert!(matches!(decide(&Venv::Unknown, cut_short(ours)).unwrap(), Action::Remake(_)));
+        assert!(matches!(decide(&Venv::Unknown, foreign), Err(DepsError::NotAVenv(_))));
+    }
+
+    #[test]
+    fn packages_are_part_of_an_environment_and_caches_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let packages = dir.path().join("lib/python3.12/site-packages");
+        for name in ["six.py", "a/__init__.py", "a-1.dist-info/RECORD", "__pycache__/six.pyc", "~b/x"] {
+            replace(&packages.join(name), b"", 0o600).unwrap();
+        }
+        let mut found = contents(dir.path());
+        found.sort();
+        let wanted = ["a", "a-1.dist-info", "six.py"].map(|name| packages.join(name));
+        assert_eq!(found, [&wanted[..], &[dir.path().join("pyvenv.cfg")]].concat());
     }
 }

@@ -12,8 +12,9 @@ use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::context::code_error::{CodeError, NextStart, WayOut};
+use crate::context::dependency_lists::{MissingModule, PackageState, ProgramPackages};
 use crate::context::missing_settings::{self, MissingSetting, ProgramPlace};
-use crate::context::{code_place, dependency_lists, missing_program};
+use crate::context::{code_place, missing_program};
 use crate::error::{Code, Fault, RERUN, RESTART_STACK, Report};
 use crate::event::Broken;
 use crate::plan::{Need, Plan, PlannedService, Process};
@@ -178,15 +179,8 @@ impl Tails {
         let at = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
         let out = match missing_settings::fault(&settings).unwrap_or(fault) {
             Fault::Code => {
-                let changed = missing
-                    .as_ref()
-                    .and_then(|_| dependency_lists::changed_since(self.root(), self.shared.started));
-                let error = CodeError {
-                    place: place.as_deref(),
-                    missing: missing.as_deref(),
-                    changed: changed.as_deref(),
-                };
-                error.way_out(NextStart::Process(&self.process(process).name))
+                let next = NextStart::Process(&self.process(process).name);
+                self.way_out(process, place.as_deref(), missing.as_deref(), next)
             }
             fault => {
                 let fix = match fault {
@@ -195,12 +189,12 @@ impl Tails {
                     }
                     _ => RESTART_STACK.into(),
                 };
-                WayOut { fault, cause: None, fix: Some(fix) }
+                WayOut { fault, cause: None, correct: None, fix: Some(fix) }
             }
         };
         let is_lasting = match out.fault {
             Fault::Configuration => true,
-            Fault::Code => place.is_some(),
+            Fault::Code => place.is_some() || out.cause.is_some(),
             _ => waits || out.cause.is_some(),
         };
         let cause = out.cause.map(|cause| format!("; {cause}")).unwrap_or_default();
@@ -210,7 +204,7 @@ impl Tails {
             broken: Broken {
                 reason: format!("{words}: {said}{at}{cause}"),
                 fault: out.fault,
-                correct: place.filter(|_| out.fault == Fault::Code),
+                correct: out.correct,
                 fix: out.fix?,
             },
         })
@@ -242,11 +236,32 @@ impl Tails {
             return report.with_fault(fault).with_fix(fix);
         }
         if fault == Some(Fault::Code) {
-            let error = CodeError { place: place.as_deref(), missing: missing.as_deref(), changed: None };
-            report.fix = error.way_out(NextStart::Stack).fix.or(report.fix);
-            report.correct = place;
+            let out = self.way_out(process, place.as_deref(), missing.as_deref(), NextStart::Stack);
+            report.fault = Some(out.fault);
+            report.fix = out.fix.or(report.fix);
+            report.correct = out.correct;
+            report = out.cause.into_iter().fold(report, Report::and_cause);
         }
         report
+    }
+
+    /// Returns the way out of an error in the code of `process`.
+    fn way_out(
+        &self,
+        process: usize,
+        place: Option<&str>,
+        missing: Option<&str>,
+        next: NextStart<'_>,
+    ) -> WayOut {
+        let package = missing.and_then(|name| self.package(process, name, place));
+        CodeError { place, missing, package: package.as_ref() }.way_out(next)
+    }
+
+    /// Returns why `process` does not find the module `name`.
+    fn package(&self, process: usize, name: &str, place: Option<&str>) -> Option<PackageState> {
+        let program = Some(ProgramPackages::of(&self.shared.plan, self.process(process)));
+        let started = Some(self.shared.started);
+        MissingModule { name, place, root: self.root(), program, started }.state()
     }
 
     fn process(&self, index: usize) -> &Process {

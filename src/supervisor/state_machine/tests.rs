@@ -62,6 +62,7 @@ fn plan(processes: Vec<Process>) -> Plan {
         shared_ports: BTreeSet::new(),
         bindings: Vec::new(),
         logs: crate::plan::LogLimits::default(),
+        python: Vec::new(),
     }
 }
 

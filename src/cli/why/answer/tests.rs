@@ -36,7 +36,7 @@ fn about(
         lines,
         root: Path::new("/w"),
         whole: &|place| place.into(),
-        changed: &|| changed.map(Into::into),
+        package: &|_, _| changed.map(|list| PackageState::Changed { list: list.into() }),
         is_reloading: lines.last().is_some_and(|line| line.ends_with("Reloading...")),
         examples: &|names| {
             let (nowhere, set) = (Path::new("/nowhere"), BTreeSet::from(["PORT".to_string()]));
