@@ -1,12 +1,15 @@
 //! The surroundings of one invocation: directories, environment, working directory, the receiver of events. `main` builds
 //! them once and passes them down; no other module reads the process environment.
 
+pub mod address_lines;
 pub mod agent;
 pub mod code_error;
 pub mod code_place;
 pub mod dependency_lists;
 pub mod missing_program;
 pub mod missing_settings;
+pub mod refused_database;
+pub mod server_address;
 pub mod variables;
 
 use std::collections::BTreeMap;

@@ -25,13 +25,15 @@ use crate::control::client::Client;
 use crate::control::stack_handle::{ChangedFiles, StackHandle};
 use crate::control::status::Status;
 use crate::control::{self, Claim, LockHolder, RunRecord};
+use crate::database::sessions::ServerSessions;
 use crate::error::{Code, Exit, Report};
 use crate::event::Event;
+use crate::isolation::audit_facts::AuditFacts;
 use crate::isolation::{self, host_names, preflight};
 use crate::logs::store::Store;
 use crate::os::cgroup::ControlGroup;
 use crate::plan::{Notice, Plan};
-use crate::prepare::{self, Work};
+use crate::prepare::{self, AddressLines, Work};
 use crate::supervisor::inherited_sockets::Handover;
 use crate::supervisor::keeper::{KeeperConnection, KeptResource, ResourceKind};
 use crate::supervisor::process_binding::ProcessBinding;
@@ -285,7 +287,8 @@ impl StackRun<'_> {
                 Err(report) => return Err(database_limit::explain(ctx, worktree, report).await),
             },
         };
-        stack.plan(&work.plan);
+        let facts = audit_facts(work.address_lines.clone(), work.sessions.take());
+        stack.plan(&work.plan, facts);
         if work.prunes_daily {
             daily_prune::start_if_due(ctx, worktree);
         }
@@ -355,6 +358,16 @@ impl StackRun<'_> {
         let masked = |report: Option<Report>| report.map(|report| mask.report(report));
         Outcome { report: masked(outcome.report), remark: masked(outcome.remark), ..outcome }
     }
+}
+
+/// Returns the facts for audits that the plan does not have.
+fn audit_facts(lines: AddressLines, sessions: Option<ServerSessions>) -> AuditFacts {
+    let facts = AuditFacts::with_lines(move |process| lines.of_process(process));
+    let Some(sessions) = sessions.map(Arc::new) else { return facts };
+    facts.and_sessions(move || {
+        let sessions = sessions.clone();
+        async move { sessions.elsewhere().await }
+    })
 }
 
 /// Prints each notice, with the lines to write below it.
