@@ -21,6 +21,7 @@ use super::caller::Caller;
 use super::{args, daily_prune, database_limit};
 use crate::cleanup::leftovers::{self, Leftovers, shared_servers};
 use crate::context::Context;
+use crate::context::refused_database::RefusedDatabase;
 use crate::control::client::Client;
 use crate::control::stack_handle::{ChangedFiles, StackHandle};
 use crate::control::status::Status;
@@ -319,7 +320,7 @@ impl StackRun<'_> {
         orders: Orders,
         stops: &mut StopRequests,
     ) -> Outcome {
-        let Work { plan, open, gates, prepared, notices, tasks, .. } = work;
+        let Work { plan, open, gates, prepared, notices, tasks, address_lines, .. } = work;
         let mask = Mask::of_plan(&plan);
         let ctx = &Context { events: mask.events(&ctx.events), ..ctx.clone() };
         let names: Vec<&str> = plan.processes.iter().map(|process| process.name.as_str()).collect();
@@ -335,6 +336,7 @@ impl StackRun<'_> {
             watched: Console::watched_output(),
             ports: Rc::new(reservations),
             shared: shared_servers(&ctx.dirs),
+            refused: refused(&plan, address_lines),
             on_ready: Box::new(move || {
                 let _ = all_up.take().map(|up| up.send(()));
             }),
@@ -358,6 +360,14 @@ impl StackRun<'_> {
         let masked = |report: Option<Report>| report.map(|report| mask.report(report));
         Outcome { report: masked(outcome.report), remark: masked(outcome.remark), ..outcome }
     }
+}
+
+/// Returns the server that a process asked in place of the database of `plan`, by its output.
+fn refused(plan: &Plan, lines: AddressLines) -> run::FindRefused {
+    let own = plan.database.as_ref().map(|database| database.masked_url.clone());
+    Arc::new(move |process, output| {
+        RefusedDatabase::read(output, own.as_deref()?, &|| lines.of_process(process))
+    })
 }
 
 /// Returns the facts for audits that the plan does not have.

@@ -109,7 +109,12 @@ fn why_names_the_line_with_the_address_that_refused_a_connection() {
         "it asked 127.0.0.1:{port}, which is not this worktree's database ({own}); backend/.env:2 (DATABASE_URL) has \
          that address"
     );
-    assert!(why.stdout.contains(&cause) && why.stdout.contains("fault: the configuration"), "{why}");
+    assert_eq!(why.stdout.matches(&cause).count(), 1, "{why}");
+    assert!(why.stdout.contains("fault: the configuration"), "{why}");
+    assert!(
+        failed.stderr.contains(&cause) && failed.stderr.contains("fix: remove backend/.env:2"),
+        "{failed}"
+    );
     assert!(why.stdout.contains("fix: remove backend/.env:2 (DATABASE_URL), or let the code"), "{why}");
     assert!(!format!("{failed}{why}").contains("s3cretpass"), "{why}");
 }
