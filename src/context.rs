@@ -1,6 +1,7 @@
 //! The surroundings of one invocation: directories, environment, working directory, the receiver of events. `main` builds
 //! them once and passes them down; no other module reads the process environment.
 
+pub mod address_lines;
 pub mod agent;
 pub mod code_error;
 pub mod code_place;
@@ -9,6 +10,8 @@ pub mod dependency_lists;
 pub mod missing_program;
 pub mod missing_settings;
 pub mod package_names;
+pub mod refused_database;
+pub mod server_address;
 pub mod variables;
 
 use std::collections::BTreeMap;

@@ -20,6 +20,7 @@ pub mod providers;
 pub mod request;
 pub mod saved_snapshots;
 mod scram;
+pub mod sessions;
 mod sql_text;
 mod tls;
 pub mod undo;

@@ -1,8 +1,9 @@
 //! Checks that the processes of a stack talk to their own worktree's servers and to no shared ones.
 //!
-//! Reads the sockets of the process trees and judges them; it changes nothing. It sees TCP in this network namespace.
-//! It does not see unix sockets, nor which database a connection chose on a server that several worktrees share.
+//! Reads the sockets of the process trees and judges them; it changes nothing. It sees TCP in this network namespace,
+//! and no unix sockets. `audit_facts` brings the database that each connection uses.
 
+pub mod audit_facts;
 mod connections;
 pub mod host_names;
 pub mod preflight;
@@ -16,6 +17,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use self::audit_facts::{AuditFacts, OtherSessions};
+use crate::context::address_lines::{self, AddressLine};
+use crate::context::refused_database;
+use crate::context::server_address::USUAL_PORT;
 use crate::error::{Code, Holder, Report};
 use crate::os::proc::{self, Socket};
 use crate::os::tcp;
@@ -35,6 +40,21 @@ pub struct Finding {
     pub holder: Option<String>,
     /// The variable that leads the process there, and its place: `POSTGRES_SERVER (app/settings.py:14)`.
     pub reads: Option<String>,
+    /// The databases, if the server is this worktree's and the database is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseMismatch>,
+    /// The line of an env file that contains the address: `backend/.env:1 (DATABASE_URL)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<String>,
+}
+
+/// The databases of a finding on the worktree's own server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct DatabaseMismatch {
+    /// The name of the database that the process uses.
+    pub used: String,
+    /// The name of this worktree's database.
+    pub own: String,
 }
 
 /// The kind of server that a connection leads to.
@@ -60,20 +80,39 @@ pub struct Territory {
     pub local_database: bool,
     /// Variables that lead the processes to servers.
     reads: Vec<readings::Reading>,
+    /// The branch database, if it is a Postgres on this machine.
+    database: Option<OwnDatabase>,
+    /// The databases that are not this worktree's, by the local ports of the connections that use them. Each audit fills
+    /// them in.
+    pub elsewhere: OtherSessions,
+    /// Gathers what the plan does not have.
+    pub facts: AuditFacts,
+}
+
+/// The branch database on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OwnDatabase {
+    name: String,
+    /// The port of its server.
+    port: u16,
 }
 
 impl Territory {
-    /// Returns the territory of `plan`, without leaders.
-    pub fn of(plan: &Plan) -> Territory {
+    /// Returns the territory of `plan`, without leaders. Audits gather `facts` beside it.
+    pub fn of(plan: &Plan, facts: AuditFacts) -> Territory {
         let database = plan.database.as_ref().and_then(|database| Url::parse(&database.masked_url).ok());
         let local = database.as_ref().and_then(Url::host_str).is_some_and(is_loopback);
         let is_postgres = database.as_ref().is_some_and(|url| url.scheme().starts_with("postgres"));
-        let port = database.as_ref().filter(|_| local).and_then(Url::port);
+        let usual = is_postgres.then_some(USUAL_PORT);
+        let port = database.as_ref().filter(|_| local).and_then(|url| url.port().or(usual));
+        let name = plan.database.as_ref().map(|database| database.name.clone()).filter(|_| is_postgres);
         Territory {
             ports: plan.ports.values().chain(&plan.shared_ports).copied().chain(port).collect(),
             // Without a branch database, any Postgres is the project's own choice and no finding.
             local_database: local && is_postgres,
             reads: readings::of(plan),
+            facts,
+            database: name.zip(port).map(|(name, port)| OwnDatabase { name, port }),
             ..Territory::default()
         }
     }
@@ -104,7 +143,10 @@ pub fn survey(territory: &Territory) -> Survey {
         let sockets: Vec<Socket> = rows.iter().filter(listens).map(socket).collect();
         port_holder::of_sockets(&sockets).map(Listener::from)
     };
-    let findings = connections::findings(territory, &owners, &rows, &holder);
+    let mut findings = connections::findings(territory, &owners, &rows, &holder);
+    for finding in &mut findings {
+        finding.add_line(&territory.facts.lines(&finding.process));
+    }
     Survey { findings, listening: listening_among(&rows, &owners) }
 }
 
@@ -189,17 +231,45 @@ impl fmt::Display for Listener {
 }
 
 impl Finding {
-    /// Returns the finding as one sentence, with the variable that leads there if it is known.
+    /// Adds the line among `lines` that contains the address, in place of a variable that was read from that line.
+    fn add_line(&mut self, lines: &[AddressLine]) {
+        let Ok(address) = self.address.parse::<SocketAddr>() else { return };
+        let line = match &self.database {
+            Some(DatabaseMismatch { used, .. }) => address_lines::of_database(lines, address.port(), used),
+            None => address_lines::of_server(lines, &address.ip().to_string(), address.port()),
+        };
+        let Some(line) = line else { return };
+        self.reads.take_if(|reads| *reads == readings::text(&line.variable, &line.at));
+        self.written = Some(line.to_string());
+    }
+
+    /// Returns the finding as text, with the variable that leads there and the line with the address, if they are known.
     pub fn text(&self) -> String {
-        let Finding { process, address, holder, reads, server } = self;
-        let holder = holder.as_ref().map(|holder| format!(" ({holder})")).unwrap_or_default();
-        let own = match server {
-            Server::Postgres => "database",
-            Server::Redis => "Redis",
-            Server::Http => "server",
+        let Finding { process, address, holder, reads, server, database, written } = self;
+        let said = if let Some(DatabaseMismatch { used, own }) = database {
+            format!("{process} uses database {used}, not this worktree's {own}")
+        } else {
+            let holder = holder.as_ref().map(|holder| format!(" ({holder})")).unwrap_or_default();
+            let own = match server {
+                Server::Postgres => "database",
+                Server::Redis => "Redis",
+                Server::Http => "server",
+            };
+            format!("{process} is connected to {address}{holder}: not this worktree's {own}")
         };
         let reads = reads.as_ref().map(|reads| format!(". It reads {reads}")).unwrap_or_default();
-        format!("{process} is connected to {address}{holder}: not this worktree's {own}{reads}")
+        let written = written.as_ref().map(|line| format!(". {line} has that address")).unwrap_or_default();
+        format!("{said}{reads}{written}")
+    }
+}
+
+/// Returns the step that keeps the processes of `findings` in their worktree.
+pub fn fix(findings: &[Finding]) -> String {
+    match findings.iter().find_map(|finding| finding.written.as_ref()) {
+        Some(line) => refused_database::fix(line),
+        None => "set the variable that the process reads under `env:` in devrun.yaml, such as \
+             `${database.url}` or `http://localhost:${ports.backend}`; `devrun env --explain` shows what is set"
+            .into(),
     }
 }
 
@@ -207,9 +277,50 @@ impl Finding {
 pub fn report(findings: &[Finding]) -> Report {
     let message = findings.first().map(Finding::text).unwrap_or_default();
     let more: Vec<String> = findings.iter().skip(1).map(Finding::text).collect();
-    let report = Report::new(Code::NotIsolated, message).with_fix(
-        "set the variable that the process reads under `env:` in devrun.yaml, such as \
-         `${database.url}` or `http://localhost:${ports.backend}`; `devrun env --explain` shows what is set",
-    );
+    let report = Report::new(Code::NotIsolated, message).with_fix(fix(findings));
     if more.is_empty() { report } else { report.with_cause(more.join("\n")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::address_lines::tests::line;
+
+    fn finding(reads: &str, database: Option<DatabaseMismatch>) -> Finding {
+        Finding {
+            process: "backend".into(),
+            server: Server::Postgres,
+            address: "127.0.0.1:5432".into(),
+            holder: None,
+            reads: Some(reads.into()),
+            database,
+            written: None,
+        }
+    }
+
+    #[test]
+    fn a_finding_names_the_line_of_an_env_file_with_the_address() {
+        let lines = [line(2, "DATABASE_URL", ("localhost", 5432, "app"))];
+        let mut found = finding("DATABASE_URL (app/db.py:16)", None);
+        found.add_line(&lines);
+        assert_eq!(
+            found.text(),
+            "backend is connected to 127.0.0.1:5432: not this worktree's database. It reads DATABASE_URL \
+             (app/db.py:16). backend/.env:2 (DATABASE_URL) has that address"
+        );
+        assert!(fix(&[found]).starts_with("remove backend/.env:2"));
+        let mut found = finding("DATABASE_URL (backend/.env:2)", None);
+        found.add_line(&lines);
+        assert_eq!(found.reads, None, "the line is named once");
+    }
+
+    #[test]
+    fn a_finding_about_a_database_names_only_a_line_with_that_database() {
+        let database = DatabaseMismatch { used: "dev-main".into(), own: "dev-x".into() };
+        let mut found = finding("DATABASE_URL (app/db.py:16)", Some(database));
+        found.add_line(&[line(2, "DATABASE_URL", ("localhost", 5432, "dev-x"))]);
+        assert_eq!(found.written, None);
+        found.add_line(&[line(3, "DATABASE_URL", ("localhost", 5432, "dev-main"))]);
+        assert_eq!(found.written.as_deref(), Some("backend/.env:3 (DATABASE_URL)"));
+    }
 }

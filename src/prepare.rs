@@ -2,6 +2,7 @@
 //!
 //! Decides the order of the steps. Starts no process of the run; that is the supervisor's part.
 
+mod address_lines;
 mod branch;
 mod command_env;
 mod compose;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
+pub use self::address_lines::AddressLines;
 pub use self::branch::{stop_abandoned_servers, unreachable_database};
 pub use self::database_names::DETACHED;
 pub use self::database_record::recorded_database;
@@ -65,6 +67,7 @@ pub use self::services::missing_services;
 pub use self::steps::install_packages;
 use crate::context::Context;
 use crate::database::Entrust;
+use crate::database::sessions::ServerSessions;
 use crate::error::{Code, Report};
 use crate::os::blocking;
 use crate::plan::{Need, Notice, Plan};
@@ -108,6 +111,10 @@ pub struct Work {
     pub prunes_daily: bool,
     /// The files that the plan is made from.
     pub inputs: RunInputs,
+    /// The env files that the programs may read themselves.
+    pub address_lines: AddressLines,
+    /// The sessions of the branch database's server, if it is a Postgres on this machine.
+    pub sessions: Option<ServerSessions>,
     /// Resolves when all steps are done.
     pub prepared: Prepared,
     /// The env files that are read in place of missing ones. The user has seen them as notes.
@@ -184,15 +191,30 @@ pub async fn start(
         })?
     };
     let prunes_daily = resolved.config.prunes_daily;
+    let address_lines = AddressLines::of(&resolved);
     let conditions = DatabaseConditions { allow_parent: options.allow_parent, beside_stack: false };
     let begun = begin(ctx, Rc::new(resolved), conditions, entrust).await?;
-    let PreparationSteps { plan, open, gates, prepared, env_files, notices, tasks } = begun;
-    Ok(Work { plan, reserved, open, gates, prunes_daily, inputs, prepared, env_files, notices, tasks })
+    let PreparationSteps { plan, sessions, open, gates, prepared, env_files, notices, tasks } = begun;
+    Ok(Work {
+        plan,
+        reserved,
+        open,
+        gates,
+        prunes_daily,
+        inputs,
+        address_lines,
+        sessions,
+        prepared,
+        env_files,
+        notices,
+        tasks,
+    })
 }
 
 /// The steps of a preparation, which run until this value is dropped. The fields are as in [`Work`].
 struct PreparationSteps {
     plan: Arc<Plan>,
+    sessions: Option<ServerSessions>,
     open: Vec<Need>,
     gates: UnboundedReceiver<Result<Need, Report>>,
     prepared: Prepared,
@@ -239,7 +261,8 @@ async fn begin(
     if configured.contains(&Need::Setup) {
         tasks.spawn(setup::run(ctx.clone(), resolved.clone(), plan.clone(), progress.clone()));
     }
+    let sessions = branch.as_ref().and_then(|ready| ServerSessions::of(&ready.branch));
     let (done, prepared) = oneshot::channel();
     tasks.spawn(steps::finish(ctx.clone(), resolved, plan.clone(), branch, progress, done));
-    Ok(PreparationSteps { plan, open, gates, prepared, env_files, notices, tasks })
+    Ok(PreparationSteps { plan, sessions, open, gates, prepared, env_files, notices, tasks })
 }

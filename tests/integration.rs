@@ -64,6 +64,8 @@ mod missing_packages;
 mod neon;
 #[path = "integration/open.rs"]
 mod open;
+#[path = "integration/other_database.rs"]
+mod other_database;
 #[path = "integration/peers.rs"]
 mod peers;
 #[path = "integration/ports.rs"]

@@ -166,7 +166,8 @@ fn bound(plan: &Plan) -> Option<String> {
     });
     let named: BTreeSet<String> = named.collect();
     let list = named.into_iter().collect::<Vec<_>>().join(", ");
-    (!list.is_empty()).then(|| format!("with the address of the branch database: {list}"))
+    (!list.is_empty())
+        .then(|| format!("get the address of the branch database in place of their own values: {list}"))
 }
 
 fn describe(plan: &Plan, process: &Process) -> String {

@@ -21,17 +21,20 @@ use super::caller::Caller;
 use super::{args, daily_prune, database_limit};
 use crate::cleanup::leftovers::{self, Leftovers, shared_servers};
 use crate::context::Context;
+use crate::context::refused_database::RefusedDatabase;
 use crate::control::client::Client;
 use crate::control::stack_handle::{ChangedFiles, StackHandle};
 use crate::control::status::Status;
 use crate::control::{self, Claim, LockHolder, RunRecord};
+use crate::database::sessions::ServerSessions;
 use crate::error::{Code, Exit, Report};
 use crate::event::Event;
+use crate::isolation::audit_facts::AuditFacts;
 use crate::isolation::{self, host_names, preflight};
 use crate::logs::store::Store;
 use crate::os::cgroup::ControlGroup;
 use crate::plan::{Notice, Plan};
-use crate::prepare::{self, Work};
+use crate::prepare::{self, AddressLines, Work};
 use crate::supervisor::inherited_sockets::Handover;
 use crate::supervisor::keeper::{KeeperConnection, KeptResource, ResourceKind};
 use crate::supervisor::process_binding::ProcessBinding;
@@ -285,7 +288,8 @@ impl StackRun<'_> {
                 Err(report) => return Err(database_limit::explain(ctx, worktree, report).await),
             },
         };
-        stack.plan(&work.plan);
+        let facts = audit_facts(work.address_lines.clone(), work.sessions.take());
+        stack.plan(&work.plan, facts);
         if work.prunes_daily {
             daily_prune::start_if_due(ctx, worktree);
         }
@@ -316,7 +320,7 @@ impl StackRun<'_> {
         orders: Orders,
         stops: &mut StopRequests,
     ) -> Outcome {
-        let Work { plan, open, gates, prepared, notices, tasks, .. } = work;
+        let Work { plan, open, gates, prepared, notices, tasks, address_lines, .. } = work;
         let mask = Mask::of_plan(&plan);
         let ctx = &Context { events: mask.events(&ctx.events), ..ctx.clone() };
         let names: Vec<&str> = plan.processes.iter().map(|process| process.name.as_str()).collect();
@@ -332,6 +336,7 @@ impl StackRun<'_> {
             watched: Console::watched_output(),
             ports: Rc::new(reservations),
             shared: shared_servers(&ctx.dirs),
+            refused: refused(&plan, address_lines),
             on_ready: Box::new(move || {
                 let _ = all_up.take().map(|up| up.send(()));
             }),
@@ -355,6 +360,24 @@ impl StackRun<'_> {
         let masked = |report: Option<Report>| report.map(|report| mask.report(report));
         Outcome { report: masked(outcome.report), remark: masked(outcome.remark), ..outcome }
     }
+}
+
+/// Returns the server that a process asked in place of the database of `plan`, by its output.
+fn refused(plan: &Plan, lines: AddressLines) -> run::FindRefused {
+    let own = plan.database.as_ref().map(|database| database.masked_url.clone());
+    Arc::new(move |process, output| {
+        RefusedDatabase::read(output, own.as_deref()?, &|| lines.of_process(process))
+    })
+}
+
+/// Returns the facts for audits that the plan does not have.
+fn audit_facts(lines: AddressLines, sessions: Option<ServerSessions>) -> AuditFacts {
+    let facts = AuditFacts::with_lines(move |process| lines.of_process(process));
+    let Some(sessions) = sessions.map(Arc::new) else { return facts };
+    facts.and_sessions(move || {
+        let sessions = sessions.clone();
+        async move { sessions.elsewhere().await }
+    })
 }
 
 /// Prints each notice, with the lines to write below it.

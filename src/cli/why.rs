@@ -15,6 +15,7 @@ use super::args;
 use super::recent_error::{self, RecentError};
 use crate::context::dependency_lists::{MissingModule, ProgramPackages};
 use crate::context::missing_settings::{self, ProgramPlace};
+use crate::context::refused_database::RefusedDatabase;
 use crate::context::{Context, code_place};
 use crate::control::stack_handle;
 use crate::control::status::{Changed, PendingMigrations, ProcessStatus, State, Status};
@@ -22,7 +23,7 @@ use crate::error::{Exit, Report};
 use crate::event::Events;
 use crate::logs::{self, Timestamp, query};
 use crate::plan::Plan;
-use crate::prepare;
+use crate::prepare::{self, AddressLines, Preview};
 use crate::text::{Mask, failed_requests, reload, repeats};
 use crate::ui::compact;
 use crate::ui::console::Console;
@@ -70,8 +71,14 @@ pub(super) async fn run(
     let place = ProgramPlace { directory, root, set: &set };
     let started = found.record.as_ref().map(|record| record.started);
     let command = planned.map(|process| harmless(&process.run.to_string()));
+    let refused = |process: Option<&str>, output: &str| {
+        let Preview { plan, resolved, .. } = preview.as_ref()?;
+        let lines = || AddressLines::of(resolved).of_process(process.unwrap_or_default());
+        RefusedDatabase::read(output, &plan.database.as_ref()?.masked_url, &lines)
+    };
     let around = Surroundings {
         runs,
+        refused: &|output| refused(planned.map(|process| process.name.as_str()), output),
         command: command.as_deref(),
         lines: &lines.texts,
         root,
@@ -87,6 +94,11 @@ pub(super) async fn run(
     let error = recent_error(&status, subject, &mask, &found.worktree);
     let answer = match error.filter(|_| runs && answer.fault.is_none()) {
         Some(error) => answer::with_recent_error(answer, &status, error),
+        None => answer,
+    };
+    let asked = answer.recent_error.as_ref().and_then(|error| refused(Some(&error.process), &error.said));
+    let answer = match asked {
+        Some(asked) => answer::with_refused_database(answer, &asked),
         None => answer,
     };
     let is_started = matches!(status.state, State::Ready | State::Degraded);

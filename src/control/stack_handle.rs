@@ -24,6 +24,7 @@ use super::status::{
 };
 use crate::error::{Code, Fault, RESTART_STACK, Report};
 use crate::event::{Event, Events, ProcessState};
+use crate::isolation::audit_facts::AuditFacts;
 use crate::isolation::{self, Finding, Survey, Territory};
 use crate::os::blocking;
 use crate::os::deadline::Deadline;
@@ -180,11 +181,11 @@ impl StackHandle {
         }
     }
 
-    /// Records the plan of the run in the status.
-    pub fn plan(&self, plan: &Arc<Plan>) {
+    /// Records the plan of the run in the status. The audits gather `facts` beside it.
+    pub fn plan(&self, plan: &Arc<Plan>, facts: AuditFacts) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan.clone());
         self.terminals.expect(&plan.processes);
-        *self.territory.lock().unwrap_or_else(PoisonError::into_inner) = Some(Territory::of(plan));
+        *self.territory.lock().unwrap_or_else(PoisonError::into_inner) = Some(Territory::of(plan, facts));
         self.status_sender.send_modify(|status| status.plan(plan));
     }
 
@@ -224,6 +225,7 @@ impl StackHandle {
             .iter()
             .filter_map(|process| Some((process.pid?, process.name.clone())))
             .collect();
+        territory.elsewhere = territory.facts.sessions().await;
         tokio::task::spawn_blocking(move || look(&territory)).await.unwrap_or_default()
     }
 

@@ -107,7 +107,7 @@ pub(super) struct ServerDatabase {
 
 /// The comment that devrun wrote when it created a database.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
-struct DatabaseComment {
+pub(super) struct DatabaseComment {
     branch: String,
     #[serde(default)]
     worktree: Option<PathBuf>,
@@ -115,8 +115,16 @@ struct DatabaseComment {
     parent: Option<String>,
     #[serde(default)]
     created: Option<u64>,
+    /// The branch database with whose URL a program created it.
     #[serde(default)]
-    creator: Option<String>,
+    pub(super) creator: Option<String>,
+}
+
+impl DatabaseComment {
+    /// Returns the comment `text`; `None` if devrun did not write it.
+    pub(super) fn read(text: &str) -> Option<DatabaseComment> {
+        serde_json::from_str(text).ok()
+    }
 }
 
 /// Returns the database `name` if it exists.
@@ -150,7 +158,7 @@ pub(super) async fn entries(
 
 fn entry(row: Vec<Option<String>>) -> Option<ListedDatabase> {
     let [system, oid, name, remark, size] = <[Option<String>; 5]>::try_from(row).ok()?;
-    let remark = remark.and_then(|text| serde_json::from_str::<DatabaseComment>(&text).ok());
+    let remark = remark.and_then(|text| DatabaseComment::read(&text));
     let made_by_devrun = remark.is_some();
     let none =
         DatabaseComment { branch: String::new(), worktree: None, parent: None, created: None, creator: None };

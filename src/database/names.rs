@@ -82,6 +82,18 @@ fn digits_of(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes())[..4])
 }
 
+/// Returns true if `name` contains the name of the branch database `branch`, as `test_dev-x_1` does.
+pub(super) fn is_named_after(name: &str, branch: &str) -> bool {
+    has_word(&name.replace('_', " "), &branch.replace('_', " "))
+}
+
+/// Returns true if `text` has `word`, and no character of a name before or after it.
+pub(super) fn has_word(text: &str, word: &str) -> bool {
+    let belongs = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].ends_with(belongs) && !text[at + word.len()..].starts_with(belongs))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};

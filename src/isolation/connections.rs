@@ -3,11 +3,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 
-use super::{Finding, Listener, Server, Territory, readings};
+use super::{DatabaseMismatch, Finding, Listener, Server, Territory, readings};
+use crate::context::refused_database::POSTGRES_PORTS;
 use crate::os::tcp::{SocketState, TcpSocket};
 
-/// Ports that Postgres and its poolers use by default.
-const POSTGRES: [u16; 3] = [5432, 5433, 6543];
 /// The port that Redis uses by default.
 const REDIS: u16 = 6379;
 /// Ports that development servers use by default.
@@ -53,6 +52,7 @@ pub(super) fn findings(
         }
         let here = row.remote.ip().is_loopback();
         if here && own.contains(&row.remote.port()) {
+            found.extend(other_database(territory, process, row));
             continue;
         }
         let port = row.remote.port();
@@ -65,10 +65,28 @@ pub(super) fn findings(
                 address: row.remote.to_string(),
                 holder: listener.as_ref().map(Listener::to_string),
                 reads: reads.map(|reading| reading.text.clone()),
+                database: None,
+                written: None,
             });
         }
     }
     found.into_iter().collect()
+}
+
+/// Returns the finding for a connection of `process` to the branch database's server, if it uses another database there.
+fn other_database(territory: &Territory, process: &str, row: &TcpSocket) -> Option<Finding> {
+    let own = territory.database.as_ref().filter(|own| own.port == row.remote.port())?;
+    let used = territory.elsewhere.get(&row.local.port())?.clone();
+    let reads = readings::leading(&territory.reads, process, Server::Postgres, row.remote);
+    Some(Finding {
+        process: process.into(),
+        server: Server::Postgres,
+        address: row.remote.to_string(),
+        holder: None,
+        reads: reads.map(|reading| reading.text.clone()),
+        database: Some(DatabaseMismatch { used, own: own.name.clone() }),
+        written: None,
+    })
 }
 
 /// Returns the kind of a foreign server; `None` for a connection that is allowed.
@@ -80,10 +98,10 @@ fn server(
 ) -> Option<Server> {
     let port = remote.port();
     if !here {
-        return (POSTGRES.contains(&port) && territory.local_database).then_some(Server::Postgres);
+        return (POSTGRES_PORTS.contains(&port) && territory.local_database).then_some(Server::Postgres);
     }
     let program = listener.and_then(|listener| listener.program.as_deref()).unwrap_or_default();
-    if program.starts_with("postgres") || POSTGRES.contains(&port) {
+    if program.starts_with("postgres") || POSTGRES_PORTS.contains(&port) {
         return Some(Server::Postgres);
     }
     if program.starts_with("redis-server") || program.starts_with("valkey-server") || port == REDIS {
@@ -99,6 +117,7 @@ fn server(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isolation::OwnDatabase;
 
     fn row(local: &str, remote: &str, state: SocketState, inode: u64) -> TcpSocket {
         TcpSocket { local: local.parse().unwrap(), remote: remote.parse().unwrap(), state, user: 0, inode }
@@ -113,6 +132,8 @@ mod tests {
         let territory = Territory {
             ports: BTreeSet::from([8147, 3147, 20100]),
             local_database: true,
+            database: Some(OwnDatabase { name: "dev-x".into(), port: 20100 }),
+            elsewhere: [(41000, "dev-main".into()), (41001, "dev-main".into())].into(),
             reads: vec![readings::Reading {
                 process: "backend".into(),
                 server: Some(Server::Postgres),
@@ -129,7 +150,7 @@ mod tests {
     #[test]
     fn connections_to_the_worktrees_own_servers_are_fine() {
         let rows = [
-            row("127.0.0.1:41000", "127.0.0.1:20100", SocketState::Connected, 1),
+            row("127.0.0.1:41009", "127.0.0.1:20100", SocketState::Connected, 1),
             row("127.0.0.1:41001", "127.0.0.1:3147", SocketState::Connecting, 2),
             row("[::1]:41002", "[::1]:8147", SocketState::Connected, 3),
         ];
@@ -148,6 +169,20 @@ mod tests {
         );
         // The process behind a container's port is invisible, or there is none.
         assert_eq!(sentences(&rows, None).len(), 1);
+    }
+
+    #[test]
+    fn another_database_of_the_own_server_is_reported_once() {
+        let rows = [
+            row("127.0.0.1:41000", "127.0.0.1:20100", SocketState::Connected, 1),
+            row("127.0.0.1:41001", "127.0.0.1:20100", SocketState::Connected, 2),
+            row("127.0.0.1:41001", "127.0.0.1:20100", SocketState::Connected, 77),
+        ];
+        assert_eq!(
+            sentences(&rows, None),
+            ["backend uses database dev-main, not this worktree's dev-x. It reads POSTGRES_SERVER \
+                 (app/settings.py:14)"]
+        );
     }
 
     #[test]

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use url::Url;
-
 use super::{Server, is_loopback};
+use crate::context::address_lines::value_address;
 use crate::plan::{BoundVariable, Origin, Plan, Process, Reason};
 
 /// A variable that leads a process to a server. Its value is not kept: it may hold a password.
@@ -39,10 +38,10 @@ fn of_process(plan: &Plan, process: &Process) -> Vec<Reading> {
             process: process.name.clone(),
             server: Some(server),
             text: match binding.read.as_ref().or(binding.source.as_ref()) {
-                Some(at) => format!("{} ({at})", binding.name),
+                Some(at) => text(&binding.name, at),
                 None => format!("{} (of the shell)", binding.name),
             },
-            address: value(&binding.name).and_then(address),
+            address: value(&binding.name).and_then(value_address),
         })
     });
     let mut all: Vec<Reading> = bound.collect();
@@ -59,15 +58,20 @@ fn of_process(plan: &Plan, process: &Process) -> Vec<Reading> {
         };
         // A number alone is a port only if the variable is named so.
         let is_port = name.to_ascii_uppercase().ends_with("PORT");
-        let address = value(name).and_then(address).filter(|(host, _)| host.is_some() || is_port);
+        let address = value(name).and_then(value_address).filter(|(host, _)| host.is_some() || is_port);
         all.extend(address.map(|address| Reading {
             process: process.name.clone(),
             server: None,
-            text: format!("{name} ({place})"),
+            text: text(name, &place),
             address: Some(address),
         }));
     }
     all
+}
+
+/// Returns a variable with its place.
+pub(super) fn text(variable: &str, place: &dyn std::fmt::Display) -> String {
+    format!("{variable} ({place})")
 }
 
 /// Returns true if `process` reads `variable`; `None` if recognition knows no reader of it.
@@ -102,27 +106,6 @@ fn server(reason: Reason) -> Option<Server> {
     }
 }
 
-/// Returns the address in a value: a URL's, `host:port`, or a port alone.
-fn address(value: &str) -> Option<(Option<String>, u16)> {
-    if let Ok(url) = Url::parse(value)
-        && let Some(host) = url.host_str()
-    {
-        let usual = || match url.scheme().split('+').next() {
-            Some("postgres" | "postgresql") => Some(5432),
-            Some("redis") => Some(6379),
-            _ => url.port_or_known_default(),
-        };
-        return Some((Some(host.trim_matches(['[', ']']).into()), url.port().or_else(usual)?));
-    }
-    match value.rsplit_once(':') {
-        None => Some((None, value.parse().ok()?)),
-        Some((host, port)) => {
-            let is_host = !host.is_empty() && !host.contains(['/', '@', ' ', ',']);
-            Some((Some(host.trim_matches(['[', ']']).into()), port.parse().ok().filter(|_| is_host)?))
-        }
-    }
-}
-
 /// Returns the variable that leads `process` to `remote`: one that contains that address, else one that the process
 /// reads for that kind of server.
 pub(super) fn leading<'a>(
@@ -149,24 +132,11 @@ pub(super) mod tests {
     use super::*;
 
     fn reading(server: Option<Server>, text: &str, value: &str) -> Reading {
-        Reading { process: "backend".into(), server, text: text.into(), address: address(value) }
+        Reading { process: "backend".into(), server, text: text.into(), address: value_address(value) }
     }
 
     fn led(readings: &[Reading], server: Server, remote: &str) -> Option<String> {
         leading(readings, "backend", server, remote.parse().unwrap()).map(|reading| reading.text.clone())
-    }
-
-    #[test]
-    fn addresses_are_found_in_every_form_of_value() {
-        let host = |host: &str, port| Some((Some(host.to_string()), port));
-        assert_eq!(address("postgresql+asyncpg://u:p@localhost/db"), host("localhost", 5432));
-        assert_eq!(address("redis://[::1]:6380/0"), host("::1", 6380));
-        assert_eq!(address("http://127.0.0.1:8000/api"), host("127.0.0.1", 8000));
-        assert_eq!(address("localhost:8000"), host("localhost", 8000));
-        assert_eq!(address("5433"), Some((None, 5433)));
-        for other in ["", "localhost", "text: 5", "99999", "a/b:1", "sqlite:///x.db"] {
-            assert_eq!(address(other), None, "{other}");
-        }
     }
 
     fn process(name: &str, directory: &str, env: &[(&str, &str, Origin)]) -> Process {

@@ -24,6 +24,7 @@ use super::state_machine::{Effect, Input, Machine, Outcome, StopReason};
 use super::stop_requests::StopRequests;
 use super::terminals::Terminals;
 use super::{readiness, sweep, wrong_port};
+use crate::context::refused_database::RefusedDatabase;
 use crate::error::{Code, Fault, Holder, RERUN, RESTART_STACK, Report};
 use crate::event::{Broken, Event, Events, ProcessState};
 use crate::os::cmd::ending;
@@ -73,9 +74,14 @@ pub struct Setup {
     pub ports: Rc<dyn PortObserver>,
     /// The database servers that may outlive this run.
     pub shared: sweep::SharedServers,
+    /// Returns the foreign server that a process asked for its database.
+    pub refused: FindRefused,
     /// Called once when every process is ready.
     pub on_ready: Box<dyn FnMut()>,
 }
+
+/// Reads the output of the process with this name.
+pub type FindRefused = Arc<dyn Fn(&str, &str) -> Option<RefusedDatabase> + Send + Sync>;
 
 /// Receives the preparation steps that are done, or the report of one that failed.
 pub type Gates = UnboundedReceiver<Result<Need, Report>>;
@@ -94,7 +100,7 @@ pub async fn run(
 ) -> Outcome {
     let (inputs, mut happened) = unbounded_channel();
     let asker = stops.asker();
-    let lines = LineInspector::new(setup.sink, &setup.plan, inputs.clone());
+    let lines = LineInspector::new(setup.sink, &setup.plan, setup.refused, inputs.clone());
     let tails = lines.tails();
     let mux = Mux::start(lines, setup.watched, move || {
         let _ = asker.send(StopReason::OutputClosed);

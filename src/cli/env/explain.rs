@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub(super) use self::text::text;
 use super::MASK;
-use crate::config::envfile::EnvFile;
+use crate::config::envfile::{EnvFile, EnvFileOrigin};
 use crate::config::environment;
 use crate::config::source::ConfigPosition;
 use crate::context::variables;
@@ -22,7 +22,7 @@ use crate::plan::{
 };
 use crate::prepare::{self, Files, Preview};
 use crate::recognition::contract::is_typed;
-use crate::text::is_secret;
+use crate::text::{is_secret, shown_url};
 
 /// The input of an explanation.
 pub(super) struct ExplainInput<'a> {
@@ -326,10 +326,13 @@ impl ExplainInput<'_> {
         let masked = |value: String| {
             // The user types a password of a committed example to log in, and it is no secret.
             let is_example = reason == Some(SetReason::Bound(Reason::Example)) && is_typed(name);
-            if !self.reveal && !is_example && (secret || is_secret(name, &value)) {
-                MASK.into()
-            } else {
+            if self.reveal || is_example || !(secret || is_secret(name, &value)) {
                 value
+            } else if is_database_url(reason) {
+                // devrun made it, so its password is where a URL has one.
+                shown_url(&value)
+            } else {
+                MASK.into()
             }
         };
         Explanation {
@@ -352,6 +355,11 @@ impl ExplainInput<'_> {
     fn binding(&self, name: &str, process: Option<&str>) -> Option<&BoundVariable> {
         self.bindings.iter().find(|one| one.name == name && one.process.as_deref() == process)
     }
+}
+
+/// Returns true if devrun set the variable to the URL of the branch database.
+fn is_database_url(reason: Option<SetReason>) -> bool {
+    matches!(reason, Some(SetReason::Bound(Reason::DatabaseUrl) | SetReason::Computed(Computed::DatabaseUrl)))
 }
 
 /// Returns where a value comes from and why devrun set it.
@@ -404,6 +412,8 @@ fn behind<'a>(
     same: &dyn Fn(&str) -> bool,
 ) -> Vec<Shadow> {
     let mut found: Vec<Shadow> = Vec::new();
+    // No program reads an example: its values only fill gaps.
+    let files = files.filter(|file| !matches!(file.found, EnvFileOrigin::Example(_)));
     for file in files {
         let Some(line) = file.line(name) else { continue };
         let is_left_out = file.left_out.iter().any(|(other, _)| other == name);

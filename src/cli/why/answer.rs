@@ -9,9 +9,10 @@ use crate::cli::recent_error::RecentError;
 use crate::context::code_error::{CodeError, NextStart, WayOut};
 use crate::context::dependency_lists::PackageState;
 use crate::context::missing_settings::{self, MissingSetting};
+use crate::context::refused_database::RefusedDatabase;
 use crate::control::status::{Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word};
 use crate::error::{Code, ErrorBody, Fault, RESTART_STACK, START, explain};
-use crate::isolation::Finding;
+use crate::isolation::{self, Finding};
 use crate::text::diagnosis::{self, Diagnosis};
 use crate::text::{quoted, reload, traceback};
 
@@ -146,6 +147,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) package: &'a dyn Fn(&str, Option<&str>) -> Option<PackageState>,
     /// True if the server has just begun to load its code again.
     pub(super) is_reloading: bool,
+    /// Returns the foreign server that a program asked for its database, from its output.
+    pub(super) refused: &'a dyn Fn(&str) -> Option<RefusedDatabase>,
     /// Adds the lines of example files and similar variables to the names of missing settings.
     pub(super) examples: &'a dyn Fn(Vec<String>) -> Vec<MissingSetting>,
 }
@@ -190,6 +193,15 @@ pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: Recen
         recent_error: Some(error),
         ..answer
     }
+}
+
+/// Adds to `answer` that its recent error comes from another server than that of the worktree's database.
+pub(super) fn with_refused_database(mut answer: WhyAnswer, refused: &RefusedDatabase) -> WhyAnswer {
+    let causes: Vec<String> = answer.cause.take().into_iter().chain([refused.cause()]).collect();
+    let process = answer.recent_error.as_ref().map(|error| error.process.clone());
+    let subject = std::mem::replace(&mut answer.process, process);
+    with_refused(&mut answer, refused, &causes, true);
+    WhyAnswer { process: subject, ..answer }
 }
 
 /// Adds to `answer` that the database server, which devrun had started for the stack, does not run: the reason for every error of a
@@ -278,7 +290,8 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
         (Some(error), _) => (error.message.clone(), error.fix.clone().map(WhyFix::Do)),
         (None, State::Stopped) if !runs => ("nothing runs in this worktree".into(), Some(WhyFix::Start)),
         (None, State::Ready) if !status.isolation.is_empty() => {
-            (format!("{ready} ready, but not isolated"), None)
+            let fix = format!("{}, then `{RESTART_STACK}`", isolation::fix(&status.isolation));
+            (format!("{ready} ready, but not isolated"), Some(WhyFix::Do(fix)))
         }
         (None, State::Ready) if let Some(pending) = &status.pending => {
             (format!("{ready} ready, but {}", pending.remark()), None)
@@ -425,6 +438,18 @@ fn is_blamed(status: &Status, name: &str) -> bool {
     status.error.as_ref().is_some_and(|error| error.process.as_deref() == Some(name))
 }
 
+/// Says that the configuration leads the process to another database than its own.
+fn with_refused(answer: &mut WhyAnswer, refused: &RefusedDatabase, causes: &[String], runs: bool) {
+    let then = match &answer.process {
+        Some(name) if runs => format!("devrun restart {}", quoted(name)),
+        _ => START.into(),
+    };
+    answer.cause = Some(causes.join("\n"));
+    answer.fault = Some(Fault::Configuration);
+    answer.fix = Some(format!("{}, then `{then}`", refused.fix()).into());
+    answer.correct = None;
+}
+
 /// Adds the error found in the last lines of the process, unless its server has reloaded the code since.
 fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
     let text = around.lines.join("\n") + "\n";
@@ -444,6 +469,11 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
     // The stack's error knows more about a port than its message.
     if program.is_none() && !(busy.is_some() && answer.fault.is_some()) {
         answer.fault = Some(fault);
+    }
+    if let Some(refused) = (around.refused)(&text) {
+        let cause = refused.cause();
+        causes.extend(Some(cause).filter(|cause| !causes.iter().any(|known| known.contains(cause))));
+        return with_refused(answer, &refused, &causes, runs);
     }
     if busy.is_some() {
         if answer.fault == Some(Fault::Configuration) {

@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use super::error::LocalError;
 use super::state::APP;
 use crate::database::catalogue::{CatalogueError, identifier, literal, rows};
-use crate::database::names::RESERVED_PREFIX;
+use crate::database::names::{RESERVED_PREFIX, has_word, is_named_after};
 use crate::os::read;
 
 /// How much of the server's log is searched.
@@ -105,16 +105,8 @@ fn by_log<'a>(name: &str, branches: &'a [Branch], log: &str) -> Option<&'a Branc
 
 /// Returns the branch database whose name is the longest that is part of `name`.
 fn by_name<'a>(name: &str, branches: &'a [Branch]) -> Option<&'a Branch> {
-    let matching =
-        branches.iter().filter(|branch| has_word(&name.replace('_', " "), &branch.name.replace('_', " ")));
+    let matching = branches.iter().filter(|branch| is_named_after(name, &branch.name));
     matching.max_by_key(|branch| branch.name.len())
-}
-
-/// Returns true if `text` has `word`, and no character of a name before or after it.
-fn has_word(text: &str, word: &str) -> bool {
-    let belongs = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
-    text.match_indices(word)
-        .any(|(at, _)| !text[..at].ends_with(belongs) && !text[at + word.len()..].starts_with(belongs))
 }
 
 #[cfg(test)]

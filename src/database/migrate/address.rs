@@ -5,43 +5,14 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::context::address_lines::is_this_machine;
+pub use crate::context::server_address::ServerAddress;
+use crate::context::server_address::{self, USUAL_PORT};
 use crate::os::read::{self, Limit};
 
 /// Limits of the search: the number of files, and the depth below the migration's folder.
 const MOST: usize = 2000;
 const DEEPEST: usize = 6;
-/// The default port of Postgres.
-const USUAL: u16 = 5432;
-
-/// Host and port of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerAddress {
-    /// The host as the driver printed it.
-    pub host: String,
-    pub port: u16,
-}
-
-impl std::fmt::Display for ServerAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-static REFUSED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let patterns = [
-        // libpq, before and since version 14.
-        r#"connection to server at "([^"]+)"(?: \([^)]*\))?, port (\d+) failed"#,
-        r#"running on host "([^"]+)"(?: \([^)]*\))? and accepting\s+TCP/IP connections on port (\d+)"#,
-        // asyncpg, then Node and Prisma.
-        r"Connect call failed \('([^']+)', (\d+)",
-        r"ECONNREFUSED ([\w.:]+):(\d+)",
-        r"Can't reach database server at `?([\w.-]+)`?:`?(\d+)",
-    ];
-    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
-});
-static UNKNOWN: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"could not translate host name "([^"]+)" to address"#).ok());
-
 /// A failed HTTP request, as Prisma and other Node programs print it, with its host.
 static REQUEST: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"request to https?://(?:[^/\s@]*@)?(\[[^\]]*\]|[^/:\s]+)").ok());
@@ -49,11 +20,9 @@ static REQUEST: LazyLock<Option<Regex>> =
 /// Returns true if the output reports a failed HTTP request to another machine. A request to this machine is no download: it
 /// goes to a server of the product.
 pub(super) fn is_download(tail: &str) -> bool {
-    let is_here = |host: &str| {
-        let host = host.trim_matches(['[', ']']);
-        host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-    };
-    REQUEST.as_ref().is_some_and(|request| request.captures_iter(tail).any(|found| !is_here(&found[1])))
+    REQUEST
+        .as_ref()
+        .is_some_and(|request| request.captures_iter(tail).any(|found| !is_this_machine(&found[1])))
 }
 
 /// Returns the server that the command's output reports as unreachable. An HTTP server does not count, because it is no
@@ -61,51 +30,25 @@ pub(super) fn is_download(tail: &str) -> bool {
 pub(super) fn unreached(tail: &str) -> Option<ServerAddress> {
     let is_request = |line: &&str| REQUEST.as_ref().is_some_and(|request| request.is_match(line));
     let tail = tail.lines().filter(|line| !is_request(line)).collect::<Vec<_>>().join("\n");
-    let tail = tail.as_str();
-    let found = REFUSED.iter().find_map(|pattern| pattern.captures(tail));
-    if let Some(found) = found {
-        return Some(ServerAddress { host: found[1].into(), port: found[2].parse().ok()? });
-    }
-    let host = UNKNOWN.as_ref()?.captures(tail)?[1].to_string();
-    Some(ServerAddress { host, port: USUAL })
+    server_address::unreached(&tail)
 }
 
-impl ServerAddress {
-    /// Returns the address in a database URL.
-    pub(super) fn of(url: &str) -> Option<ServerAddress> {
-        let url = url::Url::parse(url).ok()?;
-        Some(ServerAddress {
-            host: url.host_str()?.trim_matches(['[', ']']).into(),
-            port: url.port().unwrap_or(USUAL),
-        })
-    }
-
-    /// Returns true if both addresses lead to the same server. All names of this machine count as equal.
-    pub(super) fn is(&self, other: &ServerAddress) -> bool {
-        let same = self.host == other.host || (is_own(&self.host) && is_own(&other.host));
-        same && self.port == other.port
-    }
-
-    /// Rates how clearly a line of code contains this address: 3 for a URL with host and port, 2 for host and port, 1
-    /// for a URL without a port, 0 for none.
-    fn rank(&self, line: &str) -> u8 {
-        let names = if is_own(&self.host) { vec!["localhost", "127.0.0.1"] } else { vec![&*self.host] };
-        let rank = |name: &str| {
-            let with_port = format!("{name}:{}", self.port);
-            if line.contains("://") && line.contains(&format!("@{with_port}")) {
-                3
-            } else if line.contains(&with_port) {
-                2
-            } else {
-                u8::from(self.port == USUAL && line.contains("://") && line.contains(&format!("@{name}/")))
-            }
-        };
-        names.into_iter().map(rank).max().unwrap_or(0)
-    }
-}
-
-fn is_own(host: &str) -> bool {
-    ["localhost", "127.0.0.1", "::1"].contains(&host)
+/// Rates how clearly a line of code contains `address`: 3 for a URL with host and port, 2 for host and port, 1 for a URL without
+/// a port, 0 for none.
+fn rank(address: &ServerAddress, line: &str) -> u8 {
+    let ServerAddress { host, port } = address;
+    let names = if is_this_machine(host) { vec!["localhost", "127.0.0.1"] } else { vec![host.as_str()] };
+    let rank = |name: &str| {
+        let with_port = format!("{name}:{port}");
+        if line.contains("://") && line.contains(&format!("@{with_port}")) {
+            3
+        } else if line.contains(&with_port) {
+            2
+        } else {
+            u8::from(*port == USUAL_PORT && line.contains("://") && line.contains(&format!("@{name}/")))
+        }
+    };
+    names.into_iter().map(rank).max().unwrap_or(0)
 }
 
 /// Returns the line in Python code or `alembic.ini` below `directory` that contains `address`, as `config.py:27`.
@@ -115,7 +58,7 @@ pub(super) fn written(directory: &Path, address: &ServerAddress) -> Option<Strin
     for file in sources(directory) {
         let Ok(text) = read::text(&file, Limit::SMALL) else { continue };
         for (at, line) in text.lines().enumerate() {
-            let rank = if line.trim_start().starts_with(['#', ';']) { 0 } else { address.rank(line) };
+            let rank = if line.trim_start().starts_with(['#', ';']) { 0 } else { rank(address, line) };
             if rank > best.as_ref().map_or(0, |(best, _)| *best) {
                 best = Some((rank, format!("{}:{}", file.display(), at + 1)));
             }
@@ -152,25 +95,6 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_messages_of_every_driver_name_the_server() {
-        for tail in [
-            "connection to server at \"localhost\" (127.0.0.1), port 5432 failed: Connection refused",
-            "Is the server running on host \"localhost\" (127.0.0.1) and accepting\n\tTCP/IP connections on port 5432?",
-            "ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 5432)",
-            "Error: connect ECONNREFUSED 127.0.0.1:5432",
-            "P1001: Can't reach database server at `localhost:5432`",
-        ] {
-            let found = unreached(tail).unwrap();
-            assert!(found.is(&ServerAddress { host: "::1".into(), port: 5432 }), "{tail}: {found}");
-        }
-        let other =
-            unreached("could not translate host name \"db\" to address: Name or service not known").unwrap();
-        assert_eq!(other.to_string(), "db:5432");
-        assert_eq!(unreached("relation \"x\" does not exist"), None);
-        assert!(!other.is(&ServerAddress::of("postgresql://u:p@127.0.0.1:6000/d").unwrap()));
-    }
 
     #[test]
     fn the_line_with_the_whole_url_is_found() {

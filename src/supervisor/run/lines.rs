@@ -11,9 +11,11 @@ use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::FindRefused;
 use crate::context::code_error::{CodeError, NextStart, WayOut};
 use crate::context::dependency_lists::{MissingModule, PackageState, ProgramPackages};
 use crate::context::missing_settings::{self, MissingSetting, ProgramPlace};
+use crate::context::refused_database::RefusedDatabase;
 use crate::context::{code_place, missing_program};
 use crate::error::{Code, Fault, RERUN, RESTART_STACK, Report};
 use crate::event::Broken;
@@ -46,6 +48,7 @@ struct InspectorState {
     expecting: AtomicBool,
     alarms: Alarms,
     plan: Arc<Plan>,
+    refused: FindRefused,
     /// The start of the run, in seconds since 1970.
     started: u64,
 }
@@ -79,13 +82,15 @@ impl LineInspector {
     pub(super) fn new(
         sink: Box<dyn Sink>,
         plan: &Arc<Plan>,
+        refused: FindRefused,
         inputs: UnboundedSender<Input>,
     ) -> LineInspector {
         let processes = plan.processes.iter().map(|_| Mutex::default()).collect();
         let alarms = Alarms { finders: ALARMS.map(Finder::new) };
         let expecting = AtomicBool::new(false);
         let started = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
-        let shared = Arc::new(InspectorState { processes, expecting, alarms, plan: plan.clone(), started });
+        let plan = plan.clone();
+        let shared = Arc::new(InspectorState { processes, expecting, alarms, plan, refused, started });
         LineInspector { sink, tails: Tails { shared }, inputs }
     }
 
@@ -216,6 +221,10 @@ impl Tails {
         let planned = self.process(process);
         let LastOutput { said, fault, place, missing, settings, program } = self.last_words(process);
         let mut report = report.and_cause(said);
+        if let Some(refused) = self.refused(process) {
+            let fix = format!("{}, then {RERUN}", refused.fix());
+            return report.and_cause(refused.cause()).with_fault(Fault::Configuration).with_fix(fix);
+        }
         let settings = self.with_examples(process, settings);
         let of_settings = missing_settings::fault(&settings);
         if of_settings == Some(Fault::Configuration) {
@@ -266,6 +275,11 @@ impl Tails {
 
     fn process(&self, index: usize) -> &Process {
         &self.shared.plan.processes[index]
+    }
+
+    fn refused(&self, process: usize) -> Option<RefusedDatabase> {
+        let text = String::from_utf8_lossy(self.lock(process).own()).into_owned();
+        (self.shared.refused)(&self.process(process).name, reload::since(&text))
     }
 
     /// Returns the worktree. Places outside it are not named in reports.

@@ -67,12 +67,12 @@ fn an_application_that_reads_the_parts_of_an_address_reaches_the_branch_database
     let x = world.worktree("x");
     shared(&world, &x, "localhost");
     let plan = world.devrun(&x, &["plan"]);
-    let named = "Variables  with the address of the branch database: COPY (.env:7), JOBS_URL (.env:6), POSTGRES_DB (.env:5), \
+    let named = "Variables  get the address of the branch database in place of their own values: COPY (.env:7), JOBS_URL (.env:6), POSTGRES_DB (.env:5), \
                  POSTGRES_PASSWORD (.env:4), POSTGRES_PORT (.env:2), POSTGRES_SERVER (.env:1), POSTGRES_USER (.env:3)";
     assert!(plan.stdout.contains(named) && !plan.stdout.contains("notice:"), "{plan}");
     let explained = world.devrun(&x, &["env", "--explain", "POSTGRES_DB"]);
-    let told = "POSTGRES_DB=dev-x\n    recognised at .env:5: part of the branch database's address\n    \
-                instead of .env:5, which has another value\n";
+    let told =
+        "POSTGRES_DB=dev-x\n    in place of the value at .env:5: part of the branch database's address\n";
     assert_eq!(explained.stdout, told);
     world.ask(&x, &["migrate"]);
     assert_eq!(world.devrun(&x, &["exec", "--", "sh", "-c", ASK]).stdout, "dev-x\ndev-x\n");

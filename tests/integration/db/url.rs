@@ -287,3 +287,21 @@ fn a_diff_compares_two_copies_and_reads_the_parent_only_if_it_is_named() {
     assert_eq!(world.ask(&y, &["diff", "dev-x"])["schema"][0]["change"], "removed");
     assert_eq!(world.leads("app"), ["parent"]);
 }
+
+#[test]
+fn a_process_that_uses_the_database_of_all_worktrees_is_reported() {
+    let Some(world) = Served::new() else { return };
+    let x = world.worktree("x");
+    let config = std::fs::read_to_string(x.join("devrun.yaml")).unwrap();
+    let config = config.split("processes:").next().unwrap();
+    let process = "  worker: { run: sh client.sh, needs: [database], ready: { log: connected } }\n";
+    world.sandbox.write(&x.join("devrun.yaml"), &format!("{config}processes:\n{process}"));
+    let shared = world.server.url("dev", "app");
+    let client = format!("exec psql -XAtq '{shared}' -c \"select 'connected'\" -c 'select pg_sleep(600)'\n");
+    world.sandbox.write(&x.join("client.sh"), &client);
+    let up = fine(world.sandbox.devrun(&["up", "-d", "--json"]).directory(&x));
+    let status: Value = serde_json::from_str(&up.stdout).unwrap();
+    assert_eq!(status["isolation"][0]["database"]["used"], "app", "{status:#}");
+    assert_eq!(status["isolation"][0]["database"]["own"], status["database"]["name"], "{status:#}");
+    fine(world.sandbox.devrun(&["down"]).directory(&x));
+}

@@ -153,8 +153,7 @@ fn every_variable_that_devrun_sets_or_a_file_gives_is_explained() {
     API_KEY=********
         .env:2 of the main worktree
     API_URL=http://localhost:8147  (backend)
-        recognised at app/.env:1: own address of a part
-        instead of app/.env:1, which has another value
+        in place of the value at app/.env:1: own address of a part
     LEVEL=info
         devrun.yaml:4
         instead of the shell, which has the same value
@@ -320,4 +319,25 @@ fn a_password_of_an_example_that_the_user_types_is_shown() {
     let shown = stack.explained(&names, false, false);
     let values: Vec<Option<&str>> = shown.iter().map(|one| one.value.as_deref()).collect();
     assert_eq!(values, [Some("changethis"), Some(MASK)]);
+}
+
+#[test]
+fn the_url_of_the_branch_database_is_shown_without_its_password() {
+    let mut stack = sample();
+    let url = "postgresql+asyncpg://app:s3cret@127.0.0.1:25325/dev-x";
+    stack.common("DATABASE_URL", url, Origin::Recognised);
+    stack.common("OTHER_URL", url, Origin::Config(spot("devrun.yaml", 4)));
+    let read = Some(spot("backend/app/db.py", 16));
+    stack.bindings.push(binding("DATABASE_URL", None, Reason::DatabaseUrl, spot("backend/.env", 1), read));
+    let shared = [("DATABASE_URL", "postgresql://app:pasted@localhost/app")];
+    stack.files.as_mut().unwrap().common = vec![
+        file(".env", EnvFileOrigin::Example(".env.example".into()), &shared),
+        file("backend/.env", EnvFileOrigin::Worktree, &shared),
+    ];
+    assert_eq!(
+        text(&stack.explained(&["DATABASE_URL", "OTHER_URL"], false, false)),
+        "DATABASE_URL=postgresql+asyncpg://app:***@127.0.0.1:25325/dev-x\n    in place of the value at backend/.env:1: URL \
+         of the branch database; read at backend/app/db.py:16\nOTHER_URL=********\n    devrun.yaml:4\n",
+        "no program reads an example, and a line is named once"
+    );
 }

@@ -1,6 +1,6 @@
 //! Explanations as text.
 
-use super::{Explanation, SetReason, ValueOrigin};
+use super::{Explanation, SetReason, Shadow, ValueOrigin};
 use crate::plan::{Computed, Reason};
 use crate::ui::style::harmless;
 
@@ -21,9 +21,9 @@ fn paragraph(explanation: &Explanation) -> String {
     let to_come = if to_come { "; no value until the branch database exists" } else { "" };
     let mut lines = vec![
         format!("{}{value}{}", harmless(name), harmless(&process)),
-        harmless(&format!("    {}{why}{read}{to_come}", origin_text(from))),
+        harmless(&format!("    {}{why}{read}{to_come}", source_text(from, shadows))),
     ];
-    lines.extend(shadows.iter().map(|shadow| {
+    lines.extend(shadows.iter().filter(|shadow| !is_at(from, shadow)).map(|shadow| {
         let place = origin_text(&shadow.from);
         harmless(&match (from, shadow.same) {
             _ if matches!(shadow.from, ValueOrigin::OtherWorktree { .. }) => {
@@ -38,6 +38,25 @@ fn paragraph(explanation: &Explanation) -> String {
         lines.push(harmless(&format!("    written to {}", written_to.join(", "))));
     }
     lines.join("\n") + "\n"
+}
+
+/// Returns true if recognition concluded the value from the line that gives the replaced one.
+fn is_at(from: &ValueOrigin, shadow: &Shadow) -> bool {
+    let ValueOrigin::Recognised { file, line } = from else { return false };
+    let own = ValueOrigin::EnvFile { file: file.clone(), line: *line, main_worktree: false, worktree: None };
+    shadow.from == own
+}
+
+/// Returns where a value comes from. A line whose value it replaces is named as such.
+fn source_text(from: &ValueOrigin, shadows: &[Shadow]) -> String {
+    match from {
+        ValueOrigin::Recognised { file, line }
+            if shadows.iter().any(|shadow| is_at(from, shadow) && !shadow.same) =>
+        {
+            format!("in place of the value at {file}:{line}")
+        }
+        _ => origin_text(from),
+    }
 }
 
 fn origin_text(from: &ValueOrigin) -> String {

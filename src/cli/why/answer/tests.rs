@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::context::address_lines::tests::line;
 use crate::context::missing_settings::ProgramPlace;
 use crate::error::Report;
 
@@ -38,6 +39,10 @@ fn about(
         whole: &|place| place.into(),
         package: &|_, _| changed.map(|list| PackageState::Changed { list: list.into() }),
         is_reloading: lines.last().is_some_and(|line| line.ends_with("Reloading...")),
+        refused: &|output| {
+            let own = "postgresql://app@127.0.0.1:25325/dev-x";
+            RefusedDatabase::read(output, own, &|| vec![line(1, "DATABASE_URL", ("localhost", 5432, "app"))])
+        },
         examples: &|names| {
             let (nowhere, set) = (Path::new("/nowhere"), BTreeSet::from(["PORT".to_string()]));
             let place = ProgramPlace { directory: nowhere, root: nowhere, set: &set };
@@ -173,12 +178,40 @@ fn ready_stack_that_is_not_isolated_is_not_well() {
         address: "127.0.0.1:5432".into(),
         holder: None,
         reads: None,
+        database: None,
+        written: None,
     }];
     let found = asked(&status, true, &[], None);
     assert_eq!(found.summary, "2 of 2 processes ready, but not isolated");
     assert!(found.cause.unwrap().contains("api is connected to 127.0.0.1:5432"));
+    assert!(found.fix.unwrap().starts_with("set the variable that the process reads"));
     let api = about(&status, Subject::Process(&status.processes[1]), true, &[], None);
     assert!(api.cause.unwrap().starts_with("api is connected to 127.0.0.1:5432"));
+}
+
+#[test]
+fn a_refused_connection_to_another_database_is_a_fault_of_the_configuration() {
+    let status = stack_of(vec![process("backend", Word::Ended, false)]);
+    let error = "psycopg.OperationalError: connection to server at \"127.0.0.1\", port 5432 failed: Connection refused";
+    let lines = ["  File \"/w/app/db.py\", line 3, in <module>", error];
+    let found = asked(&status, true, &lines, None);
+    assert_eq!((found.fault, found.correct), (Some(Fault::Configuration), None));
+    let cause = found.cause.unwrap();
+    assert!(
+        cause.ends_with(
+            "it asked 127.0.0.1:5432, which is not this worktree's database (127.0.0.1:25325); \
+             backend/.env:1 (DATABASE_URL) has that address"
+        ),
+        "{cause}"
+    );
+    let fix = found.fix.unwrap();
+    assert!(
+        fix.starts_with("remove backend/.env:1") && fix.ends_with("then `devrun restart backend`"),
+        "{}",
+        &*fix
+    );
+    let own = [lines[0], &error.replace("5432", "25325")];
+    assert_eq!(asked(&status, true, &own, None).fault, Some(Fault::Environment), "the own server is down");
 }
 
 #[test]
@@ -234,6 +267,29 @@ fn why_reports_a_healthy_stack_with_the_notices_of_its_preparation() {
     status.over();
     let failed = asked(&status, false, &[], None);
     assert_eq!((failed.fault, failed.fix.as_deref()), (Some(Fault::Environment), Some("install Node.js")));
+}
+
+#[test]
+fn a_logged_error_of_another_database_names_it() {
+    let mut status = stack_of(vec![process("web", Word::Running, true), process("api", Word::Running, true)]);
+    status.state = State::Ready;
+    let said =
+        "OperationalError: connection to server at \"127.0.0.1\", port 5432 failed: Connection refused";
+    let error = RecentError {
+        process: "api".into(),
+        said: said.into(),
+        time: "2026-11-20T05:27:10.123Z".into(),
+        age_seconds: 12,
+        request: None,
+        correct: None,
+    };
+    let lines = || vec![line(1, "DATABASE_URL", ("localhost", 5432, "app"))];
+    let asked = RefusedDatabase::read(said, "postgresql://app@127.0.0.1:25325/dev-x", &lines).unwrap();
+    let known = about(&status, Subject::Stack, true, &[], None);
+    let found = with_refused_database(with_recent_error(known, &status, error), &asked);
+    assert_eq!((found.fault, found.process), (Some(Fault::Configuration), None));
+    assert_eq!(found.cause.unwrap(), format!("api said: {said}\n{}", asked.cause()));
+    assert!(found.fix.unwrap().ends_with("then `devrun restart api`"));
 }
 
 #[test]
