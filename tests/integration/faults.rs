@@ -133,7 +133,7 @@ fn why_after_a_broken_reload(error: &str, before: impl FnOnce(&Path)) -> String 
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGUSR1).unwrap();
     wait_for("its silence to be noticed", LIMIT, || {
         let now = status(&["status", "--json"]);
-        let silent = |reason: &str| reason.starts_with("silent since");
+        let silent = |reason: &str| reason.starts_with("no answer since its error");
         if now["processes"][0]["reason"].as_str().is_some_and(silent) { Ok(()) } else { Err(now.to_string()) }
     });
     before(&main);
