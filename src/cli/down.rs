@@ -231,14 +231,19 @@ async fn kill_both(
 async fn announce_wait(ctx: &Context, record: &RunRecord) -> std::convert::Infallible {
     let start = Instant::now();
     tokio::time::sleep(SILENCE).await;
-    let there = running::still_there(record).await;
+    let mut there = running::still_there(record).await;
     let who = match &there {
         Some(names) if !names.is_empty() => names.join(", "),
         _ => format!("devrun (pid {})", record.pid),
     };
     let since = start.elapsed().as_secs_f64();
     ctx.events.note(format!("still waiting for {who} to end ({since:.0} s)"));
-    if there.is_some_and(|names| names.is_empty()) && record.is_current() && !record.is_elsewhere() {
+    // A busy supervisor may not answer at once.
+    while there.is_none_or(|names| !names.is_empty()) {
+        tokio::time::sleep(SILENCE).await;
+        there = running::still_there(record).await;
+    }
+    if record.is_current() && !record.is_elsewhere() {
         // The supervisor waits until its output is read, and no process is left that a second signal could cut short.
         let _ = kill(Pid::from_raw(record.pid.cast_signed()), Signal::SIGTERM);
     }
