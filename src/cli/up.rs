@@ -414,6 +414,8 @@ async fn announce(
             let mut refusals = preflight::check(&plan).await;
             refusals.extend(host_names::check(&plan).await);
             stack.notify(&refusals);
+            // Printed before the audit, and before `up -d` returns, because the run may end then.
+            print_notices(ctx, refusals.into_iter().chain(notices));
             stack.checked();
             for said in stack.wrong_ports().await {
                 ctx.events.warn(said);
@@ -421,7 +423,6 @@ async fn announce(
             for finding in stack.audit().await {
                 ctx.events.warn(finding.text());
             }
-            print_notices(ctx, refusals.into_iter().chain(notices));
         }
         // The run is about to end, and its failure is reported elsewhere.
         _ => std::future::pending().await,
