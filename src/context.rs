@@ -6,12 +6,14 @@ pub mod agent;
 pub mod code_error;
 pub mod code_place;
 pub mod compiled_list;
+pub mod default_ports;
 pub mod dependency_lists;
 pub mod missing_program;
 pub mod missing_settings;
 pub mod package_names;
 pub mod refused_database;
 pub mod server_address;
+pub mod this_machine;
 pub mod variables;
 
 use std::collections::BTreeMap;

@@ -19,8 +19,8 @@ use url::Url;
 
 use self::audit_facts::{AuditFacts, OtherSessions};
 use crate::context::address_lines::{self, AddressLine};
-use crate::context::refused_database;
-use crate::context::server_address::USUAL_PORT;
+use crate::context::this_machine::is_this_machine;
+use crate::context::{default_ports, refused_database};
 use crate::error::{Code, Holder, Report};
 use crate::os::proc::{self, Socket};
 use crate::os::tcp;
@@ -101,10 +101,10 @@ impl Territory {
     /// Returns the territory of `plan`, without leaders. Audits gather `facts` beside it.
     pub fn of(plan: &Plan, facts: AuditFacts) -> Territory {
         let database = plan.database.as_ref().and_then(|database| Url::parse(&database.masked_url).ok());
-        let local = database.as_ref().and_then(Url::host_str).is_some_and(is_loopback);
+        let local = database.as_ref().and_then(Url::host_str).is_some_and(is_this_machine);
         let is_postgres = database.as_ref().is_some_and(|url| url.scheme().starts_with("postgres"));
-        let usual = is_postgres.then_some(USUAL_PORT);
-        let port = database.as_ref().filter(|_| local).and_then(|url| url.port().or(usual));
+        let port_of = |url: &Url| url.port().or_else(|| default_ports::of_scheme(url.scheme()));
+        let port = database.as_ref().filter(|_| local).and_then(port_of);
         let name = plan.database.as_ref().map(|database| database.name.clone()).filter(|_| is_postgres);
         Territory {
             ports: plan.ports.values().chain(&plan.shared_ports).copied().chain(port).collect(),
@@ -116,10 +116,6 @@ impl Territory {
             ..Territory::default()
         }
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 /// The sockets of a stack, judged.

@@ -2,13 +2,11 @@
 //!
 //! Pure. Providers give URLs that begin with `postgresql://`; `SQLAlchemy`, Prisma and others need their own form.
 
-use std::net::IpAddr;
-
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-/// Names of this machine. In a container, Docker's name stands for the container's host.
-const LOOPBACK: &[&str] = &["localhost", "0.0.0.0", "::", "host.docker.internal"];
+use crate::context::default_ports::POSTGRES;
+use crate::context::this_machine::is_this_machine;
 
 /// The form in which a program accepts the URL. The default leaves the URL as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,18 +90,10 @@ impl UrlForm {
     }
 }
 
-/// Returns true if the host is this machine. An IPv6 address may have brackets.
-pub fn is_loopback(host: &str) -> bool {
-    let plain = host.trim_matches(['[', ']']);
-    LOOPBACK.iter().any(|name| plain.eq_ignore_ascii_case(name))
-        || host.ends_with(".localhost")
-        || plain.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Returns true if a server at `host` runs on this machine or in a container: a loopback name, the folder of a socket, or a
+/// Returns true if a server at `host` runs on this machine or in a container: one of its names, the folder of a socket, or a
 /// name without a dot. An empty host means the local socket.
 pub fn is_local(host: &str) -> bool {
-    is_loopback(host) || host.starts_with('/') || !host.contains(['.', ':'])
+    is_this_machine(host) || host.starts_with('/') || !host.contains(['.', ':'])
 }
 
 /// Returns true for a character that belongs to a query. Quotes, blanks, commas and `$` end it.
@@ -141,7 +131,7 @@ pub fn parts(url: &str) -> Option<UrlParts> {
     let name = decoded(parsed.path().trim_start_matches('/'));
     Some(UrlParts {
         host: query("host").unwrap_or_else(|| host.trim_matches(['[', ']']).to_string()),
-        port: query("port").unwrap_or_else(|| parsed.port().unwrap_or(5432).to_string()),
+        port: query("port").unwrap_or_else(|| parsed.port().unwrap_or(POSTGRES).to_string()),
         password: query("password").unwrap_or_else(|| decoded(parsed.password().unwrap_or_default())),
         name: query("dbname").unwrap_or_else(|| if name.is_empty() { user.clone() } else { name }),
         user,

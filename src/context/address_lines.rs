@@ -1,10 +1,11 @@
 //! Reads addresses in values of variables, and finds the line of an env file that contains one. Pure.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use url::Url;
 
+use super::default_ports;
+use super::this_machine::is_same_host;
 use crate::plan::FileLine;
 
 /// A line of an env file with an address or a part of one. Its value is not kept: it may hold a password.
@@ -46,12 +47,8 @@ pub fn value_address(value: &str) -> Option<(Option<String>, u16)> {
     if let Ok(url) = Url::parse(value)
         && let Some(host) = url.host_str()
     {
-        let usual = || match url.scheme().split('+').next() {
-            Some("postgres" | "postgresql") => Some(5432),
-            Some("redis") => Some(6379),
-            _ => url.port_or_known_default(),
-        };
-        return Some((Some(host.trim_matches(['[', ']']).into()), url.port().or_else(usual)?));
+        let default = || default_ports::of_scheme(url.scheme()).or_else(|| url.port_or_known_default());
+        return Some((Some(host.trim_matches(['[', ']']).into()), url.port().or_else(default)?));
     }
     match value.rsplit_once(':') {
         None => Some((None, value.parse().ok()?)),
@@ -60,17 +57,6 @@ pub fn value_address(value: &str) -> Option<(Option<String>, u16)> {
             Some((Some(host.trim_matches(['[', ']']).into()), port.parse().ok().filter(|_| is_host)?))
         }
     }
-}
-
-/// Returns true if both names lead to the same machine. All names of this machine count as equal.
-pub fn is_same_host(one: &str, other: &str) -> bool {
-    one == other || is_this_machine(one) && is_this_machine(other)
-}
-
-/// Returns true for the names and addresses by which programs reach their own machine.
-pub fn is_this_machine(host: &str) -> bool {
-    let is_local = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
-    host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(is_local)
 }
 
 #[cfg(test)]

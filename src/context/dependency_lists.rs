@@ -2,6 +2,7 @@
 //! installed.
 
 use std::collections::BTreeSet;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -279,6 +280,12 @@ fn with_included(file: &Path, project: &PythonInstall) -> Vec<PackageList> {
     found
 }
 
+/// Returns the entries of `site-packages` in a virtual environment.
+pub fn site_packages(venv: &Path) -> impl Iterator<Item = DirEntry> {
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries(venv.join("lib")).flat_map(move |python| entries(python.path().join("site-packages")))
+}
+
 /// A package in a virtual environment.
 enum InstalledPackage {
     /// It or files of its module are not there.
@@ -291,10 +298,7 @@ enum InstalledPackage {
 
 /// Returns the state of the package with the name of `module` in `venv`.
 fn installed(venv: &Path, module: &str) -> InstalledPackage {
-    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut packages =
-        entries(venv.join("lib")).flat_map(|python| entries(python.path().join("site-packages")));
-    let metadata = packages.find(|entry| {
+    let metadata = site_packages(venv).find(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let package = name.strip_suffix(".dist-info").and_then(|package| package.rsplit_once('-'));
         package.is_some_and(|(package, _)| package_names::name(package) == package_names::name(module))

@@ -67,8 +67,8 @@ pub fn of_manifest(text: &str) -> Vec<ListedPackage> {
     found
 }
 
-/// Returns the packages in a `uv.lock`. Those that its project at `folder` (relative to the file) needs without a
-/// condition are certain.
+/// Returns the packages in a `uv.lock`. A package is certain if the project at `folder` (relative to the file) needs it
+/// without a condition.
 pub fn of_uv_lock(text: &str, folder: &str) -> Vec<ListedPackage> {
     let Ok(lock) = toml::from_str::<Value>(text) else { return Vec::new() };
     let packages = || lock.get("package").and_then(Value::as_array).into_iter().flatten();

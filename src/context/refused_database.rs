@@ -1,10 +1,8 @@
 //! Explains the error of a program that could not reach a database because it asked another server than the worktree's. Pure.
 
 use super::address_lines::{self, AddressLine};
+use super::default_ports::POSTGRES_LIKE;
 use super::server_address::{ServerAddress, unreached};
-
-/// Ports that Postgres and its poolers use by default.
-pub const POSTGRES_PORTS: [u16; 3] = [5432, 5433, 6543];
 
 /// A database server that a program asked in place of the worktree's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ impl RefusedDatabase {
         }
         let line = address_lines::of_server(&lines(), &asked.host, asked.port).cloned();
         let has_url = line.as_ref().is_some_and(|line| line.database.is_some());
-        let is_postgres = POSTGRES_PORTS.contains(&asked.port) || has_url;
+        let is_postgres = POSTGRES_LIKE.contains(&asked.port) || has_url;
         is_postgres.then_some(RefusedDatabase { asked, own, line })
     }
 

@@ -4,10 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::address_lines::is_same_host;
-
-/// The default port of Postgres.
-pub const USUAL_PORT: u16 = 5432;
+use super::default_ports::POSTGRES;
+use super::this_machine::is_same_host;
 
 /// Host and port of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +42,7 @@ impl ServerAddress {
         let url = url::Url::parse(url).ok()?;
         Some(ServerAddress {
             host: url.host_str()?.trim_matches(['[', ']']).into(),
-            port: url.port().unwrap_or(USUAL_PORT),
+            port: url.port().unwrap_or(POSTGRES),
         })
     }
 
@@ -62,7 +60,7 @@ pub fn unreached(output: &str) -> Option<ServerAddress> {
         return Some(ServerAddress { host: found[1].into(), port: found[2].parse().ok()? });
     }
     let host = UNKNOWN.as_ref()?.captures(output)?[1].to_string();
-    Some(ServerAddress { host, port: USUAL_PORT })
+    Some(ServerAddress { host, port: POSTGRES })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Reads Alembic's history from its files, without starting Python: which revisions are heads, which parent is missing,
 //! and which id occurs twice.
 //!
-//! `migrate::history_check` refuses a migration with several heads or a duplicate id. This module does not guess: a history that it cannot read
-//! exactly is not "certain".
+//! `migrate::history_check` refuses a migration with several heads or a duplicate id. This module does not guess: a history that
+//! it cannot read exactly is not "certain".
 
 mod python;
 

@@ -16,6 +16,7 @@ use super::BranchDatabase;
 use super::local::ConnectFailure;
 use super::scram::{Proof, ScramOnly};
 use super::tls::PostgresTls;
+use crate::context::default_ports::POSTGRES;
 use crate::error::{Code, Explain, RERUN};
 use crate::os::deadline::Deadline;
 
@@ -174,7 +175,7 @@ async fn connect_plain(config: &Config, patience: Patience) -> Result<Client, Co
     let (Some(Host::Tcp(host)), [] | [_]) = (config.get_hosts().first(), &config.get_hosts()[1..]) else {
         return connect_with(config, NoTls, patience).await;
     };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let port = config.get_ports().first().copied().unwrap_or(POSTGRES);
     let dial = async || {
         let failed = |error: io::Error| Attempt {
             passing: is_passing_io(&error),
@@ -379,7 +380,7 @@ fn server_text(config: &Config) -> String {
         Some(Host::Unix(path)) => path.display().to_string(),
         None => "localhost".into(),
     };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let port = config.get_ports().first().copied().unwrap_or(POSTGRES);
     match config.get_dbname() {
         Some(name) => format!("{host}:{port}/{name}"),
         None => format!("{host}:{port}"),

@@ -13,7 +13,7 @@ use url::Url;
 use super::catalogue::{self, DatabaseComment, MAINTENANCE, literal};
 use super::names::is_named_after;
 use super::{BranchDatabase, connect};
-use crate::context::address_lines::is_this_machine;
+use crate::context::this_machine::is_this_machine;
 
 /// How long one look may take, with the connection.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -246,9 +246,9 @@ async fn tool(ctx: &Context, situation: &PythonFindings) -> Result<(Tool, Option
     Ok((Tool::Uv(uv), folder))
 }
 
-/// Returns the tool for a requirements file, and its folder if devrun downloaded it. It is uv, downloaded if needed, because pip takes tens of seconds for what
-/// uv links in one. It is pip if pip's settings name a package index: uv does not read them, and must not use the
-/// public index instead.
+/// Returns the tool for a requirements file, and its folder if devrun downloaded it. It is uv, downloaded if needed, because pip
+/// takes tens of seconds for the packages that uv links in one second. It is pip if pip's settings name a package index: uv does not
+/// read them, and must not use the public index instead.
 async fn uv_or_pip(ctx: &Context, env: &ToolEnv) -> (Tool, Option<PathBuf>) {
     if installer::pip_has_an_index(env) {
         return (Tool::Pip, None);

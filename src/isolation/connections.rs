@@ -4,11 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 
 use super::{DatabaseMismatch, Finding, Listener, Server, Territory, readings};
-use crate::context::refused_database::POSTGRES_PORTS;
+use crate::context::default_ports::{POSTGRES_LIKE, REDIS};
 use crate::os::tcp::{SocketState, TcpSocket};
 
-/// The port that Redis uses by default.
-const REDIS: u16 = 6379;
 /// Ports that development servers use by default.
 const HTTP: [u16; 10] = [3000, 3001, 4000, 4200, 4321, 5000, 5173, 8000, 8001, 8080];
 /// Programs that serve HTTP in development.
@@ -98,10 +96,10 @@ fn server(
 ) -> Option<Server> {
     let port = remote.port();
     if !here {
-        return (POSTGRES_PORTS.contains(&port) && territory.local_database).then_some(Server::Postgres);
+        return (POSTGRES_LIKE.contains(&port) && territory.local_database).then_some(Server::Postgres);
     }
     let program = listener.and_then(|listener| listener.program.as_deref()).unwrap_or_default();
-    if program.starts_with("postgres") || POSTGRES_PORTS.contains(&port) {
+    if program.starts_with("postgres") || POSTGRES_LIKE.contains(&port) {
         return Some(Server::Postgres);
     }
     if program.starts_with("redis-server") || program.starts_with("valkey-server") || port == REDIS {

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use url::Url;
 
 use super::readings;
+use crate::context::this_machine::is_this_machine;
 use crate::plan::{Notice, Plan, Process};
 use crate::text::harmless;
 
@@ -129,8 +130,7 @@ fn is_public(name: &str) -> bool {
 fn address(value: &str) -> Option<(u16, String)> {
     let url = Url::parse(value).ok().filter(|url| url.scheme() == "http")?;
     let host = url.host_str()?;
-    let here = host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1";
-    here.then(|| Some((url.port()?, url.path().to_string()))).flatten()
+    is_this_machine(host).then(|| Some((url.port()?, url.path().to_string()))).flatten()
 }
 
 /// Sends the preflight request. Returns the reason if a browser would refuse the page.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{Server, is_loopback};
+use super::Server;
 use crate::context::address_lines::value_address;
+use crate::context::this_machine::is_this_machine;
 use crate::plan::{BoundVariable, Origin, Plan, Process, Reason};
 
 /// A variable that leads a process to a server. Its value is not kept: it may hold a password.
@@ -117,7 +118,7 @@ pub(super) fn leading<'a>(
     let names = |reading: &&Reading| {
         reading.address.as_ref().is_some_and(|(host, port)| {
             let same = |host: &String| {
-                *host == remote.ip().to_string() || remote.ip().is_loopback() && is_loopback(host)
+                *host == remote.ip().to_string() || remote.ip().is_loopback() && is_this_machine(host)
             };
             let is_kind = reading.server.is_none_or(|kind| kind == server);
             *port == remote.port() && host.as_ref().map_or(is_kind, same)

@@ -7,10 +7,11 @@ use url::Url;
 
 use super::error::ServiceError;
 use super::resp::{self, RespValue};
+use crate::context::default_ports;
+use crate::context::this_machine::is_this_machine;
 
 /// Time limit of the check.
 const LIMIT: Duration = Duration::from_secs(5);
-const USUAL_PORT: u16 = 6379;
 
 /// A shared Redis, as the configuration names it.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub async fn check(redis: &SharedRedis) -> Result<(), ServiceError> {
         return Err(wrong("it names a database, whose number is the slot"));
     }
     let host = url.host_str().ok_or_else(|| wrong("it has no host"))?.trim_matches(['[', ']']).to_string();
-    let port = url.port().unwrap_or(USUAL_PORT);
+    let port = url.port().unwrap_or(default_ports::REDIS);
     let address = format!("{host}:{port}");
     let user = percent_decode_str(url.username()).decode_utf8_lossy().into_owned();
     let password =
@@ -62,9 +63,7 @@ pub async fn check(redis: &SharedRedis) -> Result<(), ServiceError> {
 /// Returns the port in `url` if the host is this machine.
 pub fn local_port(url: &str) -> Option<u16> {
     let url = Url::parse(url).ok()?;
-    let host = url.host_str()?.trim_matches(['[', ']']);
-    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    is_here.then(|| url.port().unwrap_or(USUAL_PORT))
+    is_this_machine(url.host_str()?).then(|| url.port().unwrap_or(default_ports::REDIS))
 }
 
 /// Judges the answers, of which the last one is that to `CONFIG GET databases`. Many servers refuse that command.

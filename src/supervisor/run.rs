@@ -460,12 +460,12 @@ impl RunLoop {
         });
     }
 
-    /// Returns a function that says why the running process `index` does not become ready by itself: the error that it wrote, or
-    /// the port that it opened in place of its own. Returns `None` if it does not run.
+    /// Returns a function that returns why the process `index` does not become ready by itself: the error that it wrote, or the port
+    /// that it opened in place of its own. Returns `None` if the process does not run.
     fn obstacle(&self, index: usize) -> Option<impl Fn() -> Option<Broken> + use<>> {
         let leader = self.groups[index].as_ref()?.group.leader;
         let (plan, tails, ports) = (self.plan.clone(), self.tails.clone(), self.ports.clone());
-        // An error is read once, because that may read many files; so is the command of a server on a wrong port.
+        // The error and the command of a server on a wrong port are found once, because that may read many files.
         let (errors, strays) = (RefCell::new(None), RefCell::new((StrayPorts::default(), None)));
         Some(move || {
             let (mut errors, written) = (errors.borrow_mut(), tails.written(index));

@@ -12,6 +12,7 @@ use regex::Regex;
 
 use super::EnvFileOrigin;
 use crate::config::libpq;
+use crate::context::this_machine::is_this_machine;
 
 /// Decides which variables of one file are left out.
 pub(super) struct OtherCopyFilter<'a> {
@@ -126,18 +127,13 @@ fn is_local_server(value: &str) -> bool {
             let is_user = value[host.end()..]
                 .trim_start_matches(|c: char| c.is_alphanumeric() || ":%".contains(c))
                 .starts_with('@');
-            !is_user && (is_loopback(&name) || (port >= LOWEST && is_of_this_machine(&name)))
+            !is_user && (is_this_machine(&name) || (port >= LOWEST && is_local_name(&name)))
         },
     )
 }
 
-fn is_loopback(host: &str) -> bool {
-    let is_number = host.chars().all(|c| c.is_ascii_digit() || c == '.');
-    matches!(host, "localhost" | "0.0.0.0" | "[::1]" | "[::]") || (is_number && host.starts_with("127."))
-}
-
 /// Returns true for a name without a dot, as containers have it, and for the names of local networks.
-fn is_of_this_machine(host: &str) -> bool {
+fn is_local_name(host: &str) -> bool {
     let is_name = host.chars().any(|c| c.is_ascii_alphabetic()) && !host.starts_with('[');
     let suffixes = [".localhost", ".local", ".internal", ".test", ".localdomain"];
     is_name && (!host.contains('.') || suffixes.iter().any(|suffix| host.ends_with(suffix)))

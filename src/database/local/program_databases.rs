@@ -72,7 +72,7 @@ pub(super) async fn claim(client: &Client, log: &Path) -> Result<(), LocalError>
             "creator": branch.name,
         });
         let sql = format!("COMMENT ON DATABASE {} IS {}", identifier(&name), literal(&comment.to_string()));
-        // The program may have dropped it meanwhile.
+        // It fails if the program has dropped the database in the meantime.
         let _ = client.batch_execute(&sql).await;
     }
     Ok(())

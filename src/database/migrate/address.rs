@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::context::address_lines::is_this_machine;
+use crate::context::default_ports::POSTGRES;
+use crate::context::server_address;
 pub use crate::context::server_address::ServerAddress;
-use crate::context::server_address::{self, USUAL_PORT};
+use crate::context::this_machine::is_this_machine;
 use crate::os::read::{self, Limit};
 
 /// Limits of the search: the number of files, and the depth below the migration's folder.
@@ -45,7 +46,7 @@ fn rank(address: &ServerAddress, line: &str) -> u8 {
         } else if line.contains(&with_port) {
             2
         } else {
-            u8::from(*port == USUAL_PORT && line.contains("://") && line.contains(&format!("@{name}/")))
+            u8::from(*port == POSTGRES && line.contains("://") && line.contains(&format!("@{name}/")))
         }
     };
     names.into_iter().map(rank).max().unwrap_or(0)

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::context::dependency_lists::site_packages;
 use crate::deps::DepsError;
 use crate::os::read::{self, Limit};
 
@@ -96,11 +97,10 @@ const MOST: usize = 20_000;
 
 /// Returns the paths in `venv` that an install has created: `pyvenv.cfg`, and each entry of `site-packages`.
 pub(super) fn contents(venv: &Path) -> Vec<PathBuf> {
-    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let packages = entries(venv.join("lib")).flat_map(|python| entries(python.path().join("site-packages")));
     // Python writes `__pycache__` later, and pip renames folders to `~…` before it removes them.
     let lasts = |name: &str| name != "__pycache__" && !name.starts_with('~');
-    let packages = packages.filter(|entry| entry.file_name().to_str().is_some_and(lasts)).take(MOST);
+    let packages =
+        site_packages(venv).filter(|entry| entry.file_name().to_str().is_some_and(lasts)).take(MOST);
     std::iter::once(venv.join("pyvenv.cfg")).chain(packages.map(|entry| entry.path())).collect()
 }
 

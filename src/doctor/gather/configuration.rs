@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::config::other_databases;
 use crate::context::Context;
+use crate::context::this_machine::is_this_machine;
 use crate::doctor::facts::{ConfigurationFacts, ConfiguredProcess, LocalAddress};
 use crate::error::Report;
 use crate::plan::{FileLine, Origin};
@@ -117,8 +118,7 @@ fn addresses<'a>(
 fn address(name: &str, value: &str, at: Option<FileLine>) -> Option<LocalAddress> {
     let url = Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https" | "ws" | "wss"))?;
     let host = url.host_str()?.to_string();
-    let is_here = host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1";
-    is_here.then(|| LocalAddress { name: name.into(), host, port: url.port(), at })
+    is_this_machine(&host).then(|| LocalAddress { name: name.into(), host, port: url.port(), at })
 }
 
 /// Returns the folder of the package in the first word like `app.main:app`, if it exists in `directory`.

@@ -1,6 +1,6 @@
 //! Parses values that are network addresses: a URL, `host:port`, or a host.
 
-use crate::config::address::is_loopback;
+use crate::context::this_machine::is_this_machine;
 
 /// An address, split into its parts without changing a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl<'a> Address<'a> {
             None => return None,
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
-        let certain = scheme.is_some() || port.is_some() || is_loopback(host);
+        let certain = scheme.is_some() || port.is_some() || is_this_machine(host);
         (certain && !host.is_empty() && host.chars().all(plain)).then_some(Address {
             scheme,
             host,

@@ -8,8 +8,8 @@ use super::builder::ContractBuilder;
 use super::evidence::{Evidence, Strength, VariableValue, View};
 use super::names::is_origin_list;
 use super::owners::{Owner, owner};
-use crate::config::address::is_loopback;
 use crate::config::urls;
+use crate::context::this_machine::is_this_machine;
 
 /// The notation of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ fn extended(evidence: &Evidence<'_>, view: &View<'_>, value: &VariableValue<'_>)
             Owner::Other => {}
         }
     }
-    let local: Vec<&Address<'_>> = addresses.iter().filter(|address| is_loopback(address.host)).collect();
+    let local: Vec<&Address<'_>> = addresses.iter().filter(|address| is_this_machine(address.host)).collect();
     if added.is_empty() && (local.is_empty() || !is_origin_list(view.name)) {
         return None;
     }

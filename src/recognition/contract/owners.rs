@@ -4,7 +4,7 @@ use super::super::parts::PartKind;
 use super::address::Address;
 use super::evidence::Evidence;
 use super::names::{ProductSide, is_backend_address, is_page_origin, side};
-use crate::config::address::is_loopback;
+use crate::context::this_machine::is_this_machine;
 
 /// The part that an address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) fn owner(
     let parts = &evidence.parts.processes;
     let served = |kind: PartKind| evidence.with_port(kind);
     let all = [served(PartKind::Backend), served(PartKind::Frontend)].concat();
-    if !is_loopback(address.host) {
+    if !is_this_machine(address.host) {
         let named: Vec<usize> = all
             .into_iter()
             .filter(|part| parts[*part].services.iter().any(|name| name == address.host))

@@ -11,6 +11,7 @@ use super::driver::Drivers;
 use super::evidence::{Evidence, Strength, View};
 use crate::config::postgres_names::{self, LIBPQ, PostgresPart, is_other, is_own, split};
 use crate::config::postgres_url::FILE;
+use crate::context::default_ports::POSTGRES;
 
 /// A variable of a family, which is a set of variables with the parts of one address.
 type Member<'a> = (PostgresPart, &'a View<'a>);
@@ -100,7 +101,7 @@ fn is_certain(evidence: &Evidence<'_>, stem: &str, members: &[Member<'_>]) -> bo
     let shows = |(piece, view): &Member<'_>| {
         view.values.iter().any(|value| match piece {
             PostgresPart::Port => value.text.parse::<u16>().is_ok_and(|port| {
-                port == 5432
+                port == POSTGRES
                     || servers.iter().any(|server| server.ports.iter().any(|(host, _)| *host == port))
             }),
             PostgresPart::Host => servers.iter().any(|server| server.name == value.text),

@@ -6,7 +6,7 @@ use super::address::literal;
 use super::builder::ContractBuilder;
 use super::evidence::{Evidence, VariableValue, View};
 use super::names::words;
-use crate::config::address::is_loopback;
+use crate::context::this_machine::is_this_machine;
 
 /// Binds each Redis URL of a local server, and `REDIS_HOST` and `REDIS_PORT`, if the worktree has a Redis.
 pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut ContractBuilder<'_>) {
@@ -71,7 +71,7 @@ fn is_local(evidence: &Evidence<'_>, view: &View<'_>) -> bool {
 }
 
 fn is_here(evidence: &Evidence<'_>, host: &str) -> bool {
-    is_loopback(host) || evidence.facts.services.iter().any(|service| service.name == host)
+    is_this_machine(host) || evidence.facts.services.iter().any(|service| service.name == host)
 }
 
 /// Returns the URL with the address of this worktree's Redis and the database number of `value`. Leaves out the password, TLS and its
@@ -84,7 +84,7 @@ fn url(value: &VariableValue<'_>, port: &str) -> Option<String> {
     let place = after.rsplit_once('@').map_or(after, |(_, place)| place);
     let end = place.find(['/', '?']).unwrap_or(place.len());
     let host = place[..end].split(':').next().unwrap_or_default();
-    let local = is_loopback(host) || (!host.contains('.') && !host.is_empty());
+    let local = is_this_machine(host) || (!host.contains('.') && !host.is_empty());
     let path = place[end..].split('?').next().unwrap_or_default();
     let scheme = if scheme == "rediss" { "redis" } else { scheme };
     local.then(|| format!("{scheme}://localhost:{port}{}", literal(path)))

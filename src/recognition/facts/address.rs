@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::context::default_ports;
+
 /// Matches only if a whole literal, or a whole element of a comma-separated list, is an address. A URL inside a
 /// sentence is a message to the user.
 static LOOPBACK: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -35,17 +37,9 @@ fn one(text: &str) -> Option<Loopback> {
     let found = LOOPBACK.as_ref()?.captures(text)?;
     let port = match found.get(2) {
         Some(port) => port.as_str().parse().ok().filter(|port| *port > 0)?,
-        None => scheme_port(found.get(1)?.as_str())?,
+        None => default_ports::of_scheme(found.get(1)?.as_str())?,
     };
     Some(Loopback { text: text.into(), port })
-}
-
-fn scheme_port(scheme: &str) -> Option<u16> {
-    match scheme.split('+').next()? {
-        "postgres" | "postgresql" => Some(5432),
-        "redis" => Some(6379),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,9 @@
 use super::tree::Tree;
 use super::{Framework, LeftOut, Part, PartKind, PartPort};
 use crate::config::presets::ServicePreset;
+use crate::context::default_ports::REDIS;
+use crate::context::this_machine::is_this_machine;
 use crate::recognition::facts::{FileLine, Service};
-
-/// The default port of Redis.
-const USUAL_PORT: u16 = 6379;
-/// Hosts at which a shared Redis of this machine runs.
-const LOCAL: &[&str] = &["localhost", "127.0.0.1", "host.docker.internal", "0.0.0.0"];
 
 /// Returns the line that shows that Redis is expected: a compose service, else a value with a local address, else a
 /// default in code.
@@ -22,7 +19,7 @@ pub fn expected(tree: &Tree<'_>) -> Option<FileLine> {
         let Some(rest) = value.strip_prefix("redis://") else { return false };
         let host = rest.split(['/', '?']).next().unwrap_or(rest).rsplit('@').next().unwrap_or(rest);
         let host = host.split(':').next().unwrap_or(host);
-        LOCAL.contains(&host) || names.contains(&host)
+        is_this_machine(host) || names.contains(&host)
     };
     let value = tree.facts.values.iter().find(|given| is_local(&given.value)).map(|given| given.at.clone());
     value.or_else(|| {
@@ -63,7 +60,7 @@ pub fn part(tree: &Tree<'_>, at: &FileLine, available: &dyn Fn(&str) -> bool) ->
         run: String::new(),
         port: preset().ports.first().map_or(PartPort::None, |(_, base)| PartPort::Binds(*base)),
         ready: None,
-        usual_ports: vec![USUAL_PORT],
+        usual_ports: vec![REDIS],
         services: services.map(|service| service.name.clone()).collect(),
         at: Some(at.clone()),
         remark: "Redis".into(),

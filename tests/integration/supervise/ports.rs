@@ -98,8 +98,8 @@ fn stolen(address: std::net::IpAddr, then: &str) {
     }
 }
 
-/// Returns the file name of this test program. Messages name it as the holder of a socket, but perhaps with the pid of a copy of this
-/// process that another test is about to replace by a program.
+/// Returns the file name of this test program, which messages name as the holder of its sockets. Their pid may be that of a child
+/// which another test has just forked, because it has the same sockets until it executes its program.
 fn own_program() -> String {
     let program = std::env::current_exe().unwrap();
     program.file_name().unwrap().to_string_lossy().into_owned()

@@ -259,7 +259,8 @@ async fn the_lock_of_a_killed_servers_socket_is_cleared_away_while_its_pid_is_in
     let port = postmaster::running(&data).unwrap().port.unwrap();
     kill_server(&local).await;
     local.release();
-    // The lock keeps its owner. The server heeds a pid of its own account only, as that of a zombie.
+    // Rewritten in place, so that the lock keeps its owner. The server checks only pids of its own account, such as that of a
+    // zombie.
     let lock = data.join(format!(".s.PGSQL.{port}.lock"));
     let mut file = OpenOptions::new().write(true).truncate(true).open(&lock).unwrap();
     writeln!(file, "{}\n{}", postmaster(&other).unwrap(), data.display()).unwrap();
