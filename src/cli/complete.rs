@@ -1,7 +1,7 @@
 //! Answers a shell that completes a command line of devrun. The scripts of `devrun completions` call it.
 //!
-//! It changes nothing, connects to nothing but the socket of a running stack, and ends within a time limit. An error means that
-//! there is nothing to complete: a shell would print the message into the line that the user is typing.
+//! It changes nothing, connects to nothing but the socket of a running stack, and ends within a time limit. After
+//! an error it prints nothing, because a shell would print the message into the line that the user is typing.
 
 mod names;
 mod nushell;

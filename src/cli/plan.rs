@@ -30,7 +30,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
     super::printed(console.print(&text))
 }
 
-/// Returns `ctx` with events that hold notes and warnings back, and these.
+/// Returns a list, and `ctx` with events that add notes and warnings to the list in place of sending them.
 fn without_remarks(ctx: &Context) -> (Arc<Mutex<Vec<Event>>>, Context) {
     let held = Arc::new(Mutex::new(Vec::new()));
     let (remarks, events) = (held.clone(), ctx.events.clone());

@@ -1,4 +1,4 @@
-//! Words the way out of an error in the code that runs: a line to correct, or a package that is missing. Pure.
+//! Advises on an error in the code that runs: which line to correct, or which package to install. Pure.
 
 use crate::context::dependency_lists::PackageState;
 use crate::error::{Fault, RESTART_STACK, START};
@@ -23,9 +23,9 @@ pub enum NextStart<'a> {
     Stack,
 }
 
-/// The way out of an error.
+/// The advice on an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WayOut {
+pub struct Advice {
     /// Where the fault lies.
     pub fault: Fault,
     /// The cause, if more is known than the message.
@@ -37,15 +37,15 @@ pub struct WayOut {
 }
 
 impl CodeError<'_> {
-    /// Returns the way out, up to the next start of the code.
-    pub fn way_out(&self, next: NextStart<'_>) -> WayOut {
+    /// Returns the advice, up to the next start of the code.
+    pub fn advice(&self, next: NextStart<'_>) -> Advice {
         let CodeError { place, missing, package } = *self;
         let (restart, reinstall) = match next {
             NextStart::Process(name) => (format!("devrun restart {name}"), RESTART_STACK),
             NextStart::Stack => (START.into(), START),
         };
         let correct = place.map(String::from);
-        let of_code = |cause, fix| WayOut { fault: Fault::Code, cause, correct, fix };
+        let of_code = |cause, fix| Advice { fault: Fault::Code, cause, correct, fix };
         let corrected = |correction: String| format!("{correction}, then `{restart}`");
         let either = |correction: String, other: String| match next {
             NextStart::Process(_) => format!("{}; or {other}, then `{reinstall}`", corrected(correction)),
@@ -58,7 +58,7 @@ impl CodeError<'_> {
             Some(place) => format!("correct {place}"),
             None => format!("correct the import of `{module}`"),
         };
-        let environment = |cause| WayOut {
+        let environment = |cause| Advice {
             fault: Fault::Environment,
             cause: Some(cause),
             correct: None,
@@ -71,7 +71,7 @@ impl CodeError<'_> {
             Some(PackageState::Changed { list }) => environment(format!(
                 "{list} was changed after the stack was started, and {module} is not installed"
             )),
-            Some(PackageState::NotCompiled { input, list, others, command }) if others.is_empty() => WayOut {
+            Some(PackageState::NotCompiled { input, list, others, command }) if others.is_empty() => Advice {
                 fault: Fault::Code,
                 cause: Some(format!(
                     "`{module}` is in {input} but not in {list}, from which devrun installs"
@@ -104,13 +104,13 @@ impl CodeError<'_> {
 mod tests {
     use super::*;
 
-    fn of(place: Option<&str>, missing: Option<&str>, package: Option<&PackageState>) -> WayOut {
-        CodeError { place, missing, package }.way_out(NextStart::Process("api"))
+    fn of(place: Option<&str>, missing: Option<&str>, package: Option<&PackageState>) -> Advice {
+        CodeError { place, missing, package }.advice(NextStart::Process("api"))
     }
 
-    fn code(cause: Option<&str>, fix: &str) -> WayOut {
+    fn code(cause: Option<&str>, fix: &str) -> Advice {
         let correct = Some("a.py:3".into());
-        WayOut { fault: Fault::Code, cause: cause.map(Into::into), correct, fix: Some(fix.into()) }
+        Advice { fault: Fault::Code, cause: cause.map(Into::into), correct, fix: Some(fix.into()) }
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_package_that_is_listed_and_not_installed_is_the_environment() {
         let of = |package: PackageState| of(Some("a.py:3"), Some("httpx"), Some(&package));
-        let environment = |cause: &str| WayOut {
+        let environment = |cause: &str| Advice {
             fault: Fault::Environment,
             cause: Some(cause.into()),
             correct: None,
@@ -151,7 +151,7 @@ mod tests {
             };
             of(Some("a.py:3"), Some("httpx"), Some(&package))
         };
-        let sure = WayOut {
+        let sure = Advice {
             fault: Fault::Code,
             cause: Some("`httpx` is in r.in but not in r.txt, from which devrun installs".into()),
             correct: Some("r.txt".into()),
@@ -173,13 +173,13 @@ mod tests {
 
     #[test]
     fn a_stack_that_has_ended_is_started() {
-        let of = |place, missing| CodeError { place, missing, package: None }.way_out(NextStart::Stack).fix;
+        let of = |place, missing| CodeError { place, missing, package: None }.advice(NextStart::Stack).fix;
         assert_eq!(of(Some("a.py:3"), None).as_deref(), Some("correct a.py:3, then `devrun up -d`"));
         let unplaced = "correct the import of `zod`, or declare its package, then `devrun up -d`";
         assert_eq!(of(None, Some("zod")).as_deref(), Some(unplaced));
         assert_eq!(of(None, None), None);
         let gone = PackageState::NotInstalled { list: "r.txt".into() };
         let gone = CodeError { place: None, missing: Some("six"), package: Some(&gone) };
-        assert_eq!(gone.way_out(NextStart::Stack).fix.as_deref(), Some("devrun up -d"));
+        assert_eq!(gone.advice(NextStart::Stack).fix.as_deref(), Some("devrun up -d"));
     }
 }

@@ -59,7 +59,7 @@ pub struct MissingModule<'a> {
 pub struct ProgramPackages<'a> {
     /// The absolute folder in which it runs.
     pub directory: &'a Path,
-    /// The preparation that it waits for. devrun installs the packages of no other program.
+    /// The preparation that it waits for. If that does not include packages, devrun installs none for it.
     pub needs: &'a BTreeSet<Need>,
     /// The Python projects, the main one first.
     pub python: &'a [PythonInstall],

@@ -1,4 +1,4 @@
-//! Words the way out for a program that a command starts and that does not exist.
+//! Advises on a program that a command of the configuration starts and that does not exist.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ pub fn advice(program: &str, installs: bool, manifest: Option<&PackageManifest>)
         None => (
             Fault::Environment,
             format!(
-                "install `{program}`, or correct its command in devrun.yaml or the Procfile, then {RERUN}"
+                "install `{program}`, or correct the command in devrun.yaml or the Procfile, then {RERUN}"
             ),
         ),
     }
@@ -68,13 +68,12 @@ mod tests {
         let advised = |program, installs| advice(program, installs, manifest(&web, root.path()).as_ref());
         let (fault, fix) = advised("go", false);
         assert_eq!(fault, Fault::Environment);
-        assert!(fix.starts_with("install `go`, or correct its command"), "{fix}");
+        assert!(fix.starts_with("install `go`, or correct the command"), "{fix}");
         crate::os::fs::replace(&root.path().join("web/package.json"), b"{}", 0o600).unwrap();
         let (fault, fix) = advised("next", false);
         assert_eq!(fault, Fault::Configuration);
         assert!(fix.contains("dependencies: { node: { directory: web } }"), "{fix}");
         assert!(advised("next", true).1.starts_with("add the package"));
-        // A manifest above the worktree is not its own.
-        assert_eq!(manifest(&root.path().join("other"), &root.path().join("other")), None);
+        assert_eq!(manifest(&web, &web), None, "a manifest above the worktree is not its own");
     }
 }

@@ -9,7 +9,7 @@ use toml::Value;
 pub struct ListedPackage {
     /// Its name in normal form.
     pub name: String,
-    /// True if it is installed everywhere: no marker, group or extra decides.
+    /// True if it is always installed: it needs no marker, extra or optional group.
     pub is_certain: bool,
 }
 
@@ -41,7 +41,7 @@ pub fn included(text: &str) -> Vec<&str> {
     rest.filter_map(|rest| Some(rest.trim_start_matches(['=', ' ']).split(" #").next()?.trim())).collect()
 }
 
-/// Returns the packages that a `pyproject.toml` wants, in all groups and extras. Those of Poetry are a table.
+/// Returns the packages that a `pyproject.toml` wants, in all groups and extras; of Poetry only those of the main table.
 pub fn of_manifest(text: &str) -> Vec<ListedPackage> {
     let Ok(manifest) = toml::from_str::<Value>(text) else { return Vec::new() };
     let at = |path: &[&str]| path.iter().try_fold(&manifest, |value, key| value.get(key));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_of_groups_and_extras_are_not_certain() {
+    fn optional_packages_are_not_certain() {
         let text = "[project]\ndependencies = ['six>1', 'tomli; python_version < \"3.11\"']\n\
                     [project.optional-dependencies]\nx = ['httpx']\n[dependency-groups]\ndev = ['pytest']\ndocs = ['mkdocs']\n\
                     [tool.poetry.dependencies]\npython = '^3'\nb = '*'\nc = { version = '1', optional = true }\n";

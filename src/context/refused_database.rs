@@ -16,8 +16,8 @@ pub struct RefusedDatabase {
 }
 
 impl RefusedDatabase {
-    /// Returns the server that `output` reports as unreachable, unless it is that of `own_url` or no Postgres. An address is that of
-    /// a Postgres if its port is usual for one, or a line of the env files has it in the URL of one. `lines` reads these files.
+    /// Returns the server that `output` reports as unreachable, unless it is that of `own_url` or no Postgres. The server is a
+    /// Postgres if its port is usual for one, or if the URL of a Postgres in an env file has its address. `lines` reads the env files.
     pub fn read(
         output: &str,
         own_url: &str,
@@ -87,11 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn the_own_server_and_servers_that_are_no_postgres_are_no_cause() {
+    fn its_own_server_and_servers_that_are_no_postgres_are_no_cause() {
         let read = |output: &str, lines: &[AddressLine]| {
             RefusedDatabase::read(output, OWN, &|| lines.to_vec()).is_some()
         };
-        assert!(!read(&LIBPQ.replace("5432", "25325"), &[]), "the own server may be down");
+        assert!(!read(&LIBPQ.replace("5432", "25325"), &[]), "its own server may be down");
         let http = "Error: connect ECONNREFUSED 127.0.0.1:8000";
         assert!(!read(http, &[line(1, "API_URL", ("localhost", 8000, ""))]));
         assert!(read(http, &[line(1, "DB_URL", ("localhost", 8000, "app"))]));

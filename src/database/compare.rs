@@ -136,8 +136,8 @@ async fn read(branch: &BranchDatabase) -> Result<(Vec<SchemaObject>, Client), Co
     Ok((objects::list(&client).await?, client))
 }
 
-/// Opens a session that reads one state of the database. Names are qualified there in the same way, whatever the role's
-/// settings are.
+/// Opens a session that reads one state of the database. The server prints all names there with their schema, also if the role has
+/// another `search_path`.
 async fn session(branch: &BranchDatabase) -> Result<Client, CompareError> {
     let client = reach(branch, None, CONNECT).await?;
     let begin = "set search_path = ''; set statement_timeout = '60s'; begin isolation level repeatable read read only";

@@ -20,8 +20,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// How long a server may refuse connections.
 const CONNECT_LIMIT: Duration = Duration::from_millis(300);
 
-/// Returns the statement that lists the client's port, the database, its comment and that of the database `own` for each session
-/// of this machine in another database.
+/// Returns the statement that lists, for each session of this machine in another database than `own`, the client's port, the
+/// database, its comment and the comment of `own`.
 fn sessions(own: &str) -> String {
     let own = literal(own);
     format!(

@@ -1,7 +1,6 @@
 //! Reads the lines with addresses from the env files that the loader of a process may read.
 //!
-//! The files are read when the question is asked, because users change them while a stack runs. devrun may not use them
-//! itself.
+//! Each call reads the files, because users change them while a stack runs. devrun itself does not use all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -44,8 +43,8 @@ impl AddressLines {
         }
     }
 
-    /// Returns the lines with addresses in the env files of the folder of `process` and of the folders above it. Reads files, and
-    /// so may take as long as the limit for an env file.
+    /// Returns the lines with addresses in the env files of the folder of `process` and of the folders above it. Reads
+    /// files, and may block for the time limit of each.
     pub fn of_process(&self, process: &str) -> Vec<AddressLine> {
         let folder = self.folders.get(process).map_or(Path::new(""), PathBuf::as_path);
         let folders: Vec<&Path> = folder.ancestors().collect();

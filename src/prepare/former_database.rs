@@ -24,7 +24,7 @@ struct FormerDatabase {
     why: String,
 }
 
-/// Renames the database that this worktree had under an earlier name to that of `wanted`, unless there is one already. If it must
+/// Renames this worktree's database from an earlier name to that of `wanted`, unless a database has that name already. If it must
 /// keep its name, because of `beside_stack`, returns that name. The provider is open.
 pub(super) async fn take_over(
     ctx: &Context,

@@ -80,7 +80,7 @@ pub struct Setup {
     pub on_ready: Box<dyn FnMut()>,
 }
 
-/// Reads the output of the process with this name.
+/// Takes the name and the output of a process.
 pub type FindRefused = Arc<dyn Fn(&str, &str) -> Option<RefusedDatabase> + Send + Sync>;
 
 /// Receives the preparation steps that are done, or the report of one that failed.
@@ -203,12 +203,12 @@ impl Live {
     }
 }
 
-/// Returns a sentence about the end of a process with `status`, if a signal ended it that programs do not send themselves.
+/// Returns a sentence about the end of a process with `status`, if a signal from outside ended it.
 fn killed(status: i32) -> Option<&'static str> {
     use nix::libc::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
     match status - 128 {
-        SIGKILL => Some("another program killed it, or the machine had too little memory: devrun did not"),
-        SIGHUP | SIGINT | SIGTERM => Some("another program sent it that signal: devrun did not"),
+        SIGKILL => Some("devrun did not kill it: another program did, or the machine ran out of memory"),
+        SIGHUP | SIGINT | SIGTERM => Some("devrun did not send that signal: another program did"),
         _ => None,
     }
 }
@@ -265,7 +265,7 @@ impl RunLoop {
                 None => self.with_busy_port(index, self.tails.explain(index, report)),
             };
             outcome.report = outcome.report.map(explained);
-            // Its own fix stays: the process ended with status 0, so a message of a shell did not end it.
+            // The remark keeps its fix: the process ended with status 0, so no error of a shell ended it.
             outcome.remark = outcome.remark.map(|remark| {
                 let (fix, fault) = (remark.fix.clone(), remark.fault);
                 let mut explained = explained(remark);
@@ -294,7 +294,7 @@ impl RunLoop {
         Event::Process { name, state }
     }
 
-    /// Adds to the `report` on the end of process `index` which port it did not get, and from which process.
+    /// Adds to the `report` on the end of process `index` the port that it did not get, and the process that has the port.
     fn with_busy_port(&self, index: usize, report: Report) -> Report {
         let Some(busy) = self.tails.busy(index) else { return report };
         let process = &self.plan.processes[index];
@@ -347,7 +347,7 @@ impl RunLoop {
                 report.and_cause(text).with_fault(Fault::Configuration).with_fix(fix)
             }
             None if report.fault.is_none() => {
-                report.and_cause(format!("`ready: deadline:` of {} allows more time", process.name))
+                report.and_cause(format!("`ready: deadline:` can give {} more time", process.name))
             }
             None => report,
         }
@@ -465,7 +465,7 @@ impl RunLoop {
     fn obstacle(&self, index: usize) -> Option<impl Fn() -> Option<Broken> + use<>> {
         let leader = self.groups[index].as_ref()?.group.leader;
         let (plan, tails, ports) = (self.plan.clone(), self.tails.clone(), self.ports.clone());
-        // The error and the command of a server on a wrong port are found once, because that may read many files.
+        // The error is looked up only after new output, and the command once, because both may read many files.
         let (errors, strays) = (RefCell::new(None), RefCell::new((StrayPorts::default(), None)));
         Some(move || {
             let (mut errors, written) = (errors.borrow_mut(), tails.written(index));
@@ -487,8 +487,8 @@ impl RunLoop {
         })
     }
 
-    /// Returns a function that returns the error in the project's code which the running process `index` writes although it listens
-    /// on its own port and all others are ready: while one is not, the error may go away with it.
+    /// Returns a function that returns the error in the project's code which the process `index` writes while it listens on its own
+    /// port and all other processes are ready. A process that is not ready yet may be the reason for the error.
     fn repeated_error(&self, index: usize) -> Option<impl Fn() -> Option<Broken> + use<>> {
         let leader = self.groups[index].as_ref()?.group.leader;
         let own = self.plan.processes[index].port.as_ref().map(crate::plan::PortUse::port);

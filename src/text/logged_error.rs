@@ -13,7 +13,7 @@ const HEAD: &str = "Traceback (most recent call last)";
 /// The sign before an error of Next.js.
 const NEXT: char = '\u{2a2f}';
 
-/// How many lines of a message may precede the first frame of a Node program.
+/// The most lines of a message: before the first frame of a Node program, or below the first line of an exception of Python.
 const MESSAGE: usize = 10;
 
 /// An error in the output.
@@ -41,8 +41,15 @@ fn of_python(lines: &[&str], at: usize, root: &Path) -> Option<LoggedError> {
     let body = |line: &str| line.get(indent..).unwrap_or_default().to_string();
     let length = lines[at + 1..].iter().position(|line| !body(line).starts_with(' '))?;
     let line = at + 1 + length;
-    let said = body(lines[line]);
-    let place = lines[at + 1..line].iter().rev().find_map(|line| project_line(&body(line), root))?;
+    let mut said = body(lines[line]);
+    let own = |line: &&str| project_line(&body(line), root);
+    let rest = lines[line + 1..].iter().take(MESSAGE);
+    let rest = rest.take_while(|line| body(line).trim().is_empty() || body(line).starts_with(' '));
+    // FastAPI names the endpoint of an answer that it refuses only in the message.
+    let place = lines[at + 1..line].iter().rev().find_map(own).or_else(|| rest.clone().find_map(own))?;
+    if said.ends_with(':') {
+        said.extend(rest.take(1).map(|line| format!(" {}", body(line).trim())));
+    }
     (!said.is_empty()).then_some(LoggedError { first: at, line, said, place })
 }
 
@@ -92,6 +99,19 @@ mod tests {
         );
         let other = text.replace("/w/backend", "/usr/lib/tool");
         assert_eq!(found(&other), None, "no code of the project raised it");
+    }
+
+    #[test]
+    fn the_place_of_an_error_may_be_in_its_message() {
+        let text = "Traceback (most recent call last):\n  \
+                    File \"/w/.venv/lib/python3.12/site-packages/fastapi/routing.py\", line 352, in serialize_response\n    \
+                    raise ResponseValidationError(\nfastapi.exceptions.ResponseValidationError: 1 validation error:\n  \
+                    {'type': 'list_type', 'loc': ('response', 'total')}\n\n  File \"/w/app/main.py\", line 88, in tenants\n    \
+                    GET /tenants\nINFO: 127.0.0.1:1 - \"GET / HTTP/1.1\" 200 OK\n";
+        let said = "fastapi.exceptions.ResponseValidationError: 1 validation error: {'type': 'list_type', 'loc': ('response', 'total')}";
+        assert_eq!(found(text), Some(error(3, said, "/w/app/main.py:88")));
+        let later = text.replace("  File \"/w/app", "INFO: no part of it\n  File \"/w/app");
+        assert_eq!(found(&later), None);
     }
 
     #[test]

@@ -63,9 +63,9 @@ impl Prefixes {
                 buffer.clear();
             }
         }
-        // Shrink the buffer, so that one very long line does not keep its memory.
         let handed = if buffer.is_empty() { Ok(()) } else { hand_on(buffer) };
         buffer.clear();
+        // One very long line must not keep its memory.
         buffer.shrink_to(2 * PIECE);
         handed
     }

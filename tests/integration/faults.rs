@@ -210,7 +210,7 @@ fn process_that_never_becomes_ready() {
     error: api did not become ready within 400ms [not-ready]
       why: last answer: port PORT: Connection refused (os error 111)
         it said: thinking
-        `ready: deadline:` of api allows more time
+        `ready: deadline:` can give api more time
       fix: devrun why api
     "#);
 }

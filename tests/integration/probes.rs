@@ -22,7 +22,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 "#;
 
 #[test]
-fn a_process_that_dies_while_another_is_probed_again_is_not_ready() {
+fn a_process_that_fails_while_another_is_probed_is_not_ready() {
     let sandbox = Sandbox::new();
     if sandbox.program("python3", &["--version"]).run().code != Some(0) {
         return skip_without(&["python3"]);

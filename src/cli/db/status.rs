@@ -148,7 +148,7 @@ fn revision(revisions: &[String], heads: &[String]) -> String {
     }
 }
 
-/// Formats the objects that no migration makes, with the way out. `may_reset` is true if devrun resets the database.
+/// Formats the objects that no migration makes, with the fix. `may_reset` is true if devrun resets the database.
 fn leftover(seen: &DatabaseFacts, may_reset: bool) -> String {
     let objects = listed(&seen.new_objects);
     if seen.is_recorded {

@@ -161,8 +161,8 @@ fn mode(hook: &HookFile) -> Option<u32> {
     std::fs::metadata(&hook.path).ok().map(|meta| meta.permissions().mode() & 0o7777)
 }
 
-/// Returns the mode that the hook has, or gets. Errors if git ignores the hook because it is not executable: with
-/// another mode, the user's part of it would run again. husky runs files of any mode.
+/// Returns the mode of the hook, or of a new one. Errors if the hook is not executable, so that git ignores it: if devrun made it
+/// executable, the user's part would run too. husky runs files of any mode.
 pub(super) fn hook_mode(hook: &HookFile) -> Result<u32, Report> {
     match mode(hook) {
         None => Ok(MODE),

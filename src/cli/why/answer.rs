@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use crate::cli::recent_error::RecentError;
-use crate::context::code_error::{CodeError, NextStart, WayOut};
+use crate::context::code_error::{Advice, CodeError, NextStart};
 use crate::context::dependency_lists::PackageState;
 use crate::context::missing_settings::{self, MissingSetting};
 use crate::context::refused_database::RefusedDatabase;
@@ -143,7 +143,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) root: &'a Path,
     /// Returns a place in the code with the whole path of its file.
     pub(super) whole: &'a dyn Fn(&str) -> String,
-    /// Finds out why a module is missing that the `file:line` imports.
+    /// Finds out why a module that the `file:line` imports is missing.
     pub(super) package: &'a dyn Fn(&str, Option<&str>) -> Option<PackageState>,
     /// True if the server has just begun to load its code again.
     pub(super) is_reloading: bool,
@@ -181,7 +181,7 @@ pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: Recen
     let is_well = answer.process.is_some() || is_quiet;
     let fix = match (&error.correct, &answer.process) {
         (Some(place), _) => format!("correct {place}, then `devrun restart {}`", quoted(&error.process)),
-        // The answer has its last lines.
+        // `devrun why NAME` gave this answer, with the last lines of the process.
         (None, Some(name)) => format!("devrun logs {} -n 40", quoted(name)),
         (None, None) => format!("devrun why {}", quoted(&error.process)),
     };
@@ -396,7 +396,7 @@ fn of_process(status: &Status, process: &ProcessStatus, runs: bool) -> WhyAnswer
         Word::Stopping => {
             (format!("{name} was asked to stop and is still ending"), Some("devrun ps".into()), None)
         }
-        Word::Idle => (format!("{name} is not started by itself"), Some(start.into()), None),
+        Word::Idle => (format!("{name} starts only on request"), Some(start.into()), None),
     };
     let ended = ended_by(status, name).filter(|_| !runs);
     let has_own = runs || process.ready || ended.is_some() || is_blamed(status, name);
@@ -424,7 +424,7 @@ fn ended_by<'a>(status: &'a Status, name: &str) -> Option<&'a EndedBy> {
     status.ended_by.as_ref().filter(|ended| ended.process == name)
 }
 
-/// Returns [`Fault::Code`], unless a signal ended the process that other programs send.
+/// Returns [`Fault::Code`], unless a signal from outside ended the process.
 fn fault_of_end(process: &ProcessStatus) -> Option<Fault> {
     (!is_killed(process)).then_some(Fault::Code)
 }
@@ -466,7 +466,7 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
     let fault = missing_settings::fault(&settings).unwrap_or(fault);
     let misspelled = missing_settings::misspelled(&settings).filter(|_| fault == Fault::Code);
     causes.extend(misspelled.filter(|said| !causes.iter().any(|cause| cause.contains(said))));
-    // The stack's error knows more about a port than its message.
+    // The stack's error says more about a port than the process.
     if program.is_none() && !(busy.is_some() && answer.fault.is_some()) {
         answer.fault = Some(fault);
     }
@@ -506,13 +506,13 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
             Some(name) if runs => NextStart::Process(name),
             _ => NextStart::Stack,
         };
-        let WayOut { fault, cause, correct, fix } = error.way_out(next);
+        let Advice { fault, cause, correct, fix } = error.advice(next);
         causes.extend(cause.filter(|cause| !causes.iter().any(|known| known.contains(cause))));
         answer.fault = Some(fault);
         if let Some(fix) = fix {
             answer.fix = Some(fix.into());
         } else if let (Some(name), SubjectState::Process(Word::Running)) = (&answer.process, answer.state) {
-            // No command helps until the code is corrected.
+            // It helps only after the code is corrected.
             answer.fix = Some(format!("devrun restart {name}").into());
         }
         answer.correct = correct;

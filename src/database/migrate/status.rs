@@ -143,7 +143,7 @@ pub async fn schema_state(
     Ok(SchemaState { status, is_recorded, revisions, heads, new_objects })
 }
 
-/// Returns the status of a database with the status `marked` by its marker, and with Alembic's `revisions`. `history` is that of
+/// Returns the status of a database from `marked`, its status by the marker, and from Alembic's `revisions`. `history` is that of
 /// the files, if it is certain; `to_head` is true if the command upgrades to its head.
 fn combined(
     marked: MigrationStatus,

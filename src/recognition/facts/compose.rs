@@ -111,7 +111,7 @@ fn plain(node: &Node) -> Option<String> {
 }
 
 /// Returns the variables of a mapping (`NAME: value`) or a list (`NAME=value`), with their lines. Skips a name without
-/// a value, which takes the shell's value, and a value that is only a variable without a default.
+/// a value, which takes the shell's value, and a name that no variable can have.
 fn pairs(node: Option<&Node>) -> Vec<(String, String, u32)> {
     let mut found = Vec::new();
     for entry in entries(node) {
@@ -205,8 +205,8 @@ fn needs_env_file(written: &str) -> bool {
     asked.get()
 }
 
-/// Gives values of compose files that name variables without a default the value that compose would find in the `.env`
-/// beside it. Secrets stay out, because the facts are printed.
+/// Replaces variables without a default in the values of each compose file by those of the `.env` beside that file, as compose
+/// does. Secrets stay out, because the facts are printed.
 pub(super) fn complete(values: &mut Vec<GivenValue>, composed: Vec<GivenValue>) {
     for given in composed {
         let folder = given.at.file.parent();
@@ -234,8 +234,8 @@ pub(super) fn complete(values: &mut Vec<GivenValue>, composed: Vec<GivenValue>) 
     }
 }
 
-/// Replaces variables by what `known` returns, `${NAME:-default}` else by the default, and other variables by an empty text,
-/// as compose does; `$$` is a dollar sign. Calls `known` only for variables without a default. <https://docs.docker.com/reference/compose-file/interpolation/>
+/// Replaces `${NAME:-default}` by the default, and other variables by the result of `known`, else by an empty text, as compose
+/// does; `$$` is a dollar sign. <https://docs.docker.com/reference/compose-file/interpolation/>
 fn substituted(text: &str, known: &dyn Fn(&str) -> Option<String>) -> String {
     let mut text = text.to_string();
     // Defaults may contain variables; each round resolves one level.
@@ -343,7 +343,7 @@ services:
 "#;
 
     #[test]
-    fn variables_without_a_default_have_the_values_of_the_env_file_beside_it() {
+    fn variables_without_a_default_get_values_from_the_adjacent_env_file() {
         let text = "services:\n  api:\n    image: x\n    environment:\n      - SERVER_HOST=http://${DOMAIN?Variable not set}\n      \
                     - SERVER_NAME=${DOMAIN?Variable not set}\n      - URL=postgresql://app:${DB_PASSWORD}@db/app\n      - \
                     OTHER=${UNKNOWN}\n";

@@ -12,7 +12,7 @@ use regex::bytes::Regex;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::FindRefused;
-use crate::context::code_error::{CodeError, NextStart, WayOut};
+use crate::context::code_error::{Advice, CodeError, NextStart};
 use crate::context::dependency_lists::{MissingModule, PackageState, ProgramPackages};
 use crate::context::missing_settings::{self, MissingSetting, ProgramPlace};
 use crate::context::refused_database::RefusedDatabase;
@@ -185,7 +185,7 @@ impl Tails {
         let out = match missing_settings::fault(&settings).unwrap_or(fault) {
             Fault::Code => {
                 let next = NextStart::Process(&self.process(process).name);
-                self.way_out(process, place.as_deref(), missing.as_deref(), next)
+                self.advice(process, place.as_deref(), missing.as_deref(), next)
             }
             fault => {
                 let fix = match fault {
@@ -194,7 +194,7 @@ impl Tails {
                     }
                     _ => RESTART_STACK.into(),
                 };
-                WayOut { fault, cause: None, correct: None, fix: Some(fix) }
+                Advice { fault, cause: None, correct: None, fix: Some(fix) }
             }
         };
         let is_lasting = match out.fault {
@@ -245,7 +245,7 @@ impl Tails {
             return report.with_fault(fault).with_fix(fix);
         }
         if fault == Some(Fault::Code) {
-            let out = self.way_out(process, place.as_deref(), missing.as_deref(), NextStart::Stack);
+            let out = self.advice(process, place.as_deref(), missing.as_deref(), NextStart::Stack);
             report.fault = Some(out.fault);
             report.fix = out.fix.or(report.fix);
             report.correct = out.correct;
@@ -254,16 +254,16 @@ impl Tails {
         report
     }
 
-    /// Returns the way out of an error in the code of `process`.
-    fn way_out(
+    /// Returns the advice on an error in the code of `process`.
+    fn advice(
         &self,
         process: usize,
         place: Option<&str>,
         missing: Option<&str>,
         next: NextStart<'_>,
-    ) -> WayOut {
+    ) -> Advice {
         let package = missing.and_then(|name| self.package(process, name, place));
-        CodeError { place, missing, package: package.as_ref() }.way_out(next)
+        CodeError { place, missing, package: package.as_ref() }.advice(next)
     }
 
     /// Returns why `process` does not find the module `name`.

@@ -284,7 +284,7 @@ fn h3_only_linked_worktrees_are_removed() {
 }
 
 #[test]
-fn w14_subagents_at_once_get_worktrees_of_their_own() {
+fn w14_parallel_subagents_get_worktrees_of_their_own() {
     let sandbox = sandbox_with_stack();
     let start = |name: &str| {
         let mut file = tempfile::tempfile_in(sandbox.path()).unwrap();

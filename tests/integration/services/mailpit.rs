@@ -1,4 +1,4 @@
-//! Presets whose programs Debian does not have: they run where they are installed.
+//! Tests of presets whose programs Debian does not have. Skipped where these programs are missing.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;

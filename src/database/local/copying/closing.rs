@@ -10,7 +10,7 @@ use super::{Copier, cell};
 use crate::database::catalogue::{ServerDatabase, rows};
 use crate::database::local::error::LocalError;
 
-/// How long sessions of a parent may finish their transactions.
+/// How much time sessions of a parent have to finish their transactions.
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(2);
 
 /// The lock that the statement takes on the database before it waits for the sessions there to end.
@@ -45,7 +45,7 @@ pub(in crate::database::local) struct Closed {
     pub(in crate::database::local) took: Duration,
 }
 
-/// Runs `sql` on the maker's connection. It waits for all sessions in `database` to end, and these are ended.
+/// Runs `sql`, which waits until `database` has no sessions, on the maker's connection. Meanwhile ends the sessions there.
 pub(in crate::database::local) async fn close_sessions(
     copier: &Copier<'_>,
     sql: &str,
@@ -69,7 +69,7 @@ pub(in crate::database::local) async fn close_sessions(
             first.get_or_insert_with(Instant::now);
             let mut row = row.into_iter().map(Option::unwrap_or_default);
             let (pid, program) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
-            // Sessions of devrun only read and repeat their statements, so no program lost its connection.
+            // devrun's own sessions only read, and repeat their statements, so no program lost a connection.
             if !program.starts_with(OWN_SESSION) {
                 sessions.insert(pid, program);
             }
@@ -79,7 +79,7 @@ pub(in crate::database::local) async fn close_sessions(
     Ok(Closed { sessions, took: first.map_or(Duration::ZERO, |first| first.elapsed()) })
 }
 
-/// Matches sessions that are idle, were idle for 50 ms, and are not devrun's.
+/// Matches sessions that have been idle for 50 ms and are not devrun's.
 const IDLE: &str = "AND a.state = 'idle' AND a.state_change < clock_timestamp() - interval '50 ms' \
                     AND a.application_name NOT LIKE 'devrun (pid %'";
 

@@ -17,7 +17,7 @@ const OWN: &str = "postgresql://u:p@127.0.0.1:6001/d";
 const COPY: advice::RebuildStep<'static> = advice::RebuildStep::Copy("dev-x");
 
 #[test]
-fn the_way_out_of_a_broken_database_is_one_that_devrun_permits() {
+fn the_fix_of_a_broken_database_is_one_that_devrun_permits() {
     let advice = |trouble, reset| advice::of(&trouble, Path::new("/w"), None, "DATABASE_URL", reset);
     let empty = "devrun db psql dev-main -- -c 'drop schema if exists public, _devrun cascade' -c 'create schema public'";
     let kept = advice::RebuildStep::Empty("dev-main");
@@ -86,7 +86,7 @@ fn a_url_in_the_code_is_named_with_its_line() {
 }
 
 #[test]
-fn the_way_out_names_every_missing_setting() {
+fn the_fix_names_every_missing_setting() {
     let missing = |name: &str, example: Option<&str>| MissingSetting {
         name: name.into(),
         example: example.map(Into::into),
