@@ -8,6 +8,7 @@ pub mod code_place;
 pub mod compiled_list;
 pub mod default_ports;
 pub mod dependency_lists;
+pub mod missing_application;
 pub mod missing_program;
 pub mod missing_settings;
 pub mod package_names;

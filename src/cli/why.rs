@@ -24,13 +24,13 @@ use crate::event::Events;
 use crate::logs::{self, Timestamp, query};
 use crate::plan::Plan;
 use crate::prepare::{self, AddressLines, Preview};
-use crate::text::{Mask, failed_requests, reload, repeats};
+use crate::text::{Mask, failed_requests, reload, repeats, traceback};
 use crate::ui::compact;
 use crate::ui::console::Console;
 use crate::ui::style::{self, Style, harmless};
 use crate::worktree::Worktree;
 
-/// How many of the last lines of a process are printed, without requests that were answered well.
+/// How many of the last lines of a process are printed, without requests that were answered well, and with repeated lines once.
 const LINES: usize = 20;
 /// How many lines are read for them.
 const READ: usize = 200;
@@ -80,7 +80,7 @@ pub(super) async fn run(
         runs,
         refused: &|output| refused(planned.map(|process| process.name.as_str()), output),
         command: command.as_deref(),
-        lines: &lines.texts,
+        lines: lines.newest(),
         root,
         whole: &|place| code_place::whole(place, directory, root),
         package: &|name, place| {
@@ -110,7 +110,9 @@ pub(super) async fn run(
     super::printed(if as_json {
         console.print_json(&json!(answer))
     } else {
-        console.print(&console.shortened(&text(&once(&answer), console.style())))
+        let shown = if answer.lines.is_empty() { Vec::new() } else { lines.shown() };
+        let answer = WhyAnswer { lines: shown, ..once(&answer) };
+        console.print(&console.shortened(&text(&answer, console.style())))
     })
 }
 
@@ -142,12 +144,27 @@ fn text_of(mask: &Mask, line: &[u8]) -> String {
     mask.apply(style::plain(&String::from_utf8_lossy(line)).trim_end())
 }
 
-/// The last lines of a process.
+/// The last lines of a process, up to [`READ`].
 #[derive(Default)]
 struct LastLines {
     texts: Vec<String>,
     /// True if its server began to load its code again at most [`RELOAD`] ago and has reported no error since.
     is_reloading: bool,
+}
+
+impl LastLines {
+    /// Returns the last [`LINES`] lines.
+    fn newest(&self) -> &[String] {
+        &self.texts[self.texts.len().saturating_sub(LINES)..]
+    }
+
+    /// Returns the last [`LINES`] lines for a reader, with repeated ones once.
+    fn shown(&self) -> Vec<String> {
+        // Before the lines are cut, because a cut group is no repetition of a whole one.
+        let text = traceback::condense(&repeats::collapsed(&self.texts).join("\n"));
+        let lines: Vec<String> = text.lines().map(Into::into).collect();
+        lines[lines.len().saturating_sub(LINES)..].to_vec()
+    }
 }
 
 /// Returns the last lines that the current or last start of `process` wrote; none if this run has not started it.
@@ -156,12 +173,11 @@ fn last_lines(mask: &Mask, state: &Path, process: &ProcessStatus) -> LastLines {
     let since = Timestamp::at(started);
     let lines = query::tail_since(&logs::folder(state), &process.name, since, READ).unwrap_or_default();
     let text = |line: &[u8]| text_of(mask, line);
-    let last_reload = lines.iter().rev().find(|line| reload::is_reload(&text(&line.text)));
-    let is_reloading = last_reload.is_some_and(|line| line.time >= Timestamp::ago(RELOAD));
-    let texts = lines.iter().map(|line| text(&line.text));
-    let mut texts: Vec<String> =
-        texts.filter(|line| !line.is_empty() && !failed_requests::is_success(line)).collect();
-    texts.drain(..texts.len().saturating_sub(LINES));
+    let last_reload = lines.iter().rposition(|line| reload::is_reload(&text(&line.text)));
+    let is_reloading = last_reload.is_some_and(|at| lines[at].time >= Timestamp::ago(RELOAD));
+    // Earlier lines are about code that has changed.
+    let texts = lines[last_reload.unwrap_or(0)..].iter().map(|line| text(&line.text));
+    let texts = texts.filter(|line| !line.is_empty() && !failed_requests::is_success(line)).collect();
     LastLines { texts, is_reloading }
 }
 
@@ -203,8 +219,8 @@ fn text(answer: &WhyAnswer, style: Style) -> String {
     if !answer.lines.is_empty() {
         let name = answer.process.as_deref().unwrap_or_default();
         let _ = writeln!(out, "\nLast lines of {}:", harmless(name));
-        for line in repeats::collapsed(&answer.lines) {
-            let _ = writeln!(out, "  {}", harmless(&line));
+        for line in &answer.lines {
+            let _ = writeln!(out, "  {}", harmless(line));
         }
     }
     out

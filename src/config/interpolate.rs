@@ -40,7 +40,7 @@ impl std::fmt::Debug for Template {
 /// Maximum depth of defaults inside defaults.
 const MAX_DEPTH: usize = 8;
 
-/// Maximum length of one rendered value, in bytes: Linux passes no longer string to a program (`MAX_ARG_STRLEN`).
+/// Maximum length of one rendered value, in bytes: the longest string that Linux passes to a program (`MAX_ARG_STRLEN`).
 const MAX_VALUE: usize = 128 << 10;
 /// Minimum length, in bytes, of a rendered value that counts towards [`MAX_TOTAL`].
 const LARGE: usize = 4 << 10;
@@ -237,7 +237,7 @@ impl Template {
         .map(|_| ())
     }
 
-    /// Checks every `${…}` in a value that knows only devrun's names in `own`, and variables of the environment.
+    /// Checks every `${…}` in a value in which only devrun's names in `own` and variables of the environment are allowed.
     pub fn check_with(&self, own: &[&str]) -> Result<(), ConfigError> {
         expand(self, &self.text, 0, &mut |reference| match reference.kind() {
             ReferenceKind::Own if !own.contains(&reference.name) => {

@@ -1,10 +1,11 @@
 //! Advises on an error in the code that runs: which line to correct, or which package to install. Pure.
 
 use crate::context::dependency_lists::PackageState;
+use crate::context::missing_application::MissingApplication;
 use crate::error::{Fault, RESTART_STACK, START};
 
 /// An error in the code, as the output of its program reports it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct CodeError<'a> {
     /// The `file:line` that raised it.
     pub place: Option<&'a str>,
@@ -12,6 +13,8 @@ pub struct CodeError<'a> {
     pub missing: Option<&'a str>,
     /// Why it was not found, if the files of the worktree say it.
     pub package: Option<&'a PackageState>,
+    /// The application that the server did not find.
+    pub application: Option<&'a MissingApplication>,
 }
 
 /// The next start of the corrected code.
@@ -39,7 +42,7 @@ pub struct Advice {
 impl CodeError<'_> {
     /// Returns the advice, up to the next start of the code.
     pub fn advice(&self, next: NextStart<'_>) -> Advice {
-        let CodeError { place, missing, package } = *self;
+        let CodeError { place, missing, package, application } = *self;
         let (restart, reinstall) = match next {
             NextStart::Process(name) => (format!("devrun restart {name}"), RESTART_STACK),
             NextStart::Stack => (START.into(), START),
@@ -52,7 +55,9 @@ impl CodeError<'_> {
             NextStart::Stack => format!("{correction}, or {other}, then `{restart}`"),
         };
         let Some(module) = missing else {
-            return of_code(None, place.map(|place| corrected(format!("correct {place}"))));
+            let correction = application.map(MissingApplication::fix);
+            let correction = correction.or_else(|| place.map(|place| format!("correct {place}")));
+            return of_code(None, correction.map(corrected));
         };
         let correction = match place {
             Some(place) => format!("correct {place}"),
@@ -105,7 +110,7 @@ mod tests {
     use super::*;
 
     fn of(place: Option<&str>, missing: Option<&str>, package: Option<&PackageState>) -> Advice {
-        CodeError { place, missing, package }.advice(NextStart::Process("api"))
+        CodeError { place, missing, package, application: None }.advice(NextStart::Process("api"))
     }
 
     fn code(cause: Option<&str>, fix: &str) -> Advice {
@@ -172,14 +177,25 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_application_is_defined_or_its_command_is_corrected() {
+        let application = MissingApplication { module: "app.main".into(), variable: Some("app".into()) };
+        let error = CodeError { application: Some(&application), ..CodeError::default() };
+        let advice = error.advice(NextStart::Process("api"));
+        assert_eq!((advice.fault, advice.correct), (Fault::Code, None));
+        assert_eq!(advice.fix, Some(format!("{}, then `devrun restart api`", application.fix())));
+    }
+
+    #[test]
     fn a_stack_that_has_ended_is_started() {
-        let of = |place, missing| CodeError { place, missing, package: None }.advice(NextStart::Stack).fix;
+        let of = |place, missing| {
+            CodeError { place, missing, ..CodeError::default() }.advice(NextStart::Stack).fix
+        };
         assert_eq!(of(Some("a.py:3"), None).as_deref(), Some("correct a.py:3, then `devrun up -d`"));
         let unplaced = "correct the import of `zod`, or declare its package, then `devrun up -d`";
         assert_eq!(of(None, Some("zod")).as_deref(), Some(unplaced));
         assert_eq!(of(None, None), None);
         let gone = PackageState::NotInstalled { list: "r.txt".into() };
-        let gone = CodeError { place: None, missing: Some("six"), package: Some(&gone) };
+        let gone = CodeError { missing: Some("six"), package: Some(&gone), ..CodeError::default() };
         assert_eq!(gone.advice(NextStart::Stack).fix.as_deref(), Some("devrun up -d"));
     }
 }

@@ -87,7 +87,7 @@ pub static ROUTES: [Route; 10] = [
     ),
     post(
         "/bind",
-        "Ends the stack after the end of a process, or no longer.",
+        "Ends the stack after the end of the named process, or removes such a binding.",
         Handler::Bind(|stack, bind| {
             stack.bind(bind.binding);
             stack.status()
@@ -96,7 +96,7 @@ pub static ROUTES: [Route; 10] = [
     Route {
         method: Method::POST,
         path: "/down",
-        summary: "Takes the whole stack down; answers before it is.",
+        summary: "Takes the whole stack down. Answers before the stack is down.",
         success: 202,
         handler: Handler::Query(|stack, _| Box::pin(std::future::ready(Ok(down(stack))))),
     },

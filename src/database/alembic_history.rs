@@ -1,7 +1,7 @@
 //! Reads Alembic's history from its files, without starting Python: which revisions are heads, which parent is missing,
 //! and which id occurs twice.
 //!
-//! `migrate::history_check` refuses a migration with several heads or a duplicate id. This module does not guess: a history that
+//! `migrate::ambiguous_heads` refuses a migration with several heads or a duplicate id. This module does not guess: a history that
 //! it cannot read exactly is not "certain".
 
 mod python;
@@ -60,7 +60,8 @@ struct Revision {
 }
 
 impl Duplicate {
-    /// Returns true if Alembic certainly loads both files: it loads all of a folder, but not those of every folder.
+    /// Returns true if Alembic certainly loads both files: it loads every file of a folder that it uses, but it may not
+    /// use every folder.
     pub fn is_certain(&self) -> bool {
         let [first, second] = &self.at;
         first.file.parent() == second.file.parent()

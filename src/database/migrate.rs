@@ -7,12 +7,12 @@
 
 mod address;
 mod advice;
+mod ambiguous_heads;
 pub mod drift;
 mod effect;
 mod error;
 mod extensions;
 mod failure_cause;
-mod history_check;
 mod lock;
 mod marker;
 mod migration_files;
@@ -199,7 +199,7 @@ fn check_history(
             request.name
         ));
     }
-    history_check::forbid(request, history)?;
+    ambiguous_heads::forbid(request, history)?;
     if inputs.files().next().is_none() && !request.inputs.is_empty() {
         let globs = request.inputs.join(", ");
         ctx.events.warn(format!(

@@ -18,8 +18,8 @@ const DETACHED: &str = "detached-";
 /// Databases that every server has.
 const SYSTEM: [&str; 3] = ["postgres", "template0", "template1"];
 
-/// Returns the value of `${branch}` in a worktree on `branch`. A branch that is called like the value of a worktree with a
-/// detached HEAD gets eight digits of its hash, so that it never shares a database with that worktree.
+/// Returns the value of `${branch}` in a worktree on `branch`. A name that looks like a value of [`detached`] gets eight digits of its
+/// own hash, so that the branch never shares a database with such a worktree. `prepare::branch` renders `database.branch` with it.
 pub fn branch(branch: &str) -> String {
     let looks_detached = branch.starts_with(DETACHED) && looks_hashed(branch);
     if looks_detached { format!("{branch}-{}", digits_of(branch)) } else { branch.into() }
@@ -157,7 +157,7 @@ mod tests {
         let own = detached("t", "0123abcdef");
         assert_eq!(own, "detached-t-0123abcd");
         assert_ne!(branch(&own), own);
-        // Neither does a branch that is called like the value for that branch.
+        // The same holds for a branch that is called like the value of that branch.
         assert_ne!(branch(&branch(&own)), branch(&own));
         assert_ne!(safe(&format!("dev-{}", branch(&own))), safe(&format!("dev-{own}")));
         for plain in

@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use crate::os::read::{self, Limit, ReadError};
 use crate::text::hex;
 
-/// The coarsest clock of a file system. A file that changed less than this before it was read may change again without
-/// a new modification time, so its contents are read again.
+/// The coarsest clock of a file system. If a file was modified less than this before a snapshot, a later change may
+/// leave the modification time as it is, so the next snapshot reads the contents.
 const TICK: Duration = Duration::from_secs(2);
 
 /// The inputs of an install.

@@ -1,8 +1,8 @@
 //! Stores the record of an install in the worktree's state folder: its folder, its inputs, and whether it finished. The
 //! record of a killed install says that it did not finish, so the next run installs again.
 //!
-//! The record does not contain the installed packages, only a [`Snapshot`], a list of paths that must still exist, such as
-//! the folder of each package, and the folder that the processes need.
+//! The record does not contain the installed packages, but a [`Snapshot`], the paths that must still exist, such as the folder of each
+//! package, and the folder of a tool that devrun downloaded.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -142,7 +142,7 @@ async fn install(
     if let Some(path) = known.as_ref().and_then(InstallRecord::missing) {
         ctx.events.note(format!("{} lacks {path}, so its packages are installed again", root.display()));
         if choice.manager == Manager::YarnClassic {
-            // Otherwise it answers that all is up to date. Without the file it compares the packages.
+            // While its own file exists, yarn answers that all is up to date. Without the file it compares the packages.
             choice.manager.marks().iter().for_each(|mark| drop(std::fs::remove_file(root.join(mark))));
         }
     }

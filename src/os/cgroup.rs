@@ -139,7 +139,7 @@ impl ControlGroup {
 }
 
 /// Opens the list to which a process writes `0` to leave the group of a run. `None` when this process is in no such group.
-pub fn way_out() -> Option<OwnedFd> {
+pub fn members_outside() -> Option<OwnedFd> {
     let own = proc::cgroup_of(std::process::id())?;
     if cut(&own) == own {
         return None;
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_outside_of_every_run_needs_no_way_out() {
-        assert!(way_out().is_none());
+    fn a_process_outside_of_every_run_leaves_no_group() {
+        assert!(members_outside().is_none());
     }
 }

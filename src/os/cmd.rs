@@ -330,7 +330,7 @@ impl Cmd {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         // It must not end with the processes of the run that it is started in.
-        spawn::isolate(&mut command, Isolation { group: cgroup::way_out(), ..Isolation::default() });
+        spawn::isolate(&mut command, Isolation { group: cgroup::members_outside(), ..Isolation::default() });
         let mut child =
             tokio::process::Command::from(command).spawn().map_err(|source| self.not_started(source))?;
         let pid = child.id().unwrap_or_default();

@@ -49,7 +49,8 @@ pub struct Isolation {
     /// Set `LISTEN_PID` to the child's own id, because most programs ignore `LISTEN_FDS` without it. The command's
     /// environment must have been cleared: the child gets only the variables that were set on it.
     pub listen_pid: bool,
-    /// The list of a control group that it writes itself to, see [`super::cgroup::way_out`]. A refusal changes nothing.
+    /// The open `cgroup.procs` of a control group, to which the child writes its own id, see [`super::cgroup::members_outside`]. If the kernel
+    /// refuses, the child stays where it is.
     pub group: Option<OwnedFd>,
 }
 
@@ -76,7 +77,7 @@ pub fn isolate(command: &mut Command, isolation: Isolation) {
 }
 
 /// The arguments of execve(2), prepared before the fork because nothing may be allocated after it. The standard library
-/// fixes the environment before the child has an id. This is the same, except that one variable is filled in later.
+/// fixes the environment before the child has an id. This does the same, but fills in one variable later.
 struct Image {
     program: CString,
     /// `LISTEN_PID=`, digits, a zero byte.
@@ -234,8 +235,8 @@ fn hand_over(descriptors: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns a descriptor that refers to the process `pid`, also after its end, and that can be read from its end on. Returns `None`
-/// if there is no such process, on kernels before 5.3, in sandboxes that forbid the call, or without a free descriptor.
+/// Returns a descriptor that refers to the process `pid`, also after its end, and becomes readable when the process ends. Returns
+/// `None` if there is no such process, on kernels before 5.3, in sandboxes that forbid the call, or without a free descriptor.
 #[cfg(target_os = "linux")]
 pub fn pidfd(pid: u32) -> Option<OwnedFd> {
     // SAFETY: takes numbers and touches no memory.

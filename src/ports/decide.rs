@@ -27,9 +27,9 @@ pub enum PortState {
     Busy(Holder),
 }
 
-/// Returns the slot for `request`: the one it has in `table`, else the preferred one, else the next one (wrapping
-/// around at the end) whose ports are not leased by another worktree and are free or ours according to `look`. `table`
-/// must not contain worktrees that no longer exist. `look` is called only for ports without another obstacle.
+/// Returns the first slot for `request` whose ports are not leased by another worktree and are free or ours according to `look`. Tries
+/// the home slot if the worktree seeks it, the slot that it has in `table`, the home slot, and those after it, wrapping around at the
+/// end. `table` must not contain worktrees that no longer exist. `look` is called only for ports without another obstacle.
 pub fn decide(
     table: &[LeaseRow],
     request: &Request,

@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 
 use super::busy_port::{self, BusyPort};
 use super::failed_requests;
+use crate::context::missing_application::MissingApplication;
 use crate::context::missing_settings;
 use crate::error::Fault;
 
@@ -21,6 +22,8 @@ pub struct Diagnosis {
     pub place: Option<String>,
     /// The module that was not found.
     pub missing: Option<String>,
+    /// The application that a server did not find.
+    pub application: Option<MissingApplication>,
     /// The program that a shell did not find.
     pub program: Option<String>,
     /// The settings that the code requires and that nothing sets. With [`Fault::Code`], the code may also misspell them.
@@ -73,7 +76,8 @@ pub fn read<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone, root: &
     } else {
         (said, None)
     };
-    let said = without_sign(said).to_string();
+    let application = MissingApplication::read(said);
+    let said = if application.is_some() { without_level(said) } else { without_sign(said) }.to_string();
     let missing = missing(&said);
     let program = program(&said).map(Into::into);
     let lower = said.to_lowercase();
@@ -99,7 +103,9 @@ pub fn read<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone, root: &
     let place = of_frames
         .or_else(|| lines.rev().skip(from_end + 1).find_map(place))
         .or_else(|| after.iter().copied().find_map(place));
-    Some(Diagnosis { said, fault, place, missing, program, settings, busy })
+    // No line of the code is wrong where something is missing, and earlier errors have other causes.
+    let place = place.filter(|_| application.is_none());
+    Some(Diagnosis { said, fault, place, missing, application, program, settings, busy })
 }
 
 /// Returns true for an error that a missing variable causes. Errors of pydantic about other classes are about data, such as the
@@ -125,13 +131,18 @@ fn without_sign(line: &str) -> &str {
     line.trim().trim_start_matches('\u{2a2f}').trim_start()
 }
 
-/// Returns true for `SomeError: text`, `pkg.SomeException: text`, `Error [CODE]: text`, for a missing module, and for a
-/// phrase about a system that is down or full.
+/// Returns `line` without the level that uvicorn puts before it.
+fn without_level(line: &str) -> &str {
+    line.trim().trim_start_matches("ERROR:").trim_start()
+}
+
+/// Returns true for `SomeError: text`, `pkg.SomeException: text`, `Error [CODE]: text`, for a missing module or application, and for
+/// a phrase about a system that is down or full.
 pub(super) fn is_error(line: &str) -> bool {
     let line = without_sign(line);
     let Some((head, _)) = line.split_once(": ").or_else(|| line.strip_suffix(':').map(|head| (head, "")))
     else {
-        return is_bare(line);
+        return is_bare(line) || MissingApplication::read(line).is_some();
     };
     let name = head.strip_prefix("Uncaught ").unwrap_or(head);
     let name = name.split(" [").next().unwrap_or(name);
@@ -142,6 +153,7 @@ pub(super) fn is_error(line: &str) -> bool {
         && (["Error", "Exception", "Exit"].iter().any(|end| kind.ends_with(end)) || kind == "FATAL");
     let lower = line.to_lowercase();
     told || program(line).is_some()
+        || MissingApplication::read(line).is_some()
         || busy_port::is_said(line)
         || MISSING.iter().any(|words| line.contains(words))
         || ENVIRONMENT.iter().any(|words| lower.contains(words))
@@ -258,11 +270,22 @@ mod tests {
             fault: Fault::Code,
             place: Some("/w/backend/app/main.py:3".into()),
             missing: Some("loging".into()),
+            application: None,
             program: None,
             settings: Vec::new(),
             busy: None,
         };
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_application_that_a_server_does_not_find_has_no_place() {
+        let text = "  File \"/w/app/main.py\", line 3, in life\nRuntimeError: old\nINFO:     Finished server process [7]\n\
+                    ERROR:    Error loading ASGI app. Attribute \"app\" not found in module \"app.main\".\n";
+        let found = diagnosed(text);
+        let said = "Error loading ASGI app. Attribute \"app\" not found in module \"app.main\".";
+        assert_eq!((found.said.as_str(), found.fault, found.place), (said, Fault::Code, None));
+        assert_eq!(found.application.unwrap().module, "app.main");
     }
 
     #[test]

@@ -16,9 +16,10 @@ const RELOADS: [&str; 6] = [
 
 /// Texts with which a reloader or a server says that the server has ended, after which only an edit starts it again: Python's
 /// `multiprocessing` as uvicorn uses it, uvicorn, Node, nodemon.
-const ENDED: [&str; 4] = [
+const ENDED: [&str; 5] = [
     "Process SpawnProcess-",
     "Application startup failed. Exiting.",
+    "Error loading ASGI app.",
     "Failed running '",
     "app crashed - waiting for file changes",
 ];

@@ -263,7 +263,10 @@ fn a_process_that_another_program_kills_is_not_blamed_on_the_code() {
         if why["state"] == "ended" { Ok(why) } else { Err(format!("{why:#}")) }
     });
     assert_eq!((&why["fault"], &why["correct"]), (&Value::Null, &Value::Null), "{why:#}");
-    assert!(why["cause"].as_str().unwrap().starts_with("another program killed it"), "{why:#}");
+    assert!(
+        why["cause"].as_str().unwrap().starts_with("devrun did not kill it: another program did"),
+        "{why:#}"
+    );
     assert!(!why["cause"].as_str().unwrap().contains("ValueError"), "{why:#}");
 }
 
@@ -320,15 +323,36 @@ fn error_from_before_a_reload_is_not_reported_again() {
     down(&sandbox);
 }
 
-#[test]
-fn silent_process_with_an_error_fails_before_its_deadline() {
-    let sandbox = Sandbox::new();
+/// Returns a configuration with a server that prints the file `site/trace` and is silent until there is a file `site/go`.
+fn silent_server() -> String {
     let web = "cat trace; exec devrun-fixture await-file:go listen:PORT ready sleep";
-    let text = format!(
+    format!(
         "ports: {{ web: {} }}\nprocesses:\n  web: {{ run: {}, directory: site, port: web, ready: {{ http: /, deadline: 10m }} }}\n",
         base(),
         json!(["sh", "-c", web])
-    );
+    )
+}
+
+#[test]
+fn a_server_that_does_not_find_its_application_fails_before_its_deadline() {
+    let sandbox = Sandbox::new();
+    let said = "Error loading ASGI app. Attribute \"app\" not found in module \"app.main\".";
+    let trace = format!("INFO:     Started reloader process [7] using WatchFiles\nERROR:    {said}\n");
+    sandbox.repo_with(&[("devrun.yaml", &*silent_server()), ("site/trace", &trace)]);
+    let error = refusal(sandbox.devrun(&["up", "-d", "--json"]), "not-ready", 86);
+    let cause = format!("no answer since its error: {said}\nthe stack goes on");
+    let fix = "define `app` in the module `app.main`, or correct the command of the server, then `devrun restart web`";
+    assert_eq!((&error["cause"], &error["fix"]), (&json!(cause), &json!(fix)), "{error:#}");
+    assert_eq!((&error["fault"], &error["correct"]), (&json!("code"), &Value::Null), "{error:#}");
+    sandbox.write(&sandbox.main().join("site/go"), "");
+    assert_eq!(answer(&sandbox, &["wait"])["state"], "ready");
+    down(&sandbox);
+}
+
+#[test]
+fn silent_process_with_an_error_fails_before_its_deadline() {
+    let sandbox = Sandbox::new();
+    let text = silent_server();
     let trace = "Traceback (most recent call last):\n  File \"app.py\", line 3, in <module>\nKeyError: 'x'\n";
     let files = [("devrun.yaml", &*text), ("site/trace", trace), ("site/app.py", "")];
     let place = format!("{}:3", sandbox.repo_with(&files).join("site/app.py").display());

@@ -161,8 +161,8 @@ pub(super) fn is_ready(status: &Status, subject: Subject<'_>) -> bool {
     }
 }
 
-/// Adds to `answer` about a ready subject the `error` that one of its processes has logged. The stack is not broken: the error may
-/// belong to one request.
+/// Adds `error` to `answer`, whose subject is ready: one of its processes has logged the error. The stack is not broken, because the
+/// error may belong to one request.
 pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: RecentError) -> WhyAnswer {
     let mut causes: Vec<String> = answer.cause.into_iter().collect();
     causes.insert(
@@ -181,7 +181,7 @@ pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: Recen
     let is_well = answer.process.is_some() || is_quiet;
     let fix = match (&error.correct, &answer.process) {
         (Some(place), _) => format!("correct {place}, then `devrun restart {}`", quoted(&error.process)),
-        // `devrun why NAME` gave this answer, with the last lines of the process.
+        // The user has asked `devrun why NAME`, which prints the last lines: only more of them can help.
         (None, Some(name)) => format!("devrun logs {} -n 40", quoted(name)),
         (None, None) => format!("devrun why {}", quoted(&error.process)),
     };
@@ -266,7 +266,8 @@ pub(super) fn answer(status: &Status, subject: Subject<'_>, around: &Surrounding
     }
 }
 
-/// Adds the connections that leave the worktree, and the ports that other machines reach, of the processes that `is_meant` chooses.
+/// Adds, for the processes that `is_meant` chooses, the connections that leave the worktree and the ports that other machines can
+/// reach.
 fn add_exposure(answer: &mut WhyAnswer, status: &Status, is_meant: &dyn Fn(&String) -> bool) {
     let findings = status.isolation.iter().filter(|finding| is_meant(&finding.process)).map(Finding::text);
     let exposed =
@@ -454,7 +455,7 @@ fn with_refused(answer: &mut WhyAnswer, refused: &RefusedDatabase, causes: &[Str
 fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
     let text = around.lines.join("\n") + "\n";
     let Some(diagnosis) = diagnosis::read(reload::since(&text).lines(), around.root) else { return };
-    let Diagnosis { said, fault, place, missing, settings, program, busy } = diagnosis;
+    let Diagnosis { said, fault, place, missing, application, settings, program, busy } = diagnosis;
     let place = place.map(|place| (around.whole)(&place));
     let told = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
     let mut causes: Vec<String> = answer.cause.take().into_iter().collect();
@@ -466,7 +467,7 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
     let fault = missing_settings::fault(&settings).unwrap_or(fault);
     let misspelled = missing_settings::misspelled(&settings).filter(|_| fault == Fault::Code);
     causes.extend(misspelled.filter(|said| !causes.iter().any(|cause| cause.contains(said))));
-    // The stack's error says more about a port than the process.
+    // About a busy port, the stack's error says more than the output of the process.
     if program.is_none() && !(busy.is_some() && answer.fault.is_some()) {
         answer.fault = Some(fault);
     }
@@ -500,8 +501,12 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
         answer.fix = Some(fix.into());
     } else {
         let package = missing.as_ref().and_then(|name| (around.package)(name, place.as_deref()));
-        let error =
-            CodeError { place: place.as_deref(), missing: missing.as_deref(), package: package.as_ref() };
+        let error = CodeError {
+            place: place.as_deref(),
+            missing: missing.as_deref(),
+            package: package.as_ref(),
+            application: application.as_ref(),
+        };
         let next = match &answer.process {
             Some(name) if runs => NextStart::Process(name),
             _ => NextStart::Stack,

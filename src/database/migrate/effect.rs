@@ -69,7 +69,7 @@ async fn missing_revision(
         return Ok(None);
     }
     let heads = history.heads();
-    // `history_check::forbid` refuses several heads before the command runs.
+    // `ambiguous_heads::forbid` refuses several heads before the command runs.
     let [head] = heads.as_slice() else { return Ok(None) };
     let found = revisions(client).await?.unwrap_or_default();
     let reached = found.is_empty() || found.contains(&head.revision);

@@ -1,5 +1,5 @@
 //! Decides how to continue after each answer, or after none. Pure: outcome, attempt, time and random number in,
-//! decision out.
+//! decision out. The loop, and the time limit of all attempts, are in `api`.
 //!
 //! Only requests with the answer 423, 429 or 503 and requests that were never sent are certainly not executed. After
 //! any other unclear outcome of a change, the caller checks whether it was executed before it sends the change again.

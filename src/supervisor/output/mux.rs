@@ -224,7 +224,7 @@ impl Worker {
         let Worker { streams, output, .. } = self;
         let stream = &mut streams[index];
         let process = stream.process;
-        stream.is_empty(now, |chunk, continued| output.lines(process, chunk, continued));
+        stream.handle_empty(now, |chunk, continued| output.lines(process, chunk, continued));
         if self.finishing && !self.streams[index].owes() {
             self.end(index);
         }

@@ -11,7 +11,7 @@ use crate::supervisor::terminals::Tap;
 
 /// How long an unfinished line waits for its newline before it is shown.
 const PARTIAL: Duration = Duration::from_millis(100);
-/// The same for a line that is probably no prompt, because its writer was held up or writes in blocks.
+/// The same for a line that is probably no prompt: it ends where a block ends or is longer than one.
 const PARTIAL_LONG: Duration = Duration::from_secs(1);
 /// The same for a line that is overwritten repeatedly, such as a progress bar.
 const PARTIAL_REDRAWN: Duration = Duration::from_secs(2);
@@ -135,7 +135,7 @@ impl OutputStream {
 
     /// Handles a stream that was empty at `now`. If its deadline has passed, shows the unfinished line and ends the
     /// obligation to read.
-    pub(super) fn is_empty(&mut self, now: Instant, hand_on: impl FnMut(&[u8], bool)) {
+    pub(super) fn handle_empty(&mut self, now: Instant, hand_on: impl FnMut(&[u8], bool)) {
         if self.deadline().is_some_and(|deadline| now >= deadline) {
             self.framer.flush(hand_on);
             self.owed = None;

@@ -179,13 +179,13 @@ impl Tails {
             let text = reload::since(&text);
             (self.diagnosis(process, text)?, reload::waits_for_edit(text))
         };
-        let Diagnosis { said, fault, place, missing, settings, .. } = diagnosis;
-        let settings = self.with_examples(process, settings);
+        let settings = self.with_examples(process, diagnosis.settings.clone());
+        let Diagnosis { said, fault, place, .. } = &diagnosis;
         let at = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
-        let out = match missing_settings::fault(&settings).unwrap_or(fault) {
+        let out = match missing_settings::fault(&settings).unwrap_or(*fault) {
             Fault::Code => {
                 let next = NextStart::Process(&self.process(process).name);
-                self.advice(process, place.as_deref(), missing.as_deref(), next)
+                self.advice(process, &diagnosis, next)
             }
             fault => {
                 let fix = match fault {
@@ -199,7 +199,7 @@ impl Tails {
         };
         let is_lasting = match out.fault {
             Fault::Configuration => true,
-            Fault::Code => place.is_some() || out.cause.is_some(),
+            Fault::Code => waits || place.is_some() || out.cause.is_some(),
             _ => waits || out.cause.is_some(),
         };
         let cause = out.cause.map(|cause| format!("; {cause}")).unwrap_or_default();
@@ -219,13 +219,20 @@ impl Tails {
     /// misses.
     pub(super) fn explain(&self, process: usize, report: Report) -> Report {
         let planned = self.process(process);
-        let LastOutput { said, fault, place, missing, settings, program } = self.last_words(process);
+        let LastOutput { said, error } = self.last_words(process);
         let mut report = report.and_cause(said);
         if let Some(refused) = self.refused(process) {
             let fix = format!("{}, then {RERUN}", refused.fix());
             return report.and_cause(refused.cause()).with_fault(Fault::Configuration).with_fix(fix);
         }
-        let settings = self.with_examples(process, settings);
+        let Some(error) = error else {
+            let of_system = is_system(planned).then_some(Fault::Environment);
+            // Without an error, nothing says why a process is late.
+            let by_code = report.fault.filter(|_| report.code != Code::NotReady);
+            report.fault = of_system.or(by_code);
+            return report;
+        };
+        let settings = self.with_examples(process, error.settings.clone());
         let of_settings = missing_settings::fault(&settings);
         if of_settings == Some(Fault::Configuration) {
             report.fault = of_settings;
@@ -234,18 +241,15 @@ impl Tails {
         if let Some(said) = missing_settings::misspelled(&settings) {
             report = report.and_cause(said);
         }
-        let fault = of_settings.or(fault);
-        let of_system = is_system(planned).then_some(Fault::Environment);
-        // Without an error, nothing says why a process is late.
-        let by_code = report.fault.filter(|_| report.code != Code::NotReady);
-        report.fault = fault.or(of_system).or(by_code);
-        if let Some(program) = program {
+        let fault = of_settings.unwrap_or(error.fault);
+        report.fault = Some(fault);
+        if let Some(program) = &error.program {
             let manifest = missing_program::manifest(&planned.directory, self.root());
-            let (fault, fix) = missing_program::advice(&program, is_installed(planned), manifest.as_ref());
+            let (fault, fix) = missing_program::advice(program, is_installed(planned), manifest.as_ref());
             return report.with_fault(fault).with_fix(fix);
         }
-        if fault == Some(Fault::Code) {
-            let out = self.advice(process, place.as_deref(), missing.as_deref(), NextStart::Stack);
+        if fault == Fault::Code {
+            let out = self.advice(process, &error, NextStart::Stack);
             report.fault = Some(out.fault);
             report.fix = out.fix.or(report.fix);
             report.correct = out.correct;
@@ -254,16 +258,12 @@ impl Tails {
         report
     }
 
-    /// Returns the advice on an error in the code of `process`.
-    fn advice(
-        &self,
-        process: usize,
-        place: Option<&str>,
-        missing: Option<&str>,
-        next: NextStart<'_>,
-    ) -> Advice {
+    /// Returns the advice on the `error` in the code of `process`.
+    fn advice(&self, process: usize, error: &Diagnosis, next: NextStart<'_>) -> Advice {
+        let (place, missing) = (error.place.as_deref(), error.missing.as_deref());
         let package = missing.and_then(|name| self.package(process, name, place));
-        CodeError { place, missing, package: package.as_ref() }.advice(next)
+        let application = error.application.as_ref();
+        CodeError { place, missing, package: package.as_ref(), application }.advice(next)
     }
 
     /// Returns why `process` does not find the module `name`.
@@ -322,15 +322,13 @@ impl Tails {
         let tail = self.lock(process);
         let text = String::from_utf8_lossy(tail.own());
         let diagnosis = self.diagnosis(process, reload::since(&text));
-        if let Some(Diagnosis { said, fault, place, missing, settings, program, .. }) = diagnosis {
-            let at = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
-            let said = format!("it said: {said}{at}");
-            LastOutput { said, fault: Some(fault), place, missing, settings, program }
-        } else {
-            let last = diagnosis::last_words(text.lines());
-            let said = last.map_or_else(|| "it said nothing".into(), |said| format!("it said: {said}"));
-            LastOutput { said, ..LastOutput::default() }
-        }
+        let said = match &diagnosis {
+            Some(Diagnosis { said, place: Some(place), .. }) => Some(format!("{said} ({place})")),
+            Some(Diagnosis { said, .. }) => Some(said.clone()),
+            None => diagnosis::last_words(text.lines()),
+        };
+        let said = said.map_or_else(|| "it said nothing".into(), |said| format!("it said: {said}"));
+        LastOutput { said, error: diagnosis }
     }
 }
 
@@ -355,19 +353,10 @@ struct ErrorInOutput {
 }
 
 /// The last error of a process, or its last line.
-#[derive(Default)]
 struct LastOutput {
     /// A sentence for a report.
     said: String,
-    fault: Option<Fault>,
-    /// The error's `file:line` in the project's code.
-    place: Option<String>,
-    /// The module that was not found.
-    missing: Option<String>,
-    /// The settings that the code requires and that nothing sets.
-    settings: Vec<String>,
-    /// The program that a shell did not find.
-    program: Option<String>,
+    error: Option<Diagnosis>,
 }
 
 impl Tail {

@@ -1,4 +1,5 @@
-//! Reads the Alembic heads of a worktree from its files, without a database.
+//! Lists the Alembic heads of a worktree from its files, without a database. `migrate::ambiguous_heads` refuses several heads before
+//! a migration.
 
 use std::path::PathBuf;
 
