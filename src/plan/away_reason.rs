@@ -103,6 +103,9 @@ impl fmt::Display for Away {
         f.write_str(match &self.obstacle {
             // The lease stays as long as that worktree, so there is nothing to do.
             Some(Obstacle::Leased(_)) => "",
+            Some(Obstacle::OwnServer(_)) if self.returns => {
+                "; the next start tries the home slot again, and ends that server with `--replace`"
+            }
             _ if self.returns => "; the next start tries the home slot again",
             _ => "; `devrun ports --move-home` tries the home slot again",
         })

@@ -232,15 +232,17 @@ async fn build(
     lease: Lease,
 ) -> Result<ResolvedWorktree, Report> {
     if let Some(moved) = &lease.moved {
-        let until = match &lease.away {
-            Some(away) if away.returns => format!("until its home slot {} is free", away.home),
+        let later = match &lease.away {
+            Some(away) if away.returns => {
+                format!("and the next start tries its home slot {} again", away.home)
+            }
             _ => "and keeps it".into(),
         };
         let replace = match moved.obstacle {
             Obstacle::OwnServer(_) => ". `devrun up --replace` ends that server and takes its port",
             _ => "",
         };
-        ctx.events.note(format!("{moved}; this worktree now has slot {} {until}{replace}", lease.slot));
+        ctx.events.note(format!("{moved}; this worktree now has slot {}, {later}{replace}", lease.slot));
     }
     if lease.left.is_some() {
         ctx.events.note(format!("this worktree is back in its home slot {}", lease.slot));

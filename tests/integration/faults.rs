@@ -303,7 +303,7 @@ fn two_alembic_heads() {
     error: the migrations have 2 heads: 0005a "Add a" (alembic/versions/0005a.py), 0005b "Add b" (alembic/versions/0005b.py) [migration-heads]
       fault: the code, not the environment
       why: two lines of work added a migration after the same revision
-      fix: run `devrun exec -- alembic merge heads -m "merge"`, read and commit the file it makes, then run `devrun up -d`
+      fix: run `devrun exec -- alembic merge heads -m "merge"`, read the file that it makes and commit it with those that it merges, then run `devrun up -d`
     "#);
 }
 

@@ -170,7 +170,8 @@ fn one_busy_port_moves_all_ports() {
     assert!(note.contains(&format!("(pid {})", stranger.pid())), "{note}");
     let ports = answer(&sandbox, &main, "ports");
     let home = preferred(&main);
-    let until = format!("now has slot {} until its home slot {home} is free", ports["slot"]);
+    let until =
+        format!("now has slot {}, and the next start tries its home slot {home} again", ports["slot"]);
     assert!(note.ends_with(&until), "{note}");
     let away = &ports["away"];
     assert_eq!(

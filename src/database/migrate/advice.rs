@@ -135,11 +135,15 @@ pub(super) fn of(
             quoted(directory)
         ),
         FailureCause::Leftover => format!(
-            "correct the migration that failed before, unless you have; then drop what it left, or run {}; then {RERUN}",
+            "correct the migration that failed before, unless you have; then either drop what it left (`devrun db psql`) or run {}; then {RERUN}",
             reset.step()
         ),
         FailureCause::HalfApplied => {
-            format!("{}, then drop what it left, or run {}; then {RERUN}", correction(), reset.step())
+            format!(
+                "{}, then either drop what it left (`devrun db psql`) or run {}; then {RERUN}",
+                correction(),
+                reset.step()
+            )
         }
         FailureCause::Code => format!("{}, then {RERUN}", correction()),
     }

@@ -465,7 +465,9 @@ impl Explain for MigrateError {
             ),
             MigrateError::Lost(_) | MigrateError::Marker(_) => format!("{RERUN}: it repeats the migration"),
             MigrateError::Heads { merge, .. } => {
-                format!("run `{merge}`, read and commit the file it makes, then {RERUN}")
+                format!(
+                    "run `{merge}`, read the file that it makes and commit it with those that it merges, then {RERUN}"
+                )
             }
             MigrateError::MissingParent { missing, .. } => format!(
                 "bring back the file of revision {} (it may be on another \

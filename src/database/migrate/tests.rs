@@ -523,7 +523,7 @@ async fn objects_that_a_failed_migration_left_are_named_at_each_further_attempt(
     let fix = again.fix.unwrap();
     assert!(
         fix.starts_with(
-            "correct the migration that failed before, unless you have; then drop what it left, or run"
+            "correct the migration that failed before, unless you have; then either drop what it left (`devrun db psql`) or run"
         ),
         "{fix}"
     );

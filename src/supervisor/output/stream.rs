@@ -123,7 +123,7 @@ impl OutputStream {
         self.owed.as_ref().is_some_and(|owed| owed.left > 0)
     }
 
-    /// Returns the time at which [`OutputStream::is_empty`] must be called if no output arrives.
+    /// Returns the time at which [`OutputStream::handle_empty`] must be called if no output arrives.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let owed = self.owed.as_ref().filter(|owed| owed.left > 0).map(|owed| {
             let settled = owed.since + self.delay;

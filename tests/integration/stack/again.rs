@@ -102,14 +102,14 @@ fn second_start_prepares_nothing_but_due_migrations() {
     for part in [
         "the database is at revision 0003, and the failed migration committed a part of its changes",
         "left over: table public.part",
-        "then drop what it left, or run `devrun db reset --yes`, which makes the database a copy of its parent again",
+        "then either drop what it left (`devrun db psql`) or run `devrun db reset --yes`, which makes the database a copy of its parent again",
     ] {
         assert!(half.contains(part), "no {part}: {half}");
     }
     let again = failure(&product, &product.fail(&worktree));
     for part in [
         "left over, perhaps by an attempt that failed: table public.part",
-        "fix: correct the migration that failed before, unless you have; then drop what it left, or run `devrun db reset --yes`, which makes the database a copy of its parent again",
+        "fix: correct the migration that failed before, unless you have; then either drop what it left (`devrun db psql`) or run `devrun db reset --yes`, which makes the database a copy of its parent again",
     ] {
         assert!(again.contains(part), "no {part}: {again}");
     }
@@ -137,7 +137,7 @@ fn second_start_prepares_nothing_but_due_migrations() {
     the migrations have 2 heads: 0005a "Step 0005a" (~/again/backend/alembic/versions/0005a.py), 0005b "Step 0005b" (~/again/backend/alembic/versions/0005b.py) [migration-heads]
       fault: the code, not the environment
       why: two lines of work added a migration after the same revision
-      fix: run `cd ~/again/backend && devrun exec -- alembic merge heads -m 'merge Step 0005a and Step 0005b'`, read and commit the file it makes, then run `devrun up -d`
+      fix: run `cd ~/again/backend && devrun exec -- alembic merge heads -m 'merge Step 0005a and Step 0005b'`, read the file that it makes and commit it with those that it merges, then run `devrun up -d`
     "#);
     let merge = merge.unwrap().split('`').nth(1).unwrap().to_string();
     assert!(merge.contains("alembic merge heads -m"), "{merge}");
