@@ -11,8 +11,9 @@ use super::{Lease, PortsError, Request, Reserved, decide, port_holder};
 use crate::context::Context;
 use crate::os::fs::{FsError, Lock, LockKind};
 
-/// The time limit for the machine-wide lock. Another devrun holds it only for milliseconds.
-const WAIT: Duration = Duration::from_secs(5);
+/// The time limit for the machine-wide lock. Another devrun holds it only for milliseconds, but many that start at once on a busy
+/// machine wait for each other.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// Leases a slot to the worktree, its previous one or a new one, after inspecting all ports. A lease belongs to the
 /// worktree, not to a process: it lasts until [`release`], or until another lease finds that the worktree's folder no
