@@ -78,7 +78,7 @@ pub(super) const UNPOOLED: &str = "database.unpooled";
 pub struct Scope {
     env: BTreeMap<OsString, OsString>,
     own: BTreeMap<String, String>,
-    /// Names in `env` whose values are secret, whatever they look like.
+    /// Names in `env` whose values always count as secret.
     private: BTreeSet<String>,
     /// True when a branch database will exist but its address is not known yet.
     database_to_come: bool,

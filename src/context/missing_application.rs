@@ -13,21 +13,22 @@ pub struct MissingApplication {
     pub variable: Option<String>,
 }
 
-/// The messages of uvicorn and gunicorn. The variable is the first group, the module is the second one or, if it is missing itself,
-/// the third one.
-static MESSAGE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let uvicorn = r#"Error loading ASGI app\. (?:Attribute "([^"]+)" not found in module "([^"]+)"|Could not import module "([^"]+)")"#;
-    let gunicorn = r"Failed to find attribute '([^']+)' in '([^']+)'";
-    Regex::new(&format!("{uvicorn}|{gunicorn}")).ok()
+/// The messages of uvicorn, for a variable and for a module, and of gunicorn.
+static MESSAGES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let patterns = [
+        r#"Error loading ASGI app\. Attribute "(?<variable>[^"]+)" not found in module "(?<module>[^"]+)""#,
+        r#"Error loading ASGI app\. Could not import module "(?<module>[^"]+)""#,
+        r"Failed to find attribute '(?<variable>[^']+)' in '(?<module>[^']+)'",
+    ];
+    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
 });
 
 impl MissingApplication {
     /// Returns the application that the message in `line` names.
     pub fn read(line: &str) -> Option<MissingApplication> {
-        let found = MESSAGE.as_ref()?.captures(line)?;
-        let group = |index| found.get(index).map(|group| group.as_str().to_string());
-        let variable = group(1).or_else(|| group(4));
-        Some(MissingApplication { module: group(2).or_else(|| group(3)).or_else(|| group(5))?, variable })
+        let found = MESSAGES.iter().find_map(|message| message.captures(line))?;
+        let variable = found.name("variable").map(|variable| variable.as_str().into());
+        Some(MissingApplication { module: found["module"].into(), variable })
     }
 
     /// Returns the step that lets the server find its application.

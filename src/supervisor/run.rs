@@ -461,7 +461,7 @@ impl RunLoop {
     }
 
     /// Returns a function that returns why the process `index` does not become ready by itself: the error that it wrote, or the port
-    /// that it opened in place of its own. Returns `None` if the process does not run.
+    /// that it opened in place of the planned one. Returns `None` if the process does not run.
     fn obstacle(&self, index: usize) -> Option<impl Fn() -> Option<Broken> + use<>> {
         let leader = self.groups[index].as_ref()?.group.leader;
         let (plan, tails, ports) = (self.plan.clone(), self.tails.clone(), self.ports.clone());

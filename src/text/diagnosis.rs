@@ -139,10 +139,13 @@ fn without_level(line: &str) -> &str {
 /// Returns true for `SomeError: text`, `pkg.SomeException: text`, `Error [CODE]: text`, for a missing module or application, and for
 /// a phrase about a system that is down or full.
 pub(super) fn is_error(line: &str) -> bool {
+    if MissingApplication::read(line).is_some() {
+        return true;
+    }
     let line = without_sign(line);
     let Some((head, _)) = line.split_once(": ").or_else(|| line.strip_suffix(':').map(|head| (head, "")))
     else {
-        return is_bare(line) || MissingApplication::read(line).is_some();
+        return is_bare(line);
     };
     let name = head.strip_prefix("Uncaught ").unwrap_or(head);
     let name = name.split(" [").next().unwrap_or(name);
@@ -153,7 +156,6 @@ pub(super) fn is_error(line: &str) -> bool {
         && (["Error", "Exception", "Exit"].iter().any(|end| kind.ends_with(end)) || kind == "FATAL");
     let lower = line.to_lowercase();
     told || program(line).is_some()
-        || MissingApplication::read(line).is_some()
         || busy_port::is_said(line)
         || MISSING.iter().any(|words| line.contains(words))
         || ENVIRONMENT.iter().any(|words| lower.contains(words))

@@ -45,7 +45,7 @@ pub(in crate::database::local) struct Closed {
     pub(in crate::database::local) took: Duration,
 }
 
-/// Runs `sql`, which waits until `database` has no sessions, on the maker's connection. Meanwhile ends the sessions there.
+/// Runs `sql` on the maker's connection and, until it is done, ends the sessions in `database`, because `sql` waits for their end.
 pub(in crate::database::local) async fn close_sessions(
     copier: &Copier<'_>,
     sql: &str,

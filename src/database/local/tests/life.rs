@@ -259,8 +259,8 @@ async fn the_lock_of_a_killed_servers_socket_is_cleared_away_while_its_pid_is_in
     let port = postmaster::running(&data).unwrap().port.unwrap();
     kill_server(&local).await;
     local.release();
-    // Rewritten in place, so that the lock keeps its owner. The server checks only pids of its own account, such as that of a
-    // zombie.
+    // Rewritten, not replaced, so that the file keeps its owner. The server checks a pid only if the process has the same user, as a
+    // zombie of the killed server has.
     let lock = data.join(format!(".s.PGSQL.{port}.lock"));
     let mut file = OpenOptions::new().write(true).truncate(true).open(&lock).unwrap();
     writeln!(file, "{}\n{}", postmaster(&other).unwrap(), data.display()).unwrap();
