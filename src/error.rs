@@ -270,7 +270,7 @@ impl fmt::Display for Holder {
             (Some(command), Some(pid)) => write!(f, "{command} (pid {pid})")?,
             (Some(command), None) => f.write_str(command)?,
             (None, Some(pid)) => write!(f, "pid {pid}")?,
-            (None, None) => f.write_str("a process of another user")?,
+            (None, None) => f.write_str("a process that this user cannot see")?,
         }
         match &self.worktree {
             Some(worktree) => write!(f, " of worktree {worktree}"),

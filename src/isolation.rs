@@ -218,7 +218,7 @@ impl From<Holder> for Listener {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.program.as_deref().unwrap_or("a process of another user"))?;
+        f.write_str(self.program.as_deref().unwrap_or("a process that this user cannot see"))?;
         if let Some(pid) = self.pid {
             write!(f, ", pid {pid}")?;
         }

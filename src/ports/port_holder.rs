@@ -38,7 +38,7 @@ pub fn of(port: u16) -> Option<Holder> {
 
 /// Returns the process that holds the first of `sockets`, which listen on one port, as [`of`] does.
 pub fn of_sockets(sockets: &[Socket]) -> Option<Holder> {
-    Some(describe(&held_by_any(sockets).first()?.1))
+    held_by_any(sockets).first().map(describe)
 }
 
 /// Returns the owner of the listeners on `port`: `root`'s family or another process.
@@ -75,15 +75,15 @@ pub fn port_state(port: u16, worktree: &Path) -> PortState {
     };
     let foreign = held.iter().find(|(_, pids)| !pids.iter().any(|pid| ours(*pid)));
     match (foreign, held.first()) {
-        (None, Some((_, pids))) => {
-            let own = pids.iter().copied().find(|pid| ours(*pid));
-            PortState::Ours(own.map_or_else(|| describe(pids), describe_one))
+        (None, Some(held)) => {
+            let own = held.1.iter().copied().find(|pid| ours(*pid));
+            PortState::Ours(own.map_or_else(|| describe(held), describe_one))
         }
-        (Some((_, pids)), _) => match pids.iter().find(|pid| is_own_by_hand(**pid, worktree)) {
+        (Some(held), _) => match held.1.iter().find(|pid| is_own_by_hand(**pid, worktree)) {
             Some(pid) => PortState::OwnByHand(describe_one(*pid)),
-            None => PortState::Busy(describe(pids)),
+            None => PortState::Busy(describe(held)),
         },
-        (None, None) => PortState::Busy(describe(&[])),
+        (None, None) => PortState::Busy(Holder::default()),
     }
 }
 
@@ -114,14 +114,15 @@ fn is_own_by_hand(pid: u32, worktree: &Path) -> bool {
 /// cannot be ours even if its process is hidden.
 fn ownership(held: &[SocketHolders], ours: impl Fn(u32) -> bool, user: u32) -> Ownership {
     let mut ownership = if held.is_empty() { Ownership::Unused } else { Ownership::Ours };
-    for (socket, pids) in held {
+    for holders in held {
+        let (socket, pids) = holders;
         if pids.iter().any(|pid| ours(*pid)) {
             continue;
         }
         if pids.is_empty() && socket.user == user {
             ownership = Ownership::Unknown;
         } else {
-            return Ownership::Other(describe(pids));
+            return Ownership::Other(describe(holders));
         }
     }
     ownership
@@ -149,13 +150,18 @@ fn held_by(sockets: &[Socket], pids: impl Iterator<Item = u32>) -> Vec<SocketHol
     sockets.iter().map(|socket| (*socket, held.remove(&socket.inode).unwrap_or_default())).collect()
 }
 
-/// Describes the most informative of `pids`: one that belongs to a worktree, else the first.
-fn describe(pids: &[u32]) -> Holder {
-    let tagged = pids.iter().find(|pid| proc::env_of(**pid, variables::WORKTREE).is_some());
-    match tagged.or(pids.first()) {
-        Some(pid) => describe_one(*pid),
-        None => Holder::default(),
-    }
+/// Describes the most informative holder of a socket: the oldest that belongs to a worktree, else the oldest. A child has the
+/// sockets of its parent until it executes its program, so a process that has closed the socket meanwhile does not count.
+fn describe((socket, pids): &SocketHolders) -> Holder {
+    let mut entries: Vec<ProcessEntry> = pids.iter().filter_map(|pid| proc::entry(*pid)).collect();
+    entries.sort_by_key(|entry| entry.started);
+    let described = entries.iter().map(|entry| (is_tagged(entry.pid), describe_one(entry.pid), entry.pid));
+    let holders = described.filter(|(_, _, pid)| proc::sockets_of(*pid).contains(&socket.inode));
+    holders.min_by_key(|(tagged, _, _)| !tagged).map(|(_, holder, _)| holder).unwrap_or_default()
+}
+
+fn is_tagged(pid: u32) -> bool {
+    proc::env_of(pid, variables::WORKTREE).is_some()
 }
 
 fn describe_one(pid: u32) -> Holder {
@@ -206,6 +212,26 @@ mod tests {
         assert!(holder.command.unwrap().contains("devrun"));
         let here = std::env::current_dir().unwrap();
         assert_eq!(holder.worktree.map(PathBuf::from), top_level_above(&here));
+    }
+
+    #[test]
+    fn the_oldest_holder_is_named_and_none_that_has_closed_the_socket() {
+        use std::os::fd::OwnedFd;
+        use std::process::{Command, Stdio};
+
+        let (listener, port) = listener();
+        let socket = proc::listening(port)[0];
+        let sleep = |stdin: Stdio| Command::new("sleep").arg("60").stdin(stdin).spawn().unwrap();
+        let mut children = [sleep(OwnedFd::from(listener.try_clone().unwrap()).into()), sleep(Stdio::null())];
+        let [holder, other] = [children[0].id(), children[1].id()];
+        let own = std::process::id();
+        assert_eq!(describe(&(socket, vec![other, holder, own])).pid, Some(own));
+        assert_eq!(describe(&(socket, vec![other, holder])).pid, Some(holder));
+        assert_eq!(describe(&(socket, vec![other])), Holder::default());
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[test]
