@@ -6,13 +6,14 @@
 
 pub(crate) mod bytecode;
 pub mod failure_cause;
-pub mod fingerprint;
+pub mod install_inputs;
 pub mod install_record;
 pub mod node;
 pub mod python;
 #[cfg(test)]
 mod test_env;
 pub mod tool;
+pub mod up_to_date;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::deps::failure_cause::{Cause, InstallFiles};
-use crate::deps::fingerprint::{InstallInputs, Snapshot};
+use crate::deps::install_inputs::{InstallInputs, Snapshot};
 use crate::error::{Code, Explain, Fault, RERUN};
 use crate::os::blocking::{self, Stuck};
 use crate::os::cmd::CmdError;

@@ -7,7 +7,7 @@ pub mod audit_facts;
 mod connections;
 pub mod host_names;
 pub mod preflight;
-mod readings;
+mod server_variables;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -79,7 +79,7 @@ pub struct Territory {
     /// True when the branch database is on this machine, so that any other Postgres is a shared one.
     pub local_database: bool,
     /// Variables that lead the processes to servers.
-    reads: Vec<readings::Reading>,
+    reads: Vec<server_variables::Reading>,
     /// The branch database, if it is a Postgres on this machine.
     database: Option<OwnDatabase>,
     /// The databases that are not this worktree's, by the local ports of the connections that use them. Each audit fills
@@ -110,7 +110,7 @@ impl Territory {
             ports: plan.ports.values().chain(&plan.shared_ports).copied().chain(port).collect(),
             // Without a branch database, any Postgres is the project's own choice and no finding.
             local_database: local && is_postgres,
-            reads: readings::of(plan),
+            reads: server_variables::of(plan),
             facts,
             database: name.zip(port).map(|(name, port)| OwnDatabase { name, port }),
             ..Territory::default()
@@ -235,7 +235,7 @@ impl Finding {
             None => address_lines::of_server(lines, &address.ip().to_string(), address.port()),
         };
         let Some(line) = line else { return };
-        self.reads.take_if(|reads| *reads == readings::text(&line.variable, &line.at));
+        self.reads.take_if(|reads| *reads == server_variables::text(&line.variable, &line.at));
         self.written = Some(line.to_string());
     }
 

@@ -7,7 +7,7 @@ pub mod cgroup;
 pub mod cmd;
 pub mod deadline;
 pub mod fs;
-pub mod matching;
+pub mod glob;
 pub mod net;
 pub mod proc;
 pub mod process_identity;

@@ -2,7 +2,7 @@
 //!
 //! Holds values only: no behaviour beyond trivial accessors, no I/O, no knowledge of git, YAML, Neon or hashing.
 
-mod away_reason;
+mod away_from_home_slot;
 mod compose;
 mod origin;
 mod program_wheel;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::away_reason::{Away, Obstacle};
+pub use self::away_from_home_slot::{Away, Obstacle};
 pub use self::compose::{ComposeProvider, ComposeService};
 pub use self::origin::{BoundVariable, Computed, EnvFileWorktree, EnvLine, FileLine, Origin, Reason};
 pub use self::program_wheel::ProgramWheel;

@@ -3,7 +3,7 @@
 //! Decides the order of the steps. Starts no process of the run; that is the supervisor's part.
 
 mod address_lines;
-mod branch;
+mod branch_database;
 mod command_env;
 mod compose;
 mod database_names;
@@ -21,6 +21,7 @@ mod list_heads;
 mod login_shell;
 mod migrated_files;
 mod preview;
+mod provider_variables;
 mod ready_database;
 mod refresh;
 mod resolved_worktree;
@@ -34,7 +35,6 @@ mod services;
 mod setup;
 mod steps;
 mod tools;
-mod variables;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -44,7 +44,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 pub use self::address_lines::AddressLines;
-pub use self::branch::{stop_abandoned_servers, unreachable_database};
+pub use self::branch_database::{stop_abandoned_servers, unreachable_database};
 pub use self::database_names::DETACHED;
 pub use self::database_record::recorded_database;
 pub use self::databases::{
@@ -243,7 +243,7 @@ async fn begin(
             tasks.spawn(steps::install(ctx.clone(), resolved.clone(), need, progress.clone()));
         }
     }
-    let ensuring = branch::ensure(ctx, resolved.clone(), progress.clone(), conditions, entrust);
+    let ensuring = branch_database::ensure(ctx, resolved.clone(), progress.clone(), conditions, entrust);
     tokio::pin!(ensuring);
     let branch = loop {
         tokio::select! {

@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::config::presets::is_downloadable;
-use crate::config::{Recognised, programs};
+use crate::config::{Recognised, node_bin};
 use crate::plan::{self, Notice};
 use contract::{Binding, Contract, Reason, Remark, RemarkKind};
 use facts::{Facts, FileLine};
@@ -50,10 +50,10 @@ pub struct Recognition {
 pub fn find(place: &RecognitionPaths) -> Recognition {
     let facts = facts::read(&place.root, place.main_root.as_deref(), place.state.as_deref());
     let path = place.path.as_deref();
-    let is_installed = |program: &str| programs::is_on_path(program, path);
+    let is_installed = |program: &str| node_bin::is_on_path(program, path);
     let available = |program: &str| {
         is_installed(program)
-            || (is_downloadable(program) && programs::DOWNLOADERS.into_iter().any(is_installed))
+            || (is_downloadable(program) && node_bin::DOWNLOADERS.into_iter().any(is_installed))
     };
     let mut parts = parts::find(&place.root, &facts, &available);
     let source = |file: &Path| parts::tree::text_inside(&place.root, file);

@@ -6,6 +6,7 @@ mod add;
 mod authorship;
 mod branches;
 mod default;
+mod equals_default_branch;
 mod generated;
 pub mod git;
 mod ignored;
@@ -23,7 +24,6 @@ pub mod slug;
 pub mod state_folder;
 #[cfg(test)]
 mod tests;
-mod unchanged;
 mod upstream;
 
 use std::path::PathBuf;
@@ -32,6 +32,7 @@ pub use add::{StartPoint, add, commit_of, has_branch, remote_of};
 pub use authorship::{Authorship, authorship};
 pub use branches::{BranchList, LocalBranch, LogEvidence, branches, earlier_names, log_evidence};
 pub use default::default_branch;
+pub use equals_default_branch::sees_same_files;
 pub use ignored::{GitTreatment, git_treatment, is_own_link};
 pub use list::{ListedWorktree, find, list, list_with_git_dirs};
 pub use locate::locate;
@@ -40,7 +41,6 @@ pub use rebase::{Integration, SyncError, changed_files, integrate};
 pub use remove::{Unsaved, delete_branch, is_reachable, operation, remove, uncommitted, unlock, unsaved};
 pub use resource_users::users;
 pub use siblings::{on_same_branch, others};
-pub use unchanged::sees_same_files;
 pub use upstream::{SyncTarget, commits_between, fetch, sync_target};
 
 use crate::error::{Code, Explain};

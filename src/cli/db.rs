@@ -7,7 +7,6 @@ mod extensions;
 mod heads;
 mod import;
 mod list;
-pub(super) mod maintenance;
 mod migrate;
 mod psql;
 pub(super) mod reset;
@@ -18,6 +17,7 @@ mod status;
 mod undo_checks;
 mod upgrade;
 mod url;
+pub(super) mod worktree_lock;
 
 use std::fmt::Write;
 use std::path::Path;

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::args;
-use super::db::maintenance;
+use super::db::worktree_lock;
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::prepare;
@@ -40,7 +40,7 @@ pub(super) async fn run(
 /// Leases the home slot while it holds the lock, so that no stack can start. Errors if a stack runs.
 async fn move_home(ctx: &Context) -> Result<(), Report> {
     let worktree = prepare::locate(ctx).await?;
-    let Some(_lock) = maintenance::begin(ctx, &worktree, "moving its ports").await? else {
+    let Some(_lock) = worktree_lock::begin(ctx, &worktree, "moving its ports").await? else {
         return Err(Report::new(Code::AlreadyRunning, "a stack runs on the ports of this worktree")
             .with_fix("devrun down, then devrun ports --move-home"));
     };

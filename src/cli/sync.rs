@@ -8,7 +8,7 @@ use std::cell::Cell;
 use serde_json::json;
 
 use self::stack::StackAfterSync;
-use super::db::{deaf, maintenance};
+use super::db::{deaf, worktree_lock};
 use super::{args, database_limit, printed};
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
@@ -79,7 +79,7 @@ async fn sync(
         worktree::fetch(ctx, &worktree, remote).await?;
     }
     // A stack that starts meanwhile waits for the lock; one that runs stays.
-    let lock = maintenance::begin(ctx, &worktree, "syncing").await?;
+    let lock = worktree_lock::begin(ctx, &worktree, "syncing").await?;
     let update = update(ctx, &worktree, how, target, interruption).await?;
     ctx.events.note(sentence(&worktree, how, &update));
     if let Some(exit) = interruption.exit.get() {

@@ -38,7 +38,7 @@ use crate::prepare::{self, AddressLines, Work};
 use crate::supervisor::inherited_sockets::Handover;
 use crate::supervisor::keeper::{KeeperConnection, KeptResource, ResourceKind};
 use crate::supervisor::process_binding::ProcessBinding;
-use crate::supervisor::removal::WatchedFolders;
+use crate::supervisor::removed_worktree::WatchedFolders;
 use crate::supervisor::run::{self, Orders, Setup};
 use crate::supervisor::state_machine::{Outcome, StopReason};
 use crate::supervisor::stop_requests::StopRequests;

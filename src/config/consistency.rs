@@ -8,10 +8,10 @@ use std::path::Path;
 
 use crate::config::error::ConfigError;
 use crate::config::model::{Config, ProbeConfig, ProcessConfig, Ready};
-use crate::config::node::nearest;
 use crate::config::process::{Dependency, UncheckedProcess};
 use crate::config::source::ConfigPosition;
-use crate::config::{environment, needs, services};
+use crate::config::value_tree::nearest;
+use crate::config::{environment, guessed_needs, services};
 use crate::plan::{Condition, Need};
 
 /// Completes `config` with `processes`, or returns the first contradiction as an error. `top` is the place of the whole
@@ -42,7 +42,7 @@ pub fn complete(
             .collect::<Result<_, _>>()?;
         process.needs = match draft.needs {
             Some((needs, at)) => check_needs(needs, &at, &configured)?,
-            None => needs::infer(&process.run, &configured, has_client(&process.directory)),
+            None => guessed_needs::infer(&process.run, &configured, has_client(&process.directory)),
         };
         config.processes.push(process);
     }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::error::ConfigError;
-use crate::config::node::{KeyValue, Node, Value};
 use crate::config::source::ConfigPosition;
+use crate::config::value_tree::{KeyValue, Node, Value};
 use crate::config::{keys, values};
 
 /// A template that devrun uses without configuration, and the file that is made from it. Guides for agents publish both names.

@@ -15,7 +15,7 @@ use crate::config::loader::LoaderVariable;
 use crate::config::model::Config;
 use crate::config::names::{is_variable_name, variable_stem};
 use crate::config::postgres_names::DEFAULT_URL;
-use crate::config::{given_databases, libpq, other_databases, programs, urls};
+use crate::config::{given_databases, libpq, node_bin, other_databases, urls};
 use crate::context::variables;
 use crate::plan::{Computed, Environment, Origin};
 use crate::text::Mask;
@@ -337,7 +337,7 @@ pub(super) fn search_path(
     let other = foreign.map(|foreign| foreign.join("bin"));
     let rest = std::env::split_paths(old)
         .filter(|folder| Some(folder) != other.as_ref() && Some(folder) != own.as_ref());
-    programs::join(own.clone().into_iter().chain(rest)).map(Some)
+    node_bin::join(own.clone().into_iter().chain(rest)).map(Some)
 }
 
 fn secrets(vars: &BTreeMap<OsString, OsString>) -> BTreeSet<String> {

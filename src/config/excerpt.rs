@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::keys;
-use crate::config::form::TableForm;
+use crate::config::key_types::TableForm;
 use crate::text::hide_in_urls;
 
 /// Keys of devrun.yaml, beside those of a process, with values that errors may show, because they never hold a secret.

@@ -12,7 +12,7 @@ use crate::config::model::{Config, PortRef};
 use crate::config::port_base::SLOTS;
 use crate::config::process::{Dependency, UncheckedProcess};
 use crate::config::source::{ConfigPosition, Source};
-use crate::config::{consistency, envfile, keys, merge, needs, procfile, schema, yaml};
+use crate::config::{consistency, envfile, guessed_needs, keys, merge, procfile, schema, yaml};
 use crate::os::read::{self, Limit, ReadError};
 use crate::plan::{BoundVariable, Notice};
 use crate::text::quoted;
@@ -314,7 +314,7 @@ fn has_client(root: &Path, folder: &Path) -> bool {
     let package = read(root, None, &folder.join("package.json")).ok().flatten();
     package
         .and_then(|package| serde_json::from_str(package.text()).ok())
-        .is_some_and(|package| needs::names_database_client(&package))
+        .is_some_and(|package| guessed_needs::names_database_client(&package))
 }
 
 /// Checks that each folder in which devrun runs something exists and is inside the worktree.

@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::address::{self, UrlForm};
 use crate::config::interpolate::Template;
 use crate::config::libpq;
 use crate::config::model::{Config, ProcessConfig};
 use crate::config::names::variable_stem;
 use crate::config::postgres_names::{self, DEFAULT_URL, PostgresPart, is_apart, split};
 use crate::config::postgres_url::{self, PgUrl};
+use crate::config::url_forms::{self, UrlForm};
 use crate::plan::{OtherDatabaseForm, OtherDatabaseVariable, Reason};
 
 /// The values that env files and the shell give, by the names of the variables.
@@ -107,7 +107,7 @@ pub fn remote(
     decided: &DecidedVariables<'_>,
     own: Option<&str>,
 ) -> Vec<OtherDatabaseVariable> {
-    let own = own.and_then(address::parts);
+    let own = own.and_then(url_forms::parts);
     let report = |family: &DatabaseFamily<'_>| {
         let FamilyServer::Remote(name, host) = family.server(given) else { return None };
         if own.as_ref().is_some_and(|own| family.is_at(own)) {
@@ -184,7 +184,7 @@ impl<'a> DatabaseFamily<'a> {
         let mut server = FamilyServer::Unnamed;
         for (part, name, member) in &self.members {
             match (part, member) {
-                (PostgresPart::Host, FamilyMember::Given(host)) if address::is_local(host) => {
+                (PostgresPart::Host, FamilyMember::Given(host)) if url_forms::is_local(host) => {
                     server = FamilyServer::Local;
                 }
                 (PostgresPart::Host, FamilyMember::Given(host)) => return FamilyServer::Remote(name, host),
@@ -202,7 +202,7 @@ impl<'a> DatabaseFamily<'a> {
     }
 
     /// Returns true if no given part differs from the address `own`.
-    fn is_at(&self, own: &address::UrlParts) -> bool {
+    fn is_at(&self, own: &url_forms::UrlParts) -> bool {
         self.given().all(|(part, _, value)| match part {
             PostgresPart::Host => value == own.host,
             PostgresPart::Port => value == own.port,
@@ -214,7 +214,7 @@ impl<'a> DatabaseFamily<'a> {
 
 /// Returns true if a host that the user wrote is the branch database's, or may be.
 fn leads_here(template: &Template) -> bool {
-    template.uses_database() || (template.names().is_empty() && address::is_local(&template.text))
+    template.uses_database() || (template.names().is_empty() && url_forms::is_local(&template.text))
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::arithmetic::Expression;
-use crate::config::address::{self, UrlForm};
 use crate::config::error::ConfigError;
 use crate::config::source::ConfigPosition;
+use crate::config::url_forms::{self, UrlForm};
 
 /// A value that may hold `${…}`, and its place.
 #[derive(Clone, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Scope {
     #[must_use]
     pub fn with_database(self, name: &str, url: &str) -> Scope {
         let scope = self.with("database.branch", name).with("database.url", url).with(DIRECT, url);
-        let Some(parts) = address::parts(url) else { return scope.with("database.name", name) };
+        let Some(parts) = url_forms::parts(url) else { return scope.with("database.name", name) };
         scope
             .with("database.host", &parts.host)
             .with("database.port", &parts.port)
@@ -497,7 +497,7 @@ fn is_number(name: &str) -> bool {
 fn query_behind<'a>(reference: &Reference<'_>, after: &'a str) -> &'a str {
     match (reference.name, after.strip_prefix('?')) {
         ("database.url" | DIRECT, Some(query)) => {
-            &query[..query.find(|c| !address::is_query_char(c)).unwrap_or(query.len())]
+            &query[..query.find(|c| !url_forms::is_query_char(c)).unwrap_or(query.len())]
         }
         _ => "",
     }
@@ -560,7 +560,7 @@ fn unterminated(template: &Template) -> ConfigError {
 fn unknown(template: &Template, name: &str, known: &[String]) -> ConfigError {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let near =
-        crate::config::node::nearest(name, &names).map(|near| format!("; did you mean `${{{near}}}`?"));
+        crate::config::value_tree::nearest(name, &names).map(|near| format!("; did you mean `${{{near}}}`?"));
     let what = if OWN.contains(&name) {
         "has no value yet at this place"
     } else {

@@ -6,7 +6,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Map, Value, json};
 
-use crate::config::form::{NameRule, TableForm, ValueForm};
+use crate::config::key_types::{NameRule, TableForm, ValueForm};
 use crate::config::keys::TOP;
 
 /// The types of a single value in YAML. devrun reads numbers and booleans as the text that was written.
@@ -30,7 +30,7 @@ pub fn document() -> Value {
 
 /// Returns the keywords for a mapping with fixed keys.
 fn table(form: &TableForm) -> Map<String, Value> {
-    let property = |key: &crate::config::form::ConfigKey| {
+    let property = |key: &crate::config::key_types::ConfigKey| {
         let mut schema = with_types(keywords(&key.form), &["null"]);
         let default =
             if key.default.is_empty() { String::new() } else { format!(" Default: {}.", key.default) };

@@ -5,11 +5,11 @@ mod process;
 mod providers;
 mod services;
 mod steps;
-mod top;
+mod top_level;
 
 pub use database::{DATABASE, MIGRATE, SEED};
 pub use process::{PROCESS, READY};
 pub use providers::{AUTO, NONE, PARENT, PROVIDER_WORDS, SECTIONS};
 pub use services::{SERVICE, SHARED};
 pub use steps::{ENV_OUT, SETUP};
-pub use top::{DEPENDENCIES, LANGUAGE, LOGS, PRUNE, RECOGNISE, TOP, WORKTREES, WORKTREES_TABLE};
+pub use top_level::{DEPENDENCIES, LANGUAGE, LOGS, PRUNE, RECOGNISE, TOP, WORKTREES, WORKTREES_TABLE};

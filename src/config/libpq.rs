@@ -2,7 +2,7 @@
 //!
 //! Pure. See <https://www.postgresql.org/docs/current/libpq-envars.html>.
 
-use crate::config::address;
+use crate::config::url_forms;
 
 /// Every variable that changes where or how a client connects. If one of them was set for another server, even a client
 /// with a complete URL may connect to that server, or fail.
@@ -48,7 +48,7 @@ pub const STEERING: [&str; 35] = [
 pub fn variables(url: &str) -> Vec<(&'static str, String)> {
     const PARAMETERS: [(&str, &str); 3] =
         [("PGSSLMODE", "sslmode"), ("PGCHANNELBINDING", "channel_binding"), ("PGOPTIONS", "options")];
-    let Some(parts) = address::parts(url) else { return Vec::new() };
+    let Some(parts) = url_forms::parts(url) else { return Vec::new() };
     let pieces = [
         ("PGHOST", parts.host),
         ("PGPORT", parts.port),
@@ -56,7 +56,8 @@ pub fn variables(url: &str) -> Vec<(&'static str, String)> {
         ("PGPASSWORD", parts.password),
         ("PGDATABASE", parts.name),
     ];
-    let parameters = PARAMETERS.iter().filter_map(|(name, key)| Some((*name, address::parameter(url, key)?)));
+    let parameters =
+        PARAMETERS.iter().filter_map(|(name, key)| Some((*name, url_forms::parameter(url, key)?)));
     pieces.into_iter().chain(parameters).filter(|(_, value)| !value.is_empty()).collect()
 }
 

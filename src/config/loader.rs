@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::envfile::{EnvFile, EnvFileOrigin};
-use crate::config::needs;
+use crate::config::guessed_needs;
 use crate::plan::{EnvLine, RunCommand};
 
 /// Modes that env files are named after; each such file may have a `.local` variant.
@@ -30,12 +30,12 @@ pub enum Loader {
 impl Loader {
     /// Returns the loader of the program that `run` starts.
     pub fn of(run: &RunCommand) -> Loader {
-        match needs::first_program(run) {
+        match guessed_needs::first_program(run) {
             Some("next" | "react-scripts") => Loader::Next,
             Some("vite" | "astro" | "react-router" | "remix" | "rsbuild" | "svelte-kit" | "vinxi") => {
                 Loader::Vite
             }
-            Some(name) if needs::is_python_tool(name) => Loader::Python,
+            Some(name) if guessed_needs::is_python_tool(name) => Loader::Python,
             _ => Loader::Other,
         }
     }

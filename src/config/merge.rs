@@ -7,7 +7,7 @@ mod answered;
 pub use self::answered::is_answered;
 use crate::config::error::ConfigError;
 use crate::config::keys;
-use crate::config::node::{KeyValue, Node, Value};
+use crate::config::value_tree::{KeyValue, Node, Value};
 
 /// Keys of a process that exclude each other.
 const PORT: &[&str] = &["port", "listen"];

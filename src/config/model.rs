@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::address::UrlForm;
 use crate::config::env_output::{EnvOutput, NamePattern};
 use crate::config::interpolate::Template;
 use crate::config::presets::{PresetProgram, ServicePreset};
 use crate::config::provider::{ProviderChoice, ProviderSettings};
 use crate::config::source::ConfigPosition;
+use crate::config::url_forms::UrlForm;
 use crate::context::WITHHELD;
 pub use crate::plan::Accepted;
 use crate::plan::{

@@ -3,10 +3,10 @@
 //! Pure. devrun sets the variables of `url_env`. Hosts such as Neon, Vercel and Supabase write several more variables
 //! beside them, which lead to the shared server.
 
-use crate::config::address;
 use crate::config::given_databases::{self, DecidedVariables, GivenValues};
 use crate::config::model::DatabaseConfig;
 use crate::config::postgres_names::is_apart;
+use crate::config::url_forms;
 use crate::plan::{Notice, OtherDatabaseForm, OtherDatabaseVariable};
 
 /// Returns a report for each given variable that names a Postgres other than that of the URL `own`.
@@ -22,12 +22,12 @@ pub fn find(
 
 /// Returns a report if `value` is the URL of a Postgres other than `own`. Ignores a database for tests on this machine.
 fn in_url(name: &str, value: &str, own: Option<&str>) -> Option<OtherDatabaseVariable> {
-    let found = address::parts(value)?;
-    let place = |parts: &address::UrlParts| (parts.host.clone(), parts.port.clone(), parts.name.clone());
-    if own.and_then(address::parts).is_some_and(|own| place(&own) == place(&found)) {
+    let found = url_forms::parts(value)?;
+    let place = |parts: &url_forms::UrlParts| (parts.host.clone(), parts.port.clone(), parts.name.clone());
+    if own.and_then(url_forms::parts).is_some_and(|own| place(&own) == place(&found)) {
         return None;
     }
-    if is_apart(name) && address::is_local(&found.host) {
+    if is_apart(name) && url_forms::is_local(&found.host) {
         return None;
     }
     let host = if found.host.is_empty() { "localhost".into() } else { found.host };
@@ -90,9 +90,9 @@ fn part_lines(found: &[OtherDatabaseVariable]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::address::UrlForm;
     use crate::config::model::UrlVariable;
     use crate::config::source::{ConfigPosition, Source};
+    use crate::config::url_forms::UrlForm;
     use crate::config::{schema, yaml};
 
     const OWN: &str = "postgresql://app:x@127.0.0.1:6000/dev-b";

@@ -2,10 +2,10 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::config::address;
 use crate::config::names::words;
+use crate::config::url_forms;
 
-/// The parts of a Postgres URL that a binding keeps, and its hosts.
+/// The parts of a Postgres URL: scheme and query, of which a binding keeps some, and hosts and database, which it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PgUrl<'a> {
     /// A scheme such as `postgresql`, `postgres` or `postgresql+asyncpg`.
@@ -23,12 +23,12 @@ impl<'a> PgUrl<'a> {
         let (scheme, after) = value.trim().split_once("://")?;
         let known = ["postgres", "postgresql"].contains(&scheme.split('+').next()?);
         let plain = |c: char| c.is_ascii_alphanumeric() || "+_".contains(c);
-        // `postgresql+asyncpg://` alone is a prefix, to which the code adds the rest.
+        // `postgresql+asyncpg://` alone is a prefix, to which the application's code adds the rest.
         if !known || after.is_empty() || !scheme.chars().all(plain) {
             return None;
         }
-        // A password may contain an unescaped `/` or `?`; the last `@` ends it.
-        let start = after.rfind('@').map_or(0, |at| at + 1);
+        // A password may contain an unescaped `/` or `?`; the last `@` before the parameters ends it.
+        let start = after[..parameters_at(after)].rfind('@').map_or(0, |at| at + 1);
         let place = &after[start..];
         let hosts = &place[..place.find(['/', '?']).unwrap_or(place.len())];
         let query = place.split_once('?').map_or("", |(_, query)| query);
@@ -43,8 +43,8 @@ impl<'a> PgUrl<'a> {
         self.database == other.database && direct(self.hosts) == direct(other.hosts)
     }
 
-    /// Returns true if every host is this machine, or a name without a dot, as containers have. A host among the parameters
-    /// counts, as with libpq.
+    /// Returns true if every host is this machine, a socket folder, or a name without a dot, as containers have. The parameter `host`
+    /// overrides the hosts, as with libpq.
     pub fn is_local(&self) -> bool {
         let host = |text: &'a str| match text.find(']') {
             Some(end) => &text[..=end],
@@ -52,8 +52,8 @@ impl<'a> PgUrl<'a> {
         };
         let named = self.query.split('&').find_map(|pair| pair.strip_prefix("host="));
         match named.filter(|named| !named.is_empty()) {
-            Some(named) => address::is_local(&percent_decode_str(named).decode_utf8_lossy()),
-            None => self.hosts.split(',').map(host).all(address::is_local),
+            Some(named) => url_forms::is_local(&percent_decode_str(named).decode_utf8_lossy()),
+            None => self.hosts.split(',').map(host).all(url_forms::is_local),
         }
     }
 
@@ -89,8 +89,17 @@ impl<'a> PgUrl<'a> {
     }
 }
 
-/// Returns the branch database's URL in a form, as devrun.yaml writes it. A variable whose name means a connection that
-/// bypasses a pooler gets the direct URL.
+/// Returns the index in `after`, a URL without its scheme, of the `?` that begins its parameters, or the length if there are none.
+fn parameters_at(after: &str) -> usize {
+    let begins_parameter = |at: &usize| {
+        let rest = after[at + 1..].trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '_');
+        rest.starts_with('=') && !after[at + 1..].starts_with('=')
+    };
+    after.match_indices('?').map(|(at, _)| at).find(begins_parameter).unwrap_or(after.len())
+}
+
+/// Returns the template for the branch database's URL as devrun.yaml writes it: `${database.url}`, with `scheme` and `query` if they
+/// differ from plain `postgresql`. A variable whose name says that it bypasses a pooler (`DIRECT_URL`) gets the direct URL.
 pub fn template(name: &str, scheme: &str, query: &str) -> String {
     let field = if is_direct(name) { "database.direct_url" } else { "database.url" };
     match (scheme, query) {
@@ -127,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scheme_and_parameters_stay_and_the_place_does_not() {
+    fn scheme_and_schema_are_kept_and_place_secrets_and_tls_are_dropped() {
         let url = PgUrl::parse("postgresql+asyncpg://u:p@ss/w@localhost:5432/app?schema=public&sslmode=require&password=x&host=/run").unwrap();
         assert_eq!(url.scheme, "postgresql+asyncpg");
         assert!(url.is_local());
@@ -135,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_dot_is_a_container_and_a_name_with_one_is_another_machine() {
+    fn loopback_sockets_and_names_without_a_dot_are_local() {
         for local in [
             "postgres://db/app",
             "postgresql:///app",
@@ -151,7 +160,19 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_are_no_postgres() {
+    fn an_at_sign_ends_a_password_but_not_a_parameter() {
+        for (url, is_local) in [
+            ("postgres://db.example.com/app?user=me@x", false),
+            ("postgres://u:p@db.example.com/app?user=me@x&application_name=a@b", false),
+            ("postgres://u:p?q@ss/w@localhost/app?schema=a", true),
+            ("postgres://u:p?=@localhost/app", true),
+        ] {
+            assert_eq!(PgUrl::parse(url).unwrap().is_local(), is_local, "{url}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_and_incomplete_urls_are_not_postgres() {
         assert_eq!(PgUrl::parse("mysql://localhost/x"), None);
         assert_eq!(PgUrl::parse("postgresql"), None);
         assert_eq!(PgUrl::parse("postgresql+asyncpg://"), None);

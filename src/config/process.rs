@@ -7,8 +7,8 @@ use nix::sys::signal::Signal;
 
 use crate::config::error::ConfigError;
 use crate::config::model::{PortRef, ProbeConfig, ProcessConfig, Ready};
-use crate::config::node::{KeyValue, Mapping, Node, Value};
 use crate::config::source::ConfigPosition;
+use crate::config::value_tree::{KeyValue, Mapping, Node, Value};
 use crate::config::{keys, values};
 use crate::plan::{Accepted, Condition, Need, Restart, RestartPolicy, RunCommand, Stdin};
 

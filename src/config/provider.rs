@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::error::ConfigError;
-use crate::config::form::{TableForm, ValueForm};
 use crate::config::interpolate::Template;
+use crate::config::key_types::{TableForm, ValueForm};
 use crate::config::keys::{AUTO, NONE, PARENT, PROVIDER_WORDS, SECTIONS};
-use crate::config::node::{Mapping, Node};
+use crate::config::value_tree::{Mapping, Node};
 use crate::config::{names, values};
 use crate::plan::{RunCommand, Section, Sections, Setting};
 

@@ -10,7 +10,7 @@ use crate::config::model::{self, Config, ProbeConfig};
 use crate::config::names::variable_stem;
 use crate::config::provider::{self, ProviderChoice};
 use crate::config::venvs::Venvs;
-use crate::config::{environment, programs};
+use crate::config::{environment, node_bin};
 use crate::context::variables;
 use crate::os::net;
 use crate::plan::{self, Computed, EnvLine, Origin, PortUse, Sections};
@@ -100,7 +100,7 @@ fn one(
         is_own = true;
         set("VIRTUAL_ENV", venv.to_string_lossy().into_owned(), Computed::VirtualEnv);
     }
-    let searched = programs::search_path(root, &directory, path.as_deref())?;
+    let searched = node_bin::search_path(root, &directory, path.as_deref())?;
     if let Some(path) = searched.or(path.filter(|_| is_own)).and_then(|path| path.into_string().ok()) {
         set("PATH", path, Computed::SearchPath);
     }
@@ -124,7 +124,7 @@ fn one(
     let number = port.as_ref().map(PortUse::port);
     Ok(plan::Process {
         name: process.name.clone(),
-        run: programs::installed(process, scope.variable("PATH")),
+        run: node_bin::installed(process, scope.variable("PATH")),
         directory,
         env,
         origins,

@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::address::UrlForm;
 use crate::config::error::ConfigError;
 use crate::config::model::{
     Config, DatabaseConfig, Dependencies, Migrate, Provenance, Redirect, SeedConfig, SeedInput, UrlVariable,
 };
-use crate::config::node::{KeyValue, Node, Value};
 use crate::config::port_base::{HIGHEST, LOWEST, SLOTS};
 use crate::config::provider::{ProviderChoice, ProviderSettings};
 use crate::config::source::ConfigPosition;
+use crate::config::url_forms::UrlForm;
+use crate::config::value_tree::{KeyValue, Node, Value};
 use crate::config::{env_output, interpolate::Template, keys, names, process, services, setup, values};
 use crate::plan::{LogLimits, RunCommand};
 

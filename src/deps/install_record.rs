@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::deps::fingerprint::{InstallInputs, Snapshot};
-use crate::deps::{DepsError, Done};
+use crate::deps::DepsError;
+use crate::deps::install_inputs::{InstallInputs, Snapshot};
 use crate::event::{Event, Step};
 use crate::os::fs::{self, Lock, LockKind};
 
@@ -41,11 +41,11 @@ pub struct InstallRecord {
 /// The result of a successful install.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     /// Files and folders below the target that the install created. All of them must still exist.
     evidence: Vec<String>,
-    /// See [`Done::fetched`].
-    fetched: Option<PathBuf>,
+    /// See [`Done::fetched`](crate::deps::Done::fetched).
+    pub(super) fetched: Option<PathBuf>,
 }
 
 impl InstallRecord {
@@ -91,26 +91,6 @@ impl RecordFiles {
         Ok(self.read()?.and_then(|record| Some(record.finished?.snapshot.digest())))
     }
 
-    /// Returns the result of the last install into `target` if nothing has changed since then.
-    pub fn fresh(&self, target: &Path, inputs: &InstallInputs) -> Result<Option<Done>, DepsError> {
-        let Some(record) = self.read()? else { return Ok(None) };
-        let Some(old) = &record.finished else { return Ok(None) };
-        let usable = old.fetched.iter().all(|path| path.is_dir());
-        if record.target != target.to_string_lossy() || !usable || record.missing().is_some() {
-            return Ok(None);
-        }
-        let (now, read) = Snapshot::take(inputs, Some(&old.snapshot));
-        if now.digest() != old.snapshot.digest() {
-            return Ok(None);
-        }
-        let done = Done { worked: false, outcome: "unchanged".into(), fetched: old.fetched.clone() };
-        if read > 0 {
-            let finished = Some(Finished { snapshot: now, ..old.clone() });
-            self.write(&InstallRecord { finished, ..record })?;
-        }
-        Ok(Some(done))
-    }
-
     /// Records that an install into `target` has started. Until it finishes, the folder is not valid.
     pub fn begin(&self, target: &Path, ours: bool) -> Result<(), DepsError> {
         let target = target.to_string_lossy().into();
@@ -135,6 +115,18 @@ impl RecordFiles {
             ours,
             finished,
         })
+    }
+
+    /// Writes `record` again, with `snapshot` in place of its own.
+    pub(super) fn replace_snapshot(
+        &self,
+        mut record: InstallRecord,
+        snapshot: Snapshot,
+    ) -> Result<(), DepsError> {
+        if let Some(finished) = &mut record.finished {
+            finished.snapshot = snapshot;
+        }
+        self.write(&record)
     }
 
     fn write(&self, record: &InstallRecord) -> Result<(), DepsError> {

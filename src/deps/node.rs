@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::deps::failure_cause::{Cause, InstallFiles};
-use crate::deps::fingerprint::InstallInputs;
+use crate::deps::install_inputs::InstallInputs;
 use crate::deps::install_record::{InstallRecord, RecordFiles};
 use crate::deps::tool::{self, NpmTool};
 use crate::deps::{
     DepsError, Done, ToolEnv, find, levels, off_thread, refuse_odd, refuse_unreadable, snapshot, typed,
+    up_to_date,
 };
 use crate::error::RERUN;
 use crate::event::{Event, Step};
@@ -89,7 +90,7 @@ async fn gather(request: &NodeRequest) -> Result<(NodeFindings, RecordFiles, Opt
         }
         let relative = request.directory.strip_prefix(&request.worktree).unwrap_or(&request.directory);
         let record = RecordFiles::new(&request.state, Step::Node, relative);
-        let done = record.fresh(root, &situation.inputs)?;
+        let done = up_to_date::last_install(&record, root, &situation.inputs)?;
         Ok((situation, record, done))
     })
     .await?

@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::deps::failure_cause::InstallFiles;
-use crate::deps::fingerprint::InstallInputs;
+use crate::deps::install_inputs::InstallInputs;
 use crate::deps::install_record::{InstallRecord, RecordFiles};
 use crate::deps::tool::PythonTool;
 use crate::deps::{
     DepsError, Done, ToolEnv, bytecode, find, levels, off_thread, refuse_odd, refuse_unreadable, snapshot,
-    tool, typed,
+    tool, typed, up_to_date,
 };
 use crate::error::Explain;
 use crate::event::{Event, Step};
@@ -145,7 +145,7 @@ fn inspect(request: &PythonRequest) -> Result<PythonFindings, DepsError> {
 
 fn fresh(record: &RecordFiles, situation: &PythonFindings) -> Result<Option<Done>, DepsError> {
     match venv::inspect(&situation.venv)? {
-        Venv::Whole => record.fresh(&situation.venv, &situation.inputs),
+        Venv::Whole => up_to_date::last_install(record, &situation.venv, &situation.inputs),
         _ => Ok(None),
     }
 }

@@ -7,7 +7,7 @@
 //! A tool appears in the cache completely or not at all: it is built in another folder under a lock, then renamed.
 
 mod hash;
-mod index;
+mod python_managers;
 mod service_program;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::os::read::Limit;
 use crate::text::quoted;
 
 pub(crate) use self::hash::Pin;
-pub(crate) use self::index::{PDM, POETRY, PythonTool, fetch_python_tool};
+pub(crate) use self::python_managers::{PDM, POETRY, PythonTool, fetch_python_tool};
 pub(crate) use self::service_program::fetch_service_program;
 
 const LIMIT: Duration = Duration::from_mins(5);

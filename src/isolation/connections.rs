@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 
-use super::{DatabaseMismatch, Finding, Listener, Server, Territory, readings};
+use super::{DatabaseMismatch, Finding, Listener, Server, Territory, server_variables};
 use crate::context::default_ports::{POSTGRES_LIKE, REDIS};
 use crate::os::tcp::{SocketState, TcpSocket};
 
@@ -56,7 +56,7 @@ pub(super) fn findings(
         let port = row.remote.port();
         let listener = here.then(|| holders.entry(port).or_insert_with(|| holder(port)).clone()).flatten();
         if let Some(server) = server(territory, row.remote, here, listener.as_ref()) {
-            let reads = readings::leading(&territory.reads, process, server, row.remote);
+            let reads = server_variables::leading(&territory.reads, process, server, row.remote);
             found.insert(Finding {
                 process: process.clone(),
                 server,
@@ -75,7 +75,7 @@ pub(super) fn findings(
 fn other_database(territory: &Territory, process: &str, row: &TcpSocket) -> Option<Finding> {
     let own = territory.database.as_ref().filter(|own| own.port == row.remote.port())?;
     let used = territory.elsewhere.get(&row.local.port())?.clone();
-    let reads = readings::leading(&territory.reads, process, Server::Postgres, row.remote);
+    let reads = server_variables::leading(&territory.reads, process, Server::Postgres, row.remote);
     Some(Finding {
         process: process.into(),
         server: Server::Postgres,
@@ -132,7 +132,7 @@ mod tests {
             local_database: true,
             database: Some(OwnDatabase { name: "dev-x".into(), port: 20100 }),
             elsewhere: [(41000, "dev-main".into()), (41001, "dev-main".into())].into(),
-            reads: vec![readings::Reading {
+            reads: vec![server_variables::Reading {
                 process: "backend".into(),
                 server: Some(Server::Postgres),
                 text: "POSTGRES_SERVER (app/settings.py:14)".into(),

@@ -10,7 +10,7 @@ use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, 
 use hyper_util::rt::TokioIo;
 use url::Url;
 
-use super::readings;
+use super::server_variables;
 use crate::context::this_machine::is_this_machine;
 use crate::plan::{Notice, Plan, Process};
 use crate::text::harmless;
@@ -101,7 +101,7 @@ fn calls(plan: &Plan) -> Vec<Call> {
         let shared = shared
             .iter()
             .copied()
-            .filter(|(variable, _)| readings::reads(plan, variable, process).unwrap_or(is_usual));
+            .filter(|(variable, _)| server_variables::reads(plan, variable, process).unwrap_or(is_usual));
         for (variable, value) in own.filter(|(name, _)| is_used(name)).chain(shared) {
             let Some((port, path)) = address(value) else { continue };
             let backend = servers.iter().find(|(name, other)| *other == port && *name != page.0);
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_variable_that_no_code_reads_is_no_call() {
-        let plan = readings::tests::plan();
+        let plan = server_variables::tests::plan();
         assert!(is_unread(&plan, "API_URL"));
         assert!(!is_unread(&plan, "NEXT_PUBLIC_API_URL"), "web/lib/api.ts reads it");
         assert!(!is_unread(&plan, "NEXT_PUBLIC_OTHER"), "the user wrote it");

@@ -215,6 +215,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "os::cmd has no commands that outlive the call")]
     fn the_oldest_holder_is_named_and_none_that_has_closed_the_socket() {
         use std::os::fd::OwnedFd;
         use std::process::{Command, Stdio};

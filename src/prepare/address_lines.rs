@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::ResolvedWorktree;
-use crate::config::address;
 use crate::config::envfile::{self, EnvFile, EnvFileOrigin, EnvFilePlaces};
 use crate::config::postgres_names::{PostgresPart, split};
+use crate::config::url_forms;
 use crate::context::address_lines::{AddressLine, value_address};
 use crate::plan::FileLine;
 
@@ -79,7 +79,7 @@ fn addresses(file: &EnvFile) -> Vec<AddressLine> {
 fn read(at: FileLine, variable: &str, value: &str) -> Option<AddressLine> {
     let is_name = split(variable).is_some_and(|(_, part)| part == PostgresPart::Name);
     let line = AddressLine { at, variable: variable.into(), host: None, port: None, database: None };
-    if let Some(url) = address::parts(value) {
+    if let Some(url) = url_forms::parts(value) {
         let (host, port) = (Some(url.host), Some(url.port.parse().ok()?));
         return Some(AddressLine { host, port, database: Some(url.name), ..line });
     }

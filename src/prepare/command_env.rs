@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::ResolvedWorktree;
 use super::ready_database::DatabaseAddress;
-use crate::config::{libpq, needs};
+use crate::config::{guessed_needs, libpq};
 use crate::context::Context;
 use crate::database::{BranchDatabase, providers};
 use crate::error::{Code, Report};
@@ -82,7 +82,7 @@ pub(super) async fn psql(ctx: &Context, resolved: &ResolvedWorktree, key: &str) 
 
 /// Returns the packages that a command needs which changes the database.
 pub(super) fn tools(resolved: &ResolvedWorktree, run: &RunCommand) -> BTreeSet<Need> {
-    let mut needs = needs::infer(run, &resolved.config.configured(), false);
+    let mut needs = guessed_needs::infer(run, &resolved.config.configured(), false);
     // A step of `setup:` may wait for the database.
     needs.retain(|need| !matches!(need, Need::Database | Need::Setup));
     needs

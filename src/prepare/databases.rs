@@ -11,10 +11,10 @@ use std::rc::Rc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
-use super::branch::{self, ChosenProvider};
+use super::branch_database::{self, ChosenProvider};
 use super::database_names::{self, DETACHED};
+use super::provider_variables::VariableSources;
 use super::ready_database::ReadyDatabase;
-use super::variables::VariableSources;
 use super::{DatabaseConditions, Progress, ResolvedWorktree, Tasks, preview, resolved_worktree, seed, steps};
 use crate::context::Context;
 use crate::database::compare::{self, CompareError, DatabaseDifference, RowChanges};
@@ -59,7 +59,9 @@ impl Databases {
     async fn of(ctx: &Context, resolved: ResolvedWorktree) -> Result<Databases, Report> {
         let resolved = Rc::new(resolved);
         let ctx = &resolved.discreet(ctx);
-        let Some(ChosenProvider { provider: source, wanted }) = branch::choose(ctx, &resolved, false)? else {
+        let Some(ChosenProvider { provider: source, wanted }) =
+            branch_database::choose(ctx, &resolved, false)?
+        else {
             return Err(none());
         };
         let server = source.server()?;
@@ -71,7 +73,7 @@ impl Databases {
     pub fn close(self) -> Result<Option<ServerState>, Report> {
         let Databases { ctx, resolved, source, .. } = self;
         drop(source);
-        branch::choose(&ctx, &resolved, false)?.ok_or_else(none)?.provider.server()
+        branch_database::choose(&ctx, &resolved, false)?.ok_or_else(none)?.provider.server()
     }
 
     /// Returns the description of the database `name`; `None` if it does not exist.
@@ -185,7 +187,7 @@ impl Databases {
         let mut shop = ToolInstaller::open(&self.ctx, &self.resolved);
         let (ctx, resolved, progress) = (&self.ctx, &*self.resolved, shop.progress.clone());
         let work = Box::pin(async {
-            branch::make_parent(ctx, resolved, &progress, &**source, &self.own).await?;
+            branch_database::make_parent(ctx, resolved, &progress, &**source, &self.own).await?;
             let branch = reset(&self.own).await?;
             let settled = ReadyDatabase { provider: source.clone(), branch };
             let migrated = migrated(ctx, resolved, &settled, &progress).await?;
@@ -349,7 +351,7 @@ pub async fn upgrade_server(ctx: &Context, keep_old: bool) -> Result<(&'static s
 
 async fn provider_of(ctx: &Context) -> Result<Rc<dyn Provider>, Report> {
     let resolved = preview::resolve_without_starting(ctx).await?;
-    let chosen = branch::choose(&resolved.discreet(ctx), &resolved, false)?;
+    let chosen = branch_database::choose(&resolved.discreet(ctx), &resolved, false)?;
     Ok(chosen.ok_or_else(none)?.provider)
 }
 
@@ -368,7 +370,8 @@ pub async fn migrate(
     let work = Box::pin(async {
         let mut entrust = held.receiver();
         let conditions = DatabaseConditions { allow_parent: false, beside_stack };
-        let ensuring = branch::ensure(ctx, resolved.clone(), progress.clone(), conditions, &mut entrust);
+        let ensuring =
+            branch_database::ensure(ctx, resolved.clone(), progress.clone(), conditions, &mut entrust);
         let settled = ensuring.await?.ok_or_else(none)?;
         let migrated = migrated(ctx, &resolved, &settled, &progress).await?;
         Ok((settled.provider.name(), settled.branch, migrated))
@@ -383,7 +386,7 @@ async fn migrated(
     progress: &Progress,
 ) -> Result<Option<String>, Report> {
     let env = resolved.environment(ctx, Some(settled.address()))?;
-    branch::migrate(ctx, resolved, &env, &*settled.provider, &settled.branch, progress).await
+    branch_database::migrate(ctx, resolved, &env, &*settled.provider, &settled.branch, progress).await
 }
 
 fn none() -> Report {
@@ -423,7 +426,8 @@ struct ToolInstaller {
 impl ToolInstaller {
     fn open(ctx: &Context, resolved: &Rc<ResolvedWorktree>) -> ToolInstaller {
         let migrate = resolved.config.database.as_ref().and_then(|database| database.migrate.as_ref());
-        let mut needs = migrate.map_or_else(BTreeSet::new, |migrate| branch::tools(resolved, migrate));
+        let mut needs =
+            migrate.map_or_else(BTreeSet::new, |migrate| branch_database::tools(resolved, migrate));
         needs.extend(seed::tools(resolved));
         let met = Need::ALL.into_iter().filter(|need| !needs.contains(need)).collect();
         let (sender, gates) = unbounded_channel();

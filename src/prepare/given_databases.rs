@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use super::files::Files;
-use crate::config::address::UrlForm;
 use crate::config::envfile::EnvFile;
 use crate::config::given_databases::{self, GivenValues, ReplacedVariable};
 use crate::config::interpolate::Template;
 use crate::config::model::{ProcessConfig, UrlVariable};
 use crate::config::source::{ConfigPosition, Source};
+use crate::config::url_forms::UrlForm;
 use crate::config::{Config, environment};
 use crate::plan::{BoundVariable, FileLine, Reason};
 

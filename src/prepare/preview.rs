@@ -1,7 +1,7 @@
 //! Makes the plan of a run for subcommands that only show it: installs, creates and starts nothing.
 
 use super::ResolvedWorktree;
-use super::branch::{self, ChosenProvider};
+use super::branch_database::{self, ChosenProvider};
 use super::ready_database::DatabaseAddress;
 use super::resolved_worktree;
 use super::services::missing_services;
@@ -49,7 +49,7 @@ pub async fn preview_without_lease(ctx: &Context, worktree: &Worktree) -> Result
 
 fn complete(ctx: &Context, mut resolved: ResolvedWorktree) -> Result<Preview, Report> {
     let (mut starts_server, mut server_is_down) = (false, false);
-    let (known, shown) = match branch::choose(ctx, &resolved, false)? {
+    let (known, shown) = match branch_database::choose(ctx, &resolved, false)? {
         None => (None, None),
         Some(ChosenProvider { provider, wanted }) => {
             let urls = provider.address(&wanted.name)?;

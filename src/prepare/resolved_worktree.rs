@@ -16,7 +16,7 @@ use crate::config::envfile::{EnvFile, EnvFilePlaces};
 use crate::config::environment::{self, EnvironmentInputs};
 use crate::config::foreign_variables::{self, Worktrees};
 use crate::config::venvs::Venvs;
-use crate::config::{self, Config, ConfigError, Scope, other_databases, programs, resolve, urls};
+use crate::config::{self, Config, ConfigError, Scope, node_bin, other_databases, resolve, urls};
 use crate::context::Context;
 use crate::database::names;
 use crate::deps::{ToolEnv, python};
@@ -395,7 +395,7 @@ impl ResolvedWorktree {
             vars.extend([("PATH".into(), path), ("VIRTUAL_ENV".into(), venv.into())]);
         }
         let path = vars.get(OsStr::new("PATH")).map(OsString::as_os_str);
-        if let Some(path) = programs::search_path(&self.worktree.path, folder, path)? {
+        if let Some(path) = node_bin::search_path(&self.worktree.path, folder, path)? {
             vars.insert("PATH".into(), path);
         }
         Ok(())

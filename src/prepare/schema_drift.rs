@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::branch::{self, ChosenProvider};
+use super::branch_database::{self, ChosenProvider};
 use super::preview;
 use crate::context::Context;
 use crate::database::migrate::drift::{SchemaDrift, drift};
@@ -31,7 +31,7 @@ async fn look(ctx: &Context) -> Option<(WantedDatabase, SchemaDrift)> {
     let resolved = preview::resolve_without_starting(ctx).await.ok()?;
     let migrate = resolved.config.database.as_ref()?.migrate.as_ref()?;
     let ChosenProvider { provider, wanted } =
-        branch::choose(&resolved.discreet(ctx), &resolved, false).ok()??;
+        branch_database::choose(&resolved.discreet(ctx), &resolved, false).ok()??;
     let found = match provider.server().ok()? {
         Some(ServerState::Stopped) => return None,
         Some(ServerState::Running) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
 use crate::config::model::ServiceConfig;
+use crate::config::node_bin::is_on_path;
 use crate::config::presets::ServicePreset;
-use crate::config::programs::is_on_path;
 use crate::plan::ProgramWheel;
 
 /// Returns the preset of a server that has no program on `path`. The program of a worker is among the packages of the

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::service_programs::{to_download, without_program};
 use super::{ResolvedWorktree, tools};
 use crate::config::model::{ServiceConfig, SharedBy};
-use crate::config::programs::DOWNLOADERS;
+use crate::config::node_bin::DOWNLOADERS;
 use crate::context::Context;
 use crate::deps::tool::fetch_service_program;
 use crate::error::{Code, Report};

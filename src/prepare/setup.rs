@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Progress, ResolvedWorktree, command_env};
+use crate::config::guessed_needs;
 use crate::config::model::SetupStep;
-use crate::config::needs;
 use crate::context::missing_settings::{self, ProgramPlace};
 use crate::context::{Context, code_place};
-use crate::deps::DepsError;
-use crate::deps::fingerprint::{InstallInputs, Snapshot};
+use crate::deps::install_inputs::{InstallInputs, Snapshot};
 use crate::deps::install_record::RecordFiles;
+use crate::deps::{DepsError, up_to_date};
 use crate::error::{Code, Fault, RERUN, Report};
 use crate::event::{Event, Step};
 use crate::os::cmd::{Cmd, CmdError};
-use crate::os::{blocking, matching};
+use crate::os::{blocking, glob};
 use crate::plan::{Need, Plan};
 use crate::text::{diagnosis, traceback};
 
@@ -96,7 +96,7 @@ fn needs_of(resolved: &ResolvedWorktree, step: &SetupStep) -> BTreeSet<Need> {
     if let Some((needs, _)) = &step.needs {
         return needs.clone();
     }
-    let mut needs = needs::infer(&step.run, &resolved.config.configured(), false);
+    let mut needs = guessed_needs::infer(&step.run, &resolved.config.configured(), false);
     needs.retain(|need| matches!(need, Need::Node | Need::Python));
     needs
 }
@@ -121,7 +121,7 @@ async fn gather(resolved: &ResolvedWorktree, step: &SetupStep) -> Result<Install
     let files = off_thread(step, move || {
         let mut found = BTreeSet::new();
         for pattern in &globs {
-            matching::files(&root, pattern, MOST, &mut found);
+            glob::files(&root, pattern, MOST, &mut found);
         }
         found
     });
@@ -142,7 +142,7 @@ async fn stale(
 ) -> Result<Option<Snapshot>, Report> {
     let (record, directory, has_inputs) = (record.clone(), directory.to_path_buf(), !step.inputs.is_empty());
     let read = move || {
-        let is_fresh = has_inputs && record.fresh(&directory, &inputs)?.is_some();
+        let is_fresh = has_inputs && up_to_date::last_install(&record, &directory, &inputs)?.is_some();
         Ok((!is_fresh).then(|| Snapshot::take(&inputs, None).0))
     };
     off_thread(step, read).await?.map_err(|error: DepsError| error.into())

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::branch;
+use super::branch_database;
 use super::ready_database::ReadyDatabase;
 use super::{Progress, ResolvedWorktree, tools};
 use crate::context::Context;
@@ -130,8 +130,15 @@ pub(super) async fn finish(
 ) {
     let migrated = match &settled {
         Some(settled) => {
-            match branch::migrate(&ctx, &resolved, &plan.env, &*settled.provider, &settled.branch, &progress)
-                .await
+            match branch_database::migrate(
+                &ctx,
+                &resolved,
+                &plan.env,
+                &*settled.provider,
+                &settled.branch,
+                &progress,
+            )
+            .await
             {
                 Ok(migrated) => migrated,
                 Err(report) => return fail(&ctx, &progress, report),

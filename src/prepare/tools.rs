@@ -57,7 +57,7 @@ pub(super) fn search_path(
         folders.extend((0..count).map(|index| link_path(state, &link_name(step, index))));
     }
     folders.extend(programs.iter().map(|name| link_path(state, name)));
-    if folders.len() == before { Ok(None) } else { config::programs::join(folders.into_iter()).map(Some) }
+    if folders.len() == before { Ok(None) } else { config::node_bin::join(folders.into_iter()).map(Some) }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod origins;
 mod owners;
 mod postgres_parts;
 #[cfg(test)]
-mod properties;
+mod property_tests;
 mod redis;
 mod required;
 #[cfg(test)]

@@ -2,18 +2,18 @@
 //!
 //! Holds values only. A fact has the file and line that states it, so that every later decision can name its source.
 
+mod across_files;
 mod address;
 mod cache;
 mod commands;
 mod compose;
 mod database_tools;
+mod development_files;
 mod dockerfile;
 mod envfiles;
 mod file;
 mod javascript;
 mod kind;
-mod links;
-mod purpose;
 mod python;
 mod reading;
 mod redacted;

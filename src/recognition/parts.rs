@@ -13,7 +13,7 @@ pub mod migrations;
 pub mod module;
 pub mod node;
 pub mod other_server;
-pub mod page;
+pub mod probe_page;
 pub mod procfile;
 pub mod python;
 pub mod redis;
@@ -267,7 +267,7 @@ pub fn find(root: &Path, facts: &Facts, available: &dyn Fn(&str) -> bool) -> Par
         }
         parts.wants_redis = Some(at);
     }
-    page::choose(&tree, &mut parts.processes, facts.tenants.first());
+    probe_page::choose(&tree, &mut parts.processes, facts.tenants.first());
     if let Some(migrations) = &parts.migrations
         && let Some(package) = packages.iter().find(|package| package.folder == migrations.directory)
     {

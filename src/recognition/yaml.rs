@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::contract::{Binding, Contract, Reason};
 use super::facts::{FileLine, TenantUrl};
-use super::parts::{Part, PartKind, PartPort, Parts, page, tree};
+use super::parts::{Part, PartKind, PartPort, Parts, probe_page, tree};
 
 /// Returns the text; empty when there is no process.
 pub fn text(parts: &Parts, contract: &Contract, tenants: &[TenantUrl]) -> String {
@@ -214,7 +214,7 @@ fn after(parts: &Parts, part: &Part) -> Vec<String> {
 /// Writes the tenant URL from the repository's documents, with this worktree's port.
 fn tenant(out: &mut String, parts: &Parts, tenants: &[TenantUrl]) -> Result {
     let Some(tenant) = tenants.first() else { return Ok(()) };
-    let Some(part) = page::server_of(&parts.processes, tenant) else { return Ok(()) };
+    let Some(part) = probe_page::server_of(&parts.processes, tenant) else { return Ok(()) };
     let url = format!("http://{}:${{ports.{}}}{}", tenant.host, part.name, tenant.path);
     writeln!(out, "urls:\n  Tenant: {}{}", scalar(&url), comment(Some(&tenant.at)))
 }

@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::preload::{self, PreloadModule};
+use super::node_preload::{self, PreloadModule};
 use crate::context::variables::{LISTEN, REDIRECTS};
 use crate::os::spawn;
 use crate::plan::{Environment, PortUse, Process};
@@ -65,7 +65,7 @@ impl Handover {
         if !modules.is_empty() {
             let own = process.env.get("NODE_OPTIONS").map(OsString::from);
             let given = own.or_else(|| env.vars.get(OsStr::new("NODE_OPTIONS")).cloned());
-            let options = preload::options(given.unwrap_or_default(), &modules, &self.cache)?;
+            let options = node_preload::options(given.unwrap_or_default(), &modules, &self.cache)?;
             handed.variables.push(("NODE_OPTIONS".into(), options));
         }
         Ok(handed)

@@ -1,8 +1,8 @@
 //! Runs a plan: the loop that passes inputs to the state machine and carries out its effects.
 
-mod lines;
 mod stray_ports;
 mod stuck;
+mod watched_lines;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -15,8 +15,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use self::lines::LineInspector;
 use self::stray_ports::StrayPorts;
+use self::watched_lines::LineInspector;
 use super::group::{self, ProcessGroup};
 use super::inherited_sockets::Handover;
 use super::output::{Mux, OutputSource, Sink};
@@ -224,7 +224,7 @@ struct RunLoop {
     on_ready: Box<dyn FnMut()>,
     terminals: Terminals,
     mux: Rc<Mux>,
-    tails: lines::Tails,
+    tails: watched_lines::Tails,
     inputs: UnboundedSender<Input>,
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use super::process_binding::{self, ProcessBinding};
-use super::removal::WatchedFolders;
+use super::removed_worktree::WatchedFolders;
 use super::state_machine::StopReason;
 use crate::os::spawn;
 

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::maintenance;
+use super::worktree_lock;
 use crate::cli::{database_limit, printed};
 use crate::context::Context;
 use crate::error::{Exit, RERUN, RESET, RESET_STACK, Report};
@@ -14,7 +14,7 @@ use crate::ui::console::Console;
 pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
     // A stack that starts now waits for the lock and then finds the migrations done.
-    let turn = maintenance::begin(ctx, &worktree, "migrating").await?;
+    let turn = worktree_lock::begin(ctx, &worktree, "migrating").await?;
     let (provider, branch, migrated) = match prepare::migrate(ctx, turn.is_none()).await {
         Ok(migrated) => migrated,
         Err(report) => {

@@ -1,6 +1,6 @@
 //! The checks that `reset`, `delete` and `restore` share: the database may be changed, no stack uses it, and the user agrees.
 
-use super::maintenance::{self, MaintenanceLock};
+use super::worktree_lock::{self, MaintenanceLock};
 use crate::cli::args::Undo;
 use crate::cli::confirm::{Confirmation, confirm};
 use crate::context::Context;
@@ -47,7 +47,7 @@ impl UndoTarget {
         }
         worktrees.push(own.clone());
         for worktree in &worktrees {
-            maintenance::refuse_user(worktree, own, name).await?;
+            worktree_lock::refuse_user(worktree, own, name).await?;
         }
         Ok(Some(UndoTarget { entry, worktrees, doing }))
     }
@@ -85,10 +85,10 @@ impl UndoTarget {
     ) -> Result<Vec<MaintenanceLock>, Report> {
         let mut turns = Vec::new();
         for worktree in &self.worktrees {
-            match maintenance::begin(ctx, worktree, doing).await? {
+            match worktree_lock::begin(ctx, worktree, doing).await? {
                 Some(turn) => turns.push(turn),
                 None => {
-                    maintenance::refuse_user(worktree, &databases.resolved.worktree, &self.entry.name)
+                    worktree_lock::refuse_user(worktree, &databases.resolved.worktree, &self.entry.name)
                         .await?;
                 }
             }

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::cli::db::maintenance;
+use crate::cli::db::worktree_lock;
 use crate::cli::{args, this_program};
 use crate::context::{Context, variables};
 use crate::error::{Code, Exit, Report};
@@ -106,7 +106,7 @@ pub(super) async fn prepare_worktree(ctx: &Context, args: &args::HookPrepare) ->
     let resolved = prepare::resolve_without_starting(ctx).await?;
     ctx.events.note(format!("ports: slot {}", resolved.lease.slot));
     if args.packages {
-        match maintenance::begin(ctx, &worktree, "installing packages").await? {
+        match worktree_lock::begin(ctx, &worktree, "installing packages").await? {
             Some(_lock) => prepare::install_packages(ctx, &resolved).await?,
             None => ctx.events.note("a stack runs: it has installed the packages"),
         }

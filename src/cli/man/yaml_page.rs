@@ -2,7 +2,7 @@
 
 use roff::{Inline, Roff, bold, italic, roman};
 
-use crate::config::form::{ConfigKey, NameRule, TableForm, ValueForm};
+use crate::config::key_types::{ConfigKey, NameRule, TableForm, ValueForm};
 use crate::config::keys::TOP;
 
 /// The smallest file that runs a server.

@@ -9,7 +9,7 @@ use super::Planned;
 use super::decision::{DatabaseFact, RemovalFacts, RemovalStep, RemovedHead};
 use super::facts::Collected;
 use crate::cleanup::{browser, decide, gather};
-use crate::cli::db::maintenance::{self, MaintenanceLock};
+use crate::cli::db::worktree_lock::{self, MaintenanceLock};
 use crate::cli::take_down;
 use crate::context::Context;
 use crate::error::{Code, Report};
@@ -75,7 +75,7 @@ async fn hold(
     let mut locks = Vec::new();
     let mut held = vec![facts.path.clone()];
     if let Some(worktree) = worktree {
-        locks.push(maintenance::begin(ctx, worktree, DOING).await?.ok_or_else(|| {
+        locks.push(worktree_lock::begin(ctx, worktree, DOING).await?.ok_or_else(|| {
             let message = format!("a stack was started in {}", worktree.path.display());
             Report::new(Code::AlreadyRunning, message).with_fix("run this command again")
         })?);
@@ -93,7 +93,7 @@ async fn hold(
     users.extend((entry.worktree.as_deref() == Some(&here.path)).then(|| here.clone()));
     for user in users.iter().filter(|user| user.path != facts.path) {
         // A stack that runs there is asked for its database below.
-        if let Some(lock) = maintenance::begin(ctx, user, DOING).await? {
+        if let Some(lock) = worktree_lock::begin(ctx, user, DOING).await? {
             locks.push(lock);
             held.push(user.path.clone());
         }

@@ -1,7 +1,7 @@
 //! The keys of `database`. `providers` has those of the sections of the providers.
 
 use super::{PROVIDER_WORDS, SECTIONS};
-use crate::config::form::{ConfigKey, NameRule, TableForm, ValueForm};
+use crate::config::key_types::{ConfigKey, NameRule, TableForm, ValueForm};
 
 /// `database`.
 pub const DATABASE: TableForm = TableForm::of(&[OWN, &SECTIONS]);

@@ -1,6 +1,6 @@
 //! The keys of an entry of `processes`.
 
-use crate::config::form::{ConfigKey, NameRule, TableForm, ValueForm};
+use crate::config::key_types::{ConfigKey, NameRule, TableForm, ValueForm};
 
 /// The words for the state of a process that another one waits for.
 const CONDITIONS: ValueForm = ValueForm::Word(&["started", "ready", "completed"]);

@@ -1,6 +1,6 @@
 //! The names of the providers, and the keys of their sections of `database`. A new provider begins here.
 
-use crate::config::form::{ConfigKey, TableForm, ValueForm};
+use crate::config::key_types::{ConfigKey, TableForm, ValueForm};
 
 /// The sections of the providers. The name of a section is that of its provider.
 pub const SECTIONS: [ConfigKey; 5] = [

@@ -1,7 +1,7 @@
 //! The keys of an entry of `services`.
 
 use super::READY;
-use crate::config::form::{ConfigKey, NameRule, TableForm, ValueForm};
+use crate::config::key_types::{ConfigKey, NameRule, TableForm, ValueForm};
 use crate::config::port_base::{HIGHEST, LOWEST};
 use crate::config::presets::PRESET_WORDS;
 use crate::plan::ServiceData;

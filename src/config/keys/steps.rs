@@ -1,6 +1,6 @@
 //! The keys of an entry of `setup`, and of an entry of `env_out`.
 
-use crate::config::form::{ConfigKey, TableForm, ValueForm};
+use crate::config::key_types::{ConfigKey, TableForm, ValueForm};
 
 /// A step of `setup`.
 pub const SETUP: TableForm = TableForm::of(&[&[

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::node::{Node, Value};
 use crate::config::source::Source;
+use crate::config::value_tree::{Node, Value};
 use crate::config::yaml;
 use crate::plan::Notice;
 

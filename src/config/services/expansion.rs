@@ -7,12 +7,12 @@ use nix::sys::signal::Signal;
 
 use super::{queues, waiting};
 use crate::config::error::ConfigError;
+use crate::config::guessed_needs;
 use crate::config::interpolate::Template;
 use crate::config::model::{
     Accepted, Config, PortRef, ProbeConfig, ProcessConfig, Ready, ServiceConfig, ServiceProcess, SharedBy,
 };
 use crate::config::names::variable_stem;
-use crate::config::needs;
 use crate::config::port_base::{HIGHEST, SLOTS};
 use crate::config::presets::{PresetProbe, for_service};
 use crate::config::process::UncheckedProcess;
@@ -194,7 +194,7 @@ fn process(service: &ServiceConfig, has_own_redis: bool) -> UncheckedProcess {
     process.service = Some(ServiceProcess { preset, programs, data });
     let mut draft = UncheckedProcess::alone(process);
     // A system program needs no packages, although devrun assumes every need for a program that it does not know.
-    let is_system_program = service.is_server() && !needs::uses_packages(&draft.process.run);
+    let is_system_program = service.is_server() && !guessed_needs::uses_packages(&draft.process.run);
     let none = is_system_program.then(|| (BTreeSet::new(), service.at.clone()));
     draft.needs = service.needs.clone().or(none);
     draft

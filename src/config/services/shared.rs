@@ -4,8 +4,8 @@ use crate::config::error::ConfigError;
 use crate::config::interpolate::Template;
 use crate::config::keys;
 use crate::config::model::{SharedBy, SharedServer};
-use crate::config::node::{Node, Value};
 use crate::config::presets::ServicePreset;
+use crate::config::value_tree::{Node, Value};
 
 /// The only scheme: devrun asks the server for its number of databases, without TLS.
 const SCHEME: &str = "redis://";

@@ -11,7 +11,7 @@ mod dump;
 mod error;
 mod files;
 #[cfg(test)]
-pub(super) mod kept;
+pub(super) mod kept_session;
 mod method;
 mod reader;
 mod relations;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::binaries::{parse_major, server_env};
-use super::{Local, search, wheel};
+use super::{Local, choose_programs, wheel};
 use crate::os::cmd::Cmd;
 
 /// The time limit of a program that prints its version.
@@ -21,7 +21,7 @@ pub(super) async fn find(
 ) -> Option<PathBuf> {
     let newest_first = || majors.clone().rev();
     let on_path = local.ctx.which("pg_dump").and_then(|program| Some(program.parent()?.to_path_buf()));
-    let usual = newest_first().flat_map(search::usual_folders);
+    let usual = newest_first().flat_map(choose_programs::usual_folders);
     let fetched = newest_first().filter_map(|major| wheel::cached(&local.home, major));
     let mut best: Option<(u32, PathBuf)> = None;
     for folder in folders.into_iter().chain(usual).chain(fetched).chain(on_path) {

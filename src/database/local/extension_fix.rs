@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::choose_programs;
 use super::packages::{OLDEST, PREFERRED};
-use super::search;
 use crate::database::extensions;
 use crate::error::RERUN;
 use crate::text::quoted;
@@ -26,8 +26,8 @@ impl InstalledServer {
 
 /// Returns the servers in the usual folders, newest first.
 pub(super) fn installed() -> Vec<InstalledServer> {
-    let majors = (OLDEST..=search::NEWEST).rev();
-    let places = majors.flat_map(|major| search::usual_folders(major).map(|bin| (major, bin)));
+    let majors = (OLDEST..=choose_programs::NEWEST).rev();
+    let places = majors.flat_map(|major| choose_programs::usual_folders(major).map(|bin| (major, bin)));
     places
         .filter(|(_, bin)| bin.join("postgres").is_file() && bin.join("initdb").is_file())
         .map(|(major, bin)| {

@@ -9,7 +9,7 @@ use super::copying::CopyState;
 use super::{Local, LocalRequest, upgrade};
 use crate::context::Context;
 use crate::database::import::{ImportRequest, Imported};
-use crate::database::request::ProviderRequest;
+use crate::database::provider_request::ProviderRequest;
 use crate::database::saved_snapshots::SavedSnapshot;
 use crate::database::undo::UndoError;
 use crate::database::upgrade::Upgraded;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::drop_statement::drop_statement;
 use super::failure_cause::{ExtensionAdvice, FailureCause};
 use crate::context::missing_settings;
 use crate::database::undo::empty_command;
@@ -46,6 +47,14 @@ impl RebuildStep<'_> {
                 empty_command(name)
             ),
         }
+    }
+}
+
+/// Returns the step that removes `objects`, which a failed migration left: a complete command where they can be named.
+fn drop_step(objects: &[String]) -> String {
+    match drop_statement(objects) {
+        Some(statement) => format!("drop what it left: `devrun db psql -- -c {}`,", quoted(statement)),
+        None => "drop what it left (`devrun db psql`)".into(),
     }
 }
 
@@ -134,16 +143,13 @@ pub(super) fn of(
             reset.step(),
             quoted(directory)
         ),
-        FailureCause::Leftover => format!(
-            "correct the migration that failed before, unless you have; then either drop what it left (`devrun db psql`) or run {}; then {RERUN}",
+        FailureCause::Leftover(objects) => format!(
+            "correct the migration that failed before, unless you have; then either {} or run {}; then {RERUN}",
+            drop_step(objects),
             reset.step()
         ),
-        FailureCause::HalfApplied => {
-            format!(
-                "{}, then either drop what it left (`devrun db psql`) or run {}; then {RERUN}",
-                correction(),
-                reset.step()
-            )
+        FailureCause::HalfApplied(objects) => {
+            format!("{}, then either {} or run {}; then {RERUN}", correction(), drop_step(objects), reset.step())
         }
         FailureCause::Code => format!("{}, then {RERUN}", correction()),
     }

@@ -10,10 +10,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::migration_files::MigrationFiles;
-use super::{MigrateError, MigrateRequest, lock};
+use super::{MigrateError, MigrateRequest, effect, lock};
 use crate::database::BranchDatabase;
 use crate::database::alembic_history::History;
 use crate::database::catalogue::literal;
@@ -35,6 +36,9 @@ const TOOLS: [(&str, MigrationTool, &str); 5] = [
     ("dbmate", MigrationTool::Files, "select version from schema_migrations"),
 ];
 const SQL_FILES: &str = "select path from _devrun.applied";
+
+/// The query for the text that [`remember`] has written.
+const KNOWN: &str = "select 'known', obj_description(to_regnamespace('_devrun'), 'pg_namespace')";
 
 /// How the revisions of a tool are the names of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +74,17 @@ struct SchemaRecord {
 pub(super) async fn remember(client: &Client, request: &MigrateRequest<'_>) {
     let Some((_, revisions)) = tool(&request.command, request.psql.is_some()) else { return };
     let Ok((found, known)) = read(client, revisions).await else { return };
-    if found.objects.len() > MOST || known.is_some_and(|known| known.revisions == found.revisions) {
+    if known.is_some_and(|known| known.revisions == found.revisions) {
         return;
     }
-    let Ok(text) = serde_json::to_string(&found) else { return };
-    let _ = client.batch_execute(&format!("comment on schema _devrun is {}", literal(&text))).await;
+    // The record of older revisions must not stay: they would differ at each start.
+    let text = if found.objects.len() > MOST {
+        "null".into()
+    } else {
+        let Ok(text) = serde_json::to_string(&found) else { return };
+        literal(&text)
+    };
+    let _ = client.batch_execute(&format!("comment on schema _devrun is {text}")).await;
 }
 
 /// Returns the objects in the database of `client` that its last successful migration did not leave; none if its revisions have changed
@@ -84,6 +94,48 @@ pub(super) async fn new_objects(client: &Client, command: &RunCommand, is_sql: b
     match read(client, revisions).await {
         Ok((now, Some(known))) => added(&known, &now),
         _ => Vec::new(),
+    }
+}
+
+/// Returns true if another program has undone migrations in the database of `client` since the command of `request` succeeded there: the
+/// revisions have changed, and to none that is newer than `files`, or the tables are gone.
+pub(super) async fn is_undone(
+    client: &Client,
+    (command, is_sql): (&RunCommand, bool),
+    files: &MigrationFiles,
+) -> Result<bool, MigrateError> {
+    if is_sql {
+        return is_emptied(client).await;
+    }
+    let Some((tool, revisions)) = tool(command, is_sql) else { return Ok(false) };
+    let (now, Some(known)) = read_revisions(client, revisions).await? else { return Ok(false) };
+    Ok(now != known.revisions && newer(tool, &now, files).is_empty())
+}
+
+/// Returns true if the last migration left tables in the database of `client`, and there are none.
+pub(super) async fn is_emptied(client: &Client) -> Result<bool, MigrateError> {
+    let (_, known) = rows(client, KNOWN).await?;
+    let had_tables =
+        known.is_some_and(|known| known.objects.iter().any(|object| object.starts_with("table ")));
+    Ok(had_tables && effect::is_empty(client).await?)
+}
+
+/// Returns the present revisions, and the remembered record; no record if the revisions may not be read.
+async fn read_revisions(
+    client: &Client,
+    revisions: &str,
+) -> Result<(BTreeSet<String>, Option<SchemaRecord>), MigrateError> {
+    let both = format!("{KNOWN} union all select 'revision', r.* from ({revisions}) r");
+    let read = match rows(client, &both).await {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => rows(client, KNOWN).await,
+        read => read,
+    };
+    match read {
+        Ok((now, known)) => Ok((now.revisions, known)),
+        Err(error) => match MigrateError::from(error) {
+            lost @ MigrateError::Lost(_) => Err(lost),
+            _ => Ok(Default::default()),
+        },
     }
 }
 
@@ -145,14 +197,21 @@ async fn read(
          join pg_namespace n on n.oid = p.pronamespace where {own} and not {} \
          union all select 'object', 'type ' || n.nspname || '.' || t.typname from pg_type t \
          join pg_namespace n on n.oid = t.typnamespace where t.typtype in ('e', 'd') and {own} and not {} \
-         union all select 'revision', r.* from ({revisions}) r \
-         union all select 'known', obj_description(to_regnamespace('_devrun'), 'pg_namespace')",
+         union all select 'revision', r.* from ({revisions}) r union all {KNOWN}",
         of_extension("pg_proc", "p"),
         of_extension("pg_type", "t"),
     );
+    Ok(rows(client, &sql).await?)
+}
+
+/// Returns the revisions and objects that the query `sql` finds, and those that were remembered.
+async fn rows(
+    client: &Client,
+    sql: &str,
+) -> Result<(SchemaRecord, Option<SchemaRecord>), tokio_postgres::Error> {
     let mut now = SchemaRecord { revisions: BTreeSet::new(), objects: BTreeSet::new() };
     let mut known = None;
-    for message in client.simple_query(&sql).await? {
+    for message in client.simple_query(sql).await? {
         let SimpleQueryMessage::Row(row) = message else { continue };
         match (row.get(0), row.get(1)) {
             (Some("object"), Some(name)) => drop(now.objects.insert(name.into())),

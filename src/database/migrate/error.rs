@@ -289,9 +289,11 @@ pub(super) fn explain(
         variable: request.variable.as_str().into(),
         what: mask.apply(&what),
         trouble: match trouble(error, &tail, &program, &request.branch.direct_url, request.has_packages) {
-            FailureCause::Code if left.has_parts() => FailureCause::HalfApplied,
-            FailureCause::Exists if left.half_applied => FailureCause::HalfApplied,
-            FailureCause::Exists if left.is_about_new_object(&tail) => FailureCause::Leftover,
+            FailureCause::Code if left.has_parts() => FailureCause::HalfApplied(left.new_objects.clone()),
+            FailureCause::Exists if left.half_applied => FailureCause::HalfApplied(left.new_objects.clone()),
+            FailureCause::Exists if left.is_about_new_object(&tail) => {
+                FailureCause::Leftover(left.new_objects.clone())
+            }
             trouble => trouble,
         },
         place: diagnosis::read(tail.lines(), &request.root).and_then(|read| read.place),
@@ -507,7 +509,9 @@ impl Explain for MigrateError {
                 written.clone()
             }
             MigrateError::Failed {
-                trouble: FailureCause::Code | FailureCause::HalfApplied, place, ..
+                trouble: FailureCause::Code | FailureCause::HalfApplied(_),
+                place,
+                ..
             } => place.clone(),
             _ => None,
         }

@@ -75,10 +75,10 @@ pub enum FailureCause {
     /// An object that the migration creates exists already. An earlier attempt may have left it.
     Exists,
     /// An object that the migration creates exists already, and no migration that the database records makes it. The code that left
-    /// it may have been corrected since, or not.
-    Leftover,
-    /// The migration itself, and it committed a part of its work before it failed.
-    HalfApplied,
+    /// it may have been corrected since, or not. Has all objects that no recorded migration makes, as `table public.leads`.
+    Leftover(Vec<String>),
+    /// The migration itself, and it committed a part of its work before it failed. Has the objects that no recorded migration makes.
+    HalfApplied(Vec<String>),
     /// The migration itself: no other cause was recognised.
     Code,
 }
@@ -87,10 +87,12 @@ impl FailureCause {
     /// Returns where the fault lies, or `None` if that is not known.
     pub(super) fn fault(&self) -> Option<Fault> {
         Some(match self {
-            FailureCause::Exists | FailureCause::Leftover | FailureCause::UnknownRevision { .. } => {
+            FailureCause::Exists | FailureCause::Leftover(_) | FailureCause::UnknownRevision { .. } => {
                 return None;
             }
-            FailureCause::Code | FailureCause::HalfApplied | FailureCause::OtherServer { .. } => Fault::Code,
+            FailureCause::Code | FailureCause::HalfApplied(_) | FailureCause::OtherServer { .. } => {
+                Fault::Code
+            }
             FailureCause::OwnModule { .. } | FailureCause::Settings(_) | FailureCause::UndeclaredPackages => {
                 Fault::Configuration
             }

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::error::MigrateError;
 use super::migration_files::MigrationFiles;
-use super::{MigrateRequest, marker};
+use super::{MigrateRequest, drift, marker};
 use crate::context::Context;
 use crate::os::cmd::Cmd;
 use crate::text::hex;
@@ -25,7 +25,7 @@ pub(super) struct Due {
 }
 
 /// Returns the files of the request that were not applied in the database of `client`, nor in the one that it is a copy of.
-/// Warns of files that were changed since.
+/// Warns of files that were changed since. If all tables are gone, no file counts as applied.
 pub(super) async fn due(
     ctx: &Context,
     request: &MigrateRequest<'_>,
@@ -36,6 +36,9 @@ pub(super) async fn due(
     let table = "create table if not exists _devrun.applied (path text primary key, digest text not null, \
         applied_at timestamptz not null default now())";
     client.batch_execute(table).await?;
+    if drift::is_emptied(client).await? {
+        client.batch_execute("delete from _devrun.applied").await?;
+    }
     let rows = client.query("select path, digest from _devrun.applied", &[]).await?;
     let mut applied = std::collections::BTreeMap::new();
     for row in rows {

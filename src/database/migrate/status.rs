@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio_postgres::Client;
 
 use super::migration_files::MigrationFiles;
-use super::{CONNECT, MigrateError, Verdict, drift, effect, lock, marker, recorded, verdict};
+use super::{CONNECT, MigrateError, Verdict, drift, effect, lock, marker, read_verdict, recorded};
 use crate::database::BranchDatabase;
 use crate::database::alembic_history::{self, History};
 use crate::database::connect::Patience;
@@ -85,7 +85,7 @@ pub async fn schema_state(
 ) -> Result<SchemaState, MigrateError> {
     let mut heads = Vec::new();
     let mut known = None;
-    let fingerprint = match source {
+    let current = match source {
         Some(MigrationSource { command, directory, globs, .. }) => {
             let inputs = MigrationFiles::gather(directory, globs).await?;
             let history = History::read(inputs.files());
@@ -93,15 +93,15 @@ pub async fn schema_state(
                 heads = history.heads().into_iter().map(|head| head.revision).collect();
                 known = Some(history);
             }
-            Some(inputs.fingerprint(command))
+            Some((inputs.fingerprint(command), inputs))
         }
         None => None,
     };
     if let Some(path) = &branch.records {
-        let status = match (recorded::fingerprint(path, &branch.id)?, fingerprint) {
+        let status = match (recorded::fingerprint(path, &branch.id)?, current) {
             (None, _) => MigrationStatus::Unmigrated,
             (Some(_), None) => MigrationStatus::Migrated,
-            (Some(done), Some(now)) if done == now => MigrationStatus::UpToDate,
+            (Some(done), Some((now, _))) if done == now => MigrationStatus::UpToDate,
             (Some(_), Some(_)) => MigrationStatus::Pending,
         };
         let is_recorded = status == MigrationStatus::UpToDate;
@@ -118,18 +118,28 @@ pub async fn schema_state(
             Some(source) => drift::new_objects(client, source.command, source.is_sql).await,
             None => Vec::new(),
         };
-        let markers = marker::read(client).await?;
-        Ok((markers, effect::is_empty(client).await?, effect::revisions(client).await?, new_objects))
+        let is_current = match (&current, source) {
+            (Some((fingerprint, inputs)), Some(source)) => {
+                let migrations = (source.command, source.is_sql);
+                read_verdict(client, branch, fingerprint, migrations, inputs).await? == Verdict::InStep
+            }
+            _ => false,
+        };
+        let is_marked = marker::read(client).await?.iter().any(|marker| marker.branch == branch.id);
+        Ok((
+            is_marked,
+            is_current,
+            effect::is_empty(client).await?,
+            effect::revisions(client).await?,
+            new_objects,
+        ))
     };
-    let ((markers, holds_nothing, revisions, new_objects), _) =
+    let ((is_marked, is_current, holds_nothing, revisions, new_objects), _) =
         lock::in_session(branch, Patience::of_a_look(CONNECT), look).await?;
-    let own = markers.iter().any(|marker| marker.branch == branch.id);
-    let marked = match fingerprint {
-        _ if !own => MigrationStatus::Unmigrated,
+    let marked = match &current {
+        _ if !is_marked => MigrationStatus::Unmigrated,
         None => MigrationStatus::Migrated,
-        Some(fingerprint) if verdict(&markers, branch, &fingerprint) == Verdict::InStep => {
-            MigrationStatus::UpToDate
-        }
+        Some(_) if is_current => MigrationStatus::UpToDate,
         Some(_) => MigrationStatus::Pending,
     };
     let is_recorded = marked == MigrationStatus::UpToDate;

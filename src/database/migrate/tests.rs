@@ -184,6 +184,61 @@ async fn the_command_gets_its_environment_and_its_output_is_shown_without_passwo
 }
 
 #[tokio::test]
+async fn undone_migrations_run_again() {
+    const HEAD: &str = "create table if not exists alembic_version (version_num text); create table if not exists things (id int); \
+                        delete from alembic_version; insert into alembic_version values ('b2')";
+    let mut stage = stage!("");
+    stage.command = RunCommand::Shell(format!("{COUNT}; : alembic upgrade heads"));
+    let client = stage.client().await;
+    let inputs = ["versions/*".to_string()];
+    let status = async |stage: &Stage| {
+        let (command, directory) = (&stage.command, stage.folder.path());
+        let source = MigrationSource { command, is_sql: false, directory, globs: &inputs };
+        schema_state(&stage.branch, Some(source)).await.unwrap().status
+    };
+    for undo in [
+        "update alembic_version set version_num = 'a1'",
+        "delete from alembic_version",
+        "drop table alembic_version",
+        "drop schema public cascade; create schema public; create table things (id int)",
+    ] {
+        client.batch_execute(HEAD).await.unwrap();
+        stage.write("versions/a.sql", undo);
+        assert!(stage.worked().await, "{undo}");
+        assert!(!stage.worked().await, "{undo}");
+        assert_eq!(status(&stage).await, MigrationStatus::UpToDate, "{undo}");
+        client.batch_execute(undo).await.unwrap();
+        assert_eq!(status(&stage).await, MigrationStatus::Pending, "{undo}");
+        assert!(stage.worked().await, "{undo}");
+    }
+    // A copy of a parent whose migrations were undone has to migrate too.
+    client.batch_execute(HEAD).await.unwrap();
+    stage.ensure().await.unwrap();
+    client.batch_execute("update alembic_version set version_num = 'a1'").await.unwrap();
+    stage.branch.id = "copy".into();
+    stage.branch.copied_from = Some("branch-1".into());
+    assert!(stage.worked().await);
+}
+
+#[tokio::test]
+async fn revisions_that_no_file_defines_yet_do_not_run_the_command() {
+    let mut stage = stage!("");
+    stage.write("versions/a1.py", "revision = 'a1'\ndown_revision = None\n");
+    std::fs::remove_file(stage.folder.path().join("versions/a.sql")).unwrap();
+    stage.command = RunCommand::Shell(": alembic upgrade heads".into());
+    let client = stage.client().await;
+    client
+        .batch_execute(
+            "create table alembic_version (version_num text); insert into alembic_version values ('a1')",
+        )
+        .await
+        .unwrap();
+    assert!(stage.worked().await);
+    client.batch_execute("update alembic_version set version_num = 'b2'").await.unwrap();
+    assert!(!stage.worked().await);
+}
+
+#[tokio::test]
 async fn a_failing_command_leaves_no_marker_and_is_retried() {
     let stage = stage!(
         "echo run >> runs; echo \"about $DATABASE_URL by $SESSION_TOKEN\"; test -e good || { echo bad >&2; exit 3; }"
@@ -523,7 +578,7 @@ async fn objects_that_a_failed_migration_left_are_named_at_each_further_attempt(
     let fix = again.fix.unwrap();
     assert!(
         fix.starts_with(
-            "correct the migration that failed before, unless you have; then either drop what it left (`devrun db psql`) or run"
+            "correct the migration that failed before, unless you have; then either drop what it left: `devrun db psql -- -c 'drop table public.part'`, or run"
         ),
         "{fix}"
     );

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{Grant, Key, Neon, NeonError, NeonProject, NeonRequest, Pace, fit, linked};
 use crate::context::Context;
-use crate::database::request::ProviderRequest;
+use crate::database::provider_request::ProviderRequest;
 use crate::database::saved_snapshots::SavedSnapshot;
 use crate::database::variables::Variable;
 use crate::database::{

@@ -16,7 +16,7 @@ use self::invocation::Invoker;
 use super::records::{MadeDatabase, Records};
 use crate::context::Context;
 use crate::database::connect::is_postgres;
-use crate::database::request::ProviderRequest;
+use crate::database::provider_request::ProviderRequest;
 use crate::database::{
     BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, Urls, WantedDatabase, names,
 };

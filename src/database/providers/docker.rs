@@ -25,7 +25,7 @@ use crate::database::catalogue::{
 };
 use crate::database::connect::connect;
 use crate::database::local::{free_port, next_port, port_of};
-use crate::database::request::ProviderRequest;
+use crate::database::provider_request::ProviderRequest;
 use crate::database::{
     BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, Urls, WantedDatabase, names,
 };

@@ -16,7 +16,7 @@ use super::swap::{put_in_place, remove};
 use crate::context::Context;
 use crate::database::catalogue::{self, CatalogueError, ServerDatabase, identifier, publication};
 use crate::database::connect::{connect, parse};
-use crate::database::request::ProviderRequest;
+use crate::database::provider_request::ProviderRequest;
 use crate::database::saved_snapshots::{self, SavedSnapshot};
 use crate::database::undo::{UndoError, Undoing};
 use crate::database::{

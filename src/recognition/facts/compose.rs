@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::config::node::{KeyValue, Node, Value};
 use crate::config::source::Source;
+use crate::config::value_tree::{KeyValue, Node, Value};
 
 use super::commands::below;
 use super::file::FileFacts;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::cache::{self, Cache, Seen};
 use super::file::FileFacts;
 use super::kind::FileKind;
-use super::{Facts, compose, envfiles, links, purpose, walk};
+use super::{Facts, across_files, compose, development_files, envfiles, walk};
 use crate::os::{blocking, read};
 
 /// Limits of one reading.
@@ -72,7 +72,7 @@ fn read_at(
     };
     let mut facts = Facts { limits: walked.limits, ..Facts::default() };
     let wanted = |file: &walk::FoundFile| Some((file.path.clone(), file.kind?, file.identity));
-    let wanted = purpose::for_development(walked.files.iter().filter_map(wanted).collect());
+    let wanted = development_files::for_development(walked.files.iter().filter_map(wanted).collect());
     facts.files = walked.files.into_iter().map(|file| file.path).collect();
     let mut classes = Vec::new();
     let (found, limit) = kept_or_read(root, wanted, state, cache, limits);
@@ -90,7 +90,7 @@ fn read_at(
         Err(_) => facts.limits.push("env files were not read: the disk does not answer".into()),
     }
     compose::complete(&mut facts.values, composed);
-    links::join(&mut facts, &classes);
+    across_files::join(&mut facts, &classes);
     facts
 }
 

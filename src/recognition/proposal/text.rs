@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::settings::DatabaseVariable;
 use super::{GUESS, ProposedPort, ProposedProcess, RunLine, TO_COMPLETE};
-use crate::config::address::UrlForm;
+use crate::config::url_forms::UrlForm;
 use crate::recognition::facts::FileLine;
 use crate::recognition::yaml::{comment, directory, list_item, quoted, scalar};
 

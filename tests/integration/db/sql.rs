@@ -49,6 +49,10 @@ fn each_file_is_applied_once_and_a_new_one_by_itself() {
     // A copy knows what was applied in the database that it was copied from.
     world.ask(&x, &["reset", "--yes"]);
     assert_eq!(world.sql(&x, ROWS), "0,1,2,10");
+    // The user empties the database, and leaves what devrun has written there.
+    world.sql(&x, "drop schema public cascade; create schema public");
+    world.ask(&x, &["migrate"]);
+    assert_eq!(world.sql(&x, ROWS), "0,1,2,10");
 }
 
 #[test]

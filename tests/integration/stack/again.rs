@@ -102,14 +102,14 @@ fn second_start_prepares_nothing_but_due_migrations() {
     for part in [
         "the database is at revision 0003, and the failed migration committed a part of its changes",
         "left over: table public.part",
-        "then either drop what it left (`devrun db psql`) or run `devrun db reset --yes`, which makes the database a copy of its parent again",
+        "then either drop what it left: `devrun db psql -- -c 'drop table public.part'`, or run `devrun db reset --yes`, which makes the database a copy of its parent again",
     ] {
         assert!(half.contains(part), "no {part}: {half}");
     }
     let again = failure(&product, &product.fail(&worktree));
     for part in [
         "left over, perhaps by an attempt that failed: table public.part",
-        "fix: correct the migration that failed before, unless you have; then either drop what it left (`devrun db psql`) or run `devrun db reset --yes`, which makes the database a copy of its parent again",
+        "fix: correct the migration that failed before, unless you have; then either drop what it left: `devrun db psql -- -c 'drop table public.part'`, or run `devrun db reset --yes`, which makes the database a copy of its parent again",
     ] {
         assert!(again.contains(part), "no {part}: {again}");
     }

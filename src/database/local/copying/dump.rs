@@ -77,7 +77,7 @@ pub(super) async fn copy(
     let access = local.client_access()?;
     let reader = dump(copier, source, tools, &access, file.path()).await?;
     #[cfg(test)]
-    super::kept::keep(super::kept::CopyMethod::Dump, reader);
+    super::kept_session::keep(super::kept_session::CopyMethod::Dump, reader);
     #[cfg(not(test))]
     drop(reader);
     let restore = tools

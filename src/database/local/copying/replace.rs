@@ -43,7 +43,7 @@ pub(super) async fn copy(
     refresh_views(copier, &reader.client, &target, &changes).await?;
     drop(target);
     #[cfg(test)]
-    super::kept::keep(super::kept::CopyMethod::Replace, reader);
+    super::kept_session::keep(super::kept_session::CopyMethod::Replace, reader);
     copier.wait_until_unused(temporary).await?;
     Ok(())
 }

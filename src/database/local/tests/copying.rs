@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::super::copying::kept::{self, CopyMethod, Kept};
+use super::super::copying::kept_session::{self, CopyMethod, Kept};
 use super::super::{BranchDatabase, Local};
 use super::test_env::{TestServer, connect, session, system, wanted};
 use crate::database::catalogue::rows;
@@ -63,7 +63,7 @@ impl InUse {
     /// session of the superuser in the copy.
     pub(super) async fn copy(&self, name: &str) -> (CopyMethod, Client) {
         let branch = self.local.ensure(&wanted(name, "dev-main")).await.unwrap();
-        let kept = kept::take();
+        let kept = kept_session::take();
         let Kept { way, reader } = kept.unwrap_or_else(|| panic!("{:?}", self.server.words("warning: ")));
         let copy = self.local.session_in(&branch.name).await.unwrap();
         let expected = table_sums(&reader).await;
@@ -435,7 +435,7 @@ async fn without_pg_dump_another_schema_closes_connections_once() {
     again.batch_execute("SELECT 1").await.unwrap();
     world.change("INSERT INTO t VALUES (2)").await;
     world.local.ensure(&wanted("dev-y", "dev-main")).await.unwrap();
-    assert_eq!(kept::take().unwrap().way, CopyMethod::Replace);
+    assert_eq!(kept_session::take().unwrap().way, CopyMethod::Replace);
     assert!(!again.is_closed());
     assert_eq!(world.server.words("warning: ").len(), 2);
     drop(again);

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::super::choose_programs::usual_folders;
 use super::super::packages::PREFERRED;
 use super::super::postmaster::{self, PID_FILE};
-use super::super::search::usual_folders;
 use super::super::server::CLUSTER_VARIABLE;
 use super::super::{Local, LocalRequest, cluster, server, state, stop_if_last};
 use super::test_env::{TestServer, admin, connect, number, skip, system, until, wanted};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::super::Local;
-use super::super::copying::kept::{self, CopyMethod, Kept};
+use super::super::copying::kept_session::{self, CopyMethod, Kept};
 use super::copying::{InUse, table_sums};
 use super::test_env::{number, session, wanted};
 
@@ -153,7 +153,7 @@ async fn ten_copies_at_once_of_a_parent_under_load_are_exact() {
         set.spawn_local(async move {
             let local = Local::open(&ctx, request, None).await.unwrap();
             let branch = local.ensure(&wanted(&format!("dev-{run}"), "dev-main")).await.unwrap();
-            (local, branch, kept::take().expect("copied beside the sessions"))
+            (local, branch, kept_session::take().expect("copied beside the sessions"))
         })
     };
     let tasks: Vec<_> = (0..10).map(copy).collect();

@@ -21,9 +21,11 @@ fn the_fix_of_a_broken_database_is_one_that_devrun_permits() {
     let advice = |trouble, reset| advice::of(&trouble, Path::new("/w"), None, "DATABASE_URL", reset);
     let empty = "devrun db psql dev-main -- -c 'drop schema if exists public, _devrun cascade' -c 'create schema public'";
     let kept = advice::RebuildStep::Empty("dev-main");
-    for trouble in
-        [FailureCause::HalfApplied, FailureCause::Exists, FailureCause::UnknownRevision { parent: None }]
-    {
+    for trouble in [
+        FailureCause::HalfApplied(Vec::new()),
+        FailureCause::Exists,
+        FailureCause::UnknownRevision { parent: None },
+    ] {
         assert!(advice(trouble.clone(), COPY).contains("`devrun db reset --yes`"));
         let fix = advice(trouble, kept);
         assert!(fix.contains(empty) && !fix.contains("db reset"), "{fix}");

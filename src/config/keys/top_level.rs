@@ -1,7 +1,7 @@
 //! The keys at the top of devrun.yaml, and those of its small sections.
 
 use super::{DATABASE, ENV_OUT, PROCESS, SERVICE, SETUP};
-use crate::config::form::{ConfigKey, NameRule, TableForm, ValueForm};
+use crate::config::key_types::{ConfigKey, NameRule, TableForm, ValueForm};
 use crate::config::port_base::{HIGHEST, LOWEST};
 
 /// The key that forces recognition on or off.

@@ -3,7 +3,7 @@
 //! Reports values of the wrong type. `schema` knows which keys exist.
 
 use crate::config::error::ConfigError;
-use crate::config::form::TableForm;
+use crate::config::key_types::TableForm;
 use crate::config::source::ConfigPosition;
 
 /// A value and its place.
