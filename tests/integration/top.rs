@@ -8,8 +8,9 @@ use crate::asking::{base, fine, refusal, server};
 use crate::supervise::terminal::{Terminal, in_foreground};
 use crate::support::{LIMIT, Sandbox, wait_for};
 
-/// Switches to the alternate screen, and back.
+/// Switches to the alternate screen.
 const TAKEN: &str = "\x1b[?1049h";
+/// Switches back to the normal screen.
 const RESTORED: &str = "\x1b[?1049l";
 
 /// Waits until a terminal of 24 rows and 80 columns shows `part`, and returns what it shows.
@@ -67,14 +68,14 @@ fn keys_open_restart_and_stop_a_stack_and_follow_its_logs() {
 }
 
 #[test]
-fn another_size_is_drawn_without_a_key() {
+fn screen_is_redrawn_after_a_resize_and_after_the_end_of_a_stack() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     fine(sandbox.devrun(&["up", "-d"]).directory(&main));
     let (running, terminal) = Terminal::start_sized(in_foreground(&sandbox, &["ls", "--watch"]), 24, 80);
     shows(&terminal, "q quit");
     terminal.resize(12, 40);
-    wait_for("the narrow picture", LIMIT, || {
+    wait_for("the narrow screen", LIMIT, || {
         let screen = terminal.screen(12, 40);
         if screen.trim_end().ends_with("l logs ? help") { Ok(()) } else { Err(screen) }
     });
@@ -130,7 +131,7 @@ fn no_colour_is_used_where_the_user_wants_none() {
 }
 
 #[test]
-fn without_a_terminal_the_error_names_the_json() {
+fn top_without_a_terminal_names_ls_json() {
     let sandbox = Sandbox::new();
     sandbox.repo();
     for args in [&["top", "--json"][..], &["ls", "--watch", "--json"]] {

@@ -28,7 +28,7 @@ use crate::database::connect::connect;
 use crate::error::{Code, Fault, Report};
 use crate::event::Events;
 
-/// A secret of the command's environment.
+/// A secret in the command's environment.
 const TOKEN: &str = "tok-migrate-1";
 
 fn words(migrated: &Migrated) -> (&str, bool) {
@@ -160,7 +160,7 @@ async fn the_first_run_migrates_and_marks_and_the_second_runs_nothing() {
 }
 
 #[tokio::test]
-async fn changed_files_another_command_and_another_database_run_again() {
+async fn migrations_run_again_for_changed_files_another_command_or_another_branch() {
     let mut stage = stage!(COUNT);
     assert!(stage.worked().await);
     stage.write("versions/a.sql", "two");
@@ -171,7 +171,7 @@ async fn changed_files_another_command_and_another_database_run_again() {
     stage.command = RunCommand::Shell(format!("{COUNT}; true"));
     assert!(stage.worked().await);
     stage.branch.id = "branch-2".into();
-    assert!(stage.worked().await, "the database was reset to one that holds another's marker");
+    assert!(stage.worked().await, "the database has only the marker of another branch");
     assert_eq!(stage.marked().await, ["branch-2"]);
     assert_eq!(stage.runs(), 5);
 }
@@ -221,7 +221,7 @@ async fn undone_migrations_run_again() {
 }
 
 #[tokio::test]
-async fn revisions_that_no_file_defines_yet_do_not_run_the_command() {
+async fn a_database_at_a_revision_without_a_file_is_not_migrated() {
     let mut stage = stage!("");
     stage.write("versions/a1.py", "revision = 'a1'\ndown_revision = None\n");
     std::fs::remove_file(stage.folder.path().join("versions/a.sql")).unwrap();
@@ -261,12 +261,12 @@ async fn a_failing_command_leaves_no_marker_and_is_retried() {
 }
 
 #[tokio::test]
-async fn a_failure_after_success_forgets_the_success() {
+async fn a_failure_deletes_the_marker_of_an_earlier_success() {
     let stage = stage!("echo run >> runs; test ! -e versions/bad.sql");
     assert!(stage.worked().await);
     stage.write("versions/bad.sql", "");
     stage.ensure().await.unwrap_err();
-    // The marked files again. The failed run may have changed the schema, so the command runs.
+    // The files are again those of the marker, but the failed run may have changed the schema, so the command runs.
     std::fs::remove_file(stage.folder.path().join("versions/bad.sql")).unwrap();
     assert!(stage.worked().await);
 }
@@ -325,7 +325,7 @@ async fn two_devruns_at_once_run_the_command_once() {
 }
 
 #[tokio::test]
-async fn reading_goes_on_in_a_new_session_when_a_copy_ended_the_first() {
+async fn markers_are_read_in_a_new_session_if_the_server_ended_the_first() {
     let Some(stage) = Stage::new("true").await else { return };
     let sessions = Cell::new(0);
     let read = async |client: &Client| {
@@ -366,7 +366,7 @@ async fn without_files_the_command_runs_once_per_database() {
     assert!(stage.ensure_with(&[]).await.unwrap().worked);
     assert!(!stage.ensure_with(&[]).await.unwrap().worked);
     assert!(!stage.messages().contains("Warning"));
-    // No globs and globs without a match give the same fingerprint: nothing to run, and no second warning.
+    // No globs and globs without a match give the same fingerprint, so the command does not run.
     assert!(!stage.ensure_with(&["none/*.py"]).await.unwrap().worked);
     let other = stage!(COUNT);
     assert!(other.ensure_with(&["none/*.py"]).await.unwrap().worked);
@@ -412,7 +412,7 @@ async fn a_user_who_may_not_create_a_schema_gets_an_error_of_the_environment() {
 }
 
 #[tokio::test]
-async fn a_look_reports_at_once_that_the_server_admits_no_more_connections() {
+async fn schema_state_reports_too_many_connections_at_once() {
     let mut stage = stage!(COUNT);
     let database = stage.branch.direct_url.rsplit('/').next().unwrap().to_string();
     let role = format!("late_{database}");
@@ -485,7 +485,7 @@ async fn a_url_that_the_migration_may_use_is_reported_before_it_runs() {
 }
 
 #[tokio::test]
-async fn a_migration_that_changed_another_database_is_an_error() {
+async fn a_migration_that_does_not_change_the_branch_database_is_an_error() {
     let mut stage = stage!("");
     stage.command = RunCommand::Shell(format!("{COUNT}; : alembic upgrade head"));
     stage.write("alembic.ini", "[alembic]\nsqlalchemy.url = postgresql://a:b@localhost/shared\n");
@@ -585,16 +585,16 @@ async fn objects_that_a_failed_migration_left_are_named_at_each_further_attempt(
     fake_alembic(&mut stage, "RuntimeError: the moon is full");
     let broken = stage.ensure().await.unwrap_err();
     assert_eq!(broken.fault, Some(Fault::Code));
-    assert!(broken.fix.unwrap().contains("correct the migration in "), "and the database is reset");
+    assert!(broken.fix.unwrap().contains("correct the migration in "), "the fix names the folder");
     let inputs = ["versions/*".to_string()];
     let (command, folder) = (stage.command.clone(), stage.folder.path().to_path_buf());
     let source = MigrationSource { command: &command, is_sql: false, directory: &folder, globs: &inputs };
     let schema = schema_state(&stage.branch, Some(source)).await.unwrap();
     assert_eq!(schema.new_objects, ["table public.part"]);
     assert!(schema_state(&stage.branch, None).await.unwrap().new_objects.is_empty());
-    // The migration is taken back, so that the command has nothing to do.
+    // Replace the failing command by one that does nothing.
     stage.command = RunCommand::Shell(": alembic upgrade heads".into());
     assert!(stage.worked().await);
     let schema = schema_state(&stage.branch, Some(source)).await.unwrap();
-    assert_eq!(schema.new_objects, ["table public.part"], "it is still no migration's");
+    assert_eq!(schema.new_objects, ["table public.part"], "no migration has made the table");
 }

@@ -1,4 +1,4 @@
-//! The treatment of the data of a service between runs, and with its worktree.
+//! Tests that `data:` decides which data a service has at its start, and that `devrun rm` deletes the data.
 
 use super::{ask, config, data_folder, down, has_redis, redis_port, up, world};
 use crate::asking::{devrun, fine};
@@ -25,7 +25,7 @@ fn data_is_empty_at_every_start_unless_it_is_kept() {
 }
 
 #[test]
-fn copy_begins_with_the_data_of_the_main_worktree_whether_it_runs_or_not() {
+fn copy_starts_with_the_data_of_a_running_or_stopped_main_worktree() {
     if !has_redis() {
         return;
     }
@@ -52,7 +52,7 @@ fn copy_begins_with_the_data_of_the_main_worktree_whether_it_runs_or_not() {
 }
 
 #[test]
-fn data_goes_with_the_worktree() {
+fn data_is_deleted_with_the_worktree() {
     if !has_redis() {
         return;
     }
