@@ -1,5 +1,6 @@
-//! The surroundings of one invocation: directories, environment, working directory, the receiver of events. `main` builds
-//! them once and passes them down; no other module reads the process environment.
+//! The surroundings of one invocation: directories, environment, working directory, the receiver of events. `cli` builds
+//! them once from the process environment and passes them down; no other module reads that. The submodules also advise on
+//! the errors of programs.
 
 pub mod address_lines;
 pub mod agent;

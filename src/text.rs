@@ -1,5 +1,5 @@
 //! Makes text from other sources safe to show: masks secrets, masks control characters of terminals, and quotes words
-//! for a shell.
+//! for a shell. Finds errors, failed requests and reloads in the output of programs.
 //!
 //! Pure.
 

@@ -1,4 +1,5 @@
-//! Shows plans, events and errors to the user. The only module that writes to the terminal.
+//! Shows plans, events and errors to the user. `cli` writes to the terminal without it in three places: `attach`, `complete` and the
+//! effects of `top`.
 
 mod bottom_line;
 pub mod compact;
