@@ -1,6 +1,6 @@
-//! The surroundings of one invocation: directories, environment, working directory, the receiver of events. `cli` builds
-//! them once from the process environment and passes them down; no other module reads that. The submodules also advise on
-//! the errors of programs.
+//! The surroundings of one invocation: directories, environment, working directory, the receiver of events. `cli` makes them once and
+//! passes them down. The submodules are rules about variables, addresses and error texts that several modules need, such as the
+//! diagnosis of a missing package.
 
 pub mod address_lines;
 pub mod agent;

@@ -1,6 +1,6 @@
 //! Wraps the operating system: subprocesses, file replacement, locks, sockets and the process table.
 //!
-//! Kept thin on purpose: it knows nothing of worktrees, plans or databases.
+//! Kept thin on purpose: it knows nothing of worktrees or databases.
 
 pub mod blocking;
 pub mod cgroup;

@@ -1,6 +1,6 @@
 //! The shared data types: what devrun runs in one worktree, with every value resolved.
 //!
-//! Holds values only: no behaviour beyond trivial accessors, no I/O, no knowledge of git, YAML, Neon or hashing.
+//! Holds values and simple questions about them: no I/O, no knowledge of git, YAML, Neon or hashing.
 
 mod away_from_home_slot;
 mod compose;

@@ -1,7 +1,7 @@
 //! Runs a plan: starts its processes in order, watches, restarts and stops them, and leaves none running at the end.
 //!
-//! Uses a [`crate::plan::Plan`] and knows nothing about git, YAML, databases or the choice of ports. A pure state
-//! machine (`state_machine`) decides what happens; `run` carries its decisions out.
+//! Uses a [`crate::plan::Plan`] and knows nothing about git, YAML or the choice of ports, and of databases only how to recognise a
+//! running server (`sweep`). A pure state machine (`state_machine`) decides what happens; `run` carries its decisions out.
 
 pub mod backoff;
 pub mod group;

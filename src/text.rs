@@ -1,5 +1,5 @@
-//! Makes text from other sources safe to show: masks secrets, masks control characters of terminals, and quotes words
-//! for a shell. Finds errors, failed requests and reloads in the output of programs.
+//! Handles text of other programs and for them: masks secrets and control characters, quotes words for a shell, reads errors and requests
+//! out of a process's output, and reads and writes durations and blocks of env files.
 //!
 //! Pure.
 

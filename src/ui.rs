@@ -1,5 +1,5 @@
-//! Shows plans, events and errors to the user. `cli` writes to the terminal without it in three places: `attach`, `complete` and the
-//! effects of `top`.
+//! Shows plans, events and errors to the user. Other modules write to the terminal only where a screen or a process owns it: `cli::top`,
+//! `cli::attach`, and the answers to shell completion.
 
 mod bottom_line;
 pub mod compact;

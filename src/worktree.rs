@@ -34,7 +34,7 @@ pub use branches::{BranchList, LocalBranch, LogEvidence, branches, earlier_names
 pub use default::default_branch;
 pub use equals_default_branch::sees_same_files;
 pub use ignored::{GitTreatment, git_treatment, is_own_link};
-pub use list::{ListedWorktree, find, list, list_with_git_dirs};
+pub use list::{ListedWorktree, find, list, list_with_git_dirs, state_of_listed};
 pub use locate::locate;
 pub use merged::{BranchMerge, MergeChecker, MergeKind, Merged, branch_merge};
 pub use rebase::{Integration, SyncError, changed_files, integrate};

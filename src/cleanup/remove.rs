@@ -122,7 +122,9 @@ async fn remove_worktree(ctx: &Context, own: &Worktree, facts: &WorktreeFacts) -
         if table::exists(path) {
             return Err(in_use(format!("{} exists again", path.display())));
         }
-        let written = WrittenFiles::of_worktree(ctx, own, path).await;
+        let state = worktree::state_of_listed(ctx, own, path).await;
+        let written = WrittenFiles::of(ctx, &state);
+        browser::close(&state).await;
         worktree::remove(ctx, &own.path, path, false).await?;
         written.take_back(ctx);
         return Ok(());

@@ -25,12 +25,12 @@ use crate::text::duration;
 
 /// Turns this git worktree into a running, isolated copy of the product.
 ///
-/// Without a verb, `devrun` means `devrun up`: ports of this worktree's own, dependencies installed, a Postgres branch
-/// database of its own with migrations done, every process started, the URLs printed. Ctrl-C takes all of it down.
+/// Without a verb, `devrun` means `devrun up`: it gives the worktree its own ports and its own Postgres branch database, installs the
+/// dependencies, runs the migrations, starts every process and prints the URLs. Ctrl-C takes all of it down.
 #[derive(Debug, Parser)]
 #[command(name = "devrun", version = version::current(), max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
-Files:    devrun.yaml, else Procfile, else the shape of the repository (Next.js, FastAPI, Alembic).
+Files:    devrun.yaml, else what devrun recognises (Next.js, FastAPI and others), else a Procfile.
 Exit:     0 fine; a child's own code; 128+signal (130 Ctrl-C); 2 usage; 80 config; 81 git; 82 ports;
           83 dependencies; 84 database; 85 migration; 86 readiness; 87 process; 88 busy; 89 worktree gone;
           90 not isolated; 91 problems found; 74 state; 70 bug.
@@ -249,7 +249,7 @@ pub(super) struct ProcessArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WhyArgs {
-    /// Name of a process; without it, the first that is not fine.
+    /// Name of a process; without it, the one in the worst state.
     #[arg(value_name = "NAME")]
     pub(super) name: Option<String>,
 }

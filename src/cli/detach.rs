@@ -14,7 +14,7 @@ use super::up::replace;
 use crate::context::Context;
 use crate::control::client::Client;
 use crate::control::protocol::Ask;
-use crate::control::status::{BoundTo, Status};
+use crate::control::status::{BoundTo, Changed, Status};
 use crate::control::{self, LockHolder, RunRecord};
 use crate::error::{Code, Exit, Report};
 use crate::os::cmd::{Cmd, Detached};
@@ -119,12 +119,26 @@ pub(super) async fn bring_up(
         }
         Err(report) => {
             let report = super::running::reason(worktree, report, deadline.left()).await;
-            let known = client.known_within(NOTICES).await.ok();
+            let known = match started.pid() {
+                Some(_) => client.known_within(NOTICES).await.ok(),
+                // The files of a stack that ran before may have changed since its start.
+                None => client.status().await.ok(),
+            };
             let status = known.or_else(|| control::last(&worktree.state));
+            let changed = status.as_ref().and_then(|status| status.changed.clone());
             super::up::print_notices(ctx, status.map(|status| status.notices).unwrap_or_default());
-            Err(report)
+            Err(match changed {
+                Some(changed) => of_older_files(report, &changed),
+                None => report,
+            })
         }
     }
+}
+
+/// Returns `report`, whose reason may be out of date because files have `changed`: only a new start can tell.
+fn of_older_files(report: Report, changed: &Changed) -> Report {
+    let cause: Vec<String> = report.cause.into_iter().chain([changed.notice().text]).collect();
+    Report { cause: Some(cause.join("\n")), fix: Some(changed.fix.clone()), ..report }
 }
 
 /// Starts the database server of a running stack again if it was killed.

@@ -64,7 +64,10 @@ pub(super) async fn run(
 /// Gathers the facts and returns the findings, errors first.
 async fn look(ctx: &Context, own: &Worktree) -> (DoctorFacts, Vec<DoctorFinding>) {
     let (mut facts, hooks) = tokio::join!(Box::pin(doctor::gather(ctx, own)), hook::facts(ctx));
-    facts.hooks = hooks;
+    match hooks {
+        Ok(hooks) => facts.hooks = hooks,
+        Err(why) => facts.unfinished.push(("hooks", why)),
+    }
     let found = doctor::findings(&facts);
     (facts, found)
 }

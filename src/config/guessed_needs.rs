@@ -39,6 +39,10 @@ const NODE_TOOLS: &[&str] = &[
     "svelte-kit",
     "vinxi",
     "vue-cli-service",
+    "craco",
+    "nuxi",
+    "waku",
+    "webpack-dev-server",
 ];
 const PYTHON_TOOLS: &[&str] = &[
     "uvicorn",

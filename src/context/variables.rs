@@ -1,4 +1,4 @@
-//! Names of the environment variables that devrun sets and reads again.
+//! Names of the environment variables that devrun sets or reads.
 
 /// Names the run of a process. devrun finds the processes of a run by it; a process of a worktree without it was
 /// started by hand.

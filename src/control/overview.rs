@@ -1,7 +1,7 @@
 //! Lists all stacks of this user. Queries their locks and sockets in parallel and reads the process table once.
 //!
-//! A supervisor that does not answer in time is listed as `silent`. This module ends nothing; it only lists stacks that
-//! were killed and whose worktree is gone.
+//! A supervisor that does not answer in time is listed as `silent`. This module ends nothing. Stacks that were killed and whose worktree
+//! is gone are listed separately.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

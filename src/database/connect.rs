@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio_postgres::config::{Host, SslMode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls, Socket};
@@ -172,28 +173,64 @@ pub async fn reach(
 
 /// Connects like [`connect`], without encryption. The password is never sent in clear text or as an MD5 hash.
 async fn connect_plain(config: &Config, patience: Patience) -> Result<Client, ConnectError> {
-    let (Some(Host::Tcp(host)), [] | [_]) = (config.get_hosts().first(), &config.get_hosts()[1..]) else {
-        return connect_with(config, NoTls, patience).await;
-    };
-    let port = config.get_ports().first().copied().unwrap_or(POSTGRES);
     let dial = async || {
-        let failed = |error: io::Error| Attempt {
-            passing: is_passing_io(&error),
-            reason: error.to_string(),
-            state: None,
-        };
-        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
-        keep_alive(&stream);
-        let stream = ScramOnly::new(stream, Proof::Optional);
-        let (client, connection) =
-            config.connect_raw(stream, NoTls).await.map_err(|error| Attempt::of(&error))?;
-        tokio::spawn(async move {
-            // The client's next call reports a broken connection.
-            let _ = connection.await;
-        });
-        Ok(client)
+        let mut failed = Attempt { passing: false, reason: "it names no host".into(), state: None };
+        for (index, host) in config.get_hosts().iter().enumerate() {
+            match dial_plain(config, host, port_of(config, index)).await {
+                Ok(client) => return Ok(client),
+                // A host that is starting may answer in a moment.
+                Err(attempt) if index == 0 || attempt.passing || !failed.passing => failed = attempt,
+                Err(_) => {}
+            }
+        }
+        Err(failed)
     };
     repeat(config, patience, dial).await
+}
+
+/// Connects to one `host` of `config` without encryption.
+async fn dial_plain(config: &Config, host: &Host, port: u16) -> Result<Client, Attempt> {
+    let failed =
+        |error: io::Error| Attempt { passing: is_passing_io(&error), reason: error.to_string(), state: None };
+    match host {
+        Host::Tcp(name) => {
+            let stream = TcpStream::connect((name.as_str(), port)).await.map_err(failed)?;
+            keep_alive(&stream);
+            log_in(config, stream).await
+        }
+        Host::Unix(folder) => {
+            let socket = folder.join(format!(".s.PGSQL.{port}"));
+            log_in(config, UnixStream::connect(socket).await.map_err(failed)?).await
+        }
+    }
+}
+
+/// Logs in to the server behind `stream`. Errors if the server asks for the password in an unsafe form, or is not in the mode that
+/// `target_session_attrs` asks for.
+async fn log_in<S>(config: &Config, stream: S) -> Result<Client, Attempt>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let of_driver = |error: tokio_postgres::Error| Attempt::of(&error);
+    let stream = ScramOnly::new(stream, Proof::Optional);
+    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(of_driver)?;
+    tokio::spawn(async move {
+        // The client's next call reports a broken connection.
+        let _ = connection.await;
+    });
+    if config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
+        let row = client.query_one("show transaction_read_only", &[]).await.map_err(of_driver)?;
+        if row.try_get::<_, String>(0).map_err(of_driver)? == "on" {
+            return Err(Attempt { passing: false, reason: "it is read-only".into(), state: None });
+        }
+    }
+    Ok(client)
+}
+
+/// Returns the port of the host at `index`: one port may be given for all hosts.
+fn port_of(config: &Config, index: usize) -> u16 {
+    let ports = config.get_ports();
+    ports.get(index).or(ports.first()).copied().unwrap_or(POSTGRES)
 }
 
 /// Connects like [`connect`], with a parsed URL and a given kind of encryption.
@@ -390,6 +427,7 @@ fn server_text(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::error::Report;
@@ -412,6 +450,44 @@ mod tests {
             let error = parse(url).unwrap_err();
             assert!(matches!(error, ConnectError::Url(_)));
             assert!(!error.to_string().contains("secret"));
+        }
+    }
+
+    /// Accepts one connection, asks for the password in clear text, and returns the bytes that follow.
+    async fn ask_for_password<S: AsyncRead + AsyncWrite + Unpin>(mut client: S) -> Vec<u8> {
+        let length = client.read_u32().await.unwrap();
+        let mut startup = vec![0; length as usize - 4];
+        client.read_exact(&mut startup).await.unwrap();
+        client.write_all(b"R\0\0\0\x08\0\0\0\x03").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn no_host_of_a_url_gets_the_password_in_clear_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = tokio::net::UnixListener::bind(folder.path().join(".s.PGSQL.7")).unwrap();
+        let tcp = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        let unix = format!("postgresql://u:s3cret@/d?host={}&port=7", folder.path().display());
+        let several = format!("postgresql://u:s3cret@127.0.0.1:{port},127.0.0.1:{port},127.0.0.1:{port}/d");
+        for (url, hosts) in [(unix, 1), (several, 3)] {
+            let server = async {
+                let mut said = Vec::new();
+                for _ in 0..hosts {
+                    said.extend(if hosts == 1 {
+                        ask_for_password(socket.accept().await.unwrap().0).await
+                    } else {
+                        ask_for_password(tcp.accept().await.unwrap().0).await
+                    });
+                }
+                said
+            };
+            let (refused, said) = tokio::join!(connect(&url, Duration::from_secs(20)), server);
+            let Err(ConnectError::Refused { reason, .. }) = refused else { panic!("{url}: {refused:?}") };
+            assert!(reason.contains("in clear text"), "{reason}");
+            assert!(!String::from_utf8_lossy(&said).contains("s3cret"), "{url}");
         }
     }
 

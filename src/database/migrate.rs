@@ -113,7 +113,7 @@ impl Migrated {
 }
 
 /// Makes sure that the command has succeeded on this database with the current files. If it already has, this costs one
-/// connection and one query. If a call is killed at any point, the next call runs the command again.
+/// connection and one round trip. If a call is killed at any point, the next call runs the command again.
 pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migrated, MigrateError> {
     if let Some(path) = &request.branch.records {
         return recorded::ensure(ctx, request, path).await;

@@ -1,7 +1,7 @@
 //! Chooses the provider that a configuration asks for, and stops the servers of all providers.
 //!
-//! This is the only file outside the providers' own that names them. A new provider is a module of this one. It needs its
-//! name in `NAMES` and [`choose`], and the keys of its section in `config::keys`.
+//! Outside the providers' own files, only this one and `config::keys::providers` name them. A new provider is a module of this one. It
+//! needs its name in `NAMES` and [`choose`], and the keys of its section in `config::keys`.
 
 mod command;
 mod docker;

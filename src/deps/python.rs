@@ -49,8 +49,8 @@ pub struct PythonRequest {
     pub state: PathBuf,
     /// The complete environment of the tools.
     pub env: ToolEnv,
-    /// The environments of the repository's other worktrees at the same place. Compiled bytecode is shared with one
-    /// that has the same packages.
+    /// The environment of the main worktree at the same place, if this is another worktree. Compiled bytecode is shared with it where
+    /// both have the same file.
     pub siblings: Vec<PathBuf>,
 }
 

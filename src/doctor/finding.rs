@@ -57,7 +57,7 @@ finding_ids! {
     ManagerVersion = "manager-version" => Info,
     /// Several lock files fit.
     LockfilesSeveral = "lockfiles-several" => Info,
-    PythonMissing = "python-missing" => Info,
+    PythonMissing = "python-missing" => Warning,
     PostgresMissing = "postgres-missing" => Info,
     ServiceMissing = "service-missing" => Error,
     /// `node_modules` or `.venv` is a link.

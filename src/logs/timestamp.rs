@@ -1,4 +1,4 @@
-//! Formats and parses the time before each stored line: RFC 3339, UTC, milliseconds. Pure except for `Timestamp::now`.
+//! Formats and parses the time before each stored line: RFC 3339, UTC, milliseconds.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

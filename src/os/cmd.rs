@@ -1,9 +1,10 @@
-//! Runs the subprocesses of the preparation: git, package managers, migrations, tools of database servers.
+//! Runs subprocesses: git, package managers, migrations, tools of database servers, a browser, another devrun.
 //!
 //! Each command runs in a new session (Ctrl-C never reaches it directly) and has a time limit. Its stdin is empty
-//! unless given. Its whole process group is killed if the caller stops waiting for it. Only [`Cmd::foreground`] does
-//! none of that. No shell is used except by [`Cmd::shell`], for command lines that the user wrote. Call this module
-//! from a thread that lives as long as the program, because children die with the thread that started them.
+//! unless given. Its whole process group is killed if the caller stops waiting for it. [`Cmd::foreground`] and
+//! [`Cmd::foreground_reading`] do none of that, and a command of [`Cmd::detach`] has no time limit and outlives devrun. No shell is used
+//! except by [`Cmd::shell`], for command lines that the user wrote. Call this module from a thread that lives as long as the program,
+//! because children die with the thread that started them.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

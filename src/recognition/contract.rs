@@ -1,6 +1,6 @@
 //! Binds the variables that lead to the shared copy of the product to this worktree's own ports and database.
 //!
-//! This file holds values only; the rules are in the submodules.
+//! This file has the order of the rules; each rule is in a submodule.
 
 mod address;
 mod addresses;

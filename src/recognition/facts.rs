@@ -1,6 +1,6 @@
 //! Facts stated by a repository's files: variables that code reads, values that files give them, commands, services.
 //!
-//! Holds values only. A fact has the file and line that states it, so that every later decision can name its source.
+//! A fact has the file and line that states it, so that every later decision can name its source. Only the submodules read files.
 
 mod across_files;
 mod address;
@@ -36,7 +36,7 @@ pub fn read(root: &Path, main_root: Option<&Path>, state: Option<&Path>) -> Fact
 /// All facts of one worktree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Files of the worktree relative to its top, nearest first, then by name. Ignored folders are left out.
+    /// Files of the worktree relative to its top, nearest first, then by name. Folders of tools and their output are left out.
     pub files: Vec<PathBuf>,
     /// Variables that code reads.
     pub reads: Vec<VariableRead>,

@@ -1,6 +1,6 @@
 //! The processes of a repository, derived from its facts, and the parts that recognition could not resolve.
 //!
-//! Holds values only. Each part names the file and line that it was derived from.
+//! Reads no files. Each part names the file and line that it was derived from.
 
 pub mod application;
 pub mod backend;
@@ -231,7 +231,7 @@ pub fn find(root: &Path, facts: &Facts, available: &dyn Fn(&str) -> bool) -> Par
     parts.migrations = migrations::find(&tree, &projects, &packages, home.as_deref());
     parts.wants_database = parts.migrations.is_some() || database::is_wanted(&tree, &projects, &packages);
     if parts.migrations.is_none() && parts.wants_database {
-        match sql::find(&tree, available) {
+        match sql::find(&tree) {
             Ok(found) => parts.migrations = found,
             Err(left_out) => parts.left_out.push(left_out),
         }

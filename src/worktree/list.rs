@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::git::{git, short_name};
 use super::locate::checked;
-use super::{Worktree, WorktreeError, name};
+use super::{Worktree, WorktreeError, name, state_folder};
 use crate::context::Context;
 use crate::os::read::{self, Limit};
 
@@ -48,6 +48,13 @@ pub async fn list_with_git_dirs(ctx: &Context, own: &Worktree) -> Result<Vec<Lis
         one.git_dir = of_main.or_else(|| folders.get(&one.path).cloned());
     }
     Ok(listed)
+}
+
+/// Returns the state folder of the worktree at `path`, which git must still list. The folder of the worktree may be gone.
+pub async fn state_of_listed(ctx: &Context, here: &Worktree, path: &Path) -> PathBuf {
+    let listed = list_with_git_dirs(ctx, here).await.unwrap_or_default();
+    let git_dir = listed.into_iter().find(|one| one.path == path).and_then(|one| one.git_dir);
+    state_folder::of_worktree(&ctx.dirs, path, git_dir.as_deref())
 }
 
 /// Parses the output of `git worktree list --porcelain -z`.

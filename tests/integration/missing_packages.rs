@@ -85,6 +85,12 @@ fn the_fix_for_a_package_that_is_not_in_the_compiled_list_or_not_installed_helps
     );
     let why = json(&fine(sandbox.devrun(&["why", "--json"])));
     assert_eq!((&why["fix"], &why["correct"]), (&answer["fix"], &answer["correct"]), "{why:#}");
+    // The reason of the running stack may be out of date once its files have changed.
+    sandbox.write(&sandbox.main().join(".env"), "A=1\n");
+    let older = refusal(sandbox.devrun(&["up", "-d", "--json"]), "not-ready", 86);
+    let changed = "\nchanged since the start of the stack, which keeps the old values: .env";
+    assert!(older["cause"].as_str().unwrap().ends_with(changed), "{older:#}");
+    assert_eq!(older["fix"], "devrun down && devrun up -d");
     follow(&sandbox, &answer);
 
     let site = sandbox.main().join("backend/.venv/lib/python3.12/site-packages");

@@ -32,7 +32,7 @@ pub(super) fn worktree(facts: &WorktreeFacts, ended: &BTreeSet<u32>, rules: &Rul
         }
         FolderState::Gone => return has_no_submodules(facts).map(|()| "its folder is gone".into()),
         FolderState::Broken => {
-            return keep("git finds no worktree in its folder: `git worktree repair` mends the link");
+            return keep("git finds no worktree in its folder: `git worktree repair` corrects the link");
         }
         FolderState::There if !rules.merged => return keep("it exists"),
         FolderState::There => {}

@@ -77,7 +77,7 @@ const ALL: [ToolSpec; 6] = [
     ToolSpec {
         name: "why",
         about: "What a process is waiting for or why it ended, whether that is the code or the environment, its last lines, and the \
-                one command that would help. Without `process`: the first that is not fine.",
+                one command that would help. Without `process`: the one in the worst state.",
         arguments: &["process"],
         seconds: 0,
         effect: ToolEffect::Looks,

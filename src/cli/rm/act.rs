@@ -41,10 +41,9 @@ pub(super) async fn act(
             RemovalStep::TakeDown => {}
             RemovalStep::Unlock => worktree::unlock(ctx, main, &facts.path).await?,
             RemovalStep::RemoveWorktree { force, .. } => {
-                let written = WrittenFiles::of_worktree(ctx, here, &facts.path).await;
-                if let Some(worktree) = worktree {
-                    browser::close(&worktree.state).await;
-                }
+                let state = worktree::state_of_listed(ctx, here, &facts.path).await;
+                let written = WrittenFiles::of(ctx, &state);
+                browser::close(&state).await;
                 worktree::remove(ctx, main, &facts.path, *force).await?;
                 written.take_back(ctx);
                 delete_traces(ctx, here, &facts.path);

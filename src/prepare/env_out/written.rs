@@ -15,7 +15,6 @@ use crate::context::Context;
 use crate::os::fs::{self, FsError};
 use crate::os::read::{self, Limit, ReadError};
 use crate::text::{env_block, harmless, hex};
-use crate::worktree::{self, Worktree, state_folder};
 
 /// Name of the record in the state folder.
 const FILE: &str = "env_out.json";
@@ -81,13 +80,6 @@ impl WrittenFiles {
             ctx.events.warn(format!("files that earlier runs wrote by env_out may stay: {error}"));
             WrittenFiles { record: state.join(FILE), files: Vec::new() }
         })
-    }
-
-    /// Returns the files of the worktree at `path`, which git must still list. Its folder may be gone.
-    pub async fn of_worktree(ctx: &Context, here: &Worktree, path: &Path) -> WrittenFiles {
-        let listed = worktree::list_with_git_dirs(ctx, here).await.unwrap_or_default();
-        let git_dir = listed.into_iter().find(|one| one.path == path).and_then(|one| one.git_dir);
-        WrittenFiles::of(ctx, &state_folder::of_worktree(&ctx.dirs, path, git_dir.as_deref()))
     }
 
     fn find(&self, real: &Path) -> Option<&WrittenFile> {

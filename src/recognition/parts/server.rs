@@ -152,3 +152,21 @@ pub fn shell(word: &str) -> String {
     }
     quoted(word)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::guessed_needs;
+    use crate::plan::RunCommand;
+
+    #[test]
+    fn every_server_is_known_to_need_packages() {
+        for server in SERVERS {
+            assert!(
+                guessed_needs::uses_packages(&RunCommand::Shell(server.program.into())),
+                "{}",
+                server.program
+            );
+        }
+    }
+}

@@ -26,11 +26,11 @@ static SECTIONS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Returns the migrations in SQL files. Returns a report if such files exist but devrun cannot apply them.
-pub fn find(tree: &Tree<'_>, available: &dyn Fn(&str) -> bool) -> Result<Option<Migrations>, LeftOut> {
+pub fn find(tree: &Tree<'_>) -> Result<Option<Migrations>, LeftOut> {
     let Some(found) = of_compose(tree).map_or_else(|| of_folder(tree), |found| Ok(Some(found)))? else {
         return Ok(None);
     };
-    if let Some(why) = trouble(tree, &found.files).or_else(|| no_client(available)) {
+    if let Some(why) = trouble(tree, &found.files) {
         return Err(left_out(&found, &why));
     }
     Ok(Some(Migrations {
@@ -58,10 +58,6 @@ fn left_out(found: &SqlMigrations, why: &str) -> LeftOut {
         lines: format!("database:\n  migrate: {{ sql: [{}] }}\n", patterns.join(", ")),
         candidates: Vec::new(),
     }
-}
-
-fn no_client(available: &dyn Fn(&str) -> bool) -> Option<String> {
-    (!available("psql")).then(|| "psql is not on PATH (Debian: postgresql-client, Homebrew: libpq)".into())
 }
 
 /// Returns the reason why devrun cannot apply these files, if there is one.
