@@ -26,6 +26,7 @@ mod man;
 mod mcp;
 mod new;
 mod open;
+mod own_program;
 mod plan;
 mod ports;
 mod process_verbs;
@@ -53,10 +54,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::args::{Cli, Verb};
+use self::own_program::this_program;
 use self::process_verbs::ProcessVerb;
 use crate::cleanup::leftovers;
 use crate::context::{Context, Dirs, agent};
-use crate::error::{Code, Exit, Fault, Report};
+use crate::error::{Code, Exit, Report};
 use crate::supervisor::keeper::{self, Role};
 use crate::text::Mask;
 use crate::ui::console::Console;
@@ -237,22 +239,9 @@ fn printed(result: std::io::Result<()>) -> Result<Exit, Report> {
     match result {
         Ok(()) => Ok(Exit::Ok),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        Err(error) => Err(Report::new(Code::State, format!("cannot write the answer: {error}"))),
+        Err(error) => Err(Report::new(Code::State, format!("cannot write the answer: {error}"))
+            .with_fix("check the file or program to which standard output leads")),
     }
-}
-
-/// Returns the path of this program, to start it again.
-fn this_program() -> Result<PathBuf, Report> {
-    std::env::current_exe().map_err(|error| {
-        let report = Report::new(Code::SpawnFailed, format!("devrun cannot find its own program: {error}"))
-            .with_fault(Fault::Environment);
-        if Path::new("/proc/self").exists() {
-            return report.with_fix("reinstall devrun");
-        }
-        report
-            .with_cause("/proc is not mounted here")
-            .with_fix("mount it (`mount -t proc proc /proc`), or run `devrun` in the foreground")
-    })
 }
 
 /// Returns the error for a lock whose holder has written no record.

@@ -379,8 +379,7 @@ impl RunLoop {
         let handed = match self.sockets.hand(process, &self.plan.env) {
             Ok(handed) => handed,
             Err(error) => {
-                let report =
-                    Report::bug(format!("the socket of {} cannot be handed over: {error}", process.name));
+                let report = group::system_refused(process, &error);
                 let _ = self.inputs.send(Input::SpawnFailed(index, report));
                 return;
             }
