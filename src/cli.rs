@@ -118,6 +118,9 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
             return report.exit;
         }
     };
+    if let Some(directory) = cli.directory.filter(|_| is_elsewhere(&ctx.cwd)) {
+        console.works_in(&directory);
+    }
     let json = cli.json;
     let mask = Mask::of_variables(&ctx.env);
     in_runtime(&console.clone(), &mask, async move {
@@ -219,6 +222,13 @@ fn make_context(
     // Masks in all events the secrets that devrun was started with.
     let events = Mask::of_variables(&env).events(&console.events());
     Ok(Context { cwd, dirs, events, started, colour: console.style().colour, env })
+}
+
+/// Returns true if `folder` is not the one in which the caller works.
+fn is_elsewhere(folder: &Path) -> bool {
+    let here = std::env::current_dir().and_then(std::fs::canonicalize);
+    let there = std::fs::canonicalize(folder);
+    !matches!((here, there), (Ok(here), Ok(there)) if here == there)
 }
 
 fn working_directory() -> Result<PathBuf, Report> {

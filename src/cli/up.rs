@@ -460,7 +460,7 @@ async fn already_running(ctx: &Context, console: &Console, record: &RunRecord) -
     if let Ok(socket) = record.socket()
         && let Ok(mut status) = Client::new(socket).status().await
     {
-        super::status::warn_of_changes(ctx, &mut status);
+        super::status::warn_of_changes(ctx, console, &mut status);
     }
     Exit::Ok
 }
