@@ -59,6 +59,7 @@ use self::process_verbs::ProcessVerb;
 use crate::cleanup::leftovers;
 use crate::context::{Context, Dirs, agent};
 use crate::error::{Code, Exit, Report};
+use crate::os::start_obstacle::refused;
 use crate::supervisor::keeper::{self, Role};
 use crate::text::Mask;
 use crate::ui::console::Console;
@@ -96,7 +97,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
                 return keeper.watch(&leftovers::shared_servers(&dirs), leftovers::release);
             }
             Ok(Role::Supervisor(link)) => Some(link),
-            Err(error) => return early_failure(&Report::bug(format!("cannot fork: {error}"))),
+            Err(error) => return early_failure(&refused("cannot fork", &error)),
         },
         _ => None,
     };
@@ -104,7 +105,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
     let is_short = !cli.verbose && agent::recognise(&env, caller::is_on_terminal()).is_some();
     let console = match Console::new(&env, is_short) {
         Ok(console) => console,
-        Err(error) => return early_failure(&Report::bug(format!("standard streams are unusable: {error}"))),
+        Err(error) => return early_failure(&refused("standard streams are unusable", &error)),
     };
     if cli.json {
         console.speak_json();
@@ -186,7 +187,7 @@ fn spare_descriptors() -> std::io::Result<()> {
 fn in_runtime(console: &Console, mask: &Mask, answer: impl Future<Output = Result<Exit, Report>>) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return early_failure(&Report::bug(format!("no runtime: {error}"))),
+        Err(error) => return early_failure(&refused("no runtime", &error)),
     };
     let local = tokio::task::LocalSet::new();
     let answered = local.block_on(&runtime, answer);

@@ -5,6 +5,8 @@ use std::io::{Error, ErrorKind};
 
 use nix::errno::Errno;
 
+use crate::error::{Code, Report};
+
 /// The reason why a program did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartObstacle {
@@ -55,9 +57,30 @@ impl StartObstacle {
     }
 }
 
+/// Returns the error for something that devrun needs from the system and did not get. An error that no limit of the system explains
+/// is a bug.
+pub fn refused(message: impl Into<String>, error: &Error) -> Report {
+    let message = format!("{}: {error}", message.into());
+    match StartObstacle::of(error).system_fix() {
+        Some(fix) => {
+            Report::new(Code::State, message).with_fix(format!("{fix}, then run the same command again"))
+        }
+        None => Report::bug(message),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Fault;
+
+    #[test]
+    fn a_full_system_is_no_bug_of_devrun() {
+        let report = refused("cannot fork", &Errno::EAGAIN.into());
+        assert_eq!((report.code, report.fault), (Code::State, Some(Fault::Environment)));
+        assert!(report.fix.is_some_and(|fix| fix.contains("`ulimit -u`")));
+        assert_eq!(refused("cannot fork", &Errno::EINVAL.into()).code, Code::Bug);
+    }
 
     #[test]
     fn a_program_and_a_full_system_are_told_apart() {
