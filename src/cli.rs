@@ -26,6 +26,7 @@ mod man;
 mod mcp;
 mod new;
 mod open;
+mod own_program;
 mod plan;
 mod ports;
 mod process_verbs;
@@ -53,10 +54,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::args::{Cli, Verb};
+use self::own_program::this_program;
 use self::process_verbs::ProcessVerb;
 use crate::cleanup::leftovers;
 use crate::context::{Context, Dirs, agent};
-use crate::error::{Code, Exit, Fault, Report};
+use crate::error::{Code, Exit, Report};
+use crate::os::start_obstacle::refused;
 use crate::supervisor::keeper::{self, Role};
 use crate::text::Mask;
 use crate::ui::console::Console;
@@ -94,7 +97,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
                 return keeper.watch(&leftovers::shared_servers(&dirs), leftovers::release);
             }
             Ok(Role::Supervisor(link)) => Some(link),
-            Err(error) => return early_failure(&Report::bug(format!("cannot fork: {error}"))),
+            Err(error) => return early_failure(&refused("cannot fork", &error)),
         },
         _ => None,
     };
@@ -102,7 +105,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
     let is_short = !cli.verbose && agent::recognise(&env, caller::is_on_terminal()).is_some();
     let console = match Console::new(&env, is_short) {
         Ok(console) => console,
-        Err(error) => return early_failure(&Report::bug(format!("standard streams are unusable: {error}"))),
+        Err(error) => return early_failure(&refused("standard streams are unusable", &error)),
     };
     if cli.json {
         console.speak_json();
@@ -116,6 +119,9 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
             return report.exit;
         }
     };
+    if let Some(directory) = cli.directory.filter(|_| is_elsewhere(&ctx.cwd)) {
+        console.works_in(&directory);
+    }
     let json = cli.json;
     let mask = Mask::of_variables(&ctx.env);
     in_runtime(&console.clone(), &mask, async move {
@@ -181,7 +187,7 @@ fn spare_descriptors() -> std::io::Result<()> {
 fn in_runtime(console: &Console, mask: &Mask, answer: impl Future<Output = Result<Exit, Report>>) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return early_failure(&Report::bug(format!("no runtime: {error}"))),
+        Err(error) => return early_failure(&refused("no runtime", &error)),
     };
     let local = tokio::task::LocalSet::new();
     let answered = local.block_on(&runtime, answer);
@@ -219,6 +225,13 @@ fn make_context(
     Ok(Context { cwd, dirs, events, started, colour: console.style().colour, env })
 }
 
+/// Returns true if `folder` is not the one in which the caller works.
+fn is_elsewhere(folder: &Path) -> bool {
+    let here = std::env::current_dir().and_then(std::fs::canonicalize);
+    let there = std::fs::canonicalize(folder);
+    !matches!((here, there), (Ok(here), Ok(there)) if here == there)
+}
+
 fn working_directory() -> Result<PathBuf, Report> {
     std::env::current_dir().map_err(|error| {
         Report::new(Code::State, format!("the working directory cannot be read: {error}"))
@@ -237,22 +250,9 @@ fn printed(result: std::io::Result<()>) -> Result<Exit, Report> {
     match result {
         Ok(()) => Ok(Exit::Ok),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        Err(error) => Err(Report::new(Code::State, format!("cannot write the answer: {error}"))),
+        Err(error) => Err(Report::new(Code::State, format!("cannot write the answer: {error}"))
+            .with_fix("check the file or program to which standard output leads")),
     }
-}
-
-/// Returns the path of this program, to start it again.
-fn this_program() -> Result<PathBuf, Report> {
-    std::env::current_exe().map_err(|error| {
-        let report = Report::new(Code::SpawnFailed, format!("devrun cannot find its own program: {error}"))
-            .with_fault(Fault::Environment);
-        if Path::new("/proc/self").exists() {
-            return report.with_fix("reinstall devrun");
-        }
-        report
-            .with_cause("/proc is not mounted here")
-            .with_fix("mount it (`mount -t proc proc /proc`), or run `devrun` in the foreground")
-    })
 }
 
 /// Returns the error for a lock whose holder has written no record.

@@ -375,6 +375,13 @@ impl Report {
         self
     }
 
+    /// Blames nothing: it is not known where the fault lies, or nothing is at fault.
+    #[must_use]
+    pub fn without_fault(mut self) -> Report {
+        self.fault = None;
+        self
+    }
+
     /// Sets the next step.
     #[must_use]
     pub fn with_fix(mut self, fix: impl Into<String>) -> Report {

@@ -13,6 +13,7 @@ pub mod proc;
 pub mod process_identity;
 pub mod read;
 pub mod spawn;
+pub mod start_obstacle;
 pub mod tcp;
 pub mod usage;
 

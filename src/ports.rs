@@ -20,7 +20,7 @@ use std::path::PathBuf;
 pub use lease::{expected, lease, lease_and_reserve, list, recorded, release, wanted};
 pub use reserve::Reserved;
 
-use crate::error::{Code, Explain, Holder};
+use crate::error::{Code, Explain, Holder, START};
 use crate::os::fs::FsError;
 use crate::plan::Away;
 pub use crate::plan::Obstacle;
@@ -163,7 +163,7 @@ impl Explain for PortsError {
     fn fix(&self) -> Option<String> {
         Some(match self {
             PortsError::Busy(Moved { obstacle: Obstacle::OwnServer(_), .. }) => {
-                "`devrun up --replace` ends that server and starts the stack".into()
+                format!("`{START} --replace` ends that server and starts the stack")
             }
             PortsError::NotHome(Moved { obstacle: Obstacle::OwnServer(Holder { pid: Some(pid), .. }), .. }) => {
                 format!("`kill {pid}`, then `devrun ports --move-home`")

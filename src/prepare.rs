@@ -37,6 +37,7 @@ mod steps;
 mod tools;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -68,8 +69,8 @@ pub use self::steps::install_packages;
 use crate::context::Context;
 use crate::database::Entrust;
 use crate::database::sessions::ServerSessions;
-use crate::error::{Code, Report};
-use crate::os::blocking;
+use crate::error::{Code, Fault, RERUN, Report};
+use crate::os::blocking::{self, Stuck};
 use crate::plan::{Need, Notice, Plan};
 use crate::ports::Reserved;
 use crate::text::Mask;
@@ -184,11 +185,9 @@ pub async fn start(
     let (resolved, reserved) = resolved_worktree::lease(ctx, worktree, options).await?;
     Box::pin(services::prepare(ctx, &resolved)).await.map_err(|report| resolved.mask().report(report))?;
     let inputs = {
-        let (ctx, resolved) = (ctx.clone(), resolved.clone());
+        let (ctx, root, resolved) = (ctx.clone(), resolved.worktree.path.clone(), resolved.clone());
         let read = blocking::run(resolved_worktree::READING, move || RunInputs::of(&ctx, &resolved)).await;
-        read.map_err(|stuck| {
-            Report::new(Code::ConfigInvalid, format!("the configuration cannot be read: {stuck}"))
-        })?
+        read.map_err(|stuck| unread(&root, &stuck))?
     };
     let prunes_daily = resolved.config.prunes_daily;
     let address_lines = AddressLines::of(&resolved);
@@ -209,6 +208,13 @@ pub async fn start(
         notices,
         tasks,
     })
+}
+
+/// Returns the error for a disk that did not answer while the configuration of the worktree at `root` was read.
+fn unread(root: &Path, stuck: &Stuck) -> Report {
+    Report::new(Code::ConfigInvalid, format!("the configuration cannot be read: {stuck}"))
+        .with_fault(Fault::Environment)
+        .with_fix(format!("{}, then {RERUN}", stuck.fix(root)))
 }
 
 /// The steps of a preparation, which run until this value is dropped. The fields are as in [`Work`].
@@ -265,4 +271,19 @@ async fn begin(
     let (done, prepared) = oneshot::channel();
     tasks.spawn(steps::finish(ctx.clone(), resolved, plan.clone(), branch, progress, done));
     Ok(PreparationSteps { plan, sessions, open, gates, prepared, env_files, notices, tasks })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_not_blamed_on_the_configuration() {
+        let report = unread(Path::new("/w/a"), &Stuck::TimedOut(Duration::from_secs(30)));
+        assert_eq!(report.fault, Some(Fault::Environment));
+        let fix = "check the disk or the network mount that holds /w/a, then run `devrun up -d`";
+        assert_eq!(report.fix.as_deref(), Some(fix));
+    }
 }

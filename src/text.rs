@@ -5,6 +5,7 @@
 
 pub mod busy_port;
 mod command;
+mod command_folder;
 pub mod diagnosis;
 pub mod duration;
 pub mod env_block;
@@ -21,6 +22,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 pub use self::command::hide_in_command;
+pub use self::command_folder::in_folder;
 pub use self::mask::{Mask, hide_in_urls, is_secret, shown_url};
 pub use self::terminal::{escaped, harmless, may_leave_line, plain, push_within_line};
 

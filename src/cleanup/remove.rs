@@ -13,6 +13,7 @@ use crate::control::{self, socket};
 use crate::database::{ListedDatabase, providers};
 use crate::error::{Code, Report};
 use crate::os::cgroup::ControlGroup;
+use crate::os::fs::FsError;
 use crate::ports::table;
 use crate::prepare::{self, WrittenFiles};
 use crate::worktree::{self, Worktree};
@@ -96,8 +97,10 @@ async fn end_run(ctx: &Context, run: &RunFacts) -> Result<(), Report> {
     if let Some(state) = run.state.as_ref().filter(|state| state.starts_with(&ctx.dirs.state)) {
         let claim = control::claim(state)?.ok_or_else(running)?;
         browser::close(state).await;
-        std::fs::remove_dir_all(state).map_err(|error| {
-            Report::new(Code::State, format!("cannot delete {}: {error}", state.display()))
+        std::fs::remove_dir_all(state).map_err(|source| FsError::Io {
+            action: "delete",
+            path: state.clone(),
+            source,
         })?;
         drop(claim);
     }

@@ -86,6 +86,7 @@ async fn show(bytes: Vec<u8>) -> std::io::Result<()> {
 
 fn lost(error: &std::io::Error) -> Report {
     Report::new(Code::NotRunning, format!("the connection to the supervisor was lost: {error}"))
+        .with_fix("`devrun status` shows whether the stack runs")
 }
 
 /// Returns the input of the user. A thread reads it, because a read from a terminal cannot be cancelled.

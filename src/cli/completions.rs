@@ -11,8 +11,9 @@ use super::args::{CompletedShell, Completions};
 use super::complete;
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
-use crate::os::fs;
+use crate::os::fs::{self, FsError};
 use crate::os::read::{self, Limit};
+use crate::text::quoted;
 use crate::ui::console::Console;
 
 pub(super) fn run(
@@ -26,20 +27,19 @@ pub(super) fn run(
     }
     let file = ShellFile::of(args.shell, &ctx.env);
     let text = file.text(&script(args.shell)?);
-    let known = read::optional(&file.path, Limit::SMALL)
-        .map_err(|error| Report::new(Code::State, format!("cannot read {}: {error}", file.path.display())))?;
+    let unusable = |action, source| FsError::Io { action, path: file.path.clone(), source };
+    let known = read::optional(&file.path, Limit::SMALL).map_err(|error| unusable("read", error.into()))?;
     let is_own = known.as_ref().is_none_or(|known| String::from_utf8_lossy(known).contains(MARK));
     if !is_own {
         let message = format!("{} exists, and devrun did not write it", file.path.display());
-        return Err(Report::new(Code::State, message).with_fix("move it away"));
+        return Err(Report::new(Code::State, message)
+            .with_fix(format!("move {} away, then run the same command again", quoted(&file.path))));
     }
     let changes = if args.install { known.as_deref() != Some(text.as_bytes()) } else { known.is_some() };
     if changes && args.install {
         fs::replace(&file.path, text.as_bytes(), 0o644)?;
     } else if changes {
-        std::fs::remove_file(&file.path).map_err(|error| {
-            Report::new(Code::State, format!("cannot remove {}: {error}", file.path.display()))
-        })?;
+        std::fs::remove_file(&file.path).map_err(|source| unusable("remove", source))?;
     }
     if as_json {
         let (line, line_file) = file.line.as_ref().map(|(line, file)| (line, file)).unzip();

@@ -28,6 +28,9 @@ pub(super) async fn confirm(
     if as_json || !Console::can_ask() {
         return Err(not_confirmed(format!("{outcome}, and there is no terminal to ask on")));
     }
-    let unreadable = |error| Report::new(Code::State, format!("the answer cannot be read: {error}"));
+    let unreadable = |error| {
+        Report::new(Code::State, format!("the answer cannot be read: {error}"))
+            .with_fix(format!("if you mean it: {command}"))
+    };
     if console.ask(text).await.map_err(unreadable)? { Ok(()) } else { Err(not_confirmed(refused.into())) }
 }

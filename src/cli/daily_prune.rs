@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::this_program;
+use super::own_program::{self, this_program};
 use crate::context::Context;
-use crate::error::{Code, Report};
+use crate::error::Report;
 use crate::os::cmd::Cmd;
 use crate::os::fs::{self, FsError, Lock, LockKind};
 use crate::os::read::{self, Limit};
@@ -61,7 +61,7 @@ fn start(ctx: &Context, worktree: &Worktree, files: &DailyFiles) -> Result<(), R
     let err = log.try_clone().map_err(unusable)?;
     let cmd = Cmd::new(this_program()?).args(["prune", "--yes", "--daily"]);
     let started = cmd.directory(&worktree.path).only_env(&ctx.env).detach(log, err);
-    started.map(drop).map_err(|error| Report::new(Code::SpawnFailed, error.to_string()))
+    started.map(drop).map_err(|error| own_program::not_in_background(&error))
 }
 
 /// The turn of this process to prune.

@@ -26,6 +26,7 @@ use std::time::{Duration, SystemTime};
 use super::args::Db;
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
+use crate::os::start_obstacle;
 use crate::supervisor::state_machine::Outcome;
 use crate::supervisor::stop_requests::StopRequests;
 use crate::text::duration;
@@ -38,7 +39,7 @@ const QUERY_LIMIT: Duration = Duration::from_secs(90);
 /// Returns the error for signal handlers that cannot be installed.
 #[expect(clippy::needless_pass_by_value, reason = "called by map_err")]
 pub(super) fn deaf(error: std::io::Error) -> Report {
-    Report::bug(format!("cannot listen for signals: {error}"))
+    start_obstacle::refused("cannot listen for signals", &error)
 }
 
 pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bool) -> Result<Exit, Report> {

@@ -10,13 +10,16 @@ use nix::unistd::Pid;
 
 use super::args;
 use super::caller::{self, Caller};
+use super::own_program::{self, this_program};
 use super::up::replace;
 use crate::context::Context;
 use crate::control::client::Client;
 use crate::control::protocol::Ask;
 use crate::control::status::{BoundTo, Changed, Status};
 use crate::control::{self, LockHolder, RunRecord};
-use crate::error::{Code, Exit, Report};
+use crate::error::{Code, Exit, RERUN, Report, START};
+use crate::event::Ending;
+use crate::logs;
 use crate::os::cmd::{Cmd, Detached};
 use crate::os::deadline::Deadline;
 use crate::os::{fs, read};
@@ -28,10 +31,12 @@ use crate::worktree::Worktree;
 /// How long the holder of the worktree's lock may take to write its record.
 const RECORD_LIMIT: Duration = Duration::from_secs(30);
 /// The least time that a new devrun gets until its socket answers, however short the timeout is.
-const START: Duration = Duration::from_secs(5);
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// How long a supervisor may take to answer with the notices of a start that failed.
 const NOTICES: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(5);
+/// The longest timeout that the command line accepts.
+const LONGEST: Duration = Duration::from_hours(24);
 
 pub(super) async fn run(
     ctx: &Context,
@@ -189,7 +194,7 @@ async fn bind_again(
 fn late(deadline: Deadline, cause: String) -> Report {
     Report::new(Code::TimedOut, format!("nothing was started within {} s", deadline.limit.as_secs()))
         .with_cause(cause)
-        .with_fix("devrun up -d, with a longer --timeout")
+        .with_fix(format!("{START} --timeout {}", (deadline.limit * 2).min(LONGEST).as_secs()))
 }
 
 /// Waits until the stack or task that holds the lock has ended. Starts nothing before that, so that after a timeout no
@@ -224,7 +229,7 @@ async fn begin(
     let log = worktree.state.join("up.log");
     let unusable = |source| fs::FsError::Io { action: "write", path: log.clone(), source };
     let err = File::create(&log).map_err(unusable)?;
-    let this = super::this_program()?;
+    let this = this_program()?;
     let cmd = Cmd::new(this)
         .arg("up")
         .args(args.strict_ports.then_some("--strict-ports"))
@@ -235,12 +240,12 @@ async fn begin(
         .directory(&worktree.path)
         .only_env(&ctx.env);
     let before = control::last_written(&worktree.state);
-    let child = cmd.detach(std::process::Stdio::null(), err).map_err(|error| {
-        Report::new(Code::SpawnFailed, format!("devrun could not be started in the background: {error}"))
-    })?;
+    let child = cmd
+        .detach(std::process::Stdio::null(), err)
+        .map_err(|error| own_program::not_in_background(&error))?;
     started.keeper.set(Some(child.pid));
     let mut starting = StartingDevrun(Some(child));
-    let (start, enough) = (Instant::now(), deadline.left().max(START));
+    let (start, enough) = (Instant::now(), deadline.left().max(FIRST_ANSWER));
     loop {
         let Some(child) = &starting.0 else {
             return Err(Report::bug("the devrun in the background is lost"));
@@ -301,9 +306,36 @@ async fn failed(
     if let Some(error) = last.as_ref().and_then(Status::end) {
         return error.clone().into();
     }
-    let ending =
-        child.ended.await.map_or_else(|_| "in an unknown way".into(), |ending| format!("with {ending}"));
+    // The task that waits for the child fails only if it panics.
+    let ending = child.ended.await.unwrap_or(Ending::Code(255));
     let said = read::tail(log, 64 << 10).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    Report::new(Code::ProcessEnded, format!("the devrun in the background ended {ending}")).with_cause(said)
+    ended_early(ending, &String::from_utf8_lossy(&said))
+}
+
+fn ended_early(ending: Ending, said: &str) -> Report {
+    own_program::ended_early(format!("the devrun in the background ended with {ending}"), ending, said)
+        .with_fix(format!("`devrun logs {}` shows what it did; then {RERUN}", logs::OWN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Fault;
+
+    #[test]
+    fn a_devrun_that_ends_in_the_background_is_not_blamed_on_the_code() {
+        let killed = ended_early(Ending::Code(137), "");
+        assert_eq!((killed.fault, killed.cause), (None, None));
+        assert_eq!(
+            killed.fix.as_deref(),
+            Some("`devrun logs devrun` shows what it did; then run `devrun up -d`")
+        );
+        assert_eq!(ended_early(Ending::Code(101), "panicked").fault, Some(Fault::Devrun));
+    }
+
+    #[test]
+    fn a_late_start_names_a_complete_command() {
+        let report = late(Deadline::within(Duration::from_mins(10)), "slow".into());
+        assert_eq!(report.fix.as_deref(), Some("devrun up -d --timeout 1200"));
+    }
 }

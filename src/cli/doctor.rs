@@ -20,7 +20,7 @@ pub(super) async fn run(
     as_json: bool,
 ) -> Result<Exit, Report> {
     let own = prepare::locate(ctx).await?;
-    let (facts, found) = look(ctx, &own).await;
+    let (facts, found) = look(ctx, console, &own).await;
     let changes = if args.fix { changes::of(&found, args.hook) } else { Vec::new() };
     let only_shows = changes.is_empty() || !args.yes && (as_json || !Console::can_ask());
     if !as_json {
@@ -31,7 +31,7 @@ pub(super) async fn run(
         if as_json {
             printed(console.print_json(&output::object(&found, &changes, None)))?;
         } else if !changes.is_empty() {
-            printed(console.print(&format!("To make them: {}\n", again(args))))?;
+            printed(console.print(&format!("To make them: {}\n", console.located(&again(args)))))?;
         }
         return Ok(status(&found));
     }
@@ -48,7 +48,7 @@ pub(super) async fn run(
     for change in &changes {
         failures.extend(changes::make(ctx, &own, &facts, change).await.err());
     }
-    let (_, left) = look(ctx, &own).await;
+    let (_, left) = look(ctx, console, &own).await;
     if as_json {
         printed(console.print_json(&output::object(&left, &changes, Some(&failures))))?;
     } else {
@@ -62,13 +62,16 @@ pub(super) async fn run(
 }
 
 /// Gathers the facts and returns the findings, errors first.
-async fn look(ctx: &Context, own: &Worktree) -> (DoctorFacts, Vec<DoctorFinding>) {
+async fn look(ctx: &Context, console: &Console, own: &Worktree) -> (DoctorFacts, Vec<DoctorFinding>) {
     let (mut facts, hooks) = tokio::join!(Box::pin(doctor::gather(ctx, own)), hook::facts(ctx));
     match hooks {
         Ok(hooks) => facts.hooks = hooks,
         Err(why) => facts.unfinished.push(("hooks", why)),
     }
-    let found = doctor::findings(&facts);
+    let mut found = doctor::findings(&facts);
+    for finding in &mut found {
+        finding.fix = console.located(&finding.fix);
+    }
     (facts, found)
 }
 

@@ -18,11 +18,11 @@ use crate::context::Context;
 use crate::control::client::Client;
 use crate::control::record::Supervisor;
 use crate::control::{self, LockHolder, RunRecord};
-use crate::error::{Code, Exit, Report};
+use crate::error::{Code, Exit, Holder, Report};
 use crate::os::deadline::Deadline;
 use crate::os::fs::{FsError, Lock, LockKind};
 use crate::os::{net, proc, spawn};
-use crate::ports::port_holder;
+use crate::ports::{self, port_holder};
 use crate::prepare;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
@@ -271,15 +271,33 @@ async fn ports_free(state: &Path, record: &RunRecord, deadline: Deadline) -> Res
             return Ok(());
         }
         if deadline.left().is_zero() {
-            let report = Report::new(
-                Code::PortBusy,
-                format!("port {port} is still held after everything was stopped"),
-            );
-            return Err(match port_holder::of(*port) {
-                Some(holder) => report.with_holder(holder),
-                None => report,
-            });
+            return Err(still_held(*port, port_holder::of(*port)));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Returns the error for a port that `holder` still has after the end of the stack.
+fn still_held(port: u16, holder: Option<Holder>) -> Report {
+    let message = format!("port {port} is still held after everything was stopped");
+    let report = Report::new(Code::PortBusy, message);
+    match holder {
+        Some(holder) => {
+            let end = ports::how_to_end(&holder);
+            report.with_holder(holder).with_fix(end)
+        }
+        None => report.with_fix(format!("`ss -lntp 'sport = :{port}'`, as root, names its holder")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_stays_busy_has_a_next_step() {
+        let holder = Holder { pid: Some(7), command: Some("node x".into()), ..Holder::default() };
+        assert_eq!(still_held(3147, Some(holder)).fix.as_deref(), Some("stop pid 7 (`kill 7`)"));
+        assert!(still_held(3147, None).fix.is_some_and(|fix| fix.contains("sport = :3147")));
     }
 }

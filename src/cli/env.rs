@@ -58,7 +58,7 @@ pub(super) async fn run(
 fn find<'a>(processes: &'a [Process], name: &str) -> Result<&'a Process, Report> {
     processes.iter().find(|process| process.name == name).ok_or_else(|| {
         let known: Vec<&str> = processes.iter().map(|process| process.name.as_str()).collect();
-        Report::new(Code::Usage, format!("there is no process named {name}"))
+        Report::new(Code::ProcessUnknown, format!("there is no process named {name}"))
             .with_fix(format!("one of: {}", known.join(", ")))
     })
 }
@@ -138,6 +138,12 @@ mod tests {
 
     fn text(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_unknown_process_has_the_code_of_the_other_verbs() {
+        let report = find(&[], "x").unwrap_err();
+        assert_eq!((report.code, report.exit.status()), (Code::ProcessUnknown, 2));
     }
 
     #[test]

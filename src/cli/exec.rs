@@ -15,6 +15,7 @@ use crate::os::cmd::Cmd;
 use crate::plan::RunCommand;
 use crate::prepare::{self, Databases};
 use crate::supervisor::stop_requests::StopRequests;
+use crate::text::quoted;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
 
@@ -88,22 +89,26 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Exec) -> 
     Err(failed(&args.command[0], &error.to_string(), status))
 }
 
+/// Returns the error for the command of the caller, which nothing in the repository is to blame for.
 fn failed(program: &OsStr, why: &str, status: u8) -> Report {
-    Report::new(Code::SpawnFailed, format!("cannot run {}: {why}", program.to_string_lossy()))
+    let name = program.to_string_lossy();
+    Report::new(Code::SpawnFailed, format!("cannot run {name}: {why}"))
+        .without_fault()
+        .with_fix(format!("check that {} is a program that you may execute", quoted(program)))
         .with_exit(Exit::Child(status))
 }
 
 /// Returns the client program of Postgres with the name `program`, which is not on PATH. Errors if it is none of them, or if
 /// it cannot be downloaded.
 async fn client_program(ctx: &Context, worktree: &Worktree, program: &OsStr) -> Result<PathBuf, Report> {
-    let missing = failed(program, "there is no such command on PATH", 127).with_fault(Fault::Environment);
+    let missing = failed(program, "there is no such command on PATH", 127);
     match providers::CLIENT_PROGRAMS.into_iter().find(|name| program == *name) {
         None => {
             Err(missing
                 .with_fix("check its name, or add it to this worktree's packages and run `devrun up -d`"))
         }
         Some(name) => providers::fetch_client_program(ctx, worktree, name).await.map_err(|reason| {
-            missing.with_cause(reason).with_fix(
+            missing.with_cause(reason).with_fault(Fault::Environment).with_fix(
                 "install the client programs of Postgres (Debian: postgresql-client, Homebrew: libpq)",
             )
         }),
@@ -115,4 +120,16 @@ async fn client_program(ctx: &Context, worktree: &Worktree, program: &OsStr) -> 
 fn is_nowhere(program: &OsStr, path: &OsStr) -> bool {
     !program.as_bytes().contains(&b'/')
         && !std::env::split_paths(path).any(|folder| folder.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_blamed_for_a_command_of_the_caller() {
+        let report = failed(OsStr::new("my tool"), "Permission denied", 126);
+        assert_eq!((report.fault, report.exit), (None, Exit::Child(126)));
+        assert_eq!(report.fix.as_deref(), Some("check that 'my tool' is a program that you may execute"));
+    }
 }

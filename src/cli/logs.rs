@@ -13,6 +13,7 @@ use crate::control::{self, LockHolder};
 use crate::error::{Code, Exit, Report};
 use crate::logs::query::{self, Filter, ProcessLine};
 use crate::logs::{self, Timestamp};
+use crate::os::fs::FsError;
 use crate::prepare;
 use crate::ui::console::Console;
 use crate::ui::prefixes::Prefixes;
@@ -36,9 +37,7 @@ pub(super) async fn run(
     let filter = filter(args)?;
     let worktree = prepare::locate(ctx).await?;
     let folder = logs::folder(&worktree.state);
-    let unreadable = |error: std::io::Error| {
-        Report::new(Code::State, format!("the logs in {} cannot be read: {error}", folder.display()))
-    };
+    let unreadable = |source| FsError::Io { action: "read the logs in", path: folder.clone(), source };
     let mut known = query::names(&folder).map_err(unreadable)?;
     let silent = expected(&worktree.state).await.into_iter().filter(|name| !known.contains(name));
     known.extend(silent.collect::<Vec<_>>());
@@ -102,6 +101,7 @@ fn filter(args: &args::Logs) -> Result<Filter, Report> {
         Regex::new(text).map_err(|error| {
             Report::new(Code::Usage, "the pattern of --grep is not a valid regular expression")
                 .with_cause(error.to_string())
+                .with_fix("write `\\` before a character that is meant literally, as in `GET /\\?id=`")
         })
     });
     Ok(Filter { since: since.transpose()?, grep: grep.transpose()? })

@@ -16,12 +16,16 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 
 use self::tools::CommandLine;
+use super::own_program;
 use crate::context::Context;
 use crate::error::{Code, ErrorBody, Exit, Report};
 use crate::os::cmd::{Cmd, Output};
 
 /// Extra time beyond the timeout of the command itself, whose own error says what took so long.
 const SLACK: Duration = Duration::from_mins(1);
+
+/// What to do after a command that gave no answer.
+const LATE: &str = "call the tool `why`, which says what state the stack is in";
 
 const INSTRUCTIONS: &str = "\
 Runs this git worktree's copy of the product: ports, packages, database and servers of its own. `up` brings it up and returns when it is \
@@ -31,7 +35,7 @@ in a shell runs a command with the stack's environment.";
 
 pub(super) async fn run(ctx: &Context) -> Result<Exit, Report> {
     let failed = |error: String| Report::new(Code::State, format!("the MCP connection failed: {error}"));
-    let this = super::this_program()?;
+    let this = own_program::this_program()?;
     let server = McpServer { ctx: ctx.clone(), this };
     match rmcp::serve_server(server, rmcp::transport::stdio_pipes()).await {
         Ok(service) => {
@@ -89,7 +93,7 @@ impl McpServer {
             .limit(call.limit + SLACK);
         match cmd.output().await {
             Ok(output) => understood(&output, call.lines),
-            Err(error) => refused(&Report::new(Code::SpawnFailed, error.to_string())),
+            Err(error) => refused(&own_program::without_answer("there is no answer", LATE, &error)),
         }
     }
 }
@@ -105,8 +109,12 @@ fn understood(output: &Output, many: bool) -> CallToolResult {
         Some(value) if output.ending.ok() => CallToolResult::structured(value),
         Some(value) if value.get("error").is_some() => CallToolResult::structured_error(value),
         _ => {
-            let message = format!("devrun ended with {}", output.ending);
-            refused(&Report::new(Code::Usage, message).with_cause(output.tail(20)))
+            let (message, said) = (format!("devrun ended with {}", output.ending), output.tail(20));
+            refused(&if output.ending.status() == i32::from(Exit::Usage.status()) {
+                Report::new(Code::Usage, message).with_cause(said)
+            } else {
+                own_program::ended_early(message, output.ending, &said).with_fix(LATE)
+            })
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::args;
 use super::db::worktree_lock;
 use crate::context::Context;
-use crate::error::{Code, Exit, Report};
+use crate::error::{Code, Exit, Report, START};
 use crate::prepare;
 use crate::text::harmless;
 use crate::ui::console::Console;
@@ -42,7 +42,7 @@ async fn move_home(ctx: &Context) -> Result<(), Report> {
     let worktree = prepare::locate(ctx).await?;
     let Some(_lock) = worktree_lock::begin(ctx, &worktree, "moving its ports").await? else {
         return Err(Report::new(Code::AlreadyRunning, "a stack runs on the ports of this worktree")
-            .with_fix("devrun down, then devrun ports --move-home"));
+            .with_fix(format!("devrun down && devrun ports --move-home && {START}")));
     };
     prepare::move_home(ctx, &worktree).await?;
     Ok(())

@@ -30,22 +30,38 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
     let text = |line: &[u8]| style::plain(&String::from_utf8_lossy(line)).trim_end().to_string();
     // The message of the error may contain secrets. `devrun why` masks it.
     match recent_error::newest(&status.processes, state, path, &text) {
-        Some(error) if !as_json && status.state == State::Ready => {
-            super::printed(console.print(&format!("{}: devrun why\n", harmless(&error.remark()))))
-        }
+        Some(error) if !as_json && status.state == State::Ready => super::printed(console.print(&format!(
+            "{}: {}\n",
+            harmless(&error.remark()),
+            console.located("devrun why")
+        ))),
         _ => Ok(Exit::Ok),
     }
 }
 
 /// Prints `status` as text, in short for a coding agent, or as JSON.
 pub(super) fn show(console: &Console, status: &Status, as_json: bool) -> Result<Exit, Report> {
+    let mut status = status.clone();
+    locate(console, &mut status);
     super::printed(if as_json {
         console.print_json(&json!(status))
     } else if console.is_short() {
-        console.print(&console.shortened(&short::text(status)))
+        console.print(&console.shortened(&short::text(&status, &|next| console.located(next))))
     } else {
-        console.print(&text(status, StatusRows::All, console.style()))
+        console.print(&text(&status, StatusRows::All, console.style()))
     })
+}
+
+/// Lets the commands of the fixes in `status` name the folder of the worktree if the reader is in another one.
+pub(super) fn locate(console: &Console, status: &mut Status) {
+    let errors = status.error.iter_mut().chain(status.ended_by.iter_mut().map(|ended| &mut ended.error));
+    let of_errors = errors.filter_map(|error| error.fix.as_mut());
+    let of_processes = status.processes.iter_mut().filter_map(|process| process.fix.as_mut());
+    let of_inputs = status.changed.iter_mut().map(|changed| &mut changed.fix);
+    let of_migrations = status.pending.iter_mut().map(|pending| &mut pending.fix);
+    for fix in of_errors.chain(of_processes).chain(of_inputs).chain(of_migrations) {
+        *fix = console.located(fix);
+    }
 }
 
 /// The rows above the processes.
@@ -67,7 +83,7 @@ pub(super) fn show_state(
     if as_json || console.is_short() || status.state.is_over() {
         return show_after(ctx, console, status, as_json);
     }
-    warn_of_changes(ctx, &mut status);
+    warn_of_changes(ctx, console, &mut status);
     super::printed(console.print(&text(&status, StatusRows::OfState, console.style())))
 }
 
@@ -80,17 +96,17 @@ pub(super) fn show_after(
     as_json: bool,
 ) -> Result<Exit, Report> {
     if !as_json && !console.is_short() {
-        warn_of_changes(ctx, &mut status);
+        warn_of_changes(ctx, console, &mut status);
     }
     show(console, &status, as_json)
 }
 
 /// Takes the changed inputs and migrations out of `status` and warns of them.
-pub(super) fn warn_of_changes(ctx: &Context, status: &mut Status) {
+pub(super) fn warn_of_changes(ctx: &Context, console: &Console, status: &mut Status) {
     let changed = status.changed.take().map(|changed| changed.notice());
     let pending = status.pending.take().map(|pending| pending.notice());
     for Notice { text, fix } in changed.into_iter().chain(pending) {
-        ctx.events.warn(format!("{text}: {}", fix.unwrap_or_default()));
+        ctx.events.warn(format!("{text}: {}", console.located(&fix.unwrap_or_default())));
     }
 }
 

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::own_program;
 use crate::context::Context;
 use crate::control::{self, LockHolder};
-use crate::error::{Code, ErrorBody, Report};
+use crate::error::Report;
 use crate::os::cmd::Cmd;
+use crate::text::quoted;
 use crate::worktree::Worktree;
 
 /// How long the processes may take to end: they may have long grace periods.
@@ -19,21 +21,15 @@ const RECORD_LIMIT: Duration = Duration::from_secs(5);
 /// Takes down the stack of the worktree at `path` and removes what an earlier run left. Returns when all processes have
 /// ended. Errors if they do not end in time.
 pub(super) async fn stack(ctx: &Context, path: &Path) -> Result<(), Report> {
-    let cmd = Cmd::new(super::this_program()?)
-        .args(["down", "--json", "--timeout", &LIMIT.as_secs().to_string()])
-        .directory(path)
+    // With -C, the commands in the fix of an error name the folder.
+    let cmd = Cmd::new(own_program::this_program()?)
+        .args(["down", "--json", "--timeout", &LIMIT.as_secs().to_string(), "-C"])
+        .arg(path)
+        .directory(&ctx.cwd)
         .only_env(&ctx.env)
         .limit(LIMIT + MARGIN);
-    let failed =
-        |cause: String| Report::new(Code::TimedOut, "the stack was not taken down").with_cause(cause);
-    let output = cmd.output().await.map_err(|error| failed(error.to_string()))?;
-    if output.ending.ok() {
-        return Ok(());
-    }
-    let answer: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
-    let error =
-        answer.and_then(|mut answer| serde_json::from_value::<ErrorBody>(answer["error"].take()).ok());
-    Err(error.map_or_else(|| failed(output.tail(5)), Report::from))
+    let next = format!("devrun -C {} down", quoted(path));
+    own_program::ask(&cmd, "the stack was not taken down", &next).await.map(drop)
 }
 
 /// Takes down the stack of `worktree` if its record has the process id `pid`. Does nothing if that stack has ended.

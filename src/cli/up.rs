@@ -33,6 +33,7 @@ use crate::isolation::audit_facts::AuditFacts;
 use crate::isolation::{self, host_names, preflight};
 use crate::logs::store::Store;
 use crate::os::cgroup::ControlGroup;
+use crate::os::start_obstacle;
 use crate::plan::{Notice, Plan};
 use crate::prepare::{self, AddressLines, Work};
 use crate::supervisor::inherited_sockets::Handover;
@@ -69,7 +70,7 @@ pub(super) async fn run(
     as_json: bool,
     mut link: KeeperConnection,
 ) -> Result<Exit, Report> {
-    let deaf = |error: std::io::Error| Report::bug(format!("cannot listen for signals: {error}"));
+    let deaf = |error: std::io::Error| start_obstacle::refused("cannot listen for signals", &error);
     let mut stops = link.watch().and_then(|keeper| StopRequests::listen(Some(keeper))).map_err(deaf)?;
     KeeperConnection::unblock_signals().map_err(deaf)?;
     let watchdog = link
@@ -460,7 +461,7 @@ async fn already_running(ctx: &Context, console: &Console, record: &RunRecord) -
     if let Ok(socket) = record.socket()
         && let Ok(mut status) = Client::new(socket).status().await
     {
-        super::status::warn_of_changes(ctx, &mut status);
+        super::status::warn_of_changes(ctx, console, &mut status);
     }
     Exit::Ok
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use self::answer::{Subject, Surroundings, WhyAnswer};
+use self::answer::{Subject, Surroundings, WhyAnswer, WhyFix};
 use super::args;
 use super::recent_error::{self, RecentError};
 use crate::context::dependency_lists::{MissingModule, ProgramPackages};
@@ -106,7 +106,10 @@ pub(super) async fn run(
         Some(preview) if preview.server_is_down && runs && is_started => answer::with_stopped_server(answer),
         _ => answer,
     };
-    let answer = WhyAnswer { changed: status.changed.clone(), pending: status.pending.clone(), ..answer };
+    let mut status = status;
+    super::status::locate(console, &mut status);
+    let fix = answer.fix.map(|fix| WhyFix::from(console.located(&fix)));
+    let answer = WhyAnswer { fix, changed: status.changed.take(), pending: status.pending.take(), ..answer };
     super::printed(if as_json {
         console.print_json(&json!(answer))
     } else {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::source::ConfigPosition;
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Fault};
 use crate::os::read::ReadError;
 use crate::text::quoted;
 
@@ -110,18 +110,50 @@ impl Explain for ConfigError {
             ConfigError::Unreadable { path, source } => Some(unreadable_fix(path, source)),
         }
     }
+
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            // The disk does not answer, or the program that writes to the pipe.
+            ConfigError::Unreadable { source: ReadError::Stuck(_) | ReadError::Silent(_), .. } => {
+                Some(Fault::Environment)
+            }
+            other => other.code().fault(),
+        }
+    }
 }
 
 fn unreadable_fix(path: &Path, error: &ReadError) -> String {
-    let path = quoted(path);
+    let shown = quoted(path);
     match error {
         ReadError::Silent(_) => format!(
-            "start the program that writes to {path} (1Password, for example), or leave the file out of `env_files`"
+            "start the program that writes to {shown} (1Password, for example), or leave the file out of `env_files`"
         ),
-        ReadError::NotRegular(_) | ReadError::Folder => format!("put a file in the place of {path}"),
-        ReadError::TooLarge(_) => format!("shorten {path}"),
-        ReadError::Outside(_) => format!("put a copy of the file in the place of the link {path}"),
-        ReadError::Stuck(_) => format!("check the disk or the network mount that holds {path}"),
-        ReadError::Io(_) => format!("check owner, mode and encoding (UTF-8) of {path}"),
+        ReadError::NotRegular(_) | ReadError::Folder => format!("put a file in the place of {shown}"),
+        ReadError::TooLarge(_) => format!("shorten {shown}"),
+        ReadError::Outside(_) => format!("put a copy of the file in the place of the link {shown}"),
+        ReadError::Stuck(stuck) => stuck.fix(path),
+        ReadError::Io(_) => format!("check owner, mode and encoding (UTF-8) of {shown}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::os::blocking::Stuck;
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_no_fault_of_the_configuration() {
+        let limit = Duration::from_secs(1);
+        for (source, fault) in [
+            (Stuck::TimedOut(limit).into(), Fault::Environment),
+            (ReadError::Silent(limit), Fault::Environment),
+            (ReadError::Folder, Fault::Configuration),
+        ] {
+            let error = ConfigError::Unreadable { path: "/w/.env".into(), source };
+            assert_eq!(error.fault(), Some(fault), "{error}");
+            assert!(error.fix().is_some_and(|fix| fix.contains("/w/.env")), "{error}");
+        }
     }
 }

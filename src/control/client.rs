@@ -1,5 +1,6 @@
 //! A client of a running supervisor's socket. Every call has a time limit and errors if the supervisor does not answer.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use tokio::net::UnixStream;
 use super::protocol::{Ask, Bind, Failure, PREFIX};
 use super::socket;
 use super::status::Status;
-use crate::error::{Code, Report};
+use crate::error::{Code, RESTART_STACK, Report};
+use crate::os::fs::FsError;
 use crate::supervisor::process_binding::ProcessBinding;
 
 /// How long a supervisor may take for an answer that it has, or that takes one round of probes.
@@ -65,15 +67,17 @@ impl<'a> Client<'a> {
 
     /// Returns a body that receives every event from now on as a line of JSON.
     pub async fn events(&self) -> Result<Incoming, Report> {
-        let answer = tokio::time::timeout(PROMPT, self.send(Method::GET, "/events", None));
-        Ok(answer.await.map_err(|_| no_answer(PROMPT))??.into_body())
+        let server = Cell::new(None);
+        let answer = tokio::time::timeout(PROMPT, self.send(Method::GET, "/events", None, &server));
+        Ok(answer.await.map_err(|_| no_answer(PROMPT, server.get()))??.into_body())
     }
 
     /// Connects to the terminal of process `name`; [`super::attach`] describes the protocol.
     pub async fn attach(&self, name: &str) -> Result<TokioIo<Upgraded>, Report> {
         let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+        let server = Cell::new(None);
         let talk = async {
-            let answer = self.send(Method::GET, &format!("/attach/{name}"), None).await?;
+            let answer = self.send(Method::GET, &format!("/attach/{name}"), None, &server).await?;
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let body = answer.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
                 let failure: Failure = serde_json::from_slice(&body).map_err(|error| strange(&error))?;
@@ -81,7 +85,7 @@ impl<'a> Client<'a> {
             }
             hyper::upgrade::on(answer).await.map(TokioIo::new).map_err(|error| broken(&error))
         };
-        tokio::time::timeout(PROMPT, talk).await.map_err(|_| no_answer(PROMPT))?
+        tokio::time::timeout(PROMPT, talk).await.map_err(|_| no_answer(PROMPT, server.get()))?
     }
 
     async fn call<T: DeserializeOwned>(
@@ -91,8 +95,9 @@ impl<'a> Client<'a> {
         body: Option<Vec<u8>>,
         limit: Duration,
     ) -> Result<T, Report> {
+        let server = Cell::new(None);
         let talk = async {
-            let answer = self.send(method, verb, body).await?;
+            let answer = self.send(method, verb, body, &server).await?;
             let fine = answer.status().is_success();
             let body = answer.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
             if fine {
@@ -102,22 +107,23 @@ impl<'a> Client<'a> {
                 Err(failure.error.into())
             }
         };
-        tokio::time::timeout(limit, talk).await.map_err(|_| no_answer(limit))?
+        tokio::time::timeout(limit, talk).await.map_err(|_| no_answer(limit, server.get()))?
     }
 
+    /// Sends a request. Sets `server` to the process id of the supervisor as soon as it is known.
     async fn send(
         &self,
         method: Method,
         verb: &str,
         body: Option<Vec<u8>>,
+        server: &Cell<Option<u32>>,
     ) -> Result<Response<Incoming>, Report> {
         let stream = UnixStream::connect(self.socket).await.map_err(|error| gone(&error))?;
         if !socket::is_trusted(&stream) {
-            return Err(Report::new(
-                Code::State,
-                format!("{} belongs to another user", self.socket.display()),
-            ));
+            let other = stream.peer_cred().map_or(0, |peer| peer.uid());
+            return Err(FsError::Foreign { path: self.socket.into(), owner: other }.into());
         }
+        server.set(stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok()));
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;
@@ -154,15 +160,43 @@ fn broken(error: &hyper::Error) -> Report {
 
 fn strange(error: &serde_json::Error) -> Report {
     Report::new(Code::State, format!("the supervisor's answer cannot be understood: {error}"))
-        .with_cause("the running devrun is another version")
-        .with_fix("devrun down && devrun up")
+        .with_cause("the devrun that runs the stack may be another version")
+        .with_fix(RESTART_STACK)
 }
 
-fn no_answer(limit: Duration) -> Report {
+/// Returns the error for a supervisor that is silent. `server` is its process id.
+fn no_answer(limit: Duration, server: Option<u32>) -> Report {
+    // A process of another pid namespace has the id 0 here.
+    let signal =
+        server.filter(|pid| *pid > 0).map_or_else(String::new, |pid| format!(" or `kill -CONT {pid}`"));
     Report::new(
         Code::TimedOut,
         format!("the supervisor of this worktree did not answer within {} s", limit.as_secs()),
     )
     .with_cause("it may be stopped (Ctrl-Z)")
-    .with_fix("bring it back with `fg` or kill -CONT, or end it with `devrun down`")
+    .with_fix(format!("bring it back with `fg` in its terminal{signal}, or end it with `devrun down`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_supervisor_is_named_by_its_process_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("own/x.sock");
+        let _listener = socket::listen(&path).unwrap();
+        let client = Client::new(&path);
+        let asked = client.known_within(Duration::from_millis(100));
+        let report = tokio::task::LocalSet::new().run_until(asked).await.unwrap_err();
+        let own = format!("`kill -CONT {}`", std::process::id());
+        assert!(report.fix.is_some_and(|fix| fix.contains(&own)), "{own}");
+        assert!(!no_answer(PROMPT, Some(0)).fix.unwrap().contains("kill"));
+    }
+
+    #[test]
+    fn an_answer_of_another_version_names_a_command_that_returns() {
+        let error = serde_json::from_str::<Status>("{").unwrap_err();
+        assert_eq!(strange(&error).fix.as_deref(), Some("devrun down && devrun up -d"));
+    }
 }

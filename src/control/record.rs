@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::started_by::{Session, StartedBy};
 use super::status::Status;
-use crate::error::{Code, Report};
+use crate::error::{Code, RESTART_STACK, Report};
 use crate::os::cgroup::ControlGroup;
 use crate::os::fs::{self, FsError, Lock, LockKind};
 use crate::os::proc;
@@ -114,7 +114,7 @@ impl RunRecord {
                 Code::NotRunning,
                 "the devrun that runs here is an older version, which cannot answer requests",
             )
-            .with_fix("devrun down && devrun up -d")
+            .with_fix(RESTART_STACK)
         })
     }
 

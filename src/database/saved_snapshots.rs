@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::ListedDatabase;
 use super::catalogue::{self, CatalogueError, ServerDatabase, identifier, literal, rows};
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, RERUN};
 use crate::text::quoted;
 
 /// The beginning of the name of such a database.
@@ -81,7 +81,7 @@ impl Explain for SnapshotError {
             SnapshotError::Exists { name, .. } => {
                 format!("take another name, or replace it: devrun db snapshot {} --replace", quoted(name))
             }
-            SnapshotError::Expires { .. } => "leave out `database.neon.expires_in`, and run `devrun`".into(),
+            SnapshotError::Expires { .. } => format!("leave out `database.neon.expires_in`, and {RERUN}"),
             SnapshotError::Missing { known, .. } if known.is_empty() => {
                 "devrun db snapshot NAME takes one".into()
             }

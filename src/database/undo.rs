@@ -127,11 +127,11 @@ impl Explain for UndoError {
                 "`devrun db list` lists the databases that exist; `devrun up -d` creates the one of this worktree".into()
             }
             UndoError::Kept { name, doing: Undoing::Reset, .. } => format!(
-                "to empty it: devrun down, then {}; the next `devrun` migrates it (see docs/database.md)",
+                "to empty it: devrun down, then {}; the next `devrun` migrates it (`devrun help database`)",
                 empty_command(name)
             ),
             UndoError::Kept { .. } => {
-                "if you must, do it with the tools of its server: see docs/database.md".into()
+                "if you must, do it with the tools of its server (`devrun help database`)".into()
             }
             UndoError::Foreign { name, doing } => {
                 format!("if you mean it: devrun db {} {}", doing.word(), quoted(name))

@@ -8,10 +8,13 @@ use std::any::Any;
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::text::quoted;
 
 /// The most pieces of work that run at the same time, including those that hang.
 const MOST: usize = 64;
@@ -36,6 +39,21 @@ pub enum Stuck {
     /// Earlier work hangs, or the system has no thread left.
     #[error("no thread is free for it: {0}")]
     NoThread(io::Error),
+}
+
+impl Stuck {
+    /// Returns what to do if the work reads or writes `place`.
+    pub fn fix(&self, place: &Path) -> String {
+        let place = quoted(place);
+        match self {
+            Stuck::TimedOut(_) => format!("check the disk or the network mount that holds {place}"),
+            Stuck::NoThread(_) => {
+                format!(
+                    "check the disk or the network mount that holds {place}, and the limit of processes (`ulimit -u`)"
+                )
+            }
+        }
+    }
 }
 
 impl From<Stuck> for io::Error {

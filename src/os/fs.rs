@@ -62,6 +62,9 @@ impl crate::error::Explain for FsError {
                 "set XDG_RUNTIME_DIR to a folder of your own (mode 0700, a short path), then run the same command again"
                     .into()
             }
+            FsError::Io { path, source, .. } if source.kind() == io::ErrorKind::TimedOut => {
+                format!("check the disk or the network mount that holds {}", quoted(path))
+            }
             FsError::Io { path, source, .. } => match home_variable(path).filter(|_| is_closed(source)) {
                 Some(variable) => {
                     format!("set {variable} to a folder in which you may write, then run the same command again")
@@ -324,6 +327,14 @@ pub fn upgrade_if_last(descriptor: OwnedFd) -> Option<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_not_a_question_of_owner_and_mode() {
+        use crate::error::Explain;
+        let source = crate::os::blocking::Stuck::TimedOut(Duration::from_secs(1)).into();
+        let error = FsError::Io { action: "read", path: "/w/a".into(), source };
+        assert_eq!(error.fix().as_deref(), Some("check the disk or the network mount that holds /w/a"));
+    }
 
     #[test]
     fn a_new_folder_is_never_seen_closed_and_never_replaced() {

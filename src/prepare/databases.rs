@@ -391,7 +391,7 @@ async fn migrated(
 
 fn none() -> Report {
     Report::new(Code::DatabaseMissing, "this project has no branch database")
-        .with_fix("write a `database:` section in devrun.yaml; see docs/database.md")
+        .with_fix("write a `database:` section in devrun.yaml; `devrun help database` describes it")
 }
 
 /// Claims on servers. Dropping them stops each server that has no other user.

@@ -31,7 +31,7 @@ pub async fn migration_heads(ctx: &Context) -> Result<MigrationHeads, Report> {
     let found = migrate.and_then(|migrate| Some((migrate, alembic_history::upgrades(&migrate.run)?)));
     let Some((migrate, prefix)) = found else {
         return Err(Report::new(Code::ConfigInvalid, "this project has no migrations of Alembic").with_fix(
-            "set `database.migrate.run` to a command with `alembic upgrade head`; see docs/database.md",
+            "set `database.migrate.run` to a command with `alembic upgrade head`; `devrun help database` describes it",
         ));
     };
     let directory = resolved.folder(&migrate.directory);

@@ -239,7 +239,7 @@ async fn build(
             _ => "and keeps it".into(),
         };
         let replace = match moved.obstacle {
-            Obstacle::OwnServer(_) => ". `devrun up --replace` ends that server and takes its port",
+            Obstacle::OwnServer(_) => ". `devrun up -d --replace` ends that server and takes its port",
             _ => "",
         };
         ctx.events.note(format!("{moved}; this worktree now has slot {}, {later}{replace}", lease.slot));

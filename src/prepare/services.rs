@@ -8,7 +8,7 @@ use crate::config::model::{ServiceConfig, SharedBy};
 use crate::config::node_bin::DOWNLOADERS;
 use crate::context::Context;
 use crate::deps::tool::fetch_service_program;
-use crate::error::{Code, Report};
+use crate::error::{Code, RERUN, Report};
 use crate::os::blocking;
 use crate::plan::ServiceData;
 use crate::ports;
@@ -134,9 +134,11 @@ async fn prepare_data(
         ctx.events
             .warn(format!("the {name} of the main worktree did not save its data: the copy may be old"));
     }
+    let place = folder.path.clone();
     let copied = blocking::run(LIMIT, move || data::prepare(&folder)).await;
     let copied = copied.map_err(|stuck| {
         Report::new(Code::State, format!("the data of {name} cannot be prepared: {stuck}"))
+            .with_fix(format!("{}, then {RERUN}", stuck.fix(&place)))
     })?;
     if copied.map_err(ServiceError::from)? {
         ctx.events.note(format!("{name} begins with a copy of the data of the main worktree"));

@@ -118,7 +118,7 @@ async fn gather(resolved: &ResolvedWorktree, step: &SetupStep) -> Result<Install
         }
     }
     let (root, globs) = (directory.clone(), step.inputs.clone());
-    let files = off_thread(step, move || {
+    let files = off_thread(step, &directory, move || {
         let mut found = BTreeSet::new();
         for pattern in &globs {
             glob::files(&root, pattern, MOST, &mut found);
@@ -140,22 +140,24 @@ async fn stale(
     directory: &Path,
     inputs: InstallInputs,
 ) -> Result<Option<Snapshot>, Report> {
-    let (record, directory, has_inputs) = (record.clone(), directory.to_path_buf(), !step.inputs.is_empty());
+    let (record, place, has_inputs) = (record.clone(), directory.to_path_buf(), !step.inputs.is_empty());
     let read = move || {
-        let is_fresh = has_inputs && up_to_date::last_install(&record, &directory, &inputs)?.is_some();
+        let is_fresh = has_inputs && up_to_date::last_install(&record, &place, &inputs)?.is_some();
         Ok((!is_fresh).then(|| Snapshot::take(&inputs, None).0))
     };
-    off_thread(step, read).await?.map_err(|error: DepsError| error.into())
+    off_thread(step, directory, read).await?.map_err(|error: DepsError| error.into())
 }
 
-/// Runs `work`, which reads inputs of `step`, on another thread.
+/// Runs `work`, which reads inputs of `step` below `place`, on another thread.
 async fn off_thread<T: Send + 'static>(
     step: &SetupStep,
+    place: &Path,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Report> {
     blocking::run(READING, work).await.map_err(|stuck| {
         Report::new(Code::SetupFailed, format!("the inputs of setup.{} cannot be read: {stuck}", step.name))
             .with_fault(Fault::Environment)
+            .with_fix(format!("{}, then {RERUN}", stuck.fix(place)))
     })
 }
 

@@ -1,6 +1,6 @@
 //! The errors of services, with the place of each in the configuration.
 
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Fault, RERUN};
 use crate::os::fs::FsError;
 
 /// A service cannot be used.
@@ -71,12 +71,58 @@ impl Explain for ServiceError {
                     "start that server, or leave out `shared` of `{service}` to give each worktree a server"
                 )
             }
-            ServiceError::Refused { .. } => "correct user and password in the URL".into(),
+            ServiceError::Refused { answer, .. } if is_about_password(answer) => {
+                "correct user and password in the URL".into()
+            }
+            ServiceError::Refused { .. } => format!("correct what the server reports, then {RERUN}"),
             ServiceError::NoDatabase { service, .. } => format!(
                 "start that server with `--databases 100`, write `shared: {{ url: URL, by: prefix }}`, or leave out \
                  `shared` of `{service}` to give each worktree a server"
             ),
             ServiceError::Data(error) => return error.fix(),
         })
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            ServiceError::Refused { answer, .. } if is_about_password(answer) => Some(Fault::Configuration),
+            other => other.code().fault(),
+        }
+    }
+}
+
+/// Returns true if the server refuses user or password, and not the connection as such.
+fn is_about_password(answer: &str) -> bool {
+    ["NOAUTH", "WRONGPASS", "NOPERM", "AUTH ", "invalid password", "AUTH,"]
+        .iter()
+        .any(|word| answer.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_password_is_the_configurations_fault_and_a_full_server_is_not() {
+        for (answer, fault, fix) in [
+            (
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                Fault::Configuration,
+                "password",
+            ),
+            ("NOAUTH Authentication required.", Fault::Configuration, "password"),
+            ("ERR Client sent AUTH, but no password is set", Fault::Configuration, "password"),
+            ("ERR max number of clients reached", Fault::Environment, "what the server reports"),
+            ("LOADING Redis is loading the dataset in memory", Fault::Environment, "what the server reports"),
+        ] {
+            let error = ServiceError::Refused {
+                at: "devrun.yaml:2:3".into(),
+                service: "redis".into(),
+                address: "h:1".into(),
+                answer: answer.into(),
+            };
+            assert_eq!(error.fault(), Some(fault), "{answer}");
+            assert!(error.fix().is_some_and(|text| text.contains(fix)), "{answer}");
+        }
     }
 }

@@ -11,9 +11,10 @@ use nix::unistd::Pid;
 use super::inherited_sockets::InheritedSockets;
 use super::sweep::{self, Below};
 use crate::context::variables::{PROCESS, RUN};
-use crate::error::{Code, Report};
+use crate::error::{Code, Fault, RERUN, Report};
 use crate::os::proc::{self, ProcessEntry};
 use crate::os::spawn::{self, Isolation};
+use crate::os::start_obstacle::StartObstacle;
 use crate::plan::{Environment, Process, RunCommand, Stdin};
 
 /// A child that was started, with the descriptors of its input and output.
@@ -47,7 +48,7 @@ pub fn spawn(
     run: &str,
     handed: InheritedSockets,
 ) -> Result<Spawned, Report> {
-    let failed = |source: std::io::Error| explain(process, &source);
+    let unready = |source: std::io::Error| system_refused(process, &source);
     let mut command = command(&process.run);
     command.current_dir(&process.directory).env_clear().envs(&env.vars).envs(&process.env);
     command.envs(handed.variables).env(RUN, run).env(PROCESS, &process.name);
@@ -56,17 +57,18 @@ pub fn spawn(
     } else {
         on_pipes(&mut command, process.stdin)
     }
-    .map_err(failed)?;
+    .map_err(unready)?;
     // Before the start, because an error after it would leave the child running.
-    let flags = fcntl(&output, FcntlArg::F_GETFL).map_err(|errno| failed(errno.into()))?;
+    let flags = fcntl(&output, FcntlArg::F_GETFL).map_err(|errno| unready(errno.into()))?;
     fcntl(&output, FcntlArg::F_SETFL(OFlag::from_bits_truncate(flags) | OFlag::O_NONBLOCK))
-        .map_err(|errno| failed(errno.into()))?;
+        .map_err(|errno| unready(errno.into()))?;
     let sockets = handed.descriptors;
     let listen_pid = !sockets.is_empty();
     let isolation =
         Isolation { die_with_us: true, descriptors: sockets, terminal: process.tty, listen_pid, group: None };
     spawn::isolate(&mut command, isolation);
-    let child = tokio::process::Command::from(command).spawn().map_err(failed)?;
+    let started = tokio::process::Command::from(command).spawn();
+    let child = started.map_err(|source| not_started(process, &source))?;
     let leader = child.id().unwrap_or_default();
     spawn::await_pid(leader);
     let group = ProcessGroup { leader, name: process.name.clone(), run: run.into() };
@@ -119,16 +121,47 @@ fn on_terminal(command: &mut std::process::Command) -> std::io::Result<OwnedFd> 
     Ok(pty.master)
 }
 
-fn explain(process: &Process, source: &std::io::Error) -> Report {
-    let report = Report::new(Code::SpawnFailed, format!("{} could not be started: {source}", process.name));
+fn failed(process: &Process, source: &std::io::Error) -> Report {
+    Report::new(Code::SpawnFailed, format!("{} could not be started: {source}", process.name))
+}
+
+/// Returns the error for a system that has no pipe, terminal, memory or process for `process`.
+pub fn system_refused(process: &Process, source: &std::io::Error) -> Report {
+    let report = failed(process, source).with_fault(Fault::Environment);
+    let fix = StartObstacle::of(source)
+        .system_fix()
+        .unwrap_or("check the limits (`ulimit -a`) and the disks of this machine");
+    report.with_fix(format!("{fix}, then {RERUN}"))
+}
+
+/// Returns the error for the command of `process`, which could not be started.
+fn not_started(process: &Process, source: &std::io::Error) -> Report {
+    let report = failed(process, source);
     if !process.directory.is_dir() {
-        return report.with_cause(format!("its directory {} does not exist", process.directory.display()));
+        let directory = process.directory.display();
+        return report
+            .with_cause(format!("its directory {directory} does not exist"))
+            .with_fix(format!("make that folder, or correct `directory` of {}, then {RERUN}", process.name));
     }
-    match &process.run {
-        RunCommand::Argv(words) if source.kind() == std::io::ErrorKind::NotFound => {
+    let obstacle = StartObstacle::of(source);
+    match (obstacle, &process.run) {
+        (StartObstacle::Processes | StartObstacle::Memory | StartObstacle::Files, _) => {
+            system_refused(process, source)
+        }
+        (StartObstacle::Program, RunCommand::Argv(words))
+            if source.kind() == std::io::ErrorKind::NotFound =>
+        {
             report.with_fix(format!("check that `{}` is installed and on PATH", words[0]))
         }
-        _ => report,
+        (StartObstacle::Program, RunCommand::Argv(words)) => report.with_fix(format!(
+            "check that `{}` is a program that this user may execute, or correct `run` of {}, then {RERUN}",
+            words[0], process.name
+        )),
+        // The configuration does not name this program.
+        (StartObstacle::Program, RunCommand::Shell(_)) => report
+            .with_fault(Fault::Environment)
+            .with_fix(format!("install a shell as /bin/sh, then {RERUN}")),
+        (StartObstacle::Unknown, _) => report.without_fault(),
     }
 }
 
@@ -184,5 +217,47 @@ impl ProcessGroup {
     /// repeat this until none is left.
     pub fn kill(&self) {
         sweep::end(self.recogniser());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+    use crate::supervisor::state_machine::bare;
+
+    fn report(run: RunCommand, directory: &str, errno: Errno) -> Report {
+        let process = Process { run, directory: directory.into(), ..bare("web") };
+        not_started(&process, &errno.into())
+    }
+
+    #[test]
+    fn the_configuration_is_blamed_only_for_what_it_names() {
+        let program = || RunCommand::Argv(vec!["bin/web".into()]);
+        let shell = || RunCommand::Shell("web".into());
+        for (run, directory, errno, fault, fix) in [
+            (program(), "/", Errno::ENOENT, Some(Fault::Configuration), "`bin/web` is installed"),
+            (program(), "/", Errno::EACCES, Some(Fault::Configuration), "`bin/web` is a program"),
+            (program(), "/nowhere", Errno::ENOENT, Some(Fault::Configuration), "`directory` of web"),
+            (program(), "/", Errno::EAGAIN, Some(Fault::Environment), "`ulimit -u`"),
+            (shell(), "/", Errno::ENOMEM, Some(Fault::Environment), "memory"),
+            (shell(), "/", Errno::ENOENT, Some(Fault::Environment), "/bin/sh"),
+            (program(), "/", Errno::E2BIG, None, ""),
+        ] {
+            let report = report(run, directory, errno);
+            assert_eq!(report.fault, fault, "{errno}");
+            assert!(report.fix.unwrap_or_default().contains(fix), "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_missing_pipe_or_terminal_is_the_systems_fault() {
+        let process = bare("web");
+        for errno in [Errno::EMFILE, Errno::ENOENT] {
+            let report = system_refused(&process, &errno.into());
+            assert_eq!(report.fault, Some(Fault::Environment), "{errno}");
+            assert!(report.fix.is_some_and(|fix| fix.contains("ulimit")), "{errno}");
+        }
     }
 }

@@ -28,7 +28,7 @@ use crate::context::refused_database::RefusedDatabase;
 use crate::error::{Code, Fault, Holder, RERUN, RESTART_STACK, Report};
 use crate::event::{Broken, Event, Events, ProcessState};
 use crate::os::cmd::ending;
-use crate::os::spawn;
+use crate::os::{spawn, start_obstacle};
 use crate::plan::{Need, Plan, PortUse, Probe};
 
 /// Observes the ports of the plan's processes.
@@ -108,7 +108,7 @@ pub async fn run(
     let mux = match mux {
         Ok(mux) => Rc::new(mux),
         Err(error) => {
-            let report = Report::bug(format!("the output thread did not start: {error}"));
+            let report = start_obstacle::refused("the output thread did not start", &error);
             return report.into();
         }
     };
@@ -379,8 +379,7 @@ impl RunLoop {
         let handed = match self.sockets.hand(process, &self.plan.env) {
             Ok(handed) => handed,
             Err(error) => {
-                let report =
-                    Report::bug(format!("the socket of {} cannot be handed over: {error}", process.name));
+                let report = group::system_refused(process, &error);
                 let _ = self.inputs.send(Input::SpawnFailed(index, report));
                 return;
             }

@@ -11,20 +11,21 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::compact;
 use super::prefixes::Prefixes;
-use super::screen::{ProgressDisplay, Screen};
+use super::screen::{ProgressDisplay, ReaderFolder, Screen};
 use super::shared_stream::{SharedStream, are_one};
 use super::style::Style;
 use crate::error::Report;
 use crate::event::{Event, Events};
 use crate::supervisor::output::{Backpressure, Sink};
-use crate::text::escaped;
+use crate::text::{escaped, in_folder};
 
 /// How long the end of the program waits for a terminal that does not accept the remaining output.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
@@ -43,6 +44,8 @@ pub struct Console {
     style: Style,
     /// The current folder of a coding agent, for which answers are short.
     short_in: Option<String>,
+    /// The folder that the commands of fixes name, because it is not the reader's.
+    elsewhere: Arc<OnceLock<PathBuf>>,
 }
 
 enum ConsoleMessage {
@@ -71,12 +74,14 @@ impl Console {
         let out = Arc::new(SharedStream::new(first));
         let err = if together { out.clone() } else { Arc::new(SharedStream::new(second)) };
         let json = Arc::<AtomicBool>::default();
-        let screen = Screen::new(err.clone(), style, told_style, json.clone(), short_in.clone());
+        let elsewhere = Arc::<OnceLock<PathBuf>>::default();
+        let shown_in = ReaderFolder { short_in: short_in.clone(), elsewhere: elsewhere.clone() };
+        let screen = Screen::new(err.clone(), style, told_style, json.clone(), shown_in);
         let progress_display = screen.progress_display();
         let (tell, told) = channel();
         let shown = out.clone();
         std::thread::Builder::new().name("ui".into()).spawn(move || show(screen, &shown, together, &told))?;
-        Ok(Console { out, err, progress_display, json, tell, style, short_in })
+        Ok(Console { out, err, progress_display, json, tell, style, short_in, elsewhere })
     }
 
     /// Returns the style of standard output.
@@ -92,6 +97,17 @@ impl Console {
     /// Returns `text` as this console prints it: for a coding agent with paths relative to the current folder.
     pub fn shortened(&self, text: &str) -> String {
         self.short_in.as_ref().map_or_else(|| text.into(), |folder| compact::relative(text, folder))
+    }
+
+    /// From now on, the commands of fixes name `folder`, in which devrun works for a reader in another one.
+    pub fn works_in(&self, folder: &Path) {
+        // A second folder would come from a second command line.
+        let _ = self.elsewhere.set(folder.into());
+    }
+
+    /// Returns `fix` with commands that the reader can run in the current folder.
+    pub fn located(&self, fix: &str) -> String {
+        self.elsewhere.get().map_or_else(|| fix.into(), |folder| in_folder(fix, folder))
     }
 
     /// From now on, writes errors as JSON to standard output.

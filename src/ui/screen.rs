@@ -1,8 +1,9 @@
 //! Shows notes, progress and failures on the terminal, between the lines of the processes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -13,6 +14,28 @@ use super::style::{Style, harmless};
 use super::{compact, error_text, summary};
 use crate::error::Report;
 use crate::event::{Event, ProcessState, Step, given_up};
+use crate::text::in_folder;
+
+/// The folder of the reader.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReaderFolder {
+    /// The current folder of a coding agent, for which errors are short.
+    pub(super) short_in: Option<String>,
+    /// The folder that the commands of fixes name, because it is not the reader's.
+    pub(super) elsewhere: Arc<OnceLock<PathBuf>>,
+}
+
+impl ReaderFolder {
+    /// Returns `report` with a fix whose commands the reader can run.
+    fn located(&self, report: &Report) -> Report {
+        match self.elsewhere.get() {
+            Some(folder) => {
+                Report { fix: report.next_step().map(|fix| in_folder(&fix, folder)), ..report.clone() }
+            }
+            None => report.clone(),
+        }
+    }
+}
 
 /// Shows devrun's own events on standard error.
 pub(super) struct Screen {
@@ -22,8 +45,7 @@ pub(super) struct Screen {
     /// True if errors go to standard output as JSON.
     json: Arc<AtomicBool>,
     progress_display: ProgressDisplay,
-    /// The current folder of a coding agent, for which errors are short.
-    short_in: Option<String>,
+    folder: ReaderFolder,
     bars: HashMap<Step, ProgressBar>,
     /// True if the run is stopping because of a failure.
     failing: bool,
@@ -64,7 +86,7 @@ impl Screen {
         out_style: Style,
         err_style: Style,
         json: Arc<AtomicBool>,
-        short_in: Option<String>,
+        folder: ReaderFolder,
     ) -> Screen {
         let progress_display = ProgressDisplay {
             progress: MultiProgress::new(),
@@ -73,7 +95,7 @@ impl Screen {
             shared: out_style.terminal,
         };
         let (bars, failing) = (HashMap::new(), false);
-        Screen { err, out_style, err_style, json, progress_display, short_in, bars, failing }
+        Screen { err, out_style, err_style, json, progress_display, folder, bars, failing }
     }
 
     pub(super) fn progress_display(&self) -> ProgressDisplay {
@@ -150,10 +172,11 @@ impl Screen {
 
     fn failed(&mut self, report: &Report) -> Option<Vec<u8>> {
         self.clear_all();
+        let report = &self.folder.located(report);
         if self.speaks_json() {
             return Some(format!("{:#}\n", error_text::json(report)).into_bytes());
         }
-        let text = match &self.short_in {
+        let text = match &self.folder.short_in {
             Some(folder) => {
                 error_text::text(&compact::report(&compact::once(report), folder), self.err_style)
             }
@@ -251,5 +274,24 @@ impl Screen {
         for step in self.bars.keys().copied().collect::<Vec<_>>() {
             self.clear(step);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn the_fix_for_a_reader_in_another_folder_names_the_folder_as_text_and_as_json() {
+        let report = Report::new(Code::NotRunning, "nothing runs").with_fix("devrun up -d");
+        let elsewhere = Arc::new(OnceLock::from(PathBuf::from("../my x")));
+        let there = ReaderFolder { elsewhere, ..ReaderFolder::default() };
+        let located = there.located(&report);
+        assert_eq!(error_text::json(&located)["error"]["fix"], "devrun -C '../my x' up -d");
+        assert!(error_text::text(&located, Style::PLAIN).ends_with("  fix: devrun -C '../my x' up -d\n"));
+        let asks = there.located(&Report::new(Code::NotReady, "web is late").about("web"));
+        assert_eq!(error_text::json(&asks)["error"]["fix"], "devrun -C '../my x' why web");
+        assert_eq!(ReaderFolder::default().located(&report).fix.as_deref(), Some("devrun up -d"));
     }
 }

@@ -114,6 +114,9 @@ fn stack_of_another_worktree_outlives_the_conversation() {
     let up = talk.fine("up", &json!({ "directory": other }));
     assert_eq!((&up["branch"], &up["state"]), (&json!("other"), &json!("ready")));
     assert_eq!(talk.fine("status", &json!({}))["state"], "stopped");
+    let third = sandbox.worktree("third", "third");
+    let (refused, _) = talk.call("restart", &json!({ "directory": third }));
+    assert_eq!(refused["error"]["fix"], format!("devrun -C {} up -d", third.display()), "{refused:#}");
     drop(talk.to);
     assert_eq!(talk.running.wait().code, Some(0));
     assert_eq!(answer(&sandbox, &other, "status"), up);

@@ -216,7 +216,7 @@ fn ports_move_home_at_once_when_nothing_runs() {
     );
     assert_eq!(answer(&sandbox, &main, "status")["away"]["home"], home);
     let error = refusal(devrun(&sandbox, &main, &["ports", "--move-home", "--json"]), "already-running", 88);
-    assert!(error["fix"].as_str().unwrap().contains("devrun down"), "{error:#}");
+    assert_eq!(error["fix"], "devrun down && devrun ports --move-home && devrun up -d");
     interrupt(running);
     refusal(devrun(&sandbox, &main, &["ports", "--move-home", "--json"]), "port-busy", 82);
     drop(held);
@@ -237,7 +237,7 @@ fn replace_stops_a_manual_server() {
     let message = error["message"].as_str().unwrap();
     let said = format!("this worktree's own server already runs here (pid {}", by_hand.pid());
     assert!(message.contains(&said), "{error:#}");
-    assert!(error["fix"].as_str().unwrap().contains("devrun up --replace"), "{error:#}");
+    assert!(error["fix"].as_str().unwrap().contains("devrun up -d --replace"), "{error:#}");
     let error = refusal(devrun(&sandbox, &main, &["up", "--replace", "--json"]), "not-confirmed", 2);
     assert!(error["fix"].as_str().unwrap().contains("--yes"), "{error:#}");
     assert!(TcpListener::bind(("127.0.0.1", wanted)).is_err(), "it was not ended without a yes");

@@ -356,6 +356,14 @@ fn dash_c_works_as_in_git() {
     assert_eq!(lines_of("web", &ended.stdout)[0], format!("cwd {}", text(&linked)));
     let in_it = fine(devrun(&sandbox, &main, &["-C", "../linked/deep", "exec", "devrun-fixture", "cwd"]));
     assert_eq!(in_it.stdout, format!("cwd {}\n", text(&linked.join("deep"))));
+    for (args, fix) in [
+        (&["-C", "../linked", "wait", "--json"][..], "devrun -C ../linked up -d"),
+        (&["-C", ".", "wait", "--json"], "devrun up -d"),
+    ] {
+        assert_eq!(refusal(devrun(&sandbox, &main, args), "not-running", 88)["fix"], fix, "{args:?}");
+    }
+    let told = devrun(&sandbox, &main, &["-C", "../linked", "wait"]).run();
+    assert!(told.stderr.contains("fix: devrun -C ../linked up -d"), "{told}");
     for nowhere in ["../nowhere", "devrun.yaml"] {
         let error =
             refusal(devrun(&sandbox, &main, &["-C", nowhere, "plan", "--json"]), "state-unusable", 74);

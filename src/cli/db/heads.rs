@@ -1,6 +1,8 @@
 //! `devrun db heads`: prints the Alembic heads with their authors, and the command that merges several. On a terminal, offers to
 //! run that command.
 
+use std::fmt::Display;
+
 use serde_json::json;
 
 use crate::cli::confirm::{Confirmation, confirm};
@@ -8,7 +10,7 @@ use crate::cli::run_command::run_in_foreground;
 use crate::cli::{columns, printed, this_program};
 use crate::context::Context;
 use crate::database::alembic_history::{self, AlembicHead};
-use crate::error::{Code, Exit, Report};
+use crate::error::{Code, Exit, Fault, Report};
 use crate::os::cmd::Cmd;
 use crate::prepare::{self, MigrationHeads};
 use crate::supervisor::state_machine::Outcome;
@@ -66,14 +68,18 @@ pub(super) async fn run(
     let line = alembic_history::merge_command_with(&program, &found.prefix, &found.directory, &found.heads);
     let cmd = Cmd::shell(&line).directory(&ctx.cwd).only_env(&ctx.env);
     console.flush();
-    let not_run = |error: &dyn std::fmt::Display| {
-        Report::new(Code::SpawnFailed, format!("the merge command cannot be run: {error}"))
-    };
-    let exit = run_in_foreground(&cmd, stops, &not_run).await?;
+    let exit = run_in_foreground(&cmd, stops, &|error| not_run(&line, error)).await?;
     if exit == Exit::Ok {
         ctx.events.note("read and commit the new file, then run `devrun db migrate`");
     }
     Ok(exit)
+}
+
+/// Returns the error for the command `line` that cannot be started.
+fn not_run(line: &str, error: &dyn Display) -> Report {
+    Report::new(Code::SpawnFailed, format!("the merge command cannot be run: {error}"))
+        .with_fault(Fault::Environment)
+        .with_fix(format!("run it by hand: {line}"))
 }
 
 /// Returns the command that merges the heads, or `None` if there are fewer than two.
@@ -111,4 +117,16 @@ fn object(found: &MigrationHeads, authors: &[Option<Authorship>], merge: Option<
         })
     });
     json!({ "heads": heads.collect::<Vec<_>>(), "certain": found.is_certain, "merge": merge })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_command_that_does_not_start_is_the_environments_fault() {
+        let report = not_run("devrun exec -- alembic merge a b", &"no memory");
+        assert_eq!(report.fault, Some(Fault::Environment));
+        assert_eq!(report.fix.as_deref(), Some("run it by hand: devrun exec -- alembic merge a b"));
+    }
 }

@@ -1,12 +1,14 @@
 //! `devrun db psql`: runs psql in the branch database on this terminal. Passes the password in the environment, because
 //! other users can read the arguments of a process.
 
+use std::fmt::Display;
+
 use crate::cli::args::Psql;
 use crate::cli::run_command::run_in_foreground;
 use crate::config::libpq;
 use crate::context::Context;
 use crate::database::providers;
-use crate::error::{Code, Exit, Report};
+use crate::error::{Code, Exit, Fault, Report};
 use crate::os::cmd::Cmd;
 use crate::prepare::Databases;
 use crate::supervisor::state_machine::Outcome;
@@ -44,9 +46,13 @@ pub(super) async fn run(
         cmd = cmd.env(name, value);
     }
     console.flush();
-    let not_run =
-        |error: &dyn std::fmt::Display| Report::new(Code::SpawnFailed, format!("cannot run psql: {error}"));
     run_in_foreground(&cmd, stops, &not_run).await
+}
+
+fn not_run(error: &dyn Display) -> Report {
+    Report::new(Code::SpawnFailed, format!("cannot run psql: {error}"))
+        .with_fault(Fault::Environment)
+        .with_fix("connect another program to what `devrun db url --reveal` prints")
 }
 
 fn missing(reason: String) -> Report {
@@ -54,4 +60,16 @@ fn missing(reason: String) -> Report {
         .with_cause(reason)
         .with_fix("install it (Debian: postgresql-client, Homebrew: libpq), or connect another program to what `devrun db url --reveal` prints")
         .with_exit(Exit::Child(127))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_psql_that_does_not_start_is_the_environments_fault() {
+        let report = not_run(&"no memory");
+        assert_eq!(report.fault, Some(Fault::Environment));
+        assert!(report.fix.is_some());
+    }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::context::Context;
 use crate::error::{Code, Report};
 use crate::os::read::{self, Limit};
+use crate::text::quoted;
 use crate::worktree::git::git;
 use crate::worktree::{self, Worktree};
 
@@ -98,7 +99,9 @@ pub(super) async fn installs_packages(ctx: &Context) -> bool {
 }
 
 fn unreadable(path: &Path, why: &str) -> Report {
-    Report::new(Code::HookKept, format!("the hook {} cannot be read", path.display())).with_cause(why)
+    Report::new(Code::HookKept, format!("the hook {} cannot be read", path.display()))
+        .with_cause(why)
+        .with_fix(format!("check kind, owner and mode of {}", quoted(path)))
 }
 
 /// Returns `path` with links followed, so that a link to a hook is not replaced by a file. The file and its folder may be missing.

@@ -8,10 +8,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::cli::args;
 use crate::cli::db::worktree_lock;
-use crate::cli::{args, this_program};
+use crate::cli::own_program::{self, this_program};
 use crate::context::{Context, variables};
-use crate::error::{Code, Exit, Report};
+use crate::error::{Exit, Report};
 use crate::os::cmd::Cmd;
 use crate::os::fs::{self, FsError};
 use crate::prepare;
@@ -69,9 +70,7 @@ fn start(ctx: &Context, worktree: &Worktree, packages: bool) -> Result<(), Repor
         .args(packages.then_some("--packages"))
         .directory(&worktree.path)
         .only_env(ctx.env.iter().filter(|(name, _)| is_inherited(name)));
-    cmd.detach(log, errors).map_err(|error| {
-        Report::new(Code::SpawnFailed, format!("devrun could not be started in the background: {error}"))
-    })?;
+    cmd.detach(log, errors).map_err(|error| own_program::not_in_background(&error))?;
     Ok(())
 }
 

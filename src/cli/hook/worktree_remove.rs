@@ -6,16 +6,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::payload::Payload;
 use super::worktree_create::usual_folder;
+use crate::cli::args;
 use crate::cli::new::repository_folder;
-use crate::cli::{args, this_program};
+use crate::cli::own_program::{self, this_program};
 use crate::context::Context;
-use crate::error::{Code, ErrorBody, Exit, Report};
+use crate::error::{Code, Exit, Report};
 use crate::os::cmd::Cmd;
 use crate::ports;
+use crate::text::quoted;
 use crate::worktree::{self, Worktree};
 
 /// The time limit of `devrun rm`.
@@ -72,8 +72,10 @@ async fn path(ctx: &Context, payload: &Payload, session: &Path) -> Result<PathBu
         let name = payload.name().map_err(|_| payload.missing("path of a worktree (`worktree_path`)"))?;
         let here = worktree::locate(&Context { cwd: session.into(), ..ctx.clone() }).await?;
         let main = repository_folder(&here)?;
-        usual_folder(&here, &main, name)
-            .ok_or_else(|| Report::new(Code::Usage, format!("{name:?} names no worktree")))?
+        usual_folder(&here, &main, name).ok_or_else(|| {
+            Report::new(Code::Usage, format!("{name:?} names no worktree"))
+                .with_fix("give the path of a worktree (`worktree_path`)")
+        })?
     };
     Ok(std::fs::canonicalize(&path).unwrap_or_else(|_| match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => {
@@ -100,15 +102,9 @@ async fn remove(ctx: &Context, main: &Path, path: &Path, options: &[&str]) -> Re
         .directory(main)
         .only_env(&ctx.env)
         .limit(LIMIT);
-    let failed = |cause: String| {
-        Report::new(Code::TimedOut, format!("{} was not removed", path.display())).with_cause(cause)
-    };
-    let output = cmd.output().await.map_err(|error| failed(error.to_string()))?;
-    let mut answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    if !output.ending.ok() {
-        let error = serde_json::from_value::<ErrorBody>(answer["error"].take()).ok();
-        return Err(error.map_or_else(|| failed(output.tail(5)), Report::from));
-    }
+    let undone = format!("{} was not removed", path.display());
+    let next = format!("devrun -C {} rm {}", quoted(main), quoted(path));
+    let answer = own_program::ask(&cmd, &undone, &next).await?;
     ctx.events.note(format!("removed {}", path.display()));
     for one in answer["kept"].as_array().into_iter().flatten() {
         let text = |key: &str| one[key].as_str().unwrap_or_default().to_string();
@@ -118,5 +114,7 @@ async fn remove(ctx: &Context, main: &Path, path: &Path, options: &[&str]) -> Re
 }
 
 fn kept(path: &Path, why: &str) -> Report {
-    Report::new(Code::WorktreeKept, format!("{} is not removed", path.display())).with_cause(why)
+    Report::new(Code::WorktreeKept, format!("{} is not removed", path.display()))
+        .with_cause(why)
+        .with_fix("name another worktree: `git worktree list` lists them")
 }

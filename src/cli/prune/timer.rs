@@ -13,7 +13,7 @@ use crate::cli::{args, printed, this_program};
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::os::cmd::Cmd;
-use crate::os::fs;
+use crate::os::fs::{self, FsError};
 use crate::text::quoted;
 use crate::ui::console::Console;
 use crate::worktree::{Git, Worktree, slug};
@@ -50,8 +50,10 @@ pub(super) async fn install(
     }
     for (path, text) in &timer.files {
         let folder = path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(folder).map_err(|error| {
-            Report::new(Code::State, format!("cannot create {}: {error}", folder.display()))
+        std::fs::create_dir_all(folder).map_err(|source| FsError::Io {
+            action: "create",
+            path: folder.into(),
+            source,
         })?;
         fs::replace(path, text.as_bytes(), 0o644)?;
     }
@@ -88,8 +90,10 @@ pub(super) async fn remove(
     // Without systemctl, the link would stay and lead nowhere.
     let link = timer.link.iter().filter(|link| link.is_symlink());
     for path in there.into_iter().chain(link) {
-        std::fs::remove_file(path).map_err(|error| {
-            Report::new(Code::State, format!("cannot delete {}: {error}", path.display()))
+        std::fs::remove_file(path).map_err(|source| FsError::Io {
+            action: "delete",
+            path: path.clone(),
+            source,
         })?;
     }
     let mut text = format!("Deleted {}\n", names.join(", "));

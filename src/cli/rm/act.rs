@@ -50,7 +50,8 @@ pub(super) async fn act(
             }
             RemovalStep::DeleteDatabase { name, .. } => {
                 let Some(databases) = databases else { continue };
-                failed = databases.delete(name).await.err().map(|report| remaining(facts, name, report));
+                failed =
+                    databases.delete(name).await.err().map(|report| remaining(here, facts, name, report));
             }
             RemovalStep::ReleasePorts => drop(ports::release(ctx, &facts.path).await?),
             // Without the branch, `prune` would treat the database that could not be deleted as a leftover.
@@ -127,13 +128,19 @@ pub(super) fn changed(facts: &RemovalFacts, what: String) -> Report {
 }
 
 /// Returns the error for a database that could not be deleted after its worktree was removed.
-fn remaining(facts: &RemovalFacts, name: &str, report: Report) -> Report {
+fn remaining(here: &Worktree, facts: &RemovalFacts, name: &str, report: Report) -> Report {
     let message = format!("the worktree is removed, but not its database: {}", report.message);
+    let main = here.git.as_ref().and_then(|git| git.main_worktree.as_deref());
+    // A bare repository has no worktree that is certain to stay.
+    let (place, option) = match main {
+        Some(main) => ("", format!("-C {} ", quoted(main))),
+        None => ("in another worktree: ", String::new()),
+    };
     let branch = match &facts.head {
-        RemovedHead::Branch { name, .. } => format!(" && git branch -D {}", quoted(name)),
+        RemovedHead::Branch { name, .. } => format!(" && git {option}branch -D {}", quoted(name)),
         RemovedHead::Detached { .. } | RemovedHead::Unborn => String::new(),
     };
-    let fix = format!("in another worktree: devrun db delete {}{branch}", quoted(name));
+    let fix = format!("{place}devrun {option}db delete {}{branch}", quoted(name));
     Report { message, ..report }.with_fix(fix)
 }
 

@@ -7,12 +7,13 @@ use crate::control::status::{BoundTo, State, Status, Word};
 use crate::ui::style::harmless;
 
 /// Returns the state with the URLs in a line, a line for each problem, and the next command in the last line, unless all is well.
-pub(super) fn text(status: &Status) -> String {
-    at(status, now())
+/// `located` makes commands ones that the reader can run.
+pub(super) fn text(status: &Status, located: &dyn Fn(&str) -> String) -> String {
+    at(status, now(), located)
 }
 
 /// Does the same at the time `now`, in seconds since 1970.
-fn at(status: &Status, now: u64) -> String {
+fn at(status: &Status, now: u64, located: &dyn Fn(&str) -> String) -> String {
     let mut out = state(status);
     let is_over = status.state.is_over();
     let url = |(name, url): (&String, &serde_json::Value)| {
@@ -62,7 +63,7 @@ fn at(status: &Status, now: u64) -> String {
     if !status.notices.is_empty() {
         let count = status.notices.len();
         let notices = if count == 1 { "notice" } else { "notices" };
-        let _ = writeln!(out, "{count} {notices}: devrun status --verbose");
+        let _ = writeln!(out, "{count} {notices}: {}", located("devrun status --verbose"));
     }
     let broken = status.processes.iter().find(|process| !process.ready && process.fault.is_some());
     let next = match (status.state, &status.changed) {
@@ -84,7 +85,7 @@ fn at(status: &Status, now: u64) -> String {
         (State::Stopping | State::Stopped, _) => "devrun up -d".into(),
         (State::Failed, _) => "devrun why".into(),
     };
-    let _ = writeln!(out, "next: {next}");
+    let _ = writeln!(out, "next: {}", located(&next));
     out
 }
 
@@ -95,6 +96,17 @@ mod tests {
     use super::*;
     use crate::control::status::PendingMigrations;
     use crate::plan::Away;
+
+    fn at(status: &Status, now: u64) -> String {
+        super::at(status, now, &str::to_string)
+    }
+
+    #[test]
+    fn the_next_command_names_the_folder_of_a_reader_elsewhere() {
+        let stopped = status(json!({ "worktree": "/w", "state": "stopped" }));
+        let text = super::at(&stopped, 0, &|fix| crate::text::in_folder(fix, std::path::Path::new("../x")));
+        assert!(text.ends_with("next: devrun -C ../x up -d\n"), "{text}");
+    }
 
     fn status(value: serde_json::Value) -> Status {
         serde_json::from_value(value).unwrap()

@@ -4,7 +4,7 @@
 use crate::cleanup::servers;
 use crate::cli::confirm::{Confirmation, confirm};
 use crate::context::Context;
-use crate::error::{Code, Holder, Report};
+use crate::error::{Code, Holder, RERUN, Report, START};
 use crate::os::proc::ProcessEntry;
 use crate::prepare;
 use crate::supervisor::sweep;
@@ -42,7 +42,7 @@ pub(in crate::cli) async fn run(
             text: &format!("End {names}?"),
             outcome: &format!("{names} would be ended"),
             refused: "nothing was ended",
-            command: "devrun up --replace --yes",
+            command: &format!("{START} --replace --yes"),
         };
         confirm(console, question, as_json).await?;
     }
@@ -50,5 +50,22 @@ pub(in crate::cli) async fn run(
         ctx.events.note(format!("ended {names}"));
         return Ok(());
     }
-    Err(Report::new(Code::PortBusy, format!("{names} did not end after SIGTERM and SIGKILL")))
+    Err(unending(&names))
+}
+
+/// Returns the error for servers that a kill does not end.
+fn unending(names: &str) -> Report {
+    Report::new(Code::PortBusy, format!("{names} did not end after SIGTERM and SIGKILL"))
+        .with_fix(format!("{RERUN} without `--replace`: it takes other ports"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_end_leaves_another_way() {
+        let fix = unending("node x (pid 7)").fix;
+        assert_eq!(fix.as_deref(), Some("run `devrun up -d` without `--replace`: it takes other ports"));
+    }
 }

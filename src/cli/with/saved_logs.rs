@@ -7,6 +7,7 @@ use crate::error::{Code, Report};
 use crate::logs::query::{self, Filter};
 use crate::logs::{self, Timestamp};
 use crate::os::fs;
+use crate::text::quoted;
 
 /// A folder for logs, and the time from which on lines are saved.
 pub(super) struct SavedLogs {
@@ -52,4 +53,5 @@ impl SavedLogs {
 
 fn unusable(folder: &Path, error: &io::Error) -> Report {
     Report::new(Code::State, format!("the logs cannot be saved, because of {}: {error}", folder.display()))
+        .with_fix(format!("check owner and mode of {}", quoted(folder)))
 }

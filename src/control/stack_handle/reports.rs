@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::control::status::{ProcessStatus, State, Status, Word};
-use crate::error::{Code, Report};
+use crate::error::{Code, Report, START};
 
 /// Returns why a wait for the processes `indexes` cannot succeed: the stack or one of them has ended. `None` if it
 /// still can.
@@ -17,7 +17,10 @@ pub(super) fn failure_of(status: &Status, indexes: &[usize]) -> Option<Report> {
     };
     let Some(process) = indexes.iter().map(|index| &status.processes[*index]).find(failed) else {
         let over = matches!(status.state, State::Stopping | State::Stopped | State::Failed);
-        return over.then(|| Report::new(Code::NotRunning, "the stack is being taken down"));
+        return over.then(|| {
+            // It waits for the end first.
+            Report::new(Code::NotRunning, "the stack is being taken down").with_fix(START)
+        });
     };
     let ended = process.exit.map_or_else(String::new, |exit| format!(" with status {exit}"));
     let message = match process.state {

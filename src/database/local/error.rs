@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::database::catalogue::CatalogueError;
-use crate::error::{Code, Explain};
+use crate::error::{Code, Explain, Fault};
 use crate::os::cmd::CmdError;
 use crate::os::fs::FsError;
 use crate::text::quoted;
@@ -143,6 +143,14 @@ impl Explain for LocalError {
         }
     }
 
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            LocalError::Setting { .. } => Some(Fault::Configuration),
+            LocalError::Catalogue(error) => error.fault(),
+            other => other.code().fault(),
+        }
+    }
+
     fn why(&self) -> Option<String> {
         match self {
             LocalError::Missing { tried, .. } => Some(tried.join("\n")),
@@ -221,5 +229,19 @@ impl LocalError {
     pub(super) fn sql(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> LocalError {
         let explained = CatalogueError::sql(doing);
         move |error| explained(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_setting_is_the_configurations_fault() {
+        let error =
+            LocalError::Setting { path: "/opt/pg".into(), reason: "it is empty".into(), conflict: None };
+        assert_eq!((error.code(), error.fault()), (Code::PostgresMissing, Some(Fault::Configuration)));
+        let error = LocalError::Missing { wanted: "17".into(), tried: Vec::new(), cluster: None };
+        assert_eq!(error.fault(), Some(Fault::Environment));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::retry::ApiAnswer;
 use super::wire::Problem;
-use crate::error::{Code, Explain, RERUN};
+use crate::error::{Code, Explain, Fault, RERUN, START};
 
 /// An error answer that would be the same after a repetition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +194,15 @@ impl Explain for NeonError {
         }
     }
 
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            NeonError::Expiry { .. } => Some(Fault::Configuration),
+            // The id may be wrong, or the key may be that of another account.
+            NeonError::NotFound { .. } => None,
+            other => other.code().fault(),
+        }
+    }
+
     fn why(&self) -> Option<String> {
         match self {
             NeonError::Key { refusal, .. }
@@ -254,7 +263,7 @@ impl Explain for NeonError {
             }
             NeonError::Operation { .. } => format!("{RERUN}: the branch exists and will be used"),
             NeonError::Parent { named: true, .. } => {
-                "if that is what you want: devrun up --allow-parent".into()
+                format!("if that is what you want: {START} --allow-parent")
             }
             NeonError::Parent { named: false, .. } => {
                 "choose another name in `database.branch`; --allow-parent works only with a name that is written there \
@@ -304,5 +313,33 @@ impl CallFailure {
             400..=499 if refusal.speaks_of("expir") => NeonError::Expiry { refusal },
             _ => NeonError::Refused { refusal },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_certain_is_blamed() {
+        let error = |status, message: &str| {
+            let refusal = ApiRefusal {
+                doing: "create the branch x".into(),
+                status,
+                code: String::new(),
+                message: message.into(),
+                request_id: None,
+            };
+            CallFailure::Refused(refusal).into_error("create the branch x", "NEON_API_KEY", "p")
+        };
+        assert_eq!(error(400, "expires_at is not allowed").fault(), Some(Fault::Configuration));
+        assert_eq!(error(404, "project not found").fault(), None);
+        assert_eq!(error(401, "no").fault(), Some(Fault::Environment));
+    }
+
+    #[test]
+    fn the_command_for_a_parent_returns() {
+        let error = NeonError::Parent { name: "main".into(), what: "the default branch", named: true };
+        assert_eq!(error.fix().as_deref(), Some("if that is what you want: devrun up -d --allow-parent"));
     }
 }

@@ -120,7 +120,7 @@ impl DockerProvider {
         let mut image = self.image.clone();
         let is_there = match engine.inspect(&name).await? {
             Some(found) if found.repository.as_deref() != Some(repository.id.as_str()) => {
-                return Err(DockerError::Foreign(name));
+                return Err(DockerError::Foreign { name, engine: engine.word });
             }
             Some(found) => {
                 image = found.image;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::doctor::facts::{DoctorFacts, PackageFolder, VenvFolder};
 use crate::doctor::finding::{DoctorFinding, FindingId};
+use crate::error::START;
 use crate::text::quoted;
 
 pub(super) fn findings(facts: &DoctorFacts) -> Vec<DoctorFinding> {
@@ -19,7 +20,7 @@ fn linked(root: &Path, path: &Path, target: &Path) -> DoctorFinding {
             path.display(),
             target.display()
         ),
-        format!("rm {} (only the link; its target stays), then `devrun up`", quoted(root.join(path))),
+        format!("rm {} (only the link; its target stays), then `{START}`", quoted(root.join(path))),
     )
     .at(root.join(path), None)
 }
@@ -34,7 +35,8 @@ fn packages(root: &Path, one: &PackageFolder) -> Option<DoctorFinding> {
         "packages are not installed here, and Node takes them from {}: commands work with the packages of another checkout",
         outer.display()
     );
-    let finding = DoctorFinding::new(FindingId::PackagesLeaked, title, "`devrun up`, which installs them");
+    let finding =
+        DoctorFinding::new(FindingId::PackagesLeaked, title, format!("`{START}`, which installs them"));
     Some(finding.at(root.join(&one.folder).join("package.json"), None))
 }
 
@@ -49,7 +51,7 @@ fn venv(root: &Path, one: &VenvFolder) -> Option<DoctorFinding> {
         one.path.display(),
         other.display()
     );
-    let fix = format!("rm -r {}, then `devrun up`, which makes it again", quoted(&path));
+    let fix = format!("rm -r {}, then `{START}`, which makes it again", quoted(&path));
     Some(DoctorFinding::new(FindingId::VenvMoved, title, fix).at(path.join("bin/activate"), None))
 }
 
@@ -79,6 +81,6 @@ mod tests {
         let facts = DoctorFacts { root: "/w".into(), venvs: vec![one], ..DoctorFacts::default() };
         let found = findings(&facts);
         assert_eq!(found[0].id, FindingId::VenvMoved);
-        assert_eq!(found[0].fix, "rm -r /w/.venv, then `devrun up`, which makes it again");
+        assert_eq!(found[0].fix, "rm -r /w/.venv, then `devrun up -d`, which makes it again");
     }
 }

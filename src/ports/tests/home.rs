@@ -48,7 +48,7 @@ fn the_fix_for_a_busy_port_ends_its_holder() {
     assert!(fix(Obstacle::Busy(of(false))).contains("`devrun -C '/w/a b' down`"));
     let by_hand = fix(Obstacle::Busy(of(true)));
     assert!(by_hand.contains("`kill 7`") && !by_hand.contains("down"), "{by_hand}");
-    assert!(fix(Obstacle::OwnServer(of(true))).contains("devrun up --replace"));
+    assert!(fix(Obstacle::OwnServer(of(true))).contains("devrun up -d --replace"));
     let own = Holder { age: Some(125), ..of(true) };
     assert_eq!(
         Obstacle::OwnServer(own).to_string(),

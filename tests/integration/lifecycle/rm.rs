@@ -514,7 +514,9 @@ fn database_that_cannot_be_deleted_keeps_its_branch_and_is_reported() {
     let error = parsed(&ended)["error"].clone();
     let message = error["message"].as_str().unwrap_or_else(|| panic!("{ended}"));
     assert!(message.starts_with("the worktree is removed, but not its database: "), "{ended}");
-    assert_eq!(error["fix"], "in another worktree: devrun db delete dev-x && git branch -D x");
+    let main = world.sandbox.main();
+    let main = main.display();
+    assert_eq!(error["fix"], format!("devrun -C {main} db delete dev-x && git -C {main} branch -D x"));
     assert!(!x.exists());
     assert_eq!(branches(&world.sandbox), ["main", "x"], "the branch names the database");
     std::fs::rename(data.join("away"), data.join("global")).unwrap();

@@ -36,6 +36,7 @@ fn the_command_is_searched_in_the_environment_of_the_stack() {
     let sandbox = world();
     let error = refusal(sandbox.devrun(&["with", "--json", "--", "no-such-tool"]), "spawn-failed", 127);
     assert!(error["message"].as_str().unwrap().contains("no-such-tool"), "{error:#}");
+    assert_eq!(error["fault"], serde_json::Value::Null, "{error:#}");
     assert_eq!(sandbox.processes(), []);
 }
 

@@ -119,7 +119,7 @@ fn parent_is_used_only_when_named_and_allowed() {
     let config = std::fs::read_to_string(main.join("devrun.yaml")).unwrap();
     world.sandbox.write(&main.join("devrun.yaml"), &config.replace("'${branch}'", "main"));
     let ended = world.fail(&main, &[], "config-invalid");
-    assert!(ended.stderr.contains("devrun up --allow-parent"), "{ended}");
+    assert!(ended.stderr.contains("devrun up -d --allow-parent"), "{ended}");
     let calls = world.neon.take_calls();
     assert!(calls.iter().all(|call| call.method == "GET" && call.path == "/branches"), "{calls:#?}");
     assert_eq!(world.migrated(), [""; 0]);

@@ -1,7 +1,7 @@
 //! Defines the errors of the `command` provider and their hints.
 
 use super::action::ProviderAction;
-use crate::error::{Code, Explain, RERUN};
+use crate::error::{Code, Explain, Fault, RERUN};
 use crate::os::fs::FsError;
 
 /// An error of the `command` provider.
@@ -46,6 +46,14 @@ impl Explain for CommandProviderError {
         }
     }
 
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            // The command may be wrong in devrun.yaml, or be a script of the repository, or the service may have failed.
+            CommandProviderError::Failed { .. } | CommandProviderError::Answer { .. } => None,
+            other => other.code().fault(),
+        }
+    }
+
     fn why(&self) -> Option<String> {
         match self {
             CommandProviderError::Failed { tail, .. } => Some(tail.clone()).filter(|tail| !tail.is_empty()),
@@ -57,7 +65,7 @@ impl Explain for CommandProviderError {
     fn fix(&self) -> Option<String> {
         Some(match self {
             CommandProviderError::NoCommand(_) => {
-                "write `database.command.create` and `database.command.delete`; see docs/database.md".into()
+                "write `database.command.create` and `database.command.delete`; `devrun help database` describes them".into()
             }
             CommandProviderError::Fs(error) => return error.fix(),
             CommandProviderError::Failed { is_missing: true, .. } => format!(
@@ -74,5 +82,28 @@ impl Explain for CommandProviderError {
                 r#"let it print {"url": "SCHEME:…"} and nothing else on standard output"#.into()
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_blamed_for_a_command_that_may_fail_for_any_reason() {
+        let failed = CommandProviderError::Failed {
+            action: ProviderAction::Create,
+            command: "make-db".into(),
+            ending: "ended with exit code 1".into(),
+            is_missing: false,
+            tail: String::new(),
+        };
+        let answer = CommandProviderError::Answer {
+            action: ProviderAction::Create,
+            command: "make-db".into(),
+            reason: "it has no `url`".into(),
+        };
+        assert_eq!([failed.fault(), answer.fault()], [None, None]);
+        assert_eq!(CommandProviderError::NoCommand("create").fault(), Some(Fault::Configuration));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::database::catalogue::CatalogueError;
 use crate::database::connect::ConnectError;
-use crate::error::{Code, Explain, RERUN};
+use crate::error::{Code, Explain, Fault, RERUN};
 use crate::os::fs::FsError;
 use crate::text::quoted;
 
@@ -47,8 +47,12 @@ pub(super) enum DockerError {
     #[error("database.docker.image is no name of an image: {0:?}")]
     Image(String),
     /// A container of that name does not belong to this repository.
-    #[error("the container {0} was not made by devrun for this repository")]
-    Foreign(String),
+    #[error("the container {name} was not made by devrun for this repository")]
+    Foreign {
+        name: String,
+        /// `docker` or `podman`.
+        engine: &'static str,
+    },
     /// Postgres in the container does not answer.
     #[error("Postgres in the container {container} does not answer: {reason}")]
     Silent {
@@ -110,10 +114,20 @@ impl Explain for DockerError {
             }
             DockerError::Call { .. } | DockerError::Ports(_) => Code::DatabaseFailed,
             DockerError::Image(_) => Code::ConfigInvalid,
-            DockerError::Foreign(_) => Code::DatabaseKept,
+            DockerError::Foreign { .. } => Code::DatabaseKept,
             DockerError::Catalogue(error) => error.code(),
             DockerError::Connect(error) => error.code(),
             DockerError::Fs(error) => error.code(),
+        }
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            // The name of the image may be wrong, or the registry refuses, or the network is down.
+            DockerError::Call { verb, .. } if verb == "pull" => None,
+            DockerError::Catalogue(error) => error.fault(),
+            DockerError::Connect(error) => error.fault(),
+            other => other.code().fault(),
         }
     }
 
@@ -147,8 +161,8 @@ impl Explain for DockerError {
             }
             DockerError::Call { .. } => format!("correct the cause, then {RERUN}"),
             DockerError::Image(_) => "write it as NAME:TAG, such as postgres:16-alpine".into(),
-            DockerError::Foreign(name) => {
-                format!("look at it, and if nothing needs it: docker rm --force {}", quoted(name))
+            DockerError::Foreign { name, engine } => {
+                format!("look at it, and if nothing needs it: {engine} rm --force {}", quoted(name))
             }
             DockerError::Silent { container, engine, .. } => format!(
                 "read `{engine} logs {}`; it must be an image of Postgres 13 or newer that takes POSTGRES_PASSWORD",
@@ -165,6 +179,24 @@ impl Explain for DockerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fix_for_a_container_of_others_names_the_engine() {
+        let fix = DockerError::Foreign { name: "demo-x".into(), engine: "podman" }.fix();
+        assert!(fix.is_some_and(|fix| fix.ends_with("podman rm --force demo-x")));
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_may_have_many_causes() {
+        let call = |verb: &str| DockerError::Call {
+            engine: "docker",
+            doing: "get the image".into(),
+            verb: verb.into(),
+            ending: "ended with exit code 1".into(),
+            tail: String::new(),
+        };
+        assert_eq!([call("pull").fault(), call("run").fault()], [None, Some(Fault::Environment)]);
+    }
 
     #[test]
     fn the_words_of_the_clients_say_why_the_engine_is_not_reached() {
