@@ -25,7 +25,7 @@ use crate::os::blocking;
 use crate::os::proc::ProcessEntry;
 use crate::plan::{
     Checkout, Computed, Database, Environment, ForeignVariable, Notice, Origin, Plan, PlannedWorktree,
-    Process, PythonInstall, REDIRECTED,
+    Process, PythonInstall, RepositoryNotice,
 };
 use crate::ports::port_holder;
 use crate::ports::table::LeaseRow;
@@ -330,12 +330,11 @@ fn branch_label(worktree: &Worktree) -> String {
     }
 }
 
-/// Returns `notice`, corrected if it says that connections are redirected and no process with that code loads devrun's modules.
-fn without_redirects(notice: &Notice, plan: &Plan) -> Notice {
-    let Some((place, _)) = notice.text.split_once(':').filter(|_| notice.text.contains(REDIRECTED)) else {
-        return notice.clone();
-    };
-    let file = plan.worktree.path.join(place);
+/// Returns the notice, corrected if it says that connections are redirected and no process with that code loads devrun's modules.
+fn without_redirects(known: &RepositoryNotice, plan: &Plan) -> Notice {
+    let RepositoryNotice { notice, redirect } = known;
+    let Some(code) = redirect else { return notice.clone() };
+    let file = plan.worktree.path.join(&code.file);
     let depth = |process: &&Process| {
         file.starts_with(&process.directory).then(|| process.directory.components().count())
     };
@@ -344,8 +343,7 @@ fn without_redirects(notice: &Notice, plan: &Plan) -> Notice {
     if own.clone().next().is_none() || own.any(|process| process.node_preload) {
         return notice.clone();
     }
-    let said = "`node_preload: false` keeps devrun from redirecting connections to it";
-    Notice { text: notice.text.replace(REDIRECTED, said), fix: notice.fix.clone() }
+    Notice { text: code.without_modules.clone(), fix: notice.fix.clone() }
 }
 
 impl ResolvedWorktree {
