@@ -7,6 +7,7 @@ use super::WorktreeError;
 use super::add::done;
 use super::generated;
 use super::git::git;
+use super::git_operation::{GitOperation, operation};
 use super::locate::checked;
 use crate::context::Context;
 
@@ -24,19 +25,9 @@ pub struct Unsaved {
     pub count: usize,
     /// Some of them.
     pub files: Vec<String>,
-    /// An operation that is under way: `a rebase`, `a merge`, …
-    pub operation: Option<&'static str>,
+    /// An operation that is under way.
+    pub operation: Option<GitOperation>,
 }
-
-/// Files in the git directory that exist during an operation.
-const OPERATIONS: [(&str, &str); 6] = [
-    ("rebase-merge", "a rebase"),
-    ("rebase-apply", "a rebase"),
-    ("MERGE_HEAD", "a merge"),
-    ("CHERRY_PICK_HEAD", "a cherry-pick"),
-    ("REVERT_HEAD", "a revert"),
-    ("BISECT_LOG", "a bisect"),
-];
 
 /// Returns the changed and untracked files of the worktree at `path`, whose git directory is `dir`, without generated ones. Errors if
 /// git fails.
@@ -70,12 +61,6 @@ async fn inspect(
         files: files.into_iter().take(LISTED).map(Into::into).collect(),
         operation: operation(dir),
     })
-}
-
-/// Returns the operation that is under way in the worktree whose git directory is `dir`.
-pub fn operation(dir: &Path) -> Option<&'static str> {
-    let found = OPERATIONS.iter().find(|(file, _)| dir.join(file).symlink_metadata().is_ok());
-    found.map(|(_, name)| *name)
 }
 
 /// Removes the worktree at `path` from the repository around `folder`. If its folder no longer exists, removes only the

@@ -141,7 +141,7 @@ impl CommandProvider {
             self.progress(&format!("make database {name}"));
         }
         let mut database = match known.clone() {
-            Some(known) => MadeDatabase { label: wanted.label.clone(), ..known },
+            Some(known) => MadeDatabase { label: wanted.label.to_string(), ..known },
             None => self.records.new_database(wanted)?,
         };
         let (url, answer) = self.ask_for_url(ProviderAction::Create, &self.create, &database).await?;

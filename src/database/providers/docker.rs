@@ -236,7 +236,7 @@ impl DockerProvider {
         let (temporary, parent) = self.fill(engine, repository, &open).await?;
         let made = &open.made;
         let wanted = WantedDatabase {
-            label: made.label.clone(),
+            label: made.label.as_str().into(),
             name: made.given.clone(),
             parent: parent.as_ref().map_or_else(|| made.given.clone(), |(name, _)| name.clone()),
             worktree: made.worktree.clone(),

@@ -27,7 +27,7 @@ pub(super) struct MadeDatabase {
     pub(super) given: String,
     /// As in [`ListedDatabase::id`].
     pub(super) id: String,
-    /// As in [`WantedDatabase::label`].
+    /// [`WantedDatabase::label`] as text; empty if it is not known.
     pub(super) label: String,
     pub(super) parent: Option<String>,
     pub(super) worktree: PathBuf,
@@ -62,7 +62,7 @@ impl MadeDatabase {
             name: self.name,
             parent: self.parent,
             made_by_devrun: !self.was_there,
-            git_branch: Some(self.label).filter(|label| !label.is_empty()),
+            label: Some(self.label).filter(|label| !label.is_empty()).map(Into::into),
             worktree: Some(self.worktree),
             created: Some(self.created),
             ..ListedDatabase::default()
@@ -132,7 +132,7 @@ impl Records {
     pub(super) fn new_database(&self, wanted: &WantedDatabase) -> Result<MadeDatabase, FsError> {
         let name = &wanted.name;
         let mut made = MadeDatabase {
-            label: wanted.label.clone(),
+            label: wanted.label.to_string(),
             parent: Some(wanted.parent.clone()).filter(|parent| parent != name),
             worktree: wanted.worktree.clone(),
             was_there: false,
@@ -172,7 +172,7 @@ impl Records {
             return Ok(());
         }
         self.save(&MadeDatabase {
-            label: wanted.label.clone(),
+            label: wanted.label.to_string(),
             worktree: wanted.worktree.clone(),
             ..found.clone()
         })?;
