@@ -34,6 +34,11 @@ pub fn listed(names: &[String]) -> String {
     }
 }
 
+/// Returns the instruction to correct the code at `place`.
+pub fn correction_of(place: &str) -> String {
+    format!("correct {place}")
+}
+
 /// Returns `word`, a path or a name, quoted for a POSIX shell, for commands that the user copies.
 pub fn quoted(word: impl AsRef<OsStr>) -> String {
     let text = word.as_ref().to_string_lossy();
