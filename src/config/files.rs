@@ -13,6 +13,7 @@ use crate::config::port_base::SLOTS;
 use crate::config::process::{Dependency, UncheckedProcess};
 use crate::config::source::{ConfigPosition, Source};
 use crate::config::{consistency, envfile, guessed_needs, keys, merge, procfile, schema, yaml};
+use crate::context::package_json;
 use crate::os::read::{self, Limit, ReadError};
 use crate::plan::{BoundVariable, RepositoryNotice};
 use crate::text::quoted;
@@ -313,7 +314,7 @@ fn empty() -> Config {
 fn has_client(root: &Path, folder: &Path) -> bool {
     let package = read(root, None, &folder.join("package.json")).ok().flatten();
     package
-        .and_then(|package| serde_json::from_str(package.text()).ok())
+        .and_then(|package| package_json::parse(package.text().as_bytes()))
         .is_some_and(|package| guessed_needs::names_database_client(&package))
 }
 
