@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The beginning of the stored label of a database that was made for a detached HEAD. No branch can have such a name.
-const DETACHED: &str = "detached at ";
+const DETACHED_LABEL: &str = "detached at ";
 
 /// What a branch database was made for. Stored and shown as one line: the name of the branch, or `detached at <worktree slug>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl DatabaseLabel {
 
 impl From<&str> for DatabaseLabel {
     fn from(stored: &str) -> DatabaseLabel {
-        match stored.strip_prefix(DETACHED) {
+        match stored.strip_prefix(DETACHED_LABEL) {
             Some(slug) => DatabaseLabel::Detached(slug.into()),
             None => DatabaseLabel::Branch(stored.into()),
         }
@@ -57,7 +57,7 @@ impl fmt::Display for DatabaseLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DatabaseLabel::Branch(branch) => f.write_str(branch),
-            DatabaseLabel::Detached(slug) => write!(f, "{DETACHED}{slug}"),
+            DatabaseLabel::Detached(slug) => write!(f, "{DETACHED_LABEL}{slug}"),
         }
     }
 }

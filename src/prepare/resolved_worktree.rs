@@ -21,8 +21,8 @@ use crate::context::Context;
 use crate::database::names;
 use crate::deps::{ToolEnv, python};
 use crate::error::{Holder, Report};
-use crate::os::blocking;
 use crate::os::proc::ProcessEntry;
+use crate::os::{blocking, fs};
 use crate::plan::{
     Checkout, Computed, Database, Environment, ForeignVariable, Notice, Origin, Plan, PlannedWorktree,
     Process, PythonInstall, RepositoryNotice,
@@ -258,7 +258,7 @@ async fn build(
     inherited.extend(of_shell);
     let read = move |root: &Path, main: Option<&Path>| {
         let others = worktree::others(&here);
-        let worktrees = Worktrees { own: root, others: &others, physical: &physical };
+        let worktrees = Worktrees { own: root, others: &others, physical: &fs::physical };
         let mut foreign = foreign_variables::clean(&mut inherited, &worktrees);
         let mut tidy = |file: &mut EnvFile| foreign.extend(file.without_foreign(&worktrees));
         let (others, leased, outside) = (others.as_slice(), leased.as_slice(), outside.as_slice());
@@ -312,14 +312,6 @@ fn foreign_text(foreign: &ForeignVariable) -> String {
         return format!("the part of {name} that points into {worktree} is removed from the environment");
     }
     format!("{name} is removed from the environment, because it points into {worktree}")
-}
-
-/// Returns `path` with symbolic links resolved; its last components need not exist.
-fn physical(path: &Path) -> PathBuf {
-    let mut parents = path.ancestors();
-    let found = parents.find_map(|parent| Some((std::fs::canonicalize(parent).ok()?, parent)));
-    let rest = |parent: &Path| path.strip_prefix(parent).map(Path::to_path_buf).unwrap_or_default();
-    found.map_or_else(|| path.into(), |(real, parent)| real.join(rest(parent)).components().collect())
 }
 
 /// Returns the value of `${branch}`: the git branch, or without one a name that no other worktree has.
@@ -389,11 +381,11 @@ impl ResolvedWorktree {
     ) -> Result<(), ConfigError> {
         let venvs = self.venvs();
         if let Some(venv) = venvs.own(folder) {
-            let path = venvs.search_path(vars.get(OsStr::new("PATH")), venv)?;
+            let path = venvs.path_for(vars.get(OsStr::new("PATH")), venv)?;
             vars.extend([("PATH".into(), path), ("VIRTUAL_ENV".into(), venv.into())]);
         }
         let path = vars.get(OsStr::new("PATH")).map(OsString::as_os_str);
-        if let Some(path) = node_bin::search_path(&self.worktree.path, folder, path)? {
+        if let Some(path) = node_bin::path_with_node_bins(&self.worktree.path, folder, path)? {
             vars.insert("PATH".into(), path);
         }
         Ok(())
@@ -422,7 +414,7 @@ impl ResolvedWorktree {
         let path = env.vars.get(OsStr::new("PATH"));
         let programs = service_programs::names_to_download(&self.config.services, scope.variable("PATH"));
         let state = &self.worktree.state;
-        if let Some(path) = tools::search_path(path, state, &self.config.dependencies, &programs)? {
+        if let Some(path) = tools::path_with_links(path, state, &self.config.dependencies, &programs)? {
             env.vars.insert("PATH".into(), path);
             env.origins.insert("PATH".into(), Origin::Computed(Computed::SearchPath));
         }

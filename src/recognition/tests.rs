@@ -270,7 +270,10 @@ fn equal_findings_of_one_file_are_one_notice() {
     assert!(notices[0].notice.fix.as_ref().unwrap().contains("line 3: "));
     let code = notices[0].redirect.as_ref().unwrap();
     assert_eq!(code.file, Path::new("frontend/next.config.js"));
-    assert!(code.without_modules.starts_with("frontend/next.config.js:2,3: the code has port 8000; `node_preload"));
+    assert!(
+        code.without_modules
+            .starts_with("frontend/next.config.js:2,3: the code has port 8000; `node_preload")
+    );
     assert!(found.yaml.contains("redirects:\n  8000: backend"), "{}", found.yaml);
     // The code already says how the page finds the backend.
     assert!(!found.yaml.contains("NEXT_PUBLIC_API_URL"), "{}", found.yaml);

@@ -68,7 +68,7 @@ mod tests {
         for (file, wanted) in FILES {
             let dir = tempfile::tempdir().unwrap();
             assert_eq!(operation(dir.path()), None);
-            std::fs::write(dir.path().join(file), "").unwrap();
+            crate::os::fs::replace(&dir.path().join(file), b"", 0o600).unwrap();
             assert_eq!(operation(dir.path()), Some(wanted));
             assert_eq!(wanted.to_string(), format!("a {}", wanted.verb()));
         }

@@ -52,9 +52,10 @@ async fn inspect(
         .limit(STATUS);
     let output = checked(path, status.output().await)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let is_generated =
-        |field: &str| field.strip_prefix("?? ").is_some_and(|file| generated::is_generated(&path.join(file)));
-    let fields = text.split('\0').filter(|field| !is_generated(field));
+    let is_framework_file = |field: &str| {
+        field.strip_prefix("?? ").is_some_and(|file| generated::is_framework_file(&path.join(file)))
+    };
+    let fields = text.split('\0').filter(|field| !is_framework_file(field));
     let files: Vec<&str> = fields.filter_map(|field| field.get(3..)).collect();
     Ok(Unsaved {
         count: files.len(),

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{now, processes, state};
+use super::{processes, state};
 use crate::control::status::{BoundTo, State, Status, Word};
+use crate::os::clock;
 use crate::ui::style::harmless;
 
 /// Returns the state with the URLs in a line, a line for each problem, and the next command in the last line, unless all is well.
 pub(super) fn text(status: &Status) -> String {
-    at(status, now())
+    at(status, clock::unix_seconds())
 }
 
 /// Does the same at the time `now`, in seconds since 1970.

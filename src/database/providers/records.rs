@@ -2,13 +2,14 @@
 //! only this user can read them.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::database::{ListedDatabase, WantedDatabase};
 use crate::event::Events;
+use crate::os::clock;
 use crate::os::fs::{self, FsError, Lock, LockKind};
 use crate::text::hex;
 
@@ -154,8 +155,7 @@ impl Records {
             source: std::io::Error::other(error.to_string()),
         })?;
         database.id = format!("{number:016x}");
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        database.created = now.map_or(0, |since| since.as_secs());
+        database.created = clock::unix_seconds();
         remove(&self.migrations(&database.name))
     }
 

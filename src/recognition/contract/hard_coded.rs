@@ -112,7 +112,7 @@ fn line(evidence: &Evidence<'_>, address: &FixedAddress, owner: usize) -> String
         let vite = evidence.parts.processes.iter().any(|part| {
             part.kind == PartKind::Frontend
                 && part.run.contains("vite")
-                && address.at.file.starts_with(super::evidence::plain(&part.directory))
+                && address.at.file.starts_with(super::evidence::without_dots(&part.directory))
         });
         let read = if vite { "import.meta.env.VITE_API_URL" } else { "process.env.NEXT_PUBLIC_API_URL" };
         let origin =
