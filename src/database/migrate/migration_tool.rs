@@ -44,37 +44,37 @@ const TOOLS: [MigrationTool; 6] = [
     MigrationTool {
         word: "alembic",
         table: ALEMBIC_TABLE,
-        revisions: recorded(RevisionForm::Alembic, "select version_num::text from alembic_version"),
+        revisions: Some(recorded(RevisionForm::Alembic, "select version_num::text from alembic_version")),
     },
     MigrationTool {
         word: "prisma",
         table: "_prisma_migrations",
-        revisions: recorded(
+        revisions: Some(recorded(
             RevisionForm::Prisma,
             "select migration_name from _prisma_migrations where finished_at is not null and rolled_back_at is null",
-        ),
+        )),
     },
     // It records hashes of its files.
     MigrationTool { word: "drizzle-kit migrate", table: "__drizzle_migrations", revisions: None },
     MigrationTool {
         word: "manage.py migrate",
         table: "django_migrations",
-        revisions: recorded(RevisionForm::Django, "select app || '/' || name from django_migrations"),
+        revisions: Some(recorded(RevisionForm::Django, "select app || '/' || name from django_migrations")),
     },
     MigrationTool {
         word: "knex",
         table: "knex_migrations",
-        revisions: recorded(RevisionForm::Files, "select name from knex_migrations"),
+        revisions: Some(recorded(RevisionForm::Files, "select name from knex_migrations")),
     },
     MigrationTool {
         word: "dbmate",
         table: "schema_migrations",
-        revisions: recorded(RevisionForm::Files, "select version from schema_migrations"),
+        revisions: Some(recorded(RevisionForm::Files, "select version from schema_migrations")),
     },
 ];
 
-const fn recorded(form: RevisionForm, query: &'static str) -> Option<RecordedRevisions> {
-    Some(RecordedRevisions { query, form })
+const fn recorded(form: RevisionForm, query: &'static str) -> RecordedRevisions {
+    RecordedRevisions { query, form }
 }
 
 /// Returns the tools whose word is in `command`.
