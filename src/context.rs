@@ -12,6 +12,7 @@ pub mod dependency_lists;
 pub mod missing_application;
 pub mod missing_program;
 pub mod missing_settings;
+pub mod package_json;
 pub mod package_names;
 pub mod refused_database;
 pub mod server_address;

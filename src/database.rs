@@ -7,6 +7,7 @@ pub mod alembic_history;
 mod catalogue;
 pub mod compare;
 pub mod connect;
+pub mod database_label;
 pub mod extension_list;
 pub mod extensions;
 pub mod import;
@@ -32,6 +33,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
+use self::database_label::DatabaseLabel;
 use self::import::{ImportError, ImportRequest, Imported};
 use self::saved_snapshots::{SavedSnapshot, SnapshotError};
 use self::undo::UndoError;
@@ -251,8 +253,8 @@ pub trait Provider {
 /// The branch database that a worktree needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedDatabase {
-    /// The git branch, or `detached at <worktree slug>`, for messages.
-    pub label: String,
+    /// What it is for.
+    pub label: DatabaseLabel,
     /// The database's name, made safe by `names`.
     pub name: String,
     /// The name of the parent to copy. Equal to `name` on the default branch.
@@ -293,8 +295,8 @@ pub struct ListedDatabase {
     pub parent: Option<String>,
     /// True if it carries devrun's comment.
     pub made_by_devrun: bool,
-    /// The git branch that it was created for.
-    pub git_branch: Option<String>,
+    /// What it was created for.
+    pub label: Option<DatabaseLabel>,
     /// The worktree that it was created in.
     pub worktree: Option<PathBuf>,
     /// The branch database that it belongs to, if programs of that worktree created it.
@@ -307,4 +309,11 @@ pub struct ListedDatabase {
     pub snapshots: Vec<String>,
     /// The reason why devrun must never reset or delete it, for example that it is the default branch's database.
     pub kept: Option<&'static str>,
+}
+
+impl ListedDatabase {
+    /// Returns the git branch that it was created for.
+    pub fn branch(&self) -> Option<&str> {
+        self.label.as_ref()?.branch()
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod blocking;
 pub mod cgroup;
+pub mod clock;
 pub mod cmd;
 pub mod deadline;
 pub mod fs;

@@ -80,9 +80,6 @@ impl Plan {
     }
 }
 
-/// The words of a notice on connections that devrun redirects. A notice has them only if a process loads devrun's modules.
-pub const REDIRECTED: &str = "connections of Node to it are redirected";
-
 /// A fact about the stack that the user should know: a part that was left out, an address that no variable changes, a
 /// backend that refuses requests from the page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -99,6 +96,31 @@ impl Notice {
     pub fn new(text: String) -> Notice {
         Notice { text, fix: None }
     }
+}
+
+/// A notice about the files of the repository. What it says may depend on the processes that run the code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryNotice {
+    /// The notice.
+    pub notice: Notice,
+    /// The code whose connections devrun redirects, if the notice says so.
+    pub redirect: Option<RedirectedCode>,
+}
+
+impl RepositoryNotice {
+    /// Returns a notice that says the same for all processes.
+    pub fn certain(notice: Notice) -> RepositoryNotice {
+        RepositoryNotice { notice, redirect: None }
+    }
+}
+
+/// Code whose connections devrun redirects if a process loads devrun's modules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectedCode {
+    /// The file, relative to the worktree.
+    pub file: PathBuf,
+    /// The text of the notice if no process with that code loads devrun's modules.
+    pub without_modules: String,
 }
 
 /// How much of a process's output devrun keeps on disk.

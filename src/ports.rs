@@ -67,8 +67,6 @@ pub struct Lease {
     pub away: Option<Away>,
     /// The slot that this call left for the home slot.
     pub left: Option<u16>,
-    /// True if the worktree had this slot before.
-    pub reused: bool,
     /// Ports on which processes of this worktree still listen: the running stack, or processes that an earlier one
     /// left.
     pub ours: Vec<(u16, Holder)>,

@@ -46,7 +46,6 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::address_lines::AddressLines;
 pub use self::branch_database::{stop_abandoned_servers, unreachable_database};
-pub use self::database_names::DETACHED;
 pub use self::database_record::recorded_database;
 pub use self::databases::{
     Databases, migrate, restart_killed_server, start_server, stop_server, upgrade_server,

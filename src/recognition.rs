@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::presets::is_downloadable;
 use crate::config::{Recognised, node_bin};
-use crate::plan::{self, Notice};
+use crate::plan::{self, Notice, RedirectedCode, RepositoryNotice};
 use contract::{Binding, Contract, Reason, Remark, RemarkKind};
 use facts::{Facts, FileLine};
 use parts::{Framework, PartKind, Parts};
@@ -125,11 +125,12 @@ fn remarks(parts: &Parts) -> Vec<String> {
     remarks
 }
 
-fn notices(parts: &Parts, contract: &Contract) -> Vec<Notice> {
+fn notices(parts: &Parts, contract: &Contract) -> Vec<RepositoryNotice> {
     let left_out = parts.left_out.iter().map(|left| Notice {
         text: format!("{}:{}: {}", left.at.file.display(), left.at.line, left.why),
         fix: Some(left.lines.clone()).filter(|lines| !lines.is_empty()),
     });
+    let left_out = left_out.map(RepositoryNotice::certain);
     let same = |a: &Remark, b: &Remark| (a.kind, &a.at.file, &a.text) == (b.kind, &b.at.file, &b.text);
     let is_key = |remark: &Remark| matches!(remark.kind, RemarkKind::RequiredKey | RemarkKind::OptionalKey);
     let (keys, others): (Vec<Remark>, Vec<Remark>) = contract.remarks.iter().cloned().partition(is_key);
@@ -139,7 +140,7 @@ fn notices(parts: &Parts, contract: &Contract) -> Vec<Notice> {
 }
 
 /// Returns one notice that lists all missing values of one kind that only the user has.
-fn missing(remarks: &[Remark]) -> Notice {
+fn missing(remarks: &[Remark]) -> RepositoryNotice {
     let [first, _, ..] = remarks else { return notice(remarks) };
     let effect = match first.kind {
         RemarkKind::RequiredKey => "the code fails without them",
@@ -148,14 +149,14 @@ fn missing(remarks: &[Remark]) -> Notice {
     let lines = remarks.iter().filter_map(|Remark { at, fix, .. }| {
         Some(format!("{}  # read at {}:{}", fix.as_ref()?, at.file.display(), at.line))
     });
-    Notice {
+    RepositoryNotice::certain(Notice {
         text: format!("{} values that only you have are not set; {effect}", remarks.len()),
         fix: Some(lines.collect::<Vec<_>>().join("\n")),
-    }
+    })
 }
 
 /// Returns one notice for remarks that differ only in their lines.
-fn notice(remarks: &[Remark]) -> Notice {
+fn notice(remarks: &[Remark]) -> RepositoryNotice {
     let lines: Vec<String> = remarks.iter().map(|remark| remark.at.line.to_string()).collect();
     let fixes: Vec<String> = remarks
         .iter()
@@ -164,10 +165,16 @@ fn notice(remarks: &[Remark]) -> Notice {
             (_, fix) => Some(format!("line {}: {}", remark.at.line, fix.as_ref()?)),
         })
         .collect();
-    let Remark { at, text, .. } = &remarks[0];
-    Notice {
-        text: format!("{}:{}: {text}", at.file.display(), lines.join(",")),
-        fix: Some(fixes.join("\n")).filter(|fixes| !fixes.is_empty()),
+    let Remark { at, text, without_modules, .. } = &remarks[0];
+    let at_lines = |text: &str| format!("{}:{}: {text}", at.file.display(), lines.join(","));
+    RepositoryNotice {
+        notice: Notice {
+            text: at_lines(text),
+            fix: Some(fixes.join("\n")).filter(|fixes| !fixes.is_empty()),
+        },
+        redirect: without_modules
+            .as_ref()
+            .map(|text| RedirectedCode { file: at.file.clone(), without_modules: at_lines(text) }),
     }
 }
 

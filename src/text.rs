@@ -12,6 +12,7 @@ pub mod env_block;
 pub mod failed_requests;
 pub mod logged_error;
 mod mask;
+mod postgres_url;
 pub mod reload;
 pub mod repeats;
 pub mod similar_names;
@@ -24,6 +25,7 @@ use std::os::unix::ffi::OsStrExt;
 pub use self::command::hide_in_command;
 pub use self::command_folder::in_folder;
 pub use self::mask::{Mask, hide_in_urls, is_secret, shown_url};
+pub use self::postgres_url::{is_postgres_scheme, is_postgres_url};
 pub use self::terminal::{escaped, harmless, may_leave_line, plain, push_within_line};
 
 /// Returns the first five of `names` as text, and the number of the others.
@@ -34,6 +36,18 @@ pub fn listed(names: &[String]) -> String {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
+}
+
+/// Returns the instruction to correct the code at `place`.
+pub fn correction_of(place: &str) -> String {
+    format!("correct {place}")
+}
+
+/// Returns `text` encoded as one segment of a URL's path or one value of its query.
+pub fn url_encoded(text: &str) -> String {
+    const PLAIN: percent_encoding::AsciiSet =
+        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    percent_encoding::utf8_percent_encode(text, &PLAIN).to_string()
 }
 
 /// Returns `word`, a path or a name, quoted for a POSIX shell, for commands that the user copies.
@@ -82,5 +96,10 @@ mod tests {
         for path in ["/w/my app", "/w/$(x)", "/w/it's", "/w/a\nb", "/w/;rm", "", "it's \"so\" `x`"] {
             assert_eq!(shlex::split(&quoted(path)), Some(vec![path.to_string()]), "{path}");
         }
+    }
+
+    #[test]
+    fn special_characters_of_a_url_are_encoded() {
+        assert_eq!(url_encoded("dev-feature/x&limit=1 ü"), "dev-feature%2Fx%26limit%3D1%20%C3%BC");
     }
 }

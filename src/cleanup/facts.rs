@@ -8,7 +8,7 @@ use crate::control::registry::StackEntry;
 use crate::database::ListedDatabase;
 use crate::database::providers::AbandonedCluster;
 use crate::os::proc::ProcessEntry;
-use crate::worktree::{LocalBranch, Merged};
+use crate::worktree::{GitOperation, LocalBranch, Merged};
 
 /// The facts about one repository on this machine.
 #[derive(Clone, Debug, Default)]
@@ -73,8 +73,8 @@ pub struct WorktreeFacts {
     pub runs: bool,
     /// Servers that work in it and that devrun does not supervise.
     pub servers: Vec<u32>,
-    /// The operation of git that is in progress, such as a rebase.
-    pub operation: Option<&'static str>,
+    /// The operation of git that is in progress.
+    pub operation: Option<GitOperation>,
     /// Whether its work is merged.
     pub merge: MergeState,
     /// True if it has no uncommitted work; `None` if that was not checked or git failed.

@@ -166,7 +166,7 @@ async fn delete(
     let listed = &gathered.facts.databases[index].listed;
     let name = &listed.name;
     let (mut claims, mut held) = (Vec::new(), Vec::new());
-    for user in worktree::users(ctx, own, listed.git_branch.as_deref(), listed.worktree.as_deref()).await {
+    for user in worktree::users(ctx, own, listed.branch(), listed.worktree.as_deref()).await {
         if let Some(claim) = control::claim(&user.state)? {
             claims.push(claim);
             held.push(user.path);

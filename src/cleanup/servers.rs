@@ -1,8 +1,6 @@
 //! Finds servers that work in the worktrees of a repository and that devrun does not supervise, and ends some of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,8 +18,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 /// How many ancestors of a process are checked.
 const DEEPEST: usize = 100;
-/// The kernel appends this to the path of a removed working directory.
-const DELETED: &[u8] = b" (deleted)";
 
 /// A worktree in which servers are searched.
 #[derive(Clone, Debug)]
@@ -93,7 +89,7 @@ fn stray(
     me: u32,
 ) -> Option<StrayServer> {
     let pid = entry.pid;
-    let root = root_of(&working_directory(pid)?, roots)?;
+    let root = root_of(&proc::last_directory_of(pid)?, roots)?;
     if proc::user_of(pid) != Some(me) || is_supervised(pid, roots) {
         return None;
     }
@@ -122,13 +118,6 @@ fn is_below(pid: u32, holders: &BTreeSet<u32>, parents: &BTreeMap<u32, u32>) -> 
     chain.take_while(|pid| *pid > 1).take(DEEPEST).any(|pid| holders.contains(&pid))
 }
 
-/// Returns the working directory of `pid`, or its former path if it was removed.
-fn working_directory(pid: u32) -> Option<PathBuf> {
-    let path = proc::directory_of(pid)?;
-    let bytes = path.as_os_str().as_bytes();
-    Some(bytes.strip_suffix(DELETED).map_or(path.clone(), |kept| OsStr::from_bytes(kept).into()))
-}
-
 /// Returns the innermost worktree that contains `folder`.
 fn root_of<'a>(folder: &Path, roots: &'a [SearchRoot]) -> Option<&'a SearchRoot> {
     let containing = roots.iter().filter(|root| folder.starts_with(&root.path));
@@ -154,15 +143,15 @@ pub async fn end(entries: &[ProcessEntry]) -> bool {
     false
 }
 
-/// Returns true while the process exists and has not ended.
-fn is_alive(entry: &ProcessEntry) -> bool {
+/// Returns true while that same process exists and has not ended.
+fn still_runs(entry: &ProcessEntry) -> bool {
     proc::entry(entry.pid).is_some_and(|now| now.started == entry.started && !now.has_ended())
 }
 
 /// Waits until none of `entries` is alive. Returns false after [`GRACE`].
 async fn are_gone(entries: &[ProcessEntry]) -> bool {
     let deadline = Deadline::within(GRACE);
-    while entries.iter().any(is_alive) {
+    while entries.iter().any(still_runs) {
         if deadline.left().is_zero() {
             return false;
         }
@@ -178,9 +167,9 @@ mod tests {
     #[test]
     fn reused_process_id_is_not_the_same_process() {
         let this = proc::entry(std::process::id()).unwrap();
-        assert!(is_alive(&this));
+        assert!(still_runs(&this));
         let earlier = ProcessEntry { started: this.started - 1, ..this };
-        assert!(!is_alive(&earlier));
+        assert!(!still_runs(&earlier));
         // Without the check in `signal`, this would kill the test.
         sweep::signal(&[earlier], Signal::SIGKILL);
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::own_program::{self, this_program};
 use crate::context::Context;
 use crate::error::Report;
+use crate::os::clock;
 use crate::os::cmd::Cmd;
 use crate::os::fs::{self, FsError, Lock, LockKind};
 use crate::os::read::{self, Limit};
@@ -80,7 +81,7 @@ pub(super) fn take_turn(worktree: &Worktree) -> Result<Option<DailyTurn>, Report
 impl DailyTurn {
     /// Writes the time. Called also after a failure, which the next day may not have.
     pub(super) fn finish(self) -> Result<(), Report> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = clock::unix_seconds();
         Ok(fs::replace(&self.files.time, format!("{now}\n").as_bytes(), 0o600)?)
     }
 }

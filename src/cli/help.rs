@@ -11,6 +11,7 @@ use self::pages::{HelpPage, PAGES};
 use super::args::{Cli, HelpArgs};
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
+use crate::text::similar_names;
 use crate::ui::console::Console;
 
 /// The end of the name of a page, which no verb has.
@@ -84,14 +85,13 @@ fn find(words: &[String]) -> Result<(String, String), Report> {
 
 fn unknown(written: &str, wanted: &str) -> Report {
     let known = words();
-    let distance = |name: &str| strsim::damerau_levenshtein(wanted, name.trim_end_matches(PAGE));
-    let nearest = known.iter().map(|(name, _)| (distance(name), name)).min();
+    let plain = known.iter().map(|(name, _)| name.trim_end_matches(PAGE));
+    let nearest = similar_names::nearest_within(1 + wanted.chars().count() / 3, wanted, plain);
+    let nearest = known.iter().find(|(name, _)| nearest == Some(name.trim_end_matches(PAGE)));
     let report = Report::new(Code::Usage, format!("there is no verb and no page `{written}`"));
     match nearest {
-        Some((distance, name)) if distance <= 1 + wanted.chars().count() / 3 => {
-            report.with_fix(format!("devrun help {name}"))
-        }
-        _ => report.with_fix("`devrun help` lists the pages, `devrun --help` the verbs"),
+        Some((name, _)) => report.with_fix(format!("devrun help {name}")),
+        None => report.with_fix("`devrun help` lists the pages, `devrun --help` the verbs"),
     }
 }
 

@@ -45,11 +45,11 @@ pub(super) async fn run(
         return super::printed(console.print(&text));
     }
     let path = worktree.path.join(FILE);
-    if is_there(&path) {
+    if is_taken(&path) {
         return Err(Report::new(Code::ConfigInvalid, format!("{} exists already", path.display()))
             .with_fix("edit it; `devrun init --print` shows what would be written"));
     }
-    if is_there(&worktree.path.join(MISNAMED)) {
+    if is_taken(&worktree.path.join(MISNAMED)) {
         return Err(files::misnamed().into());
     }
     if is_proposal {
@@ -99,6 +99,6 @@ fn draft(ctx: &Context, worktree: &Worktree) -> GeneratedConfig {
 }
 
 /// Returns true if `path` exists, even as a broken link, which must not be overwritten.
-fn is_there(path: &Path) -> bool {
+fn is_taken(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }

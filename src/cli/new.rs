@@ -130,7 +130,7 @@ fn is_named_after_another(worktree: &ListedWorktree, branch: &str) -> bool {
 
 /// Removes git's record of a worktree whose folder no longer exists. Errors if it is locked: it may be on a disk that is
 /// not mounted.
-async fn forget(ctx: &Context, main: &Path, gone: &ListedWorktree) -> Result<(), Report> {
+pub(super) async fn forget(ctx: &Context, main: &Path, gone: &ListedWorktree) -> Result<(), Report> {
     let place = gone.path.display();
     if gone.locked.is_some() {
         let message = format!("the worktree {place} is locked, and its folder does not exist");

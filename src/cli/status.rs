@@ -3,7 +3,6 @@
 mod short;
 
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -14,6 +13,7 @@ use crate::control::status::{
     BoundTo, Changed, EndedBy, PendingMigrations, ProcessStatus, State, Status, Word,
 };
 use crate::error::{Exit, Report};
+use crate::os::clock;
 use crate::plan::Notice;
 use crate::ui::console::Console;
 use crate::ui::style::{self, Style, harmless};
@@ -184,14 +184,12 @@ fn bound_to(bound: &BoundTo) -> String {
     match ends_at {
         None => format!("{name} (pid {pid}); the stack ends {grace_seconds} s after it"),
         Some(at) => {
-            format!("{name} (pid {pid}), which is gone; the stack ends in {} s", at.saturating_sub(now()))
+            format!(
+                "{name} (pid {pid}), which is gone; the stack ends in {} s",
+                at.saturating_sub(clock::unix_seconds())
+            )
         }
     }
-}
-
-/// Returns the time in seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn state(status: &Status) -> String {

@@ -33,6 +33,7 @@ use crate::isolation::audit_facts::AuditFacts;
 use crate::isolation::{self, host_names, preflight};
 use crate::logs::store::Store;
 use crate::os::cgroup::ControlGroup;
+use crate::os::clock;
 use crate::os::start_obstacle;
 use crate::plan::{Notice, Plan};
 use crate::prepare::{self, AddressLines, Work};
@@ -174,7 +175,7 @@ fn caller(ctx: &Context, args: &args::Up) -> Result<Caller, Report> {
 fn announcer(ctx: &Context, stack: &StackHandle) -> impl Fn(&ProcessBinding) + Send + Sync + 'static {
     let (events, stack) = (ctx.events.clone(), stack.clone());
     move |binding| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = clock::unix_seconds();
         stack.bound_process_gone(binding, now + binding.grace_seconds);
         let ProcessBinding { name, process, grace_seconds } = binding;
         events.warn(format!(

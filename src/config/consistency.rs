@@ -10,9 +10,9 @@ use crate::config::error::ConfigError;
 use crate::config::model::{Config, ProbeConfig, ProcessConfig, Ready};
 use crate::config::process::{Dependency, UncheckedProcess};
 use crate::config::source::ConfigPosition;
-use crate::config::value_tree::nearest;
 use crate::config::{environment, guessed_needs, services};
 use crate::plan::{Condition, Need};
+use crate::text::similar_names::nearest;
 
 /// Completes `config` with `processes`, or returns the first contradiction as an error. `top` is the place of the whole
 /// configuration; `has_client` returns whether the package.json of a folder names a database client.

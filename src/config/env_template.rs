@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::config::error::ConfigError;
 use crate::config::interpolate::{Scope, Template, closing};
 use crate::config::source::{ConfigPosition, Source};
-use crate::config::value_tree::nearest;
+use crate::text::similar_names::nearest;
 
 /// The placeholders of published templates.
 pub const PUBLISHED: [&str; 2] = ["AGENT_DYNAMIC_PORT", "DYNAMIC_DB_PORT"];

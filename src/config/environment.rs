@@ -19,6 +19,7 @@ use crate::config::{given_databases, libpq, node_bin, other_databases, urls};
 use crate::context::variables;
 use crate::plan::{Computed, Environment, Origin};
 use crate::text::Mask;
+use crate::text::is_postgres_url;
 use crate::worktree::git::REPOSITORY_VARS;
 
 /// Inherited variables of another run or another activation. The supervisor uses the `DEVRUN_` ones as tags, to find
@@ -93,7 +94,8 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
     let sockets = sockets.iter().map(String::as_str);
     // Drivers and tools read `DATABASE_URL` by default. So with a branch database it must not hold the URL of another
     // Postgres, even if `url_env` gives the branch's URL another name.
-    let default_url = vars.get(OsStr::new(DEFAULT_URL)).filter(|value| is_postgres_url(value));
+    let default_url =
+        vars.get(OsStr::new(DEFAULT_URL)).filter(|value| is_postgres_url(&value.to_string_lossy()));
     let default_url = default_url.and(config.database.as_ref()).map(|_| DEFAULT_URL);
     // These variables would lead a client to another server, even with the URL of the branch database.
     let steering = libpq::STEERING.into_iter().filter(|_| config.database.is_some());
@@ -112,7 +114,7 @@ pub fn compose(inputs: &EnvironmentInputs<'_>) -> Result<Environment, ConfigErro
     }
     // Processes are recognised as this worktree's by exactly these bytes.
     set(&mut vars, variables::WORKTREE, worktree.into(), Origin::Computed(Computed::Worktree));
-    if let Some(path) = search_path(vars.get(OsStr::new("PATH")), foreign_venv.as_deref(), venv)? {
+    if let Some(path) = path_with_venv(vars.get(OsStr::new("PATH")), foreign_venv.as_deref(), venv)? {
         set(&mut vars, "PATH", path, Origin::Computed(Computed::SearchPath));
     }
     if let Some(venv) = venv {
@@ -227,7 +229,7 @@ pub fn with_left(
 pub fn accepts(config: &Config, env: &Environment, name: &str, value: &str) -> bool {
     let of_socket = || config.ports.keys().any(|port| name == format!("{}_FD", variable_stem(port)));
     let leads_elsewhere = libpq::STEERING.contains(&name)
-        || name == DEFAULT_URL && is_postgres_url(OsStr::new(value))
+        || name == DEFAULT_URL && is_postgres_url(value)
         || config.url_env().iter().any(|url| url.name == name);
     let is_kept_out = STALE.contains(&name)
         || REPOSITORY_VARS.contains(&name)
@@ -302,13 +304,6 @@ fn computed(config: &Config, scope: &Scope) -> Vec<(String, String, Computed)> {
     vars
 }
 
-/// Returns true for a URL that a Postgres client accepts, with or without a driver: `postgresql+asyncpg://…`.
-fn is_postgres_url(value: &OsStr) -> bool {
-    let value = value.to_string_lossy();
-    let scheme = value.split_once("://").map(|(scheme, _)| scheme.split('+').next().unwrap_or(scheme));
-    matches!(scheme, Some("postgres" | "postgresql"))
-}
-
 /// Returns variables that make tools behave well when they write to a pipe, except those that are set already.
 fn courtesies(vars: &BTreeMap<OsString, OsString>, colour: bool) -> Vec<(&'static str, &'static str)> {
     let has = |name: &str| vars.contains_key(OsStr::new(name));
@@ -323,7 +318,7 @@ fn courtesies(vars: &BTreeMap<OsString, OsString>, colour: bool) -> Vec<(&'stati
 }
 
 /// Returns PATH with the programs of `venv` first and without those of `foreign`; `None` if it does not change.
-pub(super) fn search_path(
+pub(super) fn path_with_venv(
     path: Option<&OsString>,
     foreign: Option<&Path>,
     venv: Option<&Path>,

@@ -13,8 +13,9 @@ use crate::config::port_base::SLOTS;
 use crate::config::process::{Dependency, UncheckedProcess};
 use crate::config::source::{ConfigPosition, Source};
 use crate::config::{consistency, envfile, guessed_needs, keys, merge, procfile, schema, yaml};
+use crate::context::package_json;
 use crate::os::read::{self, Limit, ReadError};
-use crate::plan::{BoundVariable, Notice};
+use crate::plan::{BoundVariable, RepositoryNotice};
 use crate::text::quoted;
 
 /// Name of the configuration file.
@@ -39,7 +40,7 @@ pub struct Recognised {
     /// One remark for each part: `Next.js in frontend`.
     pub remarks: Vec<String>,
     /// Facts that the user should know: parts that were left out, addresses that no variable changes.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<RepositoryNotice>,
     /// Where recognition looked, or why it left parts out; shown when nothing was recognised.
     pub searched: String,
     /// Variables to which the text gives values.
@@ -141,7 +142,7 @@ fn from_yaml(
     let mut beside = None;
     if merge::wants_recognition(&node)? {
         recognised = recognise();
-        recognised.notices.retain(|notice| !merge::is_answered(notice, &node));
+        recognised.notices.retain(|notice| !merge::is_answered(&notice.notice, &node));
         if recognised.yaml.is_empty()
             && let Some(source) = procfile(root, main_root)?
         {
@@ -313,7 +314,7 @@ fn empty() -> Config {
 fn has_client(root: &Path, folder: &Path) -> bool {
     let package = read(root, None, &folder.join("package.json")).ok().flatten();
     package
-        .and_then(|package| serde_json::from_str(package.text()).ok())
+        .and_then(|package| package_json::parse(package.text().as_bytes()))
         .is_some_and(|package| guessed_needs::names_database_client(&package))
 }
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::config::names::{is_assignment, is_python};
+use crate::context::package_json;
 use crate::plan::{Need, RunCommand};
 
 const NODE_TOOLS: &[&str] = &[
@@ -115,11 +117,8 @@ fn commands(run: &RunCommand) -> Vec<Vec<&str>> {
 }
 
 /// Returns true if a package.json names a package that talks to a database.
-pub fn names_database_client(package_json: &serde_json::Value) -> bool {
-    ["dependencies", "devDependencies", "optionalDependencies"].iter().any(|section| {
-        let packages = package_json.get(section).and_then(serde_json::Value::as_object);
-        packages.is_some_and(|packages| packages.keys().any(|name| DATABASE_CLIENTS.contains(&name.as_str())))
-    })
+pub fn names_database_client(manifest: &serde_json::Value) -> bool {
+    package_json::packages(manifest).any(|(name, _)| DATABASE_CLIENTS.contains(&name.as_str()))
 }
 
 /// Returns the name of the program that a command starts: `next` for `VAR=x exec node_modules/.bin/next dev`.
@@ -145,14 +144,6 @@ pub fn uses_packages(run: &RunCommand) -> bool {
 /// Returns true for the name of a Python interpreter or of a tool written in Python.
 pub fn is_python_tool(name: &str) -> bool {
     PYTHON_TOOLS.contains(&name) || is_python(name)
-}
-
-fn is_assignment(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(name, _)| crate::config::names::is_variable_name(name))
-}
-
-fn is_python(name: &str) -> bool {
-    name.strip_prefix("python").is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::arithmetic::Expression;
 use crate::config::error::ConfigError;
+use crate::config::names::MAX_VALUE;
 use crate::config::source::ConfigPosition;
 use crate::config::url_forms::{self, UrlForm};
 
@@ -40,8 +41,6 @@ impl std::fmt::Debug for Template {
 /// Maximum depth of defaults inside defaults.
 const MAX_DEPTH: usize = 8;
 
-/// Maximum length of one rendered value, in bytes: the longest string that Linux passes to a program (`MAX_ARG_STRLEN`).
-const MAX_VALUE: usize = 128 << 10;
 /// Minimum length, in bytes, of a rendered value that counts towards [`MAX_TOTAL`].
 const LARGE: usize = 4 << 10;
 /// Maximum length of all large values of a scope and its copies together, in bytes.
@@ -559,8 +558,8 @@ fn unterminated(template: &Template) -> ConfigError {
 
 fn unknown(template: &Template, name: &str, known: &[String]) -> ConfigError {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    let near =
-        crate::config::value_tree::nearest(name, &names).map(|near| format!("; did you mean `${{{near}}}`?"));
+    let near = crate::text::similar_names::nearest(name, &names)
+        .map(|near| format!("; did you mean `${{{near}}}`?"));
     let what = if OWN.contains(&name) {
         "has no value yet at this place"
     } else {

@@ -16,8 +16,8 @@ use crate::config::url_forms::UrlForm;
 use crate::context::WITHHELD;
 pub use crate::plan::Accepted;
 use crate::plan::{
-    BoundVariable, ComposeService, Condition, LogLimits, Need, Notice, Restart, RunCommand, ServiceData,
-    Stdin,
+    BoundVariable, ComposeService, Condition, LogLimits, Need, RepositoryNotice, Restart, RunCommand,
+    ServiceData, Stdin,
 };
 
 /// A checked configuration.
@@ -100,7 +100,7 @@ pub struct Provenance {
     /// Warnings that stop nothing: ignored lines, ignored files.
     pub warnings: Vec<String>,
     /// Facts about the recognised parts that the user should know.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<RepositoryNotice>,
     /// The services of the compose files that the configuration names.
     pub compose: Vec<ComposeService>,
     /// The YAML that recognition adds to the files; empty when it adds nothing.

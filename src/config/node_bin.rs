@@ -12,7 +12,7 @@ use crate::plan::RunCommand;
 
 /// Returns `path` with the program folders of `folder` and its parents up to `root` in front, nearest first. Leaves out
 /// folders without a package.json; returns `None` if none is left.
-pub fn search_path(
+pub fn path_with_node_bins(
     root: &Path,
     folder: &Path,
     path: Option<&OsStr>,
@@ -70,11 +70,12 @@ mod tests {
             crate::os::fs::replace(&root.join(folder).join("package.json"), b"{}", 0o600).unwrap();
         }
         let bin = |folder: &str| root.join(folder).join("node_modules/.bin").display().to_string();
-        let found = search_path(root, &root.join("apps/web"), Some(OsStr::new("/bin"))).unwrap().unwrap();
+        let found =
+            path_with_node_bins(root, &root.join("apps/web"), Some(OsStr::new("/bin"))).unwrap().unwrap();
         assert_eq!(found, format!("{}:{}:/bin", bin("apps/web"), bin("")).as_str());
-        let again = search_path(root, &root.join("apps/web"), Some(&found)).unwrap().unwrap();
+        let again = path_with_node_bins(root, &root.join("apps/web"), Some(&found)).unwrap().unwrap();
         assert_eq!(again, found, "no folder is there twice");
-        let python = search_path(root, &root.join("backend"), None).unwrap().unwrap();
+        let python = path_with_node_bins(root, &root.join("backend"), None).unwrap().unwrap();
         assert_eq!(python, format!("{}:/usr/local/bin:/usr/bin:/bin", bin("")).as_str());
     }
 
@@ -83,8 +84,11 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         crate::os::fs::replace(&outer.path().join("package.json"), b"{}", 0o600).unwrap();
         let root = outer.path().join("worktree");
-        assert_eq!(search_path(&root, &root.join("backend"), Some(OsStr::new("/bin"))).unwrap(), None);
-        assert_eq!(search_path(&root, outer.path(), Some(OsStr::new("/bin"))).unwrap(), None);
+        assert_eq!(
+            path_with_node_bins(&root, &root.join("backend"), Some(OsStr::new("/bin"))).unwrap(),
+            None
+        );
+        assert_eq!(path_with_node_bins(&root, outer.path(), Some(OsStr::new("/bin"))).unwrap(), None);
     }
 
     #[test]
@@ -92,7 +96,7 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let root = outer.path().join("with:colon");
         crate::os::fs::replace(&root.join("package.json"), b"{}", 0o600).unwrap();
-        let error = search_path(&root, &root, Some(OsStr::new("/bin"))).unwrap_err();
+        let error = path_with_node_bins(&root, &root, Some(OsStr::new("/bin"))).unwrap_err();
         let shown = root.join("node_modules/.bin");
         assert_eq!(
             error.to_string(),

@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::names::words;
 use crate::config::url_forms;
+use crate::text::is_postgres_scheme;
 
 /// The parts of a Postgres URL: scheme and query, of which a binding keeps some, and hosts and database, which it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +22,8 @@ impl<'a> PgUrl<'a> {
     /// Parses a value; `None` if it is not a URL of a Postgres.
     pub fn parse(value: &'a str) -> Option<Self> {
         let (scheme, after) = value.trim().split_once("://")?;
-        let known = ["postgres", "postgresql"].contains(&scheme.split('+').next()?);
-        let plain = |c: char| c.is_ascii_alphanumeric() || "+_".contains(c);
         // `postgresql+asyncpg://` alone is a prefix, to which the application's code adds the rest.
-        if !known || after.is_empty() || !scheme.chars().all(plain) {
+        if !is_postgres_scheme(scheme) || after.is_empty() {
             return None;
         }
         // A password may contain an unescaped `/` or `?`; the last `@` before the parameters ends it.

@@ -96,11 +96,11 @@ fn one(
     let mut path = scope.variable("PATH").map(OsString::from);
     let mut is_own = false;
     if let Some(venv) = venvs.own(&directory) {
-        path = Some(venvs.search_path(path.as_ref(), venv)?);
+        path = Some(venvs.path_for(path.as_ref(), venv)?);
         is_own = true;
         set("VIRTUAL_ENV", venv.to_string_lossy().into_owned(), Computed::VirtualEnv);
     }
-    let searched = node_bin::search_path(root, &directory, path.as_deref())?;
+    let searched = node_bin::path_with_node_bins(root, &directory, path.as_deref())?;
     if let Some(path) = searched.or(path.filter(|_| is_own)).and_then(|path| path.into_string().ok()) {
         set("PATH", path, Computed::SearchPath);
     }

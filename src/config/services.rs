@@ -105,7 +105,7 @@ fn preset(node: &Node) -> Result<&'static ServicePreset, ConfigError> {
     let word = node.word()?;
     let known = crate::config::presets::PRESET_WORDS;
     ServicePreset::named(word).ok_or_else(|| {
-        let near = crate::config::value_tree::nearest(word, &known);
+        let near = crate::text::similar_names::nearest(word, &known);
         let meant = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         node.error(format!("there is no preset `{word}`{meant}"))
             .with_fix(format!("known presets: {}; a service without one needs `run`", known.join(", ")))

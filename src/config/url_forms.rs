@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::context::default_ports::POSTGRES;
 use crate::context::this_machine::is_this_machine;
+use crate::text::is_postgres_scheme;
 
 /// The form in which a program accepts the URL. The default leaves the URL as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl UrlForm {
     /// contains other characters than parameters may have.
     pub fn read(text: &str) -> Option<UrlForm> {
         let (scheme, query) = text.split_once('?').unwrap_or((text, ""));
-        let known = scheme.is_empty() || is_scheme(scheme);
+        let known = scheme.is_empty() || is_postgres_scheme(scheme);
         let plain = query.chars().all(is_query_char);
         (known && plain && !text.is_empty()).then(|| UrlForm {
             scheme: Some(scheme.to_string()).filter(|scheme| !scheme.is_empty()),
@@ -60,7 +61,8 @@ impl UrlForm {
     /// Returns `url` in this form; `url` itself if it is not a Postgres URL. For a scheme with `+asyncpg`, translates libpq's parameters: `SQLAlchemy` passes
     /// each one to asyncpg, which refuses `sslmode` and `channel_binding`.
     pub fn apply(&self, url: &str) -> String {
-        let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
+        let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| is_postgres_scheme(scheme))
+        else {
             return url.into();
         };
         let scheme = self.scheme.as_deref().unwrap_or(scheme);
@@ -101,15 +103,6 @@ pub fn is_query_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_=&%.+-:/~@".contains(c)
 }
 
-/// Returns true for `postgres` and `postgresql`, with or without a driver after a `+`.
-pub fn is_scheme(scheme: &str) -> bool {
-    let (base, driver) = scheme.split_once('+').map_or((scheme, None), |(base, driver)| (base, Some(driver)));
-    matches!(base, "postgres" | "postgresql")
-        && driver.is_none_or(|driver| {
-            !driver.is_empty() && driver.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        })
-}
-
 fn parameters(query: &str) -> impl Iterator<Item = &str> {
     query.split('&').filter(|parameter| !parameter.is_empty())
 }
@@ -123,7 +116,7 @@ pub fn parameter(url: &str, name: &str) -> Option<String> {
 /// Returns the parts of `url`; `None` if it is not a Postgres URL. Query parameters override the rest of the URL, as
 /// with libpq.
 pub fn parts(url: &str) -> Option<UrlParts> {
-    let parsed = Url::parse(url).ok().filter(|parsed| is_scheme(parsed.scheme()))?;
+    let parsed = Url::parse(url).ok().filter(|parsed| is_postgres_scheme(parsed.scheme()))?;
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let query = |name: &str| parameter(url, name).filter(|value| !value.is_empty());
     let host = decoded(parsed.host_str().unwrap_or_default());

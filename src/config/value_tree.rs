@@ -5,6 +5,7 @@
 use crate::config::error::ConfigError;
 use crate::config::key_types::TableForm;
 use crate::config::source::ConfigPosition;
+use crate::text::similar_names::nearest;
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,10 +182,4 @@ impl<'a> Mapping<'a> {
     ) -> Result<Option<T>, ConfigError> {
         self.get(key).map(read).transpose()
     }
-}
-
-/// Returns the known name that is most similar to `name`, at most two edits away.
-pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let best = known.iter().map(|candidate| (strsim::levenshtein(name, candidate), *candidate)).min()?;
-    (best.0 <= 2 && best.0 < name.len()).then_some(best.1)
 }

@@ -32,8 +32,8 @@ impl Venvs {
     }
 
     /// Returns `path` with the programs of `venv` in place of those of the main virtual environment.
-    pub fn search_path(&self, path: Option<&OsString>, venv: &Path) -> Result<OsString, ConfigError> {
-        let found = environment::search_path(path, self.main(), Some(venv))?;
+    pub fn path_for(&self, path: Option<&OsString>, venv: &Path) -> Result<OsString, ConfigError> {
+        let found = environment::path_with_venv(path, self.main(), Some(venv))?;
         Ok(found.unwrap_or_default())
     }
 }
@@ -71,6 +71,6 @@ mod tests {
         let venvs = venvs(&["backend", "reports"]);
         let path = OsString::from("/w/backend/.venv/bin:/usr/bin");
         let own = venvs.own(Path::new("/w/reports")).unwrap();
-        assert_eq!(venvs.search_path(Some(&path), own).unwrap(), "/w/reports/.venv/bin:/usr/bin");
+        assert_eq!(venvs.path_for(Some(&path), own).unwrap(), "/w/reports/.venv/bin:/usr/bin");
     }
 }

@@ -3,6 +3,7 @@
 use crate::context::dependency_lists::PackageState;
 use crate::context::missing_application::MissingApplication;
 use crate::error::{Fault, RESTART_STACK, START};
+use crate::text::correction_of;
 
 /// An error in the code, as the output of its program reports it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,11 +57,11 @@ impl CodeError<'_> {
         };
         let Some(module) = missing else {
             let correction = application.map(MissingApplication::fix);
-            let correction = correction.or_else(|| place.map(|place| format!("correct {place}")));
+            let correction = correction.or_else(|| place.map(correction_of));
             return of_code(None, correction.map(corrected));
         };
         let correction = match place {
-            Some(place) => format!("correct {place}"),
+            Some(place) => correction_of(place),
             None => format!("correct the import of `{module}`"),
         };
         let environment = |cause| Advice {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::context::compiled_list;
+use crate::context::package_json;
 use crate::context::package_names::{self, ListedPackage};
 use crate::os::read::{self, Limit};
 use crate::plan::{Need, Plan, Process, PythonInstall};
@@ -191,9 +192,7 @@ impl MissingModule<'_> {
         let levels = || program.directory.ancestors().take_while(|level| level.starts_with(self.root));
         let package = node_package(self.name)?;
         let manifest = levels().map(|level| level.join("package.json")).find(|file| file.is_file())?;
-        let read: serde_json::Value =
-            serde_json::from_slice(&read::file(&manifest, Limit::SMALL).ok()?).ok()?;
-        let is_named = ["dependencies", "devDependencies"].iter().any(|key| read[key].get(package).is_some());
+        let is_named = package_json::wants(&package_json::read(manifest.parent()?)?, package);
         let is_there =
             levels().any(|level| level.join("node_modules").join(package).join("package.json").exists());
         if !is_named || is_there {

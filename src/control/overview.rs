@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use super::started_by::StartedBy;
 use super::status::{self, Status};
 use super::{LockHolder, RunRecord, lock_holder, socket};
 use crate::context::Dirs;
+use crate::os::clock;
 use crate::os::usage::{self, Usage};
 
 /// How long a supervisor may take to answer.
@@ -175,7 +176,7 @@ fn row(entry: StackEntry, found: EntryState, table: &ProcessTree) -> Option<Stac
     if let Some(record) = record {
         let (usage, processes) =
             if record.is_elsewhere() { Default::default() } else { table.below(record.pid) };
-        let age = now().saturating_sub(record.started);
+        let age = clock::unix_seconds().saturating_sub(record.started);
         stack.started_by = record.started_by;
         stack.pid = Some(record.pid);
         stack.age_seconds = Some(age);
@@ -187,10 +188,6 @@ fn row(entry: StackEntry, found: EntryState, table: &ProcessTree) -> Option<Stac
         stack.ports = record.ports;
     }
     Some(stack)
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Returns `cpu` in percent of `age` seconds, rounded to one decimal.

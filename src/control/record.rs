@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use super::started_by::{Session, StartedBy};
 use super::status::Status;
 use crate::error::{Code, RESTART_STACK, Report};
 use crate::os::cgroup::ControlGroup;
+use crate::os::clock;
 use crate::os::fs::{self, FsError, Lock, LockKind};
 use crate::os::proc;
 
@@ -87,7 +88,7 @@ impl RunRecord {
     /// Returns a record of a run in this process, to be signalled through `pid`. Ports and URLs are empty.
     pub fn new(pid: u32, worktree: &Path) -> RunRecord {
         let own = std::process::id();
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let started = clock::unix_seconds();
         RunRecord {
             version: VERSION,
             pid,

@@ -168,7 +168,7 @@ fn entry(row: Vec<Option<String>>) -> Option<ListedDatabase> {
         name: name?,
         parent,
         made_by_devrun,
-        git_branch: Some(branch).filter(|branch| !branch.is_empty()),
+        label: Some(branch).filter(|branch| !branch.is_empty()).map(Into::into),
         worktree,
         creator,
         created,
@@ -367,7 +367,7 @@ mod tests {
         assert_eq!((ours.id.as_str(), ours.size), ("7-5", Some(42)));
         for remark in [None, Some("staging, do not touch"), Some("{}"), Some("[1]")] {
             let theirs = row(remark);
-            assert!(!theirs.made_by_devrun && theirs.git_branch.is_none(), "{remark:?}");
+            assert!(!theirs.made_by_devrun && theirs.label.is_none(), "{remark:?}");
         }
     }
 

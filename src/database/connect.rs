@@ -20,6 +20,7 @@ use super::tls::PostgresTls;
 use crate::context::default_ports::POSTGRES;
 use crate::error::{Code, Explain, RERUN};
 use crate::os::deadline::Deadline;
+use crate::text::is_postgres_url;
 
 /// Connection parameters that the driver understands. ORMs add many others to the same URL, which the driver would
 /// reject.
@@ -336,7 +337,7 @@ fn keep_alive(stream: &TcpStream) {
 pub fn parse(url: &str) -> Result<Config, ConnectError> {
     let unusable = |reason: &str| ConnectError::Url(reason.to_string());
     let (_, rest) = url.split_once("://").ok_or_else(|| unusable("it has no scheme"))?;
-    if !is_postgres(url) {
+    if !is_postgres_url(url) {
         return Err(unusable("it does not begin with postgresql://"));
     }
     // A question mark may be part of the password.
@@ -353,12 +354,6 @@ pub fn parse(url: &str) -> Result<Config, ConnectError> {
         config.application_name(format!("devrun (pid {})", std::process::id()));
     }
     Ok(config)
-}
-
-/// Returns true for the URL of a Postgres database, with or without a driver in its scheme.
-pub fn is_postgres(url: &str) -> bool {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme.split('+').next().unwrap_or(scheme));
-    matches!(scheme, Some("postgres" | "postgresql"))
 }
 
 fn parameter(pair: &str) -> Option<String> {

@@ -1,6 +1,7 @@
 //! Lists the extensions that a Postgres server offers, with their versions and where they come from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -87,8 +88,29 @@ pub struct ServerExtension {
     /// The version in the database, if it was created there.
     pub installed: Option<String>,
     pub comment: String,
-    /// Where it comes from: `contrib`, a package of the system, or `other`.
-    pub source: String,
+    /// Where it comes from.
+    pub source: ExtensionSource,
+}
+
+/// The origin of an extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExtensionSource {
+    /// The source of Postgres.
+    Contrib,
+    /// A package of the system, by its name.
+    Package(String),
+    /// None that devrun knows.
+    Other,
+}
+
+impl fmt::Display for ExtensionSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ExtensionSource::Contrib => "contrib",
+            ExtensionSource::Package(name) => name,
+            ExtensionSource::Other => "other",
+        })
+    }
 }
 
 /// Returns the extensions that the server of `branch` offers, by name.
@@ -107,23 +129,23 @@ async fn list_with(client: &Client) -> Result<Vec<ServerExtension>, CatalogueErr
         .filter_map(|row| {
             let [name, version, installed, comment] = <[Option<String>; 4]>::try_from(row).ok()?;
             let name = name?;
-            let source = if CONTRIB.contains(&name.as_str()) { "contrib" } else { "other" };
+            let is_contrib = CONTRIB.contains(&name.as_str());
             Some(ServerExtension {
                 name,
                 version: version.unwrap_or_default(),
                 installed,
                 comment: comment.unwrap_or_default(),
-                source: source.into(),
+                source: if is_contrib { ExtensionSource::Contrib } else { ExtensionSource::Other },
             })
         })
         .collect();
     if let Some(folder) = folder {
-        let others: Vec<&str> =
-            all.iter().filter(|one| one.source == "other").map(|one| one.name.as_str()).collect();
+        let others = all.iter().filter(|one| one.source == ExtensionSource::Other);
+        let others: Vec<&str> = others.map(|one| one.name.as_str()).collect();
         let mut packages = packages(&folder, &others).await;
         for one in &mut all {
             if let Some(package) = packages.remove(&one.name) {
-                one.source = package;
+                one.source = ExtensionSource::Package(package);
             }
         }
     }

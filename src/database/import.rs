@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use super::masking::{ColumnMask, MaskSyntaxError, RULES};
 use crate::error::{Code, Explain, Fault};
 use crate::os::read::ReadError;
+use crate::text::is_postgres_url;
 use crate::text::quoted;
+
+/// The first bytes of a dump in Postgres' custom format.
+pub const DUMP_MAGIC: &[u8] = b"PGDMP";
 
 /// The database to import, as the user names it.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,10 +22,10 @@ pub enum SourceName {
 impl SourceName {
     /// Reads `text`: a URL, or a file relative to `directory`.
     pub fn of(text: &str, directory: &Path) -> SourceName {
-        let scheme = text.split_once("://").map(|(scheme, _)| scheme.split('+').next().unwrap_or_default());
-        match scheme {
-            Some("postgres" | "postgresql") => SourceName::Url(text.into()),
-            _ => SourceName::File(directory.join(text)),
+        if is_postgres_url(text) {
+            SourceName::Url(text.into())
+        } else {
+            SourceName::File(directory.join(text))
         }
     }
 }

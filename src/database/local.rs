@@ -57,7 +57,7 @@ use self::account::{Account, Home};
 use self::binaries::Search;
 use self::branches::DatabaseSource;
 use self::cluster::{ADMIN, Cluster, ClusterSettings};
-use self::copying::Copier;
+use self::copying::{Copier, ParentReading};
 use self::server::NoAnswer;
 use self::state::{ClusterState, RepositoryMatch};
 use super::catalogue::{self, CatalogueError, MAINTENANCE, ServerDatabase};
@@ -99,6 +99,7 @@ pub struct Local {
     state: RefCell<ClusterState>,
     users: RefCell<Option<Lock>>,
     client: RefCell<Option<Rc<Client>>>,
+    reading: ParentReading,
 }
 
 impl Local {
@@ -283,7 +284,8 @@ impl Local {
             };
             let (state, client) = (RefCell::new(state), RefCell::default());
             let users = RefCell::new(users);
-            let local = Local { ctx: ctx.clone(), request, home, cluster, state, users, client };
+            let reading = ParentReading::default();
+            let local = Local { ctx: ctx.clone(), request, home, cluster, state, users, client, reading };
             let client = local.bring_up().await?;
             local.client.replace(Some(Rc::new(client)));
             return Ok(local);
@@ -467,7 +469,7 @@ impl Local {
     }
 
     fn copier<'a>(&'a self, maker: &'a Client, watcher: &'a Client) -> Copier<'a> {
-        Copier { local: self, maker, watcher, events: &self.ctx.events }
+        Copier { local: self, maker, watcher, events: &self.ctx.events, reading: self.reading }
     }
 
     /// Opens a session of devrun's superuser in `database`.

@@ -17,6 +17,7 @@ mod failure_cause;
 mod lock;
 mod marker;
 mod migration_files;
+mod migration_tool;
 mod python;
 mod recorded;
 mod schema_change;

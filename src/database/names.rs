@@ -14,21 +14,21 @@ const LONGEST: usize = 52;
 /// The prefix of devrun's own databases. No branch gets a name with this prefix.
 pub const RESERVED_PREFIX: &str = "_devrun";
 /// The beginning of the value of `${branch}` in a worktree with a detached HEAD.
-const DETACHED: &str = "detached-";
+const DETACHED_BRANCH: &str = "detached-";
 /// Databases that every server has.
 const SYSTEM: [&str; 3] = ["postgres", "template0", "template1"];
 
 /// Returns the value of `${branch}` in a worktree on `branch`. A name that looks like a value of [`detached`] gets eight digits of its
 /// hash, so that the branch never shares a database with such a worktree. `prepare::branch` renders `database.branch` with it.
 pub fn branch(branch: &str) -> String {
-    let looks_detached = branch.starts_with(DETACHED) && looks_hashed(branch);
+    let looks_detached = branch.starts_with(DETACHED_BRANCH) && looks_hashed(branch);
     if looks_detached { format!("{branch}-{}", digits_of(branch)) } else { branch.into() }
 }
 
 /// Returns the value of `${branch}` in a worktree with a detached HEAD. `path_hash` is the hash of the worktree's path in
 /// hex digits, of which the first eight are used. [`branch`] never returns this value.
 pub fn detached(worktree_slug: &str, path_hash: &str) -> String {
-    format!("{DETACHED}{worktree_slug}-{path_hash:.8}")
+    format!("{DETACHED_BRANCH}{worktree_slug}-{path_hash:.8}")
 }
 
 /// Returns a database name that is unique to `rendered`: at most 63 bytes of `[a-z0-9_-]`.

@@ -1,5 +1,6 @@
 //! The parameters that every provider is made from.
 
+use super::names;
 use super::variables::Variables;
 use crate::plan::{Section, Sections};
 use crate::worktree::Worktree;
@@ -27,5 +28,12 @@ impl ProviderRequest<'_> {
     /// Returns the settings of the provider `name`.
     pub(super) fn section(&self, name: &str) -> Section {
         self.settings.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Returns the names of databases that devrun never resets or deletes, with the reason.
+    pub(super) fn kept(&self) -> Vec<(String, &'static str)> {
+        let default = self.default.map(|name| (names::safe(name), "the default branch's database"));
+        let parent = self.parent.map(|name| (names::safe(name), "the database that others are copied from"));
+        default.into_iter().chain(parent).collect()
     }
 }

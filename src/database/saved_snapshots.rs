@@ -1,14 +1,13 @@
 //! Snapshots of branch databases that users name: databases that nothing connects to, with a comment that says of which
 //! database each one is. They belong to it: they are renamed and deleted with it.
 
-use std::time::SystemTime;
-
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::ListedDatabase;
 use super::catalogue::{self, CatalogueError, ServerDatabase, identifier, literal, rows};
 use crate::error::{Code, Explain, RERUN};
+use crate::os::clock;
 use crate::text::quoted;
 
 /// The beginning of the name of such a database.
@@ -167,7 +166,7 @@ pub(super) async fn publish(
     (name, of): (&str, &str),
     source: &ServerDatabase,
 ) -> Result<(), CatalogueError> {
-    let taken = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let taken = clock::unix_seconds();
     let comment = SnapshotComment { snapshot: name.into(), of: of.into(), id: source.id.clone(), taken };
     let doing = format!("keep the snapshot {name}");
     let comment =

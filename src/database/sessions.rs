@@ -14,6 +14,7 @@ use super::catalogue::{self, DatabaseComment, MAINTENANCE, literal};
 use super::names::is_named_after;
 use super::{BranchDatabase, connect};
 use crate::context::this_machine::is_this_machine;
+use crate::text::is_postgres_url;
 
 /// How long one look may take, with the connection.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ pub struct ServerSessions {
 impl ServerSessions {
     /// Returns the sessions of the server of `branch`; `None` unless it is a Postgres on this machine.
     pub fn of(branch: &BranchDatabase) -> Option<ServerSessions> {
-        let url = Url::parse(&branch.direct_url).ok().filter(|url| connect::is_postgres(url.as_str()))?;
+        let url = Url::parse(&branch.direct_url).ok().filter(|url| is_postgres_url(url.as_str()))?;
         is_this_machine(url.host_str()?)
             .then(|| ServerSessions { branch: branch.clone(), client: Mutex::default() })
     }

@@ -53,7 +53,7 @@ impl InstallRecord {
     pub fn missing(&self) -> Option<&str> {
         let target = Path::new(&self.target);
         let evidence = self.finished.iter().flat_map(|finished| &finished.evidence);
-        evidence.map(String::as_str).find(|path| !is_there(&target.join(path)))
+        evidence.map(String::as_str).find(|path| !is_in_place(&target.join(path)))
     }
 }
 
@@ -107,7 +107,7 @@ impl RecordFiles {
         fetched: Option<&Path>,
     ) -> Result<(), DepsError> {
         let below = |path: &PathBuf| path.strip_prefix(target).unwrap_or(path).to_string_lossy().into();
-        let evidence = evidence.iter().filter(|path| is_there(path)).map(below).collect();
+        let evidence = evidence.iter().filter(|path| is_in_place(path)).map(below).collect();
         let finished = Some(Finished { snapshot, evidence, fetched: fetched.map(Into::into) });
         self.write(&InstallRecord {
             version: VERSION,
@@ -136,6 +136,6 @@ impl RecordFiles {
 }
 
 /// Returns true if the path exists and is not a link: a linked folder belongs to another place.
-fn is_there(path: &Path) -> bool {
+fn is_in_place(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_symlink())
 }

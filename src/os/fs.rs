@@ -324,6 +324,14 @@ pub fn upgrade_if_last(descriptor: OwnedFd) -> Option<File> {
     file.try_lock().is_ok().then_some(file)
 }
 
+/// Returns `path` with symbolic links resolved; its last components need not exist.
+pub fn physical(path: &Path) -> PathBuf {
+    let mut parents = path.ancestors();
+    let found = parents.find_map(|parent| Some((std::fs::canonicalize(parent).ok()?, parent)));
+    let rest = |parent: &Path| path.strip_prefix(parent).map(Path::to_path_buf).unwrap_or_default();
+    found.map_or_else(|| path.into(), |(real, parent)| real.join(rest(parent)).components().collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

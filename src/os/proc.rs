@@ -5,11 +5,11 @@
 //! Sends no signals.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -253,9 +253,22 @@ pub fn name_of(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&name).trim().to_string()).filter(|name| !name.is_empty())
 }
 
-/// Returns the working directory of `pid`.
+/// Returns the working directory of `pid`; `None` if it was removed: another folder may have its path now.
 pub fn directory_of(pid: u32) -> Option<PathBuf> {
-    std::fs::read_link(at(pid, "cwd")?).ok()
+    let link = std::fs::read_link(at(pid, "cwd")?).ok()?;
+    former_path(&link).is_none().then_some(link)
+}
+
+/// Works like [`directory_of`], and returns the former path of a directory that was removed.
+pub fn last_directory_of(pid: u32) -> Option<PathBuf> {
+    let link = std::fs::read_link(at(pid, "cwd")?).ok()?;
+    Some(former_path(&link).map(Path::to_path_buf).unwrap_or(link))
+}
+
+/// Returns the former path of a removed directory, from the kernel's link to it.
+fn former_path(link: &Path) -> Option<&Path> {
+    let path = link.as_os_str().as_bytes().strip_suffix(b" (deleted)")?;
+    Some(Path::new(OsStr::from_bytes(path)))
 }
 
 /// Returns the path of the executable of `pid`.
@@ -425,5 +438,11 @@ mod tests {
             descendants(&rows, 1, &|pid| pid == 4).iter().map(|entry| entry.pid).collect();
         pids.sort_unstable();
         assert_eq!(pids, [2, 3]);
+    }
+
+    #[test]
+    fn the_link_to_a_removed_directory_has_its_former_path() {
+        assert_eq!(former_path(Path::new("/w/x (deleted)")), Some(Path::new("/w/x")));
+        assert_eq!(former_path(Path::new("/w/x (deleted)/y")), None);
     }
 }

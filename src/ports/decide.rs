@@ -43,7 +43,7 @@ pub fn decide(
         match inspect(table, request, home, look) {
             Ok((ports, ours)) => {
                 let left = Some(held);
-                return Ok(Lease { slot: home, ports, moved: None, away: None, left, reused: false, ours });
+                return Ok(Lease { slot: home, ports, moved: None, away: None, left, ours });
             }
             Err((port, obstacle)) => {
                 let moved = Moved { wanted: home, port, obstacle };
@@ -63,8 +63,7 @@ pub fn decide(
                 let first =
                     moved.as_ref().filter(|moved| moved.wanted == home).map(|moved| away(home, moved));
                 let away = (slot != home).then(|| first.or(known).unwrap_or_else(|| unexplained(home)));
-                let reused = before == Some(slot);
-                return Ok(Lease { slot, ports, moved, away, left: None, reused, ours });
+                return Ok(Lease { slot, ports, moved, away, left: None, ours });
             }
             Err((port, obstacle)) => {
                 let moved = Moved { wanted: slot, port, obstacle };
@@ -85,7 +84,7 @@ pub fn recall(table: &[LeaseRow], request: &Request) -> Option<Lease> {
     let (ports, ours) = inspect(table, request, slot, &mut |_| PortState::Free).ok()?;
     let home = preferred_slot(&request.worktree, request.span.max(1));
     let away = (slot != home).then(|| known_away(table, request).unwrap_or_else(|| unexplained(home)));
-    Some(Lease { slot, ports, moved: None, away, left: None, reused: true, ours })
+    Some(Lease { slot, ports, moved: None, away, left: None, ours })
 }
 
 /// Returns true if a worktree that left its home slot for the reason `known` should try it again.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::decide::PortState;
 use super::hash::preferred_slot;
 use super::table::{self, LeaseRow, LeaseTable};
 use super::{Lease, PortsError, Request, Reserved, decide, port_holder};
 use crate::context::Context;
+use crate::os::clock;
 use crate::os::fs::{FsError, Lock, LockKind};
 
 /// The time limit for the machine-wide lock. Another devrun holds it only for milliseconds, but many that start at once on a busy
@@ -36,7 +37,7 @@ pub async fn lease_and_reserve(ctx: &Context, request: &Request) -> Result<(Leas
     table.rows.retain(|row| row.worktree == request.worktree || table::exists(&row.worktree));
     let lease = decide::decide(&table.rows, request, &mut look)?;
     reserved.retain(|port| lease.ports.values().any(|leased| *leased == port));
-    record(&mut table, request, &lease, now());
+    record(&mut table, request, &lease, clock::unix_seconds());
     if damaged || table != before {
         table.write(&ctx.dirs)?;
     }
@@ -128,8 +129,4 @@ fn record(table: &mut LeaseTable, request: &Request, lease: &Lease, now: u64) {
         Some(at) => table.rows[at] = row,
         None => table.rows.push(row),
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -4,8 +4,6 @@
 //! several sockets (one per address): it is ours only if all of them are.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::decide::PortState;
@@ -176,12 +174,8 @@ fn describe_one(pid: u32) -> Holder {
     }
 }
 
-/// Returns the nearest folder upwards that contains a `.git`, or `None` if the working directory was removed.
+/// Returns the nearest folder upwards that contains a `.git`.
 fn top_level_above(directory: &Path) -> Option<PathBuf> {
-    // The kernel appends this to the path of a removed directory. Another folder may have the same path now.
-    if OsStr::as_bytes(directory.as_os_str()).ends_with(b" (deleted)") {
-        return None;
-    }
     directory.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok()).map(Path::to_path_buf)
 }
 

@@ -68,7 +68,7 @@ fn busy(ports: &[u16]) -> impl FnMut(u16) -> PortState {
 fn the_first_lease_is_the_preferred_slot() {
     let lease = decide(&[], &request(TWINS[0]), &mut free).unwrap();
     assert_eq!((lease.slot, lease.ports["frontend"], lease.ports["backend"]), (47, 3147, 8147));
-    assert_eq!((lease.moved, lease.reused, lease.ours), (None, false, vec![]));
+    assert_eq!((lease.moved, lease.ours), (None, vec![]));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn twins_run_side_by_side_in_either_order_and_keep_their_ports() {
         let table = vec![row(&first, &one), row(&second, &two)];
         for (request, lease) in [(&second, &two), (&first, &one), (&second, &two)] {
             let again = decide(&table, request, &mut free).unwrap();
-            assert_eq!((again.slot, again.reused, again.moved), (lease.slot, true, None));
+            assert_eq!((again.slot, again.moved), (lease.slot, None));
         }
         let alone = decide(&table[1..], &second, &mut free).unwrap();
         assert_eq!(alone.slot, 48, "the slot stays if the other worktree is removed");
@@ -109,7 +109,7 @@ fn a_leased_slot_that_became_busy_is_left_for_the_next() {
     let lease = decide(&[], &request, &mut busy(&[3147])).unwrap();
     let table = [row(&request, &lease)];
     let again = decide(&table, &request, &mut busy(&[3148])).unwrap();
-    assert_eq!((again.slot, again.reused, again.moved.unwrap().wanted), (49, false, 48));
+    assert_eq!((again.slot, again.moved.unwrap().wanted), (49, 48));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn other_bases_keep_the_slot_if_possible() {
     };
     let table = [row(&before, &held)];
     let lease = decide(&table, &after, &mut free).unwrap();
-    assert_eq!((lease.slot, lease.reused), (48, true));
+    assert_eq!(lease.slot, 48);
     assert_eq!(lease.ports, BTreeMap::from([("frontend".into(), 4148), ("worker".into(), 9148)]));
     assert_eq!(recall(&table, &after), Some(lease));
     let narrow = Request { span: 20, ..before };
@@ -242,7 +242,7 @@ proptest! {
             prop_assert!(!ports.contains(&lease.ports["frontend"]));
             if let Some(held) = held.filter(|held| !ports.contains(&held.ports["frontend"])) {
                 prop_assert_eq!(held.slot, lease.slot);
-                prop_assert!(lease.reused && lease.moved.is_none());
+                prop_assert!(lease.moved.is_none());
             }
             table.retain(|row| row.worktree != request.worktree);
             table.push(row(&request, &lease));
@@ -258,7 +258,7 @@ proptest! {
     fn paths_survive_the_file_byte_for_byte(path in prop::collection::vec(1_u8..=255, 1..60), slot: u16) {
         use std::os::unix::ffi::OsStringExt;
         let path = PathBuf::from(std::ffi::OsString::from_vec(path));
-        let lease = Lease { slot, ports: BTreeMap::new(), moved: None, away: None, left: None, reused: false, ours: vec![] };
+        let lease = Lease { slot, ports: BTreeMap::new(), moved: None, away: None, left: None, ours: vec![] };
         let request = Request { repository: Some(path.clone()), ..request(&path) };
         let mut table = LeaseTable::default();
         table.rows.push(row(&request, &lease));
@@ -375,7 +375,7 @@ async fn a_lease_is_stored_privately_and_written_once() {
     let written = std::fs::metadata(machine.file()).unwrap();
     assert_eq!(written.permissions().mode() & 0o777, 0o600);
     let again = machine.lease(&request).await;
-    assert_eq!((again.slot, first.reused, again.reused), (first.slot, false, true));
+    assert_eq!(again.slot, first.slot);
     assert_eq!(
         std::fs::metadata(machine.file()).unwrap().ino(),
         written.ino(),
@@ -402,7 +402,7 @@ async fn a_foreign_listener_moves_the_worktree_and_the_move_lasts() {
     assert_eq!(moved.moved.as_ref().unwrap().port, u32::from(port));
     drop(listener);
     let later = machine.lease(&request).await;
-    assert_eq!((later.slot, later.reused, later.moved), (moved.slot, true, None));
+    assert_eq!((later.slot, later.moved), (moved.slot, None));
 }
 
 #[tokio::test]
@@ -424,10 +424,9 @@ async fn a_look_neither_inspects_ports_nor_writes_once_leased() {
     let (listener, request) = occupied(&path);
     drop(listener);
     let first = recorded(&machine.ctx, &request).await.unwrap();
-    assert!(!first.reused);
     let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, first.ports["web"])).unwrap();
     let again = recorded(&machine.ctx, &request).await.unwrap();
-    assert_eq!((again.slot, again.reused, again.moved), (first.slot, true, None));
+    assert_eq!((again.slot, again.moved), (first.slot, None));
 }
 
 #[tokio::test]

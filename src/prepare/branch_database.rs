@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::command_env;
-use super::database_names::{self, DETACHED};
+use super::database_names;
 use super::database_record::DatabaseRecord;
 use super::extension_advice;
 use super::former_database;
@@ -20,6 +20,7 @@ use crate::config::model::Migrate;
 use crate::config::provider::ProviderChoice as Choice;
 use crate::config::resolve;
 use crate::context::Context;
+use crate::database::database_label::DatabaseLabel;
 use crate::database::migrate::{self, MigrateError, MigrateRequest, Migrated};
 use crate::database::names;
 use crate::database::provider_request::ProviderRequest;
@@ -76,8 +77,8 @@ pub(super) fn choose(
     let name = provider.safe_name(&asked.branch);
     let parent = asked.parent.or(default).map_or_else(|| name.clone(), |parent| provider.safe_name(&parent));
     let label = match resolved.branch() {
-        Some(branch) => branch.to_string(),
-        None => format!("{DETACHED}{}", resolved.worktree.slug),
+        Some(branch) => DatabaseLabel::Branch(branch.into()),
+        None => DatabaseLabel::Detached(resolved.worktree.slug.clone()),
     };
     let wanted = WantedDatabase { label, name, parent, worktree: resolved.worktree.path.clone() };
     Ok(Some(ChosenProvider { provider, wanted }))
@@ -179,7 +180,7 @@ pub(super) async fn make_parent(
             let named = database_names::name_of(resolved, provider, branch).ok().flatten();
             named.as_ref() == Some(&wanted.parent)
         });
-        let label = default.unwrap_or(&wanted.parent).to_string();
+        let label = default.unwrap_or(&wanted.parent).into();
         let parent = WantedDatabase { label, name: wanted.parent.clone(), ..wanted.clone() };
         let parent = provider.ensure(&parent).await?;
         let address = DatabaseAddress { name: &parent.name, url: &parent.url, unpooled: None };

@@ -6,7 +6,7 @@ use crate::config::ConfigError;
 use crate::config::model::{Config, ProcessConfig};
 use crate::config::presets::{PRESETS, ServicePreset};
 use crate::os::read::{self, Limit};
-use crate::plan::{ComposeProvider, ComposeService, FileLine, Notice};
+use crate::plan::{ComposeProvider, ComposeService, FileLine, Notice, RepositoryNotice};
 use crate::recognition::facts::{self, Service};
 
 /// Words in the names of images that hold a Postgres.
@@ -31,7 +31,7 @@ pub(super) fn add(root: &Path, config: &mut Config) -> Result<(), ConfigError> {
         let compared: Vec<ComposeService> =
             services.into_iter().map(|service| compare(config, &file, service)).collect();
         let notices: Vec<Notice> = compared.iter().filter_map(|service| notice(config, service)).collect();
-        config.provenance.notices.extend(notices);
+        config.provenance.notices.extend(notices.into_iter().map(RepositoryNotice::certain));
         config.provenance.compose.extend(compared);
     }
     Ok(())
@@ -127,7 +127,7 @@ mod tests {
         let mut config = config::load(root.path(), None, &Recognised::default).unwrap();
         add(root.path(), &mut config).unwrap();
         let services = config.provenance.compose.into_iter().map(|one| (one.name, one.provided_by)).collect();
-        (services, config.provenance.notices)
+        (services, config.provenance.notices.into_iter().map(|one| one.notice).collect())
     }
 
     #[test]

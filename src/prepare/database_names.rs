@@ -1,11 +1,8 @@
-//! The name of the database of any branch, and the label of one that was made for a detached HEAD.
+//! The name of the database of any branch.
 
 use super::ResolvedWorktree;
 use crate::database::{Provider, names};
 use crate::error::Report;
-
-/// The beginning of the label of a database that was made for a detached HEAD. No branch can have such a name.
-pub const DETACHED: &str = "detached at ";
 
 /// Returns the name of the database of `branch`, if the configuration names databases after branches.
 pub(super) fn name_of(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::database::WantedDatabase;
+use crate::database::database_label::DatabaseLabel;
 use crate::os::fs;
 use crate::os::read::{self, Limit};
 
@@ -20,7 +21,7 @@ pub(super) struct DatabaseRecord {
     pub(super) provider: Option<String>,
     pub(super) name: String,
     /// As in [`WantedDatabase::label`].
-    pub(super) label: String,
+    pub(super) label: DatabaseLabel,
     /// The worktree's folder at that time.
     pub(super) worktree: PathBuf,
 }

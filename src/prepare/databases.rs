@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
 use super::branch_database::{self, ChosenProvider};
-use super::database_names::{self, DETACHED};
+use super::database_names;
 use super::provider_variables::VariableSources;
 use super::ready_database::ReadyDatabase;
 use super::{DatabaseConditions, Progress, ResolvedWorktree, Tasks, preview, resolved_worktree, seed, steps};
@@ -92,11 +92,11 @@ impl Databases {
         let label = &self.own.label;
         let is_named_after_it = || match self.resolved.branch() {
             Some(branch) => self.name_of(branch).is_some_and(|name| name == self.own.name),
-            None => label.starts_with(DETACHED),
+            None => label.is_detached(),
         };
         if entry.name == self.own.name && entry.made_by_devrun && is_named_after_it() {
-            entry.git_branch = Some(label.clone());
-            if label.starts_with(DETACHED) {
+            entry.label = Some(label.clone());
+            if label.is_detached() {
                 entry.worktree = Some(self.own.worktree.clone());
             }
         }
@@ -177,7 +177,7 @@ impl Databases {
                 return Err(UndoError::Orphan(entry.name.clone()).into());
             };
             let wanted = WantedDatabase {
-                label: entry.git_branch.clone().unwrap_or_else(|| entry.name.clone()),
+                label: entry.label.clone().unwrap_or_else(|| entry.name.as_str().into()),
                 name: entry.name.clone(),
                 parent,
                 worktree: entry.worktree.clone().unwrap_or_else(|| self.own.worktree.clone()),
@@ -274,9 +274,9 @@ impl Databases {
             let is_own = name == self.own.name;
             // It stays the database of the branch and worktree that it was made for.
             let known = self.describe(&name).await?.filter(|_| !is_own).unwrap_or_default();
-            let label = if is_own { self.own.label.clone() } else { name.clone() };
+            let label = if is_own { self.own.label.clone() } else { name.as_str().into() };
             let wanted = WantedDatabase {
-                label: known.git_branch.unwrap_or(label),
+                label: known.label.unwrap_or(label),
                 worktree: known.worktree.unwrap_or_else(|| self.own.worktree.clone()),
                 name: name.clone(),
                 parent: name,

@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::ResolvedWorktree;
-use super::database_names::{DETACHED, name_of};
+use super::database_names::name_of;
 use super::database_record::DatabaseRecord;
 use crate::context::Context;
+use crate::database::database_label::DatabaseLabel;
 use crate::database::{ListedDatabase, Provider, WantedDatabase};
 use crate::error::Report;
 use crate::worktree;
@@ -17,7 +18,7 @@ use crate::worktree;
 struct FormerDatabase {
     name: String,
     /// The labels that it may have.
-    labels: BTreeSet<String>,
+    labels: BTreeSet<DatabaseLabel>,
     /// The time of the rename, in seconds since 1970, if it is known. A younger database belongs to another branch.
     until: Option<u64>,
     /// The reason, for the user.
@@ -56,7 +57,7 @@ pub(super) async fn take_over(
 
 fn belongs(entry: &ListedDatabase, former: &FormerDatabase) -> bool {
     let is_older = || former.until.zip(entry.created).is_none_or(|(until, created)| created <= until);
-    let is_its = entry.git_branch.as_ref().is_some_and(|label| former.labels.contains(label));
+    let is_its = entry.label.as_ref().is_some_and(|label| former.labels.contains(label));
     entry.made_by_devrun && entry.kept.is_none() && is_its && is_older()
 }
 
@@ -73,14 +74,14 @@ async fn former_databases(
         && record.worktree != here.path
         && record.name != wanted.name
         && !record.worktree.exists()
-        && (record.label == wanted.label || is_detached(&record.label) && is_detached(&wanted.label))
+        && (record.label == wanted.label || record.label.is_detached() && wanted.label.is_detached())
     {
         let why = format!("the worktree was moved from {}", record.worktree.display());
         let labels = BTreeSet::from([record.label]);
         found.push(FormerDatabase { name: record.name, labels, until: None, why });
     }
     let earlier = worktree::earlier_names(here);
-    let labels: BTreeSet<String> = earlier.iter().map(|one| one.name.clone()).collect();
+    let labels: BTreeSet<DatabaseLabel> = earlier.iter().map(|one| one.name.as_str().into()).collect();
     for one in earlier.iter().rev() {
         // A branch of that name has the database now.
         if worktree::has_branch(ctx, &here.path, &one.name).await {
@@ -94,8 +95,4 @@ async fn former_databases(
         found.push(FormerDatabase { name, labels: labels.clone(), until: Some(one.until), why });
     }
     Ok(found)
-}
-
-fn is_detached(label: &str) -> bool {
-    label.starts_with(DETACHED)
 }

@@ -21,11 +21,11 @@ use crate::context::Context;
 use crate::database::names;
 use crate::deps::{ToolEnv, python};
 use crate::error::{Holder, Report};
-use crate::os::blocking;
 use crate::os::proc::ProcessEntry;
+use crate::os::{blocking, fs};
 use crate::plan::{
     Checkout, Computed, Database, Environment, ForeignVariable, Notice, Origin, Plan, PlannedWorktree,
-    Process, PythonInstall, REDIRECTED,
+    Process, PythonInstall, RepositoryNotice,
 };
 use crate::ports::port_holder;
 use crate::ports::table::LeaseRow;
@@ -258,7 +258,7 @@ async fn build(
     inherited.extend(of_shell);
     let read = move |root: &Path, main: Option<&Path>| {
         let others = worktree::others(&here);
-        let worktrees = Worktrees { own: root, others: &others, physical: &physical };
+        let worktrees = Worktrees { own: root, others: &others, physical: &fs::physical };
         let mut foreign = foreign_variables::clean(&mut inherited, &worktrees);
         let mut tidy = |file: &mut EnvFile| foreign.extend(file.without_foreign(&worktrees));
         let (others, leased, outside) = (others.as_slice(), leased.as_slice(), outside.as_slice());
@@ -314,14 +314,6 @@ fn foreign_text(foreign: &ForeignVariable) -> String {
     format!("{name} is removed from the environment, because it points into {worktree}")
 }
 
-/// Returns `path` with symbolic links resolved; its last components need not exist.
-fn physical(path: &Path) -> PathBuf {
-    let mut parents = path.ancestors();
-    let found = parents.find_map(|parent| Some((std::fs::canonicalize(parent).ok()?, parent)));
-    let rest = |parent: &Path| path.strip_prefix(parent).map(Path::to_path_buf).unwrap_or_default();
-    found.map_or_else(|| path.into(), |(real, parent)| real.join(rest(parent)).components().collect())
-}
-
 /// Returns the value of `${branch}`: the git branch, or without one a name that no other worktree has.
 fn branch_label(worktree: &Worktree) -> String {
     match worktree.git.as_ref().and_then(|git| git.branch()) {
@@ -330,12 +322,11 @@ fn branch_label(worktree: &Worktree) -> String {
     }
 }
 
-/// Returns `notice`, corrected if it says that connections are redirected and no process with that code loads devrun's modules.
-fn without_redirects(notice: &Notice, plan: &Plan) -> Notice {
-    let Some((place, _)) = notice.text.split_once(':').filter(|_| notice.text.contains(REDIRECTED)) else {
-        return notice.clone();
-    };
-    let file = plan.worktree.path.join(place);
+/// Returns the notice, corrected if it says that connections are redirected and no process with that code loads devrun's modules.
+fn without_redirects(known: &RepositoryNotice, plan: &Plan) -> Notice {
+    let RepositoryNotice { notice, redirect } = known;
+    let Some(code) = redirect else { return notice.clone() };
+    let file = plan.worktree.path.join(&code.file);
     let depth = |process: &&Process| {
         file.starts_with(&process.directory).then(|| process.directory.components().count())
     };
@@ -344,8 +335,7 @@ fn without_redirects(notice: &Notice, plan: &Plan) -> Notice {
     if own.clone().next().is_none() || own.any(|process| process.node_preload) {
         return notice.clone();
     }
-    let said = "`node_preload: false` keeps devrun from redirecting connections to it";
-    Notice { text: notice.text.replace(REDIRECTED, said), fix: notice.fix.clone() }
+    Notice { text: code.without_modules.clone(), fix: notice.fix.clone() }
 }
 
 impl ResolvedWorktree {
@@ -391,11 +381,11 @@ impl ResolvedWorktree {
     ) -> Result<(), ConfigError> {
         let venvs = self.venvs();
         if let Some(venv) = venvs.own(folder) {
-            let path = venvs.search_path(vars.get(OsStr::new("PATH")), venv)?;
+            let path = venvs.path_for(vars.get(OsStr::new("PATH")), venv)?;
             vars.extend([("PATH".into(), path), ("VIRTUAL_ENV".into(), venv.into())]);
         }
         let path = vars.get(OsStr::new("PATH")).map(OsString::as_os_str);
-        if let Some(path) = node_bin::search_path(&self.worktree.path, folder, path)? {
+        if let Some(path) = node_bin::path_with_node_bins(&self.worktree.path, folder, path)? {
             vars.insert("PATH".into(), path);
         }
         Ok(())
@@ -424,7 +414,7 @@ impl ResolvedWorktree {
         let path = env.vars.get(OsStr::new("PATH"));
         let programs = service_programs::names_to_download(&self.config.services, scope.variable("PATH"));
         let state = &self.worktree.state;
-        if let Some(path) = tools::search_path(path, state, &self.config.dependencies, &programs)? {
+        if let Some(path) = tools::path_with_links(path, state, &self.config.dependencies, &programs)? {
             env.vars.insert("PATH".into(), path);
             env.origins.insert("PATH".into(), Origin::Computed(Computed::SearchPath));
         }

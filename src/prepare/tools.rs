@@ -43,7 +43,7 @@ pub(super) fn link_tool(state: &Path, name: &str, fetched: Option<&Path>) -> Res
 }
 
 /// Returns `path` with the links for `dependencies` and for `programs` of services at its end; `None` if there are none.
-pub(super) fn search_path(
+pub(super) fn path_with_links(
     path: Option<&OsString>,
     state: &Path,
     dependencies: &Dependencies,
@@ -82,13 +82,18 @@ mod tests {
         let folders = |count| vec![PathBuf::from("."); count];
         let wanted = |node, python| Dependencies { node: folders(node), python: folders(python) };
         let searched =
-            search_path(Some(&path), Path::new("/s"), &wanted(2, 1), &BTreeSet::from(["redis-server"]));
+            path_with_links(Some(&path), Path::new("/s"), &wanted(2, 1), &BTreeSet::from(["redis-server"]));
         let places = "/s/tools/node:/s/tools/node-2:/s/tools/python:/s/tools/redis-server";
         assert_eq!(searched.unwrap().unwrap(), format!("/usr/bin:/bin:{places}").as_str());
-        assert_eq!(search_path(Some(&path), Path::new("/s"), &wanted(0, 0), &BTreeSet::new()).unwrap(), None);
-        assert!(search_path(Some(&path), Path::new("/with:colon"), &wanted(1, 0), &BTreeSet::new()).is_err());
         assert_eq!(
-            search_path(None, Path::new("/s"), &wanted(1, 0), &BTreeSet::new()).unwrap(),
+            path_with_links(Some(&path), Path::new("/s"), &wanted(0, 0), &BTreeSet::new()).unwrap(),
+            None
+        );
+        assert!(
+            path_with_links(Some(&path), Path::new("/with:colon"), &wanted(1, 0), &BTreeSet::new()).is_err()
+        );
+        assert_eq!(
+            path_with_links(None, Path::new("/s"), &wanted(1, 0), &BTreeSet::new()).unwrap(),
             None,
             "the system's own default stays"
         );

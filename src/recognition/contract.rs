@@ -101,6 +101,8 @@ pub struct Remark {
     pub text: String,
     /// The line to write, if one helps.
     pub fix: Option<String>,
+    /// For redirected code, the sentence if no process with that code loads devrun's modules.
+    pub without_modules: Option<String>,
 }
 
 /// The kind of fact in a remark.

@@ -251,7 +251,7 @@ fn a_database_that_every_worktree_shares_is_not_migrated_and_that_is_said() {
     let root = tree(&[&BACKEND[..], &[("backend/app/db.py", settings)]].concat());
     let found = recognise(&paths(root.path()));
     assert!(!found.yaml.contains("alembic upgrade"), "{}", found.yaml);
-    let told = found.notices.iter().any(|notice| notice.text.contains("the application uses MySQL"));
+    let told = found.notices.iter().any(|notice| notice.notice.text.contains("the application uses MySQL"));
     assert!(told, "{:?}", found.notices);
 }
 
@@ -263,10 +263,17 @@ fn equal_findings_of_one_file_are_one_notice() {
     let files = [("frontend/package.json", NEXT), ("frontend/next.config.js", config)];
     let root = tree(&[&BACKEND[..], &files].concat());
     let found = recognise(&paths(root.path()));
-    let notices: Vec<_> = found.notices.iter().filter(|notice| notice.text.contains("next.config")).collect();
+    let notices: Vec<_> =
+        found.notices.iter().filter(|notice| notice.notice.text.contains("next.config")).collect();
     assert_eq!(notices.len(), 1, "{:?}", found.notices);
-    assert!(notices[0].text.starts_with("frontend/next.config.js:2,3: the code has port 8000"));
-    assert!(notices[0].fix.as_ref().unwrap().contains("line 3: "));
+    assert!(notices[0].notice.text.starts_with("frontend/next.config.js:2,3: the code has port 8000"));
+    assert!(notices[0].notice.fix.as_ref().unwrap().contains("line 3: "));
+    let code = notices[0].redirect.as_ref().unwrap();
+    assert_eq!(code.file, Path::new("frontend/next.config.js"));
+    assert!(
+        code.without_modules
+            .starts_with("frontend/next.config.js:2,3: the code has port 8000; `node_preload")
+    );
     assert!(found.yaml.contains("redirects:\n  8000: backend"), "{}", found.yaml);
     // The code already says how the page finds the backend.
     assert!(!found.yaml.contains("NEXT_PUBLIC_API_URL"), "{}", found.yaml);
@@ -278,9 +285,9 @@ fn keys_of_third_parties_are_listed_once() {
         "import os\nstripe = os.environ['STRIPE_SECRET_KEY']\nopenai = os.environ['OPENAI_API_KEY']\n";
     let root = tree(&[&BACKEND[..], &[("backend/app/settings.py", settings)]].concat());
     let found = recognise(&paths(root.path()));
-    let list = found.notices.iter().find(|notice| notice.text.contains("2 values")).expect("a list");
-    assert_eq!(list.text, "2 values that only you have are not set; the code fails without them");
-    let lines = list.fix.as_deref().unwrap();
+    let list = found.notices.iter().find(|notice| notice.notice.text.contains("2 values")).expect("a list");
+    assert_eq!(list.notice.text, "2 values that only you have are not set; the code fails without them");
+    let lines = list.notice.fix.as_deref().unwrap();
     assert!(lines.contains("backend/.env: OPENAI_API_KEY=…  # read at backend/app/settings.py:3"), "{lines}");
 }
 

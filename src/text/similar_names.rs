@@ -1,9 +1,24 @@
-//! Decides whether the name of a variable is a misspelling of another one. Pure.
+//! Finds the name that a misspelled one means. Pure.
 
 /// The length of a word from which on a misspelling may have two errors.
 const LONG: usize = 6;
 /// The length of a word up to which only a swap of two letters is a misspelling: `API` and `APP` are different words.
 const SHORT: usize = 3;
+
+/// Returns the known name that is most similar to `name`, at most two errors away.
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    nearest_within(2.min(name.len().saturating_sub(1)), name, known.iter().copied())
+}
+
+/// Returns the known name that is most similar to `name`, at most `errors` away. A swap of two letters is one error.
+pub fn nearest_within<'a>(
+    errors: usize,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(name, known), known));
+    distances.min().filter(|(distance, _)| *distance <= errors).map(|(_, known)| known)
+}
 
 /// Returns true if `name` differs from `known` in one word, by one letter or two swapped ones, or in a long word by two. Names that
 /// differ only in their underscores are alike too. `DB_HOST` and `DB_PORT` are not: the first letter of a word is rarely wrong.
@@ -65,5 +80,15 @@ mod tests {
         ] {
             assert!(!is_misspelling(name, known), "{name} {known}");
         }
+    }
+
+    #[test]
+    fn the_nearest_name_has_few_errors() {
+        let known = ["processes", "ports", "port"];
+        assert_eq!(nearest("prots", &known), Some("ports"));
+        assert_eq!(nearest("proceses", &known), Some("processes"));
+        assert_eq!(nearest("env", &known), None);
+        assert_eq!(nearest("x", &["y"]), None, "every letter is wrong");
+        assert_eq!(nearest_within(1, "u", ["up"]), Some("up"));
     }
 }

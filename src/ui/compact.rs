@@ -2,6 +2,7 @@
 //! byte. Pure.
 
 use crate::error::Report;
+use crate::text::correction_of;
 
 /// Returns `text` with the paths below `folder` relative to it.
 pub fn relative(text: &str, folder: &str) -> String {
@@ -33,7 +34,7 @@ pub fn without_place(text: &str, place: Option<&str>) -> String {
 
 /// Returns `fix` without the `place` to correct, because the line `correct:` names it.
 pub fn with_pronoun(fix: &str, place: Option<&str>) -> String {
-    match place.and_then(|place| fix.strip_prefix(&format!("correct {place}"))) {
+    match place.and_then(|place| fix.strip_prefix(&correction_of(place))) {
         Some(rest) => format!("correct that line{rest}"),
         None => fix.into(),
     }

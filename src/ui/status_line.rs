@@ -9,7 +9,7 @@ use crate::event::{Event, ProcessState};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct StatusLine {
     /// Names with their states, in the order in which they were reported first.
-    processes: Vec<(String, &'static str)>,
+    processes: Vec<(String, LineState)>,
     /// Processes without a probe: they are ready as soon as they are started.
     unprobed: Vec<String>,
     url: Option<String>,
@@ -22,18 +22,18 @@ impl StatusLine {
         match event {
             Event::Process { name, state } => {
                 let is_ready = matches!(state, ProcessState::Started { .. }) && self.unprobed.contains(name);
-                let word = if is_ready { "ready" } else { word(state) };
+                let state = if is_ready { LineState::Ready } else { LineState::of(state) };
                 match self.processes.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, known)) => *known = word,
-                    None => self.processes.push((name.clone(), word)),
+                    Some((_, known)) => *known = state,
+                    None => self.processes.push((name.clone(), state)),
                 }
             }
             Event::Ready { plan, .. } => {
                 let unprobed = plan.processes.iter().filter(|process| process.ready.is_none());
                 self.unprobed = unprobed.map(|process| process.name.clone()).collect();
-                for (name, word) in &mut self.processes {
-                    if *word == "starting" && self.unprobed.contains(name) {
-                        *word = "ready";
+                for (name, state) in &mut self.processes {
+                    if *state == LineState::Starting && self.unprobed.contains(name) {
+                        *state = LineState::Ready;
                     }
                 }
                 self.url = plan.started_urls().into_iter().next().map(|(_, url)| harmless(&url));
@@ -49,10 +49,10 @@ impl StatusLine {
         if self.processes.is_empty() || width == 0 {
             return String::new();
         }
-        let state = |(name, word): &(String, &str)| format!("{} {word}", harmless(name));
+        let state = |(name, state): &(String, LineState)| format!("{} {}", harmless(name), state.word());
         let all: Vec<String> = self.processes.iter().map(state).collect();
-        let others: Vec<String> =
-            self.processes.iter().filter(|(_, word)| *word != "ready").map(state).collect();
+        let others = self.processes.iter().filter(|(_, state)| *state != LineState::Ready);
+        let others: Vec<String> = others.map(state).collect();
         let ready = self.processes.len() - others.len();
         let few = [vec![format!("{ready}/{} ready", self.processes.len())], others].concat();
         let begin = if self.is_stopping { "stopping: " } else { "" };
@@ -69,18 +69,51 @@ impl StatusLine {
     }
 }
 
-const fn word(state: &ProcessState) -> &'static str {
-    match state {
-        ProcessState::Waiting { .. } => "waiting",
-        ProcessState::Started { .. } | ProcessState::Stuck { broken: None } => "starting",
-        ProcessState::Ready => "ready",
-        ProcessState::Unready { .. } | ProcessState::Stuck { broken: Some(_) } => "not ready",
-        ProcessState::Restarting { .. } => "restarting",
-        ProcessState::Stopping => "stopping",
-        ProcessState::Stopped(_) => "stopped",
-        ProcessState::Ended(_) => "ended",
-        ProcessState::Skipped { .. } => "skipped",
-        ProcessState::GaveUp { .. } => "failed",
+/// The state of a process, as far as the line tells states apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineState {
+    Waiting,
+    Starting,
+    Ready,
+    NotReady,
+    Restarting,
+    Stopping,
+    Stopped,
+    Ended,
+    Skipped,
+    Failed,
+}
+
+impl LineState {
+    const fn of(state: &ProcessState) -> LineState {
+        match state {
+            ProcessState::Waiting { .. } => LineState::Waiting,
+            ProcessState::Started { .. } | ProcessState::Stuck { broken: None } => LineState::Starting,
+            ProcessState::Ready => LineState::Ready,
+            ProcessState::Unready { .. } | ProcessState::Stuck { broken: Some(_) } => LineState::NotReady,
+            ProcessState::Restarting { .. } => LineState::Restarting,
+            ProcessState::Stopping => LineState::Stopping,
+            ProcessState::Stopped(_) => LineState::Stopped,
+            ProcessState::Ended(_) => LineState::Ended,
+            ProcessState::Skipped { .. } => LineState::Skipped,
+            ProcessState::GaveUp { .. } => LineState::Failed,
+        }
+    }
+
+    /// Returns the state as the line shows it.
+    const fn word(self) -> &'static str {
+        match self {
+            LineState::Waiting => "waiting",
+            LineState::Starting => "starting",
+            LineState::Ready => "ready",
+            LineState::NotReady => "not ready",
+            LineState::Restarting => "restarting",
+            LineState::Stopping => "stopping",
+            LineState::Stopped => "stopped",
+            LineState::Ended => "ended",
+            LineState::Skipped => "skipped",
+            LineState::Failed => "failed",
+        }
     }
 }
 
@@ -88,15 +121,19 @@ const fn word(state: &ProcessState) -> &'static str {
 mod tests {
     use super::*;
 
-    fn line(processes: &[(&str, &'static str)], url: Option<&str>) -> StatusLine {
-        let processes = processes.iter().map(|(name, word)| ((*name).to_string(), *word)).collect();
+    fn line(processes: &[(&str, LineState)], url: Option<&str>) -> StatusLine {
+        let processes = processes.iter().map(|(name, state)| ((*name).to_string(), *state)).collect();
         StatusLine { processes, url: url.map(str::to_string), ..StatusLine::default() }
     }
 
     #[test]
     fn the_line_is_shortened_in_steps() {
         let line = line(
-            &[("frontend", "ready"), ("backend", "restarting"), ("worker", "ready")],
+            &[
+                ("frontend", LineState::Ready),
+                ("backend", LineState::Restarting),
+                ("worker", LineState::Ready),
+            ],
             Some("http://localhost:3147"),
         );
         let all = "frontend ready, backend restarting, worker ready";

@@ -17,7 +17,7 @@ const BLOCKS: [[&str; 2]; 2] = [
 ];
 
 /// Returns true if the file at `path` is an AGENTS.md with nothing but blocks of Next.js.
-pub(super) fn is_generated(path: &Path) -> bool {
+pub(super) fn is_framework_file(path: &Path) -> bool {
     if path.file_name().is_none_or(|name| name != AGENTS) {
         return false;
     }
@@ -44,7 +44,7 @@ pub(super) async fn delete(ctx: &Context, path: &Path) {
     let Ok(found) = list.ok().await else { return };
     for name in String::from_utf8_lossy(&found.stdout).split('\0').filter(|name| !name.is_empty()) {
         let file: PathBuf = path.join(name);
-        if is_generated(&file) {
+        if is_framework_file(&file) {
             let _ = std::fs::remove_file(file);
         }
     }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::git::git;
-use super::remove::{Unsaved, operation};
+use super::git_operation::{GitOperation, operation};
+use super::remove::Unsaved;
 use super::{Worktree, WorktreeError};
 use crate::context::Context;
 use crate::error::{Code, Explain, Fault};
@@ -53,7 +54,7 @@ pub enum SyncError {
     Uncommitted(Unsaved),
     /// A rebase, merge or the like is under way.
     #[error("{0} is in progress here")]
-    InProgress(&'static str),
+    InProgress(GitOperation),
     /// There are no such commits.
     #[error("there is no commit {0:?} in this repository")]
     NoCommit(String),
@@ -126,11 +127,10 @@ impl Explain for SyncError {
                 "commit the changes, or `git stash`; then run `devrun sync` again".into()
             }
             SyncError::InProgress(operation) => {
-                let verb = operation.rsplit(' ').next().unwrap_or_default();
-                let ways = if *operation == "a bisect" {
-                    "end it (`git bisect reset`)".to_string()
-                } else {
-                    format!("finish it (`git {verb} --continue`) or undo it (`git {verb} --abort`)")
+                let verb = operation.verb();
+                let ways = match operation {
+                    GitOperation::Bisect => format!("end it (`git {verb} reset`)"),
+                    _ => format!("finish it (`git {verb} --continue`) or undo it (`git {verb} --abort`)"),
                 };
                 format!("{ways}; then run `devrun sync` again")
             }

@@ -7,6 +7,7 @@ use super::WorktreeError;
 use super::add::done;
 use super::generated;
 use super::git::git;
+use super::git_operation::{GitOperation, operation};
 use super::locate::checked;
 use crate::context::Context;
 
@@ -24,19 +25,9 @@ pub struct Unsaved {
     pub count: usize,
     /// Some of them.
     pub files: Vec<String>,
-    /// An operation that is under way: `a rebase`, `a merge`, …
-    pub operation: Option<&'static str>,
+    /// An operation that is under way.
+    pub operation: Option<GitOperation>,
 }
-
-/// Files in the git directory that exist during an operation.
-const OPERATIONS: [(&str, &str); 6] = [
-    ("rebase-merge", "a rebase"),
-    ("rebase-apply", "a rebase"),
-    ("MERGE_HEAD", "a merge"),
-    ("CHERRY_PICK_HEAD", "a cherry-pick"),
-    ("REVERT_HEAD", "a revert"),
-    ("BISECT_LOG", "a bisect"),
-];
 
 /// Returns the changed and untracked files of the worktree at `path`, whose git directory is `dir`, without generated ones. Errors if
 /// git fails.
@@ -61,21 +52,16 @@ async fn inspect(
         .limit(STATUS);
     let output = checked(path, status.output().await)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let is_generated =
-        |field: &str| field.strip_prefix("?? ").is_some_and(|file| generated::is_generated(&path.join(file)));
-    let fields = text.split('\0').filter(|field| !is_generated(field));
+    let is_framework_file = |field: &str| {
+        field.strip_prefix("?? ").is_some_and(|file| generated::is_framework_file(&path.join(file)))
+    };
+    let fields = text.split('\0').filter(|field| !is_framework_file(field));
     let files: Vec<&str> = fields.filter_map(|field| field.get(3..)).collect();
     Ok(Unsaved {
         count: files.len(),
         files: files.into_iter().take(LISTED).map(Into::into).collect(),
         operation: operation(dir),
     })
-}
-
-/// Returns the operation that is under way in the worktree whose git directory is `dir`.
-pub fn operation(dir: &Path) -> Option<&'static str> {
-    let found = OPERATIONS.iter().find(|(file, _)| dir.join(file).symlink_metadata().is_ok());
-    found.map(|(_, name)| *name)
 }
 
 /// Removes the worktree at `path` from the repository around `folder`. If its folder no longer exists, removes only the

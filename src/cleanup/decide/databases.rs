@@ -18,7 +18,9 @@ pub(super) fn database(facts: &BranchDatabaseFacts, deleted: &BTreeSet<String>, 
     if facts.is_current {
         return keep("it is the database of this worktree");
     }
-    let Some(branch) = &listed.git_branch else { return keep("it names no git branch") };
+    let Some(branch) = listed.label.as_ref().map(ToString::to_string) else {
+        return keep("it names no git branch");
+    };
     if facts.runs {
         return keep(RUNS);
     }
@@ -26,7 +28,7 @@ pub(super) fn database(facts: &BranchDatabaseFacts, deleted: &BTreeSet<String>, 
         return keep("git keeps its worktree locked");
     }
     let reason = match &facts.branch {
-        BranchState::Local { .. } if !deleted.contains(branch) => {
+        BranchState::Local { .. } if !deleted.contains(&branch) => {
             return Err(format!("the branch {branch} exists"));
         }
         BranchState::Local { remote: Some(name) } | BranchState::Remote(name) => {

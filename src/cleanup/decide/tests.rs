@@ -12,7 +12,7 @@ use crate::cleanup::facts::{
 use crate::database::ListedDatabase;
 use crate::database::providers::AbandonedCluster;
 use crate::os::proc::ProcessEntry;
-use crate::worktree::{LocalBranch, MergeKind, Merged};
+use crate::worktree::{GitOperation, LocalBranch, MergeKind, Merged};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -68,7 +68,7 @@ fn database(name: &str) -> BranchDatabaseFacts {
     let listed = ListedDatabase {
         name: name.into(),
         made_by_devrun: true,
-        git_branch: Some("x".into()),
+        label: Some("x".into()),
         ..ListedDatabase::default()
     };
     BranchDatabaseFacts {
@@ -139,7 +139,7 @@ fn c1_each_reason_keeps_a_merged_worktree() {
         |facts| facts.locked = Some(String::new()),
         |facts| facts.runs = true,
         |facts| facts.servers = vec![7],
-        |facts| facts.operation = Some("a rebase"),
+        |facts| facts.operation = Some(GitOperation::Rebase),
         |facts| facts.merge = MergeState::Unmerged,
         |facts| facts.merge = MergeState::Untouched,
         |facts| facts.merge = MergeState::Unproven("main".into()),
@@ -222,7 +222,7 @@ fn d6_each_reason_keeps_a_database() {
     let keeps: [fn(&mut BranchDatabaseFacts); 14] = [
         |facts| facts.listed.kept = Some("a parent"),
         |facts| facts.listed.made_by_devrun = false,
-        |facts| facts.listed.git_branch = None,
+        |facts| facts.listed.label = None,
         |facts| facts.is_current = true,
         |facts| facts.runs = true,
         |facts| facts.is_locked = true,
@@ -324,7 +324,7 @@ fn any_worktree() -> impl Strategy<Value = WorktreeFacts> {
                 locked: locked.then(String::new),
                 runs,
                 servers: if served { vec![1] } else { Vec::new() },
-                operation: busy.then_some("a rebase"),
+                operation: busy.then_some(GitOperation::Rebase),
                 merge,
                 is_clean,
                 unused_for,
@@ -361,7 +361,7 @@ fn any_database() -> impl Strategy<Value = BranchDatabaseFacts> {
         let [is_shared, is_locked, runs, is_current, made_by_devrun, kept] = flags;
         let base = database("dev");
         let listed = ListedDatabase {
-            git_branch: Some(format!("b{number}")),
+            label: Some(format!("b{number}").into()),
             made_by_devrun,
             kept: kept.then_some("a parent"),
             ..base.listed.clone()

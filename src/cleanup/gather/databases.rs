@@ -10,9 +10,10 @@ use crate::context::Context;
 use crate::control::client::Client;
 use crate::control::{LockHolder, lock_holder};
 use crate::database::ListedDatabase;
+use crate::database::database_label::DatabaseLabel;
 use crate::error::{Code, Report};
 use crate::ports::table;
-use crate::prepare::{DETACHED, Databases, recorded_database};
+use crate::prepare::{Databases, recorded_database};
 use crate::worktree::Worktree;
 
 /// How long a supervisor may take to name its database.
@@ -55,22 +56,27 @@ pub(super) async fn gather(
     let (named, recorded) = (names(databases, git), recorded(git));
     let facts = listed.into_iter().map(|mut listed| {
         if let Some(branch) = named.get(&listed.name).filter(|_| listed.made_by_devrun) {
-            listed.git_branch = Some(branch.clone());
+            listed.label = Some(DatabaseLabel::Branch(branch.clone()));
         }
         let creator = listed.worktree.as_deref();
-        let branch = listed.git_branch.as_deref().unwrap_or_default();
+        let (label, branch) = (listed.label.as_ref(), listed.branch());
         let concerns = |stack: &UsedDatabase| match &stack.name {
             Some(name) => *name == listed.name,
-            None => stack.branch.as_deref() == Some(branch) || Some(stack.worktree.as_path()) == creator,
+            None => {
+                (branch.is_some() && stack.branch.as_deref() == branch)
+                    || Some(stack.worktree.as_path()) == creator
+            }
         };
         let is_locked =
             |run: &RunFacts| run.is_locked && run.is_gone && Some(run.worktree.as_path()) == creator;
         BranchDatabaseFacts {
             is_shared: databases.is_shared(),
-            branch: branch_state(branch, git, &renamed),
+            branch: branch_state(label, git, &renamed),
             // A worktree that was moved is not where it made its database.
             creator: match creator {
-                _ if branch.starts_with(DETACHED) && recorded.contains(&listed.name) => Creator::Here,
+                _ if label.is_some_and(DatabaseLabel::is_detached) && recorded.contains(&listed.name) => {
+                    Creator::Here
+                }
                 Some(path) => creator_state(path, runs),
                 None => Creator::Unknown,
             },
@@ -98,13 +104,19 @@ fn recorded(git: &GitFacts) -> BTreeSet<String> {
     states.filter_map(|state| recorded_database(&state)).collect()
 }
 
-fn branch_state(branch: &str, git: &GitFacts, renamed: &BTreeMap<String, String>) -> BranchState {
+fn branch_state(
+    label: Option<&DatabaseLabel>,
+    git: &GitFacts,
+    renamed: &BTreeMap<String, String>,
+) -> BranchState {
+    let branch = match label {
+        Some(DatabaseLabel::Branch(branch)) => branch,
+        Some(DatabaseLabel::Detached(_)) => return BranchState::Detached,
+        None => return BranchState::Gone,
+    };
     let remote = git.branches.on_a_remote(branch).map(String::from);
     if git.branches.local.contains_key(branch) {
         return BranchState::Local { remote };
-    }
-    if branch.starts_with(DETACHED) {
-        return BranchState::Detached;
     }
     if let Some(name) = remote {
         return BranchState::Remote(name);

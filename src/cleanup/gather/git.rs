@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use tokio::task::JoinSet;
 
-use super::runs::physical;
 use super::{GitFacts, since, unused_for};
 use crate::cleanup::decide::Rules;
 use crate::cleanup::facts::{BranchFacts, FolderState, MergeState, RunFacts, WorktreeFacts};
 use crate::cleanup::servers::StrayServer;
 use crate::context::Context;
+use crate::os::fs;
 use crate::ports::table;
 use crate::worktree::{
     self, ListedWorktree, LocalBranch, LogEvidence, MergeChecker, MergeKind, Merged, Worktree,
@@ -77,7 +77,7 @@ fn known(
     at: usize,
     record: &ListedWorktree,
 ) -> WorktreeFacts {
-    let path = physical(&record.path);
+    let path = fs::physical(&record.path);
     let folder = match (table::exists(&path), record.is_prunable) {
         (false, _) => FolderState::Gone,
         (true, true) => FolderState::Broken,
@@ -123,7 +123,7 @@ async fn branches(ctx: &Context, own: &Worktree, git: &GitFacts) -> Vec<BranchFa
         found.push(BranchFacts {
             name: name.clone(),
             is_permanent: is_permanent(name),
-            worktrees: in_use.map(|record| physical(&record.path)).collect(),
+            worktrees: in_use.map(|record| fs::physical(&record.path)).collect(),
             merge: match branch.evidence(&common_dir) {
                 LogEvidence::Untouched => MergeState::Untouched,
                 LogEvidence::Committed | LogEvidence::Missing => MergeState::Unknown,

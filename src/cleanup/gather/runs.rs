@@ -1,7 +1,7 @@
 //! Gathers the leftovers of runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cleanup::facts::RunFacts;
@@ -12,6 +12,7 @@ use crate::control::registry::{self, StackEntry};
 use crate::control::{LockHolder, lock_holder, socket};
 use crate::error::Report;
 use crate::os::cgroup::ControlGroup;
+use crate::os::fs;
 use crate::os::proc::{self, ProcessEntry};
 use crate::ports::{self, table};
 use crate::supervisor::sweep;
@@ -27,7 +28,7 @@ pub(super) async fn gather(
     let common_dir = own.git.as_ref().map(|git| git.common_dir.as_path());
     let mut known: BTreeMap<PathBuf, Option<&ListedWorktree>> = BTreeMap::from([(own.path.clone(), None)]);
     for record in records.iter().filter(|record| !record.is_bare) {
-        known.insert(physical(&record.path), Some(record));
+        known.insert(fs::physical(&record.path), Some(record));
     }
     let mut slots = BTreeMap::new();
     for row in ports::list(ctx)? {
@@ -137,13 +138,4 @@ pub fn search_roots(runs: &[RunFacts]) -> Vec<SearchRoot> {
         holders: run.holders.clone(),
     };
     runs.iter().map(root).collect()
-}
-
-/// Returns the physical path of `path`, whose last parts may not exist.
-pub(super) fn physical(path: &Path) -> PathBuf {
-    match (path.canonicalize(), path.parent(), path.file_name()) {
-        (Ok(physical), ..) => physical,
-        (Err(_), Some(parent), Some(name)) => physical(parent).join(name),
-        (Err(_), ..) => path.into(),
-    }
 }

@@ -47,7 +47,7 @@ pub(super) async fn run(
 fn object((base, own): (&str, &str), difference: &DatabaseDifference) -> Value {
     let change = |one: &ObjectChange| {
         json!({
-            "kind": one.kind, "name": one.name, "change": word(one.before.is_some(), one.after.is_some()),
+            "kind": one.kind, "name": one.name, "change": difference_word(compared(one.before.is_some(), one.after.is_some())),
             "before": one.before, "after": one.after,
         })
     };
@@ -61,19 +61,20 @@ fn object((base, own): (&str, &str), difference: &DatabaseDifference) -> Value {
     })
 }
 
-const fn word(is_before: bool, is_after: bool) -> &'static str {
+/// Returns how an object differs that exists in the parent (`is_before`) or in the branch database (`is_after`).
+const fn compared(is_before: bool, is_after: bool) -> RowDifference {
     match (is_before, is_after) {
-        (false, _) => "added",
-        (_, false) => "removed",
-        _ => "changed",
+        (false, _) => RowDifference::Added,
+        (_, false) => RowDifference::Removed,
+        _ => RowDifference::Changed,
     }
 }
 
-fn sign(change: &str) -> &'static str {
-    match change {
-        "added" => "+",
-        "removed" => "-",
-        _ => "~",
+const fn sign(difference: RowDifference) -> &'static str {
+    match difference {
+        RowDifference::Added => "+",
+        RowDifference::Removed => "-",
+        RowDifference::Changed => "~",
     }
 }
 
@@ -85,7 +86,7 @@ fn text((base, own): (&str, &str), difference: &DatabaseDifference) -> String {
             (Some(_), Some(_)) => format!("{} -> {}", short(&one.before), short(&one.after)),
             _ => short(if one.after.is_some() { &one.after } else { &one.before }),
         };
-        let sign = sign(word(one.before.is_some(), one.after.is_some()));
+        let sign = sign(compared(one.before.is_some(), one.after.is_some()));
         rows.push(vec![sign.into(), one.kind.clone(), one.name.clone(), detail]);
     }
     let mut same = 0;
@@ -101,7 +102,7 @@ fn text((base, own): (&str, &str), difference: &DatabaseDifference) -> String {
             continue;
         }
         let detail = format!("{} -> {}", number(one.before), number(one.after));
-        let sign = sign(word(one.before.is_some(), one.after.is_some()));
+        let sign = sign(compared(one.before.is_some(), one.after.is_some()));
         rows.push(vec![sign.into(), "rows".into(), one.table.clone(), detail]);
     }
     if rows.is_empty() {
@@ -160,7 +161,7 @@ fn rows_text((base, own): (&str, &str), name: &str, changes: &RowChanges) -> Str
     for row in &changes.rows {
         let key: Vec<String> =
             changes.key.iter().zip(&row.key).map(|(name, value)| format!("{name}={value}")).collect();
-        let sign = sign(difference_word(row.difference));
+        let sign = sign(row.difference);
         let _ = writeln!(out, "{sign} {}  {}", harmless(&key.join(" ")), harmless(&values(row)));
     }
     if changes.rows.len() < total {

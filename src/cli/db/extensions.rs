@@ -28,7 +28,7 @@ fn object(extension: &ServerExtension) -> Value {
         "name": extension.name,
         "version": extension.version,
         "installed": extension.installed,
-        "source": extension.source,
+        "source": extension.source.to_string(),
         "comment": extension.comment,
     })
 }
@@ -37,7 +37,7 @@ fn text(found: &[ServerExtension]) -> String {
     let titles = ["EXTENSION", "VERSION", "CREATED", "SOURCE", "MEANING"].map(String::from).to_vec();
     let row = |one: &ServerExtension| {
         let installed = one.installed.clone().unwrap_or_else(|| "-".into());
-        vec![one.name.clone(), one.version.clone(), installed, one.source.clone(), one.comment.clone()]
+        vec![one.name.clone(), one.version.clone(), installed, one.source.to_string(), one.comment.clone()]
     };
     table(&std::iter::once(titles).chain(found.iter().map(row)).collect::<Vec<_>>())
 }
@@ -45,19 +45,20 @@ fn text(found: &[ServerExtension]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::extension_list::ExtensionSource;
 
     #[test]
     fn each_extension_has_a_row() {
-        let extension = |name: &str, installed: Option<&str>, source: &str| ServerExtension {
+        let extension = |name: &str, installed: Option<&str>, source| ServerExtension {
             name: name.into(),
             version: "1.1".into(),
             installed: installed.map(Into::into),
             comment: format!("about {name}"),
-            source: source.into(),
+            source,
         };
         let found = [
-            extension("citext", None, "contrib"),
-            extension("vector", Some("1.0"), "postgresql-15-pgvector"),
+            extension("citext", None, ExtensionSource::Contrib),
+            extension("vector", Some("1.0"), ExtensionSource::Package("postgresql-15-pgvector".into())),
         ];
         insta::assert_snapshot!(text(&found), @r"
         EXTENSION  VERSION  CREATED  SOURCE                  MEANING

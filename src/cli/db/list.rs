@@ -39,10 +39,11 @@ fn is_elsewhere(entry: &ListedDatabase) -> bool {
 /// Replaces the folder of a database by the worktree that has its branch checked out: `git worktree move` does not change
 /// the record of the database.
 fn follow_branch(entry: &mut ListedDatabase, worktrees: &[ListedWorktree]) {
-    if !is_elsewhere(entry) || entry.git_branch.is_none() {
+    if !is_elsewhere(entry) || entry.branch().is_none() {
         return;
     }
-    let here = worktrees.iter().find(|listed| listed.branch == entry.git_branch && listed.path.is_dir());
+    let here =
+        worktrees.iter().find(|listed| listed.branch.as_deref() == entry.branch() && listed.path.is_dir());
     if let Some(listed) = here {
         entry.worktree = Some(listed.path.clone());
     }
@@ -55,7 +56,7 @@ pub(super) fn object(entry: &ListedDatabase, current: bool) -> Value {
         "id": entry.id,
         "current": current,
         "made_by_devrun": entry.made_by_devrun,
-        "git_branch": entry.git_branch,
+        "git_branch": entry.label,
         "worktree": entry.worktree.as_ref().map(|folder| folder.to_string_lossy()),
         "worktree_exists": entry.worktree.as_ref().map(|folder| folder.is_dir()),
         "parent": entry.parent,
@@ -92,7 +93,7 @@ fn cells(entry: &ListedDatabase, own: &str) -> Vec<String> {
     };
     vec![
         format!("{}{mark}", entry.name),
-        or_dash(entry.git_branch.clone()),
+        or_dash(entry.label.as_ref().map(ToString::to_string)),
         or_dash(entry.parent.clone()),
         entry.size.map_or_else(|| "-".into(), size),
         or_dash(made_in),
@@ -113,14 +114,14 @@ mod tests {
             ..ListedWorktree::default()
         }];
         let mut entry = ListedDatabase {
-            git_branch: Some("x".into()),
+            label: Some("x".into()),
             worktree: Some("/nonexistent/x".into()),
             ..ListedDatabase::default()
         };
         follow_branch(&mut entry, &listed);
         assert_eq!(entry.worktree.as_deref(), Some(there.path()));
         let mut other =
-            ListedDatabase { git_branch: Some("y".into()), worktree: Some("/nonexistent/y".into()), ..entry };
+            ListedDatabase { label: Some("y".into()), worktree: Some("/nonexistent/y".into()), ..entry };
         follow_branch(&mut other, &listed);
         assert_eq!(other.worktree.unwrap(), std::path::Path::new("/nonexistent/y"));
     }
@@ -131,7 +132,7 @@ mod tests {
             name: "dev-x".into(),
             parent: Some("dev-main".into()),
             made_by_devrun: true,
-            git_branch: Some("x".into()),
+            label: Some("x".into()),
             worktree: Some("/nonexistent/x".into()),
             size: Some(8_123_456),
             ..ListedDatabase::default()

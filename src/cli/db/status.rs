@@ -176,7 +176,7 @@ fn rows(seen: &DatabaseFacts, name: &str) -> Vec<(&'static str, String)> {
         }
     });
     rows.extend(entry.kept.map(|what| ("Kept", format!("{what}: never reset, never deleted"))));
-    rows.extend(entry.git_branch.clone().map(|branch| ("Branch", branch)));
+    rows.extend(entry.label.as_ref().map(|label| ("Branch", label.to_string())));
     rows.extend(entry.worktree.as_deref().map(|folder| ("Worktree", folder_text(folder))));
     rows.extend(entry.size.map(|bytes| ("Size", size(bytes))));
     rows.extend(seen.url.clone().map(|url| ("URL", url)));

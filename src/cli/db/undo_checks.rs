@@ -33,7 +33,7 @@ impl UndoTarget {
             return Ok(None);
         };
         let own = &databases.resolved.worktree;
-        let (branch, folder) = (entry.git_branch.as_deref(), entry.worktree.as_deref());
+        let (branch, folder) = (entry.branch(), entry.worktree.as_deref());
         let mut worktrees = worktree::users(ctx, own, branch, folder).await;
         // The label of a parent that a branch made is not the name of the default branch.
         let default = databases.resolved.default_branch.as_deref();

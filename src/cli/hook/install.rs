@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::block::{self, BlockError, BlockState};
@@ -21,6 +22,16 @@ const MODE: u32 = 0o755;
 const LOCK: &str = "hooks.lock";
 /// How long another devrun may take to edit a hook.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// What a command did to the file of the hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum HookAction {
+    Created,
+    Changed,
+    Unchanged,
+    Removed,
+}
 
 pub(super) async fn install(
     ctx: &Context,
@@ -59,11 +70,11 @@ pub(super) async fn change(
     let new = block::insert(hook.content.as_deref(), args.packages)
         .map_err(|error| refused(&hook, &error, args.packages))?;
     let action = match &hook.content {
-        None => "created",
-        Some(old) if *old == new => "unchanged",
-        Some(_) => "changed",
+        None => HookAction::Created,
+        Some(old) if *old == new => HookAction::Unchanged,
+        Some(_) => HookAction::Changed,
     };
-    if action != "unchanged" {
+    if action != HookAction::Unchanged {
         fs::replace(&hook.path, &new, mode)?;
     }
     let place = hook.path.display();
@@ -72,9 +83,11 @@ pub(super) async fn change(
         _ => "",
     };
     let text = match action {
-        "unchanged" => format!("Unchanged: the block is in {place}.{note}\n"),
-        "created" => format!("Made {place}.{note}\n"),
-        _ => format!("Added a block to {place}.{note}\n"),
+        HookAction::Created => format!("Made {place}.{note}\n"),
+        HookAction::Changed => format!("Added a block to {place}.{note}\n"),
+        HookAction::Unchanged | HookAction::Removed => {
+            format!("Unchanged: the block is in {place}.{note}\n")
+        }
     };
     Ok((text, json!({ "action": action, "file": place.to_string() })))
 }
@@ -87,18 +100,18 @@ pub(super) async fn uninstall(ctx: &Context, console: &Console, as_json: bool) -
     let rest = block::remove(&content).map_err(|error| refused(&hook, &error, false))?;
     let place = hook.path.display();
     let (action, text) = match rest {
-        None => ("unchanged", format!("Unchanged: there is no block of devrun in {place}.\n")),
+        None => (HookAction::Unchanged, format!("Unchanged: there is no block of devrun in {place}.\n")),
         Some(rest) if block::is_empty(&rest) => {
             std::fs::remove_file(&hook.path).map_err(|source| FsError::Io {
                 action: "remove",
                 path: hook.path.clone(),
                 source,
             })?;
-            ("removed", format!("Removed {place}, which had only the block of devrun.\n"))
+            (HookAction::Removed, format!("Removed {place}, which had only the block of devrun.\n"))
         }
         Some(rest) => {
             fs::replace(&hook.path, &rest, mode(&hook).unwrap_or(MODE))?;
-            ("changed", format!("Removed the block from {place}.\n"))
+            (HookAction::Changed, format!("Removed the block from {place}.\n"))
         }
     };
     answer(console, &text, &json!({ "action": action, "file": place.to_string() }), as_json)

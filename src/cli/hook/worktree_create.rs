@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use super::payload::Payload;
 use super::{hook_file, post_checkout};
+use crate::cli::new::forget;
 use crate::cli::new::{LOCK, LOCK_WAIT, repository_folder};
 use crate::cli::printed;
 use crate::context::Context;
 use crate::error::{Code, Exit, Report};
 use crate::os::fs::{Lock, LockKind};
 use crate::prepare;
-use crate::text::quoted;
 use crate::ui::console::Console;
 use crate::worktree::git::git;
 use crate::worktree::{self, ListedWorktree, StartPoint, Worktree, name, slug};
@@ -96,17 +96,6 @@ fn existing<'a>(all: &'a [ListedWorktree], branch: &str, folder: &Path) -> Optio
     };
     let in_folder = || linked().find(|one| one.path == folder && !is_of_another(one));
     linked().find(|one| one.branch.as_deref() == Some(branch)).or_else(in_folder)
-}
-
-/// Removes git's record of a worktree whose folder no longer exists. Errors if it is locked.
-async fn forget(ctx: &Context, main: &Path, gone: &ListedWorktree) -> Result<(), Report> {
-    if gone.locked.is_some() {
-        let message =
-            format!("the worktree {} is locked, and its folder does not exist", gone.path.display());
-        return Err(Report::new(Code::WorktreeKept, message)
-            .with_fix(format!("mount its disk, or: git worktree unlock {}", quoted(&gone.path))));
-    }
-    Ok(worktree::remove(ctx, main, &gone.path, false).await?)
 }
 
 /// Chooses the branch of the worktree, and the commit at which a new branch begins. Takes an existing branch that has exactly

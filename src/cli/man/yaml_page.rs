@@ -2,11 +2,9 @@
 
 use roff::{Inline, Roff, bold, italic, roman};
 
+use crate::config::error::SMALLEST;
 use crate::config::key_types::{ConfigKey, NameRule, TableForm, ValueForm};
 use crate::config::keys::TOP;
-
-/// The smallest file that runs a server.
-const SMALLEST: &str = "ports: { web: 3000 }\nprocesses:\n  web:\n    run: npm run dev\n    port: web";
 
 /// Returns the page.
 pub(super) fn text() -> String {
@@ -25,7 +23,7 @@ pub(super) fn text() -> String {
     page.text([roman("The smallest file:")]);
     page.control("PP", []);
     page.control("nf", []);
-    page.text([roman(SMALLEST)]);
+    page.text([roman(SMALLEST.trim_end())]);
     page.control("fi", []);
     page.control("SH", ["VALUES"]);
     page.text([roman(

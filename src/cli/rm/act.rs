@@ -88,7 +88,7 @@ async fn hold(
         return Ok(locks);
     };
     let Some(entry) = databases.describe(name).await? else { return Ok(locks) };
-    let mut users = worktree::users(ctx, here, entry.git_branch.as_deref(), entry.worktree.as_deref()).await;
+    let mut users = worktree::users(ctx, here, entry.branch(), entry.worktree.as_deref()).await;
     // The list leaves out the worktree in which devrun was called.
     users.extend((entry.worktree.as_deref() == Some(&here.path)).then(|| here.clone()));
     for user in users.iter().filter(|user| user.path != facts.path) {

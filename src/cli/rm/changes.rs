@@ -38,7 +38,7 @@ pub(super) fn changes(before: &RemovalFacts, now: &RemovalFacts) -> Vec<String> 
 mod tests {
     use super::*;
     use crate::cli::rm::decision::{DatabaseFact, RemovedHead};
-    use crate::worktree::BranchMerge;
+    use crate::worktree::{BranchMerge, GitOperation};
 
     #[test]
     fn each_change_is_named() {
@@ -60,7 +60,7 @@ mod tests {
             database: DatabaseFact::None,
         };
         assert_eq!(changes(&before, &before), [""; 0]);
-        let unsaved = Unsaved { count: 1, files: vec!["new".into()], operation: Some("a merge") };
+        let unsaved = Unsaved { count: 1, files: vec!["new".into()], operation: Some(GitOperation::Merge) };
         let database = DatabaseFact::Own { provider: "local", name: "dev-x".into(), id: "7".into() };
         let now = RemovalFacts {
             is_gone: true,

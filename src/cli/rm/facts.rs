@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::database::ListedDatabase;
 use crate::database::undo::Undoing;
 use crate::error::{Code, Report};
-use crate::prepare::{DETACHED, Databases};
+use crate::prepare::Databases;
 use crate::worktree::{self, ListedWorktree, Unsaved, Worktree};
 
 /// The facts, and the opened databases of the worktree, if its database is to be deleted.
@@ -126,7 +126,7 @@ async fn own(
         return keep(report.message);
     }
     if !belongs(&entry, target) {
-        let owner = entry.git_branch.map(|branch| format!("branch {branch}"));
+        let owner = entry.label.map(|label| format!("branch {label}"));
         return keep(format!("it was made for another {}", owner.unwrap_or_else(|| "worktree".into())));
     }
     removable(ctx, here, databases, target, entry).await
@@ -172,11 +172,11 @@ async fn removable(
 
 /// Returns true if `entry` was made for the branch of `target`, or for its detached HEAD.
 fn belongs(entry: &ListedDatabase, target: &ListedWorktree) -> bool {
-    match (&entry.git_branch, &target.branch) {
-        (Some(of), Some(branch)) => of == branch,
+    match (&entry.label, &target.branch) {
+        (Some(of), Some(branch)) => of.branch() == Some(branch),
         (Some(of), None) => {
             // A parent that was made from this folder names another branch.
-            of.starts_with(DETACHED) && entry.worktree.as_deref() == Some(target.path.as_path())
+            of.is_detached() && entry.worktree.as_deref() == Some(target.path.as_path())
         }
         (None, _) => false,
     }

@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
-use super::{now, processes, state};
+use super::{processes, state};
 use crate::control::status::{BoundTo, State, Status, Word};
+use crate::os::clock;
 use crate::ui::style::harmless;
 
 /// Returns the state with the URLs in a line, a line for each problem, and the next command in the last line, unless all is well.
 /// `located` makes commands ones that the reader can run.
 pub(super) fn text(status: &Status, located: &dyn Fn(&str) -> String) -> String {
-    at(status, now(), located)
+    at(status, clock::unix_seconds(), located)
 }
 
 /// Does the same at the time `now`, in seconds since 1970.

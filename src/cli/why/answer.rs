@@ -14,7 +14,7 @@ use crate::control::status::{Changed, EndedBy, PendingMigrations, ProcessStatus,
 use crate::error::{Code, ErrorBody, Fault, RESTART_STACK, START, explain};
 use crate::isolation::{self, Finding};
 use crate::text::diagnosis::{self, Diagnosis};
-use crate::text::{quoted, reload, traceback};
+use crate::text::{correction_of, quoted, reload, traceback};
 
 /// The step that would help.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +180,9 @@ pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: Recen
     let is_quiet = status.isolation.is_empty() && status.pending.is_none() && silent(status).is_none();
     let is_well = answer.process.is_some() || is_quiet;
     let fix = match (&error.correct, &answer.process) {
-        (Some(place), _) => format!("correct {place}, then `devrun restart {}`", quoted(&error.process)),
+        (Some(place), _) => {
+            format!("{}, then `devrun restart {}`", correction_of(place), quoted(&error.process))
+        }
         // The user has asked `devrun why NAME`, which prints the last lines: only more of them can help.
         (None, Some(name)) => format!("devrun logs {} -n 40", quoted(name)),
         (None, None) => format!("devrun why {}", quoted(&error.process)),
@@ -451,6 +453,14 @@ fn with_refused(answer: &mut WhyAnswer, refused: &RefusedDatabase, causes: &[Str
     answer.correct = None;
 }
 
+/// Returns true if a line of `causes` is `sentence`, or ends by quoting it: `api said: …`.
+fn has_line(causes: &[String], sentence: &str) -> bool {
+    causes.iter().flat_map(|cause| cause.lines()).any(|line| {
+        let before = line.strip_suffix(sentence);
+        before.is_some_and(|before| before.is_empty() || before.ends_with("said: "))
+    })
+}
+
 /// Adds the error found in the last lines of the process, unless its server has reloaded the code since.
 fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
     let text = around.lines.join("\n") + "\n";
@@ -460,20 +470,20 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
     let told = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
     let mut causes: Vec<String> = answer.cause.take().into_iter().collect();
     let said = format!("{said}{told}");
-    if !causes.iter().any(|cause| cause.contains(&said)) {
+    if !has_line(&causes, &said) {
         causes.push(format!("it said: {said}"));
     }
     let settings = if settings.is_empty() { Vec::new() } else { (around.examples)(settings) };
     let fault = missing_settings::fault(&settings).unwrap_or(fault);
     let misspelled = missing_settings::misspelled(&settings).filter(|_| fault == Fault::Code);
-    causes.extend(misspelled.filter(|said| !causes.iter().any(|cause| cause.contains(said))));
+    causes.extend(misspelled.filter(|said| !has_line(&causes, said)));
     // About a busy port, the stack's error says more than the output of the process.
     if program.is_none() && !(busy.is_some() && answer.fault.is_some()) {
         answer.fault = Some(fault);
     }
     if let Some(refused) = (around.refused)(&text) {
         let cause = refused.cause();
-        causes.extend(Some(cause).filter(|cause| !causes.iter().any(|known| known.contains(cause))));
+        causes.extend(Some(cause).filter(|cause| !has_line(&causes, cause)));
         return with_refused(answer, &refused, &causes, runs);
     }
     if busy.is_some() {
@@ -512,7 +522,7 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
             _ => NextStart::Stack,
         };
         let Advice { fault, cause, correct, fix } = error.advice(next);
-        causes.extend(cause.filter(|cause| !causes.iter().any(|known| known.contains(cause))));
+        causes.extend(cause.filter(|cause| !has_line(&causes, cause)));
         answer.fault = Some(fault);
         if let Some(fix) = fix {
             answer.fix = Some(fix.into());

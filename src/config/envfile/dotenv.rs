@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::error::ConfigError;
+use crate::config::names::MAX_VALUE;
 use crate::config::names::is_variable_name;
 use crate::config::source::{ConfigPosition, Source};
 
@@ -29,9 +30,6 @@ pub struct EnvFileContent {
     pub warnings: Vec<String>,
 }
 
-/// Maximum length of a value after `${…}` in it is replaced, in bytes: Linux passes no longer string to a program
-/// (`MAX_ARG_STRLEN`).
-const MAX_VALUE: usize = 128 << 10;
 /// Maximum length of all values that one run reads, in bytes.
 const MAX_TOTAL: usize = 4 << 20;
 /// Maximum number of warnings for one file, so that a file of another format does not flood the terminal.

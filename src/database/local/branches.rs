@@ -95,7 +95,7 @@ impl Copier<'_> {
         if let Some(found) = find(self.maker, name).await? {
             return Ok(found);
         }
-        let parent = WantedDatabase { label: name.clone(), name: name.clone(), ..wanted.clone() };
+        let parent = WantedDatabase { label: name.as_str().into(), name: name.clone(), ..wanted.clone() };
         self.create(&parent, name, None).await?;
         self.events.note(format!("{name} did not exist yet: it was created empty, then copied"));
         find(self.maker, name).await?.ok_or_else(|| {

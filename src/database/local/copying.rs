@@ -10,8 +10,6 @@ mod direct;
 mod dump;
 mod error;
 mod files;
-#[cfg(test)]
-pub(super) mod kept_session;
 mod method;
 mod reader;
 mod relations;
@@ -50,6 +48,30 @@ pub(super) enum CopyState {
     Snapshot,
 }
 
+/// A way to copy a database that leaves its sessions alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CopyMethod {
+    /// Clone the snapshot and replace the tables that changed since.
+    Replace,
+    /// Dump the database and restore the dump.
+    Dump,
+}
+
+/// How copies read a parent in use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ParentReading {
+    /// How long a table may be locked by a client, for example by a migration.
+    pub(super) lock_limit: Duration,
+    /// Gets the session with the MVCC snapshot when it has read everything.
+    pub(super) finished: fn(CopyMethod, Client),
+}
+
+impl Default for ParentReading {
+    fn default() -> ParentReading {
+        ParentReading { lock_limit: Duration::from_secs(30), finished: |_, session| drop(session) }
+    }
+}
+
 /// The connections that make databases.
 pub(super) struct Copier<'a> {
     pub(super) local: &'a Local,
@@ -58,6 +80,7 @@ pub(super) struct Copier<'a> {
     /// Looks at sessions while `maker` works.
     pub(super) watcher: &'a Client,
     pub(super) events: &'a Events,
+    pub(super) reading: ParentReading,
 }
 
 /// The database to copy.

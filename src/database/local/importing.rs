@@ -20,12 +20,11 @@ use super::state::APP;
 use super::{Local, branches, reset_and_delete, unfinished_imports};
 use crate::database::WantedDatabase;
 use crate::database::catalogue::{CatalogueError, MAINTENANCE, identifier, publication, rows, take_turn};
+use crate::database::import::DUMP_MAGIC;
 use crate::database::import::{ImportError, ImportRequest, ImportSource, Imported};
 use crate::error::Report;
 use crate::event::{Event, Step};
 use crate::os::read;
-
-const DUMP_MAGIC: &[u8] = b"PGDMP";
 
 /// Replaces the database that `wanted` names, a parent, by the source of the request.
 pub(super) async fn import(

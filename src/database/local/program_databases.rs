@@ -5,7 +5,6 @@
 //! deleted with the branch's own.
 
 use std::path::Path;
-use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use super::error::LocalError;
 use super::state::APP;
 use crate::database::catalogue::{CatalogueError, identifier, literal, rows};
 use crate::database::names::{RESERVED_PREFIX, has_word, is_named_after};
+use crate::os::clock;
 use crate::os::read;
 
 /// How much of the server's log is searched.
@@ -58,7 +58,6 @@ pub(super) async fn claim(client: &Client, log: &Path) -> Result<(), LocalError>
     if unknown.is_empty() {
         return Ok(());
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let log = read::tail(log, LOG_BYTES).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
     for name in unknown {
@@ -68,7 +67,7 @@ pub(super) async fn claim(client: &Client, log: &Path) -> Result<(), LocalError>
         let comment = json!({
             "branch": branch.comment["branch"],
             "worktree": branch.comment["worktree"],
-            "created": now.as_secs(),
+            "created": clock::unix_seconds(),
             "creator": branch.name,
         });
         let sql = format!("COMMENT ON DATABASE {} IS {}", identifier(&name), literal(&comment.to_string()));

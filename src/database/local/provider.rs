@@ -15,7 +15,6 @@ use crate::database::undo::UndoError;
 use crate::database::upgrade::Upgraded;
 use crate::database::{
     BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, ServerState, Urls, WantedDatabase,
-    names,
 };
 use crate::error::{Code, Report};
 use crate::worktree::Worktree;
@@ -39,13 +38,9 @@ impl LocalProvider {
         let section = request.section("local");
         let bin = section.text("bin").map(PathBuf::from);
         let bin = bin.map(|bin| programs(request.worktree, bin)).transpose()?;
-        let default = request.default.map(|name| (names::safe(name), "the default branch's database"));
-        let parent =
-            request.parent.map(|name| (names::safe(name), "the database that others are copied from"));
-        let kept = default.into_iter().chain(parent).collect();
         let mut provider = LocalProvider::with(ctx, request.worktree, bin);
         provider.request.fast = section.text("durability").as_deref() == Some("fast");
-        Ok(LocalProvider { kept, ..provider })
+        Ok(LocalProvider { kept: request.kept(), ..provider })
     }
 
     /// Returns the provider for verbs that must work without a configuration.

@@ -8,11 +8,11 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::error::LocalError;
 use crate::os::fs;
+use crate::text::url_encoded;
 
 /// The role of applications. It owns the branch databases.
 pub(super) const APP: &str = "app";
@@ -69,7 +69,7 @@ impl ClusterState {
 
     /// Returns the application's URL of the database `name`.
     pub(super) fn url(&self, name: &str) -> String {
-        format!("postgresql://{APP}:{}@127.0.0.1:{}/{}", self.app_password, self.port, path_segment(name))
+        format!("postgresql://{APP}:{}@127.0.0.1:{}/{}", self.app_password, self.port, url_encoded(name))
     }
 
     /// Writes the state to `path`, readable by us alone.
@@ -206,12 +206,6 @@ fn parse_id(bytes: &[u8]) -> Option<String> {
 
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn path_segment(name: &str) -> String {
-    const KEPT: &percent_encoding::AsciiSet =
-        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-    utf8_percent_encode(name, KEPT).to_string()
 }
 
 /// The relation between the repository and the path that its cluster remembers.

@@ -3,6 +3,7 @@
 
 mod admin_socket;
 mod copying;
+mod kept_session;
 mod life;
 mod load;
 mod sharing;

@@ -20,6 +20,7 @@ pub(super) use self::leftovers::{stop_servers, undo};
 use super::account::Account;
 use super::binaries::{Binaries, Search};
 use super::cluster::{Cluster, ClusterSettings, lacks_shared_memory};
+use super::copying::ParentReading;
 use super::error::LocalError;
 use super::state::{self, ClusterState, RepositoryMatch};
 use super::{Local, LocalRequest, START_TURN, kept_server, server};
@@ -76,6 +77,7 @@ pub(super) async fn run(ctx: &Context, request: &LocalRequest, keep_old: bool) -
         state: RefCell::new(known.clone()),
         users: RefCell::default(),
         client: RefCell::default(),
+        reading: ParentReading::default(),
     };
     let beside = Cluster { id: id.clone(), folder: leftovers::new_folder(&cluster.folder), account };
     account.make_dir(&beside.folder)?;

@@ -7,7 +7,7 @@ use super::failure_cause::{ExtensionAdvice, FailureCause};
 use crate::context::missing_settings;
 use crate::database::undo::empty_command;
 use crate::error::{RERUN, RESET};
-use crate::text::quoted;
+use crate::text::{correction_of, quoted};
 
 /// Returns the change of code that replaces the URL at `line` by that of the branch database, which is in `variable`.
 pub(super) fn replace_url(line: &str, variable: &str) -> String {
@@ -75,12 +75,8 @@ pub(super) fn of(
     variable: &str,
     reset: RebuildStep<'_>,
 ) -> String {
-    let correction = || {
-        place.map_or_else(
-            || format!("correct the migration in {}", quoted(directory)),
-            |place| format!("correct {place}"),
-        )
-    };
+    let correction =
+        || place.map_or_else(|| format!("correct the migration in {}", quoted(directory)), correction_of);
     match trouble {
         FailureCause::OwnModule { module, path } => format!(
             "`{module}` is this repository's own {}: add `prepend_sys_path = .` to {}, or set \

@@ -14,6 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::migration_files::MigrationFiles;
+use super::migration_tool::{self, RecordedRevisions, RevisionForm, SQL_FILES};
 use super::{MigrateError, MigrateRequest, effect, lock};
 use crate::database::BranchDatabase;
 use crate::database::alembic_history::History;
@@ -23,35 +24,8 @@ use crate::plan::RunCommand;
 /// A schema with more objects is not remembered.
 const MOST: usize = 20_000;
 
-/// Migration tools by a word of their command, with the query for the revisions that each has recorded.
-const TOOLS: [(&str, MigrationTool, &str); 5] = [
-    ("alembic", MigrationTool::Alembic, "select version_num::text from alembic_version"),
-    (
-        "prisma",
-        MigrationTool::Prisma,
-        "select migration_name from _prisma_migrations where finished_at is not null and rolled_back_at is null",
-    ),
-    ("manage.py migrate", MigrationTool::Django, "select app || '/' || name from django_migrations"),
-    ("knex", MigrationTool::Files, "select name from knex_migrations"),
-    ("dbmate", MigrationTool::Files, "select version from schema_migrations"),
-];
-const SQL_FILES: &str = "select path from _devrun.applied";
-
 /// The query for the text that [`remember`] has written.
 const KNOWN: &str = "select 'known', obj_description(to_regnamespace('_devrun'), 'pg_namespace')";
-
-/// How the revisions of a tool are the names of files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MigrationTool {
-    /// An id inside the file.
-    Alembic,
-    /// The folder of the file `migration.sql`.
-    Prisma,
-    /// The application's folder and the file without its extension.
-    Django,
-    /// The file's name, or the number at its start.
-    Files,
-}
 
 /// The differences between a database and the migrations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,8 +46,10 @@ struct SchemaRecord {
 /// Remembers the objects of the database of `client` after a migration. If that fails, drift is only not noticed. A command that
 /// reached no new revision made no objects, so that those of a failed attempt remain new.
 pub(super) async fn remember(client: &Client, request: &MigrateRequest<'_>) {
-    let Some((_, revisions)) = tool(&request.command, request.psql.is_some()) else { return };
-    let Ok((found, known)) = read(client, revisions).await else { return };
+    let Some(RecordedRevisions { query, .. }) = revisions_of(&request.command, request.psql.is_some()) else {
+        return;
+    };
+    let Ok((found, known)) = read(client, query).await else { return };
     if known.is_some_and(|known| known.revisions == found.revisions) {
         return;
     }
@@ -90,8 +66,8 @@ pub(super) async fn remember(client: &Client, request: &MigrateRequest<'_>) {
 /// Returns the objects in the database of `client` that its last successful migration did not leave; none if its revisions have changed
 /// since, or if nothing is known about it. `is_sql` is true if devrun applies files of SQL itself.
 pub(super) async fn new_objects(client: &Client, command: &RunCommand, is_sql: bool) -> Vec<String> {
-    let Some((_, revisions)) = tool(command, is_sql) else { return Vec::new() };
-    match read(client, revisions).await {
+    let Some(RecordedRevisions { query, .. }) = revisions_of(command, is_sql) else { return Vec::new() };
+    match read(client, query).await {
         Ok((now, Some(known))) => added(&known, &now),
         _ => Vec::new(),
     }
@@ -107,9 +83,9 @@ pub(super) async fn is_undone(
     if is_sql {
         return is_emptied(client).await;
     }
-    let Some((tool, revisions)) = tool(command, is_sql) else { return Ok(false) };
-    let (now, Some(known)) = read_revisions(client, revisions).await? else { return Ok(false) };
-    Ok(now != known.revisions && newer(tool, &now, files).is_empty())
+    let Some(RecordedRevisions { query, form }) = revisions_of(command, is_sql) else { return Ok(false) };
+    let (now, Some(known)) = read_revisions(client, query).await? else { return Ok(false) };
+    Ok(now != known.revisions && newer(form, &now, files).is_empty())
 }
 
 /// Returns true if the last migration left tables in the database of `client`, and there are none.
@@ -148,22 +124,22 @@ pub async fn drift(
     globs: &[String],
     limit: Duration,
 ) -> Option<SchemaDrift> {
-    let (tool, revisions) = tool(command, is_sql)?;
+    let RecordedRevisions { query, form } = revisions_of(command, is_sql)?;
     let files = MigrationFiles::gather(directory, globs).await.ok()?;
-    let look = async |client: &Client| read(client, revisions).await;
+    let look = async |client: &Client| read(client, query).await;
     let ((now, known), _) = lock::in_session(branch, limit, look).await.ok()?;
     Some(SchemaDrift {
-        newer_revisions: newer(tool, &now.revisions, &files),
+        newer_revisions: newer(form, &now.revisions, &files),
         new_objects: known.map(|known| added(&known, &now)).unwrap_or_default(),
     })
 }
 
-fn tool(command: &RunCommand, is_sql: bool) -> Option<(MigrationTool, &'static str)> {
+/// Returns the revisions that the tool of `command` records.
+fn revisions_of(command: &RunCommand, is_sql: bool) -> Option<RecordedRevisions> {
     if is_sql {
-        return Some((MigrationTool::Files, SQL_FILES));
+        return Some(SQL_FILES);
     }
-    let command = command.to_string();
-    TOOLS.iter().find(|(word, ..)| command.contains(word)).map(|(_, tool, revisions)| (*tool, *revisions))
+    migration_tool::of_command(&command.to_string()).find_map(|tool| tool.revisions)
 }
 
 /// Returns the present revisions and objects, and those that were remembered.
@@ -252,8 +228,8 @@ fn statement_name(object: &str) -> String {
 }
 
 /// Returns the revisions that are newer than all `files`. An older one without a file was squashed or deleted.
-fn newer(tool: MigrationTool, revisions: &BTreeSet<String>, files: &MigrationFiles) -> Vec<String> {
-    if tool == MigrationTool::Alembic {
+fn newer(form: RevisionForm, revisions: &BTreeSet<String>, files: &MigrationFiles) -> Vec<String> {
+    if form == RevisionForm::Alembic {
         let history = History::read(files.files());
         let is_newer =
             |revision: &&String| history.is_certain() && !history.is_empty() && !history.defines(revision);
@@ -262,15 +238,15 @@ fn newer(tool: MigrationTool, revisions: &BTreeSet<String>, files: &MigrationFil
     // The last file of each folder of migrations.
     let mut last: BTreeMap<String, String> = BTreeMap::new();
     for (path, _) in files.files() {
-        let Some((folder, name)) = revision_of(tool, path) else { continue };
+        let Some((folder, name)) = revision_of(form, path) else { continue };
         let newest = last.entry(folder).or_default();
         if is_before(newest, &name) {
             *newest = name;
         }
     }
     let is_newer = |revision: &&String| {
-        let (folder, name) = match tool {
-            MigrationTool::Django => revision.split_once('/').unwrap_or_default(),
+        let (folder, name) = match form {
+            RevisionForm::Django => revision.split_once('/').unwrap_or_default(),
             _ => ("", revision.rsplit('/').next().unwrap_or(revision)),
         };
         last.get(folder).is_some_and(|newest| is_before(newest, name))
@@ -279,20 +255,20 @@ fn newer(tool: MigrationTool, revisions: &BTreeSet<String>, files: &MigrationFil
 }
 
 /// Returns the revision that a file stands for, with the application of Django that has it.
-fn revision_of(tool: MigrationTool, path: &Path) -> Option<(String, String)> {
+fn revision_of(form: RevisionForm, path: &Path) -> Option<(String, String)> {
     let text = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
-    match tool {
-        MigrationTool::Prisma => {
+    match form {
+        RevisionForm::Prisma => {
             let is_migration = path.file_name().is_some_and(|name| name == "migration.sql");
             Some((String::new(), text(path.parent().filter(|_| is_migration)?.file_name())?))
         }
-        MigrationTool::Django => {
+        RevisionForm::Django => {
             let folder = path.parent().filter(|folder| folder.ends_with("migrations"))?.parent()?;
             let name = text(path.file_stem()).filter(|name| name != "__init__")?;
             // The migrations of a project whose folder is the application itself have no folder above them.
             Some((text(folder.file_name())?, name))
         }
-        MigrationTool::Files | MigrationTool::Alembic => Some((String::new(), text(path.file_name())?)),
+        RevisionForm::Files | RevisionForm::Alembic => Some((String::new(), text(path.file_name())?)),
     }
 }
 
@@ -317,19 +293,19 @@ mod tests {
         all.iter().map(ToString::to_string).collect()
     }
 
-    fn newer_than(tool: MigrationTool, revisions: &[&str], paths: &[&str]) -> Vec<String> {
+    fn newer_than(form: RevisionForm, revisions: &[&str], paths: &[&str]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         for path in paths {
             let (path, content) = path.split_once('=').unwrap_or((path, ""));
             crate::os::fs::replace(&folder.path().join(path), content.as_bytes(), 0o600).unwrap();
         }
         let files = MigrationFiles::read(folder.path(), &["**/*".into()]).unwrap();
-        newer(tool, &set(revisions), &files)
+        newer(form, &set(revisions), &files)
     }
 
     #[test]
     fn revisions_after_the_last_file_are_newer_for_each_tool() {
-        use MigrationTool::{Alembic, Django, Files, Prisma};
+        use RevisionForm::{Alembic, Django, Files, Prisma};
         let sql = ["migrations/001_a.sql", "migrations/2_b.sql"];
         assert_eq!(
             newer_than(Files, &["migrations/001_a.sql", "migrations/3_c.sql"], &sql),

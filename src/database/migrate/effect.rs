@@ -7,19 +7,10 @@ use tokio_postgres::Client;
 
 use super::MigrateRequest;
 use super::error::MigrateError;
+use super::migration_tool::{self, ALEMBIC_TABLE};
 use super::schema_change::SchemaSnapshot;
 use crate::database::alembic_history::{self, History};
 use crate::os::read::{self, Limit};
-
-/// Migration tools, by a word of their command, with the table in which each keeps its state.
-const TOOLS: [(&str, &str); 6] = [
-    ("alembic", "alembic_version"),
-    ("prisma", "_prisma_migrations"),
-    ("drizzle-kit migrate", "__drizzle_migrations"),
-    ("manage.py migrate", "django_migrations"),
-    ("knex", "knex_migrations"),
-    ("dbmate", "schema_migrations"),
-];
 
 /// Returns an error if the effect of the request's command is not visible in the database of `client`.
 pub(super) async fn check(
@@ -28,8 +19,8 @@ pub(super) async fn check(
     history: &History,
 ) -> Result<(), MigrateError> {
     let command = request.command.to_string();
-    let missing = match tool(&command) {
-        Some("alembic_version") => missing_revision(request, client, history).await?,
+    let missing = match migration_tool::of_command(&command).next().map(|tool| tool.table) {
+        Some(ALEMBIC_TABLE) => missing_revision(request, client, history).await?,
         // Prisma's `db push` creates tables but no state table, so a database with tables passes.
         Some(table) if !has_table(client, table).await? && is_empty(client).await? => {
             Some(format!("it has no table {table}"))
@@ -46,11 +37,6 @@ pub(super) async fn check(
             reads: request.suspect.clone().or_else(|| written_address(&request.root, &request.directory)),
         }),
     }
-}
-
-/// Returns the state table of the tool that `command` starts.
-fn tool(command: &str) -> Option<&'static str> {
-    TOOLS.iter().find(|(word, _)| command.contains(word)).map(|(_, table)| *table)
 }
 
 /// Returns what the database lacks of the revision that Alembic should have reached.
@@ -129,14 +115,6 @@ fn written_address(root: &Path, directory: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tools_are_known_by_their_commands() {
-        assert_eq!(tool("uv run alembic -c db/alembic.ini upgrade head"), Some("alembic_version"));
-        assert_eq!(tool("npx prisma migrate deploy"), Some("_prisma_migrations"));
-        assert_eq!(tool("python manage.py migrate"), Some("django_migrations"));
-        assert_eq!(tool("psql -f schema.sql"), None);
-    }
 
     #[test]
     fn the_line_with_the_address_is_found() {

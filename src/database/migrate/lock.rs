@@ -72,7 +72,7 @@ impl MigrationLock {
         let start = Instant::now();
         let mut told = false;
         while !marker::try_lock(&client, key).await? {
-            let holder = marker::lock_holder(&client, key).await?;
+            let holder = marker::locking_session(&client, key).await?;
             if start.elapsed() >= limit {
                 let holder = holder.unwrap_or_else(|| "another devrun".into());
                 return Err(MigrateError::Locked { name: branch.name.clone(), waited: limit, holder });

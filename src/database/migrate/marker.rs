@@ -75,7 +75,7 @@ pub(super) async fn try_lock(client: &Client, key: i64) -> Result<bool, MigrateE
 }
 
 /// Returns the application name of the session that holds the lock.
-pub(super) async fn lock_holder(client: &Client, key: i64) -> Result<Option<String>, MigrateError> {
+pub(super) async fn locking_session(client: &Client, key: i64) -> Result<Option<String>, MigrateError> {
     let statement = "select a.application_name from pg_locks l join pg_stat_activity a using (pid) \
         where l.locktype = 'advisory' and l.mode = 'ExclusiveLock' and l.granted and l.objsubid = 1 \
         and l.database = (select oid from pg_database where datname = current_database()) \

@@ -26,9 +26,6 @@ use crate::os::cmd::Cmd;
 use crate::plan::RunCommand;
 use crate::text::Mask;
 
-/// The beginning of a dump in Postgres' custom format.
-pub const DUMP_MAGIC: &[u8] = b"PGDMP";
-
 const TABLE: &str =
     "create table if not exists _devrun.seed (done boolean not null, at timestamptz not null default now())";
 const BEGUN: &str = "alter table _devrun.seed add column if not exists begun timestamptz; update _devrun.seed set begun = now()";

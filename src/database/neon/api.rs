@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::error::{ApiRefusal, CallFailure, numbered};
-use super::http::{HttpConnection, encoded};
+use super::http::HttpConnection;
 use super::retry::{self, Next, RequestOutcome};
 use super::wire::{
     Annotation, Begun, Branches, ConnectionUri, Created, Endpoint, Endpoints, NeonBranch, NeonDatabase,
@@ -23,6 +23,7 @@ use super::wire::{
 use super::{NeonError, NeonProject};
 use crate::event::Events;
 use crate::os::fs::{Lock, LockKind};
+use crate::text::url_encoded;
 
 /// The time limit of one call, including its repetitions.
 const BUDGET: Duration = Duration::from_secs(75);
@@ -111,10 +112,12 @@ impl Api {
     ) -> Result<Vec<(NeonBranch, Annotation)>, CallFailure> {
         let mut found = Vec::new();
         let mut cursor: Option<String> = None;
-        let search = if text.is_empty() { String::new() } else { format!("search={}&", encoded(text)) };
+        let search = if text.is_empty() { String::new() } else { format!("search={}&", url_encoded(text)) };
         loop {
-            let after =
-                cursor.as_deref().map(|cursor| format!("&cursor={}", encoded(cursor))).unwrap_or_default();
+            let after = cursor
+                .as_deref()
+                .map(|cursor| format!("&cursor={}", url_encoded(cursor)))
+                .unwrap_or_default();
             // `created_at` does not change while pages are read, so no branch is skipped.
             let query = format!("/branches?{search}limit={PAGE}&sort_by=created_at&sort_order=asc{after}");
             let page: Branches = self.get(doing, &query, false).await?;
@@ -238,8 +241,8 @@ impl Api {
     ) -> Result<String, CallFailure> {
         let path = format!(
             "/connection_uri?branch_id={branch}&database_name={}&role_name={}&pooled={pooled}",
-            encoded(database),
-            encoded(role)
+            url_encoded(database),
+            url_encoded(role)
         );
         let answer: ConnectionUri = self.get("get the branch's URL", &path, true).await?;
         Ok(answer.uri)
@@ -284,7 +287,7 @@ impl Api {
         last: &RefCell<String>,
     ) -> Result<T, CallFailure> {
         let start = Instant::now();
-        let path = format!("/projects/{}{}", encoded(&self.project.id), ask.path);
+        let path = format!("/projects/{}{}", url_encoded(&self.project.id), ask.path);
         let body = ask.body.as_ref().map(|body| body.to_string().into_bytes());
         let (mut attempt, mut unreadable) = (0, 0);
         loop {

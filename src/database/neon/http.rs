@@ -259,13 +259,6 @@ fn in_words(error: &hyper::Error) -> String {
     }
 }
 
-/// Encodes `text` as one segment of a path or one value of a query.
-pub(super) fn encoded(text: &str) -> String {
-    const PLAIN: percent_encoding::AsciiSet =
-        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-    percent_encoding::utf8_percent_encode(text, &PLAIN).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,10 +306,5 @@ mod tests {
         let expected =
             format!("no connection to console.neon.tech:443 through the proxy 127.0.0.1:{port} within 10 s");
         assert_eq!(outcome, RequestOutcome::NotSent(expected));
-    }
-
-    #[test]
-    fn special_characters_of_a_query_are_encoded() {
-        assert_eq!(encoded("dev-feature/x&limit=1 ü"), "dev-feature%2Fx%26limit%3D1%20%C3%BC");
     }
 }

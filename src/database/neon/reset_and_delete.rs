@@ -82,7 +82,7 @@ impl Neon {
             name: branch.name.clone(),
             parent,
             made_by_devrun: note.contains_key("devrun"),
-            git_branch: note.remove("git-branch"),
+            label: note.remove("git-branch").map(Into::into),
             worktree: note.remove("worktree").map(Into::into),
             creator: None,
             created: branch.created(),

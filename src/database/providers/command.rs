@@ -15,14 +15,14 @@ use self::error::CommandProviderError;
 use self::invocation::Invoker;
 use super::records::{MadeDatabase, Records};
 use crate::context::Context;
-use crate::database::connect::is_postgres;
 use crate::database::provider_request::ProviderRequest;
 use crate::database::{
-    BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, Urls, WantedDatabase, names,
+    BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, Urls, WantedDatabase,
 };
 use crate::error::Report;
 use crate::event::{Event, Step};
 use crate::plan::{DatabaseOrigin, RunCommand};
+use crate::text::is_postgres_url;
 
 /// The databases that the commands of a configuration make.
 pub(super) struct CommandProvider {
@@ -46,9 +46,6 @@ impl CommandProvider {
     ) -> Result<CommandProvider, Report> {
         let section = request.section("command");
         let needed = |key: &'static str| section.run(key).ok_or(CommandProviderError::NoCommand(key));
-        let default = request.default.map(|name| (names::safe(name), "the default branch's database"));
-        let parent =
-            request.parent.map(|name| (names::safe(name), "the database that others are copied from"));
         let records = Records::in_folder(request.worktree.shared.join("databases"));
         let main = request.worktree.git.as_ref().and_then(|git| git.main_worktree.clone());
         let invoker = Invoker {
@@ -65,7 +62,7 @@ impl CommandProvider {
             list: section.run("list"),
             invoker,
             records,
-            kept: default.into_iter().chain(parent).collect(),
+            kept: request.kept(),
         })
     }
 
@@ -107,7 +104,7 @@ impl CommandProvider {
 
     fn branch(&self, database: &MadeDatabase, url: String, origin: DatabaseOrigin) -> BranchDatabase {
         // Postgres keeps the records of its migrations itself.
-        let records = (!is_postgres(&url)).then(|| self.records.migrations(&database.name));
+        let records = (!is_postgres_url(&url)).then(|| self.records.migrations(&database.name));
         BranchDatabase {
             id: database.id.clone(),
             name: database.name.clone(),
@@ -141,7 +138,7 @@ impl CommandProvider {
             self.progress(&format!("make database {name}"));
         }
         let mut database = match known.clone() {
-            Some(known) => MadeDatabase { label: wanted.label.clone(), ..known },
+            Some(known) => MadeDatabase { label: wanted.label.to_string(), ..known },
             None => self.records.new_database(wanted)?,
         };
         let (url, answer) = self.ask_for_url(ProviderAction::Create, &self.create, &database).await?;

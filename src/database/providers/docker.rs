@@ -27,7 +27,7 @@ use crate::database::connect::connect;
 use crate::database::local::{free_port, next_port, port_of};
 use crate::database::provider_request::ProviderRequest;
 use crate::database::{
-    BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, Urls, WantedDatabase, names,
+    BranchDatabase, ListedDatabase, Provider, ProviderFuture, Purpose, Urls, WantedDatabase,
 };
 use crate::error::Report;
 use crate::event::{Event, Step};
@@ -72,15 +72,12 @@ impl DockerProvider {
         if !container::is_image(&image) {
             return Err(DockerError::Image(image).into());
         }
-        let default = request.default.map(|name| (names::safe(name), "the default branch's database"));
-        let parent =
-            request.parent.map(|name| (names::safe(name), "the database that others are copied from"));
         Ok(DockerProvider {
             ctx: ctx.clone(),
             worktree: request.worktree.clone(),
             image,
             engine: section.text("engine"),
-            kept: default.into_iter().chain(parent).collect(),
+            kept: request.kept(),
         })
     }
 
@@ -236,7 +233,7 @@ impl DockerProvider {
         let (temporary, parent) = self.fill(engine, repository, &open).await?;
         let made = &open.made;
         let wanted = WantedDatabase {
-            label: made.label.clone(),
+            label: made.label.as_str().into(),
             name: made.given.clone(),
             parent: parent.as_ref().map_or_else(|| made.given.clone(), |(name, _)| name.clone()),
             worktree: made.worktree.clone(),

@@ -2,13 +2,14 @@
 //! only this user can read them.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::database::{ListedDatabase, WantedDatabase};
 use crate::event::Events;
+use crate::os::clock;
 use crate::os::fs::{self, FsError, Lock, LockKind};
 use crate::text::hex;
 
@@ -27,7 +28,7 @@ pub(super) struct MadeDatabase {
     pub(super) given: String,
     /// As in [`ListedDatabase::id`].
     pub(super) id: String,
-    /// As in [`WantedDatabase::label`].
+    /// [`WantedDatabase::label`] as text; empty if it is not known.
     pub(super) label: String,
     pub(super) parent: Option<String>,
     pub(super) worktree: PathBuf,
@@ -62,7 +63,7 @@ impl MadeDatabase {
             name: self.name,
             parent: self.parent,
             made_by_devrun: !self.was_there,
-            git_branch: Some(self.label).filter(|label| !label.is_empty()),
+            label: Some(self.label).filter(|label| !label.is_empty()).map(Into::into),
             worktree: Some(self.worktree),
             created: Some(self.created),
             ..ListedDatabase::default()
@@ -132,7 +133,7 @@ impl Records {
     pub(super) fn new_database(&self, wanted: &WantedDatabase) -> Result<MadeDatabase, FsError> {
         let name = &wanted.name;
         let mut made = MadeDatabase {
-            label: wanted.label.clone(),
+            label: wanted.label.to_string(),
             parent: Some(wanted.parent.clone()).filter(|parent| parent != name),
             worktree: wanted.worktree.clone(),
             was_there: false,
@@ -154,8 +155,7 @@ impl Records {
             source: std::io::Error::other(error.to_string()),
         })?;
         database.id = format!("{number:016x}");
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        database.created = now.map_or(0, |since| since.as_secs());
+        database.created = clock::unix_seconds();
         remove(&self.migrations(&database.name))
     }
 
@@ -172,7 +172,7 @@ impl Records {
             return Ok(());
         }
         self.save(&MadeDatabase {
-            label: wanted.label.clone(),
+            label: wanted.label.to_string(),
             worktree: wanted.worktree.clone(),
             ..found.clone()
         })?;

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use serde_json::Value;
+
+use crate::context::package_json::{self, SECTIONS};
 
 /// How well a lock file fits, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,34 +25,33 @@ pub(super) enum Fit {
 }
 
 /// The packages that a manifest wants, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct WantedPackages {
-    dependencies: BTreeMap<String, String>,
-    dev_dependencies: BTreeMap<String, String>,
-    optional_dependencies: BTreeMap<String, String>,
-    peer_dependencies: BTreeMap<String, String>,
+    /// With their versions.
+    packages: Vec<(String, String)>,
+    /// Those that another package must bring.
+    peers: BTreeSet<String>,
 }
 
 /// The packages that a lock file records for one folder, with the versions as the manifest wrote them. There are no
 /// versions if the format does not keep them.
 type Recorded = BTreeMap<String, BTreeSet<String>>;
 
-/// The parts of a manifest that a lock file records.
-const SECTIONS: [&str; 3] = ["dependencies", "devDependencies", "optionalDependencies"];
-
 impl WantedPackages {
-    /// Returns the manifest's packages, or none if it does not parse.
-    pub(super) fn read(manifest: &[u8]) -> WantedPackages {
-        serde_json::from_slice(manifest).unwrap_or_default()
+    /// Returns the packages of `manifest`.
+    pub(super) fn of(manifest: &Value) -> WantedPackages {
+        let packages = package_json::packages(manifest);
+        let packages = packages.filter_map(|(name, version)| Some((name.clone(), version.as_str()?.into())));
+        let peers = manifest["peerDependencies"].as_object().into_iter().flatten();
+        WantedPackages { packages: packages.collect(), peers: peers.map(|(name, _)| name.clone()).collect() }
     }
 
     fn all(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.dependencies.iter().chain(&self.dev_dependencies).chain(&self.optional_dependencies)
+        self.packages.iter().map(|(name, version)| (name, version))
     }
 
     fn names(&self, name: &str) -> bool {
-        self.all().any(|(wanted, _)| wanted == name) || self.peer_dependencies.contains_key(name)
+        self.all().any(|(wanted, _)| wanted == name) || self.peers.contains(name)
     }
 }
 
@@ -204,7 +204,12 @@ mod tests {
     const MANIFEST: &[u8] = br#"{"dependencies":{"next":"^15"},"devDependencies":{"@types/node":"22"}}"#;
 
     fn fit(name: &str, text: &str, folder: &str) -> Fit {
-        super::fit(name, text.as_bytes(), folder, &WantedPackages::read(MANIFEST))
+        super::fit(
+            name,
+            text.as_bytes(),
+            folder,
+            &WantedPackages::of(&package_json::parse(MANIFEST).unwrap()),
+        )
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::context::package_json;
 use crate::deps::levels;
 use crate::deps::node::lockfile::{self, Fit, WantedPackages};
 use crate::deps::tool::Pin;
@@ -154,9 +155,7 @@ fn candidates<'a>(directory: &'a Path, worktree: &'a Path) -> Vec<LockfileCandid
         }
     }
     if found.len() > 1 {
-        let wanted = WantedPackages::read(
-            &read::file(&directory.join("package.json"), Limit::SMALL).unwrap_or_default(),
-        );
+        let wanted = WantedPackages::of(&package_json::read(directory).unwrap_or_default());
         for one in &mut found {
             let folder = directory.strip_prefix(one.level).unwrap_or(directory).to_string_lossy();
             // If a file cannot be read, the package manager reports it.
@@ -232,8 +231,7 @@ type Pinned = (Manager, Option<String>, Option<Pin>);
 
 /// Returns what the manifest in `level` pins: corepack's `packageManager`, or else npm's `devEngines.packageManager`.
 fn pin(level: &Path) -> Option<Pinned> {
-    let bytes = read::file(&level.join("package.json"), Limit::SMALL).ok()?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
+    let manifest: Manifest = serde_json::from_value(package_json::read(level)?).ok()?;
     if let Some(text) = manifest.package_manager {
         let (name, version) = text.split_once('@').unwrap_or((&text, ""));
         return named(name, version);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::context::package_json;
 use crate::os::read::{self, Limit};
 
 /// The depth below the worktree down to which manifests are searched: `apps/web/package.json`.
@@ -67,9 +68,6 @@ fn depth(root: &Path) -> usize {
 /// Returns the local files that the manifest in `folder` names: manifests of packages in other folders, and tarballs.
 pub(super) fn local(folder: &Path) -> Vec<PathBuf> {
     let manifest = manifest(folder);
-    let sections = ["dependencies", "devDependencies", "optionalDependencies"];
-    let named =
-        sections.iter().filter_map(|section| manifest[section].as_object()).flat_map(|all| all.values());
     let place = |value: &Value| {
         let text = value.as_str()?;
         let path = ["file:", "link:", "portal:"].iter().find_map(|scheme| text.strip_prefix(scheme))?;
@@ -77,24 +75,20 @@ pub(super) fn local(folder: &Path) -> Vec<PathBuf> {
         let is_tarball = [".tgz", ".tar.gz"].iter().any(|end| text.ends_with(end));
         Some(if is_tarball { path } else { path.join("package.json") })
     };
-    named.filter_map(place).collect()
+    package_json::packages(&manifest).filter_map(|(_, version)| place(version)).collect()
 }
 
 /// Returns the manifests of the packages that the manifest in `folder` names, at each place where an install in `root` may
 /// put them.
 pub(super) fn packages(folder: &Path, root: &Path) -> BTreeSet<PathBuf> {
     let manifest = manifest(folder);
-    let sections = ["dependencies", "devDependencies", "optionalDependencies"];
-    let tables = sections.iter().filter_map(|section| manifest[section].as_object());
-    tables
-        .flat_map(|table| table.keys())
-        .flat_map(|name| {
+    package_json::packages(&manifest)
+        .flat_map(|(name, _)| {
             [folder, root].map(|place| place.join("node_modules").join(name).join("package.json"))
         })
         .collect()
 }
 
 fn manifest(folder: &Path) -> Value {
-    let bytes = read::file(&folder.join("package.json"), Limit::SMALL).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+    package_json::read(folder).unwrap_or_default()
 }

@@ -104,6 +104,7 @@ mod tests {
             kind: RemarkKind::Redirected,
             text: "the code has port 8000".into(),
             fix: Some("`x`".into()),
+            without_modules: None,
         };
         let id = |redirects: &[u16]| {
             let mut facts = facts(ConfigurationFacts::default());

@@ -75,6 +75,7 @@ mod tests {
                 kind,
                 text: "the code has the URL".into(),
                 fix: Some("os.environ[\"DATABASE_URL\"]".into()),
+                without_modules: None,
             })
             .into();
         let found: Vec<(&str, String)> =

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 use super::{Folders, off_thread};
+use crate::context::package_json;
 use crate::deps::node::choose_manager;
 use crate::doctor::facts::{
     DoctorFacts, NestedFacts, NextApplication, SearchingTool, SearchingToolKind as Kind,
@@ -47,8 +48,7 @@ pub(super) async fn gather(
 }
 
 fn tools(root: &Path) -> Vec<SearchingTool> {
-    let manifest = read::text(&root.join("package.json"), Limit::SMALL).unwrap_or_default();
-    let parsed: serde_json::Value = serde_json::from_str(&manifest).unwrap_or_default();
+    let parsed = package_json::read(root).unwrap_or_default();
     let scripts = parsed.get("scripts").and_then(|scripts| scripts.as_object());
     let scripts: Vec<&str> =
         scripts.into_iter().flat_map(|map| map.values().filter_map(|one| one.as_str())).collect();
@@ -82,8 +82,7 @@ fn checks_everything(script: &str) -> bool {
 
 fn next(root: &Path, folder: &Path) -> Option<NextApplication> {
     let directory = root.join(folder);
-    let manifest = read::file(&directory.join("package.json"), Limit::SMALL).ok()?;
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).ok()?;
+    let manifest = package_json::read(&directory)?;
     let stated = manifest.get("dependencies")?.get("next")?.as_str()?;
     let configuration = ENDINGS.iter().find_map(|ending| {
         let file = folder.join(format!("next.config.{ending}"));

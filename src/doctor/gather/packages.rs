@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Folders, off_thread, relative};
+use crate::context::package_json;
 use crate::deps::python;
 use crate::doctor::facts::{PackageFolder, VenvFolder};
 use crate::os::read::{self, Limit};
@@ -26,11 +27,8 @@ pub(super) async fn gather(
 
 fn packages(root: &Path, folder: &Path) -> Option<PackageFolder> {
     let directory = root.join(folder);
-    let manifest = read::file(&directory.join("package.json"), Limit::SMALL).ok()?;
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).ok()?;
-    let has_packages = ["dependencies", "devDependencies"]
-        .iter()
-        .any(|key| manifest.get(key).and_then(|list| list.as_object()).is_some_and(|list| !list.is_empty()));
+    let manifest = package_json::read(&directory)?;
+    let has_packages = package_json::packages(&manifest).next().is_some();
     let modules = directory.join("node_modules");
     let link = std::fs::read_link(&modules).ok();
     let levels = directory.ancestors().take_while(|level| level.starts_with(root));

@@ -124,7 +124,7 @@ fn concerns(evidence: &Evidence<'_>, view: &View<'_>) -> bool {
     }
     let frontends = evidence.parts.processes.iter().filter(|part| part.kind == PartKind::Frontend);
     let of_frontend = |part: &Part| {
-        let folder = super::evidence::plain(&part.directory);
+        let folder = super::evidence::without_dots(&part.directory);
         !folder.as_os_str().is_empty() && view.values.iter().all(|value| value.at.file.starts_with(&folder))
     };
     let bundled = ["NEXT_", "VITE_", "REACT_APP_", "NUXT_", "EXPO_", "PUBLIC_"]

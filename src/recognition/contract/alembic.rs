@@ -76,7 +76,7 @@ pub(super) fn script(ini: &Path, text: &str) -> Option<PathBuf> {
     let place = line.split_once('=')?.1.trim();
     let place = place.strip_prefix("%(here)s").unwrap_or(place).trim_start_matches('/');
     let folder = ini.parent().unwrap_or(Path::new(""));
-    Some(super::evidence::plain(&folder.join(place).join("env.py")))
+    Some(super::evidence::without_dots(&folder.join(place).join("env.py")))
 }
 
 fn names_database(url: &str) -> bool {

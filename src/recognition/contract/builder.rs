@@ -67,7 +67,11 @@ impl<'a> ContractBuilder<'a> {
 
     /// Adds a remark unless it is there already.
     pub(super) fn remark(&mut self, kind: RemarkKind, at: &FileLine, text: String, fix: Option<String>) {
-        let remark = Remark { at: at.clone(), kind, text, fix };
+        self.add_remark(Remark { at: at.clone(), kind, text, fix, without_modules: None });
+    }
+
+    /// Adds `remark` unless it is there already.
+    pub(super) fn add_remark(&mut self, remark: Remark) {
         if !self.remarks.contains(&remark) {
             self.remarks.push(remark);
         }

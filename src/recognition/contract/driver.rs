@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use super::super::facts::Facts;
 use super::FileReader;
 
+use crate::context::package_names;
+
 /// Maximum number of files to search for the code that makes an engine.
 const FILES: usize = 60;
 
@@ -188,14 +190,10 @@ fn makes_engine(file: &Path) -> bool {
 /// Returns the packages that a manifest mentions: the names in its requirement strings, and the keys of its requirement
 /// tables.
 fn packages(text: &str) -> Vec<String> {
-    let name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let first = |text: &str| {
-        text.split(|c| !name(c)).next().unwrap_or_default().to_lowercase().replace(['_', '.'], "-")
-    };
     let mut found = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-        found.push(first(line));
-        found.extend(line.split(['"', '\'']).skip(1).map(first));
+        found.push(package_names::name(line));
+        found.extend(line.split(['"', '\'']).skip(1).map(package_names::name));
     }
     found.retain(|name| !name.is_empty());
     found

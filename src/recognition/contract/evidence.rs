@@ -239,7 +239,7 @@ impl<'a> Evidence<'a> {
     /// it, folders above it, and folders of no part. `None` for a folder of another part.
     fn distance(&self, folder: &Path, part: Option<usize>) -> Option<usize> {
         let Some(part) = part else { return Some(depth(folder)) };
-        let own = plain(&self.part(part).directory);
+        let own = without_dots(&self.part(part).directory);
         if folder == own {
             return Some(0);
         }
@@ -311,11 +311,11 @@ fn speaks(part: &Part, by: ReadConstruct) -> bool {
 
 /// Returns the folders with the code of the part.
 fn roots(part: &Part) -> impl Iterator<Item = PathBuf> {
-    std::iter::once(&part.directory).chain(&part.sources).map(|folder| plain(folder))
+    std::iter::once(&part.directory).chain(&part.sources).map(|folder| without_dots(folder))
 }
 
 /// Returns the path without `.` components.
-pub(super) fn plain(path: &Path) -> PathBuf {
+pub(super) fn without_dots(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
 

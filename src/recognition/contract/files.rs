@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::facts::{Facts, Giver};
 use super::super::parts::{Part, PartKind, Parts};
-use super::evidence::{is_product, plain};
+use super::evidence::{is_product, without_dots};
 use crate::config::loader::Loader;
 use crate::config::schema;
 use crate::plan::RunCommand;
@@ -43,8 +43,8 @@ fn of_part(facts: &Facts, part: &Part) -> Vec<PathBuf> {
 /// Returns the folder with the env files of the part: the one that it runs in, or the one of its project if only that one has env
 /// files. A worker of a package below `src` runs in `src`.
 fn home(facts: &Facts, part: &Part) -> PathBuf {
-    let own = plain(&part.directory);
-    let mut projects = part.sources.iter().map(|source| plain(source));
+    let own = without_dots(&part.directory);
+    let mut projects = part.sources.iter().map(|source| without_dots(source));
     let above = projects.find(|project| own.starts_with(project) && has_files(facts, project));
     if has_files(facts, &own) { own } else { above.unwrap_or(own) }
 }
@@ -66,7 +66,7 @@ fn has_files(facts: &Facts, folder: &Path) -> bool {
 /// Returns the files that the code of the part names.
 fn named(facts: &Facts, part: &Part, folder: &Path) -> Vec<PathBuf> {
     let roots: Vec<PathBuf> =
-        std::iter::once(&part.directory).chain(&part.sources).map(|root| plain(root)).collect();
+        std::iter::once(&part.directory).chain(&part.sources).map(|root| without_dots(root)).collect();
     let mut files = Vec::new();
     for load in &facts.loads {
         let file = &load.at.file;

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use super::super::facts::{FixedAddress, FixedDatabase, ReadConstruct};
 use super::super::parts::{PartKind, PartPort};
-use super::RemarkKind;
 use super::addresses::port_variable;
 use super::builder::ContractBuilder;
 use super::evidence::{Evidence, is_product};
-use crate::plan::REDIRECTED;
+use super::{Remark, RemarkKind};
 
 /// Reports each fixed address of a part, and redirects those that server-side Node code connects to.
 pub(super) fn report(evidence: &Evidence<'_>, draft: &mut ContractBuilder<'_>) {
@@ -71,9 +70,18 @@ fn one_owner(evidence: &Evidence<'_>, address: &FixedAddress, owner: usize, draf
         draft.remark(RemarkKind::FixedAddress, &address.at, text, fix);
     } else if address.server == Some(true) && is_javascript(&address.at.file) {
         draft.redirects.push((address.port, part.name.clone(), address.at.clone()));
-        let text =
-            format!("the code has port {}; {REDIRECTED} to this worktree's {}", address.port, part.name);
-        draft.remark(RemarkKind::Redirected, &address.at, text, fix);
+        let sentence = |what: &str| {
+            format!("the code has port {}; {what} to this worktree's {}", address.port, part.name)
+        };
+        draft.add_remark(Remark {
+            at: address.at.clone(),
+            kind: RemarkKind::Redirected,
+            text: sentence("connections of Node to it are redirected"),
+            fix,
+            without_modules: Some(sentence(
+                "`node_preload: false` keeps devrun from redirecting connections to it",
+            )),
+        });
     } else {
         let place = if address.server == Some(false) { "code for the browser" } else { "the code" };
         let text = format!(
@@ -104,7 +112,7 @@ fn line(evidence: &Evidence<'_>, address: &FixedAddress, owner: usize) -> String
         let vite = evidence.parts.processes.iter().any(|part| {
             part.kind == PartKind::Frontend
                 && part.run.contains("vite")
-                && address.at.file.starts_with(super::evidence::plain(&part.directory))
+                && address.at.file.starts_with(super::evidence::without_dots(&part.directory))
         });
         let read = if vite { "import.meta.env.VITE_API_URL" } else { "process.env.NEXT_PUBLIC_API_URL" };
         let origin =
@@ -134,6 +142,9 @@ mod tests {
             remark.fix.as_deref(),
             Some("`http://127.0.0.1:${process.env.BACKEND_PORT ?? 8000}/:path*`")
         );
+        assert!(remark.text.contains("; connections of Node to it are redirected to"), "{}", remark.text);
+        let other = remark.without_modules.as_ref().unwrap();
+        assert!(other.starts_with("the code has port 8000; `node_preload: false` keeps"), "{other}");
     }
 
     #[test]

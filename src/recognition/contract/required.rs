@@ -222,7 +222,7 @@ fn env_file(evidence: &Evidence<'_>, view: &View<'_>) -> PathBuf {
         .find(|given| given.name == view.name && given.by == super::super::facts::Giver::Example);
     let folder = match (example, view.part) {
         (Some(given), _) => given.at.file.parent().unwrap_or(Path::new("")).to_path_buf(),
-        (None, Some(part)) => super::evidence::plain(&evidence.part(part).directory),
+        (None, Some(part)) => super::evidence::without_dots(&evidence.part(part).directory),
         (None, None) => PathBuf::new(),
     };
     let node =

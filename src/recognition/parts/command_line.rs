@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use crate::config::names::{is_assignment, is_python};
+
 /// A program and its arguments, without assignments and runners before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Simple {
@@ -128,15 +130,6 @@ fn simple(words: &[String], follows: bool) -> Option<Simple> {
 fn is_program_module(module: &str) -> bool {
     ["uvicorn", "gunicorn", "hypercorn", "granian", "fastapi", "celery", "dramatiq", "arq", "alembic", "rq"]
         .contains(&module)
-}
-
-/// Returns true for `python`, `python3` and `python3.12`.
-pub fn is_python(name: &str) -> bool {
-    name.strip_prefix("python").is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
-}
-
-fn is_assignment(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(name, _)| crate::config::names::is_variable_name(name))
 }
 
 fn base(word: &str) -> &str {

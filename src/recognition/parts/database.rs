@@ -4,6 +4,8 @@ use super::node::NodePackage;
 use super::python::PythonProject;
 use super::tree::{Tree, is_aside};
 
+use crate::text::is_postgres_url;
+
 /// Packages that connect to Postgres.
 const DRIVERS: &[&str] = &[
     "asyncpg",
@@ -21,12 +23,6 @@ const DRIVERS: &[&str] = &[
     "slonik",
 ];
 
-/// Returns true for a URL of Postgres with any driver.
-pub fn is_postgres(value: &str) -> bool {
-    let scheme = value.split("://").next().unwrap_or_default();
-    value.contains("://") && matches!(scheme.split('+').next(), Some("postgres" | "postgresql"))
-}
-
 /// Returns true if a part reads a Postgres URL or parts of one.
 pub fn is_wanted(tree: &Tree<'_>, projects: &[PythonProject], packages: &[NodePackage]) -> bool {
     let facts = tree.facts;
@@ -37,8 +33,8 @@ pub fn is_wanted(tree: &Tree<'_>, projects: &[PythonProject], packages: &[NodePa
                     || read.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name)))
         })
     };
-    let given = facts.values.iter().any(|given| is_postgres(&given.value) && reads(&given.name));
-    let default = facts.reads.iter().any(|read| read.default.as_deref().is_some_and(is_postgres));
+    let given = facts.values.iter().any(|given| is_postgres_url(&given.value) && reads(&given.name));
+    let default = facts.reads.iter().any(|read| read.default.as_deref().is_some_and(is_postgres_url));
     if given || default {
         return true;
     }

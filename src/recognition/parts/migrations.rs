@@ -12,6 +12,7 @@ use super::module;
 use super::node::NodePackage;
 use super::python::{self, PythonProject};
 use super::tree::{Tree, depth, folder, is_aside, shown};
+use crate::config::names::is_python;
 use crate::recognition::facts::{Author, FileLine};
 
 static SCRIPT_LOCATION: LazyLock<Option<Regex>> =
@@ -240,7 +241,7 @@ fn sequence(
 
 /// Returns a command that runs a Python file of the repository, and the file.
 fn python_script(tree: &Tree<'_>, simple: &Simple, directory: &Path) -> Option<(String, PathBuf)> {
-    command_line::is_python(&simple.program).then_some(())?;
+    is_python(&simple.program).then_some(())?;
     match simple.args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["-m", module] => {
             let place = module::find(tree, module, directory).filter(|place| place.root == directory)?;

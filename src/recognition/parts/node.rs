@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::tree::{Tree, folder};
+
+use crate::context::package_json;
 
 const LOCKFILES: &[&str] = &["pnpm-lock.yaml", "package-lock.json", "yarn.lock", "bun.lock", "bun.lockb"];
 
@@ -42,8 +42,7 @@ impl NodePackage {
 /// Returns the packages, nearest the top first. Skips a package.json that cannot be read.
 pub fn packages(tree: &Tree<'_>) -> Vec<NodePackage> {
     let read = |manifest: &PathBuf| {
-        let json: Value = serde_json::from_str(tree.text(manifest)?.trim_start_matches('\u{feff}')).ok()?;
-        let keys = |section: &str| json[section].as_object().into_iter().flat_map(|map| map.keys().cloned());
+        let json = package_json::parse(tree.text(manifest)?.as_bytes())?;
         let scripts = json["scripts"].as_object().into_iter().flatten();
         Some(NodePackage {
             folder: folder(manifest),
@@ -52,10 +51,7 @@ pub fn packages(tree: &Tree<'_>) -> Vec<NodePackage> {
             scripts: scripts
                 .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.into())))
                 .collect(),
-            packages: keys("dependencies")
-                .chain(keys("devDependencies"))
-                .chain(keys("optionalDependencies"))
-                .collect(),
+            packages: package_json::packages(&json).map(|(name, _)| name.clone()).collect(),
             schema: json["prisma"]["schema"].as_str().map(Into::into),
             has_workspaces: !json["workspaces"].is_null(),
         })

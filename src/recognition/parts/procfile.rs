@@ -6,6 +6,7 @@ use super::command_line::{self, Simple};
 use super::frontend::unused;
 use super::server;
 use super::{Framework, Migrations, Part, PartKind, PartPort};
+use crate::config::names::is_python;
 use crate::recognition::facts::{Author, Command};
 
 /// Port base of the first process, as in foreman.
@@ -77,7 +78,7 @@ fn is_covered(name: &str, simples: &[Simple], known: &[Part]) -> bool {
     simples.iter().any(|simple| {
         let program = simple.program.as_str();
         let serves = SERVERS.contains(&program)
-            || (command_line::is_python(program) && ["web", "api", "backend", "server"].contains(&name));
+            || (is_python(program) && ["web", "api", "backend", "server"].contains(&name));
         let shows = server::of(simple).is_some()
             || program == "next"
             || (MANAGERS.contains(&program)

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::tree::{Tree, depth, folder, is_aside};
+use crate::context::package_names;
 use crate::recognition::facts::FileLine;
 
 const LOCKFILES: &[&str] = &["uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"];
@@ -117,9 +118,8 @@ fn manifest(tree: &Tree<'_>, file: &Path) -> Option<BTreeSet<String>> {
 /// Returns the name of a requirement's package: `fastapi` for `FastAPI[standard]>=0.1`.
 fn requirement(line: &str) -> Option<String> {
     let line = line.trim();
-    let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(line.len());
-    let name = line[..end].to_ascii_lowercase().replace(['_', '.'], "-");
-    (!name.is_empty() && !name.starts_with('-')).then_some(name)
+    let name = package_names::name(line);
+    (!name.is_empty() && !line.starts_with(['-', '_', '.'])).then_some(name)
 }
 
 fn of_toml(table: &toml::Table) -> BTreeSet<String> {

@@ -11,6 +11,7 @@ use super::python::{self, PythonProject};
 use super::server::shell;
 use super::tree::{Tree, folder, is_aside};
 use super::{Framework, LeftOut, Part, PartKind, PartPort};
+use crate::config::names::is_python;
 use crate::recognition::facts::{ApplicationKind, Author, Command, FileLine};
 
 /// Words in the names of services that end by themselves, or that serve no request of the product.
@@ -152,7 +153,7 @@ fn on_image(
     let lower = format!("{name} {}", command.text).to_ascii_lowercase();
     if !service.ports.is_empty()
         || NO_WORKER.iter().any(|word| lower.contains(word))
-        || !command_line::is_python(&simple.program)
+        || !is_python(&simple.program)
     {
         return None;
     }

@@ -6,8 +6,8 @@ use regex::Regex;
 
 use crate::config::port_base::{HIGHEST, LOWEST};
 use crate::recognition::facts::{FileLine, GivenValue, Giver, Service};
-use crate::recognition::parts::database::is_postgres;
 use crate::recognition::parts::tree::{Tree, folder, is_aside};
+use crate::text::is_postgres_url;
 
 /// Variables that usually have a program's own port, in addition to PORT.
 const PORT_VARIABLES: [&str; 7] =
@@ -104,7 +104,7 @@ pub(super) struct DatabaseVariable {
 /// Returns the variables to which files of the repository give the URL of a Postgres.
 pub(super) fn database(tree: &Tree<'_>) -> Vec<DatabaseVariable> {
     let mut found: Vec<DatabaseVariable> = Vec::new();
-    for given in tree.facts.values.iter().filter(|given| is_postgres(&given.value)) {
+    for given in tree.facts.values.iter().filter(|given| is_postgres_url(&given.value)) {
         let counts =
             matches!(given.by, Giver::Example | Giver::Compose(_) | Giver::EnvFile | Giver::MainEnvFile);
         if !counts || is_aside(&given.at.file) || found.iter().any(|known| known.name == given.name) {

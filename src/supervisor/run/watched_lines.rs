@@ -5,7 +5,6 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
 
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
@@ -19,6 +18,7 @@ use crate::context::refused_database::RefusedDatabase;
 use crate::context::{code_place, missing_program};
 use crate::error::{Code, Fault, RERUN, RESTART_STACK, Report};
 use crate::event::Broken;
+use crate::os::clock;
 use crate::plan::{Need, Plan, PlannedService, Process};
 use crate::supervisor::output::{Backpressure, Sink};
 use crate::supervisor::state_machine::Input;
@@ -88,7 +88,7 @@ impl LineInspector {
         let processes = plan.processes.iter().map(|_| Mutex::default()).collect();
         let alarms = Alarms { finders: ALARMS.map(Finder::new) };
         let expecting = AtomicBool::new(false);
-        let started = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        let started = clock::unix_seconds();
         let plan = plan.clone();
         let shared = Arc::new(InspectorState { processes, expecting, alarms, plan, refused, started });
         LineInspector { sink, tails: Tails { shared }, inputs }

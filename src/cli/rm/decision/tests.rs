@@ -1,6 +1,7 @@
 //! Tests of the decision: what goes, what stays, and which option allows each refusal.
 
 use super::*;
+use crate::worktree::GitOperation;
 
 fn branch(merged: BranchMerge) -> RemovedHead {
     RemovedHead::Branch { name: "x".into(), commit: "c1".into(), merged, is_default: false }
@@ -50,7 +51,7 @@ fn c4_a_merged_clean_worktree_goes_with_everything_in_a_fixed_order() {
 #[test]
 fn each_refusal_has_one_option_that_allows_exactly_it() {
     let unsaved = Unsaved { count: 1, files: vec!["a".into()], operation: None };
-    let rebase = Unsaved { operation: Some("a rebase"), ..Unsaved::default() };
+    let rebase = Unsaved { operation: Some(GitOperation::Rebase), ..Unsaved::default() };
     let detached = RemovedHead::Detached { commit: "c".into(), is_reachable: false };
     let allow = Allowed::default();
     for (facts, option, allowed) in [
@@ -101,7 +102,11 @@ fn each_refusal_has_one_option_that_allows_exactly_it() {
 fn all_refusals_are_reported_at_once() {
     let facts = RemovalFacts {
         locked: Some(String::new()),
-        unsaved: Unsaved { count: 12, files: vec!["a".into(), "b".into()], operation: Some("a merge") },
+        unsaved: Unsaved {
+            count: 12,
+            files: vec!["a".into(), "b".into()],
+            operation: Some(GitOperation::Merge),
+        },
         head: branch(BranchMerge::Unmerged(Some(1))),
         ..facts()
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::CopyFailure;
 use super::reader::ParentReader;
-use super::{Copier, CopySource, cell, clone_sql};
+use super::{Copier, CopyMethod, CopySource, cell, clone_sql};
 use crate::database::catalogue::rows;
 use crate::database::local::binaries::server_env;
 use crate::database::local::{ClientAccess, Local, dump_programs, server};
@@ -76,10 +76,7 @@ pub(super) async fn copy(
     let file = tempfile::Builder::new().prefix(DUMP).tempfile_in(folder)?;
     let access = local.client_access()?;
     let reader = dump(copier, source, tools, &access, file.path()).await?;
-    #[cfg(test)]
-    super::kept_session::keep(super::kept_session::CopyMethod::Dump, reader);
-    #[cfg(not(test))]
-    drop(reader);
+    (copier.reading.finished)(CopyMethod::Dump, reader.client);
     let restore = tools
         .command(local, "pg_restore", &access)
         .args(["--jobs=2", "--exit-on-error"])

@@ -15,8 +15,6 @@ use crate::database::catalogue::{CatalogueError, literal, rows};
 use crate::database::local::error::LocalError;
 use crate::os::deadline::Deadline;
 
-/// How long a table may be locked by a client, for example by a migration.
-const LOCK_LIMIT: Duration = if cfg!(test) { Duration::from_secs(2) } else { Duration::from_secs(30) };
 /// How long the session waits for a lock once it holds its own. It is much shorter than the time after which the server
 /// looks for a deadlock, so a client that waits for us is not cancelled.
 const IMPATIENCE: &str = "SET LOCAL lock_timeout = '100ms'";
@@ -38,7 +36,7 @@ impl ParentReader {
                 "SET statement_timeout = '20min'; SET idle_in_transaction_session_timeout = '20min'",
             )
             .await?;
-        let deadline = Deadline::within(LOCK_LIMIT);
+        let deadline = Deadline::within(copier.reading.lock_limit);
         loop {
             let locked = lock(&client).await;
             if matches!(locked, Ok(true)) {

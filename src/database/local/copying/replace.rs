@@ -12,7 +12,7 @@ use super::files::DataFiles;
 use super::reader::ParentReader;
 use super::relations::{self, ParentChanges, Relation, RelationKind};
 use super::snapshot::{ParentSnapshot, read_files};
-use super::{Copier, CopySource, DumpTools, method, schema};
+use super::{Copier, CopyMethod, CopySource, DumpTools, method, schema};
 use crate::database::catalogue::{CatalogueError, literal, rows};
 
 /// Makes `temporary` a copy of `source`. Errors if the result would not be exact, or if a dump is possible and faster.
@@ -42,8 +42,7 @@ pub(super) async fn copy(
     replace(&reader.client, &target, &changes).await?;
     refresh_views(copier, &reader.client, &target, &changes).await?;
     drop(target);
-    #[cfg(test)]
-    super::kept_session::keep(super::kept_session::CopyMethod::Replace, reader);
+    (copier.reading.finished)(CopyMethod::Replace, reader.client);
     copier.wait_until_unused(temporary).await?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use super::{Copier, CopySource, failed, method, relations, vacuum};
 use crate::database::catalogue::{ServerDatabase, find, identifier, literal, rows, temporary_name};
 use crate::database::local::Local;
 use crate::database::local::error::LocalError;
+use crate::os::clock;
 use crate::os::fs;
 
 /// The beginning of a snapshot's name, before the oid of the parent.
@@ -118,7 +119,7 @@ pub(super) async fn publish(
     );
     copier.maker.batch_execute(&sql).await.map_err(LocalError::sql(doing))?;
     let made = find(copier.maker, &name).await?.ok_or_else(|| failed(doing, "it was dropped"))?;
-    let taken = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let taken = clock::unix_seconds();
     let record = Record {
         version: VERSION,
         parent_oid: parent.oid.clone(),

@@ -2,8 +2,9 @@
 
 use tokio_postgres::Client;
 
-use super::super::copying::kept_session::{self, CopyMethod, Kept};
+use super::super::copying::CopyMethod;
 use super::super::{BranchDatabase, Local};
+use super::kept_session::{self, Kept};
 use super::test_env::{TestServer, connect, session, system, wanted};
 use crate::database::catalogue::rows;
 use crate::os::fs::replace;
@@ -28,7 +29,8 @@ impl InUse {
     }
 
     async fn on(server: TestServer, bin: Option<&std::path::Path>, sql: &str) -> InUse {
-        let local = server.open(bin).await;
+        let mut local = server.open(bin).await;
+        kept_session::of_copies(&mut local);
         let main = local.ensure(&wanted("dev-main", "dev-main")).await.unwrap();
         local.session_in("dev-main").await.unwrap().batch_execute(sql).await.unwrap();
         let app = connect(&main).await;

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::super::Local;
-use super::super::copying::kept_session::{self, CopyMethod, Kept};
+use super::super::copying::CopyMethod;
 use super::copying::{InUse, table_sums};
+use super::kept_session::{self, Kept};
 use super::test_env::{number, session, wanted};
 
 const SCHEMA: &str = "SET ROLE app; CREATE TABLE account (id int PRIMARY KEY, v int NOT NULL); \
@@ -151,7 +152,8 @@ async fn ten_copies_at_once_of_a_parent_under_load_are_exact() {
     let copy = |run: u32| {
         let (ctx, request) = (world.server.ctx.clone(), world.server.request("repo", bin.as_deref()));
         set.spawn_local(async move {
-            let local = Local::open(&ctx, request, None).await.unwrap();
+            let mut local = Local::open(&ctx, request, None).await.unwrap();
+            kept_session::of_copies(&mut local);
             let branch = local.ensure(&wanted(&format!("dev-{run}"), "dev-main")).await.unwrap();
             (local, branch, kept_session::take().expect("copied beside the sessions"))
         })

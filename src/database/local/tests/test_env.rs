@@ -91,8 +91,9 @@ impl TestServer {
 impl Drop for TestServer {
     fn drop(&mut self) {
         let left = || -> Vec<String> {
-            let ours =
-                |pid: u32| proc::directory_of(pid).is_some_and(|folder| folder.starts_with(self.root.path()));
+            let ours = |pid: u32| {
+                proc::last_directory_of(pid).is_some_and(|folder| folder.starts_with(self.root.path()))
+            };
             proc::table().iter().filter(|e| ours(e.pid)).filter_map(|e| proc::command_of(e.pid)).collect()
         };
         if std::thread::panicking() {

@@ -1,6 +1,7 @@
 //! Compares a database before and after its move: its objects, the rows of each table, the values of sequences.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use tokio_postgres::Client;
 
@@ -8,9 +9,31 @@ use crate::database::catalogue::{CatalogueError, identifier, rows};
 
 /// Relations with their number of rows; other kinds of objects with their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct DatabaseContents(BTreeMap<String, Option<u64>>);
+pub(super) struct DatabaseContents(BTreeMap<CountedObject, Option<u64>>);
 
-const TABLE: &str = "table ";
+/// A relation by its quoted name, or all objects of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum CountedObject {
+    Table(String),
+    Sequence(String),
+    PartitionedTable(String),
+    ForeignTable(String),
+    View(String),
+    All(&'static str),
+}
+
+impl fmt::Display for CountedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CountedObject::Table(name) => write!(f, "table {name}"),
+            CountedObject::Sequence(name) => write!(f, "sequence {name}"),
+            CountedObject::PartitionedTable(name) => write!(f, "partitioned table {name}"),
+            CountedObject::ForeignTable(name) => write!(f, "foreign table {name}"),
+            CountedObject::View(name) => write!(f, "view {name}"),
+            CountedObject::All(kind) => f.write_str(kind),
+        }
+    }
+}
 
 /// Returns the contents of the database of `client`. The session has no time limit.
 pub(super) async fn read(client: &Client) -> Result<DatabaseContents, CatalogueError> {
@@ -33,18 +56,18 @@ pub(super) async fn read(client: &Client) -> Result<DatabaseContents, CatalogueE
         };
         let relation = format!("{}.{}", identifier(&schema), identifier(&name));
         // The move refreshes materialized views, so they may have more rows than before.
-        let (word, count) = match kind.as_str() {
-            "r" => (TABLE, Some(format!("SELECT count(*) FROM ONLY {relation}"))),
-            "S" => ("sequence ", Some(format!("SELECT greatest(last_value, 0) FROM {relation}"))),
-            "p" => ("partitioned table ", None),
-            "f" => ("foreign table ", None),
-            _ => ("view ", None),
+        let (object, count): (fn(String) -> CountedObject, _) = match kind.as_str() {
+            "r" => (CountedObject::Table, Some(format!("SELECT count(*) FROM ONLY {relation}"))),
+            "S" => (CountedObject::Sequence, Some(format!("SELECT greatest(last_value, 0) FROM {relation}"))),
+            "p" => (CountedObject::PartitionedTable, None),
+            "f" => (CountedObject::ForeignTable, None),
+            _ => (CountedObject::View, None),
         };
         let count = match count {
             Some(sql) => number(client, &sql, doing).await?,
             None => None,
         };
-        found.insert(format!("{word}{relation}"), count);
+        found.insert(object(relation), count);
     }
     let functions = of_extension("pg_proc");
     let others = [
@@ -74,7 +97,7 @@ pub(super) async fn read(client: &Client) -> Result<DatabaseContents, CatalogueE
     ];
     for (what, from) in others {
         let sql = format!("SELECT count(*) FROM {from}");
-        found.insert(what.into(), number(client, &sql, doing).await?);
+        found.insert(CountedObject::All(what), number(client, &sql, doing).await?);
     }
     Ok(DatabaseContents(found))
 }
@@ -87,12 +110,13 @@ async fn number(client: &Client, sql: &str, doing: &str) -> Result<Option<u64>, 
 impl DatabaseContents {
     /// Returns the number of tables.
     pub(super) fn tables(&self) -> usize {
-        self.0.keys().filter(|name| name.starts_with(TABLE)).count()
+        self.0.keys().filter(|object| matches!(object, CountedObject::Table(_))).count()
     }
 
     /// Returns the number of rows in all tables.
     pub(super) fn rows(&self) -> u64 {
-        self.0.iter().filter(|(name, _)| name.starts_with(TABLE)).filter_map(|(_, count)| *count).sum()
+        let tables = self.0.iter().filter(|(object, _)| matches!(object, CountedObject::Table(_)));
+        tables.filter_map(|(_, count)| *count).sum()
     }
 
     /// Returns the first difference in words, or `None` if `after` has the same contents.
@@ -113,19 +137,27 @@ impl DatabaseContents {
 mod tests {
     use super::*;
 
-    fn contents(all: &[(&str, Option<u64>)]) -> DatabaseContents {
-        DatabaseContents(all.iter().map(|(name, count)| (name.to_string(), *count)).collect())
+    fn contents(all: &[(CountedObject, Option<u64>)]) -> DatabaseContents {
+        DatabaseContents(all.iter().cloned().collect())
+    }
+
+    fn table(name: &str) -> CountedObject {
+        CountedObject::Table(name.into())
+    }
+
+    fn view(name: &str) -> CountedObject {
+        CountedObject::View(name.into())
     }
 
     #[test]
     fn a_lost_row_or_object_is_a_difference() {
-        let before = contents(&[("table a", Some(2)), ("view v", None)]);
+        let before = contents(&[(table("a"), Some(2)), (view("v"), None)]);
         assert_eq!(before.difference(&before), None);
         assert_eq!((before.tables(), before.rows()), (1, 2));
         for (after, difference) in [
-            (contents(&[("table a", Some(1)), ("view v", None)]), "table a: before (2), now (1)"),
-            (contents(&[("table a", Some(2))]), "view v is missing"),
-            (contents(&[("table a", Some(2)), ("view v", None), ("view w", None)]), "view w is new"),
+            (contents(&[(table("a"), Some(1)), (view("v"), None)]), "table a: before (2), now (1)"),
+            (contents(&[(table("a"), Some(2))]), "view v is missing"),
+            (contents(&[(table("a"), Some(2)), (view("v"), None), (view("w"), None)]), "view w is new"),
         ] {
             assert_eq!(before.difference(&after).as_deref(), Some(difference));
         }

@@ -9,6 +9,7 @@ use crate::recognition::facts::address::loopbacks;
 use crate::recognition::facts::file::FileFacts;
 use crate::recognition::facts::syntax::{ancestors, within};
 use crate::recognition::facts::{FixedAddress, FixedDatabase};
+use crate::text::is_postgres_scheme;
 
 /// Adds the addresses outside `defaults` to `facts`.
 pub(super) fn read(code: &PythonCode<'_>, facts: &mut FileFacts, defaults: &[Range<usize>]) {
@@ -16,7 +17,7 @@ pub(super) fn read(code: &PythonCode<'_>, facts: &mut FileFacts, defaults: &[Ran
         if within(&node.byte_range(), defaults) || is_documentation(code, node) {
             continue;
         }
-        if is_postgres_url(&code.content(node)) && is_connected_to(code, node) {
+        if is_postgres_address(&code.content(node)) && is_connected_to(code, node) {
             facts.databases.push(FixedDatabase { at: code.spot(node), port: None });
         }
         let origin = is_origin(code, node);
@@ -60,15 +61,13 @@ fn is_origin(code: &PythonCode<'_>, node: Node<'_>) -> bool {
 }
 
 /// Returns true for a whole URL with a host, or one without its scheme: `user:password@host:5432/name`.
-fn is_postgres_url(text: &str) -> bool {
+fn is_postgres_address(text: &str) -> bool {
     let Some((scheme, place)) = text.split_once("://") else {
         let place = text.rsplit_once('@').map(|(_, place)| place).unwrap_or_default();
         let host = place.split_once(":5432/").map(|(host, _)| host).unwrap_or_default();
         return host.chars().all(|c| c.is_alphanumeric() || ".-_".contains(c)) && !host.is_empty();
     };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+_".contains(c);
-    ["postgres", "postgresql"].contains(&scheme.split('+').next().unwrap_or_default())
-        && scheme.chars().all(plain)
+    is_postgres_scheme(scheme)
         && place.rsplit('@').next().is_some_and(|place| place.starts_with(char::is_alphanumeric))
         && !place.contains(char::is_whitespace)
 }

@@ -144,7 +144,7 @@ fn from_code(code: &PythonCode<'_>, node: Node<'_>, depth: usize) -> Option<Path
         "identifier" => from_code(code, super::constants::value_of(code, code.text(node))?, depth),
         "binary_operator" => {
             let right = code.string(field("right")?)?;
-            Some(plain(&from_code(code, field("left")?, depth)?.join(right)))
+            Some(normalised(&from_code(code, field("left")?, depth)?.join(right)))
         }
         "attribute" if code.text(field("attribute")?) == "parent" => {
             from_code(code, field("object")?, depth)?.parent().map(Path::to_path_buf)
@@ -169,7 +169,7 @@ fn from_code(code: &PythonCode<'_>, node: Node<'_>, depth: usize) -> Option<Path
                     for part in rest {
                         path.push(code.string(*part)?);
                     }
-                    Some(plain(&path))
+                    Some(normalised(&path))
                 }
                 // `.resolve()`, `.absolute()`.
                 (_, []) if function.kind() == "attribute" => {
@@ -184,7 +184,7 @@ fn from_code(code: &PythonCode<'_>, node: Node<'_>, depth: usize) -> Option<Path
 }
 
 /// Returns the path without `.` and `..`.
-fn plain(path: &Path) -> PathBuf {
+fn normalised(path: &Path) -> PathBuf {
     let mut result = PathBuf::new();
     for part in path.components() {
         match part {

@@ -1,0 +1,31 @@
+//! Tells the URLs of Postgres from others. Pure.
+
+/// Returns true for a URL of a Postgres, with or without a driver in its scheme: `postgresql+asyncpg://…`.
+pub fn is_postgres_url(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| is_postgres_scheme(scheme))
+}
+
+/// Returns true for `postgres` and `postgresql`, with or without a driver after a `+`.
+pub fn is_postgres_scheme(scheme: &str) -> bool {
+    let (base, driver) = scheme.split_once('+').map_or((scheme, None), |(base, driver)| (base, Some(driver)));
+    let is_name =
+        |driver: &str| !driver.is_empty() && driver.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    matches!(base, "postgres" | "postgresql") && driver.is_none_or(is_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_is_part_of_the_scheme() {
+        for url in ["postgres://h/x", "postgresql://h/x", "postgresql+asyncpg://h/x", "postgres+psycopg2://"]
+        {
+            assert!(is_postgres_url(url), "{url}");
+        }
+        for text in ["postgres", "mysql://h/x", "postgresql+://h/x", "postgres+a-b://h", "xpostgres://h", ""]
+        {
+            assert!(!is_postgres_url(text), "{text}");
+        }
+    }
+}
