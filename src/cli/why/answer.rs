@@ -453,11 +453,11 @@ fn with_refused(answer: &mut WhyAnswer, refused: &RefusedDatabase, causes: &[Str
     answer.correct = None;
 }
 
-/// Returns true if a line of `causes` is `sentence`, or ends by quoting it: `api said: …`.
+/// Returns true if a line of `causes` is `sentence`, or ends with it after a colon: `api said: …`.
 fn has_line(causes: &[String], sentence: &str) -> bool {
     causes.iter().flat_map(|cause| cause.lines()).any(|line| {
         let before = line.strip_suffix(sentence);
-        before.is_some_and(|before| before.is_empty() || before.ends_with("said: "))
+        before.is_some_and(|before| before.is_empty() || before.ends_with(": "))
     })
 }
 

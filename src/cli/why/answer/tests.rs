@@ -323,3 +323,14 @@ fn ready_stack_whose_process_has_logged_an_error_is_not_well() {
     assert_eq!(behind.summary, "2 of 2 processes ready, but the database is behind the code");
     assert_eq!((behind.cause.as_deref(), behind.correct), (Some("api said: KeyError: 'x'"), None));
 }
+
+#[test]
+fn only_a_whole_line_or_its_quotation_repeats_a_cause() {
+    let causes = ["api runs\nno answer since its error: KeyError: 'x' (a.py:3)".to_string()];
+    for sentence in ["api runs", "KeyError: 'x' (a.py:3)"] {
+        assert!(has_line(&causes, sentence), "{sentence}");
+    }
+    for sentence in ["runs", "KeyError: 'x'", "its error: KeyError: 'x' (a.py:3)"] {
+        assert!(!has_line(&causes, sentence), "{sentence}");
+    }
+}
