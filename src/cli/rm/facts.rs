@@ -11,7 +11,7 @@ use crate::error::{Code, Report};
 use crate::prepare::Databases;
 use crate::worktree::{self, ListedWorktree, Unsaved, Worktree};
 
-/// The facts, and the opened databases of the worktree, if its database is to be deleted.
+/// The facts, and the opened databases of the repository, if the database of the worktree is to be deleted.
 pub(super) struct Collected {
     pub(super) facts: RemovalFacts,
     pub(super) databases: Option<Databases>,
@@ -36,7 +36,7 @@ pub(super) async fn collect(
     if let Some(git) = worktree.as_ref().and_then(|worktree| worktree.git.as_ref()) {
         unsaved = worktree::unsaved(ctx, &target.path, &git.dir).await?;
     }
-    // git's record of a folder that is gone has them too.
+    // git's record of the worktree has this folder even if the worktree is gone.
     let has_submodules = target.git_dir.as_ref().is_some_and(|dir| dir.join("modules").is_dir());
     let others = || all.iter().filter(|one| one.path != target.path && !one.is_bare);
     let inner = others().filter(|one| one.path.starts_with(&target.path));

@@ -1,4 +1,4 @@
-//! How well devrun can end the processes that it starts.
+//! Reports how well devrun can end the processes that it starts.
 
 use super::line::{CheckLine, Promise};
 use crate::os::cgroup::ControlGroup;
