@@ -263,7 +263,7 @@ fn unknown_lock_holder() -> Report {
         .with_fix("try again in a moment")
 }
 
-/// Returns a URL, and beside it the one under the worktree's own host name.
+/// Returns `url`, followed by the URL with the worktree's own host name if there is one.
 fn beside(url: &str, host_url: Option<&str>) -> String {
     host_url.map_or_else(|| url.to_string(), |host_url| format!("{url}  {host_url}"))
 }

@@ -159,7 +159,7 @@ codes! {
     VariableMissing = "variable-missing" => Config Configuration,
     /// git is not installed.
     GitMissing = "git-missing" => Git Environment,
-    /// git refused, or its answer could not be understood.
+    /// git refused, its answer could not be understood, or there is no worktree here.
     GitFailed = "git-failed" => Git Environment,
     /// Another process holds a port, and devrun may not use another slot.
     PortBusy = "port-busy" => Ports Environment,
@@ -207,21 +207,21 @@ codes! {
     NotReady = "not-ready" => Readiness Code,
     /// A process could not be started.
     SpawnFailed = "spawn-failed" => Process Configuration,
-    /// A process ended that should keep running.
+    /// A process ended that should keep running, or a devrun in the background ended.
     ProcessEnded = "process-ended" => Process Code,
-    /// A devrun already runs in this worktree.
+    /// A devrun already runs in this worktree, or a stack uses what the command would change.
     AlreadyRunning = "already-running" => Busy,
-    /// Nothing runs in this worktree.
+    /// Nothing runs in this worktree, or its stack is being stopped.
     NotRunning = "not-running" => Busy,
     /// The command line parses, but the request is invalid.
     Usage = "usage" => Usage,
-    /// An irreversible action needs a confirmation, and there was none.
+    /// An action needs a confirmation, and there was none.
     NotConfirmed = "not-confirmed" => Usage,
     /// There is no process with that name.
     ProcessUnknown = "process-unknown" => Usage,
     /// The supervisor does not answer, or the request exceeded its time limit.
     TimedOut = "timed-out" => Busy,
-    /// The repository has no worktree with that name or path.
+    /// The repository has no worktree with that name or path, or several.
     WorktreeUnknown = "worktree-unknown" => Usage,
     /// A worktree is not removed: work would be lost, or it needs an option that was not given.
     WorktreeKept = "worktree-kept" => Git,
@@ -229,13 +229,13 @@ codes! {
     WorktreeDirty = "worktree-dirty" => Git,
     /// A rebase or merge stopped at a conflict.
     SyncConflict = "sync-conflict" => Git Code,
-    /// A hook is not edited, because the edit would change the effect of the lines that are not devrun's.
+    /// A hook is not edited: it is no shell script, is not executable, is outside the repository, cannot be read, or is switched off.
     HookKept = "hook-kept" => Git,
     /// The worktree was removed, moved or replaced while its stack ran.
     WorktreeGone = "worktree-gone" => Gone Environment,
     /// A process is connected to a server of another worktree or environment, and `--strict-isolation` forbids it.
     NotIsolated = "not-isolated" => Isolation Configuration,
-    /// `devrun doctor` found a problem with which `devrun up` fails.
+    /// `devrun doctor` found a problem with which `devrun up` fails or a run does damage.
     ProblemsFound = "problems-found" => Problems,
 }
 

@@ -74,7 +74,7 @@ impl StartedStack {
 
 /// Starts the stack of `worktree` in the background, or finds the one that runs. Waits until it is ready, unless
 /// `--no-wait` was given, and returns its status. Sets `started` as soon as another devrun runs in the background; if this
-/// future is dropped before that devrun has a socket, it is sent SIGTERM.
+/// future is dropped before that devrun has a socket, that devrun gets SIGTERM.
 pub(super) async fn bring_up(
     ctx: &Context,
     console: &Console,
@@ -296,7 +296,7 @@ impl Drop for StartingDevrun {
 }
 
 /// Returns why the devrun in the background ended. `before` is the version of the final status before it started. If
-/// the status is still that one, the new devrun wrote none and the error comes from its output.
+/// the version is still the same, the new devrun wrote no status, and the error quotes its output.
 async fn failed(
     worktree: &Worktree,
     before: Option<control::FileVersion>,

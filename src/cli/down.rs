@@ -86,8 +86,8 @@ impl Stopped {
     }
 }
 
-/// Ends the stack of `worktree` within `timeout` seconds, and removes what an earlier run left. Returns when the processes
-/// are gone and the ports are free.
+/// Ends the stack of `worktree`, and removes what an earlier run left. Returns when the processes are gone and the ports are free.
+/// After `timeout` seconds, kills a devrun that does not answer or has no process left, and errors if processes have not ended.
 async fn take_down(ctx: &Context, worktree: &Worktree, timeout: u64) -> Result<Stopped, Report> {
     let deadline = Deadline::within(Duration::from_secs(timeout));
     let mut killed = Vec::new();

@@ -78,7 +78,7 @@ async fn sync(
         ctx.events.note(format!("git fetch {remote}"));
         worktree::fetch(ctx, &worktree, remote).await?;
     }
-    // A stack that starts now waits for the lock. `None` if a stack runs, which goes on.
+    // A stack that starts now waits for the lock. A stack that runs already goes on, and the lock is `None`.
     let lock = worktree_lock::begin(ctx, &worktree, "syncing").await?;
     let update = update(ctx, &worktree, how, target, interruption).await?;
     ctx.events.note(sentence(&worktree, how, &update));

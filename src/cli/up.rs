@@ -50,8 +50,8 @@ use crate::text::{Mask, harmless};
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
 
-/// How long another devrun that holds the worktree's lock may take to write its record or to end: a little longer than
-/// the grace period of processes.
+/// How long another devrun that holds the worktree's lock may take to write its record or to end: longer than the default
+/// grace period of processes.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 
 /// The time from the start of a run until it enters its control group. While the kernel moves a process, for about 10 ms, no other

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_of_the_command_line_counts() {
+    fn names_come_from_the_folder_of_the_command_line() {
         for (line, expected) in [
             ("devrun -- devrun -C /x why", Some("/x")),
             ("devrun -- devrun why -Cy", Some("y")),

@@ -34,7 +34,7 @@ pub(super) struct ExplainInput<'a> {
     login_shell: &'a BTreeSet<String>,
     /// Variables that were removed because they lead into another worktree.
     foreign: &'a [ForeignVariable],
-    /// The files of `env_out`, with their variables.
+    /// The files of `env_out` without a template, with their variables.
     written: Vec<(PathBuf, BTreeSet<String>)>,
     /// Variables that get the branch database's URL, with the line of the configuration that names each.
     urls: BTreeMap<&'a str, Option<FileLine>>,

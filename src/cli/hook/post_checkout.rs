@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn h1_only_the_first_checkout_counts() {
+    fn h1_only_the_first_checkout_prepares_the_worktree() {
         let zeros = "0".repeat(40);
         let is_first =
             |arguments: &[&str]| is_first_checkout(&arguments.iter().map(OsString::from).collect::<Vec<_>>());

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_chromium_gets_the_options_of_one() {
+    fn only_chromium_browsers_get_chromium_options() {
         for yes in ["chromium", "/opt/google/chrome/google-chrome", "/Applications/Google Chrome"] {
             assert!(is_chromium(yes), "{yes}");
         }

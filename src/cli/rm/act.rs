@@ -1,6 +1,6 @@
 //! Carries out a removal.
 //!
-//! The worktree's lock is held from the end of its stack on, so that no stack starts in between. The database goes after the
+//! The worktree's lock is held from the end of its stack on, so that no stack starts in between. The database is deleted after the
 //! folder: until git has removed the folder, nothing is lost that cannot come back.
 
 use std::path::{Path, PathBuf};

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_process_of_a_starting_stack_is_not_waited_for() {
+    fn the_next_command_for_a_broken_process_is_why() {
         let mut starting = status(json!({
             "worktree": "/w", "state": "starting",
             "processes": [{ "name": "api", "state": "running", "ready": false, "pid": 7, "fault": "code", "reason": "silent" }]

@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_noticed() {
+    fn json_with_comments_is_refused() {
         for text in
             ["{ // why\n}", "/* a */ {\"a\": \"//\"}", "{\"a\": [1, 2,], // x\n}", "{\"a\": 1, /* last */\n}"]
         {

@@ -140,7 +140,7 @@ fn asked_about(status: &Status, lines: &[&str]) -> WhyAnswer {
 }
 
 #[test]
-fn the_fix_of_a_wrong_port_or_a_busy_one_is_never_a_circle() {
+fn the_fix_of_a_wrong_or_busy_port_is_a_new_step() {
     let mut web = process("web", Word::Running, false);
     (web.reason, web.fix) = (Some("it listens on 127.0.0.1:3000".into()), Some("let it listen".into()));
     web.fault = Some(Fault::Configuration);
