@@ -1,4 +1,5 @@
-//! The command line: parses the arguments and runs a command. Each command has its own file in this module.
+//! The command line: parses the arguments and runs a command. Each command has a file in this module; `start`, `stop`, `restart` and
+//! `wait` share one.
 
 mod agents;
 mod args;
@@ -89,7 +90,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
         return early_failure(&report);
     }
     let verb = cli.verb.unwrap_or(Verb::Up(cli.up));
-    // Only one thread may exist at a fork, so it comes before the runtime.
+    // Only one thread may exist at a fork, so devrun forks before it builds the runtime.
     let link = match &verb {
         Verb::Up(args) if !args.detach => match keeper::split() {
             Ok(Role::Keeper(keeper)) => {
@@ -174,7 +175,7 @@ fn dispatch(cli: Cli, started: std::time::Instant) -> Exit {
 /// How many files a command may need to open at the same time, including those of the runtime.
 const DESCRIPTORS: usize = 24;
 
-/// Errors if fewer files can be opened. A library that runs out of them later would panic halfway.
+/// Errors if fewer than [`DESCRIPTORS`] more files can be opened. A library that runs out of descriptors later would panic halfway.
 fn spare_descriptors() -> std::io::Result<()> {
     let stderr = std::io::stderr();
     let spare: std::io::Result<Vec<_>> =
@@ -225,7 +226,7 @@ fn make_context(
     Ok(Context { cwd, dirs, events, started, colour: console.style().colour, env })
 }
 
-/// Returns true if `folder` is not the one in which the caller works.
+/// Returns true if `folder` is not the current directory, or if one of the two cannot be resolved.
 fn is_elsewhere(folder: &Path) -> bool {
     let here = std::env::current_dir().and_then(std::fs::canonicalize);
     let there = std::fs::canonicalize(folder);
@@ -262,7 +263,7 @@ fn unknown_lock_holder() -> Report {
         .with_fix("try again in a moment")
 }
 
-/// Returns a URL, and beside it the one under the worktree's own host name.
+/// Returns `url`, followed by the URL with the worktree's own host name if there is one.
 fn beside(url: &str, host_url: Option<&str>) -> String {
     host_url.map_or_else(|| url.to_string(), |host_url| format!("{url}  {host_url}"))
 }

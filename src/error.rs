@@ -9,8 +9,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The exit status of devrun. Each class of failures has its own, from 80 on, because neither shells nor servers use that
-/// range. [`Exit::Child`] is the status of a command that devrun ran for the user.
+/// The exit status of devrun. Each class of failures has a different status. Classes without a customary status begin at 80, because
+/// neither shells nor servers use that range. [`Exit::Child`] is the status of a command that devrun ran for the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
     /// Success.
@@ -19,29 +19,29 @@ pub enum Exit {
     Child(u8),
     /// Ctrl-C: 128 + SIGINT.
     Interrupted,
-    /// The command line is invalid (clap's own status).
+    /// The command line or the request is invalid, or was not confirmed (clap's own status).
     Usage,
     /// A bug in devrun (`EX_SOFTWARE`).
     Bug,
-    /// A file or folder of devrun could not be read or written (`EX_IOERR`).
+    /// A file, a folder, the terminal or another resource of the system could not be used (`EX_IOERR`).
     State,
-    /// devrun.yaml, Procfile or env files are invalid.
+    /// devrun.yaml, Procfile or env files are invalid, or the configuration or a variable is missing.
     Config,
-    /// git could not be called, or its answer could not be understood.
+    /// git failed, or devrun refused to change a worktree, a branch or a hook.
     Git,
-    /// There are no free ports, or another process holds a port.
+    /// There are no free ports, another process holds a port, or the loopback interface is down.
     Ports,
-    /// Node or Python dependencies could not be installed.
+    /// Dependencies could not be installed, a tool or a service is missing, or a step of `setup:` failed.
     Dependencies,
-    /// The branch database could not be reached or created.
+    /// The branch database does not exist, must not be changed, or could not be reached or created.
     Database,
     /// Migrations failed or must not run.
     Migration,
     /// A process never became ready.
     Readiness,
-    /// A process could not be started.
+    /// A process could not be started, or ended too early.
     Process,
-    /// Another devrun already owns this worktree.
+    /// Another devrun owns this worktree, nothing runs in it, or the request exceeded its time limit.
     Busy,
     /// The worktree was removed while its stack ran.
     Gone,
@@ -118,7 +118,7 @@ macro_rules! codes {
         pub enum Code { $($(#[$doc])* $variant),+ }
 
         impl Code {
-            /// Every code, in the order of the documentation's table.
+            /// Every code.
             pub const ALL: &'static [Code] = &[$(Code::$variant),+];
 
             /// Returns the name as printed and documented.
@@ -149,7 +149,7 @@ macro_rules! codes {
 codes! {
     /// A bug in devrun.
     Bug = "bug" => Bug Devrun,
-    /// A file or folder of devrun's state is unusable.
+    /// A file, a folder, the terminal or another resource of the system is unusable.
     State = "state-unusable" => State Environment,
     /// The configuration does not parse or contradicts itself.
     ConfigInvalid = "config-invalid" => Config Configuration,
@@ -159,9 +159,9 @@ codes! {
     VariableMissing = "variable-missing" => Config Configuration,
     /// git is not installed.
     GitMissing = "git-missing" => Git Environment,
-    /// git refused, or its answer could not be understood.
+    /// git refused, its answer could not be understood, or there is no worktree here.
     GitFailed = "git-failed" => Git Environment,
-    /// Another process holds a port, and `--strict-ports` does not allow another slot.
+    /// Another process holds a port, and devrun may not use another slot.
     PortBusy = "port-busy" => Ports Environment,
     /// Every slot is in use.
     PortsExhausted = "ports-exhausted" => Ports Environment,
@@ -169,7 +169,7 @@ codes! {
     PortStolen = "port-stolen" => Ports Environment,
     /// 127.0.0.1 has no route: the loopback interface is down.
     LoopbackDown = "loopback-down" => Ports Environment,
-    /// A tool that dependencies need (node, pnpm, uv, python) is not installed.
+    /// A tool (node, pnpm, uv, python, psql) is not installed and could not be fetched.
     ToolMissing = "tool-missing" => Dependencies Environment,
     /// The lock file does not match the manifest.
     LockfileStale = "lockfile-stale" => Dependencies Code,
@@ -207,21 +207,21 @@ codes! {
     NotReady = "not-ready" => Readiness Code,
     /// A process could not be started.
     SpawnFailed = "spawn-failed" => Process Configuration,
-    /// A process ended that should keep running.
+    /// A process ended that should keep running, or a devrun in the background ended.
     ProcessEnded = "process-ended" => Process Code,
-    /// A devrun already runs in this worktree.
+    /// A devrun already runs in this worktree, or a stack uses what the command would change.
     AlreadyRunning = "already-running" => Busy,
-    /// Nothing runs in this worktree.
+    /// Nothing runs in this worktree, or its stack is being stopped.
     NotRunning = "not-running" => Busy,
     /// The command line parses, but the request is invalid.
     Usage = "usage" => Usage,
-    /// An irreversible action needs a confirmation, and there was none.
+    /// An action needs a confirmation, and there was none.
     NotConfirmed = "not-confirmed" => Usage,
     /// There is no process with that name.
     ProcessUnknown = "process-unknown" => Usage,
     /// The supervisor does not answer, or the request exceeded its time limit.
     TimedOut = "timed-out" => Busy,
-    /// The repository has no worktree with that name or path.
+    /// The repository has no worktree with that name or path, or several.
     WorktreeUnknown = "worktree-unknown" => Usage,
     /// A worktree is not removed: work would be lost, or it needs an option that was not given.
     WorktreeKept = "worktree-kept" => Git,
@@ -229,13 +229,13 @@ codes! {
     WorktreeDirty = "worktree-dirty" => Git,
     /// A rebase or merge stopped at a conflict.
     SyncConflict = "sync-conflict" => Git Code,
-    /// A hook is not edited, because the edit would change the effect of the lines that are not devrun's.
+    /// A hook is not edited: it is no shell script, is not executable, is outside the repository, cannot be read, or is switched off.
     HookKept = "hook-kept" => Git,
     /// The worktree was removed, moved or replaced while its stack ran.
     WorktreeGone = "worktree-gone" => Gone Environment,
     /// A process is connected to a server of another worktree or environment, and `--strict-isolation` forbids it.
     NotIsolated = "not-isolated" => Isolation Configuration,
-    /// `devrun doctor` found a problem with which `devrun up` fails.
+    /// `devrun doctor` found a problem with which `devrun up` fails or a run does damage.
     ProblemsFound = "problems-found" => Problems,
 }
 
@@ -263,7 +263,7 @@ pub struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Holder { command: None, pid: None, worktree: Some(worktree), .. } = self {
-            // It holds the ports by its lease, with or without a process.
+            // The worktree holds the ports by its lease, with or without a process.
             return write!(f, "the worktree {worktree}");
         }
         match (&self.command, self.pid) {
@@ -305,7 +305,7 @@ pub trait Explain: std::error::Error {
     }
 }
 
-/// A failure that is ready to be shown, made from any [`Explain`]. Cheap to clone and to send.
+/// A failure that is ready to be shown. Can be made from any [`Explain`]. Cheap to clone and to send.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Report {

@@ -250,12 +250,12 @@ pub struct Events {
 }
 
 impl Events {
-    /// Sends every event to `subscriber`.
+    /// Returns a value that sends every event to `subscriber`.
     pub fn new(subscriber: impl Fn(Event) + Send + Sync + 'static) -> Events {
         Events { subscriber: Arc::new(subscriber) }
     }
 
-    /// Discards every event.
+    /// Returns a value that discards every event.
     pub fn discarded() -> Events {
         Events::new(|_| {})
     }

@@ -57,7 +57,7 @@ pub(super) struct Cli {
 }
 
 impl Cli {
-    /// Parses `args`. Errors if options of `up` stand before another command.
+    /// Parses `args`. Errors if they are invalid, or if options of `up` come before another command.
     pub(super) fn understand(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let cli = Cli::try_parse_from(args)?;
         if cli.verb.is_some() && cli.up != Up::default() {
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_definitions_hold_together() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_all_verbs_may_stand_on_either_side_of_the_verb() {
+    fn global_options_are_accepted_before_and_after_the_verb() {
         for args in [["devrun", "ports", "--json", "-C", "/x"], ["devrun", "-C", "/x", "--json", "ports"]] {
             let cli = understand(&args).unwrap();
             assert!(cli.json && cli.directory.is_some() && matches!(cli.verb, Some(Verb::Ports(_))));
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_of_up_before_another_verb_is_a_mistake() {
+    fn an_option_of_up_before_another_verb_is_an_error() {
         assert!(understand(&["devrun", "--strict-ports", "down"]).is_err());
         assert!(understand(&["devrun", "up", "--strict-ports"]).is_ok());
     }

@@ -39,7 +39,8 @@ pub(super) async fn run(ctx: &Context, console: &Console, args: &args::Attach) -
     }
 }
 
-/// Passes on input and output until one of them ends.
+/// Passes on input and output until the output ends, the user types Ctrl-], or the process prints nothing for [`LINGER`] after
+/// the end of the input.
 async fn talk(stream: TokioIo<Upgraded>, sizes: &mut Signal) -> Result<Exit, Report> {
     let (mut from, mut to) = tokio::io::split(stream);
     let mut typed = typed();
@@ -107,7 +108,7 @@ fn size() -> Option<ClientMessage> {
     tcgetwinsize(std::io::stdout()).ok().map(|size| ClientMessage::Size(size.ws_row, size.ws_col))
 }
 
-/// Sets the terminal to raw mode until it is dropped.
+/// Keeps the terminal in raw mode until this value is dropped.
 struct RawMode {
     before: Option<Termios>,
 }

@@ -1,4 +1,4 @@
-//! Finds out what called devrun: a terminal, an agent, a hook; and the session that it belongs to.
+//! Finds out what called devrun (a terminal, an agent or a hook), and the session of that caller.
 
 use std::io::IsTerminal;
 

@@ -19,12 +19,12 @@ use clap_complete::env::{Bash, EnvCompleter, Fish, Powershell, Zsh};
 use self::nushell::Nushell;
 use super::args::{Cli, CompletedShell};
 
-/// The variable that names the shell which asks.
+/// The variable in which a script of `devrun completions` names its shell.
 pub(super) const VARIABLE: &str = "DEVRUN_COMPLETE";
 /// The most time that a completion takes.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Returns the part of the completion engine that knows a shell.
+/// Returns the completion engine for `shell`.
 pub(super) fn engine(shell: CompletedShell) -> &'static dyn EnvCompleter {
     match shell {
         CompletedShell::Bash => &Bash,

@@ -1,6 +1,7 @@
 //! `devrun completions SHELL`: prints the script that completes devrun's command line, or installs it for this user.
 //!
-//! The installed file asks devrun for the script when the shell first needs it, so that a new devrun needs no new file.
+//! The installed file gets the script from devrun each time, so that a new devrun needs no new file. The file for Nushell has the script
+//! itself.
 
 mod shell_file;
 

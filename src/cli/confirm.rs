@@ -1,4 +1,4 @@
-//! Asks the user before something that cannot be undone.
+//! Asks the user before a command makes changes.
 
 use crate::error::{Code, Report};
 use crate::ui::console::Console;

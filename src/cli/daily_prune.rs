@@ -79,7 +79,7 @@ pub(super) fn take_turn(worktree: &Worktree) -> Result<Option<DailyTurn>, Report
 }
 
 impl DailyTurn {
-    /// Writes the time. Called also after a failure, which the next day may not have.
+    /// Writes the time. Also called after a failure: the prune of the next day may succeed.
     pub(super) fn finish(self) -> Result<(), Report> {
         let now = clock::unix_seconds();
         Ok(fs::replace(&self.files.time, format!("{now}\n").as_bytes(), 0o600)?)

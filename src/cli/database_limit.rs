@@ -1,4 +1,4 @@
-//! Adds to the error of a service that makes no more databases what `devrun prune` would delete there.
+//! Adds the databases that `devrun prune` would delete to the error of a database service that has reached its limit.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::worktree::Worktree;
 /// How long the search may take.
 const SEARCH: Duration = Duration::from_mins(1);
 
-/// Returns `report`. If a limit of the service was reached, its cause and fix name the databases that a plain prune deletes.
+/// Returns `report`. If a limit of the database service was reached, adds to the cause which databases `devrun prune` would delete.
+/// If there are some, that command becomes the fix. Adds nothing if the search fails or takes too long.
 pub(super) async fn explain(ctx: &Context, worktree: &Worktree, report: Report) -> Report {
     if report.code != Code::DatabaseLimit {
         return report;

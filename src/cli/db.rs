@@ -33,7 +33,7 @@ use crate::text::duration;
 use crate::ui::console::Console;
 use crate::ui::style::harmless;
 
-/// How long a command that changes nothing may take: a little more than one call to a busy provider.
+/// How long a command that reads a few facts may take: a little more than one call to a busy provider.
 const QUERY_LIMIT: Duration = Duration::from_secs(90);
 
 /// Returns the error for signal handlers that cannot be installed.
@@ -77,7 +77,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, verb: &Db, as_json: bo
     }
 }
 
-/// Limits the time of a command that changes nothing, even while other commands hold the database.
+/// Limits the time of a command that reads a few facts, even while other commands hold the database.
 async fn in_time(look: impl Future<Output = Result<Exit, Report>>) -> Result<Exit, Report> {
     let late = |_| {
         let message = format!("the database did not answer within {} s", QUERY_LIMIT.as_secs());

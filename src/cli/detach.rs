@@ -30,9 +30,9 @@ use crate::worktree::Worktree;
 
 /// How long the holder of the worktree's lock may take to write its record.
 const RECORD_LIMIT: Duration = Duration::from_secs(30);
-/// The least time that a new devrun gets until its socket answers, however short the timeout is.
+/// The least time that a new devrun gets until it has a socket, however short the timeout is.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
-/// How long a supervisor may take to answer with the notices of a start that failed.
+/// How long a supervisor may take to send its status before a stack is bound again, or after a start that failed.
 const NOTICES: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(5);
 /// The longest timeout that the command line accepts.
@@ -59,7 +59,7 @@ pub(super) struct StartedStack {
 }
 
 impl StartedStack {
-    /// The stack ends as soon as this process is gone, also if it is killed.
+    /// Returns a value with which [`bring_up`] starts a stack that ends as soon as this process ends, also if it is killed.
     pub(super) fn bound_to_this_process() -> StartedStack {
         // Where the system does not show processes, the stack outlives a killed devrun.
         let binding = caller::binding(std::process::id(), 0).ok();
@@ -74,7 +74,7 @@ impl StartedStack {
 
 /// Starts the stack of `worktree` in the background, or finds the one that runs. Waits until it is ready, unless
 /// `--no-wait` was given, and returns its status. Sets `started` as soon as another devrun runs in the background; if this
-/// future is dropped before that devrun has a socket, it is sent SIGTERM.
+/// future is dropped before that devrun has a socket, that devrun gets SIGTERM.
 pub(super) async fn bring_up(
     ctx: &Context,
     console: &Console,
@@ -140,7 +140,8 @@ pub(super) async fn bring_up(
     }
 }
 
-/// Returns `report`, whose reason may be out of date because files have `changed`: only a new start can tell.
+/// Adds to the cause of `report` that files have `changed` since the start, and replaces its fix by that of `changed`: only a new start
+/// shows whether the reason still holds.
 fn of_older_files(report: Report, changed: &Changed) -> Report {
     let cause: Vec<String> = report.cause.into_iter().chain([changed.notice().text]).collect();
     Report { cause: Some(cause.join("\n")), fix: Some(changed.fix.clone()), ..report }
@@ -154,8 +155,9 @@ pub(super) async fn restart_server(ctx: &Context) -> Result<(), Report> {
     Ok(())
 }
 
-/// Binds the stack of `record`, which runs already, to another process if it is this session's or its process is gone. Without
-/// `binding`, a stack whose process is gone is bound to none, because it would end while it is used.
+/// Binds the running stack of `record` to the process of `binding` if this session started the stack, or if the process that the stack
+/// is bound to is gone. Without `binding`, ends the binding to a process that is gone, because the stack would end while it is used.
+/// Errors if `binding` is given and the stack runs in another pid namespace.
 async fn bind_again(
     ctx: &Context,
     record: &RunRecord,
@@ -294,7 +296,7 @@ impl Drop for StartingDevrun {
 }
 
 /// Returns why the devrun in the background ended. `before` is the version of the final status before it started. If
-/// the status is still that one, the new devrun wrote none and the error comes from its output.
+/// the version is still the same, the new devrun wrote no status, and the error quotes its output.
 async fn failed(
     worktree: &Worktree,
     before: Option<control::FileVersion>,

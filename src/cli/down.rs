@@ -86,8 +86,8 @@ impl Stopped {
     }
 }
 
-/// Ends the stack of `worktree` within `timeout` seconds, and removes what an earlier run left. Returns when the processes
-/// are gone and the ports are free.
+/// Ends the stack of `worktree`, and removes what an earlier run left. Returns when the processes are gone and the ports are free.
+/// After `timeout` seconds, kills a devrun that does not answer or has no process left, and errors if processes have not ended.
 async fn take_down(ctx: &Context, worktree: &Worktree, timeout: u64) -> Result<Stopped, Report> {
     let deadline = Deadline::within(Duration::from_secs(timeout));
     let mut killed = Vec::new();
@@ -187,7 +187,7 @@ async fn request_end(record: &RunRecord) {
 }
 
 /// Kills the supervisor, after which the keeper kills the remaining processes. Kills the keeper too if that is not
-/// enough. Returns the ids of the killed processes. Errors if the stack still does not end.
+/// enough. Returns the ids of the killed processes. Errors if the stack still does not end, or runs in another pid namespace.
 async fn kill_both(
     ctx: &Context,
     state: &Path,
@@ -227,7 +227,8 @@ async fn kill_both(
     Ok(killed)
 }
 
-/// After a second, prints once what the command still waits for. Never returns.
+/// After a second, prints once what the command still waits for. Sends the stack one more SIGTERM when all its processes have ended.
+/// Never returns.
 async fn announce_wait(ctx: &Context, record: &RunRecord) -> std::convert::Infallible {
     let start = Instant::now();
     tokio::time::sleep(SILENCE).await;
@@ -250,8 +251,8 @@ async fn announce_wait(ctx: &Context, record: &RunRecord) -> std::convert::Infal
     std::future::pending().await
 }
 
-/// Returns the error for a stack whose processes `names` have not ended in time. It names the supervisor, because its
-/// keeper kills the rest once it is gone.
+/// Returns the error for a stack whose processes `names` have not ended in time. The fix kills the supervisor, because the
+/// keeper kills the rest once the supervisor is gone.
 fn late(record: &RunRecord, names: &[String], limit: Duration) -> Report {
     let pid = record.supervisor.map_or(record.pid, |supervisor| supervisor.pid);
     let place = record.namespace.as_ref().filter(|_| record.is_elsewhere());

@@ -18,7 +18,7 @@ pub(super) fn first() -> std::io::Result<impl Future<Output = Exit>> {
     })
 }
 
-/// Does the same for all signals but that of Ctrl-C.
+/// Does the same for all of these signals except that of Ctrl-C (SIGINT).
 pub(super) fn first_but_interrupt() -> std::io::Result<impl Future<Output = Exit>> {
     let mut terms = signal(SignalKind::terminate())?;
     let mut hangups = signal(SignalKind::hangup())?;

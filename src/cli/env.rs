@@ -54,7 +54,7 @@ pub(super) async fn run(
     super::printed(console.print(&text))
 }
 
-/// Returns the process of that name.
+/// Returns the process with this name. Errors if there is none.
 fn find<'a>(processes: &'a [Process], name: &str) -> Result<&'a Process, Report> {
     processes.iter().find(|process| process.name == name).ok_or_else(|| {
         let known: Vec<&str> = processes.iter().map(|process| process.name.as_str()).collect();

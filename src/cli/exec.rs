@@ -29,7 +29,7 @@ pub(super) struct StackCommand {
 
 impl StackCommand {
     /// Finds the program of `command` and makes its environment. Starts the local database server if it is down. Errors
-    /// with status 127 if there is no such program.
+    /// with status 127 if the program is neither on PATH nor a client program of Postgres that devrun can download.
     pub(super) async fn resolve(ctx: &Context, command: &[OsString]) -> Result<StackCommand, Report> {
         let mut preview = prepare::preview(ctx).await?;
         let mut server = None;

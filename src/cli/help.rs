@@ -39,7 +39,7 @@ pub(super) async fn run(
     pager::show(ctx, console, &text).await
 }
 
-/// Returns the verbs and pages, each with its line.
+/// Returns the verbs and pages, each with its description in a line.
 pub(super) fn words() -> Vec<(String, String)> {
     let command = Cli::command();
     let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());

@@ -75,7 +75,8 @@ pub(super) async fn run(
     super::printed(printed)
 }
 
-/// Returns the names of the processes that run here. A process that has just started has written nothing yet.
+/// Returns the names of the logs of the running stack: one for each process, and that of devrun. A process that has just started
+/// has no log yet.
 async fn expected(state: &Path) -> Vec<String> {
     let Ok(LockHolder::Running(record)) = control::lock_holder(state, Duration::ZERO).await else {
         return Vec::new();

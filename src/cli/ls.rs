@@ -1,7 +1,7 @@
 //! `devrun ls`: lists the stacks of this user on this machine, from any directory.
 //!
-//! It also removes what a killed stack left whose worktree is gone, because no other command is run there again, and
-//! reports that.
+//! It also removes what killed stacks left in worktrees that are gone, because no other command runs there again, and
+//! reports that. It stops unused database servers whose repository is gone.
 
 mod strays;
 
@@ -62,7 +62,7 @@ pub(super) async fn worktrees_here(ctx: &Context) -> Result<BTreeSet<PathBuf>, R
     Ok(repository_runs(ctx, &own).await?.into_iter().map(|run| run.worktree).collect())
 }
 
-/// Removes what killed stacks left whose worktree is gone, and reports it. Returns their worktrees.
+/// Removes what killed stacks left in worktrees that are gone, and reports it. Returns those worktrees.
 fn end_orphaned(ctx: &Context, orphaned: &[StackEntry]) -> Vec<String> {
     let mut ended = Vec::new();
     for entry in orphaned {

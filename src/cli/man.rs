@@ -36,7 +36,7 @@ pub(super) fn run(ctx: &Context, console: &Console, args: &ManArgs, as_json: boo
     super::printed(console.print(&text))
 }
 
-/// Returns all pages, those of verbs after that of devrun.
+/// Returns all pages, sorted by path: devrun.yaml(5) is the last one.
 fn pages() -> Result<Vec<ManualPage>, Report> {
     let mut whole = Cli::command();
     whole.build();

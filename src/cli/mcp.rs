@@ -24,7 +24,7 @@ use crate::os::cmd::{Cmd, Output};
 /// Extra time beyond the timeout of the command itself, whose own error says what took so long.
 const SLACK: Duration = Duration::from_mins(1);
 
-/// What to do after a command that gave no answer.
+/// The fix for a command that gave no answer.
 const LATE: &str = "call the tool `why`, which says what state the stack is in";
 
 const INSTRUCTIONS: &str = "\

@@ -1,4 +1,4 @@
-//! `devrun open [NAME]`: opens a URL of the running stack in the user's browser, or prints it where there is no display.
+//! `devrun open [NAME]`: prints a URL of the running stack, and opens it in the user's browser if there is a display or BROWSER is set.
 
 pub(super) mod opener;
 mod profile;

@@ -37,7 +37,7 @@ pub(super) async fn run(
     super::printed(console.print(&text))
 }
 
-/// Leases the home slot while it holds the lock, so that no stack can start. Errors if a stack runs.
+/// Leases the home slot. Holds the worktree's lock during that time, so that no stack can start. Errors if a stack runs.
 async fn move_home(ctx: &Context) -> Result<(), Report> {
     let worktree = prepare::locate(ctx).await?;
     let Some(_lock) = worktree_lock::begin(ctx, &worktree, "moving its ports").await? else {

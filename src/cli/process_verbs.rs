@@ -36,7 +36,7 @@ pub(super) async fn run(
         ProcessVerb::Wait => "/wait",
     };
     if matches!(order, ProcessVerb::Start | ProcessVerb::Restart) && found.runs_here() {
-        // Without it, no process that uses the database becomes ready.
+        // Without the server, no process that uses the database becomes ready.
         super::detach::restart_server(ctx).await?;
     }
     let ask = Ask::within(args.names.clone(), deadline.left());

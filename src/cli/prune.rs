@@ -1,6 +1,7 @@
 //! `devrun prune`: removes what worktrees, branches and killed runs left, after showing it.
 //!
-//! Without a terminal and without `--yes` it only prints what it would do: a script that forgets the option loses nothing.
+//! Without `--yes`, it only prints what it would do if there is no terminal or with `--json`: a script that forgets the option loses
+//! nothing.
 
 mod table;
 mod timer;
@@ -84,7 +85,7 @@ async fn prune(
         };
         confirm(console, question, as_json).await?;
     }
-    // Not while the user is asked: `new` and `rm` would wait for the answer.
+    // Taken after the question, because `new` and `rm` would wait for the answer.
     let lock = Lock::take(&own.shared.join(LOCK), LockKind::Exclusive, LOCK_WAIT).await?;
     let failures = remove::remove(ctx, own, &gathered, &decisions, &rules).await;
     drop(lock);
@@ -142,7 +143,7 @@ struct Answer<'a> {
     acted: bool,
     /// The errors of decisions, by their position.
     failures: &'a [(usize, Report)],
-    /// Why some things were not looked at.
+    /// The reasons why branch databases were left out.
     problems: &'a [Report],
 }
 

@@ -17,15 +17,15 @@ use crate::text::{diagnosis, duration, reload};
 
 /// How many of the last lines of a process are searched.
 const LINES: usize = 500;
-/// An older error is not reported.
+/// The age above which an error is not reported.
 const OLDEST: Duration = Duration::from_hours(1);
-/// How many lines before an error may be the line with the answer to its request.
+/// The most lines between the answer to a request and the error behind it, if the answer is logged first.
 const ACCESS: usize = 3;
 
 /// An error of the project's code, or a request with an error as its answer, that a process logged after it had become ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct RecentError {
-    /// The process.
+    /// The name of the process.
     pub(super) process: String,
     /// The last line of the error, or the answer.
     pub(super) said: String,
@@ -116,7 +116,7 @@ fn belongs(request: &FailedRequest, error: &LoggedError) -> bool {
     request.lines.iter().any(|line| line + ACCESS >= error.first)
 }
 
-/// Returns true if the requests of `error` were all answered without an error since.
+/// Returns true if `error` has requests, and all of them were answered without an error since.
 fn is_answered(error: &LoggedError, requests: &[FailedRequest]) -> bool {
     let mut own = requests.iter().filter(|request| belongs(request, error)).peekable();
     own.peek().is_some() && own.all(|request| request.is_over)

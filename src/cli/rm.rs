@@ -1,6 +1,6 @@
 //! `devrun rm`: throws a worktree away, with its stack, ports, branch database and branch.
 //!
-//! `facts` collects what is known, `decision` decides, this file asks the user, and `act` carries the steps out. What is known is
+//! `facts` collects the facts, `decision` decides, this file asks the user, and `act` carries the steps out. The facts are
 //! collected again after the answer, which may take minutes.
 
 mod act;
@@ -56,7 +56,7 @@ async fn throw_away(
     let here = worktree::locate(ctx).await?;
     let main = repository_folder(&here)?;
     let take_lock = async || Lock::take(&here.shared.join(LOCK), LockKind::Exclusive, LOCK_WAIT).await;
-    // Other commands do not wait until the user has answered.
+    // If the user is asked, the lock is taken after the answer, because other commands would wait for it.
     let mut lock = if args.yes && !args.dry_run { Some(take_lock().await?) } else { None };
     let mut planned = plan(ctx, &here, &main, args).await?;
     if !as_json {
@@ -79,7 +79,7 @@ async fn throw_away(
     answer(console, facts, removal, true, as_json)
 }
 
-/// Collects the facts about the worktree that `args` name, and decides. Errors if it must not be removed.
+/// Collects the facts about the worktree that `args` name, and decides. Errors if the worktree must not be removed.
 async fn plan(ctx: &Context, here: &Worktree, main: &Path, args: &args::Rm) -> Result<Planned, Report> {
     let all = worktree::list_with_git_dirs(ctx, here).await?;
     let target = match target(ctx, here, &all, args.name.as_deref()) {

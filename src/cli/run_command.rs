@@ -45,7 +45,7 @@ pub(super) async fn wait_in_foreground(
     }
 }
 
-/// Passes a signal on to the command. The terminal sends Ctrl-C and Ctrl-\ to the command itself.
+/// Passes a signal on to the command, except SIGINT and SIGQUIT: for Ctrl-C and Ctrl-\, the terminal sends them to the command itself.
 fn pass_on(why: &StopReason, pid: Option<u32>) {
     let StopReason::Signal(number) = why else { return };
     let signal =

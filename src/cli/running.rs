@@ -11,7 +11,7 @@ use crate::error::{Code, Report};
 use crate::prepare;
 use crate::worktree::Worktree;
 
-/// How long a supervisor that is starting may take to write its record.
+/// How long a supervisor that is starting may take to write its record, and one that is ending to release its lock.
 const RECORD_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long to wait for the end of a stack to learn its reason: its processes may have long grace periods.
@@ -20,7 +20,7 @@ const END: Duration = Duration::from_secs(30);
 /// How long a supervisor that is ending may take to list its processes.
 const WORD: Duration = Duration::from_millis(500);
 
-/// A worktree, and the record of the stack that runs in it.
+/// A worktree, and the record of the stack that runs in it, if there is one.
 pub(super) struct RunningStack {
     pub(super) worktree: Worktree,
     pub(super) record: Option<RunRecord>,
@@ -103,6 +103,6 @@ pub(super) async fn reason(worktree: &Worktree, report: Report, left: Duration) 
     {
         return report;
     }
-    // The supervisor writes it before it releases the lock.
+    // The supervisor writes the final status before it releases the lock.
     control::last(&worktree.state).as_ref().and_then(Status::end).map_or(report, |end| end.clone().into())
 }

@@ -52,7 +52,7 @@ pub(super) fn show(console: &Console, status: &Status, as_json: bool) -> Result<
     })
 }
 
-/// Lets the commands of the fixes in `status` name the folder of the worktree if the reader is in another one.
+/// Adds the folder of the worktree to the commands in the fixes of `status` if the user is in another folder.
 pub(super) fn locate(console: &Console, status: &mut Status) {
     let errors = status.error.iter_mut().chain(status.ended_by.iter_mut().map(|ended| &mut ended.error));
     let of_errors = errors.filter_map(|error| error.fix.as_mut());
@@ -72,8 +72,8 @@ enum StatusRows {
     OfState,
 }
 
-/// Does the same after a verb that starts or stops processes, or waits for them: leaves out the worktree, the database and the second
-/// addresses.
+/// Prints `status` after a verb that starts or stops processes, or waits for them. As text for people, leaves out the worktree, the
+/// database, the second addresses and what started the stack, unless the stack is over.
 pub(super) fn show_state(
     ctx: &Context,
     console: &Console,
@@ -87,8 +87,8 @@ pub(super) fn show_state(
     super::printed(console.print(&text(&status, StatusRows::OfState, console.style())))
 }
 
-/// Does the same after a verb that starts the stack. Warns of changed inputs on standard error, where scripts that
-/// discard the status still show it.
+/// Prints `status` after a verb that starts the stack. If it is printed as text for people, warns of changed inputs and migrations on
+/// standard error, where scripts that discard the status still show it.
 pub(super) fn show_after(
     ctx: &Context,
     console: &Console,
@@ -110,7 +110,7 @@ pub(super) fn warn_of_changes(ctx: &Context, console: &Console, status: &mut Sta
     }
 }
 
-/// Formats `status` on at most one screen: the stack, its URLs, a line for each process.
+/// Formats `status`: the stack, its URLs, a line for each process, then findings, notices, changes and the error.
 fn text(status: &Status, shown: StatusRows, style: Style) -> String {
     let mut rows = Vec::new();
     if shown == StatusRows::All {

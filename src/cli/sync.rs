@@ -1,5 +1,5 @@
-//! `devrun sync`: brings the branch of this worktree up to date with another one, then packages, the files of `setup:` and the
-//! branch database. Starts no processes. Runs only when the user asks.
+//! `devrun sync`: brings the branch of this worktree up to date with another one, then installs packages, runs the steps of `setup:`
+//! whose inputs changed, and migrates the branch database. Starts no stack; with `--restart`, restarts processes of the running one.
 
 mod stack;
 
@@ -19,8 +19,8 @@ use crate::supervisor::stop_requests::StopRequests;
 use crate::ui::console::Console;
 use crate::worktree::{self, Integration, SyncError, SyncTarget, Worktree};
 
-/// Whether git changes the branch at the moment, and the exit status of a Ctrl-C during that time. A git that is killed leaves its
-/// locks.
+/// Delays the end of the command while git changes the branch, because a killed git leaves its locks. `exit` is the status for a
+/// signal that came during that time.
 #[derive(Default)]
 struct Interruption {
     git_works: Cell<bool>,
@@ -78,7 +78,7 @@ async fn sync(
         ctx.events.note(format!("git fetch {remote}"));
         worktree::fetch(ctx, &worktree, remote).await?;
     }
-    // A stack that starts meanwhile waits for the lock; one that runs stays.
+    // A stack that starts now waits for the lock. A stack that runs already goes on, and the lock is `None`.
     let lock = worktree_lock::begin(ctx, &worktree, "syncing").await?;
     let update = update(ctx, &worktree, how, target, interruption).await?;
     ctx.events.note(sentence(&worktree, how, &update));
@@ -103,7 +103,7 @@ async fn sync(
     })
 }
 
-/// Errors if the worktree has no repository, uncommitted changes, or an operation under way.
+/// Errors if the worktree has no repository, uncommitted changes, or an operation of git under way.
 async fn check(ctx: &Context, worktree: &Worktree) -> Result<(), Report> {
     let Some(git) = &worktree.git else {
         let message = format!("{} is not in a git repository", worktree.path.display());

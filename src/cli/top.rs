@@ -1,7 +1,7 @@
 //! `devrun top` (`devrun ls --watch`): shows all stacks of this user and refreshes the list until the user leaves. Keys open,
 //! restart and stop a stack and follow its logs.
 //!
-//! This file has the effects. `update` decides what a key does, `render` draws; both are pure.
+//! This file reads keys and stacks, and `effects` changes stacks. `update` decides what a key does, `render` draws; both are pure.
 
 mod effects;
 mod keys;
@@ -55,7 +55,7 @@ pub(super) async fn run(ctx: &Context, console: &Console, here: bool, as_json: b
         tokio::pin!(key);
         let input = tokio::select! {
             exit = &mut asked_to_end => break exit,
-            // The result of the key that is being read is not lost: the next wait reads it from the terminal's queue.
+            // A key that is pressed during this wait is not lost: it is queued behind the input.
             input = inputs.recv() => {
                 let pressed = pressed((&mut key).await).map_err(unusable)?;
                 let next = pressed.and_then(keys::understand).map(TopInput::Key);
@@ -98,7 +98,7 @@ fn pressed(read: Read) -> std::io::Result<Option<ratatui::crossterm::event::KeyE
     read.map_err(std::io::Error::other)?
 }
 
-/// Runs `effect` beside the view, and sends its result to it.
+/// Runs `effect` beside the view, and sends the result to the view.
 fn act(sender: &UnboundedSender<TopInput>, effect: impl Future<Output = Result<String, String>> + 'static) {
     let sender = sender.clone();
     tokio::task::spawn_local(async move {

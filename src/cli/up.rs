@@ -50,8 +50,8 @@ use crate::text::{Mask, harmless};
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
 
-/// How long another devrun that holds the worktree's lock may take to write its record or to end: a little longer than
-/// the grace period of processes.
+/// How long another devrun that holds the worktree's lock may take to write its record or to end: longer than the default
+/// grace period of processes.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 
 /// The time from the start of a run until it enters its control group. While the kernel moves a process, for about 10 ms, no other
@@ -158,7 +158,7 @@ pub(super) async fn run(
     Ok(outcome.exit)
 }
 
-/// Returns what called this run, or the devrun that started it in the background.
+/// Returns the caller of this run. For a run in the background, that is the caller of the devrun that started it.
 fn caller(ctx: &Context, args: &args::Up) -> Result<Caller, Report> {
     match &args.caller {
         None => Ok(Caller::of(ctx, keeper_pid())),
@@ -171,7 +171,7 @@ fn caller(ctx: &Context, args: &args::Up) -> Result<Caller, Report> {
     }
 }
 
-/// Returns what to do when the process that the stack is bound to has ended.
+/// Returns the function that records and reports the end of the process that the stack is bound to.
 fn announcer(ctx: &Context, stack: &StackHandle) -> impl Fn(&ProcessBinding) + Send + Sync + 'static {
     let (events, stack) = (ctx.events.clone(), stack.clone());
     move |binding| {
@@ -245,7 +245,7 @@ impl StackRun<'_> {
             link.entrust(KeptResource { kind, held: claim.lock.share()? }).map_err(lost)?;
         }
         let answering = ListeningSocket::begin(&place, stack)?;
-        // Written before slow work, because other commands read it to learn which process holds the lock.
+        // The record is written before slow work, because other commands read it to learn which process holds the lock.
         let run = format!("{tag}.{}", unique());
         let group = ControlGroup::of_run(&run);
         let left = claim.groups_left(&tag);
@@ -272,7 +272,7 @@ impl StackRun<'_> {
             let about = ResourceKind::Group(group.path().into());
             link.entrust(KeptResource { kind: about, held: claim.lock.share()? }).map_err(lost)?;
         }
-        // Without this permission, sweeps find the processes by their parents and their tag.
+        // Without a control group, sweeps find the processes by their parents and their tag.
         let _gathering = group.map(|group| gather(group, shared_servers(&self.ctx.dirs)));
         let mut entrust = |folder: PathBuf, held| {
             let about = ResourceKind::Cluster(folder);
@@ -364,7 +364,7 @@ impl StackRun<'_> {
     }
 }
 
-/// Returns the server that a process asked in place of the database of `plan`, by its output.
+/// Returns the function that finds, in the output of a process, the server that it asked in place of the database of `plan`.
 fn refused(plan: &Plan, lines: AddressLines) -> run::FindRefused {
     let own = plan.database.as_ref().map(|database| database.masked_url.clone());
     Arc::new(move |process, output| {
@@ -391,7 +391,7 @@ pub(super) fn print_notices(ctx: &Context, notices: impl IntoIterator<Item = Not
 }
 
 /// Reports that the stack is ready, once its processes and the preparation are, and then the findings of the last
-/// checks. With `strict`, ends the run if a connection leaves the worktree.
+/// checks. With `strict`, ends the run instead if a connection leaves the worktree.
 async fn announce(
     ctx: &Context,
     stack: &StackHandle,
@@ -431,7 +431,7 @@ async fn announce(
     }
 }
 
-/// Returns true if `CI` is set to a value other than `false` or `0`.
+/// Returns true if `CI` has a value other than `false` or `0` that is not empty.
 fn is_ci(ctx: &Context) -> bool {
     ctx.env.get(OsStr::new("CI")).is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }

@@ -1,6 +1,6 @@
 //! `devrun why`: prints what a process is waiting for or why it ended, its last lines, and the one command that would
-//! help. Without a name, it picks the first process that is not fine, or says that all is well. It also works after the
-//! end of a stack.
+//! help. Without a name, it picks the process that ended the stack, else the one in the worst state, or says that all is well. It also
+//! works after the end of a stack.
 
 mod answer;
 
@@ -52,7 +52,7 @@ pub(super) async fn run(
         }
         None => answer::subject(&status),
     };
-    // Its remarks were printed at the start of the stack.
+    // The start of the stack has printed the remarks of the preview.
     let quiet = Context { events: Events::new(|_| {}), ..ctx.clone() };
     let preview = prepare::preview(&quiet).await.ok();
     let plan = preview.as_ref().map(|preview| &preview.plan);
@@ -147,11 +147,11 @@ fn text_of(mask: &Mask, line: &[u8]) -> String {
     mask.apply(style::plain(&String::from_utf8_lossy(line)).trim_end())
 }
 
-/// The last lines of a process, up to [`READ`].
+/// The last lines of a process since its last reload, up to [`READ`], without empty lines and requests that were answered well.
 #[derive(Default)]
 struct LastLines {
     texts: Vec<String>,
-    /// True if its server began to load its code again at most [`RELOAD`] ago and has reported no error since.
+    /// True if the server began to load its code again at most [`RELOAD`] ago.
     is_reloading: bool,
 }
 
@@ -161,7 +161,7 @@ impl LastLines {
         &self.texts[self.texts.len().saturating_sub(LINES)..]
     }
 
-    /// Returns the last [`LINES`] lines for a reader, with repeated ones once.
+    /// Returns the last [`LINES`] lines for a reader, with repeated lines once and tracebacks shortened.
     fn shown(&self) -> Vec<String> {
         // Before the lines are cut, because a cut group is no repetition of a whole one.
         let text = traceback::condense(&repeats::collapsed(&self.texts).join("\n"));

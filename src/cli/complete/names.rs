@@ -72,12 +72,12 @@ pub(super) fn worktrees() -> Candidates {
     })
 }
 
-/// Offers the worktrees if nothing or an absolute path was typed, and folders as every program does.
+/// Offers folders as every program does, and also the worktrees if nothing or an absolute path was typed.
 pub(super) fn folders(typed: &OsStr) -> Candidates {
     let mut all = PathCompleter::dir().complete(typed);
     let typed = typed.to_string_lossy();
     if typed.is_empty() || typed.starts_with('/') {
-        // The folder is not complete yet, so it is not where to look.
+        // The value of `-C` is not complete yet, so the worktrees are those of the current folder.
         let listed = found_in(None, async |ctx| {
             let listed = worktree::list(ctx, &ctx.cwd).await.ok()?;
             let others = listed.into_iter().filter(|one| !one.is_bare && one.path != ctx.cwd);
@@ -118,7 +118,7 @@ async fn stack_names(ctx: &Context) -> Option<StackNames> {
     Some(StackNames { processes: processes.collect(), urls: urls.into_iter().collect() })
 }
 
-/// Asks the running stack, whose configuration may have changed since it started.
+/// Returns the names of the running stack, because its configuration may have changed since it started.
 async fn running_names(ctx: &Context) -> Option<StackNames> {
     let stack = running::find_within(ctx, STACK_LIMIT).await.ok()?;
     let socket = stack.record.as_ref()?.socket.as_deref()?;
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_of_the_command_line_counts() {
+    fn names_come_from_the_folder_of_the_command_line() {
         for (line, expected) in [
             ("devrun -- devrun -C /x why", Some("/x")),
             ("devrun -- devrun why -Cy", Some("y")),

@@ -1,4 +1,4 @@
-//! The part for Nushell, which the completion engine lacks.
+//! Completions for Nushell, which the completion engine lacks.
 //!
 //! Nushell has one function that completes all external commands. The script passes other commands to the function that was
 //! there before.

@@ -1,4 +1,4 @@
-//! Knows the file in which each shell looks for the completions of a user. Pure.
+//! Decides in which file each shell looks for the completions of a user, and the content of that file. Pure.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,7 +15,6 @@ pub(super) const MARK: &str = "written by `devrun completions";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ShellFile {
     shell: CompletedShell,
-    /// Its path.
     pub(super) path: PathBuf,
     /// The line that a start file of the shell needs, if the shell does not find the file by itself, and the name of that
     /// start file.
@@ -51,14 +50,14 @@ impl ShellFile {
         ShellFile { shell, path, line }
     }
 
-    /// Returns the content of the file. `script` is what the shell runs in the end.
+    /// Returns the content of the file. `script` is what `devrun completions` prints for this shell.
     pub(super) fn text(&self, script: &str) -> String {
         let shell = self.shell.name();
         let comment =
             format!("# Completions of devrun, {MARK} {shell} --install`. `--uninstall` removes this file.\n");
         match self.shell {
             CompletedShell::Bash => format!("{comment}eval \"$(devrun completions bash 2>/dev/null)\"\n"),
-            // The first line is what zsh looks for. zsh calls this file as the function that completes.
+            // zsh looks for the first line, and calls this file as the function that completes.
             CompletedShell::Zsh => format!(
                 "#compdef devrun\n{comment}eval \"$(devrun completions zsh 2>/dev/null)\"\n\
                  (( $+functions[_clap_dynamic_completer_devrun] )) && _clap_dynamic_completer_devrun \"$@\"\n"
@@ -73,7 +72,7 @@ impl ShellFile {
         }
     }
 
-    /// Returns what is left to do.
+    /// Returns the text about the steps that are left to the user.
     pub(super) fn advice(&self) -> String {
         match (&self.line, self.shell) {
             (Some((line, file)), _) => format!("Add this line to {file}, once:\n\n    {line}\n"),

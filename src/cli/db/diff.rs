@@ -1,4 +1,5 @@
-//! `devrun db diff`: prints how the branch database differs from its parent: schema, numbers of rows, and the rows of one table.
+//! `devrun db diff`: prints how the branch database differs from its parent or another database: schema, numbers of rows, or the rows
+//! of one table.
 
 use std::fmt::Write;
 

@@ -49,7 +49,7 @@ fn follow_branch(entry: &mut ListedDatabase, worktrees: &[ListedWorktree]) {
     }
 }
 
-/// Returns the JSON of a database, which all `db` commands share.
+/// Returns the JSON of a database, which `list` and `status` share.
 pub(super) fn object(entry: &ListedDatabase, current: bool) -> Value {
     json!({
         "name": entry.name,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_a_row_for_each() {
+    fn text_has_a_row_for_each_database() {
         let ours = ListedDatabase {
             name: "dev-x".into(),
             parent: Some("dev-main".into()),

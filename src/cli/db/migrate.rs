@@ -38,8 +38,8 @@ pub(super) async fn run(ctx: &Context, console: &Console, as_json: bool) -> Resu
     })
 }
 
-/// Returns `report` with the steps of a running stack, which goes on: `devrun up -d` does not migrate its database, and a reset needs
-/// its end.
+/// Returns `report` with a fix and a cause for a running stack, which goes on: `devrun up -d` does not migrate its database, and a reset
+/// needs the end of the stack.
 fn beside_stack(report: Report) -> Report {
     let fix = report.fix.map(|fix| fix.replace(RERUN, "run `devrun db migrate`").replace(RESET, RESET_STACK));
     let cause = report.cause.into_iter().chain(["the stack goes on".into()]).collect::<Vec<_>>().join("\n");

@@ -1,4 +1,4 @@
-//! `devrun db start` and `devrun db stop`: the local database server without a stack.
+//! `devrun db start` and `devrun db stop`: start and stop the local database server without a stack.
 
 use serde_json::json;
 

@@ -41,7 +41,7 @@ pub(super) async fn run(
     let name = &args.name.clone().unwrap_or_else(|| databases.own.name.clone());
     let own = *name == databases.own.name;
     let mut seen = query(&databases, name).await?;
-    // The question may have started a server, which then stops or, if a stack still uses it, stays.
+    // The query may have started a server, which now stops unless a stack still uses it.
     seen.server = databases.close()?.map(ServerState::word);
     printed(if as_json {
         // The JSON has the same keys whether the database exists or not.
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_revision_of_the_database_stands_beside_the_head_of_the_files() {
+    fn revision_is_shown_with_the_heads_of_the_files() {
         let of = |revisions: &[&str], heads: &[&str]| {
             let own = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
             revision(&own(revisions), &own(heads))

@@ -1,4 +1,5 @@
-//! The checks that `reset`, `delete` and `restore` share: the database may be changed, no stack uses it, and the user agrees.
+//! The checks that `reset`, `delete`, `restore` and `import` share: the database may be changed, no stack uses it, and, except for
+//! `import`, the user agrees.
 
 use super::worktree_lock::{self, MaintenanceLock};
 use crate::cli::args::Undo;
@@ -12,7 +13,7 @@ use crate::text::quoted;
 use crate::ui::console::Console;
 use crate::worktree::{self, Worktree};
 
-/// A database that may be reset or deleted, and the worktrees that may use it.
+/// A database that may be changed, and the worktrees that may use it.
 pub(super) struct UndoTarget {
     pub(super) entry: ListedDatabase,
     worktrees: Vec<Worktree>,
@@ -52,7 +53,7 @@ impl UndoTarget {
         Ok(Some(UndoTarget { entry, worktrees, doing }))
     }
 
-    /// Asks the user, unless `--yes` was given. `snapshot` is the one to restore. Errors if the user refuses or cannot be asked.
+    /// Asks the user, unless `--yes` was given. `snapshot` names the snapshot to restore. Errors if the user refuses or cannot be asked.
     pub(super) async fn confirm(
         &self,
         console: &Console,

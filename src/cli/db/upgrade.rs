@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_says_which_version_holds_the_databases_now() {
+    fn text_names_the_old_and_the_new_version() {
         let upgraded = Upgraded {
             from: 15,
             to: 18,

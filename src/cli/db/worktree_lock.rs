@@ -1,4 +1,4 @@
-//! Takes the worktree's lock for a short task without a stack. A stack that starts during the task waits; one that runs
+//! Takes the worktree's lock for a short task without a stack. A stack that starts during the task waits; a running stack
 //! is left alone.
 
 use std::time::Duration;
@@ -26,7 +26,8 @@ impl Drop for MaintenanceLock {
     }
 }
 
-/// Takes the lock of `worktree` and records the task `doing`. Returns `None` if a stack runs there.
+/// Takes the lock of `worktree`, ends the remaining processes of an earlier run and records the task `doing`. Returns `None` if a stack
+/// runs there. Waits for another task and for a stack that is ending. Errors if that takes too long or the holder writes no record.
 pub(in crate::cli) async fn begin(
     ctx: &Context,
     worktree: &Worktree,

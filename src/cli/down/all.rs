@@ -40,7 +40,7 @@ pub(super) async fn run(
     report(console, ended, "Nothing runs in this repository.", as_json)
 }
 
-/// Prints what became of each stack, or `nothing`. Errors if one of them has not ended.
+/// Prints the result of each stack, or `nothing` if there is none. If a stack has not ended, errors, or with JSON returns its exit code.
 pub(super) fn report(
     console: &Console,
     mut ended: Vec<(PathBuf, Result<Stopped, Report>)>,

@@ -24,7 +24,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Report> {
     let caller = Caller::of(ctx, std::process::id());
     let mut entries = registry::entries(&ctx.dirs);
-    // The entry of this worktree may have been removed with the runtime folder. Elsewhere there is nothing to add.
+    // The entry of this worktree may have been removed with the runtime folder. Outside of a worktree there is nothing to add.
     let quiet = Context { events: Events::discarded(), ..ctx.clone() };
     if let Ok(own) = prepare::locate(&quiet).await
         && entries.iter().all(|entry| entry.worktree != own.path)

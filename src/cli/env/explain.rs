@@ -34,7 +34,7 @@ pub(super) struct ExplainInput<'a> {
     login_shell: &'a BTreeSet<String>,
     /// Variables that were removed because they lead into another worktree.
     foreign: &'a [ForeignVariable],
-    /// The files of `env_out`, with their variables.
+    /// The files of `env_out` without a template, with their variables.
     written: Vec<(PathBuf, BTreeSet<String>)>,
     /// Variables that get the branch database's URL, with the line of the configuration that names each.
     urls: BTreeMap<&'a str, Option<FileLine>>,
@@ -105,8 +105,8 @@ pub(super) struct Explanation {
     name: String,
     /// The process for which the value holds; every process when absent.
     process: Option<String>,
-    /// The value, masked when it is secret; absent while the branch database has none, and where the program reads the
-    /// value itself.
+    /// The value, masked when it is secret; absent before the branch database exists, where the program reads the
+    /// value itself, and for a variable that is not set.
     value: Option<String>,
     from: ValueOrigin,
     /// Why devrun set it.
@@ -169,7 +169,7 @@ struct Shadow {
     same: bool,
 }
 
-/// Keeps the explanations that hold for the process `name`: its own, and common ones that it has no own for.
+/// Keeps the explanations that hold for the process `name`: its own, and those of common variables for which it has no value itself.
 pub(super) fn of_process(all: Vec<Explanation>, name: &str) -> Vec<Explanation> {
     let own: BTreeSet<String> =
         all.iter().filter(|one| one.process.as_deref() == Some(name)).map(|one| one.name.clone()).collect();
@@ -247,7 +247,7 @@ impl ExplainInput<'_> {
         self.explanation(name, None, value, from, why, binding, is_secret, shadows)
     }
 
-    /// Returns the shell that gives devrun the variable, if one does.
+    /// Returns the login shell if devrun read the variable from it, else the shell that started devrun.
     fn shell(&self, name: &str) -> ValueOrigin {
         if self.login_shell.contains(name) { ValueOrigin::LoginShell } else { ValueOrigin::Shell }
     }
@@ -267,7 +267,7 @@ impl ExplainInput<'_> {
         }
     }
 
-    /// Explains a variable that no process gets from devrun.
+    /// Explains a variable that has no value in the common environment.
     fn without_value(&self, name: &str, binding: Option<&BoundVariable>) -> (ValueOrigin, Option<SetReason>) {
         if binding.is_some() {
             return source(&Origin::Recognised, binding);

@@ -11,7 +11,7 @@ use crate::os::cmd::Cmd;
 use crate::supervisor::stop_requests::StopRequests;
 use crate::ui::console::Console;
 
-/// Shows `text`. Prints it if standard output is no terminal, or if there is no pager.
+/// Shows `text` in a pager. Prints it if standard output is no terminal, for a coding agent, or if there is no pager.
 pub(super) async fn show(ctx: &Context, console: &Console, text: &str) -> Result<Exit, Report> {
     let pager = if console.style().terminal && !console.is_short() { pager(ctx) } else { None };
     let Some(cmd) = pager else { return crate::cli::printed(console.print(text)) };

@@ -1,6 +1,6 @@
 //! The pages of the documentation that are in the program.
 
-/// A page.
+/// A page of the documentation.
 pub(super) struct HelpPage {
     /// Its name: that of the file in `docs`.
     pub(super) name: &'static str,

@@ -23,7 +23,7 @@ pub(super) enum BlockError {
     /// The hook is a compiled program.
     #[error("it is a program, not a script")]
     Binary,
-    /// A line of the block is missing.
+    /// The first or the last line of the block is missing or occurs twice.
     #[error("the first or the last line of devrun's block in it is missing")]
     Damaged,
 }
@@ -39,7 +39,7 @@ pub(super) enum BlockState {
     },
 }
 
-/// Returns the block. A hook runs with `set -e` or `set -u` too, so no command in it fails and no variable is unset. The
+/// Returns the block. A hook may run with `set -e` or `set -u`, so no command of the block fails and no variable is unset. The
 /// shell starts devrun in the background, so that git does not even wait for its start.
 pub(super) fn block(packages: bool) -> Vec<u8> {
     let option = if packages { " --packages" } else { "" };

@@ -14,7 +14,8 @@ use crate::worktree::git::git;
 /// The time limit for git's answers.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Returns the facts, or `None` outside git or if hooks are switched off. Errors with a sentence if git does not answer in time.
+/// Returns the facts. `None` outside git, if hooks are switched off, or if the hook cannot be read. Errors with a sentence if git does
+/// not answer in time.
 pub(in crate::cli) async fn facts(ctx: &Context) -> Result<Option<HookFacts>, String> {
     let looked = tokio::time::timeout(LIMIT, look(ctx)).await;
     looked.map_err(|_| format!("git took longer than {} s", LIMIT.as_secs()))

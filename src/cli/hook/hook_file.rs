@@ -118,7 +118,7 @@ fn followed(path: &Path) -> Result<PathBuf, Report> {
     }
 }
 
-/// Returns the folder above if `folder` is the one that husky makes.
+/// Returns the folder above if husky makes `folder`.
 fn husky(folder: &Path) -> Option<&Path> {
     let above = folder.parent().filter(|_| folder.ends_with("_"))?;
     (above.ends_with(".husky") || folder.join("h").is_file()).then_some(above)

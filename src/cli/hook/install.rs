@@ -23,7 +23,7 @@ const LOCK: &str = "hooks.lock";
 /// How long another devrun may take to edit a hook.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// What a command did to the file of the hook.
+/// The change that a command has made to the file of the hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum HookAction {
@@ -43,7 +43,7 @@ pub(super) async fn install(
     answer(console, &text, &value, as_json)
 }
 
-/// Installs the block. Returns the answer as text and as JSON.
+/// Installs the block. Returns the answer as text and as JSON. For lefthook, writes nothing: the answer has the lines to add.
 pub(super) async fn change(
     ctx: &Context,
     args: &args::HookInstall,
@@ -174,7 +174,7 @@ fn mode(hook: &HookFile) -> Option<u32> {
     std::fs::metadata(&hook.path).ok().map(|meta| meta.permissions().mode() & 0o7777)
 }
 
-/// Returns the mode of the hook, or of a new one. Errors if the hook is not executable, so that git ignores it: if devrun made it
+/// Returns the mode of the hook, or of a new one. Errors if the hook is not executable, because git then ignores it: if devrun made it
 /// executable, the user's part would run too. husky runs files of any mode.
 pub(super) fn hook_mode(hook: &HookFile) -> Result<u32, Report> {
     match mode(hook) {

@@ -1,6 +1,6 @@
 //! Reads the JSON that Claude Code passes to a hook on standard input.
 //!
-//! The names of its fields differ between versions and documents, so several are accepted, and unknown ones are ignored. Some
+//! The names of the fields differ between versions and documents, so several are accepted, and unknown ones are ignored. Some
 //! versions keep standard input open, so reading stops when the JSON value is complete.
 
 use std::io::{IsTerminal, Read};
@@ -71,7 +71,7 @@ impl Explain for PayloadError {
 pub(super) struct Payload(Map<String, Value>);
 
 impl Payload {
-    /// Reads it from standard input.
+    /// Reads the input of the hook from standard input.
     pub(super) async fn read() -> Result<Payload, PayloadError> {
         let stdin = std::io::stdin();
         if stdin.is_terminal() {

@@ -2,7 +2,7 @@
 //! prepares the worktree, and returns without waiting for it.
 //!
 //! The background process leases the ports. With `--packages` it also installs packages, and holds the worktree's lock
-//! meanwhile, so that a stack that starts waits.
+//! during that time, so that a stack that starts waits.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -20,12 +20,12 @@ use crate::worktree::{self, Worktree, git::REPOSITORY_VARS};
 
 /// The file with the output of the background processes, in the worktree's state folder.
 const LOG: &str = "hook.log";
-/// The size in bytes above which devrun starts a new file.
+/// The size in bytes at which the log is emptied.
 const LARGEST_LOG: u64 = 256 << 10;
 /// Variables that would make the background process a part of the stack whose process called git, or are for the hook alone.
 const RUN_VARS: [&str; 3] = [variables::RUN, variables::PROCESS, variables::PREPARED];
 
-/// Returns [`Exit::Ok`] in any case: another status would make `git worktree add` fail.
+/// Starts the preparation of a new linked worktree. Returns [`Exit::Ok`] in any case: another status would make `git worktree add` fail.
 pub(super) async fn run(ctx: &Context, args: &args::HookPostCheckout) -> Exit {
     if is_first_checkout(&args.arguments)
         && let Err(report) = start_if_linked(ctx, args.packages).await
@@ -94,7 +94,7 @@ pub(super) async fn start_in(ctx: &Context, path: &Path, packages: bool) {
     }
 }
 
-/// Prepares the worktree: the background process. Its output goes to [`LOG`].
+/// Prepares the worktree. Runs in the background process, whose output goes to [`LOG`], and in the setup scripts of coding agents.
 pub(super) async fn prepare_worktree(ctx: &Context, args: &args::HookPrepare) -> Result<Exit, Report> {
     let worktree = prepare::locate(ctx).await?;
     let dir = worktree.git.as_ref().map(|git| git.dir.as_path());
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn h1_only_the_first_checkout_counts() {
+    fn h1_only_the_first_checkout_prepares_the_worktree() {
         let zeros = "0".repeat(40);
         let is_first =
             |arguments: &[&str]| is_first_checkout(&arguments.iter().map(OsString::from).collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 //!
 //! If this hook exists, Claude Code makes no worktree itself. The hook uses the layout of Claude Code: the folder
 //! `.claude/worktrees/NAME` of the main worktree, and the branch `worktree-NAME`, which begins at the default branch of
-//! `origin`.
+//! `origin` unless the agent names a commit.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

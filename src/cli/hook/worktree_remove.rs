@@ -1,7 +1,7 @@
 //! `devrun hook worktree-remove`: removes the worktree of an agent's session through `devrun rm`, if no work is lost.
 //!
-//! Commits that are not merged stay on their branch. The hook fails if the worktree has uncommitted work, and succeeds
-//! if it is gone already: the agent could not remove the session otherwise.
+//! Without `--unmerged`, commits that are not merged stay on their branch. Without `--uncommitted`, the hook fails if the worktree has
+//! uncommitted work. It succeeds if the worktree is gone already: the agent could not remove the session otherwise.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

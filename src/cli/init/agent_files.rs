@@ -81,7 +81,7 @@ pub(super) async fn run(
     printed(console.print(&last))
 }
 
-/// Returns the command line that was given.
+/// Returns the command line that was given, without `--yes`.
 fn command(args: &args::Init) -> String {
     let options = [(args.all, " --all"), (args.remove, " --remove")];
     let options: String = options.into_iter().filter(|(given, _)| *given).map(|(_, option)| option).collect();

@@ -6,13 +6,14 @@ use serde_json::{Map, Value, json};
 use crate::recognition::facts::Facts;
 use crate::recognition::proposal::starts_something;
 
-/// Maximum number of entries of one kind.
+/// Maximum number of entries of one kind, except commands.
 const MOST: usize = 60;
 /// Maximum number of commands.
 const COMMANDS: usize = 40;
 
-/// Returns the facts as JSON without empty fields, places as `file:line`: at most [`MOST`] of each kind, without commands of helper programs, repeated commands and values of
-/// variables that no code reads. `left_out` has the number of the entries that are not shown, by kind.
+/// Returns the facts as JSON without empty fields, places as `file:line`. Has at most [`MOST`] entries of each kind and [`COMMANDS`]
+/// commands. Leaves out the list of files, commands of helper programs, repeated commands, and values of variables that no code reads,
+/// unless the value is an address. `left_out` has the number of the entries that are not shown, by kind.
 pub(super) fn object(facts: &Facts) -> Value {
     let mut left_out = Map::new();
     let Ok(Value::Object(mut all)) = serde_json::to_value(facts) else { return Value::Null };
@@ -55,7 +56,8 @@ pub(super) fn object(facts: &Facts) -> Value {
     Value::Object(all)
 }
 
-/// Returns the position of a command among the commands: those of containers and Procfiles, of scripts, of documents.
+/// Returns the position of a command among the commands: those of containers and Procfiles, of manifests, of documents, of shell
+/// scripts.
 fn rank(command: &Value) -> u8 {
     let is = |kind: &str| command["by"] == *kind || command["by"].get(kind).is_some();
     match () {

@@ -14,7 +14,7 @@ use crate::recognition::Recognition;
 use crate::recognition::facts::{ApplicationKind, FileLine};
 use crate::ui::style::harmless;
 
-/// Returns the JSON: the facts, the parts, the variables and the open questions.
+/// Returns the JSON: the parts, the migrations, the variables, the open questions and the essential facts.
 pub(super) fn object(found: &Recognition) -> Value {
     let parts = found.parts.processes.iter().map(|part| {
         json!({

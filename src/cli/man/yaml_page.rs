@@ -1,4 +1,4 @@
-//! Writes devrun.yaml(5) from the descriptions of the keys, which the reader of the file uses too.
+//! Writes devrun.yaml(5) from the descriptions of the keys, which the parser of the file uses too.
 
 use roff::{Inline, Roff, bold, italic, roman};
 
@@ -6,7 +6,6 @@ use crate::config::error::SMALLEST;
 use crate::config::key_types::{ConfigKey, NameRule, TableForm, ValueForm};
 use crate::config::keys::TOP;
 
-/// Returns the page.
 pub(super) fn text() -> String {
     let mut page = Roff::new();
     let title = ["devrun.yaml", "5", "", concat!("devrun ", env!("CARGO_PKG_VERSION")), "devrun"];

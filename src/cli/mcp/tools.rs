@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tool_is_a_verb_and_nothing_that_is_given_becomes_an_option() {
+    fn each_tool_runs_a_verb_and_arguments_never_become_options() {
         let none = json!({});
         assert_eq!(words("up", &none).unwrap(), "--json up --detach --timeout=600");
         assert_eq!(words("status", &json!({ "directory": "/w" })).unwrap(), "--json -C/w status");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_calls_are_refused() {
         for (name, arguments) in [
             ("exec", json!({ "command": "ls" })),
             ("status", json!({ "process": "x" })),

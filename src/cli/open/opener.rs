@@ -10,11 +10,11 @@ use crate::error::{Code, Fault, Report};
 use crate::event::Ending;
 use crate::os::cmd::Cmd;
 
-/// How long the program is watched: those that only pass the URL on have ended by then, and have reported what failed.
+/// How long the program is watched: programs that only pass the URL on have ended by then, and have reported failures.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// Opens `url`. Returns a line that says what was done; where there is no display, it is the URL. Errors if the URL is not one of
-/// a web page, or if the program cannot be started or fails at once.
+/// Opens `url`. Returns a line that says what was done; without a display, it asks the user to open the URL. Errors if the URL is not
+/// that of a web page, or if the program cannot be started or fails at once.
 pub(in crate::cli) async fn open(ctx: &Context, url: &str) -> Result<String, Report> {
     let url = page(url)?;
     let Some(command) = command_for(ctx, &url) else {
@@ -24,12 +24,12 @@ pub(in crate::cli) async fn open(ctx: &Context, url: &str) -> Result<String, Rep
     Ok(format!("opened {url}"))
 }
 
-/// Returns the command that opens `url` here; `None` without a display.
+/// Returns the command that opens `url` here. `None` if BROWSER names no program, and there is no display or no opener.
 pub(super) fn command_for(ctx: &Context, url: &str) -> Option<Vec<OsString>> {
     command(&ctx.env, cfg!(target_os = "macos"), |name| ctx.which(name).is_some(), url)
 }
 
-/// Returns `url` in its normal form. Errors if it is not that of a web page: the configuration of a repository must not open
+/// Returns `url` in its normal form. Errors if it is not the URL of a web page: the configuration of a repository must not open
 /// other things.
 pub(super) fn page(url: &str) -> Result<String, Report> {
     match url::Url::parse(url) {

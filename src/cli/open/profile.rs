@@ -1,4 +1,4 @@
-//! Finds a Chromium or Chrome, and starts it with the profile folder of one worktree.
+//! Finds a Chromium or Chrome, and builds the command that opens a URL with the profile of one worktree.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -19,7 +19,7 @@ const PROGRAMS: [&str; 7] = [
     "brave-browser",
     "vivaldi",
 ];
-/// Where they are on macOS, which has them on no PATH.
+/// The paths of such programs on macOS, where they are not on PATH.
 const MAC_PROGRAMS: [&str; 3] = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -27,7 +27,7 @@ const MAC_PROGRAMS: [&str; 3] = [
 ];
 
 /// Returns the command that opens `url` with the profile of the worktree with the state folder `state`, and makes the profile's
-/// folder. `None` without a display. Errors if there is no such browser.
+/// folder. `None` without a display, unless BROWSER names such a browser. Errors if there is none.
 pub(super) fn command(ctx: &Context, state: &Path, url: &str) -> Result<Option<Vec<OsString>>, Report> {
     let wanted = opener::wanted(&ctx.env, |name| ctx.which(name).is_some());
     let wanted = wanted.filter(|words| words.first().is_some_and(|program| is_chromium(program)));
@@ -45,7 +45,7 @@ pub(super) fn command(ctx: &Context, state: &Path, url: &str) -> Result<Option<V
     Ok(Some(command))
 }
 
-/// Returns true if the program's name is that of a browser of [`PROGRAMS`].
+/// Returns true if the name of the program contains a part of the name of a browser with the options of Chromium.
 fn is_chromium(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     ["chrom", "edge", "brave", "vivaldi"].iter().any(|part| name.contains(part))
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_chromium_gets_the_options_of_one() {
+    fn only_chromium_browsers_get_chromium_options() {
         for yes in ["chromium", "/opt/google/chrome/google-chrome", "/Applications/Google Chrome"] {
             assert!(is_chromium(yes), "{yes}");
         }

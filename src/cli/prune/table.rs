@@ -8,7 +8,7 @@ use crate::ui::style::harmless;
 /// The widest name for which the reasons of a group are aligned.
 const WIDEST: usize = 60;
 
-/// Returns the table.
+/// Formats the table. `decisions` must be sorted by kind.
 pub(super) fn text(decisions: &[Decision]) -> String {
     let mut out = String::new();
     for group in decisions.chunk_by(|one, other| one.kind == other.kind) {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// The program that starts the timer.
+/// The program of the system that runs the timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum TimerService {
@@ -22,7 +22,7 @@ pub(super) struct TimerSettings<'a> {
     pub(super) program: &'a str,
     /// PATH, to find git and Postgres.
     pub(super) search_path: &'a str,
-    /// Hex digits of the repository's path.
+    /// Hex digits of the hash of the repository's path.
     pub(super) id: &'a str,
     /// The home folder.
     pub(super) home: &'a Path,

@@ -1,6 +1,6 @@
 //! Carries out a removal.
 //!
-//! The worktree's lock is held from the end of its stack on, so that no stack starts in between. The database goes after the
+//! The worktree's lock is held from the end of its stack on, so that no stack starts in between. The database is deleted after the
 //! folder: until git has removed the folder, nothing is lost that cannot come back.
 
 use std::path::{Path, PathBuf};
@@ -92,7 +92,7 @@ async fn hold(
     // The list leaves out the worktree in which devrun was called.
     users.extend((entry.worktree.as_deref() == Some(&here.path)).then(|| here.clone()));
     for user in users.iter().filter(|user| user.path != facts.path) {
-        // A stack that runs there is asked for its database below.
+        // If a stack runs there, `check_database` finds out which database it uses.
         if let Some(lock) = worktree_lock::begin(ctx, user, DOING).await? {
             locks.push(lock);
             held.push(user.path.clone());
@@ -146,7 +146,7 @@ fn remaining(here: &Worktree, facts: &RemovalFacts, name: &str, report: Report) 
 
 /// Deletes what devrun keeps outside git's folders, and the folder of worktrees if it is empty now.
 fn delete_traces(ctx: &Context, here: &Worktree, path: &Path) {
-    // Both are harmless if they stay.
+    // The folders are harmless if they stay.
     let _ = std::fs::remove_dir_all(state_folder::fallback_of_worktree(&ctx.dirs, path));
     let parent = path.parent().filter(|parent| parent.ends_with(format!("{}.worktrees", here.repo())));
     let _ = parent.map(std::fs::remove_dir);

@@ -1,4 +1,4 @@
-//! Compares what was known about a worktree when the user was asked with what is known after the answer. Pure.
+//! Compares the facts about a worktree from before the user was asked with those from after the answer. Pure.
 
 use super::decision::{Refusal, RemovalFacts};
 use crate::worktree::Unsaved;

@@ -29,7 +29,7 @@ pub(super) struct RemovalFacts {
 pub(super) enum RemovedHead {
     /// A branch that points to this commit.
     Branch { name: String, commit: String, merged: BranchMerge, is_default: bool },
-    /// A commit without a branch; whether another branch or a tag contains it.
+    /// A commit without a branch. `is_reachable` is true if a branch or a tag contains it.
     Detached { commit: String, is_reachable: bool },
     /// No commit yet.
     Unborn,
@@ -90,7 +90,7 @@ pub(super) struct Allowed {
     pub(super) keep_branch: bool,
 }
 
-/// One step of a removal, in the order in which they are done.
+/// One step of a removal. The variants are in the order in which the steps are done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RemovalStep {
     /// End the processes.
@@ -178,7 +178,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Decides what is removed. Errors with every reason that no option allows.
+/// Decides what is removed. Errors with every reason against it that `allowed` does not allow.
 pub(super) fn decide(facts: &RemovalFacts, allowed: Allowed) -> Result<Removal, Vec<Refusal>> {
     let mut refusals = Vec::new();
     let (mut steps, mut kept) = (Vec::new(), Vec::new());

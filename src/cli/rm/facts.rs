@@ -11,7 +11,7 @@ use crate::error::{Code, Report};
 use crate::prepare::Databases;
 use crate::worktree::{self, ListedWorktree, Unsaved, Worktree};
 
-/// The facts, and the opened databases of the worktree, if its database is to be deleted.
+/// The facts, and the open databases if the database of the worktree is to be deleted.
 pub(super) struct Collected {
     pub(super) facts: RemovalFacts,
     pub(super) databases: Option<Databases>,
@@ -20,7 +20,7 @@ pub(super) struct Collected {
 }
 
 /// Collects the facts about `target`, one of `all` worktrees of the repository at `main`. Starts the database server if it
-/// is needed and down. With `keep_database`, does not look at databases.
+/// is needed and down. With `keep_database`, reads nothing about databases.
 pub(super) async fn collect(
     ctx: &Context,
     here: &Worktree,
@@ -36,7 +36,7 @@ pub(super) async fn collect(
     if let Some(git) = worktree.as_ref().and_then(|worktree| worktree.git.as_ref()) {
         unsaved = worktree::unsaved(ctx, &target.path, &git.dir).await?;
     }
-    // git's record of a folder that is gone has them too.
+    // git's record of the worktree has this folder even if the worktree is gone.
     let has_submodules = target.git_dir.as_ref().is_some_and(|dir| dir.join("modules").is_dir());
     let others = || all.iter().filter(|one| one.path != target.path && !one.is_bare);
     let inner = others().filter(|one| one.path.starts_with(&target.path));
@@ -86,8 +86,8 @@ async fn head(
     Ok(RemovedHead::Branch { name, commit, merged, is_default })
 }
 
-/// Returns what `find` finds in the databases. Counts a project without databases or without a configuration as one that has
-/// none. Keeps the databases open in `kept` if one may be deleted.
+/// Returns the fact that `find` returns for the databases; [`DatabaseFact::None`] for a project without databases or without a
+/// configuration. Keeps the databases open in `kept` if one may be deleted.
 async fn opened(
     databases: Result<Databases, Report>,
     kept: &mut Option<Databases>,

@@ -30,7 +30,7 @@ pub(super) fn refused(facts: &RemovalFacts, refusals: &[Refusal], args: &args::R
     }
 }
 
-/// Returns the command line that was given.
+/// Returns the command line that was given, without `--yes`.
 fn command(args: &args::Rm) -> String {
     let mut command = "devrun rm".to_string();
     if let Some(name) = &args.name {

@@ -9,7 +9,7 @@ use crate::cli::version;
 pub(super) struct BuildFacts {
     /// The commit, if the build was given one in `DEVRUN_COMMIT`.
     commit: Option<&'static str>,
-    /// Architecture, system and C library that it was built for.
+    /// Architecture, system and C library that this program was built for.
     target: String,
     is_release: bool,
     program: Option<PathBuf>,

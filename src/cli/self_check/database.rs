@@ -1,4 +1,4 @@
-//! Where a local Postgres server would come from.
+//! Reports where a local Postgres server would come from.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Where devrun keeps its files: which folders exist, which are usable, and whether the cache can share content.
+//! Reports where devrun keeps its files: which folders exist, which are usable, and whether the cache can share content.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub(super) struct FolderFacts {
 /// The facts of this family.
 pub(super) struct StorageFacts {
     folders: Vec<FolderFacts>,
-    /// Whether two files in the cache folder can share their content; `None` if that cannot be tried.
+    /// True if two files in the cache folder can share their content; `None` if that cannot be tried.
     shares_content: Option<bool>,
 }
 

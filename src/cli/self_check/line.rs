@@ -29,7 +29,6 @@ pub(super) struct CheckLine {
 }
 
 impl CheckLine {
-    /// Returns a line.
     pub(super) fn new(
         family: &'static str,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! Whether stacks can be reached: sockets for commands, loopback, names below localhost.
+//! Reports whether stacks can be reached: sockets for commands, loopback, names below localhost.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::net::UnixListener;
@@ -38,7 +38,7 @@ pub(super) async fn facts(ctx: &Context) -> NetworkFacts {
 /// Makes a socket where stacks have theirs, and removes it.
 fn socket(ctx: &Context) -> std::io::Result<()> {
     fs::make_private_dir(&ctx.dirs.runtime).map_err(std::io::Error::other)?;
-    // As long as the name of a stack's socket.
+    // A separate folder, so that the check never touches the socket of a stack.
     let folder = tempfile::Builder::new().prefix(".check-").tempdir_in(&ctx.dirs.runtime)?;
     UnixListener::bind(folder.path().join("s")).map(drop)
 }

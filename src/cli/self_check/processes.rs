@@ -1,4 +1,4 @@
-//! How well devrun can end the processes that it starts.
+//! Reports how well devrun can end the processes that it starts.
 
 use super::line::{CheckLine, Promise};
 use crate::os::cgroup::ControlGroup;
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_without_groups_has_a_smaller_promise() {
+    fn without_control_groups_the_promise_is_limited() {
         let promises = |group| {
             let facts = ProcessFacts { sees_processes: true, has_pidfd: false, group };
             judge(&facts).iter().map(|line| line.promise).collect::<Vec<_>>()

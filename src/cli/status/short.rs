@@ -1,4 +1,4 @@
-//! Formats a status for a coding agent: the state, the problems, and the next command. Pure.
+//! Formats a status for a coding agent: the state, the problems, and the next command.
 
 use std::fmt::Write;
 
@@ -8,12 +8,12 @@ use crate::os::clock;
 use crate::ui::style::harmless;
 
 /// Returns the state with the URLs in a line, a line for each problem, and the next command in the last line, unless all is well.
-/// `located` makes commands ones that the reader can run.
+/// `located` adds the folder of the worktree to a command if the reader is in another folder. Reads the clock.
 pub(super) fn text(status: &Status, located: &dyn Fn(&str) -> String) -> String {
     at(status, clock::unix_seconds(), located)
 }
 
-/// Does the same at the time `now`, in seconds since 1970.
+/// Does the same as [`text`] at the time `now`, in seconds since 1970. Pure.
 fn at(status: &Status, now: u64, located: &dyn Fn(&str) -> String) -> String {
     let mut out = state(status);
     let is_over = status.state.is_over();
@@ -79,7 +79,7 @@ fn at(status: &Status, now: u64, located: &dyn Fn(&str) -> String) -> String {
             None => "devrun why".into(),
         },
         (State::Preparing | State::Starting, _) => match broken {
-            // It does not become ready by waiting.
+            // A broken process does not become ready by waiting.
             Some(process) => format!("devrun why {}", crate::text::quoted(&process.name)),
             None => "devrun wait".into(),
         },
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_process_of_a_starting_stack_is_not_waited_for() {
+    fn the_next_command_for_a_broken_process_is_why() {
         let mut starting = status(json!({
             "worktree": "/w", "state": "starting",
             "processes": [{ "name": "api", "state": "running", "ready": false, "pid": 7, "fault": "code", "reason": "silent" }]

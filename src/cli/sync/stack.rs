@@ -38,8 +38,8 @@ impl StackAfterSync {
     }
 }
 
-/// Finds the stack of this worktree, and with `restart` restarts its processes that `changed` files or done steps concern.
-/// Returns `None` if nothing runs.
+/// Finds the stack of this worktree, and with `restart` restarts its processes that `changed` files or done steps concern, unless the
+/// whole stack must be started again. Returns `None` if nothing runs.
 pub(super) async fn after_sync(
     ctx: &Context,
     refreshed: &Refreshed,

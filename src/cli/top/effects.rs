@@ -1,4 +1,4 @@
-//! The effects of `devrun top`. Stacks are restarted and stopped by this program itself, as a user does it in a shell.
+//! The effects of `devrun top`. Runs this program to restart and stop stacks, as a user does in a shell.
 
 use std::io::Write;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::state::TopKey;
 
-/// Returns the key that the view knows; `None` for others.
+/// Returns the key of the view for `key`. `None` if the view does not use it.
 pub(super) fn understand(key: KeyEvent) -> Option<TopKey> {
     let with_control = key.modifiers.contains(KeyModifiers::CONTROL);
     Some(match key.code {

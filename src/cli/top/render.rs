@@ -1,6 +1,6 @@
 //! Draws `devrun top` into a buffer. Pure: the same state, size and colours give the same picture.
 //!
-//! Everything that a colour says is also said by a word or a mark.
+//! A word or a mark shows everything that a colour shows.
 
 mod columns;
 

@@ -1,11 +1,11 @@
-//! The state of `devrun top`, its inputs and its actions. Only values.
+//! The state of `devrun top`, its inputs and its actions, and the name, the problem and the rank of a stack. Pure.
 
 use std::time::Duration;
 
 use crate::control::overview::{Stack, StackState};
 use crate::control::status::State;
 
-/// The picture as values.
+/// The state of the view, from which it is drawn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct TopState {
     /// The stacks, sorted by what needs attention; `None` until they have been read.
@@ -44,7 +44,7 @@ pub(super) struct TopMessage {
     pub(super) failed: bool,
 }
 
-/// A key that the view knows.
+/// A key that the view uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TopKey {
     Up,

@@ -143,7 +143,7 @@ fn stop_needs_a_yes() {
     assert_eq!(update(asked.clone(), key('s')).1, TopAction::None);
     assert_eq!(update(asked.clone(), TopInput::Key(TopKey::Enter)).1, TopAction::None);
     assert_eq!(update(asked.clone(), key('y')).1, TopAction::Stop { worktree: "/w/old".into() });
-    // The question goes with its stack, so that the answer cannot mean another one.
+    // The question ends with its stack, so that the answer cannot mean another stack.
     let gone = update(asked, stacks(vec![stack("main", READY)])).0;
     assert_eq!((gone.mode.clone(), update(gone, key('y')).1), (TopMode::List, TopAction::None));
 }

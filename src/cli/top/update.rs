@@ -10,7 +10,7 @@ use crate::control::overview::Stack;
 /// How many rows a page key moves.
 const PAGE: usize = 10;
 
-/// Returns the next state, and what is to be done.
+/// Returns the next state, and the action to take.
 pub(super) fn update(mut state: TopState, input: TopInput) -> (TopState, TopAction) {
     let action = match input {
         TopInput::Stacks { stacks, since } => {
@@ -39,7 +39,7 @@ fn refresh(state: &mut TopState, stacks: Vec<Stack>, since: Option<Duration>) {
         .collect();
     rows.sort_by(|one, other| order(&one.stack).cmp(&order(&other.stack)));
     let found = rows.iter().position(|row| Some(&row.stack.worktree) == chosen.as_ref());
-    // The row below takes the place of one that is gone.
+    // If the selected stack is gone, the row below is selected.
     state.selected = found.unwrap_or_else(|| state.selected.min(rows.len().saturating_sub(1)));
     if let TopMode::ConfirmStop { worktree } = &state.mode
         && !rows.iter().any(|row| row.stack.worktree == *worktree)

@@ -12,8 +12,8 @@ use crate::text::harmless;
 use crate::ui::console::Console;
 use crate::worktree::Worktree;
 
-/// Ends these servers after the user has agreed at the terminal, or at once with `yes`. Errors if the user refuses or
-/// cannot be asked, or if a server does not end.
+/// Ends the servers that were started by hand and hold the ports of `worktree`, after the user has agreed at the terminal, or at once
+/// with `yes`. Errors if the user refuses or cannot be asked, or if a server does not end.
 pub(in crate::cli) async fn run(
     ctx: &Context,
     console: &Console,
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_does_not_end_leaves_another_way() {
+    fn a_server_that_does_not_end_has_a_fix() {
         let fix = unending("node x (pid 7)").fix;
         assert_eq!(fix.as_deref(), Some("run `devrun up -d` without `--replace`: it takes other ports"));
     }

@@ -14,7 +14,7 @@ use crate::control::stack_handle::StackHandle;
 use crate::control::{Journal, server, socket};
 use crate::os::fs::FsError;
 
-/// Time between two checks. Clients wait for a socket that is missing a little longer.
+/// Time between two checks. Clients wait a little longer than this for a missing socket.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The socket and the entry, kept in place until the value is dropped.
@@ -32,7 +32,7 @@ struct FilesToKeep {
 }
 
 impl RuntimeFiles {
-    /// Writes `entry` and answers for `stack` on the socket `answering`. Must run in a `LocalSet`.
+    /// Writes `entry`, and keeps it and the socket `answering` of `stack` in place. Must run in a `LocalSet`.
     pub(super) fn begin(
         answering: ListeningSocket,
         stack: &StackHandle,
@@ -54,7 +54,7 @@ impl Drop for RuntimeFiles {
     }
 }
 
-/// Makes again what is missing. The run does not depend on it, so a failure is only a reason to try again.
+/// Makes missing files again. The run does not depend on them, so a failure is only a reason to try again.
 async fn keep(kept: Weak<FilesToKeep>) {
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
@@ -86,7 +86,7 @@ impl FilesToKeep {
     }
 }
 
-/// A socket that is answered while the value lives. Its file goes with the value.
+/// A socket on which devrun answers until this value is dropped, which also removes the file.
 pub(super) struct ListeningSocket {
     place: PathBuf,
     server: AbortHandle,
@@ -104,7 +104,7 @@ impl ListeningSocket {
         self.place.exists()
     }
 
-    /// Stops accepting connections, and leaves the file at its path, which another socket has now.
+    /// Stops accepting connections. Leaves the file at the path, because another socket has the path now.
     fn stop(mut self) {
         self.place = PathBuf::new();
     }

@@ -1,4 +1,4 @@
-//! Builds the answer about a process or a stack. Pure: uses only the status and the output of the process.
+//! Builds the answer about a process or a stack from the status and the [`Surroundings`], whose functions may read files.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -110,7 +110,8 @@ pub(super) struct WhyAnswer {
     pub(super) lines: Vec<String>,
 }
 
-/// Chooses the process to explain when none is named: the one that ended the stack, else the one in the worst state.
+/// Chooses the process to explain when none is named: the one that ended the stack, else the one in the worst state. Chooses the stack
+/// if all processes are fine, or if the stack ended without the fault of a process.
 pub(super) fn subject(status: &Status) -> Subject<'_> {
     if let Some(ended) = &status.ended_by {
         return status.process(&ended.process).map_or(Subject::Stack, Subject::Process);
@@ -143,7 +144,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) root: &'a Path,
     /// Returns a place in the code with the whole path of its file.
     pub(super) whole: &'a dyn Fn(&str) -> String,
-    /// Finds out why a module that the `file:line` imports is missing.
+    /// Returns why a module that the code at `file:line` imports is missing.
     pub(super) package: &'a dyn Fn(&str, Option<&str>) -> Option<PackageState>,
     /// True if the server has just begun to load its code again.
     pub(super) is_reloading: bool,
@@ -441,7 +442,7 @@ fn is_blamed(status: &Status, name: &str) -> bool {
     status.error.as_ref().is_some_and(|error| error.process.as_deref() == Some(name))
 }
 
-/// Says that the configuration leads the process to another database than its own.
+/// Sets the cause, the fault and the fix for a configuration that leads the process to a database that is not the worktree's.
 fn with_refused(answer: &mut WhyAnswer, refused: &RefusedDatabase, causes: &[String], runs: bool) {
     let then = match &answer.process {
         Some(name) if runs => format!("devrun restart {}", quoted(name)),
@@ -527,7 +528,7 @@ fn conclude(answer: &mut WhyAnswer, around: &Surroundings<'_>, runs: bool) {
         if let Some(fix) = fix {
             answer.fix = Some(fix.into());
         } else if let (Some(name), SubjectState::Process(Word::Running)) = (&answer.process, answer.state) {
-            // It helps only after the code is corrected.
+            // A restart helps only after the code is corrected.
             answer.fix = Some(format!("devrun restart {name}").into());
         }
         answer.correct = correct;

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::envfile::EnvFileOrigin;
 use crate::config::loader::LoaderVariable;
 
-/// A stack, as far as explanations look at it.
+/// The parts of a stack that explanations use.
 #[derive(Default)]
 struct Stack {
     env: Environment,
@@ -187,7 +187,7 @@ fn only_named_variables_are_explained_with_their_ignored_values() {
 }
 
 #[test]
-fn secrets_are_masked_unless_revealed_and_inherited_variables_wait_for_all() {
+fn secrets_are_masked_unless_revealed_and_inherited_variables_need_all() {
     let stack = sample();
     assert!(!text(&stack.explained(&[], true, false)).contains("abc123secret"));
     assert!(text(&stack.explained(&[], true, true)).contains("API_KEY=abc123secret"));

@@ -47,7 +47,7 @@ fn is_at(from: &ValueOrigin, shadow: &Shadow) -> bool {
     shadow.from == own
 }
 
-/// Returns where a value comes from. A line whose value it replaces is named as such.
+/// Returns where a value comes from, or the line whose value it replaces.
 fn source_text(from: &ValueOrigin, shadows: &[Shadow]) -> String {
     match from {
         ValueOrigin::Recognised { file, line }

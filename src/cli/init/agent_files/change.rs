@@ -1,4 +1,4 @@
-//! Finds out what would change in the files of agents, and writes it.
+//! Computes the changes in the files of agents, and writes them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -219,7 +219,7 @@ fn current(roots: &[&Path], path: &Path) -> Result<(PathBuf, Option<String>), Re
     Ok((place, Some(text.ok_or_else(not_text)?)))
 }
 
-/// Returns true if a file with this text says nothing.
+/// Returns true if `text` is blank or an empty JSON object.
 fn is_empty(text: &str) -> bool {
     let text = text.trim_start_matches('\u{feff}').trim();
     text.is_empty()

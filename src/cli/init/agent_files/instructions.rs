@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a1_the_block_comes_and_goes_without_a_trace() {
+    fn a1_adding_and_removing_the_block_restores_the_text() {
         for text in ["", "# Rules\n", "# Rules\n\nLast line without a break", "a\r\nb\r\n", "\n\n"] {
             let with = add_block(text).unwrap().text;
             assert!(with.starts_with(text) && with.contains("`devrun agents`"), "{with}");

@@ -1,6 +1,7 @@
 //! Edits JSON text in place: everything outside the edited values keeps its bytes. Pure.
 //!
-//! A place is named by its keys, and by the numbers of items in lists. All functions expect a place that exists.
+//! A place is named by its keys, and by the numbers of items in lists. Functions that edit an item or a value do nothing if there is no
+//! such place; `add_member` makes the objects that are missing.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -70,7 +71,6 @@ impl JsonDocument {
         }
     }
 
-    /// Returns the text.
     pub(super) fn into_text(self) -> String {
         self.text
     }
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_noticed() {
+    fn json_with_comments_is_refused() {
         for text in
             ["{ // why\n}", "/* a */ {\"a\": \"//\"}", "{\"a\": [1, 2,], // x\n}", "{\"a\": 1, /* last */\n}"]
         {

@@ -15,12 +15,12 @@ pub(super) const RUN: &str = "devrun";
 /// Claude Code's events, and the commands for them.
 const HOOKS: [(&str, &str); 2] =
     [("WorktreeCreate", "devrun hook worktree-create"), ("WorktreeRemove", "devrun hook worktree-remove")];
-/// The key of Cursor's file for all systems, and the one for Unix, which has precedence.
+/// The keys of Cursor's file: the one for Unix, which has precedence, and the one for all systems.
 const CURSOR: [&str; 2] = ["setup-worktree-unix", "setup-worktree"];
 /// Conductor's scripts, with the commands for them.
 pub(super) const SCRIPTS: [(&str, &str); 3] = [("setup", PREPARE), ("run", RUN), ("archive", DOWN)];
 
-/// Edits `text` with `edit`. If it has comments, `whole` is to be written by hand instead.
+/// Edits `text` with `edit`. If `text` has comments, leaves it as it is and returns `whole` as the part to write by hand.
 fn edited(
     text: &str,
     whole: &Value,
@@ -39,7 +39,7 @@ fn edited(
     }
 }
 
-/// Removes devrun's entries with `edit`. A text with comments keeps them.
+/// Removes devrun's entries with `edit`. Leaves a text with comments as it is: the user removes the entries by hand.
 fn removed(text: &str, edit: impl FnOnce(&mut JsonDocument)) -> Result<Edited, Malformed> {
     match JsonDocument::parse(text) {
         Ok(mut document) => {

@@ -32,7 +32,7 @@ enum LineChange {
     Added(usize),
 }
 
-/// Returns the shortest list of changes from `old` to `new`.
+/// Returns the shortest list of changes from `old` to `new`; all lines of both if one of them has more than [`MOST`].
 fn changes(old: &[&str], new: &[&str]) -> Vec<LineChange> {
     if old.len() > MOST || new.len() > MOST {
         let removed = (0..old.len()).map(LineChange::Removed);

@@ -43,7 +43,7 @@ fn value(edited: &Edited) -> Value {
 }
 
 #[test]
-fn h4_new_hooks_have_the_real_shape() {
+fn h4_new_hooks_have_the_shape_that_claude_code_reads() {
     let edited = add_hooks("").unwrap();
     let wanted = json!({ "hooks": {
         "WorktreeCreate": [{ "hooks": [{ "type": "command", "command": "devrun hook worktree-create" }] }],
@@ -67,7 +67,7 @@ fn h4_other_hooks_and_the_layout_of_the_settings_stay() {
 }
 
 #[test]
-fn h4_a_flat_hook_that_is_never_called_gets_the_real_shape() {
+fn h4_a_flat_hook_that_is_never_called_is_moved_into_a_group() {
     let flat = json!({ "hooks": { "WorktreeCreate": [{ "type": "command", "command": "devrun hook worktree-create" }] } });
     let edited = add_hooks(&format!("{flat:#}")).unwrap();
     assert_eq!(

@@ -28,7 +28,7 @@ impl AgentTool {
         }
     }
 
-    /// Returns true if the repository at `root` or the user with the home folder `home` shows signs of it.
+    /// Returns true if the repository at `root` or the home folder `home` has a file that shows that the tool is used.
     pub(super) fn is_used(self, root: &Path, home: Option<&Path>) -> bool {
         let (in_repository, in_home): (&[&str], &[&str]) = match self {
             AgentTool::Claude => (&[".claude", "CLAUDE.md", ".mcp.json"], &[".claude", ".claude.json"]),

@@ -1,4 +1,4 @@
-//! Tests of the decision: what goes, what stays, and which option allows each refusal.
+//! Tests of the decision: what is removed, what is kept, and which option allows each refusal.
 
 use super::*;
 use crate::worktree::GitOperation;
@@ -30,7 +30,7 @@ fn has_branch(removal: &Removal) -> bool {
 }
 
 #[test]
-fn c4_a_merged_clean_worktree_goes_with_everything_in_a_fixed_order() {
+fn c4_a_merged_clean_worktree_is_removed_in_a_fixed_order() {
     let removal = decide(&facts(), Allowed::default()).unwrap();
     let note = "contained in main".to_string();
     assert_eq!(
@@ -123,7 +123,7 @@ fn all_refusals_are_reported_at_once() {
 }
 
 #[test]
-fn a_worktree_with_another_inside_never_goes() {
+fn a_worktree_with_another_inside_is_never_removed() {
     let facts = RemovalFacts { inner: vec!["/r.worktrees/x/y".into()], ..facts() };
     let all =
         Allowed { uncommitted: true, unmerged: true, locked: true, keep_database: true, keep_branch: true };

@@ -28,7 +28,8 @@ const WIDE: usize = 110;
 /// Below this width, only the state, the branch and the problem or URL are shown.
 const NARROW: usize = 64;
 
-/// Returns the columns with their widths. Together with a space between two columns they fill `width`.
+/// Returns the columns with their widths. Together with the mark and a space between two columns they fill `width`, unless that is too
+/// narrow.
 pub(super) fn columns(width: usize) -> Vec<(TopColumn, usize)> {
     use TopColumn::{Age, Branch, Cpu, Memory, Problem, StartedBy, State, Summary, Url};
     let figures: &[(TopColumn, usize)] =

@@ -98,7 +98,7 @@ fn broken_code_differs_from_missing_packages() {
 }
 
 #[test]
-fn after_the_end_the_process_that_ended_it_is_found() {
+fn after_the_end_of_a_stack_the_process_that_ended_it_is_explained() {
     let mut ended = process("api", Word::Ended, false);
     ended.exit = Some(3);
     let mut stopped = process("web", Word::Stopped, false);
@@ -140,7 +140,7 @@ fn asked_about(status: &Status, lines: &[&str]) -> WhyAnswer {
 }
 
 #[test]
-fn the_fix_of_a_wrong_port_or_a_busy_one_is_never_a_circle() {
+fn the_fix_of_a_wrong_or_busy_port_is_a_new_step() {
     let mut web = process("web", Word::Running, false);
     (web.reason, web.fix) = (Some("it listens on 127.0.0.1:3000".into()), Some("let it listen".into()));
     web.fault = Some(Fault::Configuration);
@@ -248,7 +248,7 @@ fn missing_settings_are_named_with_the_step_that_sets_them() {
 }
 
 #[test]
-fn why_reports_a_healthy_stack_with_the_notices_of_its_preparation() {
+fn why_reports_a_healthy_stack_pending_migrations_and_an_error() {
     let mut status = stack_of(vec![process("web", Word::Running, true)]);
     status.state = State::Ready;
     let well = asked(&status, true, &[], None);
