@@ -84,12 +84,13 @@ const fn live(
     LiveArgument { verb, argument, find }
 }
 
-const LIVE: [LiveArgument; 12] = [
+const LIVE: [LiveArgument; 13] = [
     live("attach", "name", names::processes),
     live("env", "process", names::processes),
     live("help", "words", names::pages),
     live("logs", "names", names::logs),
     live("new", "from", names::branches),
+    live("open", "name", names::urls),
     live("restart", "names", names::processes),
     live("rm", "name", names::worktrees),
     live("start", "names", names::processes),

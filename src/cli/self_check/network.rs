@@ -1,12 +1,12 @@
 //! Reports whether stacks can be reached: sockets for commands, loopback, names below localhost.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use super::line::{CheckLine, Promise};
 use crate::context::Context;
-use crate::os::{blocking, fs, net};
+use crate::control;
+use crate::os::{blocking, net};
 
 /// The most time to resolve a name.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(3);
@@ -35,12 +35,12 @@ pub(super) async fn facts(ctx: &Context) -> NetworkFacts {
     }
 }
 
-/// Makes a socket where stacks have theirs, and removes it.
+/// Makes a socket where stacks have theirs, with a name that is as long, and removes it.
 fn socket(ctx: &Context) -> std::io::Result<()> {
-    fs::make_private_dir(&ctx.dirs.runtime).map_err(std::io::Error::other)?;
-    // A separate folder, so that the check never touches the socket of a stack.
-    let folder = tempfile::Builder::new().prefix(".check-").tempdir_in(&ctx.dirs.runtime)?;
-    UnixListener::bind(folder.path().join("s")).map(drop)
+    let path = control::socket::path(&ctx.dirs, &format!("check-{:010}", std::process::id()));
+    let listener = control::socket::listen(&path).map_err(std::io::Error::other)?;
+    drop(listener);
+    std::fs::remove_file(path)
 }
 
 pub(super) fn judge(facts: &NetworkFacts) -> Vec<CheckLine> {
