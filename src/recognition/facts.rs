@@ -107,7 +107,8 @@ pub enum ReadConstruct {
 pub struct GivenValue {
     /// The variable.
     pub name: String,
-    /// Its value as the file's usual reader returns it; `${…}` of compose files is replaced by the default.
+    /// Its value as the file's usual reader returns it; `${…}` of compose files is replaced by the default, or by the value in
+    /// the `.env` beside the file.
     pub value: String,
     /// The line.
     pub at: FileLine,
