@@ -256,7 +256,7 @@ pub struct ServiceProcess {
     pub preset: Option<&'static ServicePreset>,
     /// Programs of which the first one that is installed runs; empty if the file has a command.
     pub programs: &'static [PresetProgram],
-    /// What happens to its data at the start of a run; `None` if it has no folder for data.
+    /// The treatment of its data at the start of a run; `None` if it has no folder for data.
     pub data: Option<ServiceData>,
 }
 

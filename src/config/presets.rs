@@ -28,7 +28,7 @@ pub struct ServicePreset {
     pub ports: &'static [(&'static str, u16)],
     /// The probe that decides when it is ready.
     pub probe: PresetProbe,
-    /// What happens to its data at the start of a run, if the entry has no `data`; `None` if it has no data.
+    /// The treatment of its data at the start of a run, if the entry has no `data`; `None` if it has no data.
     pub data: Option<ServiceData>,
     /// The file in the data folder that holds all of the data, if a copy of that file is a copy of the data.
     pub data_file: Option<&'static str>,
