@@ -1,5 +1,5 @@
-//! Installs the dependencies of a worktree. Decides within milliseconds from the record of the last install whether an install is needed, then
-//! runs the project's own package manager, which installs into real directories of this worktree.
+//! Installs the dependencies of a worktree. Decides within milliseconds from the record of the last install whether an
+//! install is needed, then runs the project's own package manager, which installs into real directories of this worktree.
 //!
 //! This module does not share `node_modules` or `.venv` between worktrees, does not rewrite lock files, and installs
 //! nothing into the system: a missing package manager is downloaded into devrun's cache.

@@ -1,4 +1,5 @@
-//! Prepares the services of a worktree before a run: the folders of their data, and the Redis that several worktrees share.
+//! Prepares the services of a worktree before a run: creates the folders of their data, and checks the Redis that several worktrees
+//! share.
 //!
 //! Receives values, never the configuration. Starts no process: the supervisor runs a service like any other process.
 

@@ -1,4 +1,5 @@
-//! Checks that need the whole configuration: references to names, ports that two processes share, dependency cycles.
+//! Checks that need the whole configuration: references to names, ports that two processes share, dependency cycles, variables
+//! that devrun computes, templates.
 //!
 //! Also sets the defaults that depend on other parts: the condition of a dependency, and the preparation that a process
 //! needs.

@@ -19,7 +19,7 @@ use crate::os::read::{self, Limit, ReadError};
 use crate::plan::{EnvFileWorktree, EnvLine, FileLine, ForeignVariable};
 use crate::text::env_block;
 
-/// Maximum size of an env file. If it is a named pipe, also limits the time to wait for its writer.
+/// Maximum size of an env file, and maximum time to read it. For a named pipe, the time includes the wait for its writer.
 const SIZE_LIMIT: Limit = Limit::mebibytes(1);
 
 /// The place where an env file was found.
@@ -48,7 +48,7 @@ pub struct EnvFilePlaces<'a> {
     pub others: &'a [PathBuf],
     /// The ports that other worktrees have leased, each with the top level.
     pub leased: &'a [(PathBuf, u16)],
-    /// Whether a committed example takes the place of a file that no worktree has.
+    /// True if a committed example takes the place of a file that no worktree has.
     pub examples: bool,
     /// Files of this worktree that may be links out of it: git ignores them.
     pub outside: &'a [PathBuf],
@@ -143,9 +143,9 @@ impl EnvFile {
         shown_place(&self.name, &self.found)
     }
 
-    /// Returns a sentence that says which file takes the place of this one, and which of its variables were left out; `None` if the
-    /// worktree has the file, or if there is none anywhere. Does not name variables for which `is_set` returns true, because devrun
-    /// sets them anyway, nor an example file that has no others.
+    /// Returns a sentence about the file that takes the place of this one, its variables that were left out, and a file that was passed
+    /// over; `None` if the worktree has the file, or if there is none anywhere and none was passed over. Does not name variables for
+    /// which `is_set` returns true, because devrun sets them anyway, nor an example file that has no others.
     pub fn replacement(&self, is_set: &dyn Fn(&str) -> bool) -> Option<String> {
         let name = self.name.display();
         let text = match &self.found {

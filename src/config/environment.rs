@@ -1,4 +1,4 @@
-//! Builds the common environment of all processes: `env_files` < inherited < `env` < computed.
+//! Builds the common environment of all processes: `env_files` < inherited < computed < `env`.
 //!
 //! Pure. Refuses an `env` that sets a variable that devrun computes, and removes variables that belong to another
 //! worktree: its virtual environment, its port, git's own variables.

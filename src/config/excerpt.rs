@@ -168,7 +168,7 @@ impl FlowMask {
         self.out
     }
 
-    /// Writes the finished scalar, masked unless [`is_shown`] accepts its key.
+    /// Writes the finished scalar, masked unless [`is_shown`] accepts its key and no key around it is in [`SECRET`].
     fn put(&mut self, scalar: &mut String) {
         let text = std::mem::take(scalar);
         let bare = text.trim();

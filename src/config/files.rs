@@ -83,7 +83,7 @@ pub fn worktree_path(root: &Path, main_root: Option<&Path>) -> Result<Option<Tem
     written.map_or(Ok(None), |entry| schema::worktree_path(&entry.value))
 }
 
-/// Returns the Procfile to run when there is no other configuration.
+/// Returns the Procfile of the worktree: [`PROCFILE_DEV`], or else [`PROCFILE`].
 fn procfile(root: &Path, main_root: Option<&Path>) -> Result<Option<Arc<Source>>, ConfigError> {
     match read(root, main_root, Path::new(PROCFILE_DEV))? {
         Some(source) => Ok(Some(source)),
@@ -241,7 +241,8 @@ fn procfile_base(env_files: &[PathBuf], root: &Path, main_root: Option<&Path>) -
     Ok(base.unwrap_or(procfile::FIRST_PORT))
 }
 
-/// Reads the processes of a Procfile. Each gets a port with its name, 100 above the one before, as with foreman.
+/// Reads the processes of a Procfile. Each gets a port with its name: the one in `ports`, or else the next free base, 100 above the
+/// one before, as with foreman.
 fn add_procfile(
     config: &mut Config,
     source: &Arc<Source>,

@@ -90,8 +90,8 @@ pub fn value(
     Some((left, removed(worktree, is_partial)))
 }
 
-/// Removes everything of another worktree from `inherited`: variables that a devrun there set, and those that [`value`]
-/// finds.
+/// Removes from `inherited` the variables that a devrun in another worktree set, the folders of that worktree on PATH, and the
+/// paths that [`value`] finds. Returns only the last.
 pub fn clean(
     inherited: &mut BTreeMap<OsString, OsString>,
     worktrees: &Worktrees<'_>,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_list_only_the_entries_of_another_worktree_go() {
+    fn list_loses_only_the_entries_of_another_worktree() {
         assert_eq!(
             left("PYTHONPATH", "/r/main/src:/opt/lib:src:/r/own/src").unwrap(),
             "/opt/lib:src:/r/own/src"

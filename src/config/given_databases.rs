@@ -20,7 +20,7 @@ use crate::plan::{OtherDatabaseForm, OtherDatabaseVariable, Reason};
 pub type GivenValues<'a> = BTreeMap<&'a str, &'a str>;
 
 /// The variables whose values env files and the shell do not decide: those of `env:` with their templates, and those
-/// that devrun computes or withholds, without one.
+/// that devrun computes or withholds, without a template.
 pub type DecidedVariables<'a> = BTreeMap<String, Option<&'a Template>>;
 
 /// A given variable that gets the branch database's value instead.
@@ -201,7 +201,7 @@ impl<'a> DatabaseFamily<'a> {
         server
     }
 
-    /// Returns true if no given part differs from the address `own`.
+    /// Returns true if no given host, port or name differs from the address `own`.
     fn is_at(&self, own: &url_forms::UrlParts) -> bool {
         self.given().all(|(part, _, value)| match part {
             PostgresPart::Host => value == own.host,

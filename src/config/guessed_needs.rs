@@ -1,5 +1,5 @@
-//! Guesses from its command which preparation a process needs, if it has no `needs:`. Guesses too much rather than too
-//! little.
+//! Guesses from the command of a process which preparation the process needs, if it has no `needs:`. Guesses too much rather
+//! than too little.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -141,7 +141,7 @@ pub fn uses_packages(run: &RunCommand) -> bool {
     commands(run).iter().any(|words| program(words).is_some_and(is_tool))
 }
 
-/// Returns true for the name of a Python interpreter or of a tool written in Python.
+/// Returns true for the name of a Python interpreter, or of a tool that runs Python programs.
 pub fn is_python_tool(name: &str) -> bool {
     PYTHON_TOOLS.contains(&name) || is_python(name)
 }

@@ -395,7 +395,7 @@ impl<'a> Reference<'a> {
             Some('A'..='Z' | '_') if chars.all(|c| matches!(c, 'A'..='Z' | '0'..='9' | '_')) => {
                 ReferenceKind::Environment
             }
-            // devrun's own names always have a value, so a fallback for one of them would never apply.
+            // A fallback for one of devrun's own names would never apply: a name without a value is an error.
             Some('a'..='z')
                 if self.fallback.is_none()
                     && chars.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) =>

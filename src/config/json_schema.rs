@@ -94,8 +94,8 @@ fn trimmed(inner: &str) -> String {
     format!(r"^\s*({inner})\s*$")
 }
 
-/// Returns the keywords for a form. Each keyword beside `type` restricts the values of one type only, so that those of several
-/// forms can stand in one schema, for which editors have better messages than for alternatives.
+/// Returns the keywords for a form. Each keyword beside `type` restricts the values of one type only, so that one schema can
+/// contain the keywords of several forms. Editors have better messages for one schema than for alternatives.
 fn keywords(form: &ValueForm) -> Map<String, Value> {
     match form {
         ValueForm::Text => text(FILLED, &SCALAR),
@@ -166,7 +166,7 @@ fn keywords(form: &ValueForm) -> Map<String, Value> {
         ValueForm::List(item) => {
             let mut schema = keywords(item);
             let of_item = schema.clone();
-            // Would hold for the list too.
+            // `enum` would hold for the list too.
             if let Some(words) = schema.remove("enum") {
                 schema.insert("pattern".into(), json!(pattern_of(&words)));
             }

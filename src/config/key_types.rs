@@ -96,7 +96,7 @@ pub struct TableForm {
     pub keys: &'static [&'static [ConfigKey]],
     /// True if keys that begin with `x-` are allowed and ignored, as in compose files.
     pub has_extensions: bool,
-    /// Keys, each with those that may not stand beside it.
+    /// Keys, each with the keys that it excludes.
     pub exclusions: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -113,7 +113,7 @@ impl ConfigKey {
 }
 
 impl TableForm {
-    /// Returns a table whose keys may all stand side by side.
+    /// Returns a table without exclusions.
     pub const fn of(keys: &'static [&'static [ConfigKey]]) -> TableForm {
         TableForm { keys, has_extensions: false, exclusions: &[] }
     }

@@ -89,8 +89,9 @@ impl std::fmt::Debug for LoaderVariable {
 }
 
 /// Adds the mode files to `files`, and removes every variable that a mode file sets, because the loader decides on its
-/// value. Returns the removed variables. If the loader's choice is in a file that this worktree lacks, keeps that one
-/// value.
+/// value. In the mode `test`, also removes the variables of `.env.local` beside a mode file, which the loader does not
+/// read. Returns the removed variables. If the loader's choice is in a file that this worktree lacks, keeps that one value
+/// and does not return the variable.
 pub fn separate_loader_variables(
     files: &mut Vec<EnvFile>,
     modes: Vec<EnvFile>,
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_modes_are_looked_for_beside_packages_only() {
+    fn mode_files_are_searched_beside_packages_only() {
         let files = [".env".into(), "web/.env".into(), "web/.env.test".into()];
         let all = beside(&files, &|folder| folder == Path::new("web"));
         assert_eq!(all.len(), 5);

@@ -1,6 +1,7 @@
 //! Merges the configuration that the user wrote with the recognised one, key by key. The user's values win.
 //!
-//! Pure. A file in which every process has a `run` is complete, so nothing is merged, unless it has `recognise: true`.
+//! Pure. A file in which every process has a `run`, or with `procfile:`, is complete, so nothing is merged, unless it has
+//! `recognise: true`.
 
 mod answered;
 
@@ -29,8 +30,8 @@ pub fn wants_recognition(file: &Node) -> Result<bool, ConfigError> {
     Ok(names_no_process(file) || !processes(file).iter().all(|process| runs(&process.value)))
 }
 
-/// Errors if a process is `false` or nothing: the first would run the program `false`, and the last would keep the recognised
-/// process, while the user more likely wants neither.
+/// Errors if a process is `false` or nothing: the first would run the program `false`, and the second would keep the
+/// recognised process, while the user more likely wants neither.
 fn refuse_no_command(process: &KeyValue) -> Result<(), ConfigError> {
     let written = match &process.value.value {
         Value::Null => "nothing",
@@ -129,7 +130,7 @@ fn move_to_services(file: &mut Node, names: &[String]) {
     }
 }
 
-/// Removes the variables that the file sets from `recognised`.
+/// Removes the variables that the file sets from the processes and the `url_env` in `recognised`.
 fn forget_variables(recognised: &mut Node, own: &[String]) {
     let keep = |entries: &mut Vec<KeyValue>| entries.retain(|entry| !own.contains(&entry.name));
     if let Some(Value::Map(processes)) = child(recognised, "processes").map(|node| &mut node.value) {

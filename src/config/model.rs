@@ -1,7 +1,6 @@
 //! The checked configuration, in the same form for devrun.yaml, Procfiles and recognised projects.
 //!
-//! Holds values only. A value in which the user may write `${…}` stays a [`Template`], with its place, until the names
-//! that it uses are known.
+//! A value in which the user may write `${…}` stays a [`Template`], with its place, until the names that it uses are known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -47,7 +46,7 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
     /// The variables in `env` that services added, each with the name of its service.
     pub provided: BTreeMap<String, String>,
-    /// Those of them whose values are not written in a file.
+    /// The variables in `provided` whose values are not written in a file.
     pub computed_by_service: BTreeSet<String>,
     /// Compose files to compare with the services, and where each is written.
     pub compose: Vec<(PathBuf, ConfigPosition)>,
@@ -57,7 +56,7 @@ pub struct Config {
     pub redirects: BTreeMap<u16, Redirect>,
     /// How much of each process's output is kept.
     pub logs: LogLimits,
-    /// Prune in the background of a start, at most once a day.
+    /// True to prune in the background of a start, at most once a day.
     pub prunes_daily: bool,
     /// The files and the recognised parts that this configuration came from.
     pub provenance: Provenance,

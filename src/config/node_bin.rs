@@ -50,7 +50,7 @@ pub fn installed(process: &ProcessConfig, path: Option<&str>) -> RunCommand {
     chosen.map_or_else(|| process.run.clone(), |program| RunCommand::Shell(program.run.into()))
 }
 
-/// The programs with one of which devrun can download a program of a service.
+/// Programs of which one is enough for devrun to download a program of a service.
 pub const DOWNLOADERS: [&str; 2] = ["uv", "python3"];
 
 /// Returns true if `program` is in a folder of `path`.

@@ -157,13 +157,13 @@ pub fn is_other(stem: &str) -> bool {
     words(stem).iter().any(|word| OTHER.contains(&word.as_str()))
 }
 
-/// Returns the names of the variables that say which kind of server a family leads to.
+/// Returns the names of the variables that name the kind of server to which a family leads.
 pub fn engine_variables(stem: &str) -> impl Iterator<Item = String> {
     const ENDINGS: [&str; 6] = ["ENGINE", "CONNECTION", "DIALECT", "TYPE", "DRIVER", "BACKEND"];
     ENDINGS.into_iter().map(move |ending| format!("{stem}_{ending}"))
 }
 
-/// Returns the kind of server that the value of such a variable names; `None` if it may be a Postgres.
+/// Returns the kind of server that the value of one of [`engine_variables`] names; `None` if it may be a Postgres.
 pub fn kind_of_engine(value: &str) -> Option<&'static str> {
     const KINDS: [(&str, &str); 6] = [
         ("mysql", "MySQL"),

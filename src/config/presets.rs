@@ -1,7 +1,7 @@
 //! The services that devrun knows by name: their programs, ports, data, readiness and variables.
 //!
-//! Values only; each preset is a file. `<name>` in a text of a preset is the name of the service, `<NAME>` the same as
-//! the first part of a variable's name.
+//! Each preset is a file. `<name>` in a text of a preset is the name of the service, `<NAME>` the same as the first part of a
+//! variable's name. `<app>`, `<queue>` and `<queues>` are the application and the queues of a worker.
 
 mod celery;
 mod mailpit;
@@ -18,7 +18,7 @@ use crate::plan::{ProgramWheel, ServiceData};
 pub struct ServicePreset {
     /// Its name in devrun.yaml.
     pub name: &'static str,
-    /// Servers are started before other processes, workers after them.
+    /// The place in the order of starts.
     pub role: PresetRole,
     /// The programs that can serve it, each with its command. The first one that is installed runs.
     pub programs: &'static [PresetProgram],
@@ -28,13 +28,13 @@ pub struct ServicePreset {
     pub ports: &'static [(&'static str, u16)],
     /// The probe that decides when it is ready.
     pub probe: PresetProbe,
-    /// The treatment of its data unless `data` says otherwise; `None` if it has no data.
+    /// The treatment of its data at the start of a run, if the entry has no `data`; `None` if it has no data.
     pub data: Option<ServiceData>,
     /// The file in the data folder that holds all of the data, if a copy of that file is a copy of the data.
     pub data_file: Option<&'static str>,
     /// Variables for the process itself.
     pub own_env: &'static [(&'static str, &'static str)],
-    /// Variables for every process, unless `env` says otherwise.
+    /// Variables for every process, if the entry has no `env`.
     pub env: &'static [(&'static str, &'static str)],
     /// Names of compose images that this service replaces.
     pub images: &'static [&'static str],
@@ -45,7 +45,7 @@ pub struct ServicePreset {
 pub enum PresetRole {
     /// Other processes wait until it is ready.
     Server,
-    /// Takes jobs from queues with names of the worktree.
+    /// Waits for servers, as other processes do. Takes jobs from queues with names of the worktree.
     Worker {
         /// The text between two queues on the command line.
         separator: &'static str,

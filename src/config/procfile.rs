@@ -187,7 +187,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_well_formed_is_read_as_it_stands(name in "[A-Za-z0-9_-]{1,20}", command in "[!-~]([ -~]{0,30}[!-~])?") {
+        fn well_formed_entries_are_read_unchanged(name in "[A-Za-z0-9_-]{1,20}", command in "[!-~]([ -~]{0,30}[!-~])?") {
             prop_assert_eq!(pairs(&format!("{name}: {command}\n")), one(&name, &command));
         }
     }

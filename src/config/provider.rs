@@ -1,6 +1,6 @@
 //! Reads `database.provider` and the sections of the providers.
 //!
-//! `keys::providers` names the providers and their keys. This file knows nothing about their meaning.
+//! `keys::providers` names the providers and their keys. This file does not depend on their meaning, except for `parent`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

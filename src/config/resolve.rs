@@ -32,8 +32,8 @@ pub struct ResolvedDatabase {
     pub settings: Sections,
 }
 
-/// Renders the settings that the chosen provider may use. With `auto`, a setting counts as absent if it needs a
-/// variable that is not set.
+/// Renders the settings that the chosen provider may use. A setting counts as absent if its text is empty, or, with `auto`,
+/// if it needs a variable that is not set.
 pub fn database(database: &model::DatabaseConfig, scope: &Scope) -> Result<ResolvedDatabase, ConfigError> {
     let render = |template: &Template| match template.render(scope) {
         Ok(text) if text.is_empty() => Ok(None),
@@ -183,8 +183,8 @@ fn readiness(
     Ok(plan::Readiness { probe, interval: ready.interval, timeout: ready.timeout, deadline: ready.deadline })
 }
 
-/// Returns the port of this worktree for each port in `redirects:`. Leaves out a port that a process of this worktree
-/// listens on.
+/// Returns the port of this worktree for each port in `redirects:`. Leaves out a port that is itself one of this
+/// worktree's ports.
 pub fn redirects(config: &Config, scope: &Scope) -> BTreeMap<u16, u16> {
     let own = |port: u16| config.ports.keys().any(|name| scope.port(name) == Some(port));
     let others = config.redirects.iter().filter(|(from, _)| !own(**from));

@@ -1,7 +1,7 @@
 //! Reads the keys of devrun.yaml from nodes into the model.
 //!
-//! Knows each key's type, default and place. `consistency` has the checks that need several parts at once; `process`
-//! reads the processes.
+//! Checks the type of each value and sets the defaults. `consistency` has the checks that need several parts at once;
+//! `process` reads the processes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

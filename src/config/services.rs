@@ -134,7 +134,7 @@ fn data(node: &Node, preset: Option<&'static ServicePreset>) -> Result<ServiceDa
     Ok(data)
 }
 
-/// Returns `node` if the preset is that of a worker, with an application if `has_app`.
+/// Returns `node` if the preset is that of a worker, with an application if `with_app` is true. Errors otherwise.
 fn of_worker<'a>(
     node: &'a Node,
     preset: Option<&'static ServicePreset>,

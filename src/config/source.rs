@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_read_like_a_compiler_s() {
+    fn positions_are_printed_as_compilers_do() {
         let source = Source::new("devrun.yaml", "a: 1\n");
         let at = ConfigPosition { key: "ports.web".into(), column: 4, ..ConfigPosition::line(&source, 1) };
         assert_eq!(at.to_string(), "devrun.yaml:1:4: ports.web");

@@ -58,8 +58,8 @@ impl UrlForm {
         if *self == UrlForm::default() { url.into() } else { self.apply(url) }
     }
 
-    /// Returns `url` in this form; `url` itself if it is not a Postgres URL. For a scheme with `+asyncpg`, translates libpq's parameters: `SQLAlchemy` passes
-    /// each one to asyncpg, which refuses `sslmode` and `channel_binding`.
+    /// Returns `url` in this form; `url` itself if it is not a Postgres URL. For a scheme with `+asyncpg`, translates libpq's
+    /// parameters: `SQLAlchemy` passes each one to asyncpg, which refuses `sslmode` and `channel_binding`.
     pub fn apply(&self, url: &str) -> String {
         let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| is_postgres_scheme(scheme))
         else {

@@ -14,7 +14,7 @@ fn servers<'a>(config: &'a Config, scope: &Scope) -> Vec<(&'a str, u16)> {
     for process in &config.processes {
         let Some(port) = process.port.as_ref().filter(|port| port.asked) else { continue };
         let probe = process.ready.as_ref().map(|Ready { probe, .. }| probe);
-        // Services that serve HTTP are asked by HTTP.
+        // A service counts as an HTTP server only if its probe uses HTTP.
         let is_http = matches!(probe, Some(ProbeConfig::Http { .. }));
         let other_protocol = matches!(probe, Some(ProbeConfig::Tcp)) || process.service.is_some() && !is_http;
         if let Some(number) = scope.port(&port.name).filter(|_| !other_protocol) {
@@ -51,7 +51,8 @@ pub fn host_urls(config: &Config, scope: &Scope) -> Vec<(String, String)> {
     servers(config, scope).into_iter().enumerate().map(url).collect()
 }
 
-/// Returns the origins of all these URLs, without duplicates. Leaves out a configured URL that has no value yet.
+/// Returns the origins of the URLs of [`urls`] and [`host_urls`], without duplicates. Leaves out a configured URL that has no
+/// value yet or is neither HTTP nor HTTPS.
 pub fn origins(config: &Config, scope: &Scope) -> Vec<String> {
     let of_servers =
         servers(config, scope).into_iter().map(|(_, number)| format!("http://localhost:{number}"));

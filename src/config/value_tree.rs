@@ -1,6 +1,6 @@
 //! A configuration as a tree of values with positions, and methods that read typed values.
 //!
-//! Reports values of the wrong type. `schema` knows which keys exist.
+//! Reports values of the wrong type and unknown keys. `keys` describes which keys exist.
 
 use crate::config::error::ConfigError;
 use crate::config::key_types::TableForm;

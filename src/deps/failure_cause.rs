@@ -17,7 +17,7 @@ pub enum Cause {
         /// File and line.
         at: String,
     },
-    /// A manifest or lock file does not parse.
+    /// A manifest, a lock file or a requirements file does not parse.
     Unparsable {
         /// File and line.
         at: String,
@@ -130,7 +130,7 @@ static NO_VERSION: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"The requested resource '(@?[\w./-]+@[^\s']+)' could not be found",
         r"(?:- 404|No matching version found).*Failed to resolve (@?[\w./-]+@\S+)",
         r"(@?[\w./-]+) is not in the npm registry",
-        // bun, then yarn 1, yarn 2 and later, and bun.
+        // In this order: bun, yarn 1, yarn 2 and later, yarn 1 (two patterns), bun.
         r"GET https?://\S*?/((?:@[\w.-]+/)?[\w.-]+)(?:: Not Found)? - 404",
         r"https?://\S*?/((?:@[\w.-]+/)?[\w.-]+): Not found",
         r"(@?[\w./-]+@npm:[^\s:]+): (?:Package not found|No candidates found)",
@@ -400,7 +400,7 @@ fn unparsable(file: &Path, evidence: &InstallFiles<'_>) -> Option<Cause> {
     Some(Cause::Unparsable { at: format!("{}:{line}", shown(file, evidence)), reason })
 }
 
-/// Returns the first line of a manifest that names `package`, else of a lock file.
+/// Returns file and line of the first line in a manifest that names `package`, or else in a lock file.
 fn line_with(package: &str, evidence: &InstallFiles<'_>) -> Option<String> {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '@' | '/');
     let names = |line: &str| {

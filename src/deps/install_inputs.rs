@@ -67,7 +67,7 @@ impl Snapshot {
         (Snapshot { taken, files, identity: identity(inputs) }, read)
     }
 
-    /// Returns a hash of everything that counts.
+    /// Returns a hash of the settings, the tools, and the names and contents of the files.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         field(&mut hash, self.identity.as_bytes());

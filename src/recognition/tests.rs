@@ -33,7 +33,7 @@ const APP: &str =
 const INI: &str = "[alembic]\n# comment\nscript_location = %(here)s/alembic\n";
 
 #[test]
-fn the_reference_shape_is_written_down_as_a_person_would() {
+fn reference_repository_is_written_as_devrun_yaml() {
     let files = [
         ("pnpm-lock.yaml", ""),
         ("pnpm-workspace.yaml", "packages: [frontend]"),
@@ -171,7 +171,7 @@ fn names_similar_to_fastapi_are_not_fastapi() {
 }
 
 #[test]
-fn a_manifest_without_an_application_is_said_where_nothing_else_is_found_too() {
+fn a_manifest_without_an_application_is_reported_where_nothing_else_is_found() {
     let root = tree(&[("requirements.txt", "fastapi\n"), ("main.py", "x = 1\n")]);
     let error = config::load(root.path(), None, &|| recognise(&paths(root.path()))).unwrap_err();
     let why = crate::error::Explain::why(&error).unwrap();
@@ -246,7 +246,7 @@ fn an_application_on_sqlite_keeps_its_file_and_its_migrations_run_before_it() {
 }
 
 #[test]
-fn a_database_that_every_worktree_shares_is_not_migrated_and_that_is_said() {
+fn a_database_that_every_worktree_shares_is_not_migrated_and_is_reported() {
     let settings = "import os\nurl = os.environ.get('DATABASE_URL', 'mysql+pymysql://u:p@localhost/app')\n";
     let root = tree(&[&BACKEND[..], &[("backend/app/db.py", settings)]].concat());
     let found = recognise(&paths(root.path()));

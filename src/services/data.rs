@@ -20,7 +20,7 @@ const SAVING: Duration = Duration::from_mins(1);
 pub struct DataFolder {
     /// The folder.
     pub path: PathBuf,
-    /// The treatment of it.
+    /// How [`prepare`] treats the folder.
     pub data: ServiceData,
     /// The file to copy from the main worktree: its folder and its name. `None` in the main worktree.
     pub copied_from: Option<(PathBuf, &'static str)>,
@@ -46,8 +46,8 @@ pub fn prepare(folder: &DataFolder) -> Result<bool, FsError> {
     }
 }
 
-/// Asks the server on `port` to write its data to disk, if it is the one that keeps its data in `folder`. Returns false if
-/// it is, and does not write them.
+/// Makes the Redis server on `port` write its data to disk, if it keeps them in `folder`. Returns false if that server does
+/// not confirm the write. Returns true if there is no such server.
 pub async fn save(port: u16, folder: &Path) -> bool {
     let asked = resp::ask("127.0.0.1", port, &[vec!["CONFIG", "GET", "dir"]], Duration::from_secs(2)).await;
     let is_it = |answer: &RespValue| match answer {

@@ -41,7 +41,7 @@ pub enum ServiceError {
         service: String,
         address: String,
         slot: u16,
-        /// The number of databases, if the server says it.
+        /// The number of databases, if the server reports it.
         databases: Option<u16>,
     },
     /// The folder of the data cannot be prepared.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// The largest answer that is read, in bytes.
+/// The largest text or line of an answer that is read, in bytes.
 const LARGEST: usize = 64 << 10;
 /// The most elements of a list.
 const MOST: usize = 64;
@@ -14,7 +14,7 @@ const MOST: usize = 64;
 /// An answer of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RespValue {
-    /// A text or number; empty for nothing.
+    /// A text or number; empty for an absent value.
     Text(String),
     /// The server's error message.
     Error(String),

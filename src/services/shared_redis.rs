@@ -66,7 +66,8 @@ pub fn local_port(url: &str) -> Option<u16> {
     is_this_machine(url.host_str()?).then(|| url.port().unwrap_or(default_ports::REDIS))
 }
 
-/// Judges the answers, of which the last one is that to `CONFIG GET databases`. Many servers refuse that command.
+/// Errors if the server refused a command. The last answer, to `CONFIG GET databases`, may be a refusal: many servers refuse that
+/// command.
 fn judge(redis: &SharedRedis, address: String, answers: &[RespValue]) -> Result<(), ServiceError> {
     let (at, service) = (redis.at.clone(), redis.service.clone());
     let Some((configured, others)) = answers.split_last() else { return Ok(()) };
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn number_of_databases_is_in_the_error_if_the_server_says_it() {
+    fn number_of_databases_is_in_the_error_if_the_server_reports_it() {
         let range = RespValue::Error("ERR DB index is out of range".into());
         let count = RespValue::List(vec!["databases".into(), "16".into()]);
         let begin = "devrun.yaml:1:2: services.redis.shared: this worktree has slot 57, and the shared server of `redis` at h:1 has \
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_password_is_said_and_a_refused_question_is_not() {
+    fn refused_password_is_reported_and_refused_config_get_is_not() {
         let ok = RespValue::Text("OK".into());
         assert_eq!(judged(&[ok.clone(), RespValue::Error("NOPERM".into())]), None);
         let wrong = RespValue::Error("WRONGPASS invalid username-password pair".into());

@@ -277,7 +277,7 @@ fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
 }
 
 /// Replaces `${NAME}` and `${NAME:-default}`; any other text with a dollar sign stays. Returns `None` if replacing
-/// makes the result longer than [`MAX_VALUE`].
+/// makes the result longer than [`MAX_VALUE`] and longer than `text`.
 fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let most = MAX_VALUE.max(text.len());
     let mut result = String::with_capacity(text.len());

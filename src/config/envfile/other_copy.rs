@@ -18,7 +18,7 @@ use crate::context::this_machine::is_this_machine;
 pub(super) struct OtherCopyFilter<'a> {
     /// The worktree that the file lies in; `None` for an example.
     folder: Option<&'a Path>,
-    /// The ports that this worktree has leased.
+    /// The ports that the worktree in `folder` has leased.
     ports: Vec<u16>,
 }
 

@@ -149,7 +149,7 @@ fn a_file_of_another_kind_gives_a_few_warnings() {
 }
 
 #[test]
-fn braces_are_replaced_from_outside_then_from_above() {
+fn references_take_inherited_values_before_earlier_lines() {
     let text = "A=1\nB=${A}-${OUT}\nC='${A}'\nD=${NOPE:-x}${NOPE}\nE=\\${A}\nF=\"${A}$A\"\nG=${a b}\nH=${A";
     let read = read_with(text, &[("OUT", "o"), ("A", "outer")]).unwrap();
     let values: Vec<&str> = read.vars.iter().map(|(_, value)| value.as_str()).collect();

@@ -91,7 +91,7 @@ fn get<'a>(env: &'a Environment, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn files_give_way_to_the_shell_and_that_to_env() {
+fn shell_overrides_env_files_and_env_overrides_both() {
     let mut case = Case::new("processes: { a: b }\nenv: { C: config, D: '${B}', E: }\n");
     case.files = vec![file([("A", "file"), ("B", "file"), ("C", "file")]), file([("A", "later")])];
     case.inherited = vars([("B", "shell"), ("C", "shell"), ("EMPTY", "")]);
@@ -119,7 +119,7 @@ fn ports_and_identity_are_computed_over_everything() {
 }
 
 #[test]
-fn the_database_url_is_ours_or_absent() {
+fn database_url_is_that_of_the_branch_or_absent() {
     let text = "database: { url_env: [DATABASE_URL, OTHER_URL] }\nprocesses: { a: b }\nenv: { COPY: '${DATABASE_URL:-none}' }\n";
     let mut case = Case::new(text);
     case.files = vec![file([("OTHER_URL", "postgres://main")])];
@@ -166,7 +166,7 @@ fn git_s_local_variables_and_foreign_sockets_are_kept_out() {
 }
 
 #[test]
-fn a_foreign_virtual_environment_leaves_and_the_own_one_comes_first() {
+fn foreign_virtual_environment_is_removed_and_the_own_one_comes_first() {
     let mut case = Case::new(BASIC);
     case.inherited =
         vars([("VIRTUAL_ENV", "/other/.venv"), ("PATH", "/a:/other/.venv/bin:/b"), ("PYTHONHOME", "/p")]);
@@ -232,7 +232,7 @@ fn secrets_are_known_by_name_or_value() {
 }
 
 #[test]
-fn an_env_value_that_needs_a_missing_variable_says_so() {
+fn env_value_with_a_missing_variable_is_an_error() {
     let case = Case::new("processes: { a: b }\nenv: { A: '${NONE}' }\n");
     let inherited = BTreeMap::new();
     let error = compose(&EnvironmentInputs {
@@ -310,7 +310,7 @@ fn values_of_the_login_shell_are_masked_under_every_name() {
 }
 
 #[test]
-fn another_postgres_never_hides_behind_the_default_name() {
+fn with_a_database_the_default_url_names_no_other_postgres() {
     let case = |database: &str, url: &str| {
         let mut case = Case::new(&format!("{database}{BASIC}"));
         case.inherited = vars([("DATABASE_URL", url)]);

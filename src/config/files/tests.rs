@@ -78,7 +78,7 @@ fn with(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static st
 }
 
 #[test]
-fn devrun_yaml_comes_first_then_the_shape_then_a_procfile() {
+fn devrun_yaml_comes_first_then_recognition_then_a_procfile() {
     let yaml = ("devrun.yaml", "processes: { a: b }\n");
     let procfile = ("Procfile", "web: run\n");
     let development = ("Procfile.dev", "api: run\n");
@@ -94,7 +94,7 @@ fn devrun_yaml_comes_first_then_the_shape_then_a_procfile() {
 }
 
 #[test]
-fn a_file_that_says_everything_is_not_completed_unless_it_wants_to_be() {
+fn complete_file_is_merged_with_recognition_only_on_request() {
     let names = |yaml: &'static str| -> Vec<String> {
         let config = load_tree(&with(&[("devrun.yaml", yaml)])).unwrap();
         config.processes.iter().map(|process| process.name.clone()).collect()
@@ -251,7 +251,7 @@ fn nothing_at_all_names_init_and_the_smallest_example() {
 }
 
 #[test]
-fn the_other_spelling_is_answered() {
+fn devrun_yml_is_reported() {
     let error = load_tree(&[("devrun.yml", "processes: { a: b }\n")]).unwrap_err();
     assert!(error.to_string().contains("the name is devrun.yaml"));
     let both = load_tree(&[("devrun.yml", ""), ("devrun.yaml", "processes: { a: b }\n")]).unwrap();
@@ -272,7 +272,7 @@ fn unreadable_files_are_named() {
 }
 
 #[test]
-fn folders_must_be_there() {
+fn folders_must_exist() {
     for (yaml, expected) in [
         (
             "processes: { a: { run: b, directory: nope } }\n",
@@ -316,7 +316,7 @@ fn processes_of_a_procfile_wait_for_services_too() {
 }
 
 #[test]
-fn the_examples_beside_the_readme_are_true() {
+fn examples_beside_the_readme_are_read() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| std::fs::read_to_string(here.join(name)).unwrap();
     let root = tree(&[

@@ -117,7 +117,7 @@ fn a_local_url_keeps_its_scheme_and_parameters() {
 }
 
 #[test]
-fn what_the_user_wrote_stays_and_decides_about_its_family() {
+fn variable_under_env_stays_and_decides_about_its_family() {
     let rest = &TEMPLATE[1..];
     let parts = |env: &str| replaced_with(env, &TEMPLATE).len();
     assert_eq!(replaced_with("POSTGRES_SERVER: '${database.host}'", rest).len(), 4);

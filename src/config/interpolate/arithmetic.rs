@@ -1,7 +1,7 @@
 //! Arithmetic in `${…}`: integers, names, `+ - * / %` and parentheses, as in `${slot % 16}`. Pure.
 //!
-//! A `-` belongs to the name of a port (`ports.api-v2`), so a minus needs blanks around it there. After a name in upper case,
-//! an operator needs a blank in front of it: `${NAME-1}` is a default.
+//! A `-` belongs to the name of a port (`ports.api-v2`), so a minus after it needs a blank in front. An operator after a name in
+//! upper case needs a blank in front, too: `${NAME-1}` is a default.
 
 use std::collections::BTreeMap;
 

@@ -75,13 +75,13 @@ fn names_are_replaced() {
 }
 
 #[test]
-fn values_are_not_looked_at_again() {
+fn values_are_not_rendered_again() {
     let scope = Scope::new([("A".into(), "${B} $$".into())].into());
     assert_eq!(template("${A}").render(&scope).unwrap(), "${B} $$");
 }
 
 #[test]
-fn a_missing_variable_names_itself_and_its_place() {
+fn missing_variable_is_named_with_its_place() {
     let error = refuse("x${NONE}");
     assert_eq!(error.code(), Code::VariableMissing);
     assert_eq!(error.to_string(), "devrun.yaml:2:6: env.X: NONE is not set");
@@ -91,7 +91,7 @@ fn a_missing_variable_names_itself_and_its_place() {
 }
 
 #[test]
-fn unknown_names_of_ours_list_the_known_ones() {
+fn unknown_names_of_devrun_list_the_known_ones() {
     let error = refuse("${brunch}");
     assert!(error.to_string().contains("did you mean `${branch}`"), "{error}");
     assert!(error.fix().unwrap().contains("branch, ports.a-b, ports.web, slot, slug, worktree"));
@@ -108,7 +108,7 @@ fn invalid_names_are_refused() {
 }
 
 #[test]
-fn unterminated_ones_are_refused() {
+fn unterminated_references_are_refused() {
     for text in ["${", "${SET", "${SET:-${X}", "a${b${c}"] {
         assert!(refuse(text).to_string().contains("never closes"), "{text}");
     }
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn what_renders_passes_the_check(text in "([a-z$]|\\$\\{(SET|NONE:-d|slot|ports.web|no|X)\\}){0,6}") {
+    fn templates_that_render_pass_the_check(text in "([a-z$]|\\$\\{(SET|NONE:-d|slot|ports.web|no|X)\\}){0,6}") {
         let ports = [("web".to_string(), 3100), ("a-b".to_string(), 4000)].into();
         if template(&text).render(&scope()).is_ok() {
             prop_assert!(template(&text).check(&ports).is_ok());
@@ -203,7 +203,7 @@ fn a_form_that_is_none_of_postgres_s_is_refused() {
 }
 
 #[test]
-fn a_template_knows_when_it_holds_a_secret() {
+fn template_with_a_secret_is_recognised() {
     for (text, secret) in [
         ("x ${database.password}", true),
         ("${A:-${secret.KEY}}", true),

@@ -1,4 +1,4 @@
-//! Compares the schema with the reader, by a validator that editors' servers agree with.
+//! Compares the schema with the reader, by means of a JSON Schema validator.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -149,7 +149,7 @@ struct KeyPlace {
     file: &'static str,
     /// Another key that a valid file needs there.
     beside: &'static str,
-    /// The keys that stand without it.
+    /// The keys that need no `beside`.
     alone: &'static [&'static str],
 }
 

@@ -94,7 +94,7 @@ const COMMAND: TableForm = TableForm::of(&[&[
         .or("the databases that devrun made"),
 ]]);
 
-/// The key of a section that stands for `database.parent`.
+/// The key of a section that replaces `database.parent`.
 pub const PARENT: &str = "parent";
 /// The word that lets devrun choose the provider.
 pub const AUTO: &str = "auto";

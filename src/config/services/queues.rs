@@ -1,5 +1,5 @@
-//! Names the queues of a worker. A name contains the worktree, so that workers of two worktrees on one broker take only
-//! their own jobs.
+//! Names the queues of a worker. The default name contains the worktree, so that workers of two worktrees on one broker take
+//! only their own jobs.
 
 use crate::config::model::ServiceConfig;
 use crate::config::presets::PresetRole;

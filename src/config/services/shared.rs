@@ -7,7 +7,7 @@ use crate::config::model::{SharedBy, SharedServer};
 use crate::config::presets::ServicePreset;
 use crate::config::value_tree::{Node, Value};
 
-/// The only scheme: devrun asks the server for its number of databases, without TLS.
+/// The only scheme: devrun connects to the server to check it, and does not use TLS.
 const SCHEME: &str = "redis://";
 
 /// Reads a URL, or `url` and `by`.

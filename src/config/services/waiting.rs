@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::config::model::ServiceConfig;
 use crate::config::process::{Dependency, UncheckedProcess};
 
-/// Makes processes wait for the servers among `services`. If a process names a server in `depends_on`, only the processes
-/// that name it wait; else all of them do.
+/// Makes processes wait for the servers among `services`. If a process names a server in `depends_on`, only the processes that name
+/// it wait. Otherwise every process except the servers waits, if the server has `autostart`.
 pub(super) fn wait(services: &[ServiceConfig], processes: &mut [UncheckedProcess]) {
     let named: BTreeSet<String> = processes
         .iter()

@@ -82,7 +82,7 @@ fn keys_may_be_any_scalar_but_nothing_else() {
 }
 
 #[test]
-fn empty_files_are_answered_with_the_smallest_example() {
+fn empty_files_are_errors_with_the_smallest_example() {
     for text in ["", "\n", "# only\n", "---\n", "~\n"] {
         let error = read(text).unwrap_err();
         assert!(error.to_string().starts_with("devrun.yaml"), "{text:?}");

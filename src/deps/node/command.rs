@@ -63,7 +63,8 @@ pub(super) fn arguments(choice: &ManagerChoice) -> Vec<String> {
     arguments.into_iter().map(Into::into).collect()
 }
 
-/// Settings of npm, pnpm and yarn that would leave out packages, install elsewhere or install nothing.
+/// Settings of npm, pnpm and yarn that would leave out packages, install elsewhere, install nothing or change how the
+/// lock file is used.
 const BENT: [&str; 17] = [
     "omit",
     "only",
@@ -107,7 +108,7 @@ fn setting(variable: &OsStr) -> Option<String> {
     prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).map(Into::into)
 }
 
-/// Returns the variables of `env` that may change the installed packages, for the last.
+/// Returns the variables of `env` that may change the installed packages, as `NAME=value`.
 pub(super) fn settings(env: &ToolEnv) -> Vec<String> {
     let counts = |name: &OsStr| setting(name).is_some_and(|name| !OF_NPM_RUN.contains(&&*name));
     let shown = |(name, value): (&OsString, &OsString)| format!("{}={}", name.display(), value.display());

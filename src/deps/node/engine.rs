@@ -1,4 +1,4 @@
-//! Recognises in a package manager's output that this Node is too old for the project or for the manager itself.
+//! Recognises in a package manager's output that the version of Node does not suit the project or the manager itself.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -42,7 +42,8 @@ static EXPECTED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?s)Your Node version is incompatible.*?Expected version: (\S+).*?Got: v?(\S+)").ok()
 });
 
-/// Returns the error for a `program` that failed because `node` is too old, or `None` if it failed for another reason.
+/// Returns the error for a `program` that failed because of the version of `node`, or `None` if it failed for another
+/// reason.
 pub(super) fn unfit(error: &CmdError, program: &str, node: Option<&Path>) -> Option<DepsError> {
     let CmdError::Failed { output, .. } = error else { return None };
     let text = [&output.stdout, &output.stderr].map(|stream| String::from_utf8_lossy(stream).into_owned());

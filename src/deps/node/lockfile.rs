@@ -27,9 +27,9 @@ pub(super) enum Fit {
 /// The packages that a manifest wants, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct WantedPackages {
-    /// With their versions.
+    /// Names and versions.
     packages: Vec<(String, String)>,
-    /// Those that another package must bring.
+    /// Names of peer dependencies, which another package must provide.
     peers: BTreeSet<String>,
 }
 
@@ -55,8 +55,8 @@ impl WantedPackages {
     }
 }
 
-/// Checks the lock file with the name `name`. `folder` is the manifest's folder relative to it, empty for the same
-/// folder.
+/// Checks the lock file with the name `name`. `folder` is the manifest's folder relative to the lock file's folder, empty
+/// for the same folder.
 pub(super) fn fit(name: &str, bytes: &[u8], folder: &str, wanted: &WantedPackages) -> Fit {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Fit::Empty;
@@ -155,7 +155,7 @@ fn bun(text: &str, folder: &str) -> Result<Recorded, Fit> {
     section_of(lock.get("workspaces").and_then(Value::as_object).ok_or(Fit::Empty)?, folder)
 }
 
-/// Returns what `folders` records for `folder`. In npm's and bun's files that is a copy of the manifest's sections.
+/// Returns the packages that `folders` records for `folder`: npm's and bun's files have a copy of the manifest's sections.
 fn section_of(folders: &serde_json::Map<String, Value>, folder: &str) -> Result<Recorded, Fit> {
     let own = folders.get(folder).ok_or(if folders.is_empty() { Fit::Empty } else { Fit::Foreign })?;
     let entries = SECTIONS.iter().filter_map(|section| own.get(section)?.as_object()).flatten();

@@ -35,7 +35,7 @@ pub(crate) struct ManagerChoice {
     pub root: PathBuf,
     /// The lock file in `root`.
     pub lockfile: Option<PathBuf>,
-    /// The version to download if the manager is not installed.
+    /// The version to download if none is pinned and the installed manager is missing or unsuitable.
     pub fallback: &'static str,
     /// The reason for this lock file, if there are several.
     pub remark: Option<String>,
@@ -62,7 +62,7 @@ impl Manager {
         }
     }
 
-    /// Returns the npm package that contains it.
+    /// Returns the npm package that contains the program.
     pub(crate) const fn package(self) -> &'static str {
         match self {
             Manager::Yarn => "@yarnpkg/cli-dist",
@@ -93,8 +93,8 @@ impl Manager {
     }
 }
 
-/// Decides for `directory` inside `worktree`: the nearest `packageManager`, then the lock file that fits best, then
-/// npm.
+/// Decides for `directory` inside `worktree`: the manager that the nearest manifest pins, then that of the lock file that
+/// fits best, then npm.
 pub(crate) fn decide(directory: &Path, worktree: &Path) -> ManagerChoice {
     let pinned = levels(directory, worktree).find_map(pin);
     let found = if pinned.is_some() { Vec::new() } else { candidates(directory, worktree) };
@@ -173,7 +173,7 @@ fn best<'a, 'b>(found: &'b [LockfileCandidate<'a>]) -> Option<&'b LockfileCandid
     found.iter().rev().max_by_key(|one| one.fit)
 }
 
-/// Returns the reason for choosing `best` in one line, if another lock file is equally near.
+/// Returns the reason for choosing `best` in one line, if the lock file of another manager is as near or nearer.
 fn remark(best: &LockfileCandidate<'_>, found: &[LockfileCandidate<'_>], worktree: &Path) -> Option<String> {
     let shown = |one: &LockfileCandidate<'_>| {
         let path = one.level.join(one.name);

@@ -245,7 +245,7 @@ async fn packages_that_devrun_did_not_install_are_not_removed() {
 }
 
 #[tokio::test]
-async fn two_at_once_install_once() {
+async fn simultaneous_installs_run_once() {
     let stage = stage();
     let (one, two) = tokio::join!(run(&stage), run(&stage));
     assert_ne!(one.unwrap().worked, two.unwrap().worked);
@@ -404,7 +404,7 @@ fn production_settings_of_the_shell_do_not_reach_the_install() {
 }
 
 #[tokio::test]
-async fn a_setting_in_the_shell_is_part_of_the_stamp() {
+async fn a_setting_in_the_shell_is_an_input_of_the_install() {
     let mut stage = stage();
     run(&stage).await.unwrap();
     stage.env.insert("npm_config_user_agent".into(), "npm/11".into());

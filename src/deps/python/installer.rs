@@ -1,5 +1,5 @@
-//! Decides with which tool a Python project is installed, and from which files. Reads files, starts no process, and
-//! reads nothing above the worktree.
+//! Decides with which tool a Python project is installed, and from which files. Reads files, starts no process. Outside the
+//! worktree it reads only files that the project names, and the settings files of uv and pip.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -58,7 +58,8 @@ const REQUIREMENTS: [&str; 5] = [
     "requirements.lock",
 ];
 
-/// Variables that would make an install use another place than the worktree's own environment.
+/// Variables that would make an install use another environment, leave out packages, ignore the lock file or colour the
+/// output.
 const FOREIGN: [&str; 42] = [
     "VIRTUAL_ENV",
     "CONDA_PREFIX",
@@ -182,7 +183,8 @@ pub(super) fn files(choice: &InstallerChoice, directory: &Path, worktree: &Path)
     files.into_iter().map(|path| path.strip_prefix(worktree).unwrap_or(&path).to_path_buf()).collect()
 }
 
-/// Returns `env` without the variables of another environment, and without its `bin` on PATH.
+/// Returns `env` without the variables of another environment and without its `bin` on PATH, and with fixed settings of
+/// the tools.
 pub(super) fn environment(env: &ToolEnv) -> ToolEnv {
     let mut clean = env.clone();
     let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(|name| env.get(OsStr::new(name)).map(PathBuf::from));
@@ -198,7 +200,7 @@ pub(super) fn environment(env: &ToolEnv) -> ToolEnv {
         clean.remove(OsStr::new(name));
     }
     let fixed = [
-        // The user's pip.conf may set both.
+        // The user's pip.conf may set the first two.
         ("PIP_REQUIRE_VIRTUALENV", "0"),
         ("PIP_USER", "0"),
         ("PIP_NO_INPUT", "1"),
@@ -214,7 +216,7 @@ pub(super) fn environment(env: &ToolEnv) -> ToolEnv {
     clean
 }
 
-/// Returns the variables of `env` that may change the installed packages, for the last.
+/// Returns the variables of `env` that may change the installed packages, as `NAME=value`.
 pub(super) fn settings(env: &ToolEnv) -> Vec<String> {
     // uv sets these for programs that `uv run` starts. devrun may be one of them.
     const OF_UV_RUN: [&str; 2] = ["UV_RUN_RECURSION_DEPTH", "UV_INTERNAL__PARENT_INTERPRETER"];

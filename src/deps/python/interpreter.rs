@@ -1,4 +1,5 @@
-//! Chooses the Python for a new environment if uv is not available to choose one.
+//! Chooses the Python for a new environment if uv is not available to choose one, and adds the Pythons of version managers
+//! to PATH.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use crate::deps::{DepsError, ToolEnv, find};
 use crate::error::RERUN;
 use crate::os::cmd::Cmd;
 
-/// The oldest version that is used without a warning.
+/// The oldest version that is used without a warning if no `.python-version` exists.
 const OLDEST: (u32, u32) = (3, 11);
 /// The maximum number of versions of one version manager.
 const MOST: usize = 50;
@@ -19,8 +20,8 @@ const PROGRAMS: [&str; 6] = ["python3", "python3.14", "python3.13", "python3.12"
 const VERSION_MANAGERS: [&str; 3] =
     [".pyenv/versions", ".local/share/mise/installs/python", ".asdf/installs/python"];
 
-/// Appends the Pythons of version managers to PATH, newest name first. Their shims run only the version that is switched on, so
-/// that neither uv nor devrun would find the others.
+/// Appends the Pythons of version managers to PATH, in descending order of their paths. The managers' shims run only the version
+/// that is switched on, so that neither uv nor devrun would find the others.
 pub(super) fn add_version_managers(env: &mut ToolEnv) {
     let Some(home) = env.get(OsStr::new("HOME")).map(PathBuf::from) else { return };
     let pyenv = env.get(OsStr::new("PYENV_ROOT")).map(|root| PathBuf::from(root).join("versions"));
@@ -39,8 +40,8 @@ pub(super) fn add_version_managers(env: &mut ToolEnv) {
     }
 }
 
-/// Returns the first Python on PATH that is new enough. If the project has a `.python-version`, the first Python 3 is
-/// used, even an old one. If there is no newer one, an old one is used with a warning.
+/// Returns the first Python on PATH that is new enough. If `directory` or a folder above it has a `.python-version`, returns
+/// the first Python 3, even an old one. If there is no newer one, returns an old one with a warning.
 pub(super) async fn choose(ctx: &Context, env: &ToolEnv, directory: &Path) -> Result<PathBuf, DepsError> {
     let said = directory.ancestors().any(|level| level.join(".python-version").is_file());
     let mut old = None;

@@ -1,4 +1,5 @@
-//! Checks whether a `uv.lock` has the packages that its manifests want: by name, without uv and without the network.
+//! Compares a `uv.lock` or `pdm.lock` with its manifests, without uv, PDM and the network: the names of packages, and in a
+//! `uv.lock` also their versions.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,12 +14,12 @@ use crate::os::read::{self, Limit};
 pub(super) enum Difference {
     /// The lock file lacks a package that a manifest wants.
     Missing(String),
-    /// The lock file has a package that no manifest wants any more, and all that the manifests want.
+    /// The lock file has a package that a manifest no longer wants, and all that the manifests want.
     Surplus(String),
 }
 
 /// Returns the first difference between `lockfile` and the manifests of the workspace in `home`, missing packages before
-/// others. Returns `None` if nothing differs or a file cannot be read.
+/// others. Returns `None` if nothing differs or the lock file cannot be read. Skips manifests that cannot be read.
 pub(super) fn difference(home: &Path, lockfile: &Path) -> Option<Difference> {
     let mut surplus = None;
     let lock: Value = toml::from_str(&read::text(lockfile, Limit::LARGE).ok()?).ok()?;
@@ -47,7 +48,8 @@ pub(super) fn difference(home: &Path, lockfile: &Path) -> Option<Difference> {
     surplus
 }
 
-/// Returns true if a manifest of the workspace in `home` states other versions than it did when `lockfile` was made.
+/// Returns true if a manifest of the workspace in `home` states other versions than it did when `lockfile` was made, or if
+/// a file cannot be read.
 pub(super) fn wants_other_versions(home: &Path, lockfile: &Path) -> bool {
     let read = |path: &Path, limit| toml::from_str::<Value>(&read::text(path, limit).ok()?).ok();
     let Some(lock) = read(lockfile, Limit::LARGE) else { return true };
@@ -87,8 +89,8 @@ fn sorted(specifier: &str) -> String {
     parts.join(",")
 }
 
-/// Returns the first package that the manifest in `folder` wants and its `pdm.lock` lacks, in words. PDM compares a hash that
-/// its versions compute in different ways.
+/// Returns the first package that the manifest in `folder` wants and its `pdm.lock` lacks, in words. Compares names, because
+/// the hash in `pdm.lock` depends on the version of PDM.
 pub(super) fn missing_in_pdm(folder: &Path) -> Option<String> {
     let lock: Value = toml::from_str(&read::text(&folder.join("pdm.lock"), Limit::LARGE).ok()?).ok()?;
     let manifest: Value =

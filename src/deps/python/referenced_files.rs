@@ -8,12 +8,12 @@ use toml::Value;
 
 use crate::os::read::{self, Limit};
 
-/// The most files that are followed, because lists may name each other in a circle.
+/// The maximum number of files, and of members that one pattern of a workspace matches.
 const MOST: usize = 200;
 /// The files of a local package that declare its dependencies.
 const OF_PACKAGE: [&str; 3] = ["pyproject.toml", "setup.py", "setup.cfg"];
 
-/// Returns the files that the manifests in `folders` and the requirements file `list` name, directly or indirectly.
+/// Returns the manifests in `folders`, the requirements file `list`, and the files that they name, directly or indirectly.
 pub(super) fn files(folders: &[&Path], list: Option<&Path>) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut open: Vec<PathBuf> = folders.iter().map(|folder| folder.join("pyproject.toml")).collect();
@@ -112,7 +112,7 @@ fn package_in(path: &Path) -> Vec<PathBuf> {
     if is_archive { vec![path.into()] } else { OF_PACKAGE.map(|name| path.join(name)).into() }
 }
 
-/// Joins both and resolves `..` in the text, so that one file has one name.
+/// Joins `folder` and `path`, and resolves `..` in the text, so that one file has one name.
 fn join(folder: &Path, path: &str) -> PathBuf {
     let mut joined = PathBuf::new();
     for part in folder.join(path).components() {

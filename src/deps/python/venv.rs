@@ -41,7 +41,7 @@ pub(super) enum Action {
 /// The last install into an environment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LastInstall {
-    /// devrun created the environment.
+    /// True if devrun created the environment.
     pub ours: bool,
     pub result: InstallResult,
 }
@@ -56,7 +56,7 @@ pub(super) enum InstallResult {
     CutShort,
     /// Files that it created are gone.
     LacksFiles {
-        /// The tool can install packages again that seem to be installed.
+        /// True if the tool can install packages again that seem to be installed.
         can_repeat: bool,
     },
 }
@@ -81,8 +81,8 @@ pub(super) fn inspect(path: &Path) -> Result<Venv, DepsError> {
     Ok(if path.join("bin/python").is_file() { Venv::Whole } else { Venv::Headless })
 }
 
-/// Returns the path that an `activate` script names. Relocatable environments compute it, and lines for Windows wrap
-/// it.
+/// Returns the path that an `activate` script names, or `None` for relocatable environments, which compute it. Skips lines
+/// for Windows, which wrap it.
 fn made_for(script: &str) -> Option<PathBuf> {
     let value = |line: &str| {
         let rest = line.trim().trim_start_matches("export ").strip_prefix("VIRTUAL_ENV=")?;

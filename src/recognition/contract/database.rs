@@ -165,8 +165,9 @@ fn is_plain(name: &str) -> bool {
     words(name).iter().all(|word| USUAL.contains(&word.as_str()))
 }
 
-/// Returns the scheme of a URL that no env file of the user sets. A plain one gets the driver that a weaker value names, such as the default of the
-/// code, and the driver among the packages where `SQLAlchemy` would take another one for a plain scheme.
+/// Returns the scheme for the local URL `url` in the value `found`. A plain scheme gets the driver that a weaker value names, such as
+/// the default of the code, or else the only driver among the packages, where `SQLAlchemy` would take another one. A URL that is in
+/// an env file of the user, but in no example, keeps its scheme.
 fn driver<'a>(
     view: &View<'_>,
     url: &PgUrl<'a>,

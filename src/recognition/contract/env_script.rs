@@ -1,6 +1,7 @@
 //! Decides whether an `env.py` of Alembic certainly takes the URL of its database from `alembic.ini`. Pure.
 //!
-//! Whatever may give Alembic another URL makes the answer no: a dictionary, an argument, a call of the repository's own code.
+//! The answer is no if the script contains anything that may give Alembic another URL: a dictionary, an argument, a call of the
+//! repository's own code.
 
 use std::sync::LazyLock;
 
@@ -24,7 +25,7 @@ const NEUTRAL: [&str; 12] = [
 /// Ways to change the configuration of Alembic, or to pass a connection or a URL to it.
 const WAYS: [&str; 4] = [".attributes", "file_config", "get_x_argument", "__dict__"];
 
-/// The patterns. Each names what it finds.
+/// The patterns, each with the name of the text that it finds.
 struct ScriptPatterns {
     /// The name of the setting.
     key: Regex,

@@ -79,7 +79,7 @@ pub(super) struct Evidence<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    /// Sorts the facts. Tests and tools of the repository do not count as readers.
+    /// Sorts the facts. Tests, examples and documents do not count as readers.
     pub(super) fn new(facts: &'a Facts, parts: &'a Parts) -> Self {
         let mut reads: BTreeMap<&str, Vec<&VariableRead>> = BTreeMap::new();
         for read in facts.reads.iter().filter(|read| is_product(&read.at.file)) {
@@ -211,7 +211,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// Returns the strength of a value for a part, and its order among values of the same strength; `None` if the
-    /// part's loader never reads it.
+    /// part's loader never reads it, or if it belongs to another part.
     fn rank(&self, given: &GivenValue, part: Option<usize>) -> Option<(Strength, Rank)> {
         let strength = match &given.by {
             Giver::EnvFile | Giver::MainEnvFile => Strength::Person,

@@ -1,4 +1,4 @@
-//! Finds the env files of a single part: those of its folder, in the order of its loader.
+//! Finds the env files of a single part: those of its folder, in the order of its loader, or those that its code names.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

@@ -44,7 +44,8 @@ fn is_list(view: &View<'_>) -> bool {
     is_origin_list(view.name) || view.reads.iter().any(|read| read.list) || view.values.iter().any(looks)
 }
 
-/// Returns the list with this worktree's addresses added; `None` if it contains no address of a part.
+/// Returns the list with this worktree's addresses added; `None` if it contains no address of a part and is not a list of allowed
+/// origins with a local one, or if nothing is to be added.
 fn extended(evidence: &Evidence<'_>, view: &View<'_>, value: &VariableValue<'_>) -> Option<String> {
     let (mut items, form) = parse(value.text)?;
     // Bindings are printed, so this one must not contain a secret of the user.
@@ -106,7 +107,7 @@ fn is_main(name: &str) -> bool {
     matches!(name, "frontend" | "web")
 }
 
-/// Binds a list of allowed origins that is empty or contains no local origin. The backend would refuse the page.
+/// Binds a list of allowed origins that is empty or contains no local origin, because the backend would refuse the page.
 fn empty(evidence: &Evidence<'_>, view: &View<'_>, draft: &mut ContractBuilder<'_>) {
     let added = origins(evidence, false, "");
     let Some(at) = view.at() else { return };

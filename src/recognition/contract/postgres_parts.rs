@@ -90,7 +90,7 @@ fn libpq(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut ContractBuilde
     }
 }
 
-/// Returns true if the values of a family with another stem show that it is a Postgres: a name, a user, and the port or
+/// Returns true if a family with another stem is certainly a Postgres: it has a name, a user or password, and the port or
 /// container of a Postgres.
 fn is_certain(evidence: &Evidence<'_>, stem: &str, members: &[Member<'_>]) -> bool {
     let complete = (has(members, PostgresPart::Host) || has(members, PostgresPart::Name))
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_of_mysql_stays_and_its_database_is_said_to_be_shared() {
+    fn a_family_of_mysql_is_not_bound_and_its_kind_is_reported() {
         let names = ["DB_HOST=db", "DB_USER=u", "DB_PASSWORD=p", "DB_NAME=a"];
         let with = |packages: &str| {
             let repo = TestRepo::new().text("backend/requirements.txt", packages);

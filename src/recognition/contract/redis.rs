@@ -64,7 +64,7 @@ fn piece(name: &str) -> Option<RedisPart> {
     })
 }
 
-/// Returns true if the host in the related variable is this machine or a container.
+/// Returns false if the user's variable for the host (`REDIS_HOST` beside `REDIS_PORT`) names another machine.
 fn is_local(evidence: &Evidence<'_>, view: &View<'_>) -> bool {
     let stem = view.name.rsplit_once('_').map_or("", |(stem, _)| stem);
     evidence.person_of(&format!("{stem}_HOST"), view.part).is_none_or(|host| is_here(evidence, host))
@@ -74,8 +74,8 @@ fn is_here(evidence: &Evidence<'_>, host: &str) -> bool {
     is_this_machine(host) || evidence.facts.services.iter().any(|service| service.name == host)
 }
 
-/// Returns the URL with the address of this worktree's Redis and the database number of `value`. Leaves out the password, TLS and its
-/// parameters, which this Redis does not have.
+/// Returns the URL with the address of this worktree's Redis and the database number of `value`. Leaves out the password, TLS and the
+/// parameters: this Redis has neither password nor TLS.
 fn url(value: &VariableValue<'_>, port: &str) -> Option<String> {
     let (scheme, after) = value.text.split_once("://")?;
     if !["redis", "rediss", "valkey"].contains(&scheme) {

@@ -13,8 +13,8 @@ use super::{Reason, RemarkKind};
 /// Keys that libraries read themselves, so the repository's code does not read them.
 const READ_BY_LIBRARIES: &[&str] = &["NEXTAUTH_SECRET", "AUTH_SECRET", "BETTER_AUTH_SECRET"];
 
-/// Binds required settings to the example's values and signing keys to random bytes, and reports values that only the
-/// user has. Runs last, because a variable that another rule bound has a value.
+/// Binds required settings to the example's values, and signing keys without a usable value to random bytes. Reports values
+/// that only the user has. Runs after the other rules that bind, because a variable that another rule bound has a value.
 pub(super) fn bind(evidence: &Evidence<'_>, views: &[View<'_>], draft: &mut ContractBuilder<'_>) {
     let mut filled: BTreeMap<PathBuf, (FileLine, Vec<String>)> = BTreeMap::new();
     let mut random: Vec<(FileLine, String)> = Vec::new();
@@ -119,7 +119,7 @@ fn signing_key<'a>(view: &View<'a>, required: bool) -> RequirementDecision<'a> {
     usable.map_or(RequirementDecision::Random, |value| RequirementDecision::Fill(*value, false))
 }
 
-/// Decides about a key whose example names a command for random text. A placeholder is no value of it.
+/// Decides about a key whose example names a command for random text. A placeholder does not count as a value.
 fn generated<'a>(view: &View<'a>) -> RequirementDecision<'a> {
     if let Some(value) = view.person() {
         return if refused(view, value.text) {
@@ -146,8 +146,8 @@ fn stated_empty<'a>(evidence: &Evidence<'a>, view: &View<'_>) -> Option<&'a File
     given.find(is_empty).map(|given| &given.at)
 }
 
-/// Returns true if the code fails without a value of the user. An empty value of an env file or an example reaches the code, so it
-/// fails only if it refuses that.
+/// Returns true if the code fails without a value of the user. An empty value of an env file or an example reaches Python code, so
+/// such code fails only if it refuses an empty value.
 fn fails(evidence: &Evidence<'_>, view: &View<'_>) -> bool {
     let is_python = |by| matches!(by, ReadConstruct::Python | ReadConstruct::Settings);
     let mut required = view.reads.iter().filter(|read| read.required);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_required_setting_takes_the_examples_value_and_it_is_said_from_where() {
+    fn a_required_setting_takes_the_examples_value_and_its_source_is_reported() {
         let contract = TestRepo::new()
             .env("backend/.env.example", "SECRET_KEY=change-me\nPROJECT_NAME=a $b\nUNUSED=x")
             .reads("backend/app/settings.py", &["SECRET_KEY", "PROJECT_NAME", "OPTIONAL=1"])

@@ -80,7 +80,7 @@ impl TestRepo {
         self
     }
 
-    /// Says that an example names a command that makes a random value for the variable.
+    /// Adds the fact that an example names a command that makes a random value for the variable.
     pub(super) fn made(mut self, name: &str) -> Self {
         self.facts.made.push(name.to_string());
         self

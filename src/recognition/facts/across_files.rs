@@ -16,8 +16,9 @@ pub(super) fn join(facts: &mut Facts, classes: &[Class]) {
     check_directories(facts);
 }
 
-/// Gives code outside a settings class that checks a field the variable of that field. `guards` have the field's name in upper
-/// case; `reads` are those of `classes`. A field without a class, or one of several variables, keeps its name.
+/// Names the variable in each of `guards`, code outside a settings class that checks a field. Until then, a guard has the field's
+/// name in upper case. `reads` are the variables of `classes`. The guard of a field without a class, or of a field with several
+/// variables, keeps its name.
 fn name_guards(guards: &mut [VariableRead], classes: &[Class], reads: &[VariableRead]) {
     for guard in guards.iter_mut().filter(|read| read.by == ReadConstruct::Settings) {
         let fields = classes.iter().flat_map(|class| &class.fields);
@@ -51,7 +52,7 @@ fn keep_made_applications(facts: &mut Facts) {
 }
 
 /// Corrects folders from `cd repository` after `git clone` in a document: if the folder does not exist, drops its first
-/// component.
+/// component, or the whole folder if the rest does not exist either.
 fn check_directories(facts: &mut Facts) {
     let mut folders: HashSet<&Path> = HashSet::new();
     let mut last = None;

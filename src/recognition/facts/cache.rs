@@ -1,6 +1,6 @@
 //! Keeps the facts of unchanged files between runs, in the worktree's state folder.
 //!
-//! A file counts as unchanged while its size, its inode and both its times are the same. Facts of env files are never
+//! A file counts as unchanged while its size, inode, device and both times are the same. Facts of env files are never
 //! kept, because they are secrets. A cache that is damaged, or was written by another version, is ignored.
 
 use std::collections::{HashMap, HashSet};
@@ -75,7 +75,7 @@ fn hash_of(path: &Path, identity: Identity) -> u64 {
 }
 
 impl Cache {
-    /// Returns true if the cache in the folder `state` is worth a thread of its own.
+    /// Returns true if the cache in the folder `state` is so large that a separate thread should read it.
     pub(super) fn is_large(state: &Path) -> bool {
         std::fs::metadata(state.join(NAME)).is_ok_and(|meta| meta.len() > 64 << 10)
     }

@@ -66,7 +66,7 @@ fn read_service(facts: &mut FileFacts, file: &Path, entry: &KeyValue) {
             if needs_env_file(&written) {
                 facts.composed.push(GivenValue { value: written.clone(), ..given.clone() });
             }
-            // A variable alone says nothing, and a scheme alone is no address.
+            // A variable alone is no value, and a scheme alone is no address.
             if !is_one_variable(&written) && !given.value.ends_with("://") {
                 facts.values.push(given);
             }

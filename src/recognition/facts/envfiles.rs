@@ -76,11 +76,11 @@ fn assigns(line: &str, name: &str) -> bool {
 const MAKERS: &[&str] =
     &["openssl rand", "token_hex(", "token_urlsafe(", "randombytes(", "auth secret", "pwgen"];
 
-/// True when the line, or the comment directly above it, names a command that makes a random value.
+/// Returns true if the line, or the comment directly above it, names a command that makes a random value.
 fn says_how_to_make(rows: &[&str], row: usize) -> bool {
     let above =
         rows[..row.min(rows.len())].iter().rev().take_while(|line| line.trim_start().starts_with('#'));
-    // A commented assignment ends the comment: what is above it is about that variable.
+    // A commented assignment ends the comment: the lines above it are about that variable.
     let above = above.take_while(|line| !is_assignment(line.trim_start().trim_start_matches(['#', ' '])));
     let names_one = |line: &&str| {
         let line = line.to_lowercase();

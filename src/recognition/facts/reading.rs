@@ -94,7 +94,7 @@ fn read_at(
     facts
 }
 
-/// A file to read, with its identity if its facts may be kept.
+/// A file whose facts are wanted, with its identity if there is a cache, and its facts once they are known.
 struct Wanted {
     path: PathBuf,
     kind: FileKind,
@@ -157,7 +157,7 @@ fn each(
         return (Vec::new(), None);
     }
     let threads = (wanted.len() / FILES_PER_THREAD).max(1);
-    // The number of processors takes longer to find out than a few files to read.
+    // Finding out the number of processors takes longer than reading a few files.
     let most = || std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
     let threads = if threads == 1 { 1 } else { threads.min(most()) };
     let shared = Arc::new(Shared {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_cannot_be_read_does_not_make_the_cache_new_in_every_run() {
+    fn unreadable_file_does_not_rewrite_the_cache_in_every_run() {
         use std::os::unix::fs::MetadataExt;
         let root = tree(&[("a.py", "import os\nx = os.environ['A']\n"), ("large.py", &"# x\n".repeat(100))]);
         let state = tempfile::tempdir().unwrap();

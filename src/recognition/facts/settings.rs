@@ -75,8 +75,7 @@ struct KnownClasses<'a> {
 }
 
 impl<'a> KnownClasses<'a> {
-    /// Returns the class of that name. If there are several, returns the one in the same file; `None` if that is
-    /// ambiguous.
+    /// Returns the class of that name. If there are several, returns the first in the file of `beside`; `None` if there is none.
     fn find(&self, name: &str, beside: &Class) -> Option<&'a Class> {
         let found = self.by_name.get(name)?;
         let file = |class: &Class| class.fields.first().map(|field| field.at.file.clone());

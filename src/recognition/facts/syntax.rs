@@ -1,4 +1,4 @@
-//! Parses Python, JavaScript and TypeScript, and answers simple questions about the syntax trees.
+//! Parses Python, JavaScript and TypeScript, and reads the syntax trees.
 
 use std::cell::RefCell;
 use std::ops::Range;

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_huge_folder_the_first_entries_by_name_are_read() {
+    fn first_entries_by_name_of_a_huge_folder_are_read() {
         let names: Vec<String> = (0..500).rev().map(|number| format!("data/{number:03}.json")).collect();
         let mut files: Vec<&str> = names.iter().map(String::as_str).collect();
         files.extend(["data/0/b.py", "z.py"]);

@@ -173,7 +173,7 @@ fn fastapi_cli(
     Some((ModuleFile { file, root }, PythonTarget { module, name, factory: false }))
 }
 
-/// Returns the application object of a project: the one that includes the others, else the one nearest the top.
+/// Returns the application object of a project: the one that imports most of the others, else the one nearest the top.
 fn best_object(tree: &Tree<'_>, projects: &[PythonProject], project: &PythonProject) -> Option<Served> {
     let mut found: Vec<(Served, bool)> = Vec::new();
     for module in tree.facts.modules.iter().filter(|module| is_product(&module.file)) {

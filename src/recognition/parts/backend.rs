@@ -66,7 +66,7 @@ pub fn part(tree: &Tree<'_>, served: &Served, name: &str, index: u16) -> Part {
 }
 
 /// Returns the readiness probe. An open port proves nothing, because devrun opens it before the application runs. Asks
-/// `/healthz` if there is such a route, else `/openapi.json` unless the application hides it, else waits for uvicorn's
+/// `/healthz` if there is such a route, else `/openapi.json` unless the application may hide it, else waits for uvicorn's
 /// own line.
 fn ready(tree: &Tree<'_>, served: &Served) -> &'static str {
     let healthz = |routes: &[(String, String)]| routes.iter().any(|(path, _)| path == "/healthz");
@@ -139,7 +139,7 @@ fn usual_ports(tree: &Tree<'_>, served: &Served, directory: &Path) -> Vec<u16> {
     distinct(ports)
 }
 
-/// Returns the names of compose services that are built from this folder and publish a port or run the server.
+/// Returns the names of compose services that are built from this folder and publish a port.
 pub fn services(tree: &Tree<'_>, folder: &Path) -> Vec<String> {
     let own =
         tree.facts.services.iter().filter(|service| builds(service, folder) && !service.ports.is_empty());

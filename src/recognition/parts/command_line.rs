@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::config::names::{is_assignment, is_python};
 
-/// A program and its arguments, without assignments and runners before it.
+/// A program and its arguments, without runners before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Simple {
     /// Assignments (`A=b`), and `cross-env` with its assignments, as written.

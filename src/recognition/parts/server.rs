@@ -1,4 +1,4 @@
-//! Knows the development servers of frontends: how to recognise each in a command, and how to give it a port.
+//! Describes the development servers of frontends: how to recognise each in a command, and how to give it a port.
 
 use super::Framework;
 use super::command_line::Simple;

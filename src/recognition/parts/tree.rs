@@ -1,4 +1,4 @@
-//! Looks up files of a worktree for recognition, and reads the text of manifests.
+//! Looks up files of a worktree for recognition, and reads their text.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +76,7 @@ impl<'a> Tree<'a> {
         texts.entry(file.into()).or_insert_with(|| text_inside(self.root, file).map(Rc::from)).clone()
     }
 
-    /// Returns the first line of `file` that contains `word` as a whole word.
+    /// Returns the first line of `file` that contains `word`, in lower case, as a whole word; the line 1 if there is none.
     pub fn spot(&self, file: &Path, word: &str) -> FileLine {
         let text = self.text(file).unwrap_or_else(|| Rc::from(""));
         let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';

@@ -125,7 +125,7 @@ pub(super) fn outside_of_image(tree: &Tree<'_>, inside: &Path, command: &str) ->
     Ok(text)
 }
 
-/// Returns the variables of a service that mean the same outside of its container. Paths and addresses do not.
+/// Returns the variables of a service that mean the same outside of its container. Leaves out paths, addresses, ports and secrets.
 pub(super) fn variables(tree: &Tree<'_>, service: &str) -> Vec<(String, String, FileLine)> {
     let by = Giver::Compose(service.to_string());
     let own = tree.facts.values.iter().filter(|given| given.by == by);

@@ -47,8 +47,9 @@ pub(super) struct PortedCommand {
     pub(super) port: Option<u16>,
 }
 
-/// Returns the command with `$PORT` for its port; `None` if it states no port and starts no server with a known option. A text
-/// in single quotes stays as it is, because the shell does not replace variables in it.
+/// Returns the command with `$PORT` for its port; `None` if it states no port and starts no server with a known option. Also returns
+/// `None` for a command that uses `$PORT` already, and for a command with backticks or with single quotes, in which the shell
+/// replaces no variables.
 pub(super) fn with_port(text: &str) -> Option<PortedCommand> {
     if text.contains(['\'', '`']) || text.contains("$PORT") || text.contains("${PORT") {
         return None;

@@ -223,7 +223,7 @@ fn words(label: &str) -> Vec<&str> {
     label.split([':', '-', '_', '.']).filter(|word| !word.is_empty()).collect()
 }
 
-/// Returns the command of a document that most likely starts the product.
+/// Returns the first command of a document that may start the product.
 pub(super) fn documented(tree: &Tree<'_>) -> Option<Command> {
     let starts = |command: &&Command| {
         let words: Vec<&str> = command.text.split_whitespace().collect();
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_parts_are_what_is_left_beside_the_verb() {
+    fn parts_are_named_by_the_word_beside_the_verb() {
         for (label, part) in [
             ("run-api", Some("api")),
             ("dev:worker", Some("worker")),

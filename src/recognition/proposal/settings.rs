@@ -9,14 +9,14 @@ use crate::recognition::facts::{FileLine, GivenValue, Giver, Service};
 use crate::recognition::parts::tree::{Tree, folder, is_aside};
 use crate::text::is_postgres_url;
 
-/// Variables that usually have a program's own port, in addition to PORT.
+/// Variables that usually have a program's own port.
 const PORT_VARIABLES: [&str; 7] =
     ["PORT", "APP_PORT", "SERVER_PORT", "HTTP_PORT", "API_PORT", "WEB_PORT", "LISTEN_PORT"];
 /// Maximum number of variables to ask for.
 const MOST: usize = 10;
 
-/// Returns the port of the program in `inside`, and the line that states it: a variable of an example or an image, a default in
-/// code, a port that a Dockerfile exposes, a port of a compose service, a variable of a Makefile.
+/// Returns the port of the program in `inside`, and the line that states it. In this order: the port of `service`, a variable of an
+/// example, a script, an image or `service`, a default in code, a port that a Dockerfile exposes, a variable of a Makefile.
 pub(super) fn port(tree: &Tree<'_>, inside: &Path, service: Option<&Service>) -> Option<(u16, FileLine)> {
     let facts = tree.facts;
     let near = |at: &FileLine| !is_aside(&at.file) && inside.starts_with(folder(&at.file));

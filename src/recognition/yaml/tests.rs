@@ -40,7 +40,7 @@ fn binding(name: &str, process: Option<&str>, value: &str, reason: Reason) -> Bi
 }
 
 #[test]
-fn each_line_names_the_file_it_was_concluded_from() {
+fn each_line_names_the_file_that_it_was_derived_from() {
     let parts = Parts {
         processes: vec![
             part("backend", PartKind::Backend, PartPort::Listens(8100)),

@@ -13,7 +13,7 @@ use crate::recognition::facts::{Author, TenantUrl};
 /// Languages of code blocks that may contain commands; "" stands for a block without a language.
 const SHELLS: &[&str] = &["", "bash", "sh", "shell", "console", "zsh", "terminal", "shell-session", "text"];
 
-/// Programs that are also looked for in running text, between backticks.
+/// Programs whose commands are also read in running text, between backticks.
 const INLINE: &[&str] =
     &["uvicorn ", "fastapi ", "gunicorn ", "celery ", "arq ", "alembic ", "python -m uvicorn "];
 

@@ -1,4 +1,4 @@
-//! Reads scripts of `package.json` and of `pyproject.toml`.
+//! Reads scripts and entry points of `package.json` and of `pyproject.toml`.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ const TABLES: &[&[&str]] = &[
     &["tool", "pixi", "tasks"],
 ];
 
-/// Reads the scripts of a `package.json`.
+/// Reads the scripts and the `proxy` of a `package.json`.
 pub(in crate::recognition::facts) fn package(file: &Path, text: &str) -> FileFacts {
     let mut facts = FileFacts::default();
     let Ok(manifest) = serde_json::from_str::<serde_json::Value>(text) else {

@@ -59,7 +59,8 @@ pub(super) fn read(code: &ScriptCode<'_>, facts: &mut FileFacts, defaults: &mut 
     }
 }
 
-/// Returns the kind of environment that an expression stands for; `None` for any other expression.
+/// Returns the kind of environment if an expression is `process.env`, `Bun.env` or `import.meta.env`; `None` for any other
+/// expression.
 fn environment_of(text: &str) -> Option<ReadConstruct> {
     if text.len() > 64 {
         return None;
@@ -72,8 +73,7 @@ fn environment_of(text: &str) -> Option<ReadConstruct> {
     }
 }
 
-/// Returns the names that stand for an environment: `const env = process.env`,
-/// `import { env } from "$env/dynamic/private"`.
+/// Returns the local names of environments: `const env = process.env`, `import { env } from "$env/dynamic/private"`.
 fn names(code: &ScriptCode<'_>) -> BTreeMap<String, ReadConstruct> {
     let mut names = BTreeMap::new();
     for declarator in code.of_kind("variable_declarator") {
@@ -235,7 +235,7 @@ fn is_checked(code: &ScriptCode<'_>, node: Node<'_>) -> bool {
     })
 }
 
-/// True when `condition` is certainly true while the variable at `node` has no value.
+/// Returns true if `condition` is certainly true while the variable at `node` has no value.
 fn holds_without(code: &ScriptCode<'_>, node: Node<'_>, condition: Node<'_>) -> bool {
     if !condition.byte_range().contains(&node.start_byte()) {
         return false;

@@ -91,7 +91,7 @@ fn schemas_state_required_fields_and_lengths() {
 }
 
 #[test]
-fn fixed_addresses_say_where_their_code_runs() {
+fn fixed_addresses_have_the_runtime_of_their_code() {
     let source = "const u = 'http://127.0.0.1:8000/:path*'\n";
     let server = |file: &str, head: &str| {
         let found = facts(file, &format!("{head}{source}")).addresses;

@@ -10,10 +10,11 @@ use crate::recognition::facts::settings::Class;
 use crate::recognition::facts::syntax::{children, preorder};
 use crate::recognition::facts::{ReadConstruct, VariableRead};
 
-/// A method of the class that raises.
+/// A method of the class.
 #[derive(Default)]
 struct Check {
     name: String,
+    /// Its comparisons; empty if it does not raise.
     rules: Vec<Rule>,
     /// Fields that its decorator names.
     decorated: Vec<String>,
@@ -122,7 +123,7 @@ pub(super) fn guards(code: &PythonCode<'_>, facts: &mut FileFacts) {
     }
 }
 
-/// Returns the field that an expression is.
+/// Returns the name of the field that an expression reads.
 type FieldLookup = dyn Fn(&PythonCode<'_>, Node<'_>) -> Option<String>;
 
 /// Reads `value == "changethis"`, `value in {"a", "b"}` or `len(value) < 32`.

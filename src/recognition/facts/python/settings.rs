@@ -229,7 +229,8 @@ fn field(code: &PythonCode<'_>, assignment: Node<'_>, first_version: bool) -> Op
     Some(field)
 }
 
-/// Reads the default, the names and the minimum length from `SettingsField(…)`.
+/// Reads the minimum length and the names from `Field(…)`, `StringConstraints(…)` or `constr(…)`, and the default too if the call is
+/// the value of the field.
 fn constrain(code: &PythonCode<'_>, call: Node<'_>, field: &mut SettingsField, is_value: bool) {
     let function = call.child_by_field_name("function").and_then(|function| code.last_name(function));
     if !matches!(function.as_deref(), Some("Field" | "StringConstraints" | "constr")) {

@@ -89,7 +89,7 @@ fn writing_a_variable_is_not_reading_it() {
 }
 
 #[test]
-fn a_variable_knows_its_line() {
+fn a_variable_has_its_line() {
     let found = facts("import os\n\nx = os.getenv('A')\n");
     assert_eq!(
         (found.reads[0].at.file.as_path(), found.reads[0].at.line),

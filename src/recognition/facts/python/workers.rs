@@ -9,7 +9,7 @@ use crate::recognition::facts::file::FileFacts;
 use crate::recognition::facts::syntax::children;
 use crate::recognition::facts::{Application, ApplicationKind, Author, Command};
 
-/// Returns the workers that the file defines, and whether it creates tables.
+/// Returns the workers that the file defines, and its calls of `create_all`.
 pub(super) fn of(code: &PythonCode<'_>) -> Vec<Application> {
     let mut found: Vec<Application> = Vec::new();
     let mut add = |name: String, kind: ApplicationKind, at: Node<'_>| {

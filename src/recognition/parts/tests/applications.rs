@@ -47,7 +47,7 @@ fn an_object_that_a_function_of_the_repository_returns_is_an_application() {
 }
 
 #[test]
-fn factory_named_only_in_documentation_is_started_as_a_factory() {
+fn factory_is_started_as_a_factory_with_or_without_a_command() {
     let repo = Repo::new(&[
         ("backend/requirements.txt", REQUIREMENTS),
         ("backend/app/main.py", ""),
@@ -128,7 +128,7 @@ fn of_several_objects_the_one_that_includes_the_others_is_taken() {
 }
 
 #[test]
-fn the_file_s_own_imports_say_where_its_root_is() {
+fn imports_of_a_file_decide_its_root() {
     let files = [
         ("apps/api/requirements.txt", REQUIREMENTS),
         ("apps/api/main.py", ""),
@@ -151,7 +151,7 @@ fn the_file_s_own_imports_say_where_its_root_is() {
 }
 
 #[test]
-fn words_of_every_kind_name_an_application() {
+fn commands_of_every_kind_name_an_application() {
     let files = [
         ("backend/requirements.txt", REQUIREMENTS),
         ("backend/app/site.py", ""),

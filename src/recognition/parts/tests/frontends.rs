@@ -130,7 +130,7 @@ fn frontend_without_its_own_lock_file_is_left_out_with_a_notice() {
 }
 
 #[test]
-fn a_page_without_a_known_script_is_said_and_a_library_is_not() {
+fn a_page_without_a_known_script_is_reported_and_a_library_is_not() {
     let json = r#"{ "scripts": { "watch": "make" }, "devDependencies": { "vite": "6" } }"#;
     let page = Repo::new(&[("ui/package.json", json), ("ui/index.html", "")]).parts();
     assert!(page.left_out[0].why.starts_with("ui/package.json names vite"), "{page:#?}");

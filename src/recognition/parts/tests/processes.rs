@@ -50,7 +50,7 @@ fn a_worker_that_only_code_shows_is_started() {
 }
 
 #[test]
-fn a_manifest_that_names_celery_without_a_worker_is_said() {
+fn a_manifest_that_names_celery_without_a_worker_is_reported() {
     let parts = base().parts();
     assert!(parts.left_out[0].why.contains("names celery"), "{parts:#?}");
     assert_eq!(parts.left_out[0].at.line, 2);
@@ -147,7 +147,7 @@ fn a_release_that_migrates_is_the_migration() {
 }
 
 #[test]
-fn a_procfile_of_another_shape_has_its_packages_prepared() {
+fn procfile_of_an_unknown_framework_has_its_packages_prepared() {
     let parts = Repo::new(&[("requirements.txt", "flask\n"), ("package.json", "{}"), ("app.py", "")])
         .command("Procfile", Author::Procfile("web".into()), None, "gunicorn app:app")
         .parts();
