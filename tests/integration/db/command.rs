@@ -215,7 +215,7 @@ fn list_command_shows_databases_of_other_clones_and_only_the_full_name_deletes_o
     let listed = world.ask(&main, &["list"]);
     let made: Vec<_> =
         listed["databases"].as_array().unwrap().iter().map(|one| &one["made_by_devrun"]).collect();
-    assert_eq!(made, [false, false], "the first `create` said that it was there: {listed:#}");
+    assert_eq!(made, [false, false], "`create` reported that the database existed: {listed:#}");
     let foreign = world.ask(&main, &["delete", "theirs", "--yes"]);
     assert_eq!(foreign["deleted"], true);
     let deleted = std::fs::read_to_string(world.sandbox.path().join("deleted")).unwrap();

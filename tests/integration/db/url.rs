@@ -60,7 +60,7 @@ impl Served {
         refusal(self.db(worktree, &[args, &["--json"]].concat()), code, 84)
     }
 
-    /// Returns the databases of the server without its own.
+    /// Returns the databases of the server without templates and `postgres`.
     fn databases(&self) -> Vec<String> {
         let list =
             "select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1";
@@ -153,7 +153,7 @@ fn databases_that_devrun_did_not_copy_are_never_used_or_changed() {
         }
         world.refusal(&y, &["url", name], "database-kept");
     }
-    // A copy of another parent is another project's.
+    // A copy of another parent belongs to another project.
     let other = world.db(&y, &["migrate", "--json"]).env("ADMIN_URL", world.server.url("dev", "other"));
     fine(other);
     let copy = world.refusal(&y, &["migrate"], "database-kept");
