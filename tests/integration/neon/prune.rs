@@ -25,7 +25,7 @@ fn d6_a_neon_branch_goes_only_if_this_clone_knows_the_worktree_that_made_it() {
         fine(world.devrun(&folder, &["db", "migrate"]));
         std::fs::remove_dir_all(&folder).unwrap();
     }
-    // Nothing here knows the worktree `theirs` any more, as if another machine had made it.
+    // Removes all records of the worktree `theirs`, as if another machine had made its database.
     let records = main.join(".git/worktrees/theirs");
     std::fs::remove_dir_all(records).unwrap();
     let leases = world.sandbox.home().join(".local/state/devrun-worktree/leases.json");

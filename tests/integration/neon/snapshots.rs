@@ -72,7 +72,7 @@ fn snapshots_are_replaced_deleted_and_refused_where_neon_refuses_them() {
     world.neon.sql("dev-x", "drop table leads");
     world.ask(&x, &["restore", "a", "--yes"]);
     assert!(world.has_leads());
-    // The branch is a copy of the snapshot now, so Neon keeps the old one aside.
+    // The branch is now a child of the snapshot, so devrun renames the old snapshot instead of deleting it.
     world.neon.sql("dev-x", "create table more as select 1 as n");
     world.ask(&x, &["snapshot", "a", "--replace"]);
     world.neon.sql("dev-x", "drop table more");

@@ -27,7 +27,7 @@ const SHAPES: [(&str, &str, usize); 11] = [
     ("holder", "graceful:INT,TERM,HUP ready child[ ignore:INT,TERM,HUP ready sleep ] sleep", 2),
 ];
 
-/// A child that removed its tag from the environment. devrun finds it only through its parents.
+/// A child that removed its tag from the environment. Without a control group, devrun finds it only through its parents.
 const NAMELESS: (&str, &str, usize) = (
     "nameless",
     "$ env -u DEVRUN_RUN -u DEVRUN_PROCESS setsid devrun-fixture ignore:INT,TERM,HUP ready mute sleep & \

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{assert_nothing_runs, base, world_with};
 use crate::support::{Running, Sandbox};
 
-/// The largest delay that a stack may have.
+/// Time within which a stack must end after the removal of its worktree.
 const PROMISED: Duration = Duration::from_secs(10);
 
 fn two_worktrees() -> (Sandbox, std::path::PathBuf) {
