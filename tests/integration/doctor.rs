@@ -244,7 +244,7 @@ fn the_hook_is_installed_only_if_asked_and_notes_are_left_out_for_agents() {
 }
 
 #[test]
-fn leftovers_of_a_killed_stack_are_removed_and_its_processes_are_left_to_prune() {
+fn leftovers_of_a_killed_stack_are_removed_and_gits_record_is_left_to_prune() {
     let sandbox = Sandbox::new();
     let root = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let folder = sandbox.worktree("killed", "killed");

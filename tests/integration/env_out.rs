@@ -47,7 +47,7 @@ fn sourced(sandbox: &Sandbox, file: &Path, name: &str) -> String {
 }
 
 #[test]
-fn p4_a_generated_file_has_the_variables_of_the_stack_and_goes_with_the_worktree() {
+fn p4_a_generated_file_has_the_variables_of_the_stack_and_is_deleted_with_the_worktree() {
     let config = "env: { NEXT_PUBLIC_API_URL: 'http://localhost:${ports.web}', SIGNING_KEY: '${secret.KEY}' }\n\
                   env_out: { .env.devrun: {} }\n";
     let (sandbox, main, linked) = two_worktrees(config, &[]);
@@ -129,7 +129,7 @@ fn e5_a_block_keeps_order_comments_mode_and_links() {
 }
 
 #[test]
-fn e5_a_file_that_only_held_the_block_goes() {
+fn e5_a_file_with_only_the_block_is_deleted() {
     let config = "env_out: { .env.local: { block: true } }\n";
     let (sandbox, main, linked) = two_worktrees(config, &[]);
     let outside = sandbox.path().join("new.env");

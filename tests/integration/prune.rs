@@ -159,7 +159,7 @@ fn merged_in_every_way(sandbox: &Sandbox, main: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn c1_d6_merged_worktrees_and_branches_go_only_on_request_also_after_a_squash() {
+fn c1_d6_merged_worktrees_and_branches_are_removed_only_on_request_also_after_a_squash() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     let folders = merged_in_every_way(&sandbox, &main);
@@ -428,7 +428,7 @@ fn with_database() -> Option<(Sandbox, PathBuf)> {
 }
 
 #[test]
-fn d6_databases_of_deleted_branches_go_and_all_others_stay() {
+fn d6_databases_of_deleted_branches_are_deleted_and_all_others_stay() {
     let Some((sandbox, main)) = with_database() else { return };
     for name in ["here", "deleted", "remote", "old-name", "squashed"] {
         let folder = sandbox.worktree(name, name);
@@ -520,7 +520,7 @@ fn databases_are_checked_again_after_the_answer() {
 }
 
 #[test]
-fn d6_a_cluster_of_a_deleted_repository_goes_once_it_was_unused_for_a_week() {
+fn d6_a_cluster_of_a_deleted_repository_is_deleted_after_a_week_without_use() {
     let Some((sandbox, main)) = with_database() else { return };
     let clone = sandbox.path().join("clone");
     git(&sandbox, &main, &["clone", "-q", ".", text(&clone)]);

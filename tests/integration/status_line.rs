@@ -110,7 +110,7 @@ fn a_process_that_controls_the_screen_does_not_move_the_status() {
 }
 
 #[test]
-fn no_status_and_other_outputs_have_none() {
+fn no_status_option_and_piped_output_have_no_status_line() {
     let sandbox = world(3);
     let (running, terminal) = start(&sandbox, &["up", "--no-status"], 24, 80);
     terminal.expect("Ctrl-C stops everything");

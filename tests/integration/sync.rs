@@ -180,7 +180,7 @@ fn w13_onto_and_merge_are_the_users_choice() {
 }
 
 #[test]
-fn w13_published_branch_goes_onto_the_default_branch_and_foreign_commits_are_named() {
+fn w13_published_branch_is_rebased_onto_the_default_branch_and_foreign_commits_are_named() {
     let (sandbox, feature) = world();
     let origin = with_origin(&sandbox);
     sandbox.git(&["-C", text(&feature), "push", "-q", "-u", "origin", "feature"]);

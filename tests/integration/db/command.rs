@@ -114,7 +114,7 @@ fn each_worktree_has_its_own_sqlite_file_from_the_first_start_to_its_removal() {
 }
 
 #[test]
-fn database_of_a_deleted_branch_goes_with_prune_and_that_of_a_renamed_one_stays() {
+fn prune_deletes_the_database_of_a_deleted_branch_and_keeps_that_of_a_renamed_one() {
     let world = sqlite();
     let main = world.sandbox.main();
     let (gone, old) = (world.worktree("gone"), world.worktree("old"));
@@ -165,7 +165,7 @@ fn verbs_that_need_another_provider_name_this_one() {
 }
 
 #[test]
-fn failing_command_is_shown_with_its_last_words_and_without_its_url() {
+fn failing_command_is_reported_without_its_url() {
     let url = format!("mysql://me:{PASSWORD}@db.example/x");
     let answers = [
         (

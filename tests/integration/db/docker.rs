@@ -224,7 +224,7 @@ fn each_branch_has_a_container_with_a_copy_of_the_parents_database() {
 }
 
 #[test]
-fn container_of_a_deleted_branch_goes_with_prune_and_unsupported_verbs_name_the_provider() {
+fn prune_removes_the_container_of_a_deleted_branch_and_unsupported_verbs_name_the_provider() {
     let Some(world) = Contained::new() else { return };
     let main = world.sandbox.main();
     let gone = world.worktree("gone");

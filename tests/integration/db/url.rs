@@ -205,7 +205,7 @@ fn role_without_copy_permission_gets_the_grant_to_run() {
 }
 
 #[test]
-fn two_worktrees_at_once_get_a_database_each_and_leftovers_go() {
+fn two_worktrees_at_once_get_a_database_each_and_leftovers_are_deleted() {
     let Some(world) = Served::new() else { return };
     let (x, y) = (world.worktree("x"), world.worktree("y"));
     world.server.sql("postgres", "create database \"_devrun-tmp-1\" owner dev");

@@ -104,7 +104,7 @@ fn a_shell_never_sees_an_error() {
 }
 
 #[test]
-fn a_stack_that_does_not_answer_holds_no_shell_up() {
+fn a_configuration_that_never_ends_does_not_block_a_completion() {
     let mut sandbox = Sandbox::new();
     let main = repository(&mut sandbox);
     // Nothing ever writes to this named pipe.

@@ -210,7 +210,7 @@ fn w5_w12_branches_are_opened_and_listed_files_copied() {
 }
 
 #[test]
-fn h3_the_stack_ends_and_a_clean_worktree_goes_with_its_branch() {
+fn h3_the_stack_ends_and_a_clean_worktree_is_removed_with_its_branch() {
     let sandbox = sandbox_with_stack();
     let path = create(&sandbox, "done");
     fine(devrun(&sandbox, &path, &["up", "-d"]));

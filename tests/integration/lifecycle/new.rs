@@ -50,7 +50,7 @@ fn w7_a_name_with_spaces_and_slashes_gives_a_branch_and_a_folder() {
 }
 
 #[test]
-fn the_path_stands_alone_on_standard_output() {
+fn standard_output_has_only_the_path() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     let line = "cd \"$(\"$0\" new 'big idea')\" && pwd -P && git branch --show-current";
@@ -263,7 +263,7 @@ fn up_starts_the_stack_of_the_new_worktree() {
 }
 
 #[test]
-fn outside_git_and_in_a_bare_layout() {
+fn new_fails_outside_git_and_works_in_a_bare_layout() {
     let sandbox = Sandbox::new();
     let folder = sandbox.path().join("plain");
     std::fs::create_dir(&folder).unwrap();

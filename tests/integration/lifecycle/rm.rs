@@ -55,7 +55,7 @@ fn branches(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn c4_everything_of_a_worktree_goes() {
+fn c4_everything_of_a_worktree_is_removed() {
     let sandbox = world();
     let x = sandbox.worktree("x", "feature/x");
     fine(devrun(&sandbox, &x, &["up", "-d"]));
@@ -241,7 +241,7 @@ fn a_folder_that_is_gone_is_forgotten_with_its_branch() {
 }
 
 #[test]
-fn without_a_name_the_current_worktree_goes() {
+fn without_a_name_the_current_worktree_is_removed() {
     let sandbox = world();
     let x = sandbox.worktree("x", "x");
     let ended = fine(devrun(&sandbox, &x, &["rm", "--yes"]));
@@ -278,7 +278,7 @@ fn a_branch_in_two_worktrees_stays_with_the_other() {
 }
 
 #[test]
-fn the_database_goes_with_its_worktree_and_no_other() {
+fn only_the_database_of_the_worktree_is_deleted_with_it() {
     let Some(world) = World::new() else { return };
     let (x, y) = (world.worktree("x"), world.worktree("y"));
     let main = world.sandbox.main();
@@ -304,7 +304,7 @@ fn the_database_goes_with_its_worktree_and_no_other() {
 }
 
 #[test]
-fn c3_the_database_of_a_folder_that_is_gone_goes_too() {
+fn c3_the_database_of_a_missing_folder_is_deleted_too() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     world.ask(&x, &["migrate"]);

@@ -16,7 +16,7 @@ impl World {
 }
 
 #[test]
-fn snapshot_is_a_child_branch_that_is_restored_and_goes_with_its_branch() {
+fn snapshot_is_a_child_branch_that_is_restored_and_deleted_with_its_branch() {
     let Some(world) = World::new("") else { return };
     let x = world.worktree("x", "x");
     world.ask(&x, &["migrate"]);

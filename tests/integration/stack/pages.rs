@@ -44,7 +44,7 @@ fn a_rewrite_with_a_port_in_it_reaches_the_backend_of_its_worktree() {
 }
 
 #[test]
-fn a_page_and_a_database_in_parts_are_those_of_the_worktree() {
+fn a_page_and_the_parts_of_a_database_address_lead_to_the_worktree() {
     let fill = |repository: &Path| {
         lay("parts", repository);
         lock_node(&repository.join("frontend"));
