@@ -17,7 +17,7 @@ use devrun::testing::recognition::{self, RecognitionPaths};
 
 const ROUNDS: usize = 15;
 const PACKAGES: usize = 100;
-/// Files of each package; with the top's they make 5,000.
+/// Files of each package; all packages have 5,000.
 const FILES: usize = 50;
 
 const PYTHON: &str = "import os\nfrom fastapi import APIRouter\n\nrouter = APIRouter()\n\n\nclass Item:\n    \"\"\"One item.\"\"\"\n\n    def __init__(self, name: str) -> None:\n        self.name = name\n\n\n@router.get(\"/items\")\nasync def items() -> list[str]:\n    return [os.environ[\"ITEM\"]]\n";
@@ -25,8 +25,8 @@ const PLAIN: &str = "def add(a, b):\n    return a + b\n\n\nclass Point:\n    x =
 const SCRIPT: &str = "export async function load(id: string) {\n  const url = process.env.API_URL ?? 'http://localhost:8000';\n  const answer = await fetch(`${url}/items/${id}`);\n  return answer.json();\n}\n";
 const COMPONENT: &str = "export function Button({ label }: { label: string }) {\n  return <button className=\"rounded px-4\">{label}</button>;\n}\n";
 
-/// Makes the repository. One file in ten names a variable or an application; the others are ordinary code, repeated to a usual
-/// length.
+/// Makes the packages of the repository. One file in ten names a variable or an application, and one is an image; the others are
+/// ordinary code, repeated to a usual length.
 fn make(root: &Path) {
     for package in 0..PACKAGES {
         let folder = root.join(format!("apps/part{package}/src"));
@@ -44,7 +44,7 @@ fn make(root: &Path) {
     }
 }
 
-/// Parts and variables, so that every step has something to conclude.
+/// A product with parts and variables, so that every step of the recognition has a result.
 const PRODUCT: [(&str, &str); 9] = [
     ("api/requirements.txt", "fastapi\nasyncpg\nsqlalchemy\nalembic\n"),
     ("api/alembic.ini", "[alembic]\nscript_location = alembic\n"),
@@ -112,7 +112,7 @@ fn main() {
     print("audit", audits(), Some(status));
 }
 
-/// Times the audit of a stack of three processes with twenty connections each to a server that is not theirs.
+/// Times the audit of a stack of three processes with twenty connections each to a server outside the stack.
 fn audits() -> Vec<Duration> {
     const CLIENT: &str = "import socket, sys, time\n\
         all = [socket.create_connection(('127.0.0.1', int(sys.argv[1]))) for _ in range(20)]\n\
@@ -146,7 +146,7 @@ fn timed(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// Prints the median and the extremes, beside `other` where there is one, and returns the median.
+/// Prints the median and the extremes, and the ratio of the median to `other` if it is given. Returns the median.
 fn print(what: &str, mut times: Vec<Duration>, other: Option<Duration>) -> Duration {
     times.sort();
     let median = times[times.len() / 2];

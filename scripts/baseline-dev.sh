@@ -40,7 +40,7 @@ if [ ! -d backend/.venv ]; then
 fi
 stamp python
 
-# Creates a database per branch as a copy of the main one, and migrates it once.
+# Creates a database for the branch, as a copy of the main one if that exists, and migrates it once.
 database="dev-$branch"
 # libpq reads host, port, user and password from the PG* variables.
 export DATABASE_URL="postgresql:///$database"

@@ -1,6 +1,6 @@
-//! Checks the imports between modules, the length of files, their module comments, that `docs/ARCHITECTURE.md` names every
-//! module, that only `database` names a concrete provider, that names have one meaning, that modules do not import in
-//! circles, that comments and documents stay readable, and that their links lead somewhere.
+//! Checks the rules for the sources and documents: imports between modules, length and module comments of files, one file with
+//! unsafe code, reads through `os::read`, hints, modules in `docs/ARCHITECTURE.md`; and in the submodules: circles of imports, links,
+//! names, readable text, and concrete providers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,11 +18,12 @@ mod providers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The largest number of lines of a file.
+/// The largest number of lines of a file in `src`.
 const LONGEST: usize = 600;
 
-/// The modules that each module may import in addition to the base, itself and other crates. The base imports only the base.
+/// The modules that every module may import. They import only each other.
 const BASE: [&str; 6] = ["plan", "event", "error", "os", "context", "text"];
+/// The other modules, each with those that it may import in addition to the base and itself.
 const ROOMS: [(&str, &[&str]); 17] = [
     ("worktree", &[]),
     ("config", &["worktree"]),

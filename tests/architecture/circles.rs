@@ -127,7 +127,7 @@ impl Tree {
         for module in self.code.keys() {
             for other in self.imports(module) {
                 let common = module.iter().zip(&other).take_while(|(a, b)| a == b).count();
-                // The level of the rooms has a separate table.
+                // `ROOMS` has the rules for the modules at the top.
                 if common == 0 || common == module.len() || common == other.len() {
                     continue;
                 }

@@ -1,4 +1,5 @@
-//! Checks the links of the documents: each leads to a file of the repository, and to a heading that exists there.
+//! Checks the links between the documents: each leads to a file of the repository, and to a heading that exists there. Checks also
+//! that the contents of the site list every page. Links to other sites are not checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};

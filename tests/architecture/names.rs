@@ -1,4 +1,4 @@
-//! Checks that a type name has one meaning in the whole crate, and that files are named after what they contain.
+//! Checks that a type name has one meaning in the whole crate, and that no file is named after a metaphor.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Counts constructions that make comments and documents hard to read. The score of a folder may only fall.
+//! Counts constructions that make comments and documents hard to read. No folder may exceed its ceiling.
 
 use std::path::{Path, PathBuf};
 

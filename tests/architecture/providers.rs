@@ -1,4 +1,4 @@
-//! Checks that only `database`, and the one file that reads the settings of providers, name a concrete provider.
+//! Checks that only `database`, `testing` and the one file that reads the settings of providers name a concrete provider.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ fn names() -> Vec<String> {
     name.captures_iter(&list).map(|name| name[1].to_string()).collect()
 }
 
-/// Returns what names the provider `name` in `code`: its module, its types, or a comparison with its name.
+/// Returns the parts of `code` that name the provider `name`: its module, its types, or a comparison with its name.
 fn mentions(code: &str, name: &str) -> Vec<String> {
     let (first, rest) = name.split_at(1);
     let capital = format!("{}{rest}", first.to_uppercase());

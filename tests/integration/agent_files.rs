@@ -11,7 +11,7 @@ use crate::support::Sandbox;
 
 const SETTINGS: &str = "{\n  \"hooks\": {\n    \"Stop\": [{ \"hooks\": [{ \"type\": \"command\", \"command\": \"say done\" }] }]\n  }\n}\n";
 
-/// Returns the texts of all files that git does not ignore.
+/// Returns names and texts of all files in the worktree, tracked or not.
 fn files(root: &Path, sandbox: &Sandbox) -> Vec<(String, String)> {
     let listed = sandbox.git(&["ls-files", "--cached", "--others"]);
     let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap_or_default();

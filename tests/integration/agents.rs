@@ -40,7 +40,7 @@ impl Agent {
         sandbox.repo_with(&[("devrun.yaml", &config), ("backend/app.py", BACKEND)]);
         let manual = sandbox.devrun(&["agents"]).run();
         assert_eq!(manual.code, Some(0), "{manual}");
-        assert!(manual.stdout.lines().count() < 66, "it is to be pasted");
+        assert!(manual.stdout.lines().count() < 66, "the manual must be short enough to paste");
         Agent { sandbox, manual: manual.stdout }
     }
 

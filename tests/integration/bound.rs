@@ -1,4 +1,4 @@
-//! Stacks that are bound to a process, and what started a stack.
+//! Stacks that are bound to a process, and the record of what started a stack.
 
 use std::io::{PipeWriter, Write};
 use std::path::Path;
@@ -26,7 +26,7 @@ fn end(running: Running) {
     running.wait();
 }
 
-/// Waits until `status --json` in `folder` is as `wanted` says.
+/// Waits until `wanted` accepts the answer of `status --json` in `folder`, and returns it.
 #[track_caller]
 fn until(sandbox: &Sandbox, folder: &Path, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     wait_for(what, LIMIT, || {
@@ -79,7 +79,7 @@ fn r3_the_end_is_announced_and_a_new_start_keeps_the_stack() {
         text.contains("which is gone; the stack ends in ") && text.contains("\nState     ready\n"),
         "{text}"
     );
-    // Another session binds the stack to itself, and a start without a process unbinds it.
+    // Another session binds the stack to itself. A start without a process unbinds the stack only after the end of that session.
     let second = agent(&sandbox);
     let up = fine(sandbox.devrun(&[
         "up",

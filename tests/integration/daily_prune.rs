@@ -30,8 +30,8 @@ fn state(sandbox: &Sandbox, file: &str) -> PathBuf {
     sandbox.main().join(".git/devrun").join(file)
 }
 
-/// Starts and ends a stack in the main worktree, and waits for its daily prune if `before` has the time of the last one. Returns
-/// what the start printed.
+/// Starts and ends a stack in the main worktree. Waits for its daily prune if `before` is given: the content of the file with the time of
+/// the last one. Returns the output of the start.
 #[track_caller]
 fn up_and_down(sandbox: &Sandbox, before: Option<&str>) -> String {
     let main = sandbox.main();
@@ -44,7 +44,7 @@ fn up_and_down(sandbox: &Sandbox, before: Option<&str>) -> String {
     said
 }
 
-/// Waits until a daily prune has ended after the time in `before`.
+/// Waits until the file with the time of the daily prune differs from `before`, and no daily prune runs.
 #[track_caller]
 fn wait_for_prune(sandbox: &Sandbox, before: &str) {
     wait_for("the daily prune", LIMIT, || {
@@ -68,7 +68,7 @@ fn c2_up_prunes_in_the_background_at_most_once_a_day() {
     assert!(said.contains(&format!("the daily prune runs in the background: {}", log.display())), "{said}");
     assert!(read(&log).contains(text(&one)) && read(&log).contains("Removed "), "{}", read(&log));
     assert_eq!(sandbox.git(&["worktree", "list"]).lines().count(), 1);
-    // Nothing that exists is removed.
+    // The branch of the deleted worktree stays.
     assert_eq!(sandbox.git(&["branch", "--list", "one"]).trim(), "one");
     gone(&sandbox, "two");
     let said = up_and_down(&sandbox, None);

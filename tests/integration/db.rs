@@ -1,4 +1,5 @@
-//! `devrun db` on the local provider, with a real Postgres and the real devrun. No stack runs unless a test starts one.
+//! `devrun db` with the real devrun: on the local provider with a real Postgres, unless a module names another provider. No stack runs
+//! unless a test starts one.
 
 #[path = "db/careful.rs"]
 mod careful;
@@ -66,7 +67,7 @@ impl World {
         World::with("")
     }
 
-    /// Does the same with more lines in the `database` section.
+    /// Does the same with `lines` after those of the `database` section.
     pub(crate) fn with(lines: &str) -> Option<World> {
         let bin = postgres_or_skip()?;
         let mut sandbox = Sandbox::new();
@@ -149,7 +150,7 @@ impl World {
         reset
     }
 
-    /// Returns the password of applications.
+    /// Returns the password of the role that applications use.
     fn password(&self) -> String {
         let clusters = std::fs::read_dir(self.sandbox.path().join("data/devrun-worktree/pg")).unwrap();
         let state =

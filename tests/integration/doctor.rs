@@ -42,7 +42,7 @@ fn fix<'a>(answer: &'a Value, id: &str) -> &'a str {
     found(answer, id).unwrap_or_else(|| panic!("no {id}: {answer:#}"))["fix"].as_str().unwrap()
 }
 
-/// Returns the text between the first two marks in `text`.
+/// Returns the text between the first `before` and the next `after`.
 #[track_caller]
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no {before} in {text}"));
@@ -54,7 +54,7 @@ fn shell(sandbox: &Sandbox, folder: &Path, line: &str) -> Ended {
     fine(sandbox.program("sh", &["-ec", line]).directory(folder))
 }
 
-/// Replaces text in a file of the repository.
+/// Replaces `from` by `to` in a file. Panics if the file does not contain `from`.
 #[track_caller]
 fn edit(file: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(file).unwrap();
@@ -137,7 +137,10 @@ fn planted_problems_are_found_and_each_fix_helps() {
     assert_eq!(evidence("port-in-variable"), serde_json::json!({ "file": ".env", "line": 2 }));
     assert_eq!(evidence("env-out-not-ignored"), serde_json::json!({ "file": "devrun.yaml", "line": 3 }));
     assert_eq!(evidence("node-version"), serde_json::json!({ "file": "package.json", "line": 3 }));
-    assert!(!sandbox.home().join(".local/state/devrun-worktree/leases.json").exists(), "a look leased ports");
+    assert!(
+        !sandbox.home().join(".local/state/devrun-worktree/leases.json").exists(),
+        "`doctor` leased ports"
+    );
 
     // Edits.
     let yaml = root.join("devrun.yaml");
@@ -241,7 +244,7 @@ fn the_hook_is_installed_only_if_asked_and_notes_are_left_out_for_agents() {
 }
 
 #[test]
-fn leftovers_of_a_killed_stack_are_removed_and_its_processes_are_left_to_prune() {
+fn leftovers_of_a_killed_stack_are_removed_and_gits_record_is_left_to_prune() {
     let sandbox = Sandbox::new();
     let root = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let folder = sandbox.worktree("killed", "killed");

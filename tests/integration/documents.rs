@@ -50,7 +50,7 @@ const VALUES: [(&str, &str); 14] = [
     ("ARGS", "-c 'select 1'"),
 ];
 
-/// Verbs that change nothing, so that they can run one after the other beside one stack.
+/// Verbs that leave the stack ready, so that they can run one after the other beside one stack.
 const LOOKING: [&str; 22] = [
     "agents",
     "completions",
@@ -93,7 +93,7 @@ fn commands() -> Vec<CommandLine> {
     found
 }
 
-/// Returns true unless the text only names a verb that needs arguments.
+/// Returns false if the text lacks arguments that its verb or option needs.
 fn is_complete(text: &str) -> bool {
     let words: Vec<&str> = text.split_whitespace().collect();
     let needs_more = ["attach", "db", "exec", "hook", "new", "stop", "with"];
@@ -106,7 +106,7 @@ fn is_excepted(text: &str) -> bool {
     EXCEPTIONS.iter().any(|(start, _)| text.starts_with(start))
 }
 
-/// Returns the verb of a single call; `None` for a line of several commands.
+/// Returns the verb of a line with one call of devrun, and `None` for all other lines.
 fn verb(text: &str) -> Option<String> {
     let is_single = text.starts_with("devrun") && !text.contains(['|', '&', '>', '(', ';']);
     let text = text.replace(" -C ../login", "");
@@ -115,7 +115,7 @@ fn verb(text: &str) -> Option<String> {
     is_single.then_some(verb)
 }
 
-/// Returns true for a command that can run beside a stack without changing it.
+/// Returns true for a command that can run beside a stack and leaves the stack ready.
 fn only_looks(text: &str) -> bool {
     text == "devrun --version"
         || !text.contains("--move-home") && verb(text).is_some_and(|verb| LOOKING.contains(&verb.as_str()))
@@ -172,7 +172,7 @@ impl DocumentedRepo {
         fine(devrun(&self.sandbox, &self.root, &["down", "--all"]));
     }
 
-    /// Runs a command that stays until the stack ends: the stack is brought down from elsewhere.
+    /// Runs a command that ends with the stack, and stops the stack while the command runs.
     fn follow(&self, text: &str) -> Ended {
         let running = self.shell(text).start();
         wait_for("the stack", LIMIT, || {
@@ -196,7 +196,7 @@ impl DocumentedRepo {
     }
 }
 
-/// Returns the command with the option that answers its question.
+/// Returns the command with `--yes` if it would ask.
 fn confirmed(text: &str) -> String {
     let asks = ["devrun db reset", "devrun db delete", "devrun rm", "devrun up --replace"];
     let is_asking = asks.iter().any(|start| text.starts_with(start))
@@ -290,7 +290,7 @@ fn commands_about_the_database_work() {
     for line in lines.iter().filter(wanted) {
         let (mut text, mut folder) = (confirmed(&line.text), repo.root.clone());
         if text.contains("db reset") || text.contains("db delete") || text.contains("--fresh") {
-            // They refuse while a stack uses the database, and the database of the default branch is not theirs.
+            // These commands refuse while a stack uses the database, and refuse the database of the default branch.
             folder = repo.sandbox.path().join("login");
             fine(devrun(&repo.sandbox, &folder, &["up", "-d"]));
             fine(devrun(&repo.sandbox, &folder, &["down"]));

@@ -47,12 +47,12 @@ fn sourced(sandbox: &Sandbox, file: &Path, name: &str) -> String {
 }
 
 #[test]
-fn p4_a_generated_file_has_the_variables_of_the_stack_and_goes_with_the_worktree() {
+fn p4_a_generated_file_has_the_variables_of_the_stack_and_is_deleted_with_the_worktree() {
     let config = "env: { NEXT_PUBLIC_API_URL: 'http://localhost:${ports.web}', SIGNING_KEY: '${secret.KEY}' }\n\
                   env_out: { .env.devrun: {} }\n";
     let (sandbox, main, linked) = two_worktrees(config, &[]);
     sandbox.write(&main.join(".env"), "FROM_MAIN=it's here\n");
-    // git removes what is in the worktree, but not this.
+    // git removes the files in the worktree, but not this one.
     let file = sandbox.path().join("outside.env");
     symlink(&file, linked.join(".env.devrun")).unwrap();
     fine(devrun(&sandbox, &linked, &["up", "-d"]));
@@ -89,7 +89,7 @@ fn e3_env_out_corrects_stale_values() {
     sandbox.write(&linked.join("devrun.yaml"), &old.replace("LEVEL: one", "LEVEL: two"));
     run(&sandbox, &linked);
     assert_eq!(sourced(&sandbox, &file, "LEVEL"), "two");
-    // An entry that is gone from the configuration takes its file along.
+    // devrun deletes the file of an entry that the configuration no longer has.
     sandbox.write(&linked.join("devrun.yaml"), &old.replace("env_out: { .env.devrun: {} }", ""));
     run(&sandbox, &linked);
     assert!(!file.exists());
@@ -115,7 +115,7 @@ fn e5_a_block_keeps_order_comments_mode_and_links() {
     assert!(written.contains("WEB_PORT=") && !written.contains("DEVRUN_SLUG="), "{written}");
     run(&sandbox, &linked);
     assert_eq!(text(&outside), written, "the second run changed it");
-    // The block is no input: without it, the value of the user would count.
+    // devrun does not read its own block: the explanation names only the line of the user.
     let told = fine(devrun(&sandbox, &linked, &["env", "--explain", "LEVEL"])).stdout;
     assert!(told.contains("instead of .env.local:3, which has another value"), "{told}");
     assert!(!told.contains(".env.local:8"), "{told}");
@@ -129,7 +129,7 @@ fn e5_a_block_keeps_order_comments_mode_and_links() {
 }
 
 #[test]
-fn e5_a_file_that_only_held_the_block_goes() {
+fn e5_a_file_with_only_the_block_is_deleted() {
     let config = "env_out: { .env.local: { block: true } }\n";
     let (sandbox, main, linked) = two_worktrees(config, &[]);
     let outside = sandbox.path().join("new.env");

@@ -10,7 +10,7 @@ use crate::support::Sandbox;
 /// A secret that devrun must never print.
 const SECRET: &str = "hunter2-hunter2";
 
-/// Makes a frontend and a backend whose variables name the shared copy, a second project without a lock file, and a service.
+/// Makes a frontend and a backend whose variables name servers on localhost, a second project without a lock file, and a service.
 fn product(sandbox: &Sandbox) -> PathBuf {
     let settings = "import os\n\nSERVER = os.environ[\"POSTGRES_SERVER\"]\nUSER = os.environ[\"POSTGRES_USER\"]\n\
                     WORD = os.environ[\"POSTGRES_PASSWORD\"]\nNAME = os.environ[\"POSTGRES_DB\"]\n";

@@ -13,7 +13,7 @@ use regex::Regex;
 use crate::asking::{base, devrun, interrupt, serve, server, skip, skip_without};
 use crate::support::{Ended, LIMIT, Sandbox, wait_for};
 
-/// Returns standard error, made constant.
+/// Returns standard error with the parts replaced that differ between runs.
 fn told(sandbox: &Sandbox, ended: &Ended) -> String {
     constant(sandbox, &ended.stderr)
 }
@@ -415,7 +415,7 @@ fn wait_ends_early_when_a_process_cannot_become_ready() {
     assert_eq!(down.code, Some(0), "{down}");
 }
 
-/// Answers each request with the error in the file `error`, which it writes too, and without error while there is no such file.
+/// A server that, for each request, prints the file `error` and answers 503. Without such a file, it answers 204.
 const BROKEN_PAGE: &str = r#"import http.server, os
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -432,7 +432,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
 "#;
 
-/// Makes a repository with such a server, which has this long to become ready. `None` without Python.
+/// Makes a repository with [`BROKEN_PAGE`] and this deadline for its readiness. Returns `None` without Python.
 fn broken_page(deadline: &str) -> Option<(Sandbox, PathBuf)> {
     let sandbox = Sandbox::new();
     if sandbox.program("python3", &["--version"]).run().code != Some(0) {

@@ -10,7 +10,7 @@ mod post_checkout;
 /// Waits until no process of the sandbox runs: the preparation in the background has ended.
 #[track_caller]
 fn wait_for_background(sandbox: &Sandbox) {
-    // One look can miss a process whose parent ends between the reading of `/proc` and that of the parent.
+    // One search can miss a new process whose parent ends after `/proc` was listed and before the parent is read.
     let mut empty = 0;
     wait_for("the end of the background processes", LIMIT, || {
         let processes = sandbox.processes();

@@ -10,12 +10,12 @@ const CLIENT: &str = "import os,socket,time\n\
     s = socket.create_connection(('127.0.0.1', int(os.environ['TARGET'])))\n\
     print('connected', flush=True)\n\
     time.sleep(1000)\n";
-/// A program that listens on a free port, prints it, and accepts connections.
+/// A program that listens on a free port and prints it. The kernel accepts the connections.
 const SERVER: &str = "import socket,time\n\
     s = socket.create_server(('127.0.0.1', 0))\n\
     print('port', s.getsockname()[1], flush=True)\n\
     time.sleep(1000)\n";
-/// A program that answers requests on `$PORT` and allows only the origin in `$ALLOWED`.
+/// A program that answers requests on `$PORT` and allows only the origin in `$ALLOWED`, or all with `*`.
 const WEB: &str = "import http.server,os\n\
     class H(http.server.BaseHTTPRequestHandler):\n\
     \x20   def answer(self):\n\

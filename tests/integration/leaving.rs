@@ -9,7 +9,7 @@ use crate::asking::refusal;
 use crate::supervise::terminal::Terminal;
 use crate::support::{LIMIT, Running, Sandbox, wait_for};
 
-/// Limit for verbs with a timeout of one or two seconds; the processes of these tests need longer.
+/// Time within which a verb must return that has a timeout of one or two seconds or that nothing holds up.
 const SOON: Duration = Duration::from_secs(12);
 
 /// Makes a repository with one process `web`: words for the fixture, further keys in flow style.

@@ -84,7 +84,7 @@ fn the_browser_gets_the_url_as_one_argument() {
     fine(devrun(&sandbox, &main, &["down"]));
 }
 
-/// Returns the value of `BROWSER` for a Chromium without windows. Without one, reports that the test is skipped.
+/// Returns the value of `BROWSER` for a Chromium without windows. Without Chromium, reports that the test is skipped.
 fn chromium(options: &str) -> Option<String> {
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
     let Some(program) = names.iter().find_map(|name| find(name)) else {

@@ -1,4 +1,4 @@
-//! The audit of databases: processes that use another database of their own worktree's server.
+//! The audit of databases: processes that use another database of the worktree's server, and addresses of other servers.
 
 use std::path::Path;
 

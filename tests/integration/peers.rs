@@ -108,6 +108,6 @@ fn slow_event_reader_learns_how_many_it_missed() {
             _ => {}
         }
     }
-    // The client also gets the end of the stack.
+    // The client gets each event, or a message that counts it as missed.
     assert!(missed > 0 && next == TOLD, "{missed} missed, {next} accounted for");
 }

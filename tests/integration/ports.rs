@@ -452,7 +452,7 @@ fn unprobed_and_inherited_ports_are_reserved() {
     fine(devrun(&sandbox, &main, &["up", "-d"]));
     let ports = answer(&sandbox, &main, "ports");
     let other = ("::1", port(&ports, "api"));
-    assert!(TcpListener::bind(other).is_err(), "it is reserved before the process starts");
+    assert!(TcpListener::bind(other).is_err(), "the other loopback address of an inherited port is free");
     becomes_reserved(("127.0.0.1", port(&ports, "web")));
     becomes_reserved(("::1", port(&ports, "web")));
     fine(devrun(&sandbox, &main, &["down"]));

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::asking::{base, fine, json, skip_without};
 use crate::support::Sandbox;
 
-/// A server that answers until the file `broken` exists. Then `page` never answers, and `api` answers once more.
+/// A server that answers 200 until the file `broken` exists. Then `page` never answers, and `api` answers 200 once more, then 503.
 const BROKEN_LATER: &str = r#"
 import http.server, os, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):

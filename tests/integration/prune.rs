@@ -73,7 +73,7 @@ pub(crate) fn kill_stack(sandbox: &Sandbox, folder: &Path) {
     });
 }
 
-/// Returns the number of processes that left their session and outlive their devrun.
+/// Returns the number of processes that have left the session of their stack. They can outlive their devrun.
 pub(crate) fn escaped(sandbox: &Sandbox) -> usize {
     let is_escaped = |command: &str| command.contains("mute") && !command.contains("child[");
     sandbox.processes().iter().filter(|process| is_escaped(&process.command)).count()
@@ -112,7 +112,7 @@ fn c2_c3_r3_h3_leftovers_are_found_without_any_hook_and_a_second_run_finds_nothi
     assert_eq!(reason(&shown, "worktree", text(&kept)), "a stack runs in it");
     assert_eq!(reason(&shown, "record", text(&killed)), "its devrun was killed");
     assert_eq!(prune(&sandbox, &main, &[])["dry_run"], true, "without a terminal, it only shows");
-    assert_eq!(escaped(&sandbox), 3, "a look has ended processes");
+    assert_eq!(escaped(&sandbox), 3, "a preview has ended processes");
 
     let done = prune(&sandbox, &main, &["--yes"]);
     assert_eq!(chosen(&done), chosen(&shown));
@@ -159,7 +159,7 @@ fn merged_in_every_way(sandbox: &Sandbox, main: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn c1_d6_merged_worktrees_and_branches_go_only_on_request_also_after_a_squash() {
+fn c1_d6_merged_worktrees_and_branches_are_removed_only_on_request_also_after_a_squash() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     let folders = merged_in_every_way(&sandbox, &main);
@@ -206,7 +206,7 @@ fn branch_without_evidence_of_commits_does_not_count_as_merged() {
     commit(&sandbox, &main, "later");
     git(&sandbox, &forwarded, &["merge", "-q", "--ff-only", "main"]);
     git(&sandbox, &reset, &["reset", "-q", "--hard", "main"]);
-    // As in a bare repository.
+    // A bare repository has no reflogs by default either.
     sandbox.git(&["config", "core.logAllRefUpdates", "false"]);
     let (unlogged, merged) = (sandbox.worktree("unlogged", "unlogged"), sandbox.worktree("merged", "merged"));
     let detached = sandbox.path().join("detached");
@@ -253,7 +253,7 @@ fn prune_holds_the_lock_of_worktrees_while_it_acts() {
     let x = sandbox.worktree("x", "x");
     commit(&sandbox, &x, "work");
     git(&sandbox, &main, &["merge", "-q", "x"]);
-    // git calls it when prune deletes the branch.
+    // git runs this hook when prune deletes the branch.
     let (hook, told) = (sandbox.path().join("hooks/reference-transaction"), sandbox.path().join("told"));
     let lock = main.join(".git/devrun/worktrees.lock");
     let script = format!(
@@ -378,7 +378,7 @@ fn down_all_ends_a_stack_whose_worktree_is_removed_at_that_moment() {
     let main = sandbox.repo_with(&[("devrun.yaml", &server(base()))]);
     let other = sandbox.worktree("other", "other");
     fine(devrun(&sandbox, &other, &["up", "-d"]));
-    // devrun asks git in the worktree after it has seen that it exists.
+    // devrun runs git in the worktree after it has checked that the worktree exists.
     let remove = format!("case \"$PWD\" in */other) rm -rf '{}';; esac", other.display());
     let path = path_with_git(&sandbox, &remove);
     let ended = json(&fine(devrun(&sandbox, &main, &["down", "--all", "--json"]).env("PATH", path)));
@@ -428,7 +428,7 @@ fn with_database() -> Option<(Sandbox, PathBuf)> {
 }
 
 #[test]
-fn d6_databases_of_deleted_branches_go_and_all_others_stay() {
+fn d6_databases_of_deleted_branches_are_deleted_and_all_others_stay() {
     let Some((sandbox, main)) = with_database() else { return };
     for name in ["here", "deleted", "remote", "old-name", "squashed"] {
         let folder = sandbox.worktree(name, name);
@@ -520,7 +520,7 @@ fn databases_are_checked_again_after_the_answer() {
 }
 
 #[test]
-fn d6_a_cluster_of_a_deleted_repository_goes_once_it_was_unused_for_a_week() {
+fn d6_a_cluster_of_a_deleted_repository_is_deleted_after_a_week_without_use() {
     let Some((sandbox, main)) = with_database() else { return };
     let clone = sandbox.path().join("clone");
     git(&sandbox, &main, &["clone", "-q", ".", text(&clone)]);

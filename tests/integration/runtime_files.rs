@@ -1,4 +1,4 @@
-//! Files outside the worktree that a running stack depends on, and process ids that mean nothing to a client.
+//! Files outside the worktree that a running stack depends on, and process ids of other pid namespaces.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ fn ls_shows_the_stack_of_this_worktree_without_its_entry() {
     assert_eq!(listed(&sandbox, &sandbox.main()), [] as [String; 0]);
 }
 
-/// Returns true where a pid namespace can be made; says so in the test's output where none can.
+/// Returns true if a pid namespace can be made; otherwise reports that the test is skipped.
 fn has_namespaces(sandbox: &Sandbox) -> bool {
     let can = sandbox.program("unshare", &["--pid", "--fork", "--mount-proc", "true"]).run().code == Some(0);
     if !can {

@@ -53,7 +53,7 @@ fn down(sandbox: &Sandbox, folder: &Path) {
     fine(devrun(sandbox, folder, &["down"]));
 }
 
-/// Sends one command to the Redis on `port` and returns the first line of its answer, or the text if it is one.
+/// Sends one command to the Redis on `port` and returns the first line of its answer, or the text of a bulk string.
 fn ask(port: u16, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();

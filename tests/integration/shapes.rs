@@ -83,7 +83,7 @@ fn a_rewrite_in_next_js_is_redirected_to_the_python_functions_beside_it() {
 }
 
 #[test]
-fn a_database_in_parts_and_a_list_of_origins_are_the_worktree_s() {
+fn parts_of_a_database_address_and_lists_of_origins_get_the_values_of_the_worktree() {
     check(&Shape {
         name: "parts",
         processes: &[("backend", "uvicorn app.main:app ", "backend"), ("frontend", NEXT, "frontend")],

@@ -98,7 +98,7 @@ fn a_process_that_controls_the_screen_does_not_move_the_status() {
     let config = "processes:\n  web: printf '\\033[2J\\033[Hstarting\\n\\033[5Aup\\r\\n\\033[?25l\\n'; exec sleep 1000\n";
     sandbox.repo_with(&[("devrun.yaml", config)]);
     let (running, terminal) = start(&sandbox, &[], 24, 80);
-    // Without a probe, the process is ready before its output is read.
+    // Without a probe, the process may be ready before its output is read.
     wait_for("the output above the status line", LIMIT, || {
         let screen = terminal.screen(24, 80);
         let rows: Vec<&str> = screen.trim_end().lines().collect();
@@ -110,7 +110,7 @@ fn a_process_that_controls_the_screen_does_not_move_the_status() {
 }
 
 #[test]
-fn no_status_and_other_outputs_have_none() {
+fn no_status_option_and_piped_output_have_no_status_line() {
     let sandbox = world(3);
     let (running, terminal) = start(&sandbox, &["up", "--no-status"], 24, 80);
     terminal.expect("Ctrl-C stops everything");

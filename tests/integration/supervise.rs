@@ -69,7 +69,7 @@ fn configuration(top: &str, processes: &[Entry<'_>]) -> String {
     text
 }
 
-/// Returns a base port that no other test uses at the same time, below the ephemeral ports.
+/// Returns a base port below the ephemeral ports, which no other test of these modules uses at the same time.
 fn base() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const BLOCKS: u32 = 200;

@@ -1,4 +1,4 @@
-//! `devrun sync`: rebases on request, and then updates packages, setup steps and the database. Starts nothing.
+//! `devrun sync`: rebases or merges, and then updates packages, setup steps and the database. Restarts processes only with `--restart`.
 
 use std::path::{Path, PathBuf};
 
@@ -91,7 +91,7 @@ fn w13_branch_is_rebased_onto_the_remotes_default_branch_and_setup_runs_again() 
     assert_eq!((&done["steps"], &done["stack"]), (&codegen, &Value::Null), "{done:#}");
     assert!(feature.join("untracked").exists() && feature.join("own").exists());
     assert_eq!(answer(&sandbox, &feature, "status")["state"], "stopped", "nothing was started");
-    // `main` itself follows nothing here: a sync brings in what the remote has.
+    // `main` itself has no upstream here: a sync adds the commits of the remote's default branch.
     let main = sync(&sandbox, &sandbox.main(), &[]);
     assert_eq!((&main["onto"], &main["behind"]), (&"origin/main".into(), &2.into()), "{main:#}");
 }
@@ -180,7 +180,7 @@ fn w13_onto_and_merge_are_the_users_choice() {
 }
 
 #[test]
-fn w13_published_branch_goes_onto_the_default_branch_and_foreign_commits_are_named() {
+fn w13_published_branch_is_rebased_onto_the_default_branch_and_foreign_commits_are_named() {
     let (sandbox, feature) = world();
     let origin = with_origin(&sandbox);
     sandbox.git(&["-C", text(&feature), "push", "-q", "-u", "origin", "feature"]);

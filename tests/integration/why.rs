@@ -13,7 +13,7 @@ echo '  File \"app/main.py\", line 3, in <module>' >&2
 echo \"ModuleNotFoundError: No module named 'loging'\" >&2
 ";
 
-/// Makes a repository with these two processes, the second with a port and a probe.
+/// Makes a repository with `web` and its dependency `api`, which has a port and a probe. `first` and `second` are further keys of them.
 fn world(first: &str, second: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let port = base();

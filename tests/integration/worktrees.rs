@@ -12,7 +12,7 @@ use crate::asking::{
 };
 use crate::support::Sandbox;
 
-/// A process that prints its folder, port and worktree.
+/// A process that prints its folder, port, branch, slug and worktree.
 const TELL: &str = "exec devrun-fixture cwd env:PORT env:DEVRUN_BRANCH env:DEVRUN_SLUG env:DEVRUN_WORKTREE";
 
 /// Makes a repository whose first commit contains that configuration.

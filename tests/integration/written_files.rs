@@ -110,7 +110,7 @@ fn a_new_file_with_a_block_changes_no_input() {
 }
 
 #[test]
-fn a_copy_of_another_worktree_s_file_is_taken_over() {
+fn a_copy_of_the_file_of_another_worktree_is_taken_over() {
     let config = "env_out: { .env.devrun: {}, .env.local: { block: true } }\n";
     let (sandbox, main, linked) = two_worktrees(config);
     sandbox.write(&main.join(".env.local"), "KEY=1\n");

@@ -1,4 +1,4 @@
-//! A real Chromium that looks at a page and writes down every request that it made.
+//! A real Chromium that opens a page and records every request of the page.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ impl Browser<'_> {
         program.map(|program| Browser { product, program })
     }
 
-    /// Opens `url`, which belongs to `stack`. `name` is that of the profile.
+    /// Opens `url`, which belongs to `stack`, with `more` arguments. `name` names the profile and the record of the requests.
     pub(crate) fn visit(&self, name: &str, stack: &Stack, url: &str, more: &[&str]) -> Window {
         let folder = self.product.path().join(format!("chromium-{name}"));
         let requests = self.product.path().join(format!("chromium-{name}.json"));
@@ -63,7 +63,8 @@ impl Browser<'_> {
 }
 
 impl Window {
-    /// Waits until Chromium has ended. Panics if the page asked a port of this machine that is not its worktree's.
+    /// Waits until Chromium has ended. Panics if it sent no request to this machine, or one to a port that is neither the frontend's
+    /// nor the backend's.
     #[track_caller]
     pub(crate) fn wait(self) -> Ended {
         let ended = self.running.wait();

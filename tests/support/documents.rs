@@ -1,4 +1,4 @@
-//! Finds the command lines of devrun in README.md and docs: those in code blocks, and those between backticks.
+//! Finds the command lines of devrun in README.md and docs: in code blocks of shell lines or sessions, and between backticks.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -12,11 +12,11 @@ pub(crate) struct CommandLine {
     pub(crate) place: String,
     /// The text, without a prompt and without a comment.
     pub(crate) text: String,
-    /// True for a line of a code block. Between backticks, a verb may stand for itself.
+    /// True for a line of a code block. Between backticks, the text may be only the name of a verb.
     pub(crate) in_block: bool,
 }
 
-/// Returns README.md and the pages in docs.
+/// Returns name and text of README.md and of the pages in docs, without those in its subfolders.
 pub(crate) fn pages() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<PathBuf> =

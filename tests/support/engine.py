@@ -1,7 +1,8 @@
 """A container engine for tests: `engine.py serve FOLDER` is the engine, and a copy of this file called `docker` is its client.
 
-The client parses the arguments by the grammar of the real one (docker 28) and refuses what that would refuse, before it looks for the
-engine at $DOCKER_HOST. The engine runs a real Postgres of this machine for each container, and programs of `exec` on this machine.
+The client parses the arguments by the grammar of the real client (docker 28), and refuses what the real client refuses, before it
+connects to the engine at $DOCKER_HOST. The engine runs a real Postgres of this machine for each container, and programs of `exec` on
+this machine.
 FOLDER/calls has one line of JSON for each call: the arguments.
 """
 
@@ -11,8 +12,9 @@ IMAGES = ["postgres:16-alpine", "postgres:17-alpine"]
 PULLABLE = ["postgres:15-alpine"]
 BINARIES = os.environ.get("ENGINE_POSTGRES", "")
 
-# The options that take a value, and those that do not, with their short names, as `docker VERB --help` of docker 28.2.2 lists them
-# for the verbs that a database provider needs. `run` and `exec` end their options at the first word that is none.
+# For each verb that a database provider needs: its usage, the least and the most words, whether options may follow words, the options
+# that take a value, and those that do not, with their short names, as `docker VERB --help` of docker 28.2.2 lists them. `run` and `exec`
+# end their options at the first word that is not an option.
 GRAMMAR = {
     "run": ("IMAGE [COMMAND] [ARG...]", 1, None, False,
             ["name", "label l", "env e", "env-file", "volume v", "publish p", "pull", "shm-size", "network", "restart", "hostname h",
@@ -119,7 +121,7 @@ def client(args):
 
 
 class Fault(Exception):
-    """An error with the words of the engine, and a status of the client."""
+    """An error message of the engine, and the exit status of the client."""
 
     def __init__(self, text, status=1):
         super().__init__(text)

@@ -78,7 +78,7 @@ const CHILD: &str = "FIXTURE_CHILD";
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// The answer of listeners.
+/// The answer of listeners, and the parts of each request that they print.
 struct Answer {
     status: u16,
     body: String,
@@ -359,7 +359,7 @@ fn block(words: &[String]) -> Result<usize, &'static str> {
     Err("child[ without ]")
 }
 
-/// Writes `bytes`, and ignores an output whose reader has gone.
+/// Writes `bytes`, and ignores errors such as an output without a reader.
 fn print(mut stream: impl Write, bytes: &[u8]) {
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
 }

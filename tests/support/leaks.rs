@@ -1,4 +1,4 @@
-//! Finds processes, sockets, locks and control groups that a test left behind. Finds nothing on systems other than Linux.
+//! Finds processes, sockets, locks and control groups that a test left behind. On systems other than Linux, finds only sockets.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -38,7 +38,7 @@ impl fmt::Display for Process {
 }
 
 impl Leaks<'_> {
-    /// Waits a moment for the last processes to exit and kills the rest. Returns a line for each leftover.
+    /// Waits up to [`GRACE`] until nothing is left, and kills the processes that are. Returns a line for each leftover.
     pub(super) fn settle(&self) -> Vec<String> {
         let start = Instant::now();
         let mut left = self.all();
@@ -96,7 +96,7 @@ impl Leaks<'_> {
         ours.then_some(Process { pid, command })
     }
 
-    /// Groups of runs in a folder of the sandbox. Those of a run that is still being cleaned up go by themselves.
+    /// Returns the control groups of runs in folders of the sandbox. A run that is still ending removes its own group.
     fn groups(&self) -> Vec<PathBuf> {
         let beside = ControlGroup::of_run("0.0").and_then(|group| Some(group.path().parent()?.to_path_buf()));
         let entries =
@@ -127,7 +127,8 @@ impl Leaks<'_> {
         all.into_iter().filter(|(_, meta)| meta.file_type().is_socket()).map(|(path, _)| path).collect()
     }
 
-    /// Returns files that are locked with flock(2). The kernel's table has inodes only, so this tries to lock each file.
+    /// Returns files that are locked with flock(2). The kernel's table has inodes only, so this function tries to lock each file with
+    /// such an inode.
     fn locked(&self) -> Vec<PathBuf> {
         let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
         let held: BTreeSet<u64> = table.lines().filter_map(flock_inode).collect();

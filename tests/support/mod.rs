@@ -43,7 +43,7 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() ->
     }
 }
 
-/// Kills both processes of a devrun before either can react. `keeper` is the one that was started.
+/// Kills both processes of a devrun before either can react. `keeper` is the process that the test started.
 pub(crate) fn kill_both(keeper: u32) {
     let children: Vec<u32> =
         proc::table().into_iter().filter(|entry| entry.parent == keeper).map(|entry| entry.pid).collect();

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::postgres::PASSWORD;
 
-/// The only key that it accepts. devrun must never print it.
+/// The only key that the double accepts. devrun must never print it.
 pub(crate) const KEY: &str = "napi_Xsecretkey7";
 /// How long an operation is `scheduling`, and then `running`, unless a test changes it.
 const STEP: Duration = Duration::from_millis(60);
@@ -113,9 +113,9 @@ pub(crate) struct State {
     pub(crate) breaches: Vec<String>,
     /// The port in the URLs of databases, in place of Postgres' port.
     pub(crate) door: Option<u16>,
-    /// Whether the next compute fails to start.
+    /// Whether the compute of the next operations fails to start.
     pub(crate) compute_fails: bool,
-    /// Whether changes are refused with 423 while operations run.
+    /// Whether the creation of a branch is refused with 423 while operations run.
     pub(crate) locks: bool,
     tls: Tls,
     /// With TLS, the certificate of the authority, as PEM.
@@ -219,7 +219,7 @@ impl Neon {
         self.state().branches.iter().find(|branch| branch.name == name).cloned()
     }
 
-    /// Finishes all running operations.
+    /// Finishes all running operations. Later ones take as long as usual.
     pub(crate) fn hurry(&self) {
         let mut state = self.state();
         state.step = STEP;

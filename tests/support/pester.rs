@@ -1,15 +1,15 @@
-//! Clients that request a path without pause during an action, and count refused connections.
+//! Clients that request a path without pause during an action, and count answered requests and refused connections.
 
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The longest that the clients go on after the action for the wanted answers.
+/// Time from the start after which the clients no longer wait for the wanted number of answers.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Requests `path` repeatedly from four threads until `meanwhile` has returned and `wanted` answers came, or a connection was
-/// refused. Returns the numbers of answered and refused requests.
+/// Requests `path` repeatedly from four threads until `meanwhile` has returned and `wanted` answers came or [`LIMIT`] has passed.
+/// A refused connection also ends the threads. Returns the numbers of answered and refused requests.
 pub(crate) fn pester(port: u16, path: &str, wanted: usize, meanwhile: impl FnOnce()) -> (usize, usize) {
     let start = Instant::now();
     let (done, answered, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
@@ -32,7 +32,7 @@ pub(crate) fn pester(port: u16, path: &str, wanted: usize, meanwhile: impl FnOnc
                 }
             });
         }
-        // The threads also end when `meanwhile` panics; the scope would wait for them forever.
+        // The flag is also set when `meanwhile` panics: otherwise the scope would wait forever for the threads.
         let _end = Raise(&done);
         meanwhile();
     });

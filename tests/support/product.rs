@@ -1,5 +1,6 @@
-//! The reference product in a sandbox. The PATH has only real git, node, npm and Python, so devrun must provide all other
-//! tools. All tests share the downloads, in `.tools/cache` of the project.
+//! The reference product in a sandbox. Of the tools of a project, the PATH has only git, node, npm and Python, so devrun must provide
+//! all others. All tests share the downloads of package managers, in `.tools/cache` of the project, and also devrun's own downloads
+//! unless the tests run as root in a folder that other users cannot enter.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -64,7 +65,7 @@ impl Product {
         })
     }
 
-    /// Another product, whose files `fill` writes into the repository.
+    /// Makes another product, whose files `fill` writes into the repository.
     pub(crate) fn made(fill: impl FnOnce(&Path)) -> Product {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // Not in memory: the packages are hard links into a store on the disk.
@@ -164,7 +165,7 @@ impl Stack {
         Stack { running, block }
     }
 
-    /// Returns the line of the final block that begins with `name`.
+    /// Returns the first value beside `name` in the final block, such as a URL.
     #[track_caller]
     pub(crate) fn told(&self, name: &str) -> String {
         let row =
@@ -174,7 +175,7 @@ impl Stack {
         row.split("  ").next().unwrap_or(row).into()
     }
 
-    /// Returns the port in the URL of that line.
+    /// Returns the port in the URL beside `name` in the final block.
     #[track_caller]
     pub(crate) fn port(&self, name: &str) -> u16 {
         let url = self.told(name);
@@ -214,7 +215,7 @@ impl Stack {
         assert_eq!(answer.status, 201, "{answer:?}");
     }
 
-    /// Presses Ctrl-C and waits for the exit. Panics if the status is not that of Ctrl-C.
+    /// Presses Ctrl-C and waits for the exit. Panics if the exit code is not 130.
     #[track_caller]
     pub(crate) fn stop(self) -> Ended {
         self.running.signal_group(Signal::SIGINT);

@@ -60,13 +60,13 @@ impl Running {
         Running { child, name, status: None, limit: LIMIT, stdout, stderr }
     }
 
-    /// Sets a longer time limit than usual.
+    /// Sets the time limit of waits, which is [`LIMIT`] by default.
     pub(crate) fn patient(mut self, limit: Duration) -> Running {
         self.limit = limit;
         self
     }
 
-    /// Returns its process id, which is also the id of its group.
+    /// Returns the process id of the program, which is also the id of its group.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -112,7 +112,7 @@ impl Running {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
     }
 
-    /// Sends a signal to its process group, as a terminal does on Ctrl-C.
+    /// Sends a signal to the process group of the program, as a terminal does on Ctrl-C.
     pub(crate) fn signal_group(&self, signal: Signal) {
         killpg(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
     }
@@ -123,14 +123,14 @@ impl Running {
         self.status.is_some()
     }
 
-    /// Waits for its exit and all of its output.
+    /// Waits for the exit of the program and for all of its output.
     #[track_caller]
     pub(crate) fn wait(self) -> Ended {
         let limit = self.limit;
         self.wait_within(limit)
     }
 
-    /// Does the same as [`Running::wait`], with another limit. Panics if a process holds its output open after its exit.
+    /// Does the same as [`Running::wait`], with another limit. Panics at the limit, also if only the output is still open.
     #[track_caller]
     pub(crate) fn wait_within(mut self, limit: Duration) -> Ended {
         let name = self.name.clone();

@@ -46,7 +46,7 @@ const SCRUBBED: [&str; 28] = [
     "XDG_",
 ];
 
-/// An isolated environment. Dropping it panics if a process, socket or lock is left.
+/// An isolated environment. Dropping it panics if a process, socket, lock or control group is left.
 pub(crate) struct Sandbox {
     id: String,
     root: TempDir,
@@ -70,7 +70,7 @@ impl Sandbox {
         };
         // For root, Postgres runs as another user, which must be able to reach its files.
         let root = folder(place, "devrun-test-", 0o755);
-        // The path of a socket has at most 104 bytes.
+        // On macOS, the path of a socket has at most 104 bytes.
         let runtime = folder(Path::new("/tmp"), "dr-", 0o700);
         let mut sandbox = Sandbox { id, env: inherited(), root, runtime };
         sandbox.furnish();
@@ -206,7 +206,7 @@ fn inherited() -> BTreeMap<OsString, OsString> {
     let is_scrubbed = |name: &OsStr| {
         let name = name.to_string_lossy();
         SCRUBBED.iter().any(|entry| match *entry {
-            // These are too short to be prefixes.
+            // As prefixes, these would also match unrelated variables.
             "CI" | "PORT" => name == *entry,
             beginning => name.starts_with(beginning),
         })

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::neon::postgres::{self, PASSWORD, Postgres};
 
-/// The running server. It is stopped and removed when this is dropped.
+/// The running server. Dropping it stops the server and deletes its databases.
 pub(crate) struct Server {
     port: u16,
     stop: Option<oneshot::Sender<()>>,

@@ -11,7 +11,7 @@ pub(crate) fn lay(name: &str, folder: &Path) {
     }
 }
 
-/// The files of the shape `name`, with their texts.
+/// Returns the files of the shape `name`, with their texts.
 pub(crate) fn files(name: &str) -> Vec<(String, String)> {
     let file = project().join("tests/shapes").join(format!("{name}.txt"));
     let text = std::fs::read_to_string(file).unwrap();
@@ -27,7 +27,7 @@ pub(crate) fn files(name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Gives `folder` the lock file of the example, so that its packages are those of every other test.
+/// Copies the lock file of the example to `folder`, so that a start installs the packages that all other tests use.
 pub(crate) fn lock_node(folder: &Path) {
     let lock = std::fs::read_to_string(project().join("examples/leadboard/pnpm-lock.yaml")).unwrap();
     let own = lock.replace("  .: {}\n\n  frontend:\n", "  .:\n");
@@ -36,7 +36,7 @@ pub(crate) fn lock_node(folder: &Path) {
     write(&folder.join("pnpm-workspace.yaml"), "ignoredOptionalDependencies:\n  - sharp\npmOnFail: ignore\n");
 }
 
-/// The same for a Python project.
+/// Copies the locked Python requirements of the example to `folder`.
 pub(crate) fn lock_python(folder: &Path) {
     let locked = project().join("examples/leadboard/backend/requirements.txt");
     std::fs::copy(locked, folder.join("requirements.txt")).unwrap();

@@ -147,5 +147,5 @@ fn background_run_waits_for_a_reset() {
     let up = up.wait();
     assert!(up.code == Some(0) && up.stdout.contains("ready"), "{up}");
     world.devrun(&x, &["down"]);
-    assert_eq!(world.migrated().len(), 2, "what the reset had migrated was migrated again");
+    assert_eq!(world.migrated().len(), 2, "the migrations of the reset ran again");
 }

@@ -114,7 +114,7 @@ fn each_worktree_has_its_own_sqlite_file_from_the_first_start_to_its_removal() {
 }
 
 #[test]
-fn database_of_a_deleted_branch_goes_with_prune_and_that_of_a_renamed_one_stays() {
+fn prune_deletes_the_database_of_a_deleted_branch_and_keeps_that_of_a_renamed_one() {
     let world = sqlite();
     let main = world.sandbox.main();
     let (gone, old) = (world.worktree("gone"), world.worktree("old"));
@@ -165,7 +165,7 @@ fn verbs_that_need_another_provider_name_this_one() {
 }
 
 #[test]
-fn failing_command_is_shown_with_its_last_words_and_without_its_url() {
+fn failing_command_is_reported_without_its_url() {
     let url = format!("mysql://me:{PASSWORD}@db.example/x");
     let answers = [
         (
@@ -215,7 +215,7 @@ fn list_command_shows_databases_of_other_clones_and_only_the_full_name_deletes_o
     let listed = world.ask(&main, &["list"]);
     let made: Vec<_> =
         listed["databases"].as_array().unwrap().iter().map(|one| &one["made_by_devrun"]).collect();
-    assert_eq!(made, [false, false], "the first `create` said that it was there: {listed:#}");
+    assert_eq!(made, [false, false], "`create` reported that the database existed: {listed:#}");
     let foreign = world.ask(&main, &["delete", "theirs", "--yes"]);
     assert_eq!(foreign["deleted"], true);
     let deleted = std::fs::read_to_string(world.sandbox.path().join("deleted")).unwrap();

@@ -1,4 +1,4 @@
-//! `devrun db diff`: what a branch changed against its parent.
+//! `devrun db diff`: the differences between a branch database and another one.
 
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ fn schema_and_numbers_of_rows_are_compared_with_the_parent() {
     let text = fine(world.db(&x, &["diff"])).stdout;
     assert!(text.contains("~  column      users.name            text -> text not null\n"), "{text}");
     assert!(text.contains("~  rows        users                 2 -> 1\n"), "{text}");
-    // From the other side, and from a database without a parent.
+    // The parent compared with the branch, and a database without a parent.
     let back = world.ask(&main, &["diff", "dev-x"]);
     assert_eq!(back["schema"].as_array().unwrap().len(), wanted.len(), "{back:#}");
     let error = refusal(world.db(&main, &["diff", "--json"]), "database-missing", 84);

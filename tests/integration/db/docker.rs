@@ -121,7 +121,7 @@ impl Contained {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Removes the volume of `container`. Returns false if there was none.
+    /// Removes the volume of `container`. Returns false if that fails, for example because there is none.
     fn remove_volume(&self, container: &str) -> bool {
         self.sandbox.program("docker", &["volume", "rm", container]).run().code == Some(0)
     }
@@ -133,7 +133,7 @@ fn address(world: &World, worktree: &Path) -> (u16, String) {
     (url.rsplit_once('/').unwrap().0.rsplit_once(':').unwrap().1.parse().unwrap(), url)
 }
 
-/// Passes each call to the real client, which finds no engine. Without it, reports a skipped part.
+/// Passes each call to the real client, which finds no engine. Without a real client, reports a skipped part.
 fn check_grammar(world: &Contained) {
     let Some(client) =
         std::env::var_os("PATH").and_then(|path| which::which_in("docker", Some(path), "/").ok())
@@ -173,7 +173,7 @@ fn each_branch_has_a_container_with_a_copy_of_the_parents_database() {
     world.sql(&x, "insert into leads values ('mine')");
     assert_eq!(world.sql(&main, "select count(*) from leads"), "1", "the parent was changed");
 
-    // A container that was stopped is started again; one that was removed is made again around its volume.
+    // devrun starts a stopped container again, and makes a removed container again with its old volume.
     let (port, url) = address(&world, &x);
     let container = world.containers().into_iter().find(|name| name.ends_with("-dev-x")).unwrap();
     world.docker(&["stop", &container]);
@@ -185,7 +185,7 @@ fn each_branch_has_a_container_with_a_copy_of_the_parents_database() {
         (world.sql(&x, "select count(*) from leads"), address(&world, &x).1),
         ("2".into(), url.clone())
     );
-    // So is one whose port another program has taken.
+    // devrun also makes a container again if another program uses its port.
     world.docker(&["stop", &container]);
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     assert_eq!(world.ask(&x, &["migrate"])["id"], seen["id"]);
@@ -204,7 +204,7 @@ fn each_branch_has_a_container_with_a_copy_of_the_parents_database() {
     refusal(world.db(&main, &["delete", "--yes", "--json"]), "database-kept", 84);
     fine(world.sandbox.devrun(&["doctor", "--json"]).directory(&x));
 
-    // The password is in a file of this user alone, and in no argument.
+    // The password is in a file that only this user can read, and in no argument.
     let password = url.split_once(':').unwrap().1.split_once(':').unwrap().1.split_once('@').unwrap().0;
     let data = world.sandbox.home().join(".local/share/devrun-worktree/docker/*/env/dev-x");
     let env_file = glob::glob(data.to_str().unwrap()).unwrap().next().unwrap().unwrap();
@@ -224,7 +224,7 @@ fn each_branch_has_a_container_with_a_copy_of_the_parents_database() {
 }
 
 #[test]
-fn container_of_a_deleted_branch_goes_with_prune_and_unsupported_verbs_name_the_provider() {
+fn prune_removes_the_container_of_a_deleted_branch_and_unsupported_verbs_name_the_provider() {
     let Some(world) = Contained::new() else { return };
     let main = world.sandbox.main();
     let gone = world.worktree("gone");

@@ -42,11 +42,11 @@ fn plan_and_up_name_variables_of_other_servers() {
     }
 }
 
-/// Asks the server of the variables of an application for the name of its database.
+/// Prints the name of the database to which the variables `POSTGRES_*` lead, and of that of `COPY`.
 const ASK: &str = "PGPASSWORD=$POSTGRES_PASSWORD psql -XAtc 'select current_database()' -h \"$POSTGRES_SERVER\" \
                    -p \"$POSTGRES_PORT\" -U \"$POSTGRES_USER\" \"$POSTGRES_DB\"; psql -XAtc 'select current_database()' \"$COPY\"";
 
-/// Writes an `.env` into `x` whose variables lead to the database of the worktree `y`, on a server that runs.
+/// Writes an `.env` into `x` with the address of the database of a new worktree `y`. `POSTGRES_SERVER` is `host`.
 fn shared(world: &World, x: &std::path::Path, host: &str) {
     let y = world.worktree("y");
     world.ask(&y, &["migrate"]);

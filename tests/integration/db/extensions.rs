@@ -3,7 +3,7 @@
 use super::World;
 use crate::asking::{fine, refusal};
 
-/// An extension of no server.
+/// Creates an extension that no server has.
 const ABSENT: &str = "create extension if not exists nowhere_pgvector;\n";
 
 #[test]

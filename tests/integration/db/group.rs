@@ -21,7 +21,7 @@ fn the_server_is_outside_the_control_group_of_the_run_that_starts_it() {
         if has_web { Ok(commands) } else { Err(format!("{commands:?}")) }
     });
     assert!(!commands.iter().any(|command| command.contains("postgres")), "{commands:?}");
-    // Another run of the repository keeps the server, which is there after the end of the first.
+    // A second run of the repository uses the server, which keeps running after the end of the first run.
     let y = world.worktree("y");
     world.devrun(&y, &["up", "-d"]);
     world.devrun(&x, &["down"]);

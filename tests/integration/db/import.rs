@@ -1,4 +1,4 @@
-//! `devrun db import`: the parent is replaced by another database, which is only read.
+//! `devrun db import`: replaces the parent by a file or by another database, which devrun only reads.
 
 use std::path::PathBuf;
 
@@ -187,7 +187,7 @@ fn interrupted_import_leaves_the_parent_and_the_next_run_removes_the_rest() {
         import.signal(signal);
         assert_ne!(import.wait().code, Some(0), "{signal}");
         assert_eq!(world.sql(&main, "select n from own"), "1", "{signal}");
-        // The next devrun that makes a database.
+        // The next devrun that makes a database removes the incomplete one.
         if signal == Signal::SIGINT {
             world.ask(&x, &["migrate"])
         } else {

@@ -15,7 +15,7 @@ fn databases(world: &World, worktree: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn databases_of_programs_belong_to_the_worktree_and_go_with_it() {
+fn databases_of_programs_belong_to_the_worktree_and_are_deleted_with_it() {
     let Some(world) = World::new() else { return };
     let (x, y) = (world.worktree("x"), world.worktree("y"));
     for worktree in [&x, &y] {

@@ -19,7 +19,7 @@ impl World {
         all.iter().map(|entry| entry["name"].as_str().unwrap().to_string()).collect()
     }
 
-    /// Starts a stack and stops it. Returns what the start printed to standard error.
+    /// Starts a stack and stops it. Returns the standard error and the log of the start.
     #[track_caller]
     fn up_and_down(&self, worktree: &Path) -> String {
         let said = self.devrun(worktree, &["up", "-d"]).stderr;
@@ -33,7 +33,7 @@ impl World {
         Path::new(&dir).join("devrun")
     }
 
-    /// Returns the reason of `prune` about the database `name`.
+    /// Returns the reason that `prune` gives for the database `name`.
     #[track_caller]
     fn reason(&self, name: &str) -> String {
         let main = self.sandbox.main();
@@ -71,7 +71,7 @@ fn d5_database_follows_its_branch_through_renames() {
     world.up_and_down(&x);
     assert_eq!(world.ask(&x, &["status"])["id"], id);
     assert_eq!(world.names(&x), ["dev-last", "dev-main"]);
-    // A new branch with the old name has the claim on the old database.
+    // If a new branch has the old name, the database stays with that branch.
     world.sandbox.git(&["branch", "-m", "last", "other"]);
     world.sandbox.git(&["branch", "last"]);
     world.up_and_down(&x);

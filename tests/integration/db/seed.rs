@@ -8,7 +8,7 @@ use super::World;
 use crate::asking::{fine, refusal};
 use crate::support::{LIMIT, wait_for};
 
-/// A world whose migration makes the table `users`, with `seed` as the value of `database.seed`.
+/// Makes a repository whose migration creates the table `users`, with `seed` as the value of `database.seed`.
 fn world(seed: &str) -> Option<World> {
     let world = World::with(&format!("  seed: {seed}"))?;
     let main = world.sandbox.main();
@@ -116,7 +116,7 @@ fn dump_fills_the_tables_except_those_of_migration_tools() {
 
 #[test]
 fn killed_seed_does_not_count_and_runs_again() {
-    // The command writes a row, then waits for the end of `held`.
+    // The command writes a row. If the file `held` exists, the command then sleeps until the test kills it.
     let command = "{ run: 'psql -Xqc \"insert into users values (now()::text)\" \"$DATABASE_URL\"; touch begun; [ ! -e held ] || exec sleep 601' }";
     let Some(world) = world(command) else { return };
     let main = world.sandbox.main();

@@ -22,7 +22,7 @@ fn server_runs_without_a_stack_until_it_is_stopped() {
     assert_eq!(world.ask(&main, &["status"])["server"], "running");
     assert_eq!(world.ask(&main, &["stop"])["server"], "stopped");
     assert_eq!(world.sandbox.processes(), [], "the server is still there");
-    // The next server is one that its last user stops.
+    // A later server stops with its last user, as before `db start`.
     world.ask(&main, &["migrate"]);
     assert_eq!(world.sandbox.processes(), [], "the server is still there");
 }
@@ -53,7 +53,7 @@ fn status_reports_the_state_that_the_server_has_afterwards() {
     assert!(servers(&world).is_empty());
     world.devrun(&main, &["up", "-d"]);
     kill_server(&world);
-    // The stack uses the server that the question starts.
+    // `status` starts the server again, which then keeps running for the stack.
     let shown = fine(world.db(&main, &["status"])).stdout;
     assert!(shown.contains("Postgres    running\n"), "{shown}");
     assert!(!servers(&world).is_empty());

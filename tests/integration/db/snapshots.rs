@@ -4,7 +4,7 @@ use super::World;
 use crate::asking::{fine, refusal};
 use crate::support::{LIMIT, wait_for};
 
-/// Returns the names of the databases of the server that keep snapshots.
+/// Returns the number of databases of the server that hold snapshots.
 fn saved(world: &World, worktree: &std::path::Path) -> String {
     world.sql(worktree, "select count(*) from pg_database where starts_with(datname, '_devrun-saved-')")
 }
@@ -28,7 +28,7 @@ fn snapshot_is_restored_with_rows_and_migrations() {
     let status = world.ask(&x, &["status"]);
     assert_eq!((&status["parent"], &status["git_branch"]), (&"dev-main".into(), &"x".into()), "{status:#}");
     assert_eq!(status["snapshots"], serde_json::json!(["before"]));
-    // It can be restored again, and a restored database can be reset.
+    // A snapshot can be restored again, and a restored database can be reset.
     let text = fine(world.db(&x, &["restore", "before", "--yes"])).stdout;
     assert!(text.starts_with("dev-x is a copy of its snapshot before: already migrated in"), "{text}");
     world.ask(&x, &["reset", "--yes"]);
@@ -53,7 +53,7 @@ fn snapshots_are_listed_replaced_and_deleted_with_their_database() {
     let listed = world.ask(&x, &["snapshots"]);
     let names: Vec<_> = listed["snapshots"].as_array().unwrap().iter().map(|one| &one["snapshot"]).collect();
     assert_eq!(names, ["a", "b"], "{listed:#}");
-    assert!(fine(world.db(&x, &["list"])).stdout.contains("a, b"), "they are named in the list");
+    assert!(fine(world.db(&x, &["list"])).stdout.contains("a, b"), "`list` names the snapshots");
     let error = refusal(world.db(&x, &["restore", "c", "--yes", "--json"]), "database-missing", 84);
     assert_eq!(error["fix"], "it has: a, b");
     world.sql(&x, "drop table leads");

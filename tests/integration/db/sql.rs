@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::World;
 
-/// A world whose branch databases come from `sql: [db/init.sql, migrations/*.sql]`.
+/// Makes a repository whose migrations are `sql: [db/init.sql, migrations/*.sql]`. Returns `None` without Postgres.
 fn world() -> Option<World> {
     let world = World::new()?;
     let config = world.sandbox.main().join("devrun.yaml");
@@ -36,20 +36,20 @@ const ROWS: &str = "select string_agg(n::text, ',' order by n) from a";
 fn each_file_is_applied_once_and_a_new_one_by_itself() {
     let Some(world) = world() else { return };
     let x = world.worktree("x");
-    // Values of the user's that would lead psql to another server.
+    // A variable of the user that would lead psql to another server.
     let first = world.db(&x, &["migrate"]).env("PGHOSTADDR", "192.0.2.1").run();
     assert_eq!(first.code, Some(0), "{first}");
     assert_eq!(world.sql(&x, ROWS), "0,1");
     world.ask(&x, &["migrate"]);
-    assert_eq!(world.sql(&x, ROWS), "0,1", "what is in step is not applied again");
+    assert_eq!(world.sql(&x, ROWS), "0,1", "a file that was applied is applied again");
     write(&world, &x, "migrations/10.sql", "insert into a select max(n) + 8 from a;\n");
     write(&world, &x, "migrations/2.sql", "insert into a values (2);\ncreate index concurrently on a (n);\n");
     world.ask(&x, &["migrate"]);
     assert_eq!(world.sql(&x, ROWS), "0,1,2,10");
-    // A copy knows what was applied in the database that it was copied from.
+    // A copy contains the record of the files that were applied to its parent.
     world.ask(&x, &["reset", "--yes"]);
     assert_eq!(world.sql(&x, ROWS), "0,1,2,10");
-    // The user empties the database, and leaves what devrun has written there.
+    // The user empties the database, except for the records of devrun.
     world.sql(&x, "drop schema public cascade; create schema public");
     world.ask(&x, &["migrate"]);
     assert_eq!(world.sql(&x, ROWS), "0,1,2,10");

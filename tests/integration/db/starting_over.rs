@@ -1,4 +1,4 @@
-//! Successful `reset` and `delete`.
+//! The effects of `reset` and `delete`, also at the same time, on open sessions, and if the command is killed.
 
 use super::World;
 use crate::asking::fine;

@@ -69,8 +69,8 @@ fn round(count: usize, main: Main) {
     assert!(runs.values().all(|count| *count == 1), "{runs:?}");
 }
 
-/// Calls `action`. If `main` says so, another thread writes to main's database at the same time, each row through a new connection.
-/// Returns the number of rows. Panics if a write fails.
+/// Calls `action`. With [`Main::IsWrittenTo`], another thread writes to main's database at the same time, each row through a new
+/// connection. Returns the result of `action` and the number of rows. Panics if a write fails.
 fn while_written_to<T>(world: &World, main: Main, action: impl FnOnce() -> T) -> (T, u32) {
     let is_over = AtomicBool::new(main != Main::IsWrittenTo);
     std::thread::scope(|scope| {

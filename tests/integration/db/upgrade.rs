@@ -14,7 +14,7 @@ fn cluster(world: &World) -> PathBuf {
     all.next().unwrap().path()
 }
 
-/// Returns the major version that the server has.
+/// Returns the major version of the server.
 fn major(world: &World, worktree: &Path) -> u32 {
     world.sql(worktree, "select current_setting('server_version_num')::int / 10000").parse().unwrap()
 }
@@ -25,7 +25,7 @@ fn killed_upgrade_changes_nothing_and_the_next_one_completes() {
     if which::which("npm").is_err() {
         return skip_without(&["npm"]);
     }
-    // The downloads of the tests beside the code.
+    // The unit tests keep their downloads here.
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("devrun-test-cache");
     let folder = world.sandbox.path().join("cache");
     std::fs::create_dir_all(&cache).unwrap();

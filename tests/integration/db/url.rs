@@ -60,7 +60,7 @@ impl Served {
         refusal(self.db(worktree, &[args, &["--json"]].concat()), code, 84)
     }
 
-    /// Returns the databases of the server without its own.
+    /// Returns the databases of the server without templates and `postgres`.
     fn databases(&self) -> Vec<String> {
         let list =
             "select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1";
@@ -153,7 +153,7 @@ fn databases_that_devrun_did_not_copy_are_never_used_or_changed() {
         }
         world.refusal(&y, &["url", name], "database-kept");
     }
-    // A copy of another parent is another project's.
+    // A copy of another parent belongs to another project.
     let other = world.db(&y, &["migrate", "--json"]).env("ADMIN_URL", world.server.url("dev", "other"));
     fine(other);
     let copy = world.refusal(&y, &["migrate"], "database-kept");
@@ -205,7 +205,7 @@ fn role_without_copy_permission_gets_the_grant_to_run() {
 }
 
 #[test]
-fn two_worktrees_at_once_get_a_database_each_and_leftovers_go() {
+fn two_worktrees_at_once_get_a_database_each_and_leftovers_are_deleted() {
     let Some(world) = Served::new() else { return };
     let (x, y) = (world.worktree("x"), world.worktree("y"));
     world.server.sql("postgres", "create database \"_devrun-tmp-1\" owner dev");

@@ -11,7 +11,7 @@ use crate::asking::skip;
 use crate::support::product::{entries, find, project};
 use crate::support::{LIMIT, Sandbox};
 
-/// A language server. It ends with this value.
+/// A language server. Dropping it kills the server.
 pub(super) struct LanguageServer {
     child: Child,
     input: ChildStdin,
@@ -27,7 +27,7 @@ fn program() -> Option<PathBuf> {
 }
 
 impl LanguageServer {
-    /// Starts the server. Skips the test if it is not installed.
+    /// Starts the server. Returns `None` and reports a skipped test if it is not installed.
     #[expect(clippy::disallowed_methods, reason = "a test speaks with the server through its pipes")]
     pub(super) fn start(sandbox: &Sandbox) -> Option<LanguageServer> {
         let (Some(node), Some(program)) = (find("node"), program()) else {

@@ -104,10 +104,10 @@ fn a_shell_never_sees_an_error() {
 }
 
 #[test]
-fn a_stack_that_does_not_answer_holds_no_shell_up() {
+fn a_configuration_that_never_ends_does_not_block_a_completion() {
     let mut sandbox = Sandbox::new();
     let main = repository(&mut sandbox);
-    // A configuration that never ends.
+    // Nothing ever writes to this named pipe.
     std::fs::remove_file(main.join("devrun.yaml")).unwrap();
     nix::unistd::mkfifo(&main.join("devrun.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let start = Instant::now();
@@ -122,7 +122,7 @@ fn bash_completes_a_process_from_the_installed_file() {
     let Some(bash) = find("bash") else { return skip_without(&["bash"]) };
     let installed =
         json(&fine(sandbox.devrun(&["completions", "bash", "--install", "--json"]).directory(&main)));
-    // An interactive shell completes the line through its own function.
+    // Calls the function that the installed file registers, as an interactive shell does.
     let script = format!(
         "set -u; source {}\nCOMP_WORDS=(devrun why fu); COMP_CWORD=2; COMP_TYPE=9; COMP_LINE='devrun why fu'; COMP_POINT=13\n\
          complete -p devrun | grep -o -- '-F [^ ]*' | {{ read -r _ name; $name devrun fu why; \

@@ -199,7 +199,7 @@ fn w5_w12_branches_are_opened_and_listed_files_copied() {
     let path = create(&sandbox, "topic");
     assert_eq!(branch_of(&sandbox, &path), "topic");
     assert_eq!(std::fs::read_to_string(path.join("local.json")).unwrap(), "{}");
-    // The main worktree has the branch `main`, so devrun makes another one.
+    // The main worktree has the branch `main`, so devrun makes another branch.
     assert_eq!(branch_of(&sandbox, &create(&sandbox, "main")), "worktree-main");
     wait_for_background(&sandbox);
     // A folder that was deleted by hand is made again.
@@ -210,7 +210,7 @@ fn w5_w12_branches_are_opened_and_listed_files_copied() {
 }
 
 #[test]
-fn h3_the_stack_ends_and_a_clean_worktree_goes_with_its_branch() {
+fn h3_the_stack_ends_and_a_clean_worktree_is_removed_with_its_branch() {
     let sandbox = sandbox_with_stack();
     let path = create(&sandbox, "done");
     fine(devrun(&sandbox, &path, &["up", "-d"]));

@@ -17,7 +17,7 @@ fn sandbox_with_hooks() -> (Sandbox, PathBuf) {
     (sandbox, main.join(".git/hooks/post-checkout"))
 }
 
-/// Writes an executable hook.
+/// Writes a hook with these permissions.
 fn write_hook(sandbox: &Sandbox, path: &Path, text: &str, mode: u32) {
     sandbox.write(path, text);
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -148,13 +148,13 @@ fn h1_a_second_preparation_adds_to_the_log() {
     prepare();
     assert_eq!(prepare().matches("ports: slot").count(), 2);
     sandbox.write(&log, &"x".repeat(256 << 10));
-    assert!(prepare().starts_with("note: ports: slot"), "a long log begins anew");
+    assert!(prepare().starts_with("note: ports: slot"), "a long log is kept");
 }
 
 #[test]
 fn h1_an_existing_hook_runs_as_before() {
     let (sandbox, path) = sandbox_with_hooks();
-    // git-lfs writes such a hook. It ends before the last line.
+    // git-lfs writes such a hook. The hook ends before its last line.
     let mine = "#!/bin/bash -eu\necho \"$1 $2 $3\" >> \"$HOME/ran\"\nexit 3\necho never\n";
     write_hook(&sandbox, &path, mine, 0o555);
     assert_eq!(hook(&sandbox, &["install"])["action"], "changed");

@@ -38,7 +38,7 @@ fn w7_a_name_with_spaces_and_slashes_gives_a_branch_and_a_folder() {
     assert_eq!(path(&made), folder.canonicalize().unwrap());
     let branch = sandbox.git(&["-C", folder.to_str().unwrap(), "branch", "--show-current"]);
     assert_eq!(branch, "feature/Refactor-payments-schema");
-    // The same name finds it again, however it is written.
+    // The same name finds the worktree again, also as branch or as path.
     for name in
         ["feature/Refactor payments  schema", "feature/Refactor-payments-schema", folder.to_str().unwrap()]
     {
@@ -50,7 +50,7 @@ fn w7_a_name_with_spaces_and_slashes_gives_a_branch_and_a_folder() {
 }
 
 #[test]
-fn the_path_stands_alone_on_standard_output() {
+fn standard_output_has_only_the_path() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo();
     let line = "cd \"$(\"$0\" new 'big idea')\" && pwd -P && git branch --show-current";
@@ -104,7 +104,7 @@ fn w17_branch_checked_out_elsewhere_names_the_worktree() {
     assert!(ended.stderr.contains("there is a worktree on api-keys already"), "{ended}");
     let ended = fine(devrun(&sandbox, &held, &["new", "main"]));
     assert_eq!(ended.stdout.trim(), main.canonicalize().unwrap().to_str().unwrap());
-    // During a rebase, HEAD of the holder is detached, and git alone knows the branch.
+    // During a rebase, HEAD of the other worktree is detached, and only git's record of the rebase names the branch.
     sandbox.git(&["-C", held.to_str().unwrap(), "commit", "-q", "--allow-empty", "-m", "mine"]);
     let rebase =
         ["-C", held.to_str().unwrap(), "-c", "sequence.editor=sed -i 1ibreak", "rebase", "-i", "HEAD~1"];
@@ -263,7 +263,7 @@ fn up_starts_the_stack_of_the_new_worktree() {
 }
 
 #[test]
-fn outside_git_and_in_a_bare_layout() {
+fn new_fails_outside_git_and_works_in_a_bare_layout() {
     let sandbox = Sandbox::new();
     let folder = sandbox.path().join("plain");
     std::fs::create_dir(&folder).unwrap();

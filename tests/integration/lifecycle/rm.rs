@@ -55,7 +55,7 @@ fn branches(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn c4_everything_of_a_worktree_goes() {
+fn c4_everything_of_a_worktree_is_removed() {
     let sandbox = world();
     let x = sandbox.worktree("x", "feature/x");
     fine(devrun(&sandbox, &x, &["up", "-d"]));
@@ -65,7 +65,7 @@ fn c4_everything_of_a_worktree_goes() {
         assert!(planned.stdout.contains(part), "{planned}");
     }
     assert_eq!(answer(&sandbox, &x, "status")["state"], "ready", "a dry run changed something");
-    // Without a terminal it must be confirmed.
+    // Without a terminal, the removal must be confirmed.
     let error = refusal(sandbox.devrun(&["rm", "feature/x", "--json"]), "not-confirmed", 2);
     assert_eq!(error["fix"], "if you mean it: devrun rm feature/x --yes");
     let ended = fine(sandbox.devrun(&["rm", "feature/x", "--yes"]));
@@ -77,7 +77,7 @@ fn c4_everything_of_a_worktree_goes() {
     let leases = sandbox.home().join(".local/state/devrun-worktree/leases.json");
     let leases = std::fs::read_to_string(leases).unwrap();
     assert!(!leases.contains(x.to_str().unwrap()), "{leases}");
-    // The printed command is a way back.
+    // The printed command restores the branch.
     sandbox.git(&["branch", "feature/x", &commit]);
 }
 
@@ -216,7 +216,7 @@ fn main_foreign_unknown_and_outer_worktrees_are_never_removed() {
     sandbox.git(&["branch", "lonely"]);
     let error = refusal(sandbox.devrun(&["rm", "lonely", "--yes", "--json"]), "worktree-unknown", 2);
     assert!(error["fix"].as_str().unwrap().contains("`git branch -d lonely` deletes it"), "{error:#}");
-    // A worktree inside another one's ignored folder would go with it.
+    // A worktree in an ignored folder of another worktree would be removed with it.
     sandbox.write(&main.join(".git/info/exclude"), "inner\n");
     let outer = sandbox.worktree("outer", "outer");
     sandbox.git(&["worktree", "add", "-q", "-b", "inner", outer.join("inner").to_str().unwrap()]);
@@ -241,7 +241,7 @@ fn a_folder_that_is_gone_is_forgotten_with_its_branch() {
 }
 
 #[test]
-fn without_a_name_the_current_worktree_goes() {
+fn without_a_name_the_current_worktree_is_removed() {
     let sandbox = world();
     let x = sandbox.worktree("x", "x");
     let ended = fine(devrun(&sandbox, &x, &["rm", "--yes"]));
@@ -278,7 +278,7 @@ fn a_branch_in_two_worktrees_stays_with_the_other() {
 }
 
 #[test]
-fn the_database_goes_with_its_worktree_and_no_other() {
+fn only_the_database_of_the_worktree_is_deleted_with_it() {
     let Some(world) = World::new() else { return };
     let (x, y) = (world.worktree("x"), world.worktree("y"));
     let main = world.sandbox.main();
@@ -304,7 +304,7 @@ fn the_database_goes_with_its_worktree_and_no_other() {
 }
 
 #[test]
-fn c3_the_database_of_a_folder_that_is_gone_goes_too() {
+fn c3_the_database_of_a_missing_folder_is_deleted_too() {
     let Some(world) = World::new() else { return };
     let x = world.worktree("x");
     world.ask(&x, &["migrate"]);
@@ -532,7 +532,7 @@ fn database_that_another_clone_may_use_stays() {
     world.ask(&before, &["migrate"]);
     let after = world.sandbox.path().join("after");
     world.sandbox.git(&["worktree", "move", before.to_str().unwrap(), after.to_str().unwrap()]);
-    // Forgets the lease of the old path, at which there may be a clone now.
+    // Drops the lease of the old path, where another clone may be now.
     world.devrun(&after, &["ports"]);
     std::fs::create_dir(&before).unwrap();
     let removed = rm(&world.sandbox, &["after"]);

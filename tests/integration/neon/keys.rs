@@ -10,7 +10,7 @@ fn kept(calls: &[Call], method: &str, path: &str) -> Vec<Call> {
     calls.iter().filter(|call| call.method == method && call.path == path).cloned().collect()
 }
 
-/// Returns the day of the month in 48 hours.
+/// Returns the day of the month 48 hours from now.
 fn in_two_days() -> String {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_hours(48));
     date.split(' ').nth(1).unwrap().into()

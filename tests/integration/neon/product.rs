@@ -1,5 +1,5 @@
-//! The example product on the double, as a new user would try it: the key in one file and two new worktrees, one of which is
-//! killed in the middle of its first migration.
+//! The example product on the double, as a new user would try it: the key in one file and two new worktrees. The first run in one of
+//! them is killed in the middle of its migration.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::support::neon::{Call, KEY, Neon, PASSWORD, PROJECT};
 use crate::support::product::{PATIENCE, Product, Stack, edit};
 use crate::support::wait_for;
 
-/// A migration that waits between its two revisions while a file `hold` exists next to the repository.
+/// A migration that sleeps between its two revisions if a file `hold` exists next to the repository.
 const HELD: &str = "'alembic upgrade 0001 && { [ ! -e ../../hold ] || sleep 601; } && alembic upgrade head'";
 
 /// Returns the requests since the last call, without those that wait for operations.

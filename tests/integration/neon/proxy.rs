@@ -81,7 +81,7 @@ fn serve(mut client: TcpStream, head: &str, answer: &str) {
     down.join().unwrap();
 }
 
-/// Returns a world whose API requires TLS, with the certificate of its authority installed.
+/// Returns a world whose API requires TLS, and which trusts the authority of its certificate.
 fn guarded() -> Option<World> {
     let Some(neon) = Neon::start_guarded() else {
         skip_without(&["postgres", "openssl"]);

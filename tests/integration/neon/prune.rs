@@ -17,7 +17,7 @@ fn databases(world: &World, args: &[&str]) -> Vec<(String, bool, String)> {
 }
 
 #[test]
-fn d6_a_neon_branch_goes_only_if_this_clone_knows_the_worktree_that_made_it() {
+fn d6_a_neon_branch_is_deleted_only_if_this_clone_knows_the_worktree_that_made_it() {
     let Some(world) = World::new("") else { return };
     let main = world.sandbox.main();
     for name in ["mine", "theirs"] {
@@ -25,7 +25,7 @@ fn d6_a_neon_branch_goes_only_if_this_clone_knows_the_worktree_that_made_it() {
         fine(world.devrun(&folder, &["db", "migrate"]));
         std::fs::remove_dir_all(&folder).unwrap();
     }
-    // Nothing here knows the worktree `theirs` any more, as if another machine had made it.
+    // Removes all records of the worktree `theirs`, as if another machine had made its database.
     let records = main.join(".git/worktrees/theirs");
     std::fs::remove_dir_all(records).unwrap();
     let leases = world.sandbox.home().join(".local/state/devrun-worktree/leases.json");
@@ -91,7 +91,7 @@ fn d6_limit_of_neon_names_what_prune_would_delete() {
 }
 
 #[test]
-fn the_branches_are_listed_once_however_many_go() {
+fn the_branches_are_listed_twice_however_many_are_deleted() {
     let Some(world) = World::new("") else { return };
     for name in ["one", "two", "three"] {
         let folder = world.worktree(name, name);

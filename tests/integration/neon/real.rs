@@ -98,7 +98,7 @@ fn suite(place: &Place) {
     snapshots(place, &alone);
 }
 
-/// Checks that the branch of `worktree` is restored from a snapshot and reset, and that no branch is left of it.
+/// Checks that the branch of `worktree` is restored from a snapshot, reset and deleted, and that no branch of the snapshot is left.
 fn snapshots(place: &Place, worktree: &Path) {
     let db = |args: &[&str]| fine(place.sandbox.devrun(&[&["db"], args].concat()).directory(worktree)).stdout;
     let sql = |statement: &str| db(&["psql", "--", "-XAtqc", statement]).trim().to_string();

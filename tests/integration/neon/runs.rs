@@ -1,4 +1,4 @@
-//! Whole runs: the first run, the next one, ten at once, a run that was killed.
+//! Whole runs: the first and the next one, ten at once, killed and interrupted runs, secrets, TLS, expiry, and the choice of the provider.
 
 use std::time::Duration;
 
@@ -32,7 +32,10 @@ fn first_run_makes_a_branch_and_the_next_needs_one_call() {
     let calls = world.neon.take_calls();
     let beyond_polling = calls.iter().filter(|call| !call.path.starts_with("/operations/")).count();
     assert!(creations(&calls) == 1 && beyond_polling <= 5, "{calls:#?}");
-    assert!(beyond_polling < calls.len(), "what goes on after the receipt is waited for: {calls:#?}");
+    assert!(
+        beyond_polling < calls.len(),
+        "devrun did not wait for the operations of the new branch: {calls:#?}"
+    );
 
     let second = world.run(&worktree, &[]);
     let calls = world.neon.take_calls();
@@ -41,7 +44,7 @@ fn first_run_makes_a_branch_and_the_next_needs_one_call() {
     assert_eq!(world.migrated().len(), 1, "{second}");
     assert!(second.stdout.contains("dev-feature/x (neon: already there, up to date)"), "{second}");
 
-    // Read-only verbs send no requests.
+    // `plan` sends no requests.
     let plan = world.devrun(&worktree, &["plan", "--json"]).run();
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(plan["database"]["provider"], "neon");

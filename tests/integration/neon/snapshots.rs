@@ -16,7 +16,7 @@ impl World {
 }
 
 #[test]
-fn snapshot_is_a_child_branch_that_is_restored_and_goes_with_its_branch() {
+fn snapshot_is_a_child_branch_that_is_restored_and_deleted_with_its_branch() {
     let Some(world) = World::new("") else { return };
     let x = world.worktree("x", "x");
     world.ask(&x, &["migrate"]);
@@ -72,7 +72,7 @@ fn snapshots_are_replaced_deleted_and_refused_where_neon_refuses_them() {
     world.neon.sql("dev-x", "drop table leads");
     world.ask(&x, &["restore", "a", "--yes"]);
     assert!(world.has_leads());
-    // The branch is a copy of the snapshot now, so Neon keeps the old one aside.
+    // The branch is now a child of the snapshot, so devrun renames the old snapshot instead of deleting it.
     world.neon.sql("dev-x", "create table more as select 1 as n");
     world.ask(&x, &["snapshot", "a", "--replace"]);
     world.neon.sql("dev-x", "drop table more");

@@ -56,7 +56,7 @@ fn missing_program_is_an_error_that_names_the_package_and_doctor_finds_it() {
     );
 }
 
-/// The registry has no Redis for other machines.
+// The registry has no Redis for other machines.
 #[test]
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn redis_is_downloaded_once_where_there_is_none() {

@@ -46,7 +46,7 @@ fn slot_beyond_the_databases_of_the_server_is_an_error() {
     let port = base();
     let sandbox = world(&config(port, ""));
     let slot_of = |folder: &std::path::Path| answer(&sandbox, folder, "plan")["slot"].as_u64().unwrap();
-    // Every database has a number above 0 in one of two worktrees.
+    // Every server has a database 0, so the test needs a worktree with another slot.
     let folder = match slot_of(&sandbox.main()) {
         0 => sandbox.worktree("other", "other"),
         _ => sandbox.main(),

@@ -36,14 +36,14 @@ fn steps(stderr: &str) -> Vec<&str> {
     stderr.lines().filter(is_step).collect()
 }
 
-/// Returns the final error, with everything that differs between runs replaced.
+/// Returns the final error, with `~` for the folder of the sandbox.
 fn failure(product: &Product, ended: &Ended) -> String {
     let told = ended.stderr.split_once("error: ").unwrap_or_else(|| panic!("{ended}")).1;
     let home = product.path().canonicalize().unwrap();
     told.replace(home.to_str().unwrap(), "~").trim_end().into()
 }
 
-/// Checks that the migration failed, and returns the command in the fix, if there is one.
+/// Checks that the migration failed, and returns the fix, if there is one.
 #[track_caller]
 fn not_migrated(ended: &Ended, code: &str, words: &str) -> Option<String> {
     assert_eq!(ended.code, Some(85), "{ended}");

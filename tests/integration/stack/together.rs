@@ -78,7 +78,7 @@ fn browse(product: &Product, stacks: &[(&str, &Stack)]) {
         assert!(others.into_iter().all(|(other, _)| !page.contains(&format!("Only In {other}"))), "{page}");
         // The server's rendering makes one request. More requests show that the page runs and reaches the API.
         let asked = asked(stack) - before;
-        assert!(asked > 1, "the page of {name} does not live in the browser: asked {asked} times: {ended}");
+        assert!(asked > 1, "the page of {name} does not run in the browser: {asked} requests: {ended}");
     }
     let artifacts = project().join("artifacts");
     std::fs::create_dir_all(&artifacts).unwrap();

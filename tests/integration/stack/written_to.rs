@@ -17,8 +17,8 @@ use crate::support::{Ended, Running, http, wait_for};
 /// The number of threads that add leads.
 const WRITERS: usize = 4;
 
-/// Adds leads until `stop` is set, and puts the names of those that the product has accepted into `accepted`. Panics if one
-/// is not accepted.
+/// Adds leads until `stop` is set, and puts the names of the leads that the product has accepted into `accepted`. Panics if the product
+/// does not accept a lead.
 fn write(port: u16, writer: usize, accepted: &Mutex<BTreeSet<String>>, stop: &AtomicBool) {
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -33,7 +33,7 @@ fn write(port: u16, writer: usize, accepted: &Mutex<BTreeSet<String>>, stop: &At
     }
 }
 
-/// Returns the names of the leads in the database of `worktree` that have been added since the first migration.
+/// Returns the names of the leads in the database of `worktree` that [`write`] has added.
 fn leads(product: &Product, worktree: &Path) -> BTreeSet<String> {
     let sql = "SELECT name FROM leads WHERE name ~ '^[0-9]+-[0-9]+$'";
     let ended = product.devrun_in(worktree, &["db", "psql", "--", "-XAtc", sql]).run();
@@ -41,7 +41,7 @@ fn leads(product: &Product, worktree: &Path) -> BTreeSet<String> {
     ended.stdout.lines().map(Into::into).collect()
 }
 
-/// Copies the database to ten worktrees at once. Returns what each devrun said.
+/// Copies the database to all `worktrees` at once. Returns the status and output of each devrun.
 fn copy(product: &Product, worktrees: &[PathBuf]) -> Vec<Ended> {
     let start = |worktree: &PathBuf| product.devrun_in(worktree, &["db", "migrate"]).start();
     let all: Vec<Running> = worktrees.iter().map(start).collect();

@@ -29,7 +29,7 @@ const SHAPES: [(&str, &str, usize); 11] = [
     ("holder", "graceful:INT,TERM,HUP ready child[ ignore:INT,TERM,HUP ready sleep ] sleep", 2),
 ];
 
-/// A child that removed its tag from the environment. devrun finds it only through its parents.
+/// A child that removed its tag from the environment. Without a control group, devrun finds it only through its parents.
 const NAMELESS: (&str, &str, usize) = (
     "nameless",
     "$ env -u DEVRUN_RUN -u DEVRUN_PROCESS setsid devrun-fixture ignore:INT,TERM,HUP ready mute sleep & \
@@ -99,22 +99,22 @@ fn ends_by(signal: Signal, code: i32) {
 }
 
 #[test]
-fn ctrl_c() {
+fn ctrl_c_leaves_no_process() {
     ends_by(Signal::SIGINT, 130);
 }
 
 #[test]
-fn terminate() {
+fn sigterm_leaves_no_process() {
     ends_by(Signal::SIGTERM, 143);
 }
 
 #[test]
-fn hangup() {
+fn sighup_leaves_no_process() {
     ends_by(Signal::SIGHUP, 129);
 }
 
 #[test]
-fn quit() {
+fn sigquit_leaves_no_process() {
     ends_by(Signal::SIGQUIT, 131);
 }
 
@@ -136,7 +136,7 @@ fn piped(sandbox: &Sandbox, shapes: &[(&str, &str, usize)]) -> (Running, BufRead
 }
 
 #[test]
-fn reader_closes_while_nothing_is_printed() {
+fn closed_output_leaves_no_process_while_nothing_is_printed() {
     let sandbox = stack(&all());
     let (running, reader) = piped(&sandbox, &all());
     drop(reader);
@@ -146,7 +146,7 @@ fn reader_closes_while_nothing_is_printed() {
 }
 
 #[test]
-fn reader_closes_during_output() {
+fn closed_output_leaves_no_process_during_output() {
     let mut shapes = all();
     shapes.push(("talker", "ready lines:100000000", 1));
     let sandbox = stack(&shapes);
@@ -159,7 +159,7 @@ fn reader_closes_during_output() {
 }
 
 #[test]
-fn reader_closes_within_a_line() {
+fn closed_output_leaves_no_process_within_a_line() {
     let mut shapes = all();
     shapes.push(("prompt", "ready partial:name? sleep", 1));
     let sandbox = stack(&shapes);
@@ -171,7 +171,7 @@ fn reader_closes_within_a_line() {
 }
 
 #[test]
-fn terminal_closed() {
+fn closed_terminal_leaves_no_process() {
     let sandbox = stack(&all());
     let (running, terminal) = super::terminal::Terminal::start(super::terminal::in_foreground(&sandbox, &[]));
     let ready = || -> Vec<String> {
@@ -198,7 +198,7 @@ fn plain(line: &str) -> String {
 }
 
 #[test]
-fn supervisor_killed() {
+fn killed_supervisor_leaves_no_process() {
     let sandbox = stack(&all());
     let mut running = sandbox.devrun(&[]).start();
     settle(&mut running, &all());
@@ -209,7 +209,7 @@ fn supervisor_killed() {
 }
 
 #[test]
-fn keeper_killed() {
+fn killed_keeper_leaves_no_process() {
     let sandbox = stack(&all());
     let mut running = sandbox.devrun(&[]).start();
     settle(&mut running, &all());
@@ -231,7 +231,7 @@ fn end_late_run(sandbox: &Sandbox) {
 }
 
 #[test]
-fn keeper_killed_while_both_are_stopped() {
+fn killed_keeper_leaves_no_process_while_both_are_stopped() {
     let shapes = all();
     let sandbox = stack(&shapes);
     let mut running = sandbox.devrun(&[]).start();
@@ -279,7 +279,7 @@ fn killed_one_after_the_other(keeper_first: bool, gap: std::time::Duration) {
 }
 
 #[test]
-fn both_killed_within_a_tenth_of_a_second() {
+fn down_cleans_up_if_both_are_killed_within_a_tenth_of_a_second() {
     for keeper_first in [true, false] {
         for gap in [0, 3, 20, 90] {
             killed_one_after_the_other(keeper_first, std::time::Duration::from_millis(gap));
@@ -321,7 +321,7 @@ fn foreign_processes_are_spared() {
 }
 
 #[test]
-fn both_killed_then_down() {
+fn down_cleans_up_after_both_are_killed() {
     let sandbox = stack(&SHAPES);
     both_killed(&sandbox);
     // The shell has the tag of the killed run, like a shell that this run left behind.
@@ -336,7 +336,7 @@ fn both_killed_then_down() {
 }
 
 #[test]
-fn both_killed_then_started_again() {
+fn next_start_cleans_up_after_both_are_killed() {
     let sandbox = stack(&SHAPES);
     let left = both_killed(&sandbox);
     let mut running = sandbox.devrun(&[]).start();
@@ -351,7 +351,7 @@ fn both_killed_then_started_again() {
 }
 
 #[test]
-fn exited_process_with_children_that_hold_its_output() {
+fn children_that_hold_the_output_of_an_exited_process_are_ended() {
     let left = "child[ ignore:INT,TERM,HUP ready sleep ] child[ setsid ignore:INT,TERM,HUP ready sleep ]";
     let sandbox = Sandbox::new();
     let go = sandbox.path().join("go");

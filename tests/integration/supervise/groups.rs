@@ -17,7 +17,7 @@ use crate::support::{LIMIT, Sandbox, kill_both, wait_for};
 const ESCAPED: &str = "$ env -i $(command -v devrun-fixture) setsid child[ setsid ignore:INT,TERM,HUP ready mute sleep ] & \
                        exec devrun-fixture ready sleep";
 
-/// Returns true where a group can be made; says so in the test's output where none can.
+/// Returns true if a group can be made; otherwise reports that the test is skipped.
 pub(crate) fn has_groups() -> bool {
     // No worktree has this tag.
     let group = ControlGroup::of_run(&format!("{:016x}.{:x}", 0, std::process::id()));
@@ -110,7 +110,7 @@ fn a_group_that_no_record_names_is_removed_by_down_and_the_next_start() {
     }
     let sandbox = world(&[("web", "ready sleep", "")]);
     let main = sandbox.main();
-    // A supervisor that is killed between the end of its record and that of its group leaves this.
+    // A supervisor leaves this group if it is killed after it deleted its record and before it removed its group.
     let left = ControlGroup::of_run(&format!("{}.1", sweep::worktree_tag(&main))).unwrap();
     std::fs::create_dir(left.path()).unwrap();
     let ended = sandbox.devrun(&["down"]).run();

@@ -110,7 +110,7 @@ fn node_server_in_a_grandchild_uses_the_socket() {
     assert_nothing_runs(&sandbox);
     let lines = lines_of(&ended.stdout, "web");
     assert_eq!(lines[1..4], ["probe true", "serving 127.0.0.1 true", "child unset"], "{ended}");
-    // Descriptors 0, 1, 2 and the folder that it reads.
+    // Descriptors 0, 1, 2 and the folder that `ls` reads.
     assert_eq!(lines[4].trim(), "4", "{ended}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("serving")).count(), 5, "{ended}");
 }

@@ -135,7 +135,8 @@ fn busy_port_moves_the_stack_unless_strict() {
     assert_eq!(running.wait().code, Some(130));
 }
 
-/// Starts a stack in the background with one process that listens on another port than its own, and returns that port.
+/// Starts a stack in the background with one process that listens on another port than its own. Returns the result of the start and
+/// that port.
 fn on_another_port(ready: &str) -> (crate::support::Sandbox, crate::support::Ended, u16) {
     let (base, other) = (base(), base());
     let run = format!("listen:{other} say:up sleep");

@@ -140,7 +140,7 @@ fn log_probe_sees_the_first_line() {
 
 #[test]
 fn each_start_has_a_new_deadline() {
-    // The third start becomes ready, long after the deadline of the first start.
+    // The third start becomes ready about 3 s after the first one, whose deadline was 2.5 s.
     let run = "$ echo x >> starts; case $(wc -l < starts) in \
                3) exec devrun-fixture sleep:900 say:up ready sleep;; *) exec devrun-fixture sleep:900 exit:1;; esac";
     let sandbox = world(&[("web", run, "restart: on-failure, ready: { log: ^up$, deadline: 2500ms }")]);

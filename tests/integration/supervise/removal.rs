@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{assert_nothing_runs, base, world_with};
 use crate::support::{Running, Sandbox};
 
-/// The largest delay that a stack may have.
+/// Time within which a stack must end after the removal of its worktree.
 const PROMISED: Duration = Duration::from_secs(10);
 
 fn two_worktrees() -> (Sandbox, std::path::PathBuf) {
@@ -39,7 +39,7 @@ fn ends(sandbox: &Sandbox, worktree: &Path, running: Running, since: Instant) {
 }
 
 #[test]
-fn worktree_removed_by_git() {
+fn stack_ends_when_git_removes_its_worktree() {
     let (sandbox, feature) = two_worktrees();
     let running = start(&sandbox, &feature);
     let since = Instant::now();
@@ -50,7 +50,7 @@ fn worktree_removed_by_git() {
 }
 
 #[test]
-fn worktree_removed_by_hand() {
+fn stack_ends_when_its_worktree_is_deleted_by_hand() {
     let (sandbox, feature) = two_worktrees();
     let running = start(&sandbox, &feature);
     let since = Instant::now();
@@ -65,7 +65,7 @@ fn worktree_removed_by_hand() {
 }
 
 #[test]
-fn repository_removed() {
+fn stack_ends_when_its_repository_is_deleted() {
     let (sandbox, _) = two_worktrees();
     let main = sandbox.main();
     let running = start(&sandbox, &main);

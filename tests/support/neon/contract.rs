@@ -1,5 +1,5 @@
-//! Checks requests and answers against Neon's own description of its API, which its npm package `@neondatabase/api-client`
-//! contains.
+//! Checks requests and answers against Neon's own description of its API, which is in Neon's npm package
+//! `@neondatabase/api-client`.
 //!
 //! `scripts/tools --tests` downloads the description; it is never part of this project. Without it, nothing is checked.
 
@@ -76,7 +76,7 @@ impl Contract {
     }
 }
 
-/// Returns the path of the newest downloaded description.
+/// Returns the path of the downloaded description; of several, the last in alphabetical order.
 fn place() -> Option<PathBuf> {
     let pattern = Path::new(env!("CARGO_MANIFEST_DIR")).join(PACKAGE);
     glob::glob(pattern.to_str().unwrap()).unwrap().flatten().last()

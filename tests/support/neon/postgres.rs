@@ -1,4 +1,4 @@
-//! The Postgres behind the double, which is removed with it. All logins use SCRAM.
+//! The Postgres server behind the double of Neon and behind `support::server`. It is deleted when it stops. All logins use SCRAM.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 /// The password in every URL. devrun must never print it.
 pub(crate) const PASSWORD: &str = "Xsecret5";
-/// The role, as on Neon.
+/// The superuser, with the name of the role that Neon creates.
 pub(crate) const ROLE: &str = "neondb_owner";
 
 pub(crate) struct Postgres {
@@ -33,7 +33,7 @@ pub(crate) struct Proof {
 }
 
 impl Postgres {
-    /// Starts Postgres as a child of the current thread, and so with its lifetime at most.
+    /// Starts Postgres as a child of the current thread: it ends with this thread at the latest.
     pub(crate) async fn start(binaries: PathBuf, encrypted: bool) -> Postgres {
         let (stop, stopped) = oneshot::channel();
         let (told, port) = oneshot::channel();
@@ -138,7 +138,7 @@ async fn serve(
     }
 }
 
-/// Creates a certificate of the server for this machine.
+/// Creates an authority, and a certificate from it for `localhost` and 127.0.0.1.
 async fn certify(data: &Path, owner: Option<&User>) -> Proof {
     let names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
     devrun::testing::os::fs::replace(&data.join("names"), names.as_bytes(), 0o600).unwrap();

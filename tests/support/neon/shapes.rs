@@ -1,5 +1,5 @@
-//! The JSON of the double's objects, with the field names of Neon's description of its API. Some fields and states are not in
-//! the description, because a client must accept those of later versions.
+//! The JSON of the double's objects, with the field names of Neon's description of its API. Only `a_field_of_tomorrow` is not in the
+//! description, because a client must accept fields of later versions.
 
 use serde_json::{Value, json};
 

@@ -36,8 +36,8 @@ pub(super) fn has_children(state: &State, id: &str) -> bool {
     state.branches.iter().any(|other| other.parent.as_deref() == Some(id))
 }
 
-/// Restores a branch to the present state of another one, which becomes its parent. With `preserve_under_name`, the former state
-/// becomes a branch without a compute, and gets the children.
+/// Restores a branch to the present state of another branch, which becomes its parent. With `preserve_under_name`, the former state
+/// becomes a branch without a compute, and the children move to that branch.
 async fn restore(id: &str, body: &Value, state: &Shared, admin: &tokio_postgres::Client) -> Reply {
     let source = body["source_branch_id"].as_str().unwrap_or_default().to_string();
     let backup = body["preserve_under_name"].as_str().map(str::to_string);

@@ -9,8 +9,8 @@ const ATTEMPT_MS = 4000
 const PAUSE_MS = 250
 
 /**
- * Ask the API. Never throws: `status` is 0 when nobody answered.
- * With `waitMs`, an API that does not answer yet is asked again until the time is over.
+ * Asks the API. Never throws: without an answer, `status` is 0.
+ * With `waitMs`, repeats the request until the API answers or that time has passed.
  */
 export async function askApi(path, { waitMs = 0, ...init } = {}) {
   const until = Date.now() + waitMs

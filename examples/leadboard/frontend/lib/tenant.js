@@ -1,5 +1,5 @@
 // The tenant is the first label of the Host header: demodev.localhost:3147 -> demodev.
-// Anchored at both ends: a.b.localhost and demodev.localhost.example.com have no tenant.
+// The pattern covers the whole value: a.b.localhost and demodev.localhost.example.com have no tenant.
 const TENANT_HOST = /^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.localhost(?::\d{1,5})?$/i
 
 export function tenantFromHost(host) {

@@ -60,7 +60,7 @@ impl<'a> Rules<'a> {
                     }
                 }
             }
-            // Neon's description uses it for maps only.
+            // Neon's description uses this rule for maps only.
             "additionalProperties" if wanted.is_object() => {
                 for (name, inner) in value.as_object().into_iter().flatten() {
                     self.check(wanted, inner, &format!("{at}.{name}"), found);
@@ -77,7 +77,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// Returns whether `value` as a whole follows one rule. A rule for another type always holds.
+/// Returns true if `value` as a whole follows one rule. A rule for the content of another type, such as `minLength`, always holds.
 fn keeps(rule: &str, wanted: &Value, value: &Value) -> bool {
     let bound = wanted.as_f64().unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "lengths of names")]
