@@ -1,7 +1,7 @@
 //! Decides what a run does next: a pure state machine over the processes of one run.
 //!
-//! Takes inputs with the time at which they arrived and returns effects to carry out. [`Machine::deadline`] says when
-//! it must be called again. It never touches a process, a clock or a socket. The grace period between a signal and the kill is
+//! Takes inputs with the time at which they arrived and returns effects to carry out. [`Machine::deadline`] returns
+//! when it must be called again. It never touches a process, a clock or a socket. The grace period between a signal and the kill is
 //! that of the plan; `config::process` has its default.
 //!
 //! Invariants: at most one child of each process of the plan runs at a time. Each start is followed by exactly one end. When the run
