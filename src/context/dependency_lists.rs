@@ -1,4 +1,4 @@
-//! Finds out why a module is missing: reads the lists from which devrun installs packages, and looks whether the package is
+//! Finds out why a module is missing: reads the lists from which devrun installs packages, and checks whether the package is
 //! installed.
 
 use std::collections::BTreeSet;

@@ -418,7 +418,7 @@ async fn a_listener_on_the_other_address_family_makes_a_port_busy() {
 }
 
 #[tokio::test]
-async fn a_look_neither_inspects_ports_nor_writes_once_leased() {
+async fn recorded_lease_is_returned_without_inspecting_ports() {
     let machine = Machine::new();
     let path = machine.worktree("a");
     let (listener, request) = occupied(&path);
