@@ -31,7 +31,8 @@ pub fn is_free(port: u16) -> bool {
     !answered && ADDRESSES.iter().all(|address| can_bind(*address, port))
 }
 
-/// Returns true unless the address is in use. An address family that this machine lacks counts as not in use.
+/// Returns true unless the address is in use. An address family that this machine lacks counts as not in use, a port that
+/// this user may not bind as in use.
 fn can_bind(address: IpAddr, port: u16) -> bool {
     let in_use =
         |reuse| matches!(bound(address, port, reuse), Err(nix::Error::EADDRINUSE | nix::Error::EACCES));
