@@ -103,12 +103,12 @@ impl Notice {
 pub struct RepositoryNotice {
     /// The notice.
     pub notice: Notice,
-    /// The code whose connections devrun redirects, if the notice says so.
+    /// The code whose connections devrun redirects, if the notice is about such code.
     pub redirect: Option<RedirectedCode>,
 }
 
 impl RepositoryNotice {
-    /// Returns a notice that says the same for all processes.
+    /// Returns a notice with the same text for all processes.
     pub fn certain(notice: Notice) -> RepositoryNotice {
         RepositoryNotice { notice, redirect: None }
     }

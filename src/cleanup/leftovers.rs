@@ -68,7 +68,7 @@ impl Leftovers {
         }
     }
 
-    /// Releases the ports of the worktree. Returns false if it had none.
+    /// Releases the ports of the worktree. Returns false if it had none. Errors if the table of leases cannot be changed.
     pub async fn release_lease(&self, ctx: &Context) -> Result<bool, Report> {
         Ok(ports::release(ctx, &self.worktree).await?)
     }
@@ -91,7 +91,7 @@ pub fn release(resource: KeptResource) {
 }
 
 /// Removes what a run in `worktree` left whose supervisor and keeper were both killed. Returns the number of killed
-/// processes. Does nothing if the last run cleaned up.
+/// processes. Does nothing if the last run cleaned up. Errors if an unused database server cannot be stopped.
 pub fn end_run(ctx: &Context, worktree: &Worktree, claim: &Claim) -> Result<usize, Report> {
     let leftovers = Leftovers::of(&ctx.dirs, &worktree.path);
     let groups = claim.groups_left(&leftovers.tag);

@@ -94,7 +94,7 @@ pub enum PackageState {
 }
 
 impl MissingModule<'_> {
-    /// Returns why the module is missing, if the files of the worktree say it.
+    /// Returns why the module is missing, if the files of the worktree show it.
     pub fn state(&self) -> Option<PackageState> {
         let file = self.place.and_then(|place| Path::new(place.split(':').next()?).extension()?.to_str());
         let of_python = || self.state_in_python();

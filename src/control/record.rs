@@ -331,7 +331,7 @@ pub async fn lock_holder(state: &Path, limit: Duration) -> Result<LockHolder, Fs
     }
 }
 
-/// Waits until the lock can be taken. Returns false if `limit` passes first.
+/// Waits until the lock can be taken. Returns false if `limit` passes first. Errors if the lock file cannot be opened.
 pub async fn wait_until_free(state: &Path, limit: Duration) -> Result<bool, FsError> {
     match Lock::take(&lock_file(state), LockKind::Exclusive, limit).await {
         Ok(_) => Ok(true),
@@ -340,7 +340,8 @@ pub async fn wait_until_free(state: &Path, limit: Duration) -> Result<bool, FsEr
     }
 }
 
-/// Waits until the lock is free or its holder is another process than `pid`. Returns false if `limit` passes first.
+/// Waits until the lock is free or its holder is another process than `pid`. Returns false if `limit` passes first. Errors
+/// if the lock file cannot be opened.
 pub async fn wait_for_turn(state: &Path, pid: u32, limit: Duration) -> Result<bool, FsError> {
     let start = Instant::now();
     loop {

@@ -289,7 +289,7 @@ impl Cmd {
         self
     }
 
-    /// Runs the command to its end. Any status is a success.
+    /// Runs the command to its end. Any status is a success. Errors if the command cannot be started or exceeds its time limit.
     pub async fn output(&self) -> Result<Output, CmdError> {
         self.run(&mut |_| {}).await
     }

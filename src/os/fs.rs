@@ -256,7 +256,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock at `path`. Returns `None` if another process holds it.
+    /// Takes the lock at `path`. Returns `None` if another process holds it. Errors if the file cannot be made or opened.
     pub fn try_take(path: &Path, kind: LockKind) -> Result<Option<Lock>, FsError> {
         if let Some(folder) = path.parent() {
             make_private_dir(folder)?;

@@ -223,8 +223,8 @@ fn recall_inspects_no_port_but_checks_other_leases() {
 }
 
 proptest! {
-    /// In any order of leases and releases, with any busy ports: no port is leased twice, and no worktree moves without
-    /// a reason.
+    /// Checks, for any order of leases and releases and any busy ports, that no port is leased twice and no worktree
+    /// moves without a reason.
     #[test]
     fn leases_never_overlap(
         calls in prop::collection::vec((0_u8..12, prop::collection::vec(0_u16..10, 0..4), any::<bool>()), 1..60),

@@ -2,7 +2,7 @@
 //! all the work.
 //!
 //! However the supervisor dies, the keeper kills all of its descendants and releases what was entrusted to it
-//! (locks, the claim on a shared database server). It knows nothing about the run itself. It passes signals on to the
+//! (locks, the claim on a shared database server). It has no state of the run itself. It passes signals on to the
 //! supervisor, so that a Ctrl-C reaches the supervisor once and its children not at all.
 
 use std::ffi::OsStr;

@@ -64,7 +64,7 @@ async fn until_deadline(
 }
 
 /// Checks whether a process that was ready still is. It may be restarting itself, so a failed probe is repeated until
-/// the time limit of one probe has passed.
+/// the time limit of one probe has passed. Errors with the last answer.
 pub async fn recheck(process: &Process, readiness: &Readiness, env: &Environment) -> Result<(), String> {
     within_one_probe(readiness, async || once(process, readiness, env).await).await
 }

@@ -51,11 +51,11 @@ pub enum Input {
     LeaderEnded(usize, Ending, bool),
     /// No process that the ended child started is alive any more.
     TreeGone(usize),
-    /// A user wants these processes started, with their dependencies, each as soon as its conditions hold.
+    /// Start these processes on request, with their dependencies, each as soon as its conditions hold.
     StartThese(Vec<usize>),
-    /// A user wants these processes stopped. They stay down.
+    /// Stop these processes on request. They stay down.
     StopThese(Vec<usize>),
-    /// A user wants these processes restarted.
+    /// Restart these processes on request.
     RestartThese(Vec<usize>),
     /// Stop the whole run.
     Stop(StopReason),
@@ -483,7 +483,7 @@ impl Machine {
         }
     }
 
-    /// Signals the processes that a user wants down. A process is signalled only after its dependents that must also
+    /// Signals the processes that are to stop or restart on request. A process is signalled only after its dependents that must also
     /// stop have ended.
     fn settle_orders(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         for index in 0..self.units.len() {

@@ -119,8 +119,8 @@ fn is_about_settings(said: &str) -> bool {
             && ["settings", "config", "env"].iter().any(|word| class.contains(word)))
 }
 
-/// Returns the last line that says something, to show when no line is an error: requests in the access log and single brackets come
-/// last.
+/// Returns the line to show when no line is an error: the last one with a letter or digit that is no request in the access log, else
+/// the last one that is not empty.
 pub fn last_words<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone) -> Option<String> {
     let mut lines = lines.map(str::trim).filter(|line| !line.is_empty());
     let says = |line: &&str| line.contains(char::is_alphanumeric) && !failed_requests::is_access(line);

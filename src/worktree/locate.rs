@@ -119,7 +119,7 @@ pub(super) fn checked(cwd: &Path, answer: Result<Output, CmdError>) -> Result<Ou
     }
 }
 
-/// Returns HEAD, also for a branch without a commit.
+/// Returns HEAD, also for a branch without a commit. Errors if git fails.
 pub(super) async fn head_of(ctx: &Context, path: &Path) -> Result<GitHead, WorktreeError> {
     let asked = git(ctx, path).args(["symbolic-ref", "-q", "HEAD"]).output().await;
     match asked {

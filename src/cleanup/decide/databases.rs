@@ -45,7 +45,7 @@ pub(super) fn database(facts: &BranchDatabaseFacts, deleted: &BTreeSet<String>, 
     Ok(reason)
 }
 
-/// Decides about the database of a worktree that the user removes with its branch. Returns the reason to keep it.
+/// Decides about the database of a worktree that the user removes with its branch. Errors with the reason to keep it.
 pub fn database_of_removed(facts: &BranchDatabaseFacts) -> Result<(), String> {
     if facts.runs {
         return Err(RUNS.into());

@@ -229,7 +229,7 @@ impl Tails {
         }
         let Some(error) = error else {
             let of_system = is_system(planned).then_some(Fault::Environment);
-            // Without an error, nothing says why a process is late.
+            // Without an error, nothing shows why a process is late.
             let by_code = report.fault.filter(|_| report.code != Code::NotReady);
             report.fault = of_system.or(by_code);
             return report;
