@@ -44,7 +44,7 @@ pub struct Context {
     pub colour: bool,
 }
 
-/// devrun's own folders on this machine. The name differs from the command's because other tools called devrun exist.
+/// devrun's own folders on this machine. Their name differs from the command's because other tools called devrun exist.
 #[derive(Clone, Debug)]
 pub struct Dirs {
     /// Survives reboots: leases, worktree state where the git directory is read-only.
@@ -63,7 +63,8 @@ pub const WITHHELD: [&str; 1] = ["NEON_API_KEY"];
 const NAME: &str = "devrun-worktree";
 
 impl Dirs {
-    /// By the XDG base directory specification, from `env`; relative values are ignored, as it demands.
+    /// Returns the folders by the XDG base directory specification, from `env`. Ignores relative values, as the specification demands.
+    /// Creates the runtime folder if it is in `/tmp`.
     pub fn from_env(env: &BTreeMap<OsString, OsString>) -> Dirs {
         let base = |name: &str, fallback: &str| user_folder(env, name, fallback).join(NAME);
         let state = base("XDG_STATE_HOME", ".local/state");
@@ -88,7 +89,7 @@ pub fn user_folder(env: &BTreeMap<OsString, OsString>, name: &str, fallback: &st
     absolute(env, name).unwrap_or_else(|| home().join(fallback))
 }
 
-/// The runtime folder of a user without a usable `XDG_RUNTIME_DIR`.
+/// Returns the runtime folder of a user without a usable `XDG_RUNTIME_DIR`.
 pub fn in_tmp() -> PathBuf {
     Path::new("/tmp").join(format!("devrun-{}", nix::unistd::geteuid()))
 }
@@ -104,7 +105,7 @@ fn runtime(session: Option<&Path>, temporary: &Path, state: &Path) -> PathBuf {
 }
 
 impl Context {
-    /// The value of `name` in the environment devrun was started with, when it is text.
+    /// Returns the value of `name` in the environment devrun was started with, if it is text.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.env.get(OsStr::new(name)).and_then(|value| value.to_str())
     }
@@ -114,7 +115,7 @@ impl Context {
         self.env.iter().filter(|(name, _)| !WITHHELD.iter().any(|withheld| name == withheld))
     }
 
-    /// Finds `program` on the PATH devrun was started with.
+    /// Returns the path of `program` on the PATH devrun was started with.
     pub fn which(&self, program: &str) -> Option<PathBuf> {
         which::which_in(program, self.env.get(OsStr::new("PATH")), &self.cwd).ok()
     }
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_folder_of_ours_alone_becomes_the_runtime_folder() {
+    fn only_a_folder_of_this_user_alone_becomes_the_runtime_folder() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str, mode: u32| {
             let path = dir.path().join(name);

@@ -1,7 +1,7 @@
 //! Finds problems of a repository, its worktrees and this machine before they stop a run or mix two worktrees.
 //!
 //! `gather` reads the facts, with a time limit for each kind. `findings` has one file for each family of problems, with pure functions
-//! from facts to findings. `repair` carries out the changes that are safe. Executes nothing from the checkout, and sends
+//! from facts to findings. `repair` adds lines to git's list of ignored files. Executes nothing from the checkout, and sends
 //! nothing over the network except a request to the container engine of the database.
 
 mod facts;

@@ -1,7 +1,8 @@
 //! Checks that the processes of a stack talk to their own worktree's servers and to no shared ones.
 //!
-//! Reads the sockets of the process trees and judges them; it changes nothing. It sees TCP in this network namespace,
-//! and no unix sockets. `audit_facts` brings the database that each connection uses.
+//! Reads the sockets of the process trees and judges them; changes nothing. Covers TCP in this network namespace, and no
+//! unix sockets. `audit_facts` gathers the databases that connections use and the lines of env files. `preflight` and
+//! `host_names` send requests to the servers of the stack.
 
 pub mod audit_facts;
 mod connections;
@@ -98,7 +99,7 @@ struct OwnDatabase {
 }
 
 impl Territory {
-    /// Returns the territory of `plan`, without leaders. Audits gather `facts` beside it.
+    /// Returns the territory of `plan`, without leaders. Audits use `facts` for what the plan does not have.
     pub fn of(plan: &Plan, facts: AuditFacts) -> Territory {
         let database = plan.database.as_ref().and_then(|database| Url::parse(&database.masked_url).ok());
         let local = database.as_ref().and_then(Url::host_str).is_some_and(is_this_machine);
@@ -169,7 +170,8 @@ fn listening_among(
     found
 }
 
-/// Returns the TCP addresses on which the descendants of this process below `leader` listen.
+/// Returns the TCP addresses on which `leader`, a descendant of this process, its own descendants and the orphans in its session
+/// listen.
 pub fn listening_below(leader: u32) -> BTreeSet<SocketAddr> {
     let leaders = BTreeMap::from([(leader, String::new())]);
     listening(&Territory { leaders, ..Territory::default() }).into_values().next().unwrap_or_default()

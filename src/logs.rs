@@ -1,8 +1,8 @@
-//! Keeps the output of the processes on disk, with the time of each line. It is written while they run and can be read
-//! at any time.
+//! Keeps the output of the processes on disk, with the time of each line. The logs are written while the processes run and
+//! can be read at any time.
 //!
 //! This module owns the files below `<state>/logs`: `NAME.log`, the one before it `NAME.log.1`, and so on. devrun's own
-//! events are in `devrun.log`. It does not know how lines look on a terminal.
+//! events are in `devrun.log`. It does not format lines for a terminal.
 
 mod events;
 mod file;

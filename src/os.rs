@@ -1,6 +1,6 @@
-//! Wraps the operating system: subprocesses, file replacement, locks, sockets and the process table.
+//! Wraps the operating system: subprocesses, control groups, limited reads, file replacement, locks, sockets and the process table.
 //!
-//! Kept thin on purpose: it knows nothing of worktrees or databases.
+//! Kept thin on purpose: it contains nothing about worktrees or databases.
 
 pub mod blocking;
 pub mod cgroup;
@@ -28,7 +28,7 @@ pub(crate) fn skip(why: &str) {
 }
 
 /// Reports that a unit test is skipped because `tool` is missing. Panics if `DEVRUN_TEST_REQUIRE` names the tool, as
-/// `scripts/test` does in CI, where it can be installed.
+/// `scripts/test` does in CI for each tool that is installed.
 #[cfg(test)]
 pub(crate) fn skip_without(tool: &str) {
     let required = std::env::var("DEVRUN_TEST_REQUIRE").unwrap_or_default();

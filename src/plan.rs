@@ -42,7 +42,7 @@ pub struct Plan {
     pub away: Option<Away>,
     /// The branch database, when there is one.
     pub database: Option<Database>,
-    /// The complete environment of every process; a process inherits nothing else.
+    /// The environment of every process, to which each process adds its own variables; a process inherits nothing else.
     pub env: Environment,
     /// The processes, in the order they were written.
     pub processes: Vec<Process>,
@@ -98,17 +98,17 @@ impl Notice {
     }
 }
 
-/// A notice about the files of the repository. What it says may depend on the processes that run the code.
+/// A notice about the files of the repository. Its text may depend on the processes that run the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryNotice {
     /// The notice.
     pub notice: Notice,
-    /// The code whose connections devrun redirects, if the notice says so.
+    /// The code whose connections devrun redirects, if the notice is about such code.
     pub redirect: Option<RedirectedCode>,
 }
 
 impl RepositoryNotice {
-    /// Returns a notice that says the same for all processes.
+    /// Returns a notice with the same text for all processes.
     pub fn certain(notice: Notice) -> RepositoryNotice {
         RepositoryNotice { notice, redirect: None }
     }

@@ -1,6 +1,6 @@
 //! Runs a plan: starts its processes in order, watches, restarts and stops them, and leaves none running at the end.
 //!
-//! Uses a [`crate::plan::Plan`] and knows nothing about git, YAML or the choice of ports, and of databases only how to recognise a
+//! Uses a [`crate::plan::Plan`] and contains nothing about git, YAML or the choice of ports, and of databases only how to recognise a
 //! running server (`sweep`). A pure state machine (`state_machine`) decides what happens; `run` carries its decisions out.
 
 pub mod backoff;

@@ -1,6 +1,8 @@
-//! Finds the current worktree: its identity and git facts. Decides nothing about ports, databases or processes.
+//! Finds the current worktree and the others of its repository, and adds, updates and removes worktrees through git. Decides nothing
+//! about ports, databases or processes.
 //!
-//! git itself is asked, never imitated. A worktree is identified by the physical path of its top level, byte for byte.
+//! Most answers come from git itself. Some modules read git's files instead, such as `siblings` and `rebased`, because every verb needs
+//! them. A worktree is identified by the physical path of its top level, byte for byte.
 
 mod add;
 mod authorship;

@@ -18,7 +18,7 @@ pub fn profile(state: &Path) -> PathBuf {
     state.join("browser")
 }
 
-/// Asks the browser that runs with the profile in `state` to end, and waits for it; not for longer than a browser usually takes.
+/// Asks the browser that runs with the profile in `state` to end, and waits at most 10 s until its processes have ended.
 pub async fn close(state: &Path) {
     let folder = profile(state);
     // Chromium's lock: a link to the name of the machine and the process id.

@@ -184,7 +184,7 @@ fn old_enough(age: Option<Duration>, limit: Duration, verb: &str) -> Result<(), 
     }
 }
 
-/// Returns the branch that has the work, or the reason to keep it.
+/// Returns the branch that has the work, or the reason to keep the work.
 fn merged(state: &MergeState) -> Result<&crate::worktree::Merged, String> {
     match state {
         MergeState::Unknown => Err("git cannot tell whether its work is merged".into()),

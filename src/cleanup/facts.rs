@@ -83,7 +83,7 @@ pub struct WorktreeFacts {
     pub unused_for: Option<Duration>,
     /// Another worktree in its folder, which would be deleted with it.
     pub contains: Option<PathBuf>,
-    /// True if a branch or tag contains its commit.
+    /// False if no branch or tag contains its commit. Checked only for a detached HEAD whose folder is gone, else true.
     pub is_commit_kept: bool,
     /// The repositories of its submodules, which are deleted with git's record of it.
     pub submodules: Option<PathBuf>,
@@ -122,7 +122,8 @@ pub struct RunFacts {
     pub holders: BTreeSet<u32>,
     /// Its state folder, if that exists.
     pub state: Option<PathBuf>,
-    /// True if it has a record of a run that did not end by itself.
+    /// True if it has a record of a run that did not end by itself, or if it is gone and its folder in the
+    /// user's state directory is not.
     pub has_record: bool,
     /// Its registry entry.
     pub entry: Option<StackEntry>,

@@ -88,8 +88,8 @@ fn clusters(ctx: &Context, own: &Worktree) -> Vec<ClusterFacts> {
     facts.collect()
 }
 
-/// Gathers the facts about the database `name` just before it is deleted. `listed` are the databases from a list of a moment ago;
-/// `name` itself is looked at again. The caller holds the locks of the worktrees in `held`, so no stack runs there. `known` are
+/// Gathers the facts about the database `name` just before it is deleted. `listed` are the databases from a list of a moment ago,
+/// without `name`, which is read again. The caller holds the locks of the worktrees in `held`, so no stack runs there. `known` are
 /// worktrees that this repository had until the caller removed them. `None` if the database no longer exists. Errors if git or the
 /// provider fails. Must run in a `LocalSet`.
 pub async fn database(

@@ -30,7 +30,7 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// Returns the leftovers of the worktree at `path`. Looks at nothing.
+    /// Returns the leftovers of the worktree at `path`. Reads no file.
     pub fn of(dirs: &Dirs, path: &Path) -> Leftovers {
         let tag = sweep::worktree_tag(path);
         let (socket, entry) = (socket::path(dirs, &tag), registry::file(dirs, &tag));
@@ -55,7 +55,7 @@ impl Leftovers {
     }
 
     /// Kills the processes that carry the worktree's tag or are in `groups`, and removes the groups. The caller holds the
-    /// worktree's lock, or knows that no devrun can take it. Returns the number of killed processes.
+    /// worktree's lock, or has made sure that no devrun can take it. Returns the number of killed processes.
     pub fn end_processes(&self, dirs: &Dirs, groups: &[ControlGroup]) -> usize {
         sweep::kill_leftovers(&self.tag, groups, &shared_servers(dirs))
     }
@@ -68,7 +68,7 @@ impl Leftovers {
         }
     }
 
-    /// Releases the ports of the worktree. Returns false if it had none.
+    /// Releases the ports of the worktree. Returns false if it had none. Errors if the table of leases cannot be changed.
     pub async fn release_lease(&self, ctx: &Context) -> Result<bool, Report> {
         Ok(ports::release(ctx, &self.worktree).await?)
     }
@@ -79,7 +79,7 @@ pub fn shared_servers(dirs: &Dirs) -> SharedServers {
     SharedServers::below(providers::server_folders(dirs))
 }
 
-/// Carries out `resource` after all processes of the run are dead. The keeper calls this, or the supervisor if the keeper
+/// Releases `resource` after all processes of the run are dead. The keeper calls this, or the supervisor if the keeper
 /// died first.
 pub fn release(resource: KeptResource) {
     match resource.kind {
@@ -91,7 +91,7 @@ pub fn release(resource: KeptResource) {
 }
 
 /// Removes what a run in `worktree` left whose supervisor and keeper were both killed. Returns the number of killed
-/// processes. Does nothing if the last run cleaned up.
+/// processes. Does nothing if the last run cleaned up. Errors if an unused database server cannot be stopped.
 pub fn end_run(ctx: &Context, worktree: &Worktree, claim: &Claim) -> Result<usize, Report> {
     let leftovers = Leftovers::of(&ctx.dirs, &worktree.path);
     let groups = claim.groups_left(&leftovers.tag);
@@ -108,7 +108,7 @@ pub fn end_run(ctx: &Context, worktree: &Worktree, claim: &Claim) -> Result<usiz
 /// Removes what a stack left that has no supervisor and whose worktree is gone. Returns the number of killed processes;
 /// `None` if another devrun holds the worktree's lock, so that nothing was done.
 pub fn end_orphaned(ctx: &Context, entry: &StackEntry) -> Option<usize> {
-    // Holds the lock, so that no devrun starts there. If the state folder was deleted with the worktree, none can
+    // Hold the lock, so that no devrun starts there. If the state folder was deleted with the worktree, none can
     // start. A folder without a record of that worktree is not its state folder, and is left as it is.
     let held = control::is_state_of(&entry.state, &entry.worktree).then(|| control::claim(&entry.state));
     let claim = match held {

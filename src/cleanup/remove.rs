@@ -1,5 +1,5 @@
-//! Removes what `decide` chose. Checks again whether each thing is still unused, because the user may have been asked for
-//! minutes.
+//! Removes what `decide` chose. Checks again whether each thing is still unused, because minutes may pass before the user
+//! confirms.
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@ pub struct CodeError<'a> {
     pub place: Option<&'a str>,
     /// The module that was not found.
     pub missing: Option<&'a str>,
-    /// Why it was not found, if the files of the worktree say it.
+    /// Why it was not found, if the files of the worktree show it.
     pub package: Option<&'a PackageState>,
     /// The application that the server did not find.
     pub application: Option<&'a MissingApplication>,

@@ -49,7 +49,7 @@ fn of_header(name: &str, text: &str, has_pip_compile: bool) -> Option<CompiledLi
         _ => command.into(),
     };
     if named.is_none() && command.starts_with("uv ") {
-        // It would only print the list.
+        // Without this option, uv only prints the list.
         command = format!("{command} -o {output}");
     }
     (!inputs.is_empty()).then_some(CompiledList { inputs, output, command })
@@ -73,7 +73,7 @@ fn by_name(stem: &str, name: &str, text: &str) -> CompiledList {
     if text.contains("--hash=") {
         command.push_str(" --generate-hashes");
     }
-    // Only such a list has conditions.
+    // Only a universal list has conditions.
     if text.lines().any(|line| !line.starts_with('#') && line.contains(" ; ")) {
         command.push_str(" --universal");
     }

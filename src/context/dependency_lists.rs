@@ -1,4 +1,4 @@
-//! Finds out why a module is missing: reads the lists from which devrun installs packages, and looks whether the package is
+//! Finds out why a module is missing: reads the lists from which devrun installs packages, and checks whether the package is
 //! installed.
 
 use std::collections::BTreeSet;
@@ -94,7 +94,7 @@ pub enum PackageState {
 }
 
 impl MissingModule<'_> {
-    /// Returns why the module is missing, if the files of the worktree say it.
+    /// Returns why the module is missing, if the files of the worktree show it.
     pub fn state(&self) -> Option<PackageState> {
         let file = self.place.and_then(|place| Path::new(place.split(':').next()?).extension()?.to_str());
         let of_python = || self.state_in_python();

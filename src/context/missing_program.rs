@@ -33,7 +33,7 @@ pub fn manifest(directory: &Path, root: &Path) -> Option<PackageManifest> {
 }
 
 /// Returns the fault and the fix for the missing `program` of a process. `installs` is true if devrun installs packages for the
-/// process; `manifest` is that of packages which it does not install.
+/// process; `manifest` is that of packages which devrun does not install.
 pub fn advice(program: &str, installs: bool, manifest: Option<&PackageManifest>) -> (Fault, String) {
     match manifest {
         _ if installs => (

@@ -12,10 +12,10 @@ use crate::error::Fault;
 use crate::os::read::{self, Limit};
 use crate::text::similar_names;
 
-/// A variable that code requires and that no file or variable sets.
+/// A variable that code requires and that is not set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingSetting {
-    /// Its name in upper case.
+    /// Its name; in upper case if a field of a settings class or a schema stands for it.
     pub name: String,
     /// The line of an example file that has it, as `/repo/backend/.env.example:3`.
     pub example: Option<String>,
@@ -61,7 +61,7 @@ static CHECKED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"([A-Z][A-Z0-9_]+)['"]?: \[\s*['"](?:Required|Invalid input: expected \w+, received undefined)|path['"]?: \[\s*['"]([A-Z][A-Z0-9_]+)['"]"#).ok()
 });
 
-/// Returns the names of the variables that `output` reports as missing, in upper case.
+/// Returns the names of the variables that `output` reports as missing. Names from pydantic and zod are in upper case.
 pub fn names(output: &str) -> Vec<String> {
     let is_checked = output.to_ascii_lowercase().contains("invalid environment variables");
     // pydantic prints the field's name, which equals the variable's name except for its case.
@@ -139,7 +139,8 @@ fn prefixed(directory: &Path, field: &str) -> Option<String> {
     Some(format!("{prefix}{field}"))
 }
 
-/// Returns the Python files below `directory`, breadth first.
+/// Returns the Python files below `directory`, breadth first, up to [`MOST`] files and [`DEEPEST`] levels. Leaves out tests, packages and
+/// hidden folders.
 fn python_files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = VecDeque::from([(directory.to_path_buf(), 0)]);

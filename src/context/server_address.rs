@@ -23,7 +23,7 @@ impl std::fmt::Display for ServerAddress {
 
 static REFUSED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
-        // libpq, before and since version 14.
+        // libpq since version 14, and before it.
         r#"connection to server at "([^"]+)"(?: \([^)]*\))?, port (\d+) failed"#,
         r#"running on host "([^"]+)"(?: \([^)]*\))? and accepting\s+TCP/IP connections on port (\d+)"#,
         // asyncpg, then Node and Prisma.

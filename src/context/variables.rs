@@ -1,7 +1,7 @@
 //! Names of the environment variables that devrun sets or reads.
 
-/// Names the run of a process. devrun finds the processes of a run by it; a process of a worktree without it was
-/// started by hand.
+/// Names the run of a process. devrun finds the processes of a run by this variable; a process of a worktree without it
+/// was started by hand.
 pub const RUN: &str = "DEVRUN_RUN";
 /// Holds the name of the process in the plan.
 pub const PROCESS: &str = "DEVRUN_PROCESS";
@@ -9,7 +9,7 @@ pub const PROCESS: &str = "DEVRUN_PROCESS";
 pub const CLUSTER: &str = "DEVRUN_CLUSTER";
 /// Holds the path of the worktree that an environment belongs to. Set in every process of the worktree.
 pub const WORKTREE: &str = "DEVRUN_WORKTREE";
-/// Holds the names of the variables that devrun set. A devrun of another worktree that is started inside removes them.
+/// Holds the names of the variables that devrun set. A devrun that one of these processes starts in another worktree removes them.
 pub const VARIABLES: &str = "DEVRUN_VARIABLES";
 /// Holds the path of a new worktree that the calling devrun prepares, so that git's hook does not.
 pub const PREPARED: &str = "DEVRUN_PREPARED";

@@ -109,7 +109,7 @@ pub async fn read(dirs: &Dirs, own: Option<StackEntry>, wanted: impl Fn(&StackEn
             tokio::task::spawn_local(async move { (state_of(&entry, &socket).await, entry) })
         })
         .collect();
-    // The supervisors answer while this reads the table.
+    // Read before the requests are sent: the tasks start at the first `await` below.
     let table = ProcessTree::read();
     let mut overview = Overview::default();
     for answer in asked {
@@ -126,7 +126,7 @@ async fn state_of(entry: &StackEntry, socket: &Path) -> EntryState {
     let record = match lock_holder(&entry.state, Duration::ZERO).await {
         // The record is of another worktree, so it describes another stack.
         Ok(LockHolder::Running(record)) if !record.is_of(&entry.worktree) => return EntryState::Gone,
-        // It holds the worktree for a moment, without a stack.
+        // A command holds the lock for a short task, without a stack.
         Ok(LockHolder::Running(record)) if record.task.is_some() && !entry.file.exists() => {
             return EntryState::Gone;
         }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_uses_what_all_its_processes_use() {
+    fn usage_of_a_stack_is_the_sum_of_its_processes() {
         let used = |memory| Usage { memory, cpu: Duration::from_secs(memory) };
         let rows = [(10, 1, used(1)), (11, 10, used(2)), (12, 11, used(4)), (20, 1, used(8))];
         let table = ProcessTree::new(rows.into_iter());

@@ -1,7 +1,7 @@
 //! The lock that a supervisor holds while it lives, and a small file beside it that describes the run.
 //!
 //! Only the lock shows that a supervisor runs: the kernel releases it however the supervisor dies. The file may be
-//! stale; then it only says what is left to clean up.
+//! stale; then it only shows what is left to clean up.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -156,12 +156,12 @@ impl RunRecord {
     }
 
     /// Returns false if the process `pid` is gone, which means that it was killed. Returns true if its start is
-    /// unknown.
+    /// unknown, or if its id is that of another pid namespace.
     pub fn is_current(&self) -> bool {
         self.born == 0 || self.is_elsewhere() || self.born == born(self.pid)
     }
 
-    /// Returns true when its socket was removed, which the supervisor notices within a second.
+    /// Returns true if the supervisor's socket was removed, which the supervisor notices within a second.
     fn has_lost_its_socket(&self) -> bool {
         !self.ends_by_itself() && self.socket.as_deref().is_some_and(|socket| !socket.exists())
     }
@@ -211,7 +211,7 @@ impl Journal {
         fs::replace_for_now(&self.file, &text, 0o600)
     }
 
-    /// Adds what the plan says.
+    /// Adds the ports and URLs of the plan. Errors if the file cannot be written.
     pub fn planned(&self, ports: BTreeMap<String, u16>, urls: Vec<(String, String)>) -> Result<(), FsError> {
         match read(&self.file) {
             Some(record) => self.record(&RunRecord { ports, urls, ..record }),
@@ -220,10 +220,10 @@ impl Journal {
         }
     }
 
-    /// Writes down that the supervisor answers at `socket` now.
+    /// Records that the supervisor answers at `socket` now.
     pub fn moved(&self, socket: &Path) {
         if let Some(record) = read(&self.file) {
-            // A client that does not learn of it cannot ask, as before.
+            // If the write fails, clients cannot reach the supervisor, as before.
             let _ = self.record(&RunRecord { socket: Some(socket.into()), ..record });
         }
     }
@@ -308,7 +308,8 @@ pub enum LockHolder {
 }
 
 /// Returns the holder of the lock in the state folder `state`. Creates no files. Waits up to `limit` for a supervisor
-/// that has just started and has no record yet, or that is about to end because its keeper was killed.
+/// that has just started and has no record yet, that is about to end because its keeper was killed, or whose socket was
+/// removed. Errors if the lock file cannot be opened.
 pub async fn lock_holder(state: &Path, limit: Duration) -> Result<LockHolder, FsError> {
     let start = Instant::now();
     loop {
@@ -330,7 +331,7 @@ pub async fn lock_holder(state: &Path, limit: Duration) -> Result<LockHolder, Fs
     }
 }
 
-/// Waits until the lock can be taken. Returns false if `limit` passes first.
+/// Waits until the lock can be taken. Returns false if `limit` passes first. Errors if the lock file cannot be opened.
 pub async fn wait_until_free(state: &Path, limit: Duration) -> Result<bool, FsError> {
     match Lock::take(&lock_file(state), LockKind::Exclusive, limit).await {
         Ok(_) => Ok(true),
@@ -339,7 +340,8 @@ pub async fn wait_until_free(state: &Path, limit: Duration) -> Result<bool, FsEr
     }
 }
 
-/// Waits until the lock is free or its holder is another process than `pid`. Returns false if `limit` passes first.
+/// Waits until the lock is free or its holder is another process than `pid`. Returns false if `limit` passes first. Errors
+/// if the lock file cannot be opened.
 pub async fn wait_for_turn(state: &Path, pid: u32, limit: Duration) -> Result<bool, FsError> {
     let start = Instant::now();
     loop {

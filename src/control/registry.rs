@@ -79,7 +79,7 @@ pub fn enter(entry: &StackEntry) -> Result<Registered, FsError> {
     Ok(Registered { file: entry.file.clone() })
 }
 
-/// Writes `entry`. The caller holds the worktree's lock.
+/// Writes `entry` to its file. The caller holds the worktree's lock. Errors if the file cannot be written.
 pub fn write(entry: &StackEntry) -> Result<(), FsError> {
     fs::make_own_dir(entry.file.parent().unwrap_or(Path::new("/")))?;
     let text = |path: &Path| percent_encode(path.as_os_str().as_bytes(), ODD).to_string();

@@ -25,8 +25,8 @@ pub fn path(dirs: &Dirs, tag: &str) -> PathBuf {
     in_tmp().join(name)
 }
 
-/// Listens at `path` after deleting any socket there. The caller must hold the worktree's lock, so that an old socket
-/// is stale.
+/// Listens at `path`, in place of any socket there. The caller must hold the worktree's lock, so that an old socket is
+/// stale. Errors if the folder or the socket cannot be made.
 pub fn listen(path: &Path) -> Result<UnixListener, FsError> {
     let failed = |source| FsError::Io { action: "listen at", path: path.into(), source };
     fs::make_own_dir(path.parent().unwrap_or(Path::new("/")))?;

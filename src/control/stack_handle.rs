@@ -1,6 +1,6 @@
 //! The supervisor's side of the socket: keeps the status of the stack and carries out the requests of clients.
 //!
-//! This module knows nothing of HTTP. It sends requests to the run loop as inputs of the state machine, and does not
+//! This module does not depend on HTTP. It sends requests to the run loop as inputs of the state machine, and does not
 //! start or stop a process itself.
 
 mod reports;
@@ -118,15 +118,16 @@ pub struct StackHandle {
     plan: Arc<Mutex<Option<Arc<Plan>>>>,
     /// Finds the files that changed since the stack was made from them; `None` until the preparation has set it.
     inputs: Arc<Mutex<Option<ChangedInputs>>>,
-    /// When the process without a probe that was started last was started.
+    /// The time of the last start of a process without a probe.
     youngest: Arc<Mutex<Option<Instant>>>,
-    /// The ports and the database of the worktree; `None` until the plan is made. Each audit fills in the leaders.
+    /// The ports and the database of the worktree; `None` until the plan is made. Each audit fills in the leaders and the sessions on
+    /// other databases.
     territory: Arc<Mutex<Option<Territory>>>,
 }
 
 impl StackHandle {
-    /// Returns a stack for a stack with the status `status`, and the receiver of the inputs for its state machine. The
-    /// stack ends the run through `stops`.
+    /// Returns the handle of a stack with the status `status`, and the receiver of the inputs for its state machine. The
+    /// handle ends the run through `stops`.
     pub fn new(
         status: Status,
         stops: UnboundedSender<StopReason>,
@@ -158,7 +159,7 @@ impl StackHandle {
         let stack = self.clone();
         Events::new(move |event| {
             stack.note(&event);
-            // The channel has room for many events and most are never sent, so it holds pointers.
+            // Most of the channel's room stays unused, so it holds pointers.
             if stack.event_sender.receiver_count() > 0 {
                 let _ = stack.event_sender.send(Some(Arc::new(event.clone())));
             }
@@ -181,7 +182,7 @@ impl StackHandle {
         }
     }
 
-    /// Records the plan of the run in the status. The audits gather `facts` beside it.
+    /// Records the plan of the run in the status. Audits use `facts` for what the plan does not have.
     pub fn plan(&self, plan: &Arc<Plan>, facts: AuditFacts) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan.clone());
         self.terminals.expect(&plan.processes);
@@ -214,8 +215,8 @@ impl StackHandle {
         self.survey(isolation::audit).await
     }
 
-    /// Calls `look` on another thread, with the leaders of all running processes. Returns the default before the plan
-    /// is made.
+    /// Calls `look` on another thread, with the leaders of all running processes and the sessions on other databases.
+    /// Returns the default before the plan is made.
     async fn survey<T: Default + Send + 'static>(&self, look: fn(&Territory) -> T) -> T {
         let territory = self.territory.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(mut territory) = territory else { return T::default() };
@@ -229,8 +230,8 @@ impl StackHandle {
         tokio::task::spawn_blocking(move || look(&territory)).await.unwrap_or_default()
     }
 
-    /// Returns the status with an audit, the changed files, and the ports that other machines can reach. Probes every
-    /// process that the status calls ready first. If the last process has just become ready, waits up to three seconds
+    /// Returns the status with an audit, the changed files, and the ports that other machines can reach. First probes
+    /// every process that the status calls ready. If the last process has just become ready, waits up to three seconds
     /// for the notices of the checks that follow.
     pub async fn audited(&self) -> Status {
         let is_checked = |status: &Status| match status.state {
@@ -296,7 +297,7 @@ impl StackHandle {
 
     /// Probes each process that the status calls ready. Reports a process that does not answer to the state machine,
     /// and returns when the status shows it, at the latest after one second. A process that may only be busy is probed a second
-    /// time, for as long as its own probe may take. Returns the indexes of these processes, after three seconds at most.
+    /// time. Returns the indexes of these processes. Takes six seconds at most: two for the first probes, four for the second ones.
     ///
     /// The other processes are probed a second time during that wait: a page that needs a backend answers late because the
     /// backend has just died, and by then the first answer of the backend is old.
@@ -396,7 +397,7 @@ impl StackHandle {
     }
 
     /// Applies `order` to the processes `names`, or to all, and waits until they are down or ready. Returns the status
-    /// at that time. Errors if a name is unknown, `limit` passes first, or a process fails before that.
+    /// at that time. Errors if a name is unknown, there is no plan yet, `limit` passes first, or a process fails before that.
     pub async fn order(
         &self,
         order: ProcessRequest,
@@ -558,7 +559,7 @@ impl StackHandle {
     async fn seen(&self, wanted: impl FnMut(&Status) -> bool) -> Status {
         let mut board = self.status_sender.subscribe();
         let seen = board.wait_for(wanted).await.map(|status| status.clone());
-        // The sender is a field of this stack, so the channel cannot be closed.
+        // The sender is a field of this handle, so the channel cannot be closed.
         seen.unwrap_or_else(|_| self.status())
     }
 }

@@ -104,9 +104,9 @@ pub struct CodeFacts {
 /// Programs of this machine. A version is `None` if the program does not print one in time.
 #[derive(Debug, Default)]
 pub struct ToolFacts {
-    /// `None` if no package needs Node, or if there is none.
+    /// `None` if no package needs Node, or if Node is not on PATH.
     pub node: Option<InstalledTool>,
-    /// True if packages need Node and there is none.
+    /// True if packages need Node and Node is not on PATH.
     pub lacks_node: bool,
     /// Ranges of `engines.node`.
     pub engines: Vec<(FileLine, String)>,

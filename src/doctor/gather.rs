@@ -1,7 +1,8 @@
 //! Gathers the facts for the findings. Changes nothing in the repository, executes nothing from it, and sends no request except to
 //! the container engine of the database.
 //!
-//! Every gatherer has its own time limit. A gatherer that does not finish leaves its facts empty, and `unfinished` names it.
+//! Every gatherer, except the search for servers, has its own time limit. A gatherer that does not finish leaves its facts empty, and
+//! `unfinished` names it.
 
 mod code;
 mod configuration;

@@ -12,7 +12,7 @@ pub fn exclude_file(common_dir: &Path) -> PathBuf {
     common_dir.join("info/exclude")
 }
 
-/// Adds `lines` to the list. Does not repeat a line. Returns the lines that it added.
+/// Adds `lines` to the list. Does not repeat a line. Returns the lines that it added. Errors if the list cannot be read or written.
 pub fn exclude(common_dir: &Path, lines: &[String]) -> Result<Vec<String>, FsError> {
     let file = exclude_file(common_dir);
     // A link is followed, not replaced.

@@ -25,7 +25,7 @@ struct PageAnswer {
 }
 
 /// Requests the page of each HTTP probe of `plan` under `localhost` and under the worktree's host name. Returns a notice for each
-/// server that answers otherwise under the second one. A probe with another host is left out: the application has host names already.
+/// server that answers otherwise under the second one. Leaves out a probe with a host: that application has host names already.
 pub async fn check(plan: &Plan) -> Vec<Notice> {
     let mut notices = Vec::new();
     for process in &plan.processes {

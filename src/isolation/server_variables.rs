@@ -22,7 +22,7 @@ pub(super) struct Reading {
     pub(super) address: Option<(Option<String>, u16)>,
 }
 
-/// Returns the variables of the plan that recognition bound to a server, then the others that contain an address.
+/// Returns, for each process of the plan, its variables that recognition bound to a server, then the others that contain an address.
 pub(super) fn of(plan: &Plan) -> Vec<Reading> {
     plan.processes.iter().flat_map(|process| of_process(plan, process)).collect()
 }
@@ -75,7 +75,7 @@ pub(super) fn text(variable: &str, place: &dyn std::fmt::Display) -> String {
     format!("{variable} ({place})")
 }
 
-/// Returns true if `process` reads `variable`; `None` if recognition knows no reader of it.
+/// Returns true if `process` reads `variable`; `None` if recognition found no reader of it.
 pub(super) fn reads(plan: &Plan, variable: &str, process: &Process) -> Option<bool> {
     let is_known = |binding: &&BoundVariable| {
         binding.name == variable && (binding.process.is_some() || binding.read.is_some())
@@ -86,7 +86,7 @@ pub(super) fn reads(plan: &Plan, variable: &str, process: &Process) -> Option<bo
 }
 
 /// Returns true if the process reads the variable of `binding`, judged by folders: among the processes with the line
-/// that reads it inside their folder, those with the innermost folder do.
+/// that reads it inside their folder, those with the innermost folder do. Also true if no such line was found.
 fn applies(plan: &Plan, binding: &BoundVariable, process: &Process) -> bool {
     if let Some(owner) = &binding.process {
         return *owner == process.name;
@@ -165,7 +165,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A plan with a backend, a frontend and a worker, each in its own folder.
+    /// Returns a plan with a frontend in one folder, and a backend and a worker in another.
     pub(in crate::isolation) fn plan() -> Plan {
         let spot = |file: &str, line| crate::plan::FileLine { file: file.into(), line };
         let binding = |name: &str, process: Option<&str>, reason, read| BoundVariable {

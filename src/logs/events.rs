@@ -6,7 +6,7 @@ use crate::error::Report;
 use crate::event::{Event, ProcessState, given_up, stuck_reason};
 use crate::text::harmless;
 
-/// Returns the lines of an event, each with its newline, or `None` for events that only animate a terminal.
+/// Returns the lines of an event, each with its newline, or `None` for progress and for steps that had nothing to do.
 pub(super) fn text(event: &Event) -> Option<String> {
     let line = match event {
         Event::Note(text) | Event::Fetched(text) => format!("note: {text}"),

@@ -18,7 +18,7 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file, or creates it so that only we can read it.
+    /// Opens the file, or creates it so that only this user can read it.
     pub(super) fn open(path: PathBuf, limits: LogLimits) -> io::Result<LogFile> {
         let mut file = make(&path)?;
         let mut size = file.metadata()?.len();

@@ -55,7 +55,7 @@ impl Timestamp {
         Some(Timestamp::at(millis))
     }
 
-    /// Returns the time from this one to `now`; none if it is later.
+    /// Returns the time from this one to `now`; zero if this one is later.
     pub fn age(&self, now: SystemTime) -> Duration {
         Duration::from_millis(millis(now).saturating_sub(rfc3339(self.as_str()).unwrap_or_default()))
     }

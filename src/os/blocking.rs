@@ -83,7 +83,8 @@ pub fn within<T: Send + 'static>(
     }
 }
 
-/// Runs `work` like [`within`], for async code: other tasks of this thread continue.
+/// Runs `work` on another thread and waits at most `limit`, for async code: other tasks of this thread continue. Errors as
+/// [`within`] does.
 pub async fn run<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,

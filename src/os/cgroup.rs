@@ -1,8 +1,8 @@
 //! A control group (cgroup v2) for the processes of one run. A process stays in the group that it was born in: a new session, a
 //! new environment and the death of its parent change nothing.
 //!
-//! Owns the name of a group, its making, its members and its removal. Linux only. Elsewhere, and where no group can be made,
-//! there is none, and callers do without. Refuses to decide which members are spared.
+//! Names, makes and removes groups, and lists, moves and kills their members. Linux only: elsewhere, and where no group can be made,
+//! callers work without one. Callers decide which members are spared.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -38,14 +38,14 @@ impl ControlGroup {
         Some(ControlGroup { path })
     }
 
-    /// Returns the group at `path` when a run of this user with the tag `worktree_tag` made it. A record is a file, and may
+    /// Returns the group at `path` if a run of this user with the tag `worktree_tag` made it. A record is a file, and may
     /// name any path.
     pub fn recorded(path: &Path, worktree_tag: &str) -> Option<ControlGroup> {
         let is_named = run_of(path)?.0 == worktree_tag;
         is_named.then(|| ControlGroup::at(path)).flatten()
     }
 
-    /// Returns the group at `path` when a run of this user made it.
+    /// Returns the group at `path` if a run of this user made it.
     pub fn at(path: &Path) -> Option<ControlGroup> {
         run_of(path)?;
         let below = path.strip_prefix(&Mount::own()?.point).ok()?;
@@ -75,7 +75,8 @@ impl ControlGroup {
         &self.path
     }
 
-    /// Makes the group and moves this process into it. Processes that it starts from now on are created there.
+    /// Makes the group and moves this process into it. Processes that it starts from now on are created there. Errors if the group
+    /// exists, or the system does not permit it.
     pub fn enter(&self) -> io::Result<()> {
         std::fs::create_dir(&self.path)?;
         let entered = write_to(&self.path.join(MEMBERS), "0");
@@ -105,7 +106,7 @@ impl ControlGroup {
         write_to(&self.path.join(MEMBERS), &pid.to_string())
     }
 
-    /// Moves `pid` to the group that the run was started in. True when it is no longer here.
+    /// Moves `pid` to the group that the run was started in. Returns true if `pid` is no longer in this group.
     pub fn release(&self, pid: u32) -> bool {
         let list = self.path.with_file_name(MEMBERS);
         write_to(&list, &pid.to_string()).is_ok() || !self.contains(pid)
@@ -117,7 +118,7 @@ impl ControlGroup {
         write_to(&self.path.join("cgroup.kill"), "1").is_ok()
     }
 
-    /// Removes the group and those below it. False while a process is in one of them.
+    /// Removes the group and those below it. Returns false while a process is in one of them.
     pub fn remove(&self) -> bool {
         // A group is removed after those below it.
         self.folders().iter().rev().for_each(|folder| drop(std::fs::remove_dir(folder)));
@@ -166,15 +167,15 @@ fn run_of(path: &Path) -> Option<(&str, &str)> {
 }
 
 fn write_to(file: &Path, text: &str) -> io::Result<()> {
-    // The kernel takes one write for one order.
+    // The kernel takes each write as one request.
     OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes())
 }
 
-/// A place where groups are seen as folders.
+/// A folder at which a hierarchy of groups is mounted.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
     point: PathBuf,
-    /// The group that is seen there.
+    /// The group whose folder that is.
     root: PathBuf,
 }
 
@@ -193,7 +194,7 @@ impl Mount {
         })
     }
 
-    /// Returns where `group` is seen. `None` when it is not below what is mounted.
+    /// Returns the folder of `group`. `None` if the group is not below the one that is mounted.
     fn folder(&self, group: &Path) -> Option<PathBuf> {
         let below = group.strip_prefix(&self.root).ok()?;
         let is_plain = below.components().all(|part| matches!(part, Component::Normal(_)));

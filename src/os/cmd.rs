@@ -60,7 +60,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output as text, without the final newline.
+    /// Returns standard output as text, without white space at the end.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim_end().to_string()
     }
@@ -106,7 +106,7 @@ pub enum CmdError {
 }
 
 impl CmdError {
-    /// Returns true if the program does not exist, or if a shell did not find a command.
+    /// Returns true if the program does not exist or could not be started, or if a shell did not find a command.
     pub fn is_missing_program(&self) -> bool {
         match self {
             CmdError::NotFound(_) | CmdError::Spawn { .. } => true,
@@ -169,7 +169,7 @@ impl fmt::Display for Cmd {
 }
 
 impl Cmd {
-    /// Runs `program`, which is searched on the PATH of the command's environment.
+    /// Returns a command that runs `program`, which is searched on the PATH of the command's environment.
     pub fn new(program: impl AsRef<OsStr>) -> Cmd {
         Cmd {
             program: program.as_ref().into(),
@@ -186,12 +186,12 @@ impl Cmd {
         }
     }
 
-    /// Runs a command line that the user wrote, with `/bin/sh -c`.
+    /// Returns a command that runs a command line of the user with `/bin/sh -c`.
     pub fn shell(line: &str) -> Cmd {
         Cmd::new("/bin/sh").args(["-c", line])
     }
 
-    /// Runs a command of the configuration.
+    /// Returns a command that runs a command of the configuration.
     pub fn of(run: &RunCommand) -> Cmd {
         match run {
             RunCommand::Shell(line) => Cmd::shell(line),
@@ -289,7 +289,7 @@ impl Cmd {
         self
     }
 
-    /// Runs the command to its end. Any status is a success.
+    /// Runs the command to its end. Any status is a success. Errors if the command cannot be started or exceeds its time limit.
     pub async fn output(&self) -> Result<Output, CmdError> {
         self.run(&mut |_| {}).await
     }

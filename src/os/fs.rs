@@ -135,8 +135,8 @@ pub fn make_dir(path: &Path, mode: u32) -> Result<(), FsError> {
     }
 }
 
-/// Creates the folder `path` with mode 0700. Errors if it exists and belongs to another user, which is possible in a
-/// shared temporary folder.
+/// Creates the folder `path` with mode 0700, or sets that mode if others have access to an existing folder. Errors if it
+/// belongs to another user, which is possible in a shared temporary folder, or if it is no folder.
 pub fn make_own_dir(path: &Path) -> Result<(), FsError> {
     make_private_dir(path)?;
     let meta = std::fs::symlink_metadata(path).map_err(io_error("look at", path))?;
@@ -256,7 +256,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock at `path`. Returns `None` if another process holds it.
+    /// Takes the lock at `path`. Returns `None` if another process holds it. Errors if the file cannot be made or opened.
     pub fn try_take(path: &Path, kind: LockKind) -> Result<Option<Lock>, FsError> {
         if let Some(folder) = path.parent() {
             make_private_dir(folder)?;
@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_does_not_answer_is_not_a_question_of_owner_and_mode() {
+    fn fix_for_a_disk_that_does_not_answer_is_to_check_the_disk() {
         use crate::error::Explain;
         let source = crate::os::blocking::Stuck::TimedOut(Duration::from_secs(1)).into();
         let error = FsError::Io { action: "read", path: "/w/a".into(), source };

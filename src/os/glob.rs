@@ -10,7 +10,7 @@ use glob::Pattern;
 
 /// Folders that `**` does not enter.
 const SKIPPED: [&str; 3] = [".git", "__pycache__", "node_modules"];
-/// The file by which Python knows a virtual environment.
+/// The file by which Python recognises a virtual environment.
 const VENV: &str = "pyvenv.cfg";
 
 /// Adds the files below `root` that match `pattern` to `found`, as paths relative to `root`. Stops when there are more than `most`.

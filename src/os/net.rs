@@ -31,7 +31,8 @@ pub fn is_free(port: u16) -> bool {
     !answered && ADDRESSES.iter().all(|address| can_bind(*address, port))
 }
 
-/// Returns true unless the address is in use. An address family that this machine lacks counts as not in use.
+/// Returns true unless the address is in use. An address family that this machine lacks counts as not in use, a port that
+/// this user may not bind as in use.
 fn can_bind(address: IpAddr, port: u16) -> bool {
     let in_use =
         |reuse| matches!(bound(address, port, reuse), Err(nix::Error::EADDRINUSE | nix::Error::EACCES));
@@ -42,7 +43,8 @@ fn can_bind(address: IpAddr, port: u16) -> bool {
 }
 
 /// Binds `port` of `address` without listening, until the value is dropped. While it is bound, no other process
-/// can listen there: the kernel lets a second socket bind only if both have `SO_REUSEADDR`, and this one does not.
+/// can listen there: the kernel lets a second socket bind only if both have `SO_REUSEADDR`, and this one does not. Errors
+/// if the address is in use.
 pub fn reserve(address: IpAddr, port: u16) -> std::io::Result<OwnedFd> {
     Ok(bound(address, port, false)?)
 }
@@ -87,7 +89,8 @@ pub fn check_loopback() -> std::io::Result<()> {
     UdpSocket::bind((local, 0))?.connect((local, 9))
 }
 
-/// Binds `port` of `address` and listens. The backlog lets clients wait while the server starts.
+/// Binds `port` of `address` and listens. The backlog lets clients wait while the server starts. Errors if another socket
+/// listens there.
 pub fn listen_on(address: IpAddr, port: u16) -> std::io::Result<TcpListener> {
     let fd = bound(address, port, true)?;
     listen(&fd, Backlog::new(1024)?)?;

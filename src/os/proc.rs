@@ -80,7 +80,7 @@ pub fn each() -> impl Iterator<Item = ProcessEntry> {
     listings.take_while(|new| !new.is_empty()).take(LISTINGS).flatten().filter_map(entry)
 }
 
-/// Returns the ids of all processes. The kernel makes this list at once; later processes are not in it.
+/// Returns the ids of all processes. A process that starts during the listing may be missing.
 pub fn ids() -> impl Iterator<Item = u32> {
     let folders = is_ours().then(|| std::fs::read_dir("/proc")).into_iter().flatten().flatten().flatten();
     folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok())
@@ -259,7 +259,7 @@ pub fn directory_of(pid: u32) -> Option<PathBuf> {
     former_path(&link).is_none().then_some(link)
 }
 
-/// Works like [`directory_of`], and returns the former path of a directory that was removed.
+/// Returns the working directory of `pid`, or its former path if it was removed.
 pub fn last_directory_of(pid: u32) -> Option<PathBuf> {
     let link = std::fs::read_link(at(pid, "cwd")?).ok()?;
     Some(former_path(&link).map(Path::to_path_buf).unwrap_or(link))

@@ -32,12 +32,12 @@ impl ProcessIdentity {
         Some(ProcessIdentity { pid, born: entry.started })
     }
 
-    /// Returns true while it runs.
+    /// Returns true while the process runs.
     pub fn lives(self) -> bool {
         ProcessIdentity::of(self.pid) == Some(self)
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has ended.
     pub async fn ends(self) {
         #[cfg(target_os = "linux")]
         if let Some(pinned) = super::spawn::pidfd(self.pid)
@@ -53,7 +53,7 @@ impl ProcessIdentity {
     }
 }
 
-/// Waits on another thread until `pinned` can be read: the runtime accepts only descriptors of its own kinds without unsafe code.
+/// Waits on another thread until `pinned` can be read: the runtime accepts such a descriptor only with unsafe code.
 /// Dropping the future ends the thread. Returns `None` if the thread cannot be started.
 #[cfg(target_os = "linux")]
 async fn until_readable(pinned: OwnedFd) -> Option<()> {

@@ -95,7 +95,7 @@ impl From<ReadError> for io::Error {
     }
 }
 
-/// Reads `path`. Follows links to any place.
+/// Reads `path`. Follows links to any place. Errors if it is no regular file or exceeds `limit`.
 pub fn file(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     let path = path.to_path_buf();
     blocking::within(limit.time, move || whole(&path, limit.bytes))?

@@ -1,8 +1,8 @@
-//! Prepares new child processes. The only file with `unsafe`, because fork(2) and the code between fork and exec need
-//! it.
+//! Prepares new child processes, and makes the other system calls that need `unsafe`: fork(2), pidfds, signal actions,
+//! received descriptors, ioctl(2). The only file with `unsafe`.
 //!
-//! This module controls what a child inherits (session, signals, descriptors, parent-death signal). It does not wait
-//! for children.
+//! This module controls what a child inherits (session, signals, descriptors, parent-death signal, control group). It does
+//! not wait for children.
 
 #![expect(unsafe_code, reason = "fork(2) and pre_exec are unsafe by nature; see each SAFETY note")]
 
@@ -49,8 +49,8 @@ pub struct Isolation {
     /// Set `LISTEN_PID` to the child's own id, because most programs ignore `LISTEN_FDS` without it. The command's
     /// environment must have been cleared: the child gets only the variables that were set on it.
     pub listen_pid: bool,
-    /// The open `cgroup.procs` of a control group, to which the child writes its own id, see [`super::cgroup::members_outside`]. If the kernel
-    /// refuses, the child stays where it is.
+    /// The open `cgroup.procs` of a control group, to which the child writes `0` to move there, see
+    /// [`super::cgroup::members_outside`]. If the kernel refuses, the child stays where it is.
     pub group: Option<OwnedFd>,
 }
 
@@ -63,7 +63,7 @@ pub fn isolate(command: &mut Command, isolation: Isolation) {
     let parent = Pid::this();
     let mut image = if isolation.listen_pid { Image::of(command) } else { None };
     // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed. It makes
-    // system calls alone (setsid, prctl, write, sigaction, sigprocmask, fcntl, dup2, ioctl, close_range, getpid, execve),
+    // system calls alone (setsid, prctl, getppid, write, sigaction, sigprocmask, fcntl, dup2, ioctl, close_range, getpid, execve),
     // allocates nothing, takes no lock, and touches memory that was owned before the fork.
     unsafe {
         command.pre_exec(move || {
@@ -292,7 +292,7 @@ pub fn is_ignored(signal: Signal) -> bool {
     done == 0 && unsafe { found.assume_init() }.sa_sigaction == nix::libc::SIG_IGN
 }
 
-/// Which side of a fork this is.
+/// The side of a fork.
 #[derive(Clone, Copy, Debug)]
 pub enum ForkSide {
     /// The original process; holds the child's id.

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_and_a_full_system_are_told_apart() {
+    fn obstacle_of_the_program_differs_from_one_of_the_system() {
         for (errno, obstacle, has_fix) in [
             (Errno::ENOENT, StartObstacle::Program, false),
             (Errno::EACCES, StartObstacle::Program, false),

@@ -28,8 +28,10 @@ pub enum PortState {
 }
 
 /// Returns the first slot for `request` whose ports are not leased by another worktree and are free or ours according to `look`. Tries
-/// the home slot if the worktree seeks it, the slot that it has in `table`, the home slot, and those after it, wrapping around at the
-/// end. `table` must not contain worktrees that no longer exist. `look` is called only for ports without another obstacle.
+/// the home slot if the worktree seeks it, then the slot that it has in `table` (the home slot if it has none) and those after it,
+/// wrapping around at the end. `table` must not contain worktrees that no longer exist. `look` is called only for ports without
+/// another obstacle.
+/// Errors if no slot can be used, if the wanted one cannot and `request` is strict, or if the home slot cannot and `request` demands it.
 pub fn decide(
     table: &[LeaseRow],
     request: &Request,

@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_secs(30);
 
 /// Leases a slot to the worktree, its previous one or a new one, after inspecting all ports. A lease belongs to the
 /// worktree, not to a process: it lasts until [`release`], or until another lease finds that the worktree's folder no
-/// longer exists.
+/// longer exists. Errors if [`decide::decide`] finds no slot, or the table cannot be locked, read or written.
 pub async fn lease(ctx: &Context, request: &Request) -> Result<Lease, PortsError> {
     Ok(lease_and_reserve(ctx, request).await?.0)
 }
@@ -57,7 +57,7 @@ pub async fn recorded(ctx: &Context, request: &Request) -> Result<Lease, PortsEr
     }
 }
 
-/// Returns the lease that [`recorded`] would return if all ports were free. Writes nothing.
+/// Returns the lease that [`recorded`] would return if all ports were free. Writes nothing. Errors as [`lease`] does.
 pub fn expected(ctx: &Context, request: &Request) -> Result<Lease, PortsError> {
     let mut rows = list(ctx)?;
     rows.retain(|row| row.worktree == request.worktree || table::exists(&row.worktree));
@@ -78,7 +78,7 @@ pub fn wanted(ctx: &Context, request: &Request) -> Result<BTreeSet<u16>, PortsEr
         .collect())
 }
 
-/// Releases the lease of `worktree`. Returns false if it had none.
+/// Releases the lease of `worktree`. Returns false if it had none. Errors if the table cannot be locked, read or written.
 pub async fn release(ctx: &Context, worktree: &Path) -> Result<bool, PortsError> {
     let _lock = lock(ctx).await?;
     let (mut table, damaged) = open(ctx)?;
@@ -91,7 +91,7 @@ pub async fn release(ctx: &Context, worktree: &Path) -> Result<bool, PortsError>
     Ok(had)
 }
 
-/// Returns every lease on this machine, including those of worktrees that no longer exist.
+/// Returns every lease on this machine, including those of worktrees that no longer exist. Errors if the table cannot be read.
 pub fn list(ctx: &Context) -> Result<Vec<LeaseRow>, PortsError> {
     Ok(LeaseTable::read(&ctx.dirs)?.table.rows)
 }

@@ -149,7 +149,7 @@ fn held_by(sockets: &[Socket], pids: impl Iterator<Item = u32>) -> Vec<SocketHol
 }
 
 /// Describes the most informative holder of a socket: the oldest that belongs to a worktree, else the oldest. A child has the
-/// sockets of its parent until it executes its program, so a process that has closed the socket meanwhile does not count.
+/// sockets of its parent until it executes its program, so a process that has closed the socket since does not count.
 fn describe((socket, pids): &SocketHolders) -> Holder {
     let mut entries: Vec<ProcessEntry> = pids.iter().filter_map(|pid| proc::entry(*pid)).collect();
     entries.sort_by_key(|entry| entry.started);

@@ -17,7 +17,8 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub struct Reserved(BTreeMap<u16, OwnedFd>);
 
 impl Reserved {
-    /// Reserves `port` on 127.0.0.1. Returns false if another program has taken it. While connections to the port are in
+    /// Reserves `port` on 127.0.0.1. Returns false if another program has taken it, and true without a reservation if
+    /// the system refuses the socket for another reason. While connections to the port are in
     /// `TIME_WAIT`, it can only be kept by a socket that listens: the kernel then accepts clients, no process answers them, and
     /// their connections are reset when the socket is dropped.
     pub(super) fn add(&mut self, port: u16) -> bool {

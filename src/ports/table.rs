@@ -1,4 +1,4 @@
-//! Reads and writes the machine-wide table of leases. Knows the format, but not the rules for leasing.
+//! Reads and writes the machine-wide table of leases. Contains the format, but not the rules for leasing.
 //!
 //! Unknown fields are kept and unreadable rows are left out. A damaged file is renamed, never overwritten.
 

@@ -223,8 +223,8 @@ fn recall_inspects_no_port_but_checks_other_leases() {
 }
 
 proptest! {
-    /// In any order of leases and releases, with any busy ports: no port is leased twice, and no worktree moves without
-    /// a reason.
+    /// Checks, for any order of leases and releases and any busy ports, that no port is leased twice and no worktree
+    /// moves without a reason.
     #[test]
     fn leases_never_overlap(
         calls in prop::collection::vec((0_u8..12, prop::collection::vec(0_u16..10, 0..4), any::<bool>()), 1..60),
@@ -418,7 +418,7 @@ async fn a_listener_on_the_other_address_family_makes_a_port_busy() {
 }
 
 #[tokio::test]
-async fn a_look_neither_inspects_ports_nor_writes_once_leased() {
+async fn recorded_lease_is_returned_without_inspecting_ports() {
     let machine = Machine::new();
     let path = machine.worktree("a");
     let (listener, request) = occupied(&path);

@@ -125,7 +125,7 @@ fn failed(process: &Process, source: &std::io::Error) -> Report {
     Report::new(Code::SpawnFailed, format!("{} could not be started: {source}", process.name))
 }
 
-/// Returns the error for a system that has no pipe, terminal, memory or process for `process`.
+/// Returns the error for a system that refused something that `process` needs: a pipe, a terminal, memory, a process, a file.
 pub fn system_refused(process: &Process, source: &std::io::Error) -> Report {
     let report = failed(process, source).with_fault(Fault::Environment);
     let fix = StartObstacle::of(source)
@@ -198,8 +198,8 @@ impl ProcessGroup {
     }
 
     /// Sends `signal` to the processes that an ended leader left behind. If the leader's process group was already
-    /// signalled (`asked`), skips its members, because many programs take a second signal to mean "quit now". Processes
-    /// that ignore `signal` get SIGTERM instead: shell background jobs ignore SIGINT.
+    /// signalled (`asked`), skips its members, because many programs take a second signal to mean "quit now". In either
+    /// case, processes that ignore `signal` get SIGTERM: shell background jobs ignore SIGINT.
     pub fn ask_leftovers(&self, signal: i32, asked: bool) {
         let Ok(number) = Signal::try_from(signal) else { return };
         let (deaf, left): (Vec<ProcessEntry>, Vec<ProcessEntry>) =
@@ -213,8 +213,8 @@ impl ProcessGroup {
         }
     }
 
-    /// Kills all of these processes that exist now. A process that is forked at the same moment can escape, so callers
-    /// repeat this until none is left.
+    /// Kills all [`ProcessGroup::members`] that exist now. A process that is forked at the same moment can escape, so
+    /// callers repeat this until none is left.
     pub fn kill(&self) {
         sweep::end(self.recogniser());
     }

@@ -8,7 +8,7 @@
 
 const NAME = 'DEVRUN_LISTEN';
 const [fd, port, inode] = (process.env[NAME] || '').split(':').map(Number);
-// Hosts for which a server gets the socket. A server on `::1` or on another address binds it itself.
+// Hosts for which a server gets the socket. A server on `::1` or on another address binds its port itself.
 const HOSTS = [undefined, null, '', 'localhost', '127.0.0.1', '0.0.0.0', '::'];
 let taken = false;
 

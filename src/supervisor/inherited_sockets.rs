@@ -1,8 +1,9 @@
-//! Gives each process the socket that listens on its port, and its Node programs the modules that they load first.
+//! Gives each process with `listen:` the socket that listens on its port, and Node programs the modules that they load
+//! first.
 //!
 //! A program that accepts an inherited socket finds its descriptor number in a variable. Node programs have no such
-//! option, so a small module makes their servers use the socket. Another module redirects connections from a port in
-//! the code to this worktree's port.
+//! option, so a small module makes their servers use the socket. Another module connects to this
+//! worktree's port where the code has a fixed port.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -34,8 +35,8 @@ pub struct InheritedSockets {
 }
 
 impl Handover {
-    /// Hands out `sockets`, by port, and `redirects`. The modules are written to `cache`, because it outlives the
-    /// worktree.
+    /// Returns a handover of `sockets`, by port, and of `redirects`. The modules are written to `cache`, because it
+    /// outlives the worktree.
     pub fn new(sockets: BTreeMap<u16, TcpListener>, redirects: BTreeMap<u16, u16>, cache: &Path) -> Handover {
         Handover { sockets, redirects, cache: cache.into() }
     }

@@ -2,7 +2,7 @@
 //! all the work.
 //!
 //! However the supervisor dies, the keeper kills all of its descendants and releases what was entrusted to it
-//! (locks, the claim on a shared database server). It knows nothing about the run itself. It passes signals on to the
+//! (locks, the claim on a shared database server). It has no state of the run itself. It passes signals on to the
 //! supervisor, so that a Ctrl-C reaches the supervisor once and its children not at all.
 
 use std::ffi::OsStr;
@@ -189,8 +189,8 @@ impl KeeperConnection {
 }
 
 impl Keeper {
-    /// Waits until the supervisor has ended, kills the processes that it left behind, and calls `release_without_keeper` for each resource
-    /// that is neither a lock nor a control group. Returns the supervisor's exit status.
+    /// Waits until the supervisor has ended, kills the processes that it left behind, and calls `settle` for each
+    /// resource that is neither a lock nor a control group. Returns the supervisor's exit status.
     pub fn watch(self, shared: &SharedServers, settle: impl FnMut(KeptResource)) -> Exit {
         let exit = self.wait();
         drop(settle_all(self.collect(), shared, settle));
@@ -266,7 +266,7 @@ impl Keeper {
     }
 }
 
-/// Kills all descendants of this process and all processes in the run's control group, then calls `release_without_keeper` for the
+/// Kills all descendants of this process and all processes in the run's control groups, and calls `settle` for the
 /// other `resources`. Returns the locks, which must be released last.
 fn settle_all(
     resources: Vec<KeptResource>,
@@ -286,8 +286,7 @@ fn settle_all(
             ResourceKind::Trace(_) | ResourceKind::Cluster(_) => settle(resource),
         }
     }
-    // A server that `release_without_keeper` stopped may be a child of this process by now. Reap it, so that it is not left as a
-    // zombie.
+    // A server that `settle` stopped may be a child of this process by now. Reap it, so that it is not left as a zombie.
     sweep::reap_all();
     held
 }

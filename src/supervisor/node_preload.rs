@@ -1,4 +1,4 @@
-//! The modules that Node programs load before their own code (`NODE_OPTIONS=--require`).
+//! Writes the modules that Node programs load before their own code (`NODE_OPTIONS=--require`).
 
 use std::ffi::OsString;
 use std::io;
@@ -13,7 +13,7 @@ use crate::os::read::{self, Limit};
 pub(super) enum PreloadModule {
     /// Gives a server the socket that already listens on its port.
     Handover,
-    /// Redirects connections from a port in the code to the port of this worktree.
+    /// Connects to the port of this worktree where the code has a fixed port.
     Redirect,
 }
 
@@ -44,7 +44,8 @@ impl PreloadModule {
     }
 }
 
-/// Returns the value of `NODE_OPTIONS` that loads `modules` after `given`, the value that the user has set.
+/// Returns the value of `NODE_OPTIONS` that loads `modules` after `given`, the value that the user has set. Errors if a
+/// module cannot be written.
 pub(super) fn options(given: OsString, modules: &[PreloadModule], cache: &Path) -> io::Result<OsString> {
     let paths = modules.iter().map(|module| module.write_into(cache)).collect::<io::Result<Vec<_>>>()?;
     Ok(paths.iter().fold(given, |options, path| with_module(options, path)))

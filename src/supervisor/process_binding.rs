@@ -1,6 +1,7 @@
 //! Ends a stack some time after the end of the process that it is bound to.
 //!
-//! This module only decides when; the receiver ends the run. The process may be exchanged at any time, also during the grace period.
+//! This module only decides when; the receiver ends the run. The stack may be bound to another process at any time, also during the
+//! grace period.
 
 use std::future::Future;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub struct ProcessBinding {
 }
 
 /// Waits until the process of the current binding has ended and its grace period is over. `ended` waits for the end of a process;
-/// `announce` is called after it. A new binding begins anew, and without a binding this waits for one.
+/// `announce` is called after it. Starts again for a new binding; without a binding, waits for one.
 pub async fn expires<F: Future<Output = ()>>(
     mut bindings: watch::Receiver<Option<ProcessBinding>>,
     ended: impl Fn(&ProcessBinding) -> F,
@@ -61,7 +62,7 @@ mod tests {
         ProcessBinding { process: ProcessIdentity { pid, born: 1 }, name: "agent".into(), grace_seconds }
     }
 
-    /// A process runs for as many seconds as its id says.
+    /// Waits for the end of a process that runs for `seconds`, the number of its id.
     async fn ended(seconds: u32) {
         tokio::time::sleep(Duration::from_secs(seconds.into())).await;
     }

@@ -64,7 +64,7 @@ async fn until_deadline(
 }
 
 /// Checks whether a process that was ready still is. It may be restarting itself, so a failed probe is repeated until
-/// the time limit of one probe has passed.
+/// the time limit of one probe has passed. Errors with the last answer.
 pub async fn recheck(process: &Process, readiness: &Readiness, env: &Environment) -> Result<(), String> {
     within_one_probe(readiness, async || once(process, readiness, env).await).await
 }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_header_gets_our_port() {
+    fn host_header_gets_the_port_unless_it_has_one() {
         assert_eq!(host_header(None, 3147), "localhost:3147");
         assert_eq!(host_header(Some("demodev.localhost"), 3147), "demodev.localhost:3147");
         assert_eq!(host_header(Some("demodev.localhost:80"), 3147), "demodev.localhost:80");
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_ready_process_is_asked_again_for_the_time_of_one_probe() {
+    async fn failed_recheck_is_repeated_for_the_time_of_one_probe() {
         let server = Server::new(&[]);
         let result = within_one_probe(&readiness(100, 1000, 9000), async || server.answer().await).await;
         assert_eq!(result, Err("refused".into()));

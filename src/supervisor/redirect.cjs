@@ -1,5 +1,5 @@
-// Preloaded into Node programs of a stack with `redirects:` (NODE_OPTIONS=--require). Redirects connections from a loopback
-// port that is written in the repository's code to this worktree's port.
+// Preloaded into Node programs of a stack with `redirects:` (NODE_OPTIONS=--require). Connects to this worktree's port where
+// the repository's code asks for a fixed loopback port.
 //
 // DEVRUN_REDIRECTS=8000:8123,9000:9123 lists the ports. Connections to other hosts and over unix sockets are not changed.
 'use strict';

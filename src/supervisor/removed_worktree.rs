@@ -1,6 +1,6 @@
 //! Notices that the worktree of a run was removed, moved, or replaced by another folder with the same name.
 //!
-//! It only observes; the receiver ends the run. A folder that cannot be checked, for example because access is denied
+//! This module only observes; the receiver ends the run. A folder that cannot be checked, for example because access is denied
 //! or a file server does not answer, counts as present.
 
 use std::os::unix::fs::MetadataExt;
@@ -41,8 +41,8 @@ impl WatchedFolders {
         })
     }
 
-    /// Like [`WatchedFolders::is_gone`], but on another thread and with a time limit, after which it returns false. A file
-    /// server that does not answer must not delay a Ctrl-C.
+    /// Calls [`WatchedFolders::is_gone`] on another thread. Returns false after `limit`: a file server that does not
+    /// answer must not delay a Ctrl-C.
     pub async fn is_gone_now(&self, limit: Duration) -> bool {
         let folders = self.clone();
         blocking::run(limit, move || folders.is_gone()).await.unwrap_or(false)

@@ -44,7 +44,7 @@ pub trait PortObserver {
     /// descendants listens there.
     fn ready(&self, port: u16, leader: u32) -> Option<Report>;
 
-    /// Returns the addresses on which the processes below `leader` listen.
+    /// Returns the addresses on which `leader`, its descendants and the orphans in its session listen.
     fn listening(&self, leader: u32) -> BTreeSet<SocketAddr>;
 
     /// Returns the process that listens on `port`.
@@ -255,7 +255,8 @@ impl RunLoop {
         None
     }
 
-    /// Adds to `outcome` the last error or the last line of the process that ended the run.
+    /// Adds to `outcome` why the process that ended the run ended: its last error or its last line, a port that it did
+    /// not get, or a signal from another program.
     fn explained(&self, mut outcome: Outcome) -> Outcome {
         let is_it = |process: &crate::plan::Process| Some(&process.name) == outcome.process.as_ref();
         if let Some(index) = self.plan.processes.iter().position(is_it) {
@@ -276,8 +277,8 @@ impl RunLoop {
         outcome
     }
 
-    /// Adds to `event` facts that the state machine does not have: the start time of a child, or the last error of a
-    /// process that was given up.
+    /// Adds to `event` facts that the state machine does not have: the start time of a child, or the last error of, or
+    /// the signal to, a process that was given up.
     fn completed(&self, event: Event) -> Event {
         let Event::Process { name, mut state } = event else { return event };
         if let Some(index) = self.plan.processes.iter().position(|process| process.name == name) {
@@ -313,8 +314,9 @@ impl RunLoop {
         }
     }
 
-    /// Adds to `input` facts that the state machine does not have: whether an ended leader left processes behind, and
-    /// whether the port of a ready process is used by another process.
+    /// Adds to `input` facts that the state machine does not have: whether an ended leader left processes behind,
+    /// whether another process uses the port of a ready process, and on which wrong ports a process listens that did not
+    /// become ready.
     fn enrich(&mut self, input: Input) -> Input {
         match input {
             Input::LeaderEnded(index, ending, _) => {
@@ -335,7 +337,8 @@ impl RunLoop {
         }
     }
 
-    /// Adds to `report` the ports on which process `index` listens although they are not its port.
+    /// Adds to `report` the ports on which process `index` listens although they are not its port. If there are none and
+    /// no fault is known, adds how to give the process more time.
     fn located(&self, index: usize, report: Report) -> Report {
         let Some(live) = &self.groups[index] else { return report };
         let process = &self.plan.processes[index];

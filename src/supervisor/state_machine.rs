@@ -1,7 +1,7 @@
 //! Decides what a run does next: a pure state machine over the processes of one run.
 //!
-//! Takes inputs with the time at which they arrived and returns effects to carry out. [`Machine::deadline`] says when
-//! it must be called again. It never touches a process, a clock or a socket. The grace period between a signal and the kill is
+//! Takes inputs with the time at which they arrived and returns effects to carry out. [`Machine::deadline`] returns
+//! when it must be called again. It never touches a process, a clock or a socket. The grace period between a signal and the kill is
 //! that of the plan; `config::process` has its default.
 //!
 //! Invariants: at most one child of each process of the plan runs at a time. Each start is followed by exactly one end. When the run
@@ -51,11 +51,11 @@ pub enum Input {
     LeaderEnded(usize, Ending, bool),
     /// No process that the ended child started is alive any more.
     TreeGone(usize),
-    /// A user wants these processes started, with their dependencies, each as soon as its conditions hold.
+    /// Start these processes on request, with their dependencies, each as soon as its conditions hold.
     StartThese(Vec<usize>),
-    /// A user wants these processes stopped. They stay down.
+    /// Stop these processes on request. They stay down.
     StopThese(Vec<usize>),
-    /// A user wants these processes restarted.
+    /// Restart these processes on request.
     RestartThese(Vec<usize>),
     /// Stop the whole run.
     Stop(StopReason),
@@ -483,7 +483,7 @@ impl Machine {
         }
     }
 
-    /// Signals the processes that a user wants down. A process is signalled only after its dependents that must also
+    /// Signals the processes that are to stop or restart on request. A process is signalled only after its dependents that must also
     /// stop have ended.
     fn settle_orders(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         for index in 0..self.units.len() {

@@ -1,4 +1,5 @@
-//! Collects the requests to end a run as a stream of [`StopReason`]: signals, the keeper's death, the removal of the worktree.
+//! Collects the requests to end a run as a stream of [`StopReason`]: signals, the keeper's death, the removal of the worktree, the end
+//! of the process that the stack is bound to, and requests of other code.
 
 use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
@@ -20,7 +21,7 @@ pub struct StopRequests {
 
 impl StopRequests {
     /// Starts to listen for INT, TERM, HUP and QUIT, and for the closing of `keeper`. An ignored HUP stays ignored.
-    /// Errors if a handler cannot be installed.
+    /// Errors if a handler cannot be installed, or `keeper` cannot be watched.
     pub fn listen(keeper: Option<std::os::unix::net::UnixStream>) -> std::io::Result<StopRequests> {
         let (sender, receiver) = unbounded_channel();
         for kind in

@@ -269,8 +269,9 @@ pub fn end_group(group: &ControlGroup, shared: &SharedServers) -> BTreeSet<u32> 
 }
 
 /// Kills what an earlier run of the same worktree left behind: processes of this user whose `DEVRUN_RUN` begins with
-/// `worktree_tag`, and all processes in the control groups `groups`. Spares the servers in `shared`. The caller holds the
-/// worktree's lock, so no such run is alive. Returns the number of killed processes.
+/// `worktree_tag`, and all processes in the control groups `groups`. Spares this process and its ancestors, and in the
+/// groups the servers in `shared`. The caller holds the worktree's lock, so no such run is alive. Returns the number of
+/// killed processes.
 pub fn kill_leftovers(worktree_tag: &str, groups: &[ControlGroup], shared: &SharedServers) -> usize {
     let me = nix::unistd::geteuid().as_raw();
     let own = lineage();
@@ -299,8 +300,8 @@ pub fn kill_leftovers(worktree_tag: &str, groups: &[ControlGroup], shared: &Shar
     killed.len()
 }
 
-/// Returns the ids of this process and its ancestors. A shell that a killed run left behind may be the one that the
-/// user types in now, so they are spared.
+/// Returns the ids of this process and its ancestors, which callers spare: a shell that a killed run left behind may be
+/// the one that the user types in now.
 pub fn lineage() -> BTreeSet<u32> {
     let mut own = BTreeSet::new();
     let mut next = Some(std::process::id());

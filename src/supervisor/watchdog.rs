@@ -1,5 +1,5 @@
 //! Ends a supervisor that outlives its keeper. If the keeper is gone and the run does not end within its grace period,
-//! kills all descendants and then this process.
+//! kills all descendants, except shared database servers, and then this process.
 //!
 //! Runs on its own thread, because the thread that listens for signals may hang in a system call. It touches no file:
 //! the kernel releases the locks, and the next devrun cleans up the rest.

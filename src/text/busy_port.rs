@@ -32,8 +32,8 @@ pub(super) fn is_said(line: &str) -> bool {
     SAID.as_ref().is_some_and(|said| said.is_match(line))
 }
 
-/// Returns the line of `lines`, the report of a server whose address is in use, that says the most, and the port. The line with
-/// the port comes first.
+/// Returns the most informative line of `lines`, the report of a server whose address is in use, and the port. A line with the port
+/// comes before the others.
 pub(super) fn find<'a>(lines: &[&'a str]) -> (Option<&'a str>, BusyPort) {
     let port = |line: &str| PORT.iter().find_map(|pattern| pattern.captures(line)?[1].parse().ok());
     let said = lines.iter().copied().filter(|line| is_said(line));

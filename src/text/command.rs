@@ -1,6 +1,6 @@
 //! Masks secrets in command lines of processes, which devrun did not write and shows to the user.
 //!
-//! Knows the usual ways to pass a secret: URLs, variables, options, HTTP headers, `user:password`, and the short options of database
+//! Recognises the usual ways to pass a secret: URLs, variables, options, HTTP headers, `user:password`, and the short options of database
 //! clients. A secret that is passed in another way is not recognised.
 
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use super::mask::{HIDDEN, hide_in_urls, is_key, is_secret};
 const CREDENTIALS: [&str; 6] = ["-a", "-u", "--auth", "--basic-auth", "--proxy-user", "--user"];
 /// Options whose value is a secret, in addition to those with a secret name.
 const SECRETS: [&str; 4] = ["--cookie", "--pass", "--pwd", "--requirepass"];
-/// Programs, and the short option that passes them a password: in the same word, in the next word, or both.
+/// Programs, and the short option that passes them a password: in the same word only, or in the same or the next word.
 const PASSWORDS: [(&[&str], &str, OptionForm); 4] = [
     (
         &["mariadb", "mariadb-admin", "mariadb-dump", "mycli", "mysql", "mysqladmin", "mysqldump"],

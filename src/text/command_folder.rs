@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::quoted;
 
-/// What a command follows in a fix, if it does not begin it.
+/// The texts before a command in a fix that does not begin with the command.
 const BEFORE: [&str; 6] = ["`", "&& ", ": ", ", then ", "; then ", ", or "];
 /// The arguments with which a command acts on no folder, or names one itself.
 const ELSEWHERE: [&str; 7] = ["-C", "--help", "--version", "help", "agents", "schema", "completions"];

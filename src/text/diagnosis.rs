@@ -1,7 +1,8 @@
 //! Finds the error in the last lines of a process's output: the line with the message, and where to look for the cause.
 //!
-//! Pure. Knows the error formats of Python and Node, and messages about systems that are down or full. Any other error
-//! counts as a fault of the code, because most are, and the user sees the lines beside it.
+//! Pure. Recognises the error formats of Python and Node, messages about programs, settings, applications and ports that a
+//! process does not find or get, and messages about systems that are down or full. Any other error counts as a fault of
+//! the code, because most are, and the user sees the lines beside it.
 
 use std::path::{Component, Path};
 
@@ -65,7 +66,7 @@ const MISSING: [&str; 5] = [
 ];
 
 /// Returns the last error in `lines`; `None` if there is none. A place counts only if it is inside the folder `root`;
-/// relative paths are taken to be.
+/// relative paths count as inside.
 pub fn read<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone, root: &Path) -> Option<Diagnosis> {
     let (from_end, said) = lines.clone().rev().enumerate().find(|(_, line)| is_error(line))?;
     let (said, busy) = if busy_port::is_said(said) {
@@ -118,8 +119,8 @@ fn is_about_settings(said: &str) -> bool {
             && ["settings", "config", "env"].iter().any(|word| class.contains(word)))
 }
 
-/// Returns the last line that says something, to show when no line is an error: requests in the access log and single brackets come
-/// last.
+/// Returns the line to show when no line is an error: the last one with a letter or digit that is no request in the access log, else
+/// the last one that is not empty.
 pub fn last_words<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone) -> Option<String> {
     let mut lines = lines.map(str::trim).filter(|line| !line.is_empty());
     let says = |line: &&str| line.contains(char::is_alphanumeric) && !failed_requests::is_access(line);
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_program_is_the_fault_of_the_environment() {
+    fn system_that_is_down_or_full_is_the_fault_of_the_environment() {
         for text in [
             "OSError: [Errno 98] Address already in use",
             "psycopg.OperationalError: connection to server at \"127.0.0.1\", port 1 failed: Connection refused",

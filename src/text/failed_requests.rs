@@ -13,7 +13,7 @@ pub struct FailedRequest {
     pub status: u16,
     /// The indices of the lines with answers of 500 and above.
     pub lines: Vec<usize>,
-    /// True if the server has answered it without an error since.
+    /// True if the server has last answered it with a status below 500.
     pub is_over: bool,
 }
 

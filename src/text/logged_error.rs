@@ -13,7 +13,7 @@ const HEAD: &str = "Traceback (most recent call last)";
 /// The sign before an error of Next.js.
 const NEXT: char = '\u{2a2f}';
 
-/// The most lines of a message: before the first frame of a Node program, or below the first line of an exception of Python.
+/// The most lines of a message: before the first frame of an error of Next.js, or below the first line of an exception of Python.
 const MESSAGE: usize = 10;
 
 /// An error in the output.
@@ -29,7 +29,7 @@ pub struct LoggedError {
     pub place: String,
 }
 
-/// Returns the last error in `lines` that code in the folder `root` raised. Relative paths are taken to be inside it.
+/// Returns the last error in `lines` that code in the folder `root` raised. Relative paths count as inside.
 pub fn newest(lines: &[&str], root: &Path) -> Option<LoggedError> {
     (0..lines.len()).rev().find_map(|at| of_python(lines, at, root).or_else(|| of_node(lines, at, root)))
 }

@@ -106,7 +106,7 @@ impl Mask {
         self
     }
 
-    /// Returns `report` with secrets masked.
+    /// Returns `report` with secrets in its message, cause and fix masked.
     #[must_use]
     pub fn report(&self, report: Report) -> Report {
         let apply = |text: String| self.apply(&text);
@@ -170,7 +170,7 @@ impl Mask {
     }
 }
 
-/// Prefixes of keys from services: Stripe, Neon, GitHub, Slack, `OpenAI` and Anthropic, AWS, npm, GitLab.
+/// Prefixes of keys from services: Stripe, Neon, GitHub, Slack, `OpenAI` and Anthropic, AWS, npm, GitLab; and that of PEM files.
 const KEYS: [&str; 19] = [
     "sk_live_",
     "sk_test_",
@@ -193,7 +193,7 @@ const KEYS: [&str; 19] = [
     "-----BEGIN ",
 ];
 
-/// Returns true if `value` is a key of a service.
+/// Returns true if `value` is a key of a service or a PEM file.
 pub(super) fn is_key(value: &str) -> bool {
     KEYS.iter().any(|key| value.starts_with(key) && value.len() > key.len() + 3)
 }
@@ -212,8 +212,8 @@ fn names_a_secret(name: &str) -> bool {
         || ["PASSWORD", "PASSWD", "SECRET"].iter().any(|part| name.contains(part))
 }
 
-/// Returns the values of the parameters of `url` that are secret by their names: `libsql://host?authToken=…`. None if it is no URL. The path
-/// of a file with a key is no secret.
+/// Returns the values of the parameters of `url` that are secret by their names: `libsql://host?authToken=…`. Returns none if `url` is
+/// no URL. The path of a file with a key is no secret.
 fn secret_parameters(url: &str) -> impl Iterator<Item = &str> {
     let query =
         url.split_once("://").and_then(|(_, rest)| rest.split_once('?')).map_or("", |(_, query)| query);
@@ -242,8 +242,8 @@ pub fn hide_in_urls(text: &str) -> String {
     hide_parameters(&shown)
 }
 
-/// Returns the URL of a database without secrets, for the user. Of one that is no Postgres, the values of its parameters may be secrets
-/// too: `libsql://host?authToken=…`.
+/// Returns the URL of a database without secrets, for the user. Unless it is a Postgres, hides the values of all parameters, which may
+/// be secrets: `libsql://host?authToken=…`.
 pub fn shown_url(url: &str) -> String {
     let shown = hide_in_urls(url);
     match shown.split_once('?') {

@@ -1,4 +1,4 @@
-//! Tells the URLs of Postgres from others. Pure.
+//! Recognises the URLs of Postgres. Pure.
 
 /// Returns true for a URL of a Postgres, with or without a driver in its scheme: `postgresql+asyncpg://…`.
 pub fn is_postgres_url(text: &str) -> bool {

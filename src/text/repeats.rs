@@ -40,7 +40,7 @@ pub fn collapsed(lines: &[String]) -> Vec<String> {
     kept
 }
 
-/// Returns how many times the last `length` lines stand at the end, one after the other.
+/// Returns how many times the last `length` lines occur at the end, one after the other.
 fn count<T: PartialEq>(lines: &[T], length: usize) -> usize {
     let group = &lines[lines.len() - length..];
     lines.rchunks_exact(length).take_while(|other| *other == group).count()

@@ -24,8 +24,8 @@ const NOISE: [&str; 3] = [
     "(Background on this error at: ",
 ];
 
-/// Returns the end of `tail` without the frames of libraries and of Alembic's env.py above a migration, without the rest of a frame whose first line was cut off, without
-/// noise, and without an exception whose message the last exception repeats.
+/// Returns the end of `tail` without the frames of libraries and of Alembic's env.py above a migration, without the rest of a frame
+/// whose first line was cut off, without noise, and without an exception whose message the last exception repeats.
 pub fn condense(tail: &str) -> String {
     let tail = &without_repeated(tail);
     let indent = |line: &str| line.len() - line.trim_start().len();

@@ -17,7 +17,7 @@ use crate::os::proc;
 
 /// The columns behind the text that stay free: a terminal shows `^C` there.
 const FREE: usize = 3;
-/// The width of a terminal that does not say its own.
+/// The width of a terminal that does not report its width.
 const USUAL_WIDTH: usize = 80;
 /// How many pauses of 0.1 ms a bulk write makes to let short messages through.
 const BULK_PAUSES: u32 = 20;

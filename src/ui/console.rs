@@ -99,7 +99,7 @@ impl Console {
         self.short_in.as_ref().map_or_else(|| text.into(), |folder| compact::relative(text, folder))
     }
 
-    /// From now on, the commands of fixes name `folder`, in which devrun works for a reader in another one.
+    /// Makes the commands of fixes name `folder`, in which devrun works for a reader in another one.
     pub fn works_in(&self, folder: &Path) {
         // A second folder would come from a second command line.
         let _ = self.elsewhere.set(folder.into());
@@ -110,7 +110,7 @@ impl Console {
         self.elsewhere.get().map_or_else(|| fix.into(), |folder| in_folder(fix, folder))
     }
 
-    /// From now on, writes errors as JSON to standard output.
+    /// Makes this console write errors as JSON to standard output.
     pub fn speak_json(&self) {
         self.json.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Formats errors: what happened, why, who holds it, what to do.
+//! Formats errors: what happened, why, which process holds a needed resource, what to do.
 
 use std::fmt::Write;
 
@@ -44,7 +44,7 @@ fn part(out: &mut String, title: &str, body: &str) {
     }
 }
 
-/// Returns the JSON object `{"error": {code, message, cause, holder, fix, exit}}`. Absent fields are left out.
+/// Returns the JSON object `{"error": {…}}` with the fields of [`ErrorBody`], except `ask_why`. Absent fields are left out.
 pub fn json(report: &Report) -> Value {
     // The reader gets the fix in any case.
     json!({ "error": ErrorBody { ask_why: false, ..ErrorBody::from(report) } })

@@ -102,7 +102,7 @@ impl Screen {
         self.progress_display.clone()
     }
 
-    /// Keeps the status line at the bottom from now on, if both streams are terminals.
+    /// Keeps the status line at the bottom from now on, if both streams are terminals and errors are not JSON.
     pub(super) fn keep_status(&self) {
         if self.out_style.terminal && self.err_style.terminal && !self.speaks_json() {
             self.progress_display.bottom.keep();

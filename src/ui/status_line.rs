@@ -69,7 +69,7 @@ impl StatusLine {
     }
 }
 
-/// The state of a process, as far as the line tells states apart.
+/// The states of a process that the line distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LineState {
     Waiting,

@@ -1,5 +1,4 @@
-//! Reads the branches of a repository, and removes worktrees and branches with git's own commands, which refuse to lose
-//! work.
+//! Reads the branches of a repository, the evidence of commits in their logs, and their earlier names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -40,7 +39,7 @@ impl BranchList {
     }
 }
 
-/// The commits in the log of a branch or of a HEAD.
+/// The evidence of commits in the log of a branch or of a HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogEvidence {
     /// The branch was only created and renamed.
@@ -56,7 +55,7 @@ const COMMITS: [&[u8]; 4] = [b"commit", b"cherry-pick: ", b"revert: ", b"am: "];
 /// The end of the message for a merge that made a commit.
 const MERGE: &[u8] = b": Merge made by";
 
-/// Reads the log in `file`.
+/// Returns the evidence of commits in the log `file`.
 pub fn log_evidence(file: &Path) -> LogEvidence {
     let bytes = read::file(file, Limit::SMALL).unwrap_or_default();
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -119,7 +118,7 @@ impl LocalBranch {
         common_dir.join("logs").join(&self.reference)
     }
 
-    /// Returns what the log says about commits on the branch.
+    /// Returns the evidence of commits in the log of the branch.
     pub fn evidence(&self, common_dir: &Path) -> LogEvidence {
         log_evidence(&self.log(common_dir))
     }
@@ -153,7 +152,7 @@ fn names_in_log(file: &Path) -> Vec<EarlierName> {
     let renames = text.lines().filter_map(|line| line.split_once("\tBranch: renamed refs/heads/"));
     let names = renames.filter_map(|(head, rest)| {
         let name = rest.split_once(" to refs/heads/")?.0.to_string();
-        // The log of a line is `OLD NEW NAME <MAIL> TIME ZONE`.
+        // A line of the log begins with `OLD NEW NAME <MAIL> TIME ZONE`.
         let until = head.rsplit(' ').nth(1)?.parse().ok()?;
         Some(EarlierName { name, until })
     });

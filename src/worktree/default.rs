@@ -1,4 +1,4 @@
-//! Finds the default branch of a repository. Only called where it is needed, because it asks git.
+//! Finds the default branch of a repository. Callers use it only where they need it, because it calls git.
 
 use super::git::{self, git};
 use super::locate::{checked, head_of};

@@ -52,7 +52,7 @@ pub async fn git_treatment(ctx: &Context, folder: &Path, path: &Path) -> Result<
 const MOST_LINKS: usize = 40;
 
 /// Returns true if `path`, relative to `root`, is a link that the user made: git ignores it, and each link in `root` that it leads
-/// to. Returns false if a commit may have made one of them, or if git cannot tell.
+/// to. Returns false if a commit may have made one of them, or if git fails.
 pub async fn is_own_link(ctx: &Context, root: &Path, path: &Path) -> bool {
     let mut at = root.join(path);
     for hop in 0..MOST_LINKS {

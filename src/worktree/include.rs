@@ -39,8 +39,9 @@ pub struct IncludedFiles {
 }
 
 /// Copies the files that `.worktreeinclude` of the worktree `from` lists to the worktree `to`. Leaves out files of `kept`
-/// (relative paths), files that exist in `to`, links that lead out of `from`, and everything beyond 1000 files or 64 MiB.
-/// Errors if git fails. Does nothing if there is no list. Leaves out what devrun wrote into an env file of `from`.
+/// (relative paths), files that exist in `to`, files in folders such as `node_modules`, links that lead out of `from`, what
+/// devrun wrote into an env file of `from`, and everything beyond 1000 files or 64 MiB. Does nothing if there is no list.
+/// Errors if the list cannot be read, or git fails.
 pub async fn copy(
     ctx: &Context,
     from: &Path,
@@ -98,7 +99,8 @@ async fn listed(ctx: &Context, from: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect())
 }
 
-/// Copies one file with its mode. Returns false if it already exists in `to`. Subtracts its size from `left`.
+/// Copies one file with its mode. Returns false if it already exists in `to`, or if devrun wrote all of it. Subtracts its
+/// size from `left`.
 fn copy_file(from: &Path, to: &Path, path: &Path, left: &mut usize) -> Result<bool, String> {
     if path.components().any(|part| !matches!(part, Component::Normal(_))) {
         return Err("its path is not inside the worktree".into());

@@ -10,7 +10,8 @@ use crate::context::Context;
 use crate::event::Ending;
 use crate::os::cmd::{CmdError, Output};
 
-/// Finds the worktree around [`Context::cwd`]. Outside git, that folder itself is the worktree.
+/// Finds the worktree around [`Context::cwd`], and creates its state folders in the git directory. Outside git, that folder itself
+/// is the worktree. Errors if the folder does not exist or is in no worktree of its repository, or if git fails.
 pub async fn locate(ctx: &Context) -> Result<Worktree, WorktreeError> {
     let cwd = physical(&ctx.cwd)?;
     let list = || async { git(ctx, &cwd).args(["worktree", "list", "--porcelain", "-z"]).output().await };
@@ -118,7 +119,7 @@ pub(super) fn checked(cwd: &Path, answer: Result<Output, CmdError>) -> Result<Ou
     }
 }
 
-/// Returns HEAD, also for a branch without a commit.
+/// Returns HEAD, also for a branch without a commit. Errors if git fails.
 pub(super) async fn head_of(ctx: &Context, path: &Path) -> Result<GitHead, WorktreeError> {
     let asked = git(ctx, path).args(["symbolic-ref", "-q", "HEAD"]).output().await;
     match asked {

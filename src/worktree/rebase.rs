@@ -1,4 +1,4 @@
-//! Rebases the branch of a worktree, or merges into it, with git. Leaves a conflict as git leaves it, and says what to do.
+//! Rebases the branch of a worktree, or merges into it, with git. Leaves a conflict as git leaves it, with the next step.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

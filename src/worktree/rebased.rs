@@ -8,7 +8,7 @@ use crate::os::read::{self, Limit};
 /// Files that name the branch that a rebase began on.
 const HEAD_NAMES: [&str; 2] = ["rebase-merge/head-name", "rebase-apply/head-name"];
 
-/// Returns the branch that is being rebased in the worktree whose git directory is `dir`. HEAD is detached meanwhile.
+/// Returns the branch that is being rebased in the worktree whose git directory is `dir`. HEAD is detached during a rebase.
 pub fn rebased_branch(dir: &Path) -> Option<String> {
     HEAD_NAMES.iter().find_map(|name| {
         let bytes = read::file(&dir.join(name), Limit::SMALL).ok()?;

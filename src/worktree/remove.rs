@@ -21,9 +21,9 @@ const LISTED: usize = 10;
 /// Work in a worktree that no commit contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unsaved {
-    /// The number of files that were changed or added.
+    /// The number of files that were changed, added or deleted.
     pub count: usize,
-    /// Some of them.
+    /// The first ten of them.
     pub files: Vec<String>,
     /// An operation that is under way.
     pub operation: Option<GitOperation>,
@@ -35,7 +35,7 @@ pub async fn unsaved(ctx: &Context, path: &Path, dir: &Path) -> Result<Unsaved, 
     inspect(ctx, path, dir, ["--untracked-files=normal", "--ignore-submodules=none"]).await
 }
 
-/// Works like [`unsaved`] without untracked files and without changes inside submodules: git rebases although they exist.
+/// Returns [`unsaved`] without untracked files and without changes inside submodules: git rebases although they exist.
 pub async fn uncommitted(ctx: &Context, path: &Path, dir: &Path) -> Result<Unsaved, WorktreeError> {
     inspect(ctx, path, dir, ["--untracked-files=no", "--ignore-submodules=dirty"]).await
 }

@@ -1,5 +1,5 @@
-//! Lists the top levels of a repository's other worktrees without calling git, because every verb needs the list, and those on
-//! the same branch.
+//! Lists the top levels of a repository's other worktrees, and those on the same branch, without calling git, because every verb
+//! needs the first list.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -348,7 +348,7 @@ async fn a_symlink_leads_to_the_physical_worktree() {
 }
 
 #[tokio::test]
-async fn a_worktree_moved_without_git_still_knows_its_branch() {
+async fn worktree_moved_without_git_keeps_its_branch() {
     let repository = TestRepository::new();
     let main = repository.repository("platform").await;
     repository.git(&main, ["worktree", "add", "-q", "../before"]).await;

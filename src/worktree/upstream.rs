@@ -1,4 +1,4 @@
-//! Finds the commits that a worktree's branch should contain, and fetches them. Nothing is fetched unless the user asks.
+//! Finds the commits that a worktree's branch should contain, and fetches them. Only [`fetch`] calls a remote.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ struct Followed {
 }
 
 /// Returns the target of `wanted`, if the user named one. Otherwise returns the branch that the branch of `worktree` follows, or
-/// the default branch: of the remote, or the local one without a remote. The copy of the branch on a remote is no target.
-/// `None` if only the default branch itself is left. Errors if git fails.
+/// the default branch: of the remote, or the local one without a remote. The copy of the branch on a remote is a target only for the
+/// default branch. `None` if there is no default branch, or only the default branch itself is left. Errors if git fails.
 pub async fn sync_target(
     ctx: &Context,
     worktree: &Worktree,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Reasoned, Rules, old_enough};
 use crate::cleanup::facts::{BranchDatabaseFacts, BranchState, Creator};
 
-/// Decides about a branch database. `removed` are the branches that are removed too.
+/// Decides about a branch database. `deleted` are the branches that are removed too.
 pub(super) fn database(facts: &BranchDatabaseFacts, deleted: &BTreeSet<String>, rules: &Rules) -> Reasoned {
     let keep = |reason: &str| Err(reason.to_string());
     let listed = &facts.listed;
@@ -45,7 +45,7 @@ pub(super) fn database(facts: &BranchDatabaseFacts, deleted: &BTreeSet<String>, 
     Ok(reason)
 }
 
-/// Decides about the database of a worktree that the user removes with its branch. Returns the reason to keep it.
+/// Decides about the database of a worktree that the user removes with its branch. Errors with the reason to keep it.
 pub fn database_of_removed(facts: &BranchDatabaseFacts) -> Result<(), String> {
     if facts.runs {
         return Err(RUNS.into());

@@ -158,7 +158,7 @@ fn c1_each_reason_keeps_a_merged_worktree() {
 }
 
 #[test]
-fn a_branch_goes_with_its_worktree_and_its_database() {
+fn branch_is_removed_with_its_worktree_and_its_database() {
     let facts = |path: &str, clean| CleanupFacts {
         worktrees: vec![WorktreeFacts { is_clean: Some(clean), ..worktree(path) }],
         branches: vec![branch("x", Some(path))],
@@ -244,7 +244,7 @@ fn d6_each_reason_keeps_a_database() {
 }
 
 #[test]
-fn a_cluster_goes_only_if_its_repository_cannot_have_moved_lately() {
+fn cluster_is_removed_only_if_its_repository_cannot_have_moved_lately() {
     let of = |facts| one(&CleanupFacts { clusters: vec![facts], ..CleanupFacts::default() }, &rules(false)).0;
     assert!(of(cluster()));
     assert!(!of(ClusterFacts { has_parent: false, ..cluster() }));

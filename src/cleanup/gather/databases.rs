@@ -19,7 +19,7 @@ use crate::worktree::Worktree;
 /// How long a supervisor may take to name its database.
 const ANSWER: Duration = Duration::from_millis(500);
 
-/// Opens the provider and lists its databases. Returns `None` if the configuration asks for none.
+/// Opens the provider and lists its databases. Returns `None` if there is no branch database. Errors if the provider fails.
 pub(super) async fn open(
     ctx: &Context,
     own: &Worktree,
@@ -37,7 +37,7 @@ pub(super) async fn open(
 struct UsedDatabase {
     worktree: PathBuf,
     branch: Option<String>,
-    /// `None` if the supervisor does not say.
+    /// `None` if the supervisor does not answer or has no database.
     name: Option<String>,
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn gather(
         BranchDatabaseFacts {
             is_shared: databases.is_shared(),
             branch: branch_state(label, git, &renamed),
-            // A worktree that was moved is not where it made its database.
+            // A worktree that was moved is no longer at the path at which it created its database.
             creator: match creator {
                 _ if label.is_some_and(DatabaseLabel::is_detached) && recorded.contains(&listed.name) => {
                     Creator::Here
@@ -97,7 +97,7 @@ fn names(databases: &Databases, git: &GitFacts) -> BTreeMap<String, String> {
     branches.filter_map(|branch| Some((databases.name_of(branch)?, branch.clone()))).collect()
 }
 
-/// Returns the databases that the worktrees with a folder used last.
+/// Returns the databases that the worktrees whose folders exist used last.
 fn recorded(git: &GitFacts) -> BTreeSet<String> {
     let there = git.records.iter().filter(|record| table::exists(&record.path));
     let states = there.filter_map(|record| Some(record.git_dir.as_ref()?.join("devrun")));

@@ -68,7 +68,7 @@ pub(super) async fn gather(
     (worktrees, branches)
 }
 
-/// Returns what is known about a worktree without asking git again.
+/// Returns the facts about a worktree that need no further call of git.
 fn known(
     own: &Worktree,
     git: &GitFacts,
@@ -147,8 +147,8 @@ async fn branches(ctx: &Context, own: &Worktree, git: &GitFacts) -> Vec<BranchFa
     found
 }
 
-/// Returns `state`, unless only the place of the commits shows that there was work: those of a branch that was made or moved
-/// there are in the default branch too. A merge of exactly `commit` shows that there was work as well.
+/// Returns `state`, or [`MergeState::Unproven`] if nothing shows that there was work: the commits of a branch that was only created
+/// at, or moved to, a commit of the target are in the target too. A commit in the log or a merge of exactly `commit` shows work.
 async fn proven(
     checker: &MergeChecker,
     state: &MergeState,
@@ -197,7 +197,7 @@ async fn checker(ctx: &Context, own: &Worktree, git: &GitFacts) -> Option<Rc<Mer
     Some(Rc::new(MergeChecker::new(ctx, own, &references).await?))
 }
 
-/// Checks all of `asked`, each a name, a reference and a commit, some at the same time.
+/// Checks all of `asked`, each a name, a reference and a commit, at most [`AT_ONCE`] at the same time.
 async fn check_all(
     checker: &Rc<MergeChecker>,
     asked: Vec<(String, (Option<String>, String))>,

@@ -18,8 +18,8 @@ use crate::ports::{self, table};
 use crate::supervisor::sweep;
 use crate::worktree::{ListedWorktree, Worktree, state_folder};
 
-/// Gathers the leftovers in every path that is or was a worktree of the repository of `own`: those that git lists, those
-/// that have a lease, and those that have a registry entry.
+/// Gathers the leftovers in every path that is or was a worktree of the repository of `own`: `own` itself, those that git
+/// lists, those that have a lease, and those that have a registry entry. Errors if the leases cannot be read.
 pub(super) async fn gather(
     ctx: &Context,
     own: &Worktree,

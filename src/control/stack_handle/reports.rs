@@ -1,4 +1,4 @@
-//! Words the errors of a client's request that cannot succeed: a process has ended, needs a fix first, or is late.
+//! Words the errors of a client's request that cannot succeed: a process has ended, needs a fix first, is late, or does not exist.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) fn failure_of(status: &Status, indexes: &[usize]) -> Option<Report> {
     let Some(process) = indexes.iter().map(|index| &status.processes[*index]).find(failed) else {
         let over = matches!(status.state, State::Stopping | State::Stopped | State::Failed);
         return over.then(|| {
-            // It waits for the end first.
+            // That command waits for the end of this stack first.
             Report::new(Code::NotRunning, "the stack is being taken down").with_fix(START)
         });
     };
@@ -76,7 +76,7 @@ pub fn unknown(status: &Status, name: &str) -> Report {
     let names: Vec<&str> = status.processes.iter().map(|process| process.name.as_str()).collect();
     let report = Report::new(Code::ProcessUnknown, format!("there is no process `{name}`"));
     match names.as_slice() {
-        // The last start ended before it knew its processes.
+        // The last start ended before its processes were known.
         [] => report.with_fix("devrun why"),
         names => report.with_fix(format!("use one of: {}", names.join(", "))),
     }

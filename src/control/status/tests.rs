@@ -100,7 +100,7 @@ fn process_stopped_by_hand_is_not_a_problem() {
 }
 
 #[test]
-fn an_end_that_was_asked_for_leaves_no_status_and_one_that_was_forced_does() {
+fn requested_end_leaves_no_exit_status_and_a_forced_end_does() {
     let exit_of = |ending| {
         let mut status = stack(&["a", "b"]);
         all_ready(&mut status);
@@ -132,7 +132,7 @@ fn given_up_process_is_failed_and_the_stack_degraded() {
 }
 
 #[test]
-fn how_it_ended_stays_and_nothing_is_said_to_run() {
+fn exit_status_stays_after_the_end_of_the_stack_and_nothing_runs() {
     let mut status = stack(&["a", "b"]);
     all_ready(&mut status);
     report(&mut status, "a", ProcessState::Ended(Ending::Code(3)));

@@ -48,8 +48,8 @@ pub(super) async fn gather(ctx: &Context, own: &Worktree) -> Result<CodeFacts, S
     .await
 }
 
-/// Returns the remarks, without those on an address in a file that also reads a variable which gets this worktree's address: the one
-/// in the code is then the default.
+/// Returns the remarks, without those on an address in a file that also reads a variable which gets this worktree's address: the
+/// address in the code is then only the default.
 fn remarks(root: &Path, contract: Contract) -> Vec<Remark> {
     let own = |binding: &&Binding| binding.reason == Reason::OwnAddress;
     let names: Vec<&str> =

@@ -24,7 +24,7 @@ const PINS: [&str; 2] = [".nvmrc", ".node-version"];
 struct NodeRequirements {
     engines: Vec<(FileLine, String)>,
     pinned: Vec<(PathBuf, String)>,
-    /// For each folder, once for each manager.
+    /// The package managers of all folders, each once for each root of a workspace.
     managers: Vec<ManagerChoice>,
 }
 

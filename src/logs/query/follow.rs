@@ -1,4 +1,4 @@
-//! Reads the lines that are written after a certain time, also across the rotation of files.
+//! Reads the lines that are written after a position, also across the rotation of files.
 
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -39,7 +39,8 @@ pub struct Mux {
 
 impl Mux {
     /// Starts the thread. Calls `closed` once when the reader of the sink's output has gone. `watched` is a copy of
-    /// that output; it is polled, so that this is noticed even while nothing is written.
+    /// that output; the thread polls it, so that it notices a closed reader even while nothing is written. Errors if
+    /// the thread cannot be started.
     pub fn start(
         sink: impl Sink + 'static,
         watched: Option<OwnedFd>,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::plan::Process;
 use crate::supervisor::wrong_port;
 
-/// The interval between two looks at the process table.
+/// The interval between two reads of the process's sockets.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the process must listen on the same addresses while its own port stays closed. A server may serve its metrics before
 /// it has imported the application, which takes some seconds.
@@ -26,8 +26,9 @@ pub(super) struct StrayPorts {
 }
 
 impl StrayPorts {
-    /// Returns the addresses on which `process` has listened for [`STABLE_AFTER`]; none if it listens on its own port too.
-    /// `listening` returns all its addresses of now, and is called once per [`CHECK_INTERVAL`] at most.
+    /// Returns the addresses, with ports below [`LOWEST_RANDOM`], on which `process` has listened for [`STABLE_AFTER`]; none
+    /// if it listens on its own port too. `listening` returns all addresses on which it listens now, and is called once per
+    /// [`CHECK_INTERVAL`] at most.
     pub(super) fn stable(
         &mut self,
         process: &Process,

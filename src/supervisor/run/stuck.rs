@@ -1,6 +1,6 @@
 //! Notices a process that is not ready, does not become ready by itself, and has written nothing, or the same error, for a while. A
-//! server with a reloader stays alive after an error until its code is edited, or answers each request with it; a server on a wrong
-//! port waits for requests there.
+//! server with a reloader stays alive after an error until its code is edited, or answers each request with that error; a server on a
+//! wrong port waits for requests there.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) async fn watch(
 struct QuietProcess {
     written: u64,
     since: Instant,
-    /// The error that it goes on writing, and when it was first seen.
+    /// The error that the process goes on writing, and when this error was first found.
     repeats: Option<(Broken, Instant)>,
     told: bool,
 }

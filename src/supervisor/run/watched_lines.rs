@@ -1,5 +1,5 @@
 //! Inspects output lines on their way to the sink: keeps the last output of each process, and notices lines that match
-//! its readiness pattern or look like an error.
+//! its readiness pattern or look like an error. Explains from that output why a process failed or is not ready.
 
 use std::io;
 use std::path::Path;
@@ -60,7 +60,8 @@ struct Tail {
     written: u64,
     begun: u64,
     pattern: Option<Regex>,
-    /// True while the process is ready, so that its output is searched for [`ALARMS`].
+    /// True from the time at which the process becomes ready until its child ends. Its output is then searched for
+    /// [`ALARMS`].
     watched: bool,
 }
 
@@ -153,19 +154,20 @@ impl Tails {
     }
 
     /// Returns why the current child of `process` does not become ready by itself: the last error that it wrote since its last reload,
-    /// if that is in the project's code, if a setting is missing, or if a reloader waits for an edit. Any other server may try again.
+    /// if that is in the project's code, if a setting or a package is missing, or if a reloader waits for an edit. Any other server
+    /// may try again.
     pub(super) fn broken(&self, process: usize) -> Option<Broken> {
         let error = self.error_in_output(process, "no answer since its error")?;
         error.is_lasting.then_some(error.broken)
     }
 
-    /// Returns the error in the project's code that the current child of `process` wrote last.
+    /// Returns the error that the current child of `process` wrote last, if it is in the project's code and lasts.
     pub(super) fn repeated(&self, process: usize) -> Option<Broken> {
         let error = self.error_in_output(process, "it repeats the error")?;
         (error.is_lasting && error.is_of_project).then_some(error.broken)
     }
 
-    /// Returns true if all processes with a probe are ready, except `process`.
+    /// Returns true if all processes with a probe, without `process`, have become ready since their last start.
     pub(super) fn others_are_ready(&self, process: usize) -> bool {
         let all = self.shared.plan.processes.iter().enumerate();
         all.filter(|(_, other)| other.ready.is_some())
@@ -215,8 +217,8 @@ impl Tails {
         })
     }
 
-    /// Adds to `report` one line of `process`: its last error, or its last line if it wrote no error; and the settings that it
-    /// misses.
+    /// Adds to `report` one line of `process`: its last error, or its last line if it wrote no error. Sets the fault, and the fix if
+    /// the output shows one.
     pub(super) fn explain(&self, process: usize, report: Report) -> Report {
         let planned = self.process(process);
         let LastOutput { said, error } = self.last_words(process);
@@ -227,7 +229,7 @@ impl Tails {
         }
         let Some(error) = error else {
             let of_system = is_system(planned).then_some(Fault::Environment);
-            // Without an error, nothing says why a process is late.
+            // Without an error, nothing shows why a process is late.
             let by_code = report.fault.filter(|_| report.code != Code::NotReady);
             report.fault = of_system.or(by_code);
             return report;

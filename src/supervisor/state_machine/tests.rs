@@ -263,7 +263,7 @@ fn failure_right_after_the_start_fails_the_run() {
 }
 
 #[test]
-fn a_healthy_while_clears_the_record_of_restarts() {
+fn healthy_child_resets_the_count_of_restarts() {
     let mut one = process("a");
     one.restart = Restart { policy: RestartPolicy::Always, max: 1 };
     let mut run = Driver::new(vec![one]);
@@ -291,7 +291,7 @@ fn a_one_shot_may_end_and_a_failed_one_fails_the_run() {
 }
 
 #[test]
-fn a_process_that_is_not_started_by_itself_is_when_another_depends_on_it() {
+fn process_without_autostart_is_started_if_another_depends_on_it() {
     let mut lazy = process("lazy");
     lazy.autostart = false;
     let mut front = process("front");
@@ -301,7 +301,7 @@ fn a_process_that_is_not_started_by_itself_is_when_another_depends_on_it() {
 }
 
 #[test]
-fn not_ready_in_time_ends_the_run_with_the_class_of_its_own() {
+fn process_that_is_not_ready_in_time_fails_the_run() {
     let mut run = Driver::new(vec![probed("a")]);
     run.give(Input::Tick);
     run.give(Input::Spawned(0, 1));
@@ -363,7 +363,7 @@ fn stopped_process_stays_down_until_started_while_the_run_goes_on() {
 }
 
 #[test]
-fn a_start_while_it_is_stopping_brings_it_back() {
+fn start_of_a_stopping_process_restarts_it() {
     let mut run = Driver::new(vec![process("a")]);
     run.give(Input::Tick);
     run.give(Input::Spawned(0, 1));
@@ -388,7 +388,7 @@ fn silent_process_is_not_ready_until_it_answers_again() {
     assert_eq!(run.give(Input::Doubt(0)), ["doubt 0"]);
 }
 
-/// Returns a run in which `back` and `front`, which needs it ready, are up.
+/// Returns a run in which `back` and `front` are up. `front` needs `back` to be ready.
 fn pair() -> Driver {
     let mut front = process("front");
     front.depends_on = vec![("back".into(), Condition::Ready)];

@@ -119,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_shown_early_and_its_rest_make_the_line(
+    fn flushed_beginnings_and_their_rest_make_whole_lines(
         parts in proptest::collection::vec(
             (proptest::collection::vec(prop_oneof![1 => Just(b'\n'), 4 => b'a'..=b'z'], 0..20), any::<bool>()), 0..40),
     ) {

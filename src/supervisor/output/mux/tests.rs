@@ -58,7 +58,7 @@ fn wait_until(mut seen: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_line_is_not_cut_because_we_were_held_up() {
+fn delay_of_the_output_thread_does_not_cut_a_line() {
     let (blocked, is_blocked) = channel();
     let (go, going) = channel();
     let (mux, lines) = start(move |chunk, _| {
