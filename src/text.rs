@@ -25,7 +25,7 @@ use std::os::unix::ffi::OsStrExt;
 pub use self::command::hide_in_command;
 pub use self::command_folder::in_folder;
 pub use self::mask::{Mask, hide_in_urls, is_secret, shown_url};
-pub use self::postgres_url::{is_postgres_scheme, is_postgres_url};
+pub use self::postgres_url::{is_postgres_scheme, is_postgres_url, user_info_len};
 pub use self::terminal::{escaped, harmless, may_leave_line, plain, push_within_line};
 
 /// Returns the first five of `names` as text, and the number of the others.

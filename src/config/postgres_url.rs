@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::names::words;
 use crate::config::url_forms;
-use crate::text::is_postgres_scheme;
+use crate::text::{is_postgres_scheme, user_info_len};
 
 /// The parts of a Postgres URL: scheme and query, of which a binding keeps some, and hosts and database, which it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,7 @@ impl<'a> PgUrl<'a> {
         if !is_postgres_scheme(scheme) || after.is_empty() {
             return None;
         }
-        // A password may contain an unescaped `/` or `?`; the last `@` before the parameters ends it.
-        let start = after[..parameters_at(after)].rfind('@').map_or(0, |at| at + 1);
-        let place = &after[start..];
+        let place = &after[user_info_len(after)..];
         let hosts = &place[..place.find(['/', '?']).unwrap_or(place.len())];
         let query = place.split_once('?').map_or("", |(_, query)| query);
         let path = place[hosts.len()..].split(['?', '#']).next().unwrap_or_default();
@@ -86,15 +84,6 @@ impl<'a> PgUrl<'a> {
             .collect();
         if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) }
     }
-}
-
-/// Returns the index in `after`, a URL without its scheme, of the `?` that begins its parameters, or the length if there are none.
-fn parameters_at(after: &str) -> usize {
-    let begins_parameter = |at: &usize| {
-        let rest = after[at + 1..].trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '_');
-        rest.starts_with('=') && !after[at + 1..].starts_with('=')
-    };
-    after.match_indices('?').map(|(at, _)| at).find(begins_parameter).unwrap_or(after.len())
 }
 
 /// Returns the template for the branch database's URL as devrun.yaml writes it: `${database.url}`, with `scheme` and `query` if they

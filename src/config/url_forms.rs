@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::context::default_ports::POSTGRES;
 use crate::context::this_machine::is_this_machine;
-use crate::text::is_postgres_scheme;
+use crate::text::{is_postgres_scheme, user_info_len};
 
 /// The form in which a program accepts the URL. The default leaves the URL as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,8 +66,7 @@ impl UrlForm {
             return url.into();
         };
         let scheme = self.scheme.as_deref().unwrap_or(scheme);
-        // A question mark may be part of the password.
-        let userinfo = rest.find('@').map_or(0, |at| at + 1);
+        let userinfo = user_info_len(rest);
         let (place, query) = match rest[userinfo..].find('?') {
             Some(at) => (&rest[..userinfo + at], &rest[userinfo + at + 1..]),
             None => (rest, ""),

@@ -20,7 +20,7 @@ use super::tls::PostgresTls;
 use crate::context::default_ports::POSTGRES;
 use crate::error::{Code, Explain, RERUN};
 use crate::os::deadline::Deadline;
-use crate::text::is_postgres_url;
+use crate::text::{is_postgres_url, user_info_len};
 
 /// Connection parameters that the driver understands. ORMs add many others to the same URL, which the driver would
 /// reject.
@@ -340,14 +340,14 @@ pub fn parse(url: &str) -> Result<Config, ConnectError> {
     if !is_postgres_url(url) {
         return Err(unusable("it does not begin with postgresql://"));
     }
-    // A question mark may be part of the password.
-    let userinfo = rest.find('@').map_or(0, |at| at + 1);
-    let (place, query) = match rest[userinfo..].find('?') {
-        Some(at) => (&rest[..userinfo + at], &rest[userinfo + at + 1..]),
-        None => (rest, ""),
-    };
+    let (user_info, after) = rest.split_at(user_info_len(rest));
+    let (place, query) = after.split_once('?').unwrap_or((after, ""));
     let query: Vec<String> = query.split('&').filter_map(parameter).collect();
-    let plain = format!("postgresql://{place}?{}", query.join("&"));
+    // The driver ends the user and password at the first of these characters.
+    let user_info = user_info.strip_suffix('@').map_or(String::new(), |text| {
+        format!("{}@", text.replace('@', "%40").replace('/', "%2F").replace('?', "%3F"))
+    });
+    let plain = format!("postgresql://{user_info}{place}?{}", query.join("&"));
     let mut config: Config = plain.parse().map_err(|error| ConnectError::Url(in_words(&error)))?;
     config.keepalives_idle(Duration::from_secs(30));
     if config.get_application_name().is_none() {
@@ -435,6 +435,9 @@ mod tests {
         assert_eq!(server_text(&config), "db.example:6543/app");
         assert_eq!(config.get_password(), Some(b"p@ss".as_slice()));
         assert_eq!(config.get_ssl_mode(), tokio_postgres::config::SslMode::Require);
+        let unescaped = parse("postgresql://me:p@s/s?w@db.example/app?sslmode=require").unwrap();
+        assert_eq!(unescaped.get_password(), Some(b"p@s/s?w".as_slice()));
+        assert_eq!(server_text(&unescaped), "db.example:5432/app");
         let socket = parse("postgresql:///app?host=/run/pg&port=5433").unwrap();
         assert_eq!(server_text(&socket), "/run/pg:5433/app");
     }

@@ -13,6 +13,21 @@ pub fn is_postgres_scheme(scheme: &str) -> bool {
     matches!(base, "postgres" | "postgresql") && driver.is_none_or(is_name)
 }
 
+/// Returns the length of the user and password, with the `@` after them, in `after`, a URL without its scheme. A password may contain an
+/// unescaped `@`, `/` or `?`: the last `@` before the parameters ends it.
+pub fn user_info_len(after: &str) -> usize {
+    after[..parameters_at(after)].rfind('@').map_or(0, |at| at + 1)
+}
+
+/// Returns the index in `after`, a URL without its scheme, of the `?` that begins its parameters, or the length if there are none.
+fn parameters_at(after: &str) -> usize {
+    let begins_parameter = |at: &usize| {
+        let rest = after[at + 1..].trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '_');
+        rest.starts_with('=') && !after[at + 1..].starts_with('=')
+    };
+    after.match_indices('?').map(|(at, _)| at).find(begins_parameter).unwrap_or(after.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

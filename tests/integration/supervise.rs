@@ -30,13 +30,13 @@ pub(crate) mod terminal;
 use std::fmt::Write;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use devrun::testing::os::proc;
 use nix::unistd::Pid;
 use regex::Regex;
 
+use crate::asking::base;
 use crate::support::{Running, Sandbox};
 
 /// A process of a devrun.yaml: its name, its command, further keys in flow style.
@@ -67,15 +67,6 @@ fn configuration(top: &str, processes: &[Entry<'_>]) -> String {
         writeln!(text, "  {name}: {{ run: {run}, {keys} }}").unwrap();
     }
     text
-}
-
-/// Returns a base port below the ephemeral ports, which no other test of these modules uses at the same time.
-fn base() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const BLOCKS: u32 = 200;
-    let number =
-        std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).into());
-    11_000 + 100 * u16::try_from(number % BLOCKS).unwrap()
 }
 
 /// Returns the pid of the supervisor, which is the only child of the process that was started.

@@ -20,7 +20,7 @@ const PROGRAMS: [&str; 6] = ["python3", "python3.14", "python3.13", "python3.12"
 const VERSION_MANAGERS: [&str; 3] =
     [".pyenv/versions", ".local/share/mise/installs/python", ".asdf/installs/python"];
 
-/// Appends the Pythons of version managers to PATH, in descending order of their paths. The managers' shims run only the version
+/// Appends the Pythons of version managers to PATH, newest first. The managers' shims run only the version
 /// that is switched on, so that neither uv nor devrun would find the others.
 pub(super) fn add_version_managers(env: &mut ToolEnv) {
     let Some(home) = env.get(OsStr::new("HOME")).map(PathBuf::from) else { return };
@@ -31,13 +31,19 @@ pub(super) fn add_version_managers(env: &mut ToolEnv) {
         .flat_map(|versions| versions.flatten().take(MOST).map(|version| version.path().join("bin")))
         .filter(|bin| bin.join("python3").is_file())
         .collect();
-    found.sort();
+    found.sort_by_cached_key(|bin| (version_of_folder(bin), bin.clone()));
     found.dedup();
     let path = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(found.into_iter().rev());
     if let Ok(path) = std::env::join_paths(folders) {
         env.insert("PATH".into(), path);
     }
+}
+
+/// Returns the numbers in the name of the folder above `bin`: 3, 13 and 0 for `3.13.0`, none for `pypy3.10`.
+fn version_of_folder(bin: &Path) -> Vec<u32> {
+    let name = bin.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+    name.split('.').map_while(|part| part.parse().ok()).collect()
 }
 
 /// Returns the first Python on PATH that is new enough. If `directory` or a folder above it has a `.python-version`, returns
@@ -101,7 +107,7 @@ mod tests {
     fn pythons_of_version_managers_come_last() {
         let home = tempfile::tempdir().unwrap();
         let bin = |name: &str| home.path().join(".pyenv/versions").join(name).join("bin");
-        for name in ["3.12.1", "3.13.0"] {
+        for name in ["3.9.18", "3.12.1", "3.13.0"] {
             crate::os::fs::replace(&bin(name).join("python3"), b"", 0o755).unwrap();
         }
         std::fs::create_dir_all(bin("empty")).unwrap();
@@ -109,7 +115,7 @@ mod tests {
             ToolEnv::from([("HOME".into(), home.path().into()), ("PATH".into(), "/usr/bin".into())]);
         add_version_managers(&mut env);
         let path: Vec<PathBuf> = std::env::split_paths(&env[OsStr::new("PATH")]).collect();
-        assert_eq!(path, [Path::new("/usr/bin"), &bin("3.13.0"), &bin("3.12.1")]);
+        assert_eq!(path, [Path::new("/usr/bin"), &bin("3.13.0"), &bin("3.12.1"), &bin("3.9.18")]);
     }
 
     #[test]
