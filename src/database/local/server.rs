@@ -1,4 +1,4 @@
-//! Finds, starts, waits for and stops the running server, and clears away what a killed server left.
+//! Starts, waits for and stops the server, and clears away what a killed server left.
 //!
 //! The pid file is trusted only if the process that it names works in this data folder: pids are reused, and the server
 //! refuses to start over a stale file, or a stale lock of its socket, whose pid is alive or that of a zombie. The caller holds the
