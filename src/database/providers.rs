@@ -1,7 +1,8 @@
-//! Chooses the provider that a configuration asks for, and stops the servers of all providers.
+//! Chooses the provider that a configuration asks for, and gives access to the servers and programs of the local provider without a
+//! configuration.
 //!
-//! Outside the providers' own files, only this one and `config::keys::providers` name them. A new provider is a module of this one. It
-//! needs its name in `NAMES` and [`choose`], and the keys of its section in `config::keys`.
+//! Outside the providers' own files, only this one and `config::keys::providers` list the providers. A new provider is a module of this
+//! one. It needs its name in `NAMES` and [`choose`], and the keys of its section in `config::keys`.
 
 mod command;
 mod docker;
@@ -72,7 +73,7 @@ pub fn abandoned(ctx: &Context) -> Vec<AbandonedCluster> {
     Local::abandoned(ctx)
 }
 
-/// Returns the id of the clusters of the repository with the shared folder `shared`, if it has one.
+/// Returns the id of the repository with the shared folder `shared`, if it has one. Its cluster has the same id.
 pub fn repository_id(shared: &Path) -> Option<String> {
     Local::repository_id(shared)
 }
@@ -109,7 +110,8 @@ pub const CLIENT_PROGRAMS: [&str; 11] = [
     "vacuumdb",
 ];
 
-/// Does the same as [`client_program`], and downloads the program if there is none. The error is the reason in words.
+/// Returns the path of a client program as [`client_program`] does, but programs that dump or restore only from PATH. Downloads the program
+/// if there is none. The error is the reason in words.
 pub async fn fetch_client_program(ctx: &Context, worktree: &Worktree, name: &str) -> Result<PathBuf, String> {
     LocalProvider::unconfigured(ctx, worktree).fetch_program(name).await
 }
