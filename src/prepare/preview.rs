@@ -32,7 +32,7 @@ pub struct Preview {
     pub notices: Vec<Notice>,
 }
 
-/// Returns worktree, configuration and ports. Leases ports if the worktree has none. Starts nothing.
+/// Returns worktree, configuration and ports. Leases ports only if the recorded ones do not suffice. Starts nothing.
 pub async fn resolve_without_starting(ctx: &Context) -> Result<ResolvedWorktree, Report> {
     let worktree = resolved_worktree::locate(ctx).await?;
     resolved_worktree::read(ctx, worktree).await
