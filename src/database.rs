@@ -89,7 +89,8 @@ pub struct Urls {
 /// A provider creates databases and makes them reachable. It never migrates, and it never changes a database that the
 /// caller did not name. Callers ask [`undo::permit`] before they reset or delete a database.
 ///
-/// The methods without a future use only what this machine remembers. Call [`Provider::open`] before the others.
+/// The methods without a future send no request to a service. Call [`Provider::open`] before those with a future, except
+/// [`Provider::reach`] and [`Provider::upgrade`].
 pub trait Provider {
     /// Returns the provider's value in the configuration: `local`, `neon`, …
     fn name(&self) -> &'static str;
@@ -155,13 +156,14 @@ pub trait Provider {
     /// refers either to the old database or to the complete copy.
     fn reset<'a>(&'a self, wanted: &'a WantedDatabase) -> ProviderFuture<'a, BranchDatabase>;
 
-    /// Does the same with the last snapshot of the parent, however old it is, and reports its age.
+    /// Replaces the database by a copy of the parent's last snapshot, however old it is, and reports the snapshot's age. Ends the sessions
+    /// in the database, as [`Provider::reset`] does.
     fn reset_from_snapshot<'a>(&'a self, wanted: &'a WantedDatabase) -> ProviderFuture<'a, BranchDatabase> {
         let refused = UndoError::NoSnapshots { provider: self.name(), name: wanted.name.clone() };
         Box::pin(std::future::ready(Err(refused.into())))
     }
 
-    /// Takes the snapshot `snapshot` of the database `name`, as it is at one instant. Replaces one of that name.
+    /// Takes the snapshot `snapshot` of the database `name`, as it is at one instant. Replaces a snapshot with the same name.
     fn save_snapshot<'a>(&'a self, _name: &'a str, _snapshot: &'a str) -> ProviderFuture<'a, SavedSnapshot> {
         Box::pin(std::future::ready(Err(SnapshotError::NotSupported { provider: self.name() }.into())))
     }
@@ -185,8 +187,8 @@ pub trait Provider {
         Box::pin(std::future::ready(Err(SnapshotError::NotSupported { provider: self.name() }.into())))
     }
 
-    /// Makes copies of the database `name` faster that are made while it is in use. Call it after the migrations and
-    /// before programs connect. Has no effect on a database that is not a parent.
+    /// Speeds up later copies of the database `name` that are made while programs use it. Call it after the migrations
+    /// and before programs connect. Has no effect on a database that is not a parent.
     fn prepare_copies<'a>(&'a self, _name: &'a str) -> ProviderFuture<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -224,10 +226,10 @@ pub trait Provider {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Deletes what is remembered of this worktree's database, because its URLs did not work.
+    /// Deletes the remembered URLs of this worktree's database, because they did not work.
     fn forget(&self) {}
 
-    /// Lets the provider's server, which is open, run without a user. Returns false if devrun starts no server for it.
+    /// Lets the provider's server run without a user. Returns false if devrun starts no server for it, or if none is open.
     fn keep_server(&self) -> Result<bool, Report> {
         Ok(false)
     }
@@ -253,7 +255,7 @@ pub trait Provider {
 /// The branch database that a worktree needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedDatabase {
-    /// What it is for.
+    /// The branch or worktree that it is for.
     pub label: DatabaseLabel,
     /// The database's name, made safe by `names`.
     pub name: String,
@@ -295,7 +297,7 @@ pub struct ListedDatabase {
     pub parent: Option<String>,
     /// True if it carries devrun's comment.
     pub made_by_devrun: bool,
-    /// What it was created for.
+    /// The branch or worktree that it was created for.
     pub label: Option<DatabaseLabel>,
     /// The worktree that it was created in.
     pub worktree: Option<PathBuf>,

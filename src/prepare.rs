@@ -1,6 +1,6 @@
 //! Prepares a run: combines worktree, configuration, ports, dependencies and database into a plan, and runs the steps.
 //!
-//! Decides the order of the steps. Starts no process of the run; that is the supervisor's part.
+//! Decides the order of the steps. Starts no process of the run; that is the supervisor's task.
 
 mod address_lines;
 mod branch_database;
@@ -173,7 +173,7 @@ impl Progress {
 }
 
 /// Prepares `worktree` for a run. Returns as soon as the environment is complete, that is, when the branch database
-/// exists; the other steps continue in [`Work::tasks`].
+/// exists and the files of `env_out` are written; the other steps continue in [`Work::tasks`].
 pub async fn start(
     ctx: &Context,
     worktree: Worktree,
@@ -228,7 +228,7 @@ struct PreparationSteps {
     tasks: Tasks,
 }
 
-/// Starts all steps for `resolved`. Returns as soon as the branch database exists.
+/// Starts all steps for `resolved`. Returns as soon as the branch database exists and the files of `env_out` are written.
 async fn begin(
     ctx: &Context,
     resolved: Rc<ResolvedWorktree>,

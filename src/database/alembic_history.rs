@@ -206,7 +206,7 @@ fn verb(words: &[&str]) -> Option<usize> {
     Some(program + words[program..].iter().position(|word| unquoted(word) == "upgrade")?)
 }
 
-/// Returns a command that merges `heads`, for the user to run in any shell. It creates a new file that belongs into
+/// Returns a command that merges `heads`, for the user to run in any shell. The command creates a file that belongs in
 /// git.
 pub fn merge_command(prefix: &str, directory: &Path, heads: &[AlembicHead]) -> String {
     merge_command_with("devrun", prefix, directory, heads)

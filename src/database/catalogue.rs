@@ -23,7 +23,7 @@ pub(super) const TEMPORARY: &str = "_devrun-tmp-";
 /// The key of the makers' lock, the same in all devruns: `devr` in ASCII.
 const MAKERS: u32 = 0x6465_7672;
 
-/// The database in which devrun's own sessions and locks are. It is never copied.
+/// The database for devrun's locks and for its sessions that need no branch database. It is never copied.
 pub(super) const MAINTENANCE: &str = "postgres";
 
 /// An error of a server's catalogue.
@@ -140,7 +140,8 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<ServerDat
     }))
 }
 
-/// Returns every database except the server's own and half-made ones. With `name`, returns only that database.
+/// Returns every database except the server's own and those with devrun's reserved prefix: half-made ones and snapshots. With `name`,
+/// returns only that database.
 pub(super) async fn entries(
     client: &Client,
     name: Option<&str>,
@@ -184,7 +185,7 @@ pub(super) async fn take_turn(maker: &Client, events: &Events) -> Result<(), Cat
     take_lock(maker, &lock, "waiting for another devrun that makes a database", events).await
 }
 
-/// Waits until `lock`, an expression that tries to take an advisory lock, is true. `doing` is for messages.
+/// Waits until `lock`, an expression that tries to take an advisory lock, is true. Errors after [`TURN_LIMIT`]. `doing` is for messages.
 pub(super) async fn take_lock(
     maker: &Client,
     lock: &str,

@@ -53,7 +53,7 @@ pub enum ConnectError {
         /// The last error.
         reason: String,
     },
-    /// The server answered and refused the connection.
+    /// The server refused the connection, or connecting failed with an error that does not pass.
     #[error("the database server refuses {place}: {reason}")]
     Refused {
         /// Host, port and database.
@@ -110,7 +110,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Waits a moment only for a connection that the server has too many of, as is right for commands that only look.
+    /// Returns a patience with this limit that waits at most 1 s while the server has too many connections, for commands that only read.
     pub fn of_a_look(limit: Duration) -> Patience {
         Patience { limit, full: Duration::from_secs(1).min(limit) }
     }
@@ -139,8 +139,8 @@ pub async fn connect(url: &str, patience: impl Into<Patience>) -> Result<Client,
     connect_with(&config, PostgresTls::new().map_err(refused)?, patience).await
 }
 
-/// Connects to the database of `branch` without a pooler: through the local server's socket if it has a `socket`,
-/// otherwise by URL. `dbname` selects another database of the same server and is used only for a branch with a `socket`.
+/// Connects to the database of `branch` without a pooler: through the local server's socket if `branch` has one, otherwise with the direct
+/// URL. `dbname` selects another database of the same server and is used only with a socket.
 pub async fn reach(
     branch: &BranchDatabase,
     dbname: Option<&str>,
@@ -281,7 +281,7 @@ impl Attempt {
     }
 }
 
-/// The end of a [`Patience`] that counts from now.
+/// The deadlines of a [`Patience`] that began with the first attempt.
 struct Deadlines {
     limit: Deadline,
     full: Deadline,

@@ -1,4 +1,4 @@
-//! What a branch database was made for. Pure.
+//! The label of a branch database: the branch or worktree that it was made for. Pure.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// The beginning of the stored label of a database that was made for a detached HEAD. No branch can have such a name.
 const DETACHED_LABEL: &str = "detached at ";
 
-/// What a branch database was made for. Stored and shown as one line: the name of the branch, or `detached at <worktree slug>`.
+/// The branch or worktree that a branch database was made for. Stored and shown as one line: the name of the branch, or
+/// `detached at <worktree slug>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum DatabaseLabel {

@@ -99,7 +99,7 @@ pub enum ExtensionSource {
     Contrib,
     /// A package of the system, by its name.
     Package(String),
-    /// None that devrun knows.
+    /// A source that devrun does not know.
     Other,
 }
 
@@ -152,7 +152,7 @@ async fn list_with(client: &Client) -> Result<Vec<ServerExtension>, CatalogueErr
     Ok(all)
 }
 
-/// Returns the folder of the control files on this machine. `None` if the role may not know it, or if it does not exist here.
+/// Returns the folder of the control files on this machine. `None` if the role may not read its path, or if it does not exist here.
 async fn control_folder(client: &Client) -> Option<PathBuf> {
     let sql = "SELECT setting FROM pg_config WHERE name = 'SHAREDIR'";
     let found = rows(client, sql, "find the extensions").await.ok()?;
@@ -167,7 +167,7 @@ async fn packages(folder: &Path, names: &[&str]) -> BTreeMap<String, String> {
     }
     let files = names.iter().map(|name| folder.join(format!("{name}.control")));
     let search = Cmd::new("dpkg-query").arg("-S").args(files).directory("/").limit(PACKAGES);
-    // It fails if it does not know one of the files, and prints the others.
+    // dpkg-query fails if one of the files is in no package, but prints the packages of the others.
     let Ok(output) = search.output().await else { return BTreeMap::new() };
     parse_packages(&output.text())
 }

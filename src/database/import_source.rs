@@ -1,4 +1,4 @@
-//! Looks at the server that is imported. Only reads there.
+//! Reads the version and the extensions of the database that is imported. Changes nothing there.
 
 use std::time::Duration;
 

@@ -85,7 +85,7 @@ pub struct LocalRequest {
     pub bin: Option<PathBuf>,
     /// True if the data need not survive a power failure (`durability: fast`). The devrun that starts the server decides.
     pub fast: bool,
-    /// True for verbs that only read: they use the programs that last started the cluster instead of `bin`.
+    /// True for verbs other than a run: they use the programs that last started the cluster instead of `bin`.
     pub looks: bool,
 }
 
@@ -151,10 +151,11 @@ impl Local {
         })
     }
 
-    /// Does the same as [`Local::program`], and downloads the client programs if there are none: of the version that made the
-    /// cluster, or of one that works with it. The error is the reason in words.
+    /// Returns the path of a client program as [`Local::program`] does, but `pg_dump`, `pg_dumpall` and `pg_restore` only from PATH. If
+    /// there is none, downloads the client programs: of the version that made the cluster, or else of the preferred one. The error is the
+    /// reason in words.
     pub async fn fetch_program(ctx: &Context, request: &LocalRequest, name: &str) -> Result<PathBuf, String> {
-        // An older pg_dump on this system refuses the server.
+        // A pg_dump that is not on PATH may be older than the server, and would refuse it.
         let dumps = ["pg_dump", "pg_dumpall", "pg_restore"].contains(&name);
         let found = if dumps { ctx.which(name) } else { Local::program(ctx, request, name) };
         if let Some(found) = found {
@@ -202,7 +203,7 @@ impl Local {
         Ok(())
     }
 
-    /// Lets the running server stay when its last user leaves.
+    /// Lets the server run on when its last user ends.
     pub fn keep_server(&self) -> Result<(), Report> {
         Ok(kept_server::keep(&self.cluster.folder)?)
     }
@@ -554,8 +555,8 @@ pub(super) fn downloadable_server() -> Option<String> {
     packages::package(packages::PREFERRED).map(packages::PinnedPackage::spec)
 }
 
-/// Releases a claim, and stops the server if no other devrun has one, unless the user has started it. For the process that outlives devrun: needs no
-/// runtime and takes a limited time. A devrun that starts during the stop waits, then starts the server again.
+/// Releases a claim, and stops the server if no other devrun has one, unless `devrun db start` keeps it. Serves the process that outlives
+/// devrun: needs no runtime and takes a limited time. A devrun that starts during the stop waits, then starts the server again.
 pub fn stop_if_last(claim: OwnedFd, cluster: &Path) {
     if let Some(alone) = fs::upgrade_if_last(claim) {
         if !kept_server::is_kept(cluster) {

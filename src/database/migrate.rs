@@ -1,9 +1,9 @@
 //! Brings the schema of a branch database up to date with the migration files, once, however many devruns ask for it.
 //!
 //! A database may exist with a half-finished migration, so success is recorded separately: a marker in the branch
-//! database names the branch and a fingerprint of command and files, and is written only after success. If the marker
-//! matches, the command does not run. The command is the user's; it runs on the direct connection under an advisory
-//! lock.
+//! database has the database's id and a fingerprint of command and files, and is written only after success. If the
+//! marker matches, the command does not run. The command is the user's; it runs on the direct connection under an
+//! advisory lock.
 
 mod address;
 mod advice;
@@ -77,7 +77,7 @@ pub struct MigrateRequest<'a> {
     pub inputs: Vec<String>,
     /// The command's whole environment. It has the direct URL of the database under the names that the project uses.
     pub env: BTreeMap<OsString, OsString>,
-    /// The variable with the database's URL that fixes name.
+    /// The variable with the database's URL, for messages.
     pub variable: String,
     /// The `file:line` with the URL of another database that the command certainly uses.
     pub elsewhere: Option<String>,
@@ -85,7 +85,7 @@ pub struct MigrateRequest<'a> {
     pub suspect: Option<String>,
     /// True if devrun installs packages for the command.
     pub has_packages: bool,
-    /// The time limit of the command, and the time limit of the wait for another devrun that migrates.
+    /// The time limit of each command, and the time limit of the wait for another devrun that migrates.
     pub limit: Duration,
 }
 
@@ -114,7 +114,8 @@ impl Migrated {
 }
 
 /// Makes sure that the command has succeeded on this database with the current files. If it already has, this costs one
-/// connection and one round trip. If a call is killed at any point, the next call runs the command again.
+/// connection and one round trip. If a call is killed before it has recorded the success, the next call runs the
+/// command again.
 pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migrated, MigrateError> {
     if let Some(path) = &request.branch.records {
         return recorded::ensure(ctx, request, path).await;
@@ -171,7 +172,7 @@ enum Verdict {
     Stale,
 }
 
-/// Reads the markers of the database of `client`. Migrations that another program has undone have to run again, whatever they say.
+/// Reads the markers of the database of `client`. Returns [`Verdict::Stale`] in spite of a marker if another program has undone migrations.
 async fn read_verdict(
     client: &Client,
     branch: &BranchDatabase,
@@ -254,7 +255,7 @@ async fn execute(
     failed.map_or(Ok(()), |error| Err((error, output.condensed())))
 }
 
-/// Runs the command. Deletes the marker first, so that a failed run never counts as a success.
+/// Runs the command, or psql for each file that is due. Deletes the marker first, so that a failed run never counts as a success.
 async fn run(
     ctx: &Context,
     request: &MigrateRequest<'_>,

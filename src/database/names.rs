@@ -19,7 +19,7 @@ const DETACHED_BRANCH: &str = "detached-";
 const SYSTEM: [&str; 3] = ["postgres", "template0", "template1"];
 
 /// Returns the value of `${branch}` in a worktree on `branch`. A name that looks like a value of [`detached`] gets eight digits of its
-/// hash, so that the branch never shares a database with such a worktree. `prepare::branch` renders `database.branch` with it.
+/// hash, so that the branch never shares a database with such a worktree. `prepare` renders `database.branch` with it.
 pub fn branch(branch: &str) -> String {
     let looks_detached = branch.starts_with(DETACHED_BRANCH) && looks_hashed(branch);
     if looks_detached { format!("{branch}-{}", digits_of(branch)) } else { branch.into() }

@@ -89,8 +89,8 @@ pub struct NeonProject {
     pub origin: String,
 }
 
-/// Whether devrun may use a branch that other work depends on: the default branch, a protected one, or the one that is
-/// copied.
+/// The user's permission to use a branch that other work depends on: the default branch, a protected one, or the one
+/// that is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// No: the branch's name is computed, so the user has not chosen this branch explicitly.
@@ -138,7 +138,7 @@ pub struct NeonRequest {
     pub repository: String,
     /// The worktree's own state folder.
     pub state: PathBuf,
-    /// Whether devrun may use a branch that other work depends on.
+    /// The permission to use a branch that other work depends on.
     pub grant: Grant,
     /// Time limits.
     pub pace: Pace,

@@ -1,5 +1,6 @@
 //! Snapshots of branch databases that users name: databases that nothing connects to, with a comment that says of which
-//! database each one is. They belong to it: they are renamed and deleted with it.
+//! database each one is. devrun updates these comments when it renames the branch database, and deletes the snapshots
+//! with it.
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;

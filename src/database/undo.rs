@@ -2,7 +2,7 @@
 //!
 //! Databases that devrun created may be changed, unless other work depends on them. A database that devrun did not
 //! create must be named in full. The default branch's database, a protected one and a parent of other databases are
-//! never changed.
+//! never reset or deleted; only a restore or an import replaces their contents.
 
 use super::ListedDatabase;
 use crate::error::{Code, Explain};
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_databases_may_go_foreign_ones_only_by_name_and_parents_never() {
+    fn own_databases_may_be_deleted_foreign_ones_by_name_and_parents_never() {
         let entry = |made_by_devrun, kept| ListedDatabase {
             name: "x".into(),
             made_by_devrun,

@@ -14,7 +14,7 @@ pub struct Variable {
     pub value: String,
     /// The place that sets it, for messages: `environment`, `.env`, …
     pub place: String,
-    /// The number of the env file that sets it. `None` for the environment devrun was started with.
+    /// The number of the env file that sets it. `None` for the environment devrun was started with, and for the login shell.
     pub file: Option<usize>,
 }
 
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Variable {
     }
 }
 
-/// The variables of one worktree: the environment devrun was started with, then its env files.
+/// The variables of one worktree: the environment devrun was started with, then those of the login shell, then its env files.
 pub trait Variables {
     /// Returns the environment of the user's own commands: all variables except those that no process gets.
     fn of_commands(&self) -> BTreeMap<OsString, OsString>;

@@ -42,7 +42,8 @@ pub(super) struct ChosenProvider {
     pub(super) wanted: WantedDatabase,
 }
 
-/// Chooses the provider and renders the names; `None` if the configuration asks for no database. `allow_parent` is as in [`super::Options`].
+/// Chooses the provider and renders the names. Returns `None` if the configuration asks for no database. `allow_parent` is as in
+/// [`super::Options`].
 pub(super) fn choose(
     ctx: &Context,
     resolved: &ResolvedWorktree,
@@ -90,15 +91,15 @@ pub async fn unreachable_database(ctx: &Context, resolved: &ResolvedWorktree) ->
     provider.reach().await.err()
 }
 
-/// Stops database servers of repositories that no longer exist, if all devrun processes that used them were killed.
+/// Stops database servers of repositories that no longer exist, if no devrun uses them. Sends a note for each.
 pub fn stop_abandoned_servers(ctx: &Context) {
     for repository in providers::stop_abandoned(ctx) {
         ctx.events.note(format!("stopped the database server of {repository}, which is gone"));
     }
 }
 
-/// Creates the branch database unless it exists, and sends the event for the step. Returns `None` if the configuration
-/// asks for no database.
+/// Creates the branch database unless it exists, or renames the one that this worktree had before its branch or folder
+/// was renamed. Sends the event for the step. Returns `None` if the configuration asks for no database.
 pub(super) async fn ensure(
     ctx: &Context,
     resolved: Rc<ResolvedWorktree>,
@@ -106,7 +107,7 @@ pub(super) async fn ensure(
     conditions: DatabaseConditions,
     entrust: Entrust<'_>,
 ) -> Result<Option<ReadyDatabase>, Report> {
-    // Not in the way of this start: there may be many clusters, and stopping a server takes time.
+    // On another thread, so that this start does not wait: there may be many clusters, and stopping a server takes time.
     let abandoned = ctx.clone();
     tokio::task::spawn_blocking(move || stop_abandoned_servers(&abandoned));
     let Some(ChosenProvider { provider, mut wanted }) = choose(ctx, &resolved, conditions.allow_parent)?
@@ -210,8 +211,8 @@ async fn has_parents_migrations(ctx: &Context, resolved: &ResolvedWorktree) -> b
     worktree::sees_same_files(ctx, &resolved.worktree.path, default, &paths).await
 }
 
-/// Migrates `branch`, seeds it if it is a parent that was empty, then prepares it to be copied while it is in use. Returns a few words on the migrations; `None` if
-/// there are none.
+/// Migrates `branch`, seeds it if it is a parent that was empty, then prepares it to be copied while it is in use. Returns a few words on
+/// the migrations and the seed; `None` if there are no migrations and nothing was seeded.
 pub(super) async fn migrate(
     ctx: &Context,
     resolved: &ResolvedWorktree,
@@ -279,7 +280,7 @@ async fn run_migrations(
     progress.until(&tools).await;
     let start = Instant::now();
     let migrated = match migrate::ensure(ctx, &request).await {
-        // Nothing has run yet.
+        // The migration has not run yet.
         Err(MigrateError::Extension { extension, .. }) if provider.provide_extension(&extension).await? => {
             migrate::ensure(ctx, &request).await
         }
@@ -303,7 +304,7 @@ async fn run_migrations(
     Ok(Some(told))
 }
 
-/// Adds to `error` how to get a missing extension, whether devrun resets the database, and whether its parent has the same
+/// Adds one fact to `error`: how to get a missing extension, that devrun does not reset the database, or that the parent has the same
 /// unknown revision.
 async fn with_relatives(
     ctx: &Context,
@@ -369,7 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configuration_and_the_database_know_the_same_providers() {
+    fn configuration_and_database_have_the_same_providers() {
         assert!(crate::config::provider::names().eq(providers::NAMES));
     }
 }

@@ -46,7 +46,7 @@ impl DatabaseRecord {
         serde_json::from_slice(&bytes).ok().filter(|record: &DatabaseRecord| record.version == VERSION)
     }
 
-    /// Writes the record unless it is there. Without it, a database is only not found after the worktree was moved.
+    /// Writes the record if it is new. Without it, a database is only not found after the worktree was moved.
     pub(super) fn save(&self, state: &Path) {
         if DatabaseRecord::load(state).as_ref() != Some(self) {
             let _ = fs::replace(&state.join(FILE), &serde_json::to_vec(self).unwrap_or_default(), 0o600);

@@ -69,7 +69,7 @@ impl Databases {
         Ok(Databases { ctx: ctx.clone(), resolved, own: wanted, provider: source.name(), server, source })
     }
 
-    /// Ends the access, which stops a server that nothing else uses. Returns the state of the server, `None` if devrun starts none.
+    /// Ends the access, and so stops a server that nothing else uses. Returns the state of the server, `None` if devrun starts none.
     pub fn close(self) -> Result<Option<ServerState>, Report> {
         let Databases { ctx, resolved, source, .. } = self;
         drop(source);
@@ -161,8 +161,8 @@ impl Databases {
         Ok(Some(entry))
     }
 
-    /// Replaces a database by a new copy of its parent. Migrates this worktree's own database; another worktree's is
-    /// migrated at its next run. With `from_snapshot`, copies the last snapshot of the parent. Returns the database and a few words on the migrations.
+    /// Replaces a database by a new copy of its parent, or with `from_snapshot` of the parent's last snapshot. Migrates this worktree's own
+    /// database; another worktree's is migrated at its next run. Returns the database and a few words on the migrations.
     pub async fn reset(
         &self,
         entry: &ListedDatabase,
@@ -272,7 +272,7 @@ impl Databases {
             self.source.open(Purpose::Run(&mut entrust)).await?;
             let name = self.own.parent.clone();
             let is_own = name == self.own.name;
-            // It stays the database of the branch and worktree that it was made for.
+            // The new database keeps the branch and worktree of the one that it replaces.
             let known = self.describe(&name).await?.filter(|_| !is_own).unwrap_or_default();
             let label = if is_own { self.own.label.clone() } else { name.as_str().into() };
             let wanted = WantedDatabase {
@@ -416,7 +416,7 @@ impl Drop for ServerClaims {
     }
 }
 
-/// Installs the tools that migrations need, while other work goes on.
+/// Installs the packages that migrations and the seed need, while other work goes on.
 struct ToolInstaller {
     progress: Progress,
     gates: UnboundedReceiver<Result<Need, Report>>,

@@ -1,5 +1,4 @@
-//! Reads the variables that env files give a single process, or a command in its folder, on top of the common
-//! environment.
+//! Reads the env files of a worktree: those of all processes, and those of single processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

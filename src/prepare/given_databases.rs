@@ -15,7 +15,7 @@ use crate::config::url_forms::UrlForm;
 use crate::config::{Config, environment};
 use crate::plan::{BoundVariable, FileLine, Reason};
 
-/// A variable to bind, and the process that gets it; every process without one.
+/// A variable to bind, and the process that gets it. `None` stands for every process.
 struct GivenBinding {
     process: Option<String>,
     variable: ReplacedVariable,
@@ -177,7 +177,7 @@ fn of_process<'a>(config: &'a mut Config, process: &str) -> Option<&'a mut Vec<(
     processes.find(|known| known.name == process).map(|process| &mut process.env)
 }
 
-/// Returns a template that stands at `line`; without one, in the environment.
+/// Returns a template whose place is `line`, or the environment if there is no line.
 fn template(text: String, line: Option<&FileLine>) -> Template {
     let file = line.map_or_else(|| "environment".into(), |line| line.file.display().to_string());
     let at = ConfigPosition::line(&Source::new(file, ""), line.map_or(0, |line| line.line));

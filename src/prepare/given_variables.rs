@@ -19,7 +19,7 @@ impl ResolvedWorktree {
         self.vars(env, Loader::of(&process.run), Some(process))
     }
 
-    /// Returns the same variables, each with the line that sets it.
+    /// Returns the variables of [`ResolvedWorktree::given`], each with the line that sets it.
     pub(super) fn given_lines(
         &self,
         env: &Environment,
@@ -36,8 +36,8 @@ impl ResolvedWorktree {
         given.map(|(name, value)| (name.clone(), (value.clone(), line(&name, &value)))).collect()
     }
 
-    /// Returns the variables that env files give the command `run` in `folder`. They are those of the process in that
-    /// folder.
+    /// Returns the variables that env files give the command `run` in `folder`. They are those of the process with env
+    /// files whose folder is the nearest one at or above `folder`.
     pub fn given_in(&self, env: &Environment, folder: &Path, run: &RunCommand) -> BTreeMap<String, String> {
         let inner = folder.strip_prefix(&self.worktree.path).unwrap_or(Path::new(""));
         let all = self.config.processes.iter().filter(|process| !process.env_files.is_empty());

@@ -1,12 +1,12 @@
-//! Chooses the label of a worktree's host names, `<label>.localhost`, which no other worktree on this machine has. Pure.
+//! Chooses the label of a worktree's host names, `<label>.localhost`, which no other worktree on this machine has.
 
 use std::path::Path;
 
 use crate::ports::table::{self, LeaseRow};
 use crate::worktree::slug;
 
-/// Returns `own_slug`, the slug of the worktree at `path`; with a part of the path's hash if a worktree of another repository that
-/// got its lease earlier has the same. `leases` are in the order in which they were made.
+/// Returns `own_slug`, the slug of the worktree at `path`; with a part of the path's hash if a worktree of another repository that got its
+/// lease earlier has the same. `leases` are in the order in which they were made; those of worktrees that no longer exist do not count.
 pub(super) fn choose(leases: &[LeaseRow], path: &Path, own_slug: &str) -> String {
     choose_among(
         leases.iter().filter(|row| table::exists(&row.worktree)).map(|row| row.worktree.as_path()),

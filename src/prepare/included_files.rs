@@ -1,4 +1,4 @@
-//! Copies the files of `.worktreeinclude` to a worktree: when devrun makes it, or at its first run if another tool made it.
+//! Copies the files of `.worktreeinclude` to a worktree: when devrun makes it, and at a run if another tool made it or the list is new.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ fn fingerprint(main: &Path) -> Option<String> {
 async fn copy(ctx: &Context, main: &Path, worktree: &Worktree, list: &str) -> Result<IncludedFiles, String> {
     let kept = env_file_names(ctx, worktree).await;
     let files = include::copy(ctx, main, &worktree.path, &kept).await?;
-    // Without the record, the next run looks again.
+    // Without the record, the next run copies again.
     let _ = fs::replace_for_now(&worktree.state.join(RECORD), list.as_bytes(), 0o600);
     Ok(files)
 }

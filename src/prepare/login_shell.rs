@@ -17,7 +17,7 @@ use crate::text::hex;
 
 /// How long the shell may take. Version managers in its files make it slow.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The variable by which a devrun that the shell's own files start knows that it must not start the shell again.
+/// The variable that devrun sets for the shell: a devrun that the shell's files start must not start the shell again.
 const INSIDE: &str = "DEVRUN_READS_SHELL";
 
 /// Returns those variables that `wanted` names and `ctx` does not have.
@@ -59,8 +59,8 @@ fn shell(ctx: &Context) -> PathBuf {
 async fn environment(ctx: &Context, shell: &OsStr) -> Result<BTreeMap<OsString, OsString>, String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| format!("the system gives no random bytes: {error}"))?;
-    // Files of the shell may print greetings, so the environment stands between two markers. They differ, because dash exports the
-    // last argument of a command as `_`.
+    // Files of the shell may print greetings, so the environment is printed between two markers. They differ, because dash exports the last
+    // argument of a command as `_`.
     let (begin, end) = (format!("devrun-begin-{}", hex(random)), format!("devrun-end-{}", hex(random)));
     let line = format!("printf %s {begin}; /usr/bin/env -0; printf %s {end}");
     let home = ctx.env.get(OsStr::new("HOME")).map(PathBuf::from).filter(|home| home.is_dir());

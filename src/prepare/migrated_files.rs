@@ -20,7 +20,7 @@ struct MigratedFiles {
     files: FileDigests,
 }
 
-/// Writes the record unless it is there. Without it, `devrun status` does not say that the database is behind.
+/// Writes the record if it is new. Without it, `devrun status` does not say that the database is behind.
 pub(super) fn save(state: &Path, files: FileDigests) {
     let new = MigratedFiles { version: VERSION, files };
     if load(state).as_ref() != Some(&new) {
@@ -55,8 +55,8 @@ impl MigrationFolder {
         (!folder.globs.is_empty()).then_some(folder)
     }
 
-    /// Returns the files that are new or changed since the last migration, and those that were removed, relative to the worktree. None
-    /// if there is no record or a file cannot be read. Blocks.
+    /// Returns the files that are new or changed since the last migration, and those that were removed, relative to the worktree. Both
+    /// lists are empty if there is no record or a file cannot be read. Blocks.
     pub(super) fn changed(&self) -> (Vec<String>, Vec<String>) {
         let Some(record) = load(&self.state) else { return Default::default() };
         let Ok(now) = file_digests(&self.directory, &self.globs) else { return Default::default() };

@@ -1,4 +1,5 @@
-//! Makes the plan of a run for subcommands that only show it: installs, creates and starts nothing.
+//! Makes the plan of a run for subcommands that only show it. Installs and starts nothing and creates no database, but may lease ports and
+//! make secrets.
 
 use super::ResolvedWorktree;
 use super::branch_database::{self, ChosenProvider};
@@ -31,7 +32,7 @@ pub struct Preview {
     pub notices: Vec<Notice>,
 }
 
-/// Returns worktree, configuration and ports, and starts nothing.
+/// Returns worktree, configuration and ports. Leases ports only if the recorded ones do not suffice. Starts nothing.
 pub async fn resolve_without_starting(ctx: &Context) -> Result<ResolvedWorktree, Report> {
     let worktree = resolved_worktree::locate(ctx).await?;
     resolved_worktree::read(ctx, worktree).await

@@ -8,7 +8,7 @@ use crate::config::envfile::{self, EnvFile, EnvFileOrigin, EnvFilePlaces};
 use crate::context::Context;
 use crate::database::variables::{Variable, Variables};
 
-/// The environment devrun was started with, and the env files of a worktree.
+/// The environment devrun was started with, the variables of the login shell, and the env files of all processes of a worktree.
 pub(super) struct VariableSources<'a> {
     pub(super) ctx: &'a Context,
     pub(super) resolved: &'a ResolvedWorktree,
@@ -45,7 +45,7 @@ impl Variables for VariableSources<'_> {
     fn of_commands(&self) -> BTreeMap<OsString, OsString> {
         let mut vars = self.resolved.install_env();
         vars.retain(|name, _| !name.as_encoded_bytes().starts_with(b"DEVRUN_"));
-        // The next run finds processes that a killed run left by the tag.
+        // By the tag, the next run finds processes that a killed run left.
         let tag = self.ctx.env.get_key_value(OsStr::new(crate::context::variables::RUN));
         vars.extend(tag.map(|(name, value)| (name.clone(), value.clone())));
         vars

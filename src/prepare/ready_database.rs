@@ -16,7 +16,7 @@ pub(super) struct DatabaseAddress<'a> {
     pub(super) unpooled: Option<&'a str>,
 }
 
-/// A branch database that exists, and the provider that made it.
+/// A branch database that exists, and its provider.
 pub(super) struct ReadyDatabase {
     pub(super) provider: Rc<dyn Provider>,
     pub(super) branch: BranchDatabase,

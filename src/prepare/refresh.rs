@@ -1,4 +1,4 @@
-//! Brings packages, the files of `setup:` and the branch database up to date, without starting processes.
+//! Brings packages, the files of `setup:` and `env_out`, and the branch database up to date, without starting processes.
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};

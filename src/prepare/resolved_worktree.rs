@@ -1,5 +1,5 @@
-//! Collects the inputs that every subcommand needs: worktree, configuration, ports, env files, and the names for
-//! templates.
+//! Collects the inputs that runs and most subcommands need: worktree, configuration, ports, env files, and the names
+//! for templates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -437,7 +437,8 @@ impl ResolvedWorktree {
         self.files.replacements(&self.config).into_iter().map(Notice::new).collect()
     }
 
-    /// Returns the notices for the user: from recognition, and on variables that lead to another database or worktree.
+    /// Returns the notices for the user: from recognition, on variables that lead to another database or worktree, and on a database that
+    /// several worktrees share.
     pub(super) fn notices(&self, plan: &Plan) -> Vec<Notice> {
         let database = self.config.database.as_ref();
         let elsewhere = database.and_then(|database| other_databases::notice(database, &plan.env.elsewhere));

@@ -110,7 +110,7 @@ impl InputFile {
     }
 }
 
-/// Returns the first file that exists, without the parts that devrun itself wrote.
+/// Returns the first file that exists, without the parts that devrun itself wrote. A file that devrun wrote as a whole does not count.
 fn first_existing(places: &[(PathBuf, String)]) -> Option<SeenFile> {
     places.iter().enumerate().find_map(|(place, (path, _))| {
         let content =
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_appears_changes_or_goes_is_named() {
+    fn a_file_that_appears_changes_or_disappears_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let (own, main) = (dir.path().join("own"), dir.path().join("main"));
         for root in [&own, &main] {

@@ -1,5 +1,5 @@
-//! Compares the branch database of a running stack with the migrations of its worktree, for `devrun status`. Starts nothing,
-//! and says nothing if the database cannot be reached at once.
+//! Compares the branch database of a running stack with the migrations of its worktree, for `devrun status`. Starts nothing, and returns
+//! nothing if the database cannot be reached at once.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub async fn schema_drift(ctx: &Context) -> Vec<Notice> {
     let quiet = Context { events: Events::discarded(), ..ctx.clone() };
     let found = tokio::time::timeout(LIMIT, Box::pin(look(&quiet))).await;
     let Some((wanted, drift)) = found.ok().flatten() else { return Vec::new() };
-    // Others are copied from a parent, which devrun does not reset.
+    // devrun does not reset a parent, because others are copied from it.
     notices(&wanted.name, &drift, wanted.name != wanted.parent)
 }
 

@@ -49,8 +49,8 @@ pub(super) async fn is_complete(
     }
 }
 
-/// Records that `parent` is to be seeded, if there is a seed and the database is empty, which it is again if the last seed was
-/// killed.
+/// Empties `parent` if its seed was killed, and records that it is to be seeded if it is empty. Does nothing if the configuration has no
+/// seed.
 pub(super) async fn prepare(
     ctx: &Context,
     resolved: &ResolvedWorktree,

@@ -1,4 +1,4 @@
-//! Prepares the services of a run before anything else: checks their programs and shared servers, and prepares their data.
+//! Prepares the services of a run before packages and database: checks their programs and shared servers, and prepares their data.
 
 use std::time::Duration;
 

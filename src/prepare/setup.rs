@@ -50,7 +50,7 @@ pub(super) async fn run(ctx: Context, resolved: Rc<ResolvedWorktree>, plan: Arc<
     progress.open(Need::Setup);
 }
 
-/// Runs `step`, unless it has `inputs` and they have not changed since it succeeded. Returns whether it ran.
+/// Runs `step`, unless it has `inputs` and they have not changed since it succeeded. Returns true if it ran.
 async fn update(
     ctx: &Context,
     resolved: &ResolvedWorktree,

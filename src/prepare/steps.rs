@@ -50,7 +50,7 @@ pub async fn install_packages(ctx: &Context, resolved: &ResolvedWorktree) -> Res
     Ok(())
 }
 
-/// Installs the packages of each folder, one after the other. Returns whether there was work, and a summary.
+/// Installs the packages of each folder, one after the other. Returns true if there was work, and a summary.
 async fn install_all(
     ctx: &Context,
     resolved: &ResolvedWorktree,
@@ -71,7 +71,7 @@ async fn install_all(
     Ok(summary(&all))
 }
 
-/// Returns whether any install did work, and the outcomes of those that did, with their folders.
+/// Returns true if an install did work, and the outcomes of those that did, with their folders. A single install has its outcome alone.
 fn summary(all: &[(&PathBuf, Done)]) -> (bool, String) {
     if let [(_, Done { worked, outcome, .. })] = all {
         return (*worked, outcome.clone());

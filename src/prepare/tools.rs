@@ -1,8 +1,8 @@
 //! Makes tools that devrun downloaded available to the processes of a worktree.
 //!
-//! The environment is complete before anything is installed. So PATH always ends with one folder per install and one per
-//! program of a service, which becomes a link to the tool's folder if devrun downloads it. The folders come last so that the user's own tools
-//! win.
+//! The environment is complete before anything is installed. So PATH always ends with one folder per install and one per program of a
+//! service that devrun downloads, which becomes a link to the tool's folder after the download. The folders come last so that the user's
+//! own tools win.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_in_every_spelling() {
+    fn literals_are_read_in_every_spelling() {
         let one = PythonValue::Strings(vec!["a1".into()]);
         for source in [
             "x = 'a1'",

@@ -33,7 +33,8 @@ pub struct ObjectChange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaChanges(pub Vec<ObjectChange>);
 
-/// Reads every object that neither the server, an extension nor devrun made.
+/// Reads the tables with their parts, views, sequences, functions, enums, domains, schemas and extensions that neither the server, another
+/// extension nor devrun made.
 const OBJECTS: &str = r"
 with spaces as (
   select oid, case when nspname = 'public' then '' else quote_ident(nspname) || '.' end as prefix from pg_namespace

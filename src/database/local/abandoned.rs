@@ -20,7 +20,8 @@ pub struct AbandonedCluster {
     pub repository: PathBuf,
     /// True if a devrun uses its server.
     pub is_used: bool,
-    /// The time since its server last wrote a checkpoint, which it also does when it stops. `None` if it is unknown.
+    /// The time since its server last wrote a checkpoint, which it also does when it stops, or since devrun wrote the state of a cluster
+    /// without data. `None` if it is unknown.
     pub unused_for: Option<Duration>,
 }
 
@@ -52,8 +53,8 @@ impl Local {
         state::read_id(shared)
     }
 
-    /// Stops the servers of this user whose repository no longer exists and that no devrun uses. Returns the
-    /// repositories.
+    /// Stops the servers of this user whose repository no longer exists and that no devrun uses. Returns the shared
+    /// folders of these repositories.
     pub fn stop_abandoned(ctx: &Context) -> Vec<String> {
         let mut stopped = Vec::new();
         for clusters in account::all_clusters(&ctx.dirs) {
@@ -76,8 +77,8 @@ impl Local {
         stopped
     }
 
-    /// Stops the server of `abandoned` and deletes its folder. Returns false if a devrun uses it, or if its repository
-    /// is there again.
+    /// Stops the server of `abandoned` and deletes its folder. Returns false if a devrun uses it, if its repository is
+    /// there again, or if its state cannot be read.
     pub fn remove_abandoned(abandoned: &AbandonedCluster) -> Result<bool, Report> {
         let AbandonedCluster { id, folder, .. } = abandoned;
         let Some(alone) = users(folder, LockKind::Exclusive)? else { return Ok(false) };
@@ -96,7 +97,7 @@ fn users(folder: &Path, kind: LockKind) -> Result<Option<Lock>, fs::FsError> {
     Lock::try_take(&folder.join("users.lock"), kind)
 }
 
-/// Returns the time at which the server last wrote its control file.
+/// Returns the time at which the server last wrote its control file; without one, the time at which devrun wrote the state.
 fn last_use(folder: &Path) -> Option<SystemTime> {
     let files = [cluster::data(folder).join("global/pg_control"), folder.join("state.json")];
     files.iter().find_map(|file| file.metadata().and_then(|meta| meta.modified()).ok())

@@ -146,7 +146,8 @@ fn lets_through(mode: u32, owner: (u32, u32), user: (u32, u32)) -> bool {
 }
 
 /// Returns the first of these accounts that exists and is not root: the repository's owner, the user behind sudo,
-/// `postgres`, `nobody`. A user other than root is always returned itself.
+/// `postgres`, `nobody`. For a user other than root, returns that user. Errors if there is no such account, or if that
+/// user has no entry in `/etc/passwd`.
 fn decide(
     euid: u32,
     owner: u32,

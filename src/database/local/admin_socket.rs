@@ -1,9 +1,10 @@
 //! Opens devrun's own connections to a running server, through a unix socket in its data folder that only the server's
 //! account can enter.
 //!
-//! The socket is reached through a descriptor of the folder, after its owner and mode were checked. So the path is
-//! never too long for a socket and no link leads elsewhere, and the kernel names the process that listens. TCP is used
-//! only if the server has no such socket, and only while the server's pid file says that it is ready on that port.
+//! The socket is reached through a descriptor of the folder, after its owner and mode were checked. So no link leads
+//! elsewhere, the kernel names the process that listens, and where `/proc` exists, the path is never too long for a
+//! socket. TCP is used only if the server has no such socket, and only while the server's pid file says that it is
+//! ready on that port.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -39,10 +40,10 @@ pub struct AdminSocket {
 /// The reason why a connection failed.
 #[derive(Debug)]
 pub enum ConnectFailure {
-    /// The server does not accept the password or cannot prove that it knows it. It is another server, or ours after
-    /// our state was lost.
+    /// The server does not accept the password or cannot prove that it knows it: it is another server, or ours after
+    /// our state was lost. Also returned if other users can enter the data folder.
     Password(String),
-    /// No server runs, or it is not ready yet.
+    /// No server runs, it is not ready yet, or it answered with an error that may pass.
     NotNow(String),
     /// The server answers that it has too many connections.
     Full(String),

@@ -15,7 +15,7 @@ pub(super) struct Binaries {
     pub(super) major: u32,
 }
 
-/// The parameters of the search.
+/// The parameters of a search for the server's programs.
 #[derive(Debug)]
 pub(super) struct Search<'a> {
     pub(super) ctx: &'a Context,
@@ -28,7 +28,7 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Returns the major version of the programs in `bin`. Errors if the account cannot run them.
+    /// Returns the major version of the programs in `bin`. Errors if `initdb` is missing or the account cannot run `postgres`.
     pub(super) async fn major_in(&self, bin: &Path) -> Result<u32, String> {
         if !bin.join("initdb").exists() {
             return Err("it holds no initdb".into());

@@ -104,8 +104,8 @@ impl Search<'_> {
     }
 }
 
-/// Returns the path of the program `name`, searched beside the server programs of the setting, the cache and the
-/// system, newest first.
+/// Returns the path of the program `name`, searched beside the server programs of the setting, of the npm packages, of
+/// the system and of the wheel, each newest first.
 pub(super) fn program(home: Option<&Home>, setting: Option<&Path>, name: &str) -> Option<PathBuf> {
     let chosen = setting.into_iter().flat_map(|folder| [folder.join("bin"), folder.to_path_buf()]);
     let majors = || (OLDEST..=NEWEST).rev();

@@ -124,7 +124,8 @@ impl Cluster {
         }
     }
 
-    /// Sets the roles' passwords to those of `state`, in single-user mode without a running server.
+    /// Sets the roles' passwords to those of `state`, and creates the applications' role if it is missing, in single-user mode without a
+    /// running server.
     pub(super) async fn set_passwords(
         &self,
         binaries: &Binaries,
@@ -175,7 +176,7 @@ fn locales(major: u32) -> &'static [&'static [&'static str]] {
 fn role_statements(state: &ClusterState, major: u32) -> String {
     let (admin, app) = (&state.admin_password, &state.app_password);
     // Iterations protect passwords that can be guessed. The superuser's password is random and used at every start, so
-    // one iteration is enough. The application's has the usual number, because some clients insist on it.
+    // one iteration is enough. The application's password has the usual number, because some clients insist on it.
     let quick = if major >= 16 { "SET scram_iterations = 1;\n" } else { "" };
     format!(
         "DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP}') THEN CREATE ROLE {APP}; END IF; END$$;\n\
@@ -285,7 +286,7 @@ mod tests {
     };
 
     #[test]
-    fn settings_that_a_version_does_not_know_are_left_out() {
+    fn settings_that_a_version_does_not_have_are_left_out() {
         assert!(SETTINGS.render().contains("file_copy_method = clone"));
         let older = ClusterSettings { major: 15, ..SETTINGS }.render();
         assert!(!older.contains("file_copy_method") && !older.contains("io_method"));

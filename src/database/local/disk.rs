@@ -1,4 +1,4 @@
-//! Looks at the disk of a cluster: a network file system is refused, and little space is reported before a copy.
+//! Checks the disk of a cluster: refuses a network file system, and warns of little space before a copy.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::copying::{Copier, CopySource};
 use super::error::LocalError;
 use crate::database::catalogue::rows;
 
-/// Free space in bytes with which the size of a parent is not even asked for.
+/// If more bytes than this are free, devrun does not read the size of a parent.
 const PLENTY: u64 = 20 << 30;
 
 /// Errors if `folder` is on a network file system: after a lost connection or with two clients, Postgres loses data there.
@@ -98,7 +98,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn network_file_systems_are_known() {
+    fn network_file_systems_are_recognised() {
         assert_eq!(kind(0x6969), Some("NFS"));
         assert_eq!(kind(i64::from(0xFE53_4D42_u32.cast_signed())), Some("SMB"), "with its sign extended");
         for local in [0xEF53, 0x0102_1994, 0x5846_5342, 0x9123_683E, 0x794C_7630, 0x0102_1997_i64] {

@@ -38,7 +38,7 @@ pub(super) async fn find(
     best.map(|(_, folder)| folder)
 }
 
-/// Does the same, and downloads the programs if there are none. The error is the reason in words.
+/// Returns the folder of the programs as [`find`] does, and downloads them if there are none. The error is the reason in words.
 pub(super) async fn find_or_fetch(
     local: &Local,
     folders: impl IntoIterator<Item = PathBuf>,

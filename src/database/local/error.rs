@@ -25,7 +25,7 @@ pub enum LocalError {
     /// A file of devrun cannot be read or written.
     #[error(transparent)]
     Fs(#[from] FsError),
-    /// A folder of the server cannot be used.
+    /// A file or folder of the server cannot be used.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// The failed action, as a verb.
@@ -109,7 +109,7 @@ pub enum LocalError {
     /// The user wanted a copy of the snapshot, and there is none.
     #[error("there is no snapshot of {0}")]
     NoSnapshot(String),
-    /// There is no `pg_restore` of the server's version, and it cannot be downloaded for this reason.
+    /// There is no `pg_dump` and `pg_restore` of the server's version, and they cannot be downloaded for this reason.
     #[error("there is no pg_dump and pg_restore of the server's version: {0}")]
     NoDumpTools(String),
     /// A dump could not be restored.

@@ -1,7 +1,7 @@
 //! Imports another database as the parent: into a new database, which is masked and then takes the parent's name.
 //!
-//! The new database has a name that only imports use, and an advisory lock while its import works. So an import does not
-//! keep other devruns from making databases, and the next one drops what a killed import left.
+//! The new database has a name that only imports use, and an advisory lock while its import works. So an import does not keep other devruns
+//! from making databases, and the next devrun that makes or imports one drops what a killed import left.
 
 mod archive;
 mod masks;
@@ -36,12 +36,12 @@ pub(super) async fn import(
     let doing = format!("import into {}", wanted.name);
     unfinished_imports::sweep(copier.watcher).await?;
     let name = unfinished_imports::name()?;
-    // Ends the mark when it is closed.
+    // The mark ends when this session is closed.
     let lock = local.session_in(MAINTENANCE).await?;
     unfinished_imports::lock(&lock, &name).await?;
     let made = fill(local, &lock, &name, request, &doing).await;
     if made.is_err() {
-        // The next devrun that makes a database drops it, if this does not.
+        // If this fails, the next devrun that makes a database drops it.
         let _ =
             lock.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&name))).await;
     }

@@ -12,7 +12,7 @@ fn record(cluster: &Path) -> PathBuf {
     cluster.join("kept-running")
 }
 
-/// Records that the running server of the cluster folder `cluster` stays when its last user leaves.
+/// Records that the running server of the cluster folder `cluster` runs on when its last user ends.
 pub(super) fn keep(cluster: &Path) -> Result<(), LocalError> {
     let Some(server) = postmaster::running(&cluster::data(cluster)) else { return Ok(()) };
     Ok(fs::replace(&record(cluster), server.pid.to_string().as_bytes(), 0o600)?)
@@ -28,7 +28,7 @@ pub(super) fn release(cluster: &Path) -> Result<(), LocalError> {
     }
 }
 
-/// Returns true if the running server stays without a user.
+/// Returns true if the running server runs on without a user.
 pub(super) fn is_kept(cluster: &Path) -> bool {
     let recorded = fs::read(&record(cluster)).ok().flatten();
     let recorded = recorded.and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse::<u32>().ok());

@@ -51,8 +51,8 @@ pub(super) fn works_in(pid: u32, data: &Path) -> bool {
         && is_postgres() == Some(true)
 }
 
-/// Returns true if any process has that pid. The process table cannot be read here, and the server itself checks no
-/// more.
+/// Returns true if a process that devrun may signal has that pid. The process table cannot be read here, and the server
+/// itself checks no more.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn works_in(pid: u32, _data: &Path) -> bool {
     kill(Pid::from_raw(pid.cast_signed()), None).is_ok()

@@ -34,7 +34,7 @@ struct Comment {
     creator: Option<String>,
 }
 
-/// Writes a comment on each database that a program has created since the last call, if the branch of the program is known.
+/// Writes a comment on each database without one that a program has created, if the branch of the program is known.
 pub(super) async fn claim(client: &Client, log: &Path) -> Result<(), LocalError> {
     let sql = format!(
         "SELECT d.datname, shobj_description(d.oid, 'pg_database'), r.rolname FROM pg_database d \

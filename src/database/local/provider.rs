@@ -64,7 +64,7 @@ impl LocalProvider {
         Local::program(&self.ctx, &self.request, name)
     }
 
-    /// Does the same, and downloads the program if there is none. The error is the reason in words.
+    /// Returns the path of a client program, and downloads it if there is none, as [`Local::fetch_program`] does.
     pub(in crate::database) async fn fetch_program(&self, name: &str) -> Result<PathBuf, String> {
         Local::fetch_program(&self.ctx, &self.request, name).await
     }
@@ -83,8 +83,8 @@ fn owner(path: &Path) -> u32 {
     std::fs::metadata(path).map_or_else(|_| nix::unistd::geteuid().as_raw(), |meta| meta.uid())
 }
 
-/// Returns `bin`, the folder that `database.local.bin` names. Errors if a branch could bring it: programs in it would run
-/// as soon as a verb needs the server.
+/// Returns `bin`, the folder that `database.local.bin` names. Errors if the path is not absolute, or if a checkout could replace the
+/// programs there: they run as soon as a verb needs the server.
 fn programs(worktree: &Worktree, bin: PathBuf) -> Result<PathBuf, Report> {
     let refused = |why: &str| {
         Report::new(Code::ConfigInvalid, format!("database.local.bin ({}) is refused: {why}", bin.display()))

@@ -1,4 +1,4 @@
-//! Deletes databases, or resets them to the current state of their parent.
+//! Deletes databases, or resets them to the state of their parent: the current one, or that of its last snapshot.
 //!
 //! A reset makes the copy first and swaps names in one transaction, so the name always refers to a complete database.
 //! The old database has a temporary name until it is dropped. If devrun is killed before that, the next devrun that
@@ -62,8 +62,8 @@ pub(super) async fn put_in_place(
     made.ok_or_else(gone)
 }
 
-/// Deletes the database `name` with its snapshots and those that its programs have created, and ends the sessions in them. Returns false if it does not exist. `maker` holds
-/// the makers' lock until it is closed.
+/// Deletes the database `name`, its snapshots, and the databases that its programs have created. Ends the sessions in them. Returns false
+/// if the database does not exist. `maker` holds the makers' lock until it is closed.
 pub(super) async fn delete(maker: &Client, name: &str, events: &Events) -> Result<bool, LocalError> {
     take_turn(maker, events).await?;
     let there = find(maker, name).await?.is_some();

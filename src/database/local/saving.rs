@@ -11,7 +11,8 @@ use crate::database::catalogue::{
 use crate::database::saved_snapshots::{self, SavedSnapshot};
 use crate::event::{Event, Step};
 
-/// Takes the snapshot `snapshot` of the database `name`, as it is at one instant. An older one of that name is deleted afterwards.
+/// Takes the snapshot `snapshot` of the database `name`, as it is at one instant. An older one of that name is deleted afterwards. Returns
+/// `None` if there is no such database.
 pub(super) async fn save(
     copier: &Copier<'_>,
     name: &str,

@@ -1,8 +1,8 @@
-//! Finds, starts, waits for and stops the running server, and clears away what a killed server left.
+//! Starts, waits for and stops the server, and clears away what a killed server left.
 //!
-//! The pid file is trusted only if the process that it names works in this data folder: pids are reused, and the server
-//! refuses to start over a stale file, or a stale lock of its socket, whose pid is alive or that of a zombie. The caller holds the
-//! cluster's start lock, or for [`stop`] at the end of the last run the exclusive users' lock. [`connect`] needs no lock.
+//! The pid file is trusted only if the process that it names works in this data folder: pids are reused, and the server refuses to start
+//! over a stale file, or a stale lock of its socket, whose pid is alive or that of a zombie. The caller holds the cluster's start lock, or
+//! for [`stop`] the exclusive users' lock. [`connect`] needs no lock.
 
 use std::fs::{DirEntry, OpenOptions};
 use std::io::ErrorKind;

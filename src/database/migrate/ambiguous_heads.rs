@@ -5,7 +5,7 @@ use super::MigrateRequest;
 use super::error::{self, MigrateError};
 use crate::database::alembic_history::{self, History};
 
-/// Returns an error if two files have the same id or, before a command that needs exactly one head, if there are several.
+/// Errors if two files have the same id or, before a command that needs exactly one head, if there are several.
 pub(super) fn forbid(request: &MigrateRequest<'_>, history: &History) -> Result<(), MigrateError> {
     if let Some(duplicate) = history.duplicate().filter(|duplicate| duplicate.is_certain())
         && alembic_history::upgrades(&request.command).is_some()

@@ -73,8 +73,8 @@ pub(super) async fn new_objects(client: &Client, command: &RunCommand, is_sql: b
     }
 }
 
-/// Returns true if another program has undone migrations in the database of `client` since the command of `request` succeeded there: the
-/// revisions have changed, and to none that is newer than `files`, or the tables are gone.
+/// Returns true if another program has undone migrations in the database of `client` since `command` succeeded there: the revisions have
+/// changed, and to none that is newer than `files`. With `is_sql`: the tables are gone.
 pub(super) async fn is_undone(
     client: &Client,
     (command, is_sql): (&RunCommand, bool),

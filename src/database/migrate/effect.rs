@@ -12,7 +12,7 @@ use super::schema_change::SchemaSnapshot;
 use crate::database::alembic_history::{self, History};
 use crate::os::read::{self, Limit};
 
-/// Returns an error if the effect of the request's command is not visible in the database of `client`.
+/// Errors if the effect of the request's command is not visible in the database of `client`.
 pub(super) async fn check(
     request: &MigrateRequest<'_>,
     client: &Client,
@@ -90,7 +90,7 @@ async fn has_table(client: &Client, name: &str) -> Result<bool, MigrateError> {
     Ok(client.query_one(statement, &[&name]).await?.try_get(0)?)
 }
 
-/// Returns true if the database has no table, view or sequence except those of devrun and of extensions.
+/// Returns true if the database has no table, view or sequence of any kind except those of devrun and of extensions.
 pub(super) async fn is_empty(client: &Client) -> Result<bool, MigrateError> {
     let statement = "select not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
         where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname not in ('pg_catalog', 'information_schema', '_devrun') \

@@ -260,7 +260,7 @@ pub(super) fn explain(
     tail: String,
     left: &SchemaChange,
 ) -> MigrateError {
-    // Alembic says that it loads both files, which devrun does not know of those in different folders.
+    // The message shows that Alembic loads both files. devrun cannot know that for files in different folders.
     if let Some(duplicate) = history.duplicate()
         && tail.contains(&format!("Revision {} is present more than once", duplicate.revision))
     {

@@ -33,8 +33,8 @@ impl DueFiles {
     }
 }
 
-/// Returns the files that the command of the request will apply, as far as the database of `client` shows it. If it does not,
-/// returns none: then the command itself reports what is missing.
+/// Returns the files that the command of the request will apply, as far as the database of `client` shows it. Returns none if it does not
+/// show them: then the command itself reports what is missing.
 pub(super) async fn due(
     request: &MigrateRequest<'_>,
     history: &History,
@@ -49,7 +49,7 @@ pub(super) async fn due(
     Ok(if effect::is_empty(client).await? { DueFiles::Except(BTreeSet::new()) } else { none })
 }
 
-/// Returns an error if one of the files in `due` creates an extension that the server of `client` does not have.
+/// Errors if one of the files in `due` creates an extension that the server of `client` does not have.
 pub(super) async fn check(
     request: &MigrateRequest<'_>,
     inputs: &MigrationFiles,

@@ -7,7 +7,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::error::MigrateError;
 
-/// `devrun` in ASCII: the key of the advisory lock that every devrun takes in a database before it migrates.
+/// `devrun` in ASCII: the key of the advisory lock that every devrun takes in a database before it migrates. On the local server, devrun
+/// takes another lock, in `postgres`.
 pub(super) const LOCK_KEY: i64 = 0x6465_7672_756e;
 
 /// One row: the command and files of `fingerprint` succeeded in the database with the id `branch`.

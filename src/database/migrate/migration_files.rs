@@ -1,4 +1,4 @@
-//! Reads the migration files and computes their fingerprint. If it changes, the migrations must run again.
+//! Reads the migration files and computes their fingerprint. If the fingerprint changes, the migrations must run again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

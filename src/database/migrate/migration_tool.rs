@@ -3,7 +3,7 @@
 /// A migration tool.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MigrationTool {
-    /// A word of its command.
+    /// A part of its command.
     word: &'static str,
     /// The table in which it keeps its state.
     pub(super) table: &'static str,
@@ -16,11 +16,11 @@ pub(super) struct MigrationTool {
 pub(super) struct RecordedRevisions {
     /// The query for them.
     pub(super) query: &'static str,
-    /// How they are the names of files.
+    /// The relation of the revisions to the files.
     pub(super) form: RevisionForm,
 }
 
-/// How the revisions of a tool are the names of files.
+/// The relation of a tool's revisions to its files: each revision is this part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RevisionForm {
     /// An id inside the file.
@@ -54,7 +54,7 @@ const TOOLS: [MigrationTool; 6] = [
             "select migration_name from _prisma_migrations where finished_at is not null and rolled_back_at is null",
         )),
     },
-    // It records hashes of its files.
+    // drizzle-kit records hashes of its files.
     MigrationTool { word: "drizzle-kit migrate", table: "__drizzle_migrations", revisions: None },
     MigrationTool {
         word: "manage.py migrate",

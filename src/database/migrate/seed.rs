@@ -1,11 +1,11 @@
 //! Fills a parent database once, after its first migrations: with a command, a file of SQL, or a dump.
 //!
-//! Whether it is to be seeded is a record in the database itself (table `_devrun.seed`), made while the database is still
-//! empty. So a database that existed before is never seeded, a seed that failed or was killed runs again, and a database
-//! that was emptied is seeded again.
+//! A record in the database itself (table `_devrun.seed`) states that it is to be seeded. devrun makes the record while the database is
+//! still empty. So a database that existed before is never seeded, a seed that failed or was killed runs again, and a database that was
+//! emptied is seeded again.
 //!
-//! A command may have written some of its rows before it was killed. The record says that it had begun, so the next run
-//! empties the database and begins with the migrations. Files and dumps are applied in one transaction.
+//! A command may have written some of its rows before it was killed. The record shows that the command had begun, so
+//! the next run empties the database and begins with the migrations. Files and dumps are applied in one transaction.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -195,7 +195,7 @@ async fn is_half_done(client: &Client) -> Result<bool, MigrateError> {
     }
 }
 
-/// Returns whether the database of `client` was seeded. `None` if it is not to be seeded.
+/// Returns true if the database of `client` was seeded, false if it is to be seeded, `None` if neither.
 async fn state(client: &Client) -> Result<Option<bool>, MigrateError> {
     match client.query_opt("select done from _devrun.seed limit 1", &[]).await {
         Ok(row) => Ok(row.map(|row| row.try_get(0)).transpose()?),

@@ -7,7 +7,8 @@ use crate::database::connect::ConnectError;
 use crate::error::{Code, Explain, Fault, RERUN, Report};
 use crate::text::quoted;
 
-/// A database could not be seeded. It stays as its migrations left it, and the next start seeds it again.
+/// A database could not be seeded. It stays as its migrations left it, except for rows that a failed command wrote. The next start seeds it
+/// again.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     /// The command failed.

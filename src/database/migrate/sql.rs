@@ -1,5 +1,5 @@
-//! Files of SQL, each applied once: psql runs a file and records it in one transaction, so a file that failed or was killed
-//! in the middle is applied again.
+//! Files of SQL, each applied once: psql runs a file and records it in one transaction, so a file that failed or was killed in the middle
+//! is applied again. A file with a statement of [`ALONE`] runs without a transaction.
 
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,7 @@ fn must_run_alone(text: &str) -> bool {
     })
 }
 
-/// The files in the order of `patterns`; those of one pattern by the number that their name begins with, then by name.
+/// Returns the files in the order of `patterns`; those of one pattern by the number that their name begins with, then by name.
 fn ordered<'a>(patterns: &[String], inputs: &'a MigrationFiles) -> Vec<(&'a Path, &'a [u8])> {
     let mut found: Vec<(&Path, &[u8])> = Vec::new();
     for pattern in patterns.iter().filter_map(|pattern| glob::Pattern::new(pattern).ok()) {
@@ -95,7 +95,7 @@ fn number(path: &Path) -> u64 {
     name[..end].parse().unwrap_or(u64::MAX)
 }
 
-/// The command that applies `due` and records it.
+/// Returns the command that applies `due` and records it.
 pub(super) fn command(psql: &Path, due: &Due) -> Cmd {
     let Due { path, digest, in_transaction } = due;
     let file = PathBuf::from(".").join(path);

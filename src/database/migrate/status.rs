@@ -22,7 +22,7 @@ pub enum MigrationStatus {
     Ahead,
     /// No command has succeeded there, or the last run failed or was interrupted.
     Unmigrated,
-    /// The same, but the database has revisions, and there are no files to compare them with.
+    /// As [`MigrationStatus::Unmigrated`], but the database has revisions, and there are no files to compare them with.
     Unrecorded,
     /// The command succeeded there. There are no files to compare with.
     Migrated,
@@ -78,7 +78,8 @@ pub async fn alembic_history(directory: &Path, globs: &[String]) -> Result<Histo
     Ok(History::read(MigrationFiles::gather(directory, globs).await?.files()))
 }
 
-/// Reads the marker and Alembic's revisions in `branch`. `source` is `None` if the branch is another one than the worktree's.
+/// Reads the marker and Alembic's revisions in `branch`, or the record of a database that is no Postgres. `source` is `None` if the branch
+/// is another one than the worktree's.
 pub async fn schema_state(
     branch: &BranchDatabase,
     source: Option<MigrationSource<'_>>,

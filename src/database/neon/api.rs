@@ -1,5 +1,4 @@
-//! The calls of Neon's API v2 that devrun makes. Each call is repeated until it has a usable answer or its time is
-//! over.
+//! The calls of Neon's API v2 that devrun makes. A call is repeated until it has a usable answer or its time is over.
 //!
 //! Only calls that are safe to repeat are repeated. If it is unknown whether a change was executed, the caller decides
 //! after reading the current state.
@@ -160,8 +159,8 @@ impl Api {
             .map(drop)
     }
 
-    /// Resets the branch to the current state of `source` and ends the sessions in it. Its id, host and passwords stay. With
-    /// `backup`, the former state stays as a branch of that name, which gets the children. Neon needs it if there are some.
+    /// Resets the branch to the current state of `source` and ends the sessions in it. Its id, host and passwords stay. With `backup`, the
+    /// former state stays as a branch of that name, which gets the children. Neon requires `backup` if the branch has children.
     pub(super) async fn restore(
         &self,
         id: &str,

@@ -162,7 +162,7 @@ pub enum NeonError {
         /// True if the configuration names it literally.
         named: bool,
     },
-    /// The branch has no database, or several and the configuration names none.
+    /// The branch does not have the database that the configuration names, or has not exactly one if it names none.
     #[error("the branch {branch} has {}", if found.is_empty() { "no database".into() } else { format!("several databases: {}", found.join(", ")) })]
     WhichDatabase {
         branch: String,

@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn default_protected_and_parent_are_out_of_bounds() {
+    fn default_protected_and_parent_branches_are_refused() {
         assert!(what(&branch(true, false), None).unwrap().contains("default"));
         assert!(what(&branch(false, true), None).unwrap().contains("protected"));
         for parent in ["a", "br-a"] {

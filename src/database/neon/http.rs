@@ -1,8 +1,8 @@
 //! Sends one HTTP/1.1 request and returns one outcome. The connection is kept open, and is encrypted unless the service
 //! runs on this machine.
 //!
-//! Repeats no request and follows no redirect, so the key is sent only to the configured host. Every step has a time
-//! limit.
+//! Follows no redirect, so the key is sent only to the configured host. Sends a request again only if it was not sent
+//! because the kept connection was closed. Every step has a time limit.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

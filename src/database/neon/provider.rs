@@ -130,7 +130,7 @@ impl Provider for NeonProvider {
         true
     }
 
-    /// The parent is not devrun's: it is copied as it is, never created and never migrated.
+    /// Returns false: the parent is not devrun's. It is copied as it is, never created and never migrated.
     fn makes_parents(&self) -> bool {
         false
     }

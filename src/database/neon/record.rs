@@ -1,7 +1,8 @@
 //! Stores the id and the URLs of this worktree's branch.
 //!
 //! The service has precedence: the record is used only for the branch that the service has just named, and saves
-//! requests for URLs that cannot have changed. Only the owner can read the file, because the URLs contain a password.
+//! requests for URLs that cannot have changed. Only [`super::Neon::address`], which sends no request, uses the record
+//! by name. Only the owner can read the file, because the URLs contain a password.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ const VERSION: u32 = 1;
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub(super) struct BranchRecord {
     version: u32,
-    /// Service, project, database and role. A record with other values is not used.
+    /// Service, project, database, role, and if the URL is pooled. A record with other values is not used.
     pub(super) wish: Vec<String>,
     pub(super) branch: String,
     pub(super) name: String,

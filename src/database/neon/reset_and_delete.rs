@@ -1,7 +1,7 @@
-//! Deletes branches, resets them to the current state of their parent, and lists them.
+//! Deletes, renames and lists branches, and resets them to the current state of their parent.
 //!
-//! Snapshots go with their branch. A lost answer does no harm here: both calls can be repeated. The default branch, protected branches and the branch that other
-//! branches are copied from are always refused.
+//! The snapshots of a branch are deleted with it. A lost answer does no harm to a reset or a deletion: both can be repeated. The default
+//! branch, protected branches and the branch that other branches are copied from are always refused.
 
 use std::time::SystemTime;
 
@@ -37,7 +37,7 @@ impl Neon {
         Ok(Some((branch, entry)))
     }
 
-    /// Returns every branch of the project, sorted by name.
+    /// Returns every branch of the project, sorted by name, except snapshots and backups.
     pub async fn list(&self) -> Result<Vec<ListedDatabase>, Report> {
         let doing = "list the project's branches";
         let all =

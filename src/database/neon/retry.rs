@@ -1,8 +1,8 @@
 //! Decides how to continue after each answer, or after none. Pure: outcome, attempt, time and random number in,
 //! decision out. The loop, and the time limit of all attempts, are in `api`.
 //!
-//! Only requests with the answer 423, 429 or 503 and requests that were never sent are certainly not executed. After
-//! any other unclear outcome of a change, the caller checks whether it was executed before it sends the change again.
+//! A request is certainly not executed if it was refused (also with 423, 429 or 503, which are repeated) or never sent.
+//! After an unclear outcome of a change, the caller checks whether it was executed before it sends the change again.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ pub(super) enum RequestOutcome {
     Answered(ApiAnswer),
     /// The request certainly did not reach the service.
     NotSent(String),
-    /// Not sent: the server could not prove that it is the service. Retrying cannot help.
+    /// Not sent, and repeating cannot help: the server could not prove that it is the service, or the proxy refuses.
     Untrusted(String),
     /// The request was sent, but it is unknown whether it was executed.
     Lost(String),

@@ -1,7 +1,7 @@
 //! The `command` provider: databases that the user's own commands make, delete and reset.
 //!
-//! Each command gets its parameters in variables of its environment, and answers with one JSON object on standard output. devrun
-//! remembers the databases that were made, so that it lists and deletes them without asking a service. The databases need not be
+//! Each command gets its parameters in variables of its environment, and answers with one JSON object on standard output. devrun remembers
+//! the databases that were made, so that it can list them without a command and pass their URLs to the commands. The databases need not be
 //! Postgres.
 
 mod action;
@@ -94,7 +94,7 @@ impl CommandProvider {
         }
     }
 
-    /// Returns the URL that the database has now. `None` if the command `url` says that it does not exist.
+    /// Returns the URL that the database has now. `None` if the command `url` prints none, or without that command if none is recorded.
     async fn current_url(&self, known: &MadeDatabase) -> Result<Option<String>, CommandProviderError> {
         match &self.url {
             Some(run) => Ok(self.ask(ProviderAction::Url, run, known).await?.url),
@@ -245,12 +245,12 @@ impl Provider for CommandProvider {
         "command"
     }
 
-    /// The commands copy the parent, or not.
+    /// Returns false: the commands decide if they copy the parent.
     fn makes_parents(&self) -> bool {
         false
     }
 
-    /// Only this clone has the records of its databases.
+    /// Returns false: only this clone has the records of its databases.
     fn is_shared(&self) -> bool {
         false
     }
@@ -280,7 +280,7 @@ impl Provider for CommandProvider {
         Box::pin(async move { Ok(self.list_databases().await?) })
     }
 
-    /// The commands go on with the name that the database was made with.
+    /// Renames only devrun's record: the commands still get the name with which the database was made.
     fn rename<'a>(&'a self, from: &'a ListedDatabase, wanted: &'a WantedDatabase) -> ProviderFuture<'a, ()> {
         Box::pin(async move {
             let _turn =

@@ -39,7 +39,7 @@ use crate::worktree::Worktree;
 const IMAGE: &str = "postgres:16-alpine";
 /// How long Postgres in a container that has been started may take to answer. A new one runs `initdb` first.
 const READY: Duration = Duration::from_secs(90);
-/// How many ports are tried before devrun gives up.
+/// How many free ports are tried before the start fails.
 const ATTEMPTS: u32 = 5;
 
 /// The databases of a repository, each in a container.
@@ -293,7 +293,7 @@ impl DockerProvider {
     async fn find_database(&self, name: &str) -> Result<Option<BranchDatabase>, DockerError> {
         let Some((repository, made)) = self.recorded(name)? else { return Ok(None) };
         let engine = self.engine()?;
-        // Nothing is created: a container that was removed stays removed until the next run.
+        // A container that was removed is not made again before the next run.
         if engine.inspect(&repository.container(&made.given)).await?.is_none() {
             return Ok(None);
         }
@@ -341,7 +341,7 @@ impl DockerProvider {
     }
 }
 
-/// How a database came to be, with the id of the parent.
+/// The origin of a database, with the id of the parent.
 enum ContainerOrigin {
     Existing,
     Empty,
@@ -442,7 +442,7 @@ impl Provider for DockerProvider {
         Box::pin(async move { Ok(self.list_databases().await?) })
     }
 
-    /// The container goes on with its first name.
+    /// Renames only devrun's record: the container keeps its first name.
     fn rename<'a>(&'a self, from: &'a ListedDatabase, wanted: &'a WantedDatabase) -> ProviderFuture<'a, ()> {
         Box::pin(async move { Ok(self.rename_database(from, wanted).await?) })
     }

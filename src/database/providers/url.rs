@@ -212,8 +212,8 @@ impl UrlProvider {
         Ok(catalogue::sweep(client).await?)
     }
 
-    /// Copies the parent to a database with a temporary name. Returns what is wanted, with the parent that was copied, then
-    /// the name, then the parent. Ends no session: those in the parent are not devrun's.
+    /// Copies the parent to a database with a temporary name. Returns `wanted` with the copied parent, the temporary name, and the parent.
+    /// Ends no session: those in the parent are not devrun's.
     async fn copy(
         &self,
         client: &Client,
@@ -267,7 +267,7 @@ impl Provider for UrlProvider {
         "url"
     }
 
-    /// The parent is not devrun's: it is copied as it is.
+    /// Returns false: the parent is not devrun's, and is copied as it is.
     fn makes_parents(&self) -> bool {
         false
     }

@@ -48,7 +48,7 @@ impl FileContent {
         self.is_generated && !env_block::is_unedited(self.text())
     }
 
-    /// Returns true if it is a file of the user, perhaps with a block.
+    /// Returns true if it has text outside devrun's blocks, and is no generated file.
     pub(super) fn is_of_user(&self) -> bool {
         !self.split.before.iter().chain(&self.split.after).all(u8::is_ascii_whitespace)
     }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_the_user_is_known() {
+    fn text_of_the_user_is_recognised() {
         let generated = env_block::generated("/w", "A=1\n");
         let block = env_block::block("/w", "A=1\n");
         let facts = |text: &str| {

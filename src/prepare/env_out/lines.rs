@@ -136,8 +136,8 @@ impl ShellValues<'_> {
     }
 }
 
-/// Returns true if a variable is written by default. Leaves out the search path, the virtual environment, settings of output,
-/// sockets, variables of the login shell, and lines read from `path` itself.
+/// Returns true if a variable is written by default. Leaves out the search path, the virtual environment, settings of output, devrun's list
+/// of variables, sockets, variables of the login shell, and lines read from `path` itself.
 fn is_usual(origin: &Origin, path: &Path) -> bool {
     match origin {
         Origin::Computed(kind) => !matches!(

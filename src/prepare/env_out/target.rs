@@ -82,7 +82,7 @@ impl OutputTarget {
         std::fs::metadata(&self.real).map_or(MODE, |meta| meta.permissions().mode() & 0o7777)
     }
 
-    /// Errors if another worktree writes the same file. Its lines in a copy of its file do not count.
+    /// Errors if another worktree writes the same file. Values of another worktree in a copy of its file do not count.
     pub(super) async fn check_owner(
         &self,
         ctx: &Context,
@@ -112,7 +112,7 @@ impl OutputTarget {
         Ok(())
     }
 
-    /// Errors if git does not ignore the file: its values belong to one worktree, and some are secret. Errors too if git cannot tell.
+    /// Errors if git does not ignore the file: its values belong to one worktree, and some are secret. Errors too if git fails.
     pub(super) async fn check_ignored(&self, ctx: &Context, root: &Path) -> Result<(), OutputRefusal> {
         let mut places = vec![self.path.clone()];
         places.extend(Some(self.real.clone()).filter(|real| *real != self.path));

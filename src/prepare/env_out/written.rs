@@ -30,7 +30,7 @@ pub(super) struct WrittenFile {
     real: Vec<u8>,
     /// The worktree, as the file names it.
     owner: String,
-    /// True if the file holds nothing of the user, so that it goes with devrun's lines.
+    /// True if the file holds nothing of the user, so that it is removed with devrun's lines.
     was_missing: bool,
     /// The hash of the user's lines in front of the block, if devrun added the newline at their end.
     ended: Option<String>,
@@ -74,7 +74,7 @@ impl WrittenFiles {
         Ok(WrittenFiles { record, files })
     }
 
-    /// Returns the files of the worktree with the state folder `state`. Warns if they are not known.
+    /// Returns the files of the worktree with the state folder `state`. Warns if the record cannot be read.
     pub fn of(ctx: &Context, state: &Path) -> WrittenFiles {
         WrittenFiles::read(state).unwrap_or_else(|error| {
             ctx.events.warn(format!("files that earlier runs wrote by env_out may stay: {error}"));

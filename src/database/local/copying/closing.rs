@@ -38,7 +38,7 @@ impl Hold {
     }
 }
 
-/// The sessions that were ended (process id and program of each), and how long new connections waited.
+/// The sessions that were ended (process id and program of each), without those of devrun, and how long new connections waited.
 #[derive(Debug, Default)]
 pub(in crate::database::local) struct Closed {
     sessions: BTreeMap<String, String>,

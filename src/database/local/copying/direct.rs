@@ -1,7 +1,7 @@
 //! Clones a database that no session uses.
 //!
-//! The server locks the database first: from then on, new connections wait for the end of the clone. So it is found out
-//! at once whether a session is left, and then the statement is cancelled before anybody waits for long.
+//! The server locks the database first: from then on, new connections wait for the end of the clone. So devrun soon
+//! checks if a session is left, and then cancels the statement before a client waits for long.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::{Copier, cell, clone_sql};
 use crate::database::catalogue::{ServerDatabase, rows};
 use crate::database::local::error::LocalError;
 
-/// How long a session that ends anyway delays the clone: one of devrun that reads a few rows, or one of another program.
+/// How long a session may delay the clone: one of devrun, which only reads a few rows, or one of another program, which may be ending.
 const OWN_PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_millis(10);

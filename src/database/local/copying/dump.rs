@@ -1,4 +1,4 @@
-//! Copies a parent with `pg_dump` and `pg_restore`, under an MVCC snapshot of its own.
+//! Copies a parent with `pg_dump` and `pg_restore`, under an MVCC snapshot.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(in crate::database::local) struct DumpTools {
 }
 
 impl DumpTools {
-    /// Returns the programs, searched beside those of the server, in the usual folders and on PATH.
+    /// Returns the programs, searched beside those of the server, in the usual folders, among the downloads and on PATH.
     pub(in crate::database::local) async fn find(local: &Local) -> Option<DumpTools> {
         let major = local.cluster.made_by().ok()??;
         let beside = server::programs(&local.cluster.data());
@@ -89,8 +89,8 @@ pub(super) async fn copy(
 
 /// Dumps `source` to `file`. Returns the session whose snapshot was dumped.
 ///
-/// `pg_dump` takes locks of its own. It waits behind a client that waits for our locks, and we wait for it: then we let
-/// that client go ahead, and begin again.
+/// `pg_dump` takes locks too. It waits behind a client that waits for our locks, while we wait for `pg_dump`: then we
+/// let that client go ahead, and begin again.
 async fn dump(
     copier: &Copier<'_>,
     source: &CopySource<'_>,

@@ -7,9 +7,9 @@ use crate::database::catalogue::{CatalogueError, words};
 
 #[derive(Debug)]
 pub(super) enum CopyFailure {
-    /// This way is not possible; another may be.
+    /// This way is not possible. The caller tries the next one.
     Reason(String),
-    /// No way is possible.
+    /// The copy fails. The caller tries no other way.
     Error(LocalError),
 }
 

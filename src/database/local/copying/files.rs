@@ -1,7 +1,7 @@
 //! The size and time of change of each file of a database, from which the tables that changed since are known.
 //!
-//! The comparison is for inequality, so a clock that jumps does no harm. A file that was changed a moment before it was
-//! looked at has no known state, because a later change could have the same time.
+//! The comparison is for inequality, so a clock that jumps does no harm. A file that was changed a moment before devrun
+//! read its time has no known state, because a later change could have the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;

@@ -1,8 +1,8 @@
 //! A session that reads a parent in use, as the parent is at one instant.
 //!
-//! An MVCC snapshot does not cover what empties or rewrites a table (`TRUNCATE`, `ALTER TABLE`). So the session locks
-//! the tables against that before it takes its snapshot, and checks that they are all the tables that the snapshot sees.
-//! It never waits for such a lock while it holds others: that could end in a deadlock, in which the server would cancel a
+//! An MVCC snapshot does not cover what empties or rewrites a table (`TRUNCATE`, `ALTER TABLE`). So the session locks the tables against
+//! that before it takes its snapshot, and checks that they are all the tables that the snapshot sees. It takes these locks without waiting,
+//! and waits at most 100 ms for another lock while it holds them: a longer wait could end in a deadlock, in which the server would cancel a
 //! statement of a client.
 
 use std::time::Duration;

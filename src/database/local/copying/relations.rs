@@ -56,7 +56,7 @@ pub(super) struct Relations {
 /// Lists the relations of the database of `client`, except temporary ones and those of the server.
 pub(super) async fn list(client: &Client) -> Result<Relations, CatalogueError> {
     let doing = "list the tables";
-    // The last rows are the two catalogues with large objects, without a name.
+    // The two rows without a name are the catalogues with large objects.
     let sql = "SELECT c.oid, c.relkind, format('%I.%I', n.nspname, c.relname), c.relfilenode, \
         c.relpersistence = 'u' OR c.reltablespace <> 0, (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) \
         FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') \
@@ -92,8 +92,8 @@ pub(super) async fn list(client: &Client) -> Result<Relations, CatalogueError> {
     Ok(found)
 }
 
-/// Returns the relations of `parent` whose data may differ from `clone`, a clone of its snapshot. `then` and `now` are the
-/// files of the parent before the snapshot, and after everything that `parent` knows was written to them.
+/// Returns the relations of `parent` whose data may differ from `clone`, a clone of its snapshot. `then` and `now` are the files of the
+/// parent before the snapshot, and after everything that `parent` describes was written to them.
 pub(super) fn changes(
     parent: &Relations,
     clone: &Relations,

@@ -29,7 +29,7 @@ pub(super) async fn copy(
     };
     let doing = format!("copy database {}", source.name);
     let clone = async { copier.clone(&snapshot.name, temporary, &doing).await.map_err(CopyFailure::from) };
-    // It takes as long as a clone whose blocks are shared.
+    // The search takes as long as a clone whose blocks are shared.
     let find_tools = async { Ok(DumpTools::find(copier.local).await) };
     let ((sum, relations), (), tools) = tokio::try_join!(describe, clone, find_tools)?;
     let now: DataFiles = read_files(copier, source.database).await?;
@@ -140,8 +140,8 @@ async fn refresh_views(
 }
 
 impl Copier<'_> {
-    /// Waits until devrun's own session in the database `name` has ended. The statements that need a database without
-    /// sessions look only ten times a second.
+    /// Waits until the database `name` has no session, so that devrun's own has ended. Returns after 500 checks in any
+    /// case. Statements that need a database without sessions check this only ten times a second.
     pub(super) async fn wait_until_unused(&self, name: &str) -> Result<(), CatalogueError> {
         let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = {}", literal(name));
         for _ in 0..500 {

@@ -68,7 +68,7 @@ fn sum_sql(catalogues: &[String]) -> String {
         reloptions, relpartbound::text, \
         (SELECT t.reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid))";
     parts.push(sum("pg_class", class, "pg_class", "oid NOT IN (SELECT oid FROM temporary)"));
-    // What a sequence or an extension belongs to is in no other catalogue.
+    // No other catalogue has the owners of sequences and the members of extensions.
     let owned = "deptype = 'e' OR classid = 'pg_class'::regclass AND deptype IN ('a', 'i', 'x') \
         AND objid NOT IN (SELECT oid FROM temporary)";
     parts.push(sum("pg_depend", "c", "pg_depend", owned));

@@ -21,7 +21,7 @@ use crate::os::fs;
 /// The beginning of a snapshot's name, before the oid of the parent.
 const PREFIX: &str = "_devrun-snap-";
 const VERSION: u32 = 2;
-/// No snapshot is kept of a larger parent: it costs as much disk, and on most file systems as much time.
+/// [`refresh`] takes no snapshot of a parent with more bytes: it costs as much disk, and on most file systems as much time.
 const LARGEST: u64 = 4 << 30;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,7 +107,7 @@ pub(super) async fn publish(
 ) -> Result<ParentSnapshot, LocalError> {
     let doing = "keep a snapshot of the database";
     let name = format!("{PREFIX}{}", parent.oid);
-    // Read once here, each later copy need not read it. The parent's may have changed since the clone.
+    // Later copies read the schema from the record. It is that of the clone, because the parent's may have changed since.
     let session = copier.local.session_in(clone).await?;
     let schema = schema::sum(&session).await?;
     drop(session);

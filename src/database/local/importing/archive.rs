@@ -52,7 +52,8 @@ pub(super) fn created(text: &str) -> Vec<(String, String)> {
     sql_text::statements(text).iter().filter_map(pair).collect()
 }
 
-/// Restores the dump in `file` to the database `name`, which has `extensions` and their schemas. Returns the kinds of objects that it leaves out.
+/// Restores the dump in `file` to the database `name`, which already has `extensions` and their schemas. Returns the kinds of objects that
+/// it leaves out.
 pub(super) async fn restore(
     local: &Local,
     tools: &Tools,

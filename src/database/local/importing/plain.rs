@@ -17,7 +17,7 @@ use crate::database::sql_text::{SqlStatement, StatementReader};
 use crate::error::Report;
 use crate::os::read;
 
-/// The longest line that is read.
+/// The longest line that is read, in bytes.
 const LONGEST: u64 = 512 << 20;
 /// How many bytes of statements and rows are sent at once.
 const BATCH: usize = 128 << 10;
@@ -116,7 +116,7 @@ struct SqlLoader<'a> {
 }
 
 impl SqlLoader<'_> {
-    /// Runs a statement, or leaves it out. Returns the COPY that it begins.
+    /// Runs a statement, keeps it for [`SqlLoader::flush`], or leaves it out. Returns the COPY that it begins.
     async fn take(
         &mut self,
         local: &Local,
@@ -218,7 +218,7 @@ fn table_of(statement: &SqlStatement) -> Option<(String, String)> {
     Some(if is_qualified { (first.clone(), second.clone()) } else { ("public".into(), first.clone()) })
 }
 
-/// Returns the reason why a statement is left out: the empty text if its effect is there already. `None` if it is to run.
+/// Returns the kind of a statement that is left out: the empty text if the user need not know. `None` if it is to run.
 fn reason_to_leave_out(statement: &SqlStatement) -> Option<&'static str> {
     let begins = |words: &[&str]| statement.begins(words);
     let lower = statement.text.to_lowercase();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_rows_is_known() {
+    fn the_table_of_rows_is_found() {
         let table =
             |text: &str| table_of(&statements(text)[0]).map(|(schema, table)| format!("{schema} {table}"));
         assert_eq!(table("COPY public.users (id) FROM stdin;").as_deref(), Some("public users"));

@@ -1,4 +1,4 @@
-//! `pg_dump`, which reads the server that is imported.
+//! Finds and runs `pg_dump`, which reads the server that is imported, and `pg_restore`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// Returns the newest programs that are not newer than the local server, and not older than `least`.
+    /// Returns the newest programs that are not newer than the local server, and not older than `least`. Downloads them if there are none.
     pub(super) async fn find(local: &Local, least: u32) -> Result<Tools, Report> {
         let most = local.cluster.made_by()?.unwrap_or(OLDEST);
         let beside = server::programs(&local.cluster.data());
@@ -124,7 +124,7 @@ pub(super) async fn watched(
     })
 }
 
-/// Returns the last lines of the output of a verbose program that are about an error.
+/// Returns the last lines of a verbose program's output that are about an error, or the last lines if none is.
 fn errors_of(tail: &str) -> String {
     let is_error = |line: &&str| {
         let lower = line.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! Tests of copies of a parent in use: how each kind of object is copied, and that no session of the parent notices.
+//! Tests of copies of a parent in use: how each kind of object is copied, and when sessions of the parent are ended.
 
 use tokio_postgres::Client;
 
@@ -334,7 +334,7 @@ async fn another_schema_is_dumped() {
 }
 
 #[tokio::test]
-async fn rewritten_tables_and_temporary_ones_are_no_other_schema() {
+async fn rewritten_and_temporary_tables_do_not_change_the_schema() {
     let before = "CREATE TABLE t AS SELECT n AS a, repeat('x', 3000) AS x FROM generate_series(1, 50) n; \
         CREATE INDEX i ON t (a); CREATE TABLE e AS SELECT 1 AS a";
     let Some(world) = InUse::new(before).await else { return };

@@ -37,7 +37,7 @@ async fn ensure(local: &Local, name: &str, parent: &str) -> BranchDatabase {
     local.ensure(&wanted(name, parent)).await.unwrap()
 }
 
-/// Goes from nothing to a copied branch and back. Prints how long each part took.
+/// Creates a cluster, copies a branch database and stops the server. Prints how long each part took.
 #[expect(clippy::print_stderr, reason = "times are for people; none is asserted")]
 async fn whole_life(server: &TestServer, bin: Option<&Path>, extension: &str) {
     let mut clock = Instant::now();
@@ -110,7 +110,7 @@ async fn only_the_setting_gives_up_durability() {
 }
 
 #[tokio::test]
-async fn with_the_server_from_npm() {
+async fn a_cluster_works_with_the_server_from_npm() {
     let server = TestServer::new();
     if server.ctx.which("npm").is_none() {
         return skip("npm is not on PATH");
@@ -148,7 +148,7 @@ async fn vector_is_added_to_the_server_from_npm_and_stays_with_the_databases() {
 }
 
 #[tokio::test]
-async fn with_the_server_from_pypi() {
+async fn a_cluster_works_with_the_server_from_pypi() {
     let mut server = TestServer::new();
     let python = Path::new("/usr/bin/python3");
     let Some(uv) = server.ctx.which("uv").filter(|_| python.is_file()) else {
@@ -172,7 +172,7 @@ async fn with_the_server_from_pypi() {
 }
 
 #[tokio::test]
-async fn with_an_older_server_of_the_system() {
+async fn a_cluster_works_with_an_older_server_of_the_system() {
     let server = TestServer::new();
     let Some(bin) = system() else { return };
     whole_life(&server, Some(&bin), "pg_trgm").await;

@@ -45,7 +45,7 @@ async fn ten_at_once_make_one_cluster_one_server_and_one_database() {
 }
 
 #[tokio::test]
-async fn a_devrun_that_starts_while_another_leaves_gets_a_live_server() {
+async fn a_devrun_that_starts_while_another_ends_gets_a_live_server() {
     let server = TestServer::new();
     let Some(bin) = system() else { return };
     for _ in 0..5 {
@@ -94,7 +94,7 @@ async fn a_parent_in_use_is_copied_exactly_and_its_users_notice_nothing() {
     let main = local.ensure(&wanted("dev-main", "dev-main")).await.unwrap();
     let idle = session(&main.url, "psql").await;
     idle.batch_execute("CREATE TABLE t (n int)").await.unwrap();
-    // A transaction that never ends. It must not delay the copy forever.
+    // A transaction that stays open during the copy, and must not block it.
     let stuck = session(&main.url, "debugger").await;
     stuck.batch_execute("BEGIN; INSERT INTO t VALUES (-1)").await.unwrap();
     // A client that panics if one of its statements fails.

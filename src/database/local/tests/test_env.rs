@@ -50,7 +50,7 @@ impl TestServer {
         self.root.path().join(name)
     }
 
-    /// A request for the repository `name`, with the programs in `bin` or those that devrun chooses.
+    /// Returns a request for the repository `name`, with the programs in `bin` or those that devrun chooses.
     pub(super) fn request(&self, name: &str, bin: Option<&Path>) -> LocalRequest {
         LocalRequest {
             shared: self.path(name).join(".git/devrun"),
@@ -106,7 +106,7 @@ impl Drop for TestServer {
     }
 }
 
-/// The binaries are downloaded once for all tests of this build.
+/// Returns the cache for binaries, which all tests of this build share.
 fn shared_cache() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     program.ancestors().nth(3).unwrap().join("tmp/devrun-test-cache")

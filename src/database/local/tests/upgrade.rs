@@ -30,7 +30,7 @@ async fn words(local: &Local, database: &str, sql: &str) -> Vec<String> {
     found.into_iter().map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("|")).collect()
 }
 
-/// Returns the names in the cluster's folder that an upgrade makes.
+/// Returns the names in the cluster's folder that an upgrade makes or changes.
 fn left(folder: &Path) -> Vec<String> {
     let all = std::fs::read_dir(folder).unwrap().flatten().map(|one| one.file_name().into_string().unwrap());
     let mut all: Vec<String> = all.filter(|name| name == "upgrade" || name.starts_with("data")).collect();

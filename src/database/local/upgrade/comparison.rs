@@ -7,7 +7,8 @@ use tokio_postgres::Client;
 
 use crate::database::catalogue::{CatalogueError, identifier, rows};
 
-/// Relations with their number of rows; other kinds of objects with their number.
+/// Tables with their number of rows, sequences with their last value, other relations without a number, and other kinds of objects with
+/// their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DatabaseContents(BTreeMap<CountedObject, Option<u64>>);
 

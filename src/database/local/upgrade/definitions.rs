@@ -39,7 +39,7 @@ pub(super) async fn list(source: &Client, target: &Client) -> Result<Vec<MovedDa
     let doing = "list the databases";
     let system = "SELECT system_identifier FROM pg_control_system()";
     let systems = (one(source, system).await?, one(target, system).await?);
-    // Other rules for sorting than those of new databases are kept, for example those that a test wants.
+    // Other rules for sorting than those of new databases are kept, for example those that a test needs.
     let create = format!(
         "SELECT d.datname, d.datallowconn, \
          format('CREATE DATABASE %I OID %s TEMPLATE template0 STRATEGY FILE_COPY OWNER %I ENCODING %L', d.datname, d.oid, \

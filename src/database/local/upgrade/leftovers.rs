@@ -2,7 +2,7 @@
 //!
 //! | folder | is there |
 //! |---|---|
-//! | `upgrade` | while the new cluster is made |
+//! | `upgrade` | from the beginning until the old data are removed or kept |
 //! | `data.old` | from the moment at which the data change places, until the new server has started |
 //! | `data.removed` | while the old data are deleted |
 

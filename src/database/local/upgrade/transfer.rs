@@ -75,7 +75,7 @@ impl ToolFailure {
     }
 }
 
-/// Returns an error if the new server lacks an extension of `database`.
+/// Errors if the new server lacks an extension of `database`.
 pub(super) async fn check_extensions(
     old: &Local,
     target: &Client,

@@ -52,7 +52,7 @@ impl Server {
         format!("postgresql://postgres:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Children die with the thread that started them, so the server gets a thread for itself.
+    /// Starts the server on a separate thread, because child processes end with the thread that started them.
     fn start(binaries: PathBuf) -> Server {
         let (stop, stopped) = oneshot::channel();
         let (told, port) = std::sync::mpsc::channel();

@@ -1,5 +1,5 @@
-//! Runs the user's commands: parameters go into variables of the environment, the answer comes from standard output. Nothing that
-//! a command prints on standard output is shown or recorded, because it contains a URL.
+//! Runs the user's commands: parameters go into variables of the environment, the answer comes from standard output. Standard output is
+//! never part of progress or errors, because it contains a URL.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -22,7 +22,7 @@ const TAIL: usize = 10;
 pub(super) struct Invoker {
     /// The environment of the worktree's commands.
     pub(super) env: BTreeMap<OsString, OsString>,
-    /// The worktree, then the main worktree: a database may go after its worktree.
+    /// The worktree, then the main worktree: a database may be deleted after its worktree.
     pub(super) directories: Vec<PathBuf>,
     /// The folder for databases that are files.
     pub(super) folder: PathBuf,

@@ -43,7 +43,7 @@ pub(super) enum DockerError {
         /// The last lines of the client, without secrets.
         tail: String,
     },
-    /// The image's name is not one.
+    /// The configured image is no valid name of an image.
     #[error("database.docker.image is no name of an image: {0:?}")]
     Image(String),
     /// A container of that name does not belong to this repository.

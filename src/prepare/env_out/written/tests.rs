@@ -110,7 +110,7 @@ fn a_newline_that_the_user_needs_by_now_stays() {
 }
 
 #[test]
-fn a_file_that_the_user_made_since_does_not_go() {
+fn a_file_that_the_user_made_since_is_not_removed() {
     let case = Case::new();
     case.write(true);
     case.put("");
