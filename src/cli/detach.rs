@@ -94,6 +94,9 @@ pub(super) async fn bring_up(
             }
             LockHolder::Running(record) => {
                 ctx.events.note(format!("already running (pid {})", record.pid));
+                if args.replace {
+                    ctx.events.warn("--replace ends nothing while the stack runs: `devrun down && devrun up -d --replace --yes`");
+                }
                 bind_again(ctx, &record, binding.as_ref()).await?;
                 if !record.is_elsewhere() {
                     restart_server(ctx).await?;

@@ -39,6 +39,9 @@ pub(super) struct RecentError {
     /// `file:line` of the code that raised it, unless the environment or the configuration is at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) correct: Option<String>,
+    /// True if `correct` is the endpoint whose answer was refused.
+    #[serde(skip)]
+    pub(super) is_of_answer: bool,
 }
 
 impl RecentError {
@@ -94,7 +97,15 @@ fn of(
         let time = lines[begin + at].time;
         let age_seconds = time.age(now).as_secs();
         let process = process.name.clone();
-        RecentError { process, said, request: None, time: time.to_string(), age_seconds, correct: None }
+        RecentError {
+            process,
+            said,
+            request: None,
+            time: time.to_string(),
+            age_seconds,
+            correct: None,
+            is_of_answer: false,
+        }
     };
     match (of_code, unexplained) {
         (of_code, Some((at, request))) if of_code.as_ref().is_none_or(|(error, _)| error.line < at) => {
@@ -105,7 +116,8 @@ fn of(
             let diagnosis = diagnosis::read(std::iter::once(error.said.as_str()), root);
             let is_of_code = diagnosis.is_none_or(|diagnosis| diagnosis.fault == Fault::Code);
             let correct = Some(place).filter(|_| is_of_code);
-            Some(RecentError { correct, ..report(error.line, error.said.trim().into()) })
+            let is_of_answer = error.is_of_answer;
+            Some(RecentError { correct, is_of_answer, ..report(error.line, error.said.trim().into()) })
         }
         (None, _) => None,
     }

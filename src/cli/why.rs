@@ -221,7 +221,7 @@ fn text(answer: &WhyAnswer, style: Style) -> String {
     }
     if !answer.lines.is_empty() {
         let name = answer.process.as_deref().unwrap_or_default();
-        let _ = writeln!(out, "\nLast lines of {}:", harmless(name));
+        let _ = writeln!(out, "\nLast lines of {}, shortened:", harmless(name));
         for line in &answer.lines {
             let _ = writeln!(out, "  {}", harmless(line));
         }

@@ -53,6 +53,14 @@ pub enum ConnectError {
         /// The last error.
         reason: String,
     },
+    /// The connection cannot be made, because the host has no address or the network refuses it.
+    #[error("no connection to {place}: {reason}")]
+    NoConnection {
+        /// Host, port and database.
+        place: String,
+        /// The error of the system.
+        reason: String,
+    },
     /// The server refused the connection, or connecting failed with an error that does not pass.
     #[error("the database server refuses {place}: {reason}")]
     Refused {
@@ -69,14 +77,16 @@ impl Explain for ConnectError {
     fn code(&self) -> Code {
         match self {
             ConnectError::Url(_) => Code::ConfigInvalid,
-            ConnectError::Unreachable { .. } | ConnectError::Refused { .. } => Code::DatabaseUnavailable,
+            ConnectError::Unreachable { .. }
+            | ConnectError::NoConnection { .. }
+            | ConnectError::Refused { .. } => Code::DatabaseUnavailable,
         }
     }
 
     fn why(&self) -> Option<String> {
         match self {
             ConnectError::Unreachable { reason, .. } => Some(reason.clone()),
-            ConnectError::Url(_) | ConnectError::Refused { .. } => None,
+            ConnectError::Url(_) | ConnectError::NoConnection { .. } | ConnectError::Refused { .. } => None,
         }
     }
 
@@ -87,6 +97,9 @@ impl Explain for ConnectError {
                 "start the database \
                  server or correct its address, then {RERUN}"
             ),
+            ConnectError::NoConnection { .. } => {
+                format!("correct the host in the URL, or check the network, then {RERUN}")
+            }
             ConnectError::Refused { state: Some(state), .. } if *state == SqlState::TOO_MANY_CONNECTIONS => {
                 format!(
                     "close other connections, or raise the limit of the database, role or server, then {RERUN}"
@@ -159,10 +172,12 @@ pub async fn reach(
             Err(ConnectFailure::Password(reason) | ConnectFailure::Final(reason)) => {
                 return Err(ConnectError::Refused { place: server_text(&config), reason, state: None });
             }
-            Err(ConnectFailure::Full(reason)) => {
-                Attempt { passing: true, reason, state: Some(SqlState::TOO_MANY_CONNECTIONS) }
-            }
-            Err(ConnectFailure::NotNow(reason)) => Attempt { passing: true, reason, state: None },
+            Err(ConnectFailure::Full(reason)) => Attempt {
+                passing: true,
+                state: Some(SqlState::TOO_MANY_CONNECTIONS),
+                ..Attempt::refused(reason)
+            },
+            Err(ConnectFailure::NotNow(reason)) => Attempt { passing: true, ..Attempt::refused(reason) },
         };
         let left = deadlines.left(&attempt);
         if left.is_zero() {
@@ -175,7 +190,7 @@ pub async fn reach(
 /// Connects like [`connect`], without encryption. The password is never sent in clear text or as an MD5 hash.
 async fn connect_plain(config: &Config, patience: Patience) -> Result<Client, ConnectError> {
     let dial = async || {
-        let mut failed = Attempt { passing: false, reason: "it names no host".into(), state: None };
+        let mut failed = Attempt::refused("it names no host");
         for (index, host) in config.get_hosts().iter().enumerate() {
             match dial_plain(config, host, port_of(config, index)).await {
                 Ok(client) => return Ok(client),
@@ -191,8 +206,12 @@ async fn connect_plain(config: &Config, patience: Patience) -> Result<Client, Co
 
 /// Connects to one `host` of `config` without encryption.
 async fn dial_plain(config: &Config, host: &Host, port: u16) -> Result<Client, Attempt> {
-    let failed =
-        |error: io::Error| Attempt { passing: is_passing_io(&error), reason: error.to_string(), state: None };
+    let failed = |error: io::Error| Attempt {
+        passing: is_passing_io(&error),
+        unconnected: true,
+        reason: error.to_string(),
+        state: None,
+    };
     match host {
         Host::Tcp(name) => {
             let stream = TcpStream::connect((name.as_str(), port)).await.map_err(failed)?;
@@ -222,7 +241,7 @@ where
     if config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
         let row = client.query_one("show transaction_read_only", &[]).await.map_err(of_driver)?;
         if row.try_get::<_, String>(0).map_err(of_driver)? == "on" {
-            return Err(Attempt { passing: false, reason: "it is read-only".into(), state: None });
+            return Err(Attempt::refused("it is read-only"));
         }
     }
     Ok(client)
@@ -257,13 +276,25 @@ where
 struct Attempt {
     /// True if another attempt may succeed in a moment.
     passing: bool,
+    /// True if the system could not make the connection, so that no server has answered.
+    unconnected: bool,
     reason: String,
     state: Option<SqlState>,
 }
 
 impl Attempt {
     fn of(error: &tokio_postgres::Error) -> Attempt {
-        Attempt { passing: is_transient(error), reason: in_words(error), state: error.code().cloned() }
+        Attempt {
+            passing: is_transient(error),
+            unconnected: is_unconnected(error),
+            reason: in_words(error),
+            state: error.code().cloned(),
+        }
+    }
+
+    /// Returns the attempt that a server ended, for `reason`.
+    fn refused(reason: impl Into<String>) -> Attempt {
+        Attempt { passing: false, unconnected: false, reason: reason.into(), state: None }
     }
 
     /// Returns true if the server has too many connections.
@@ -276,6 +307,9 @@ impl Attempt {
         let place = server_text(config);
         if self.passing && !self.is_full() {
             return ConnectError::Unreachable { place, waited: patience.limit, reason: self.reason };
+        }
+        if self.unconnected {
+            return ConnectError::NoConnection { place, reason: self.reason };
         }
         ConnectError::Refused { place, reason: self.reason, state: self.state }
     }
@@ -310,7 +344,7 @@ async fn repeat(
 ) -> Result<Client, ConnectError> {
     let deadlines = Deadlines::of(patience);
     let mut pause = Duration::from_millis(10);
-    let mut last = Attempt { passing: true, reason: "no answer in time".into(), state: None };
+    let mut last = Attempt { passing: true, ..Attempt::refused("no answer in time") };
     loop {
         match tokio::time::timeout(deadlines.limit.left(), dial()).await {
             Ok(Ok(client)) => return Ok(client),
@@ -372,6 +406,13 @@ fn is_transient(error: &tokio_postgres::Error) -> bool {
     }
     let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     error.is_closed() || cause.is_some_and(is_passing_io)
+}
+
+/// Returns true if the system failed to make the connection. An error of the stream itself, such as an unsafe request for the password,
+/// is of an answer.
+fn is_unconnected(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() != io::ErrorKind::PermissionDenied)
 }
 
 fn is_passing_io(error: &io::Error) -> bool {
@@ -460,6 +501,13 @@ mod tests {
         let mut answer = Vec::new();
         let _ = client.read_to_end(&mut answer).await;
         answer
+    }
+
+    #[tokio::test]
+    async fn a_host_without_an_address_has_refused_nothing() {
+        let error = connect("postgresql://u:p@host.invalid/d", Duration::from_secs(20)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::NoConnection { .. }), "{error:?}");
+        assert!(error.to_string().starts_with("no connection to host.invalid:5432/d: "), "{error}");
     }
 
     #[tokio::test]

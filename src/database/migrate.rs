@@ -32,6 +32,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::drop_statement::drop_command;
 pub use self::error::MigrateError;
 use self::extensions::DueFiles;
 pub use self::failure_cause::ExtensionAdvice;

@@ -104,9 +104,9 @@ impl fmt::Display for Away {
             // The lease stays as long as that worktree, so there is nothing to do.
             Some(Obstacle::Leased(_)) => "",
             Some(Obstacle::OwnServer(_)) if self.returns => {
-                "; the next start tries the home slot again, and ends that server with `--replace`"
+                "; `devrun down && devrun up -d --replace --yes` ends that server and tries the home slot again"
             }
-            _ if self.returns => "; the next start tries the home slot again",
+            _ if self.returns => "; `devrun down && devrun up -d` tries the home slot again",
             _ => "; `devrun ports --move-home` tries the home slot again",
         })
     }

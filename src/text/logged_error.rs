@@ -27,6 +27,8 @@ pub struct LoggedError {
     pub said: String,
     /// The `file:line` of the project's code that raised it.
     pub place: String,
+    /// True if the place is the endpoint whose answer was refused, and no frame of the project raised the error.
+    pub is_of_answer: bool,
 }
 
 /// Returns the last error in `lines` that code in the folder `root` raised. Relative paths count as inside.
@@ -46,11 +48,13 @@ fn of_python(lines: &[&str], at: usize, root: &Path) -> Option<LoggedError> {
     let rest = lines[line + 1..].iter().take(MESSAGE);
     let rest = rest.take_while(|line| body(line).trim().is_empty() || body(line).starts_with(' '));
     // FastAPI names the endpoint of an answer that it refuses only in the message.
-    let place = lines[at + 1..line].iter().rev().find_map(own).or_else(|| rest.clone().find_map(own))?;
+    let raised = lines[at + 1..line].iter().rev().find_map(own);
+    let is_of_answer = raised.is_none();
+    let place = raised.or_else(|| rest.clone().find_map(own))?;
     if said.ends_with(':') {
         said.extend(rest.take(1).map(|line| format!(" {}", body(line).trim())));
     }
-    (!said.is_empty()).then_some(LoggedError { first: at, line, said, place })
+    (!said.is_empty()).then_some(LoggedError { first: at, line, said, place, is_of_answer })
 }
 
 /// Returns the error whose message is the line `at`, with frames below it; or the error of Next.js whose place is that line.
@@ -60,7 +64,13 @@ fn of_node(lines: &[&str], at: usize, root: &Path) -> Option<LoggedError> {
     let is_of_next = said.len() < text.len();
     if is_of_next && let Some(place) = project_line(said, root) {
         let line = lines.get(at + 1).map_or(at, |_| at + 1);
-        return Some(LoggedError { first: at, line, said: lines[line].trim().into(), place });
+        return Some(LoggedError {
+            first: at,
+            line,
+            said: lines[line].trim().into(),
+            place,
+            is_of_answer: false,
+        });
     }
     if !is_of_next && !is_error(said) {
         return None;
@@ -70,7 +80,7 @@ fn of_node(lines: &[&str], at: usize, root: &Path) -> Option<LoggedError> {
     let most = if is_of_next { MESSAGE } else { 1 };
     let first = below.iter().take(most).position(|line| is_frame(&line))?;
     let place = below[first..].iter().take_while(is_frame).find_map(|line| project_line(line, root))?;
-    Some(LoggedError { first: at, line: at, said: said.into(), place })
+    Some(LoggedError { first: at, line: at, said: said.into(), place, is_of_answer: false })
 }
 
 #[cfg(test)]

@@ -24,14 +24,19 @@ pub fn collapsed(lines: &[String]) -> Vec<String> {
         let best = best.max_by_key(|(length, count)| (length * (count - 1), std::cmp::Reverse(*length)));
         let (length, count) = best.unwrap_or((1, 1));
         let group = &lines[end - length..end];
+        // The lines of the others differ in times or ports, which are those of the last here.
+        let is_same = self::count(&lines[..end], length) >= count;
         match (group, count) {
             (_, 1) => {}
             ([line], _) => {
-                kept.push(format!("{line} ({count} times)"));
+                let note =
+                    if is_same { format!("{count} times") } else { format!("last of {count} similar") };
+                kept.push(format!("{line} ({note})"));
                 end -= count;
                 continue;
             }
-            _ => kept.push(format!("({length} lines, {count} times)")),
+            _ if is_same => kept.push(format!("({length} lines, {count} times)")),
+            _ => kept.push(format!("(last of {count} similar groups of {length} lines)")),
         }
         kept.extend(group.iter().rev().cloned());
         end -= length * count;
@@ -60,11 +65,11 @@ mod tests {
         let text = "start\n GET / 200 in 30ms\n GET / 200 in 1.2s\n GET / 200 in 7ms (next.js: 1.0ms)\nend\nend\nend";
         assert_eq!(
             shown(text),
-            "start\n GET / 200 in 1.2s (2 times)\n GET / 200 in 7ms (next.js: 1.0ms)\nend (3 times)"
+            "start\n GET / 200 in 1.2s (last of 2 similar)\n GET / 200 in 7ms (next.js: 1.0ms)\nend (3 times)"
         );
         let probe = |port| format!("INFO: 127.0.0.1:{port} - \"GET /healthz HTTP/1.1\" 200 OK");
         let probes = format!("{}\n{}", probe(41_234), probe(5_000));
-        assert_eq!(shown(&probes), format!("{} (2 times)", probe(5_000)));
+        assert_eq!(shown(&probes), format!("{} (last of 2 similar)", probe(5_000)));
     }
 
     #[test]

@@ -101,7 +101,10 @@ fn manual_is_enough_to_fix_a_broken_backend() {
         text.lines().find(|line| line.starts_with("State")).map(|line| line[5..].trim().to_string())
     };
     assert_eq!(state(&agent.fine(&["status"])).as_deref(), Some("ready"));
-    assert_eq!(agent.fine(&["why"]), "all is well: 2 of 2 processes ready, no unresolved error logged\n");
+    assert_eq!(
+        agent.fine(&["why"]),
+        "all is well: 2 of 2 processes ready, no unresolved error since the last start or reload\n"
+    );
 
     // This mistake shows only after a restart.
     agent.edit("\"PORT\"", "\"PROT\"");

@@ -190,7 +190,10 @@ fn down_mine_ends_the_stacks_of_this_session_only() {
     assert_eq!(stopped, [worktrees[0].to_str().unwrap(), worktrees[2].to_str().unwrap()]);
     assert_eq!((state(&worktrees[0]), state(&worktrees[1])), (json!("stopped"), json!("ready")));
     let nothing = as_agent(&sandbox.main(), "one", &["down", "--mine"]);
-    assert_eq!(nothing.stdout, "No running stack is known to be of this session; `devrun ls` lists all.\n");
+    assert_eq!(
+        nothing.stdout,
+        "1 stack runs and is not known to be of this session: `devrun ls` names it.\n"
+    );
     as_agent(&sandbox.main(), "two", &["down", "--mine"]);
     assert_eq!(sandbox.processes(), []);
 }

@@ -151,7 +151,7 @@ fn a_broken_edit_under_reload() {
       why: no answer since its error: NameError: name 'ap' is not defined
       fix: correct that line, then `devrun restart api`
 
-    Last lines of api:
+    Last lines of api, shortened:
       Traceback (most recent call last):
         File "app/main.py", line 3, in <module>
       NameError: name 'ap' is not defined
@@ -173,7 +173,7 @@ fn missing_module_after_a_rebase() {
         uv.lock was changed after the stack was started, and httpx is not installed
       fix: devrun down && devrun up -d
 
-    Last lines of api:
+    Last lines of api, shortened:
       Traceback (most recent call last):
         File "app/main.py", line 3, in <module>
       ModuleNotFoundError: No module named 'httpx'

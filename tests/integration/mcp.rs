@@ -79,7 +79,7 @@ fn agent_starts_inspects_and_stops_a_stack() {
     assert_eq!((&up["state"], &up), (&json!("ready"), &answer(&sandbox, &main, "status")));
     assert_eq!(
         talk.fine("why", &json!({}))["summary"],
-        "all is well: 1 of 1 process ready, no unresolved error logged"
+        "all is well: 1 of 1 process ready, no unresolved error since the last start or reload"
     );
     let logs = talk.fine("logs", &json!({ "process": "web", "lines": 5 }));
     assert!(logs["lines"].as_array().unwrap().len() <= 5 && logs.to_string().contains("serving"), "{logs:#}");

@@ -116,7 +116,7 @@ fn why_finds_the_failing_dependency_and_its_error() {
     fine(&sandbox, &["wait"]);
     assert_eq!(
         why(&sandbox, &[])["summary"],
-        "all is well: 2 of 2 processes ready, no unresolved error logged"
+        "all is well: 2 of 2 processes ready, no unresolved error since the last start or reload"
     );
     let answer = why(&sandbox, &["api"]);
     assert_eq!(
@@ -309,7 +309,7 @@ fn a_ready_stack_that_has_logged_an_error_is_not_well() {
     });
     sandbox.write(&sandbox.main().join("go"), "");
     fine(&sandbox, &["wait"]);
-    let well = "all is well: 1 of 1 process ready, no unresolved error logged";
+    let well = "all is well: 1 of 1 process ready, no unresolved error since the last start or reload";
     assert_eq!(why(&sandbox, &[])["summary"], well, "an error before readiness is over");
     let status = || json(&sandbox.devrun(&["status", "--json"]).run());
     let pid = i32::try_from(status()["processes"][0]["pid"].as_u64().unwrap()).unwrap();
@@ -377,7 +377,7 @@ fn a_request_without_an_answer_is_named_until_it_is_answered() {
     );
     assert_eq!(
         after_signal(true)["summary"],
-        "all is well: 1 of 1 process ready, no unresolved error logged"
+        "all is well: 1 of 1 process ready, no unresolved error since the last start or reload"
     );
     let answer = why(&sandbox, &["api"]);
     let shown = lines(&answer);

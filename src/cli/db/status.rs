@@ -1,14 +1,17 @@
 //! `devrun db status`: prints the branch database, its origin, and the state of its migrations.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{folder_text, list, size};
 use crate::cli::args::Named;
 use crate::cli::{columns, printed};
 use crate::context::Context;
-use crate::database::migrate::{MigrationStatus, SchemaState};
+use crate::control::{self, LockHolder};
+use crate::database::migrate::{MigrationStatus, SchemaState, drop_command};
 use crate::database::{ListedDatabase, ServerState};
-use crate::error::{Exit, Report};
+use crate::error::{Exit, RESET, RESET_STACK, Report};
 use crate::prepare::Databases;
 use crate::text::{listed, shown_url};
 use crate::ui::console::Console;
@@ -29,6 +32,8 @@ struct DatabaseFacts {
     new_objects: Vec<String>,
     /// Why the state of the migrations is unknown, or what the revisions do not show.
     reason: Option<String>,
+    /// True if a stack of this worktree uses the database.
+    stack_runs: bool,
 }
 
 pub(super) async fn run(
@@ -41,6 +46,8 @@ pub(super) async fn run(
     let name = &args.name.clone().unwrap_or_else(|| databases.own.name.clone());
     let own = *name == databases.own.name;
     let mut seen = query(&databases, name).await?;
+    let holder = control::lock_holder(&databases.resolved.worktree.state, Duration::ZERO).await?;
+    seen.stack_runs = own && matches!(holder, LockHolder::Running(record) if record.task.is_none());
     // The query may have started a server, which now stops unless a stack still uses it.
     seen.server = databases.close()?.map(ServerState::word);
     printed(if as_json {
@@ -84,6 +91,7 @@ async fn query(databases: &Databases, name: &str) -> Result<DatabaseFacts, Repor
         heads: Vec::new(),
         new_objects: Vec::new(),
         reason: None,
+        stack_runs: false,
     };
     if seen.entry.is_none() {
         return Ok(seen);
@@ -151,13 +159,17 @@ fn revision(revisions: &[String], heads: &[String]) -> String {
 /// Formats the objects that no migration makes, with the fix. `may_reset` is true if devrun resets the database.
 fn leftover(seen: &DatabaseFacts, may_reset: bool) -> String {
     let objects = listed(&seen.new_objects);
+    let drop = match drop_command(&seen.new_objects) {
+        Some(command) => format!("drop that: `{command}`"),
+        None => "drop that".into(),
+    };
     if seen.is_recorded {
-        return format!("no migration makes {objects}: write one that does, or drop that");
+        return format!("no migration makes {objects}: write one that does, or {drop}");
     }
-    let reset = if may_reset { "`devrun db reset --yes` (what is in the database is lost), or " } else { "" };
-    format!(
-        "no recorded migration makes {objects}; a migration that failed may have left that: {reset}drop it"
-    )
+    let reset = if seen.stack_runs { RESET_STACK } else { RESET };
+    let reset =
+        if may_reset { format!("`{reset}` (what is in the database is lost), or ") } else { String::new() };
+    format!("no applied migration makes {objects}; a migration that failed may have left that: {reset}{drop}")
 }
 
 fn rows(seen: &DatabaseFacts, name: &str) -> Vec<(&'static str, String)> {

@@ -32,13 +32,16 @@ pub(super) async fn run(
         entries.push(Leftovers::of(&ctx.dirs, &own.path).registry_entry(&own, Vec::new()));
     }
     let mut tasks = JoinSet::new();
+    let mut others = 0;
     for entry in entries {
         let Ok(LockHolder::Running(record)) = control::lock_holder(&entry.state, Duration::ZERO).await else {
             continue;
         };
         let is_mine = record.session.as_ref().is_some_and(|session| caller.is_same_session(session));
         // The process ids of another namespace mean other processes here.
-        if !is_mine || record.task.is_some() || record.is_elsewhere() || !record.is_of(&entry.worktree) {
+        let is_stack = record.task.is_none() && record.is_of(&entry.worktree);
+        others += usize::from(is_stack && !is_mine);
+        if !is_mine || !is_stack || record.is_elsewhere() {
             continue;
         }
         let (ctx, timeout) = (Context { cwd: entry.worktree, ..ctx.clone() }, args.timeout);
@@ -54,10 +57,10 @@ pub(super) async fn run(
     while let Some(done) = tasks.join_next().await {
         ended.push(done.map_err(|error| Report::bug(error.to_string()))?);
     }
-    all::report(
-        console,
-        ended,
-        "No running stack is known to be of this session; `devrun ls` lists all.",
-        as_json,
-    )
+    let none = match others {
+        0 => "No stack runs.".to_string(),
+        1 => "1 stack runs and is not known to be of this session: `devrun ls` names it.".into(),
+        _ => format!("{others} stacks run, and none is known to be of this session: `devrun ls` lists them."),
+    };
+    all::report(console, ended, &none, as_json)
 }

@@ -136,7 +136,7 @@ mod tests {
         (moved.away, moved.slot) = (Some(Away { home: 48, returns: true, ..Away::default() }), Some(49));
         insta::assert_snapshot!(at(&moved, 0), @r"
         ready: Frontend http://localhost:3149, Backend http://localhost:8149
-        ports: slot 49, not the home slot 48; the next start tries the home slot again
+        ports: slot 49, not the home slot 48; `devrun down && devrun up -d` tries the home slot again
         the database is behind the code: not migrated since a change of api/versions/0003.py
         next: devrun db migrate
         ");

@@ -182,7 +182,12 @@ pub(super) fn with_recent_error(answer: WhyAnswer, status: &Status, error: Recen
     let is_well = answer.process.is_some() || is_quiet;
     let fix = match (&error.correct, &answer.process) {
         (Some(place), _) => {
-            format!("{}, then `devrun restart {}`", correction_of(place), quoted(&error.process))
+            let correction = if error.is_of_answer {
+                format!("correct what the endpoint at {place} returns, or its response type")
+            } else {
+                correction_of(place)
+            };
+            format!("{correction}, then `devrun restart {}`", quoted(&error.process))
         }
         // The user has asked `devrun why NAME`, which prints the last lines: only more of them can help.
         (None, Some(name)) => format!("devrun logs {} -n 40", quoted(name)),
@@ -304,7 +309,9 @@ fn stack(status: &Status, runs: bool) -> WhyAnswer {
             let reason = busy.reason.as_deref().unwrap_or_default();
             (format!("{ready} ready, but {} gave {reason}", busy.name), Some("devrun wait".into()))
         }
-        (None, State::Ready) => (format!("all is well: {ready} ready, no unresolved error logged"), None),
+        (None, State::Ready) => {
+            (format!("all is well: {ready} ready, no unresolved error since the last start or reload"), None)
+        }
         (None, State::Stopping) => ("the stack is being taken down".into(), Some("devrun down".into())),
         (None, _) => ("the stack is still being prepared".into(), Some("devrun wait".into())),
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::drop_statement::drop_statement;
+use super::drop_statement::drop_command;
 use super::failure_cause::{ExtensionAdvice, FailureCause};
 use crate::context::missing_settings;
 use crate::database::undo::empty_command;
@@ -52,8 +52,8 @@ impl RebuildStep<'_> {
 
 /// Returns the step that removes `objects`, which a failed migration left: a complete command where they can be named.
 fn drop_step(objects: &[String]) -> String {
-    match drop_statement(objects) {
-        Some(statement) => format!("drop what it left: `devrun db psql -- -c {}`,", quoted(statement)),
+    match drop_command(objects) {
+        Some(command) => format!("drop what it left: `{command}`,"),
         None => "drop what it left (`devrun db psql`)".into(),
     }
 }

@@ -1,15 +1,22 @@
 //! Writes the statement that drops the objects which a failed migration left. Pure.
 
+use crate::text::quoted;
+
 /// The kinds of objects, in the order in which they can be dropped: a view before its table, a table before the type of its column.
 const KINDS: [&str; 7] = ["view", "materialized view", "index", "table", "foreign table", "sequence", "type"];
 
 /// More objects do not fit into a command that is read before it is typed.
 const MOST: usize = 6;
 
+/// Returns the command that drops `objects`, as [`drop_statement`] does.
+pub fn drop_command(objects: &[String]) -> Option<String> {
+    Some(format!("devrun db psql -- -c {}", quoted(drop_statement(objects)?)))
+}
+
 /// Returns the statement that drops `objects`, which have their kinds: `table public.leads`, `column public.leads.score`. Returns
 /// `None` if there are none or too many, or if one of them needs more than its name: a function also needs its parameters, and an
 /// unusual name needs quotes.
-pub(super) fn drop_statement(objects: &[String]) -> Option<String> {
+fn drop_statement(objects: &[String]) -> Option<String> {
     if objects.is_empty() || objects.len() > MOST {
         return None;
     }

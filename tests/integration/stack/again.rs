@@ -116,7 +116,8 @@ fn second_start_prepares_nothing_but_due_migrations() {
     assert!(!again.contains("correct:"), "{again}");
     let state = product.devrun_in(&worktree, &["db", "status"]).run();
     assert!(
-        state.stdout.contains("no recorded migration makes table public.part; a migration that failed"),
+        state.stdout.contains("no applied migration makes table public.part; a migration that failed may have left that: `devrun db reset --yes` (what is in \
+             the database is lost), or drop that: `devrun db psql -- -c 'drop table public.part'`"),
         "{state}"
     );
     let reset = product.devrun_in(&worktree, &["db", "reset", "--yes"]).run();

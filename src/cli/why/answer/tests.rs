@@ -170,7 +170,10 @@ fn ready_stack_that_is_not_isolated_is_not_well() {
     let mut status = stack_of(vec![web, process("api", Word::Running, true)]);
     status.state = State::Ready;
     let found = asked(&status, true, &[], None);
-    assert_eq!(found.summary, "all is well: 2 of 2 processes ready, no unresolved error logged");
+    assert_eq!(
+        found.summary,
+        "all is well: 2 of 2 processes ready, no unresolved error since the last start or reload"
+    );
     assert_eq!(found.cause.as_deref(), Some("web is reachable from outside on 3100"));
     status.isolation = vec![Finding {
         process: "api".into(),
@@ -254,7 +257,7 @@ fn why_reports_a_healthy_stack_pending_migrations_and_an_error() {
     let well = asked(&status, true, &[], None);
     assert_eq!(
         (well.summary.as_str(), well.fix),
-        ("all is well: 1 of 1 process ready, no unresolved error logged", None)
+        ("all is well: 1 of 1 process ready, no unresolved error since the last start or reload", None)
     );
     status.pending = PendingMigrations::of(vec!["versions/3.py".into()], Vec::new());
     let behind = asked(&status, true, &[], None);
@@ -282,6 +285,7 @@ fn a_logged_error_of_another_database_names_it() {
         age_seconds: 12,
         request: None,
         correct: None,
+        is_of_answer: false,
     };
     let lines = || vec![line(1, "DATABASE_URL", ("localhost", 5432, "app"))];
     let asked = RefusedDatabase::read(said, "postgresql://app@127.0.0.1:25325/dev-x", &lines).unwrap();
@@ -303,6 +307,7 @@ fn ready_stack_whose_process_has_logged_an_error_is_not_well() {
         age_seconds: 12,
         request: None,
         correct: Some("/w/app.py:3".into()),
+        is_of_answer: false,
     };
     let told = |status: &Status, subject| {
         let known = about(status, subject, true, &[], None);
@@ -322,6 +327,25 @@ fn ready_stack_whose_process_has_logged_an_error_is_not_well() {
     let behind = told(&status, Subject::Stack);
     assert_eq!(behind.summary, "2 of 2 processes ready, but the database is behind the code");
     assert_eq!((behind.cause.as_deref(), behind.correct), (Some("api said: KeyError: 'x'"), None));
+}
+
+#[test]
+fn a_refused_answer_is_corrected_at_its_endpoint() {
+    let error = RecentError {
+        process: "api".into(),
+        said: "fastapi.exceptions.ResponseValidationError: 1 validation error".into(),
+        request: None,
+        time: "2026-11-20T10:00:00.000Z".into(),
+        age_seconds: 12,
+        correct: Some("backend/main.py:88".into()),
+        is_of_answer: true,
+    };
+    let mut status = stack_of(vec![process("api", Word::Running, true)]);
+    status.state = State::Ready;
+    let known = about(&status, Subject::Stack, true, &[], None);
+    let found = with_recent_error(known, &status, error);
+    let fix = "correct what the endpoint at backend/main.py:88 returns, or its response type, then `devrun restart api`";
+    assert_eq!(found.fix.as_deref(), Some(fix));
 }
 
 #[test]
