@@ -29,9 +29,9 @@ fn no_request_is_refused_across_twenty_restarts() {
     running.signal(Signal::SIGINT);
     let ended = running.wait();
     assert_nothing_runs(&sandbox);
-    let pids: std::collections::BTreeSet<_> =
-        lines_of(&ended.stdout, "api").into_iter().filter(|line| line.starts_with("ready")).collect();
-    assert_eq!(pids.len(), 21, "{ended}");
+    // Not the number of pids: the system uses one again after a while.
+    let starts = lines_of(&ended.stdout, "api").into_iter().filter(|line| line.starts_with("ready"));
+    assert_eq!(starts.count(), 21, "{ended}");
 }
 
 #[test]
