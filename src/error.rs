@@ -443,6 +443,9 @@ pub const RESET_STACK: &str = "devrun down && devrun db reset --yes && devrun up
 
 /// The command that starts a running stack again, with the settings, packages and migrations of now.
 pub const RESTART_STACK: &str = "devrun down && devrun up -d";
+/// The command that starts a stack on its home slot, and ends the user's own server there. Before `down`, `up` finds the stack and ends
+/// nothing; without `--yes`, it asks on a terminal and fails elsewhere.
+pub const REPLACE_SERVER: &str = "devrun down && devrun up -d --replace --yes";
 
 /// A [`Report`] as JSON. Fields that do not apply are left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

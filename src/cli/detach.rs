@@ -17,7 +17,7 @@ use crate::control::client::Client;
 use crate::control::protocol::Ask;
 use crate::control::status::{BoundTo, Changed, Status};
 use crate::control::{self, LockHolder, RunRecord};
-use crate::error::{Code, Exit, RERUN, Report, START};
+use crate::error::{Code, Exit, REPLACE_SERVER, RERUN, Report, START};
 use crate::event::Ending;
 use crate::logs;
 use crate::os::cmd::{Cmd, Detached};
@@ -95,7 +95,8 @@ pub(super) async fn bring_up(
             LockHolder::Running(record) => {
                 ctx.events.note(format!("already running (pid {})", record.pid));
                 if args.replace {
-                    ctx.events.warn("--replace ends nothing while the stack runs: `devrun down && devrun up -d --replace --yes`");
+                    ctx.events
+                        .warn(format!("--replace ends nothing while the stack runs: `{REPLACE_SERVER}`"));
                 }
                 bind_again(ctx, &record, binding.as_ref()).await?;
                 if !record.is_elsewhere() {

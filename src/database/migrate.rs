@@ -125,7 +125,8 @@ pub async fn ensure(ctx: &Context, request: &MigrateRequest<'_>) -> Result<Migra
     let fingerprint = inputs.fingerprint(&request.command);
     let look = async |client: &Client| {
         let migrations = (&request.command, request.psql.is_some());
-        read_verdict(client, request.branch, &fingerprint, migrations, &inputs).await
+        let read = read_verdict(client, request.branch, &fingerprint, migrations, &inputs).await;
+        read.map(|(_, verdict)| verdict)
     };
     let (verdict, client) = lock::in_session(request.branch, CONNECT.min(request.limit), look).await?;
     if verdict == Verdict::InStep {
@@ -173,21 +174,21 @@ enum Verdict {
     Stale,
 }
 
-/// Reads the markers of the database of `client`. Returns [`Verdict::Stale`] in spite of a marker if another program has undone migrations.
+/// Reads the markers of the database of `client`, and their meaning: [`Verdict::Stale`] in spite of a marker if another program has undone
+/// migrations.
 async fn read_verdict(
     client: &Client,
     branch: &BranchDatabase,
     fingerprint: &str,
     migrations: (&RunCommand, bool),
     inputs: &MigrationFiles,
-) -> Result<Verdict, MigrateError> {
+) -> Result<(Vec<Marker>, Verdict), MigrateError> {
     // Both statements are sent before the first answer arrives.
     let (markers, is_undone) =
         tokio::join!(marker::read(client), drift::is_undone(client, migrations, inputs));
-    match verdict(&markers?, branch, fingerprint) {
-        _ if is_undone? => Ok(Verdict::Stale),
-        verdict => Ok(verdict),
-    }
+    let markers = markers?;
+    let verdict = if is_undone? { Verdict::Stale } else { verdict(&markers, branch, fingerprint) };
+    Ok((markers, verdict))
 }
 
 fn verdict(markers: &[Marker], branch: &BranchDatabase, fingerprint: &str) -> Verdict {

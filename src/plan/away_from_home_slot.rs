@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Holder;
+use crate::error::{Holder, REPLACE_SERVER, RESTART_STACK};
 
 /// The reason why a worktree's ports are not those of its home slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -100,15 +100,15 @@ impl fmt::Display for Away {
                 Obstacle::Blocked | Obstacle::OutOfRange => write!(f, "{obstacle}")?,
             }
         }
-        f.write_str(match &self.obstacle {
+        match &self.obstacle {
             // The lease stays as long as that worktree, so there is nothing to do.
-            Some(Obstacle::Leased(_)) => "",
+            Some(Obstacle::Leased(_)) => Ok(()),
             Some(Obstacle::OwnServer(_)) if self.returns => {
-                "; `devrun down && devrun up -d --replace --yes` ends that server and tries the home slot again"
+                write!(f, "; `{REPLACE_SERVER}` ends that server and tries the home slot again")
             }
-            _ if self.returns => "; `devrun down && devrun up -d` tries the home slot again",
-            _ => "; `devrun ports --move-home` tries the home slot again",
-        })
+            _ if self.returns => write!(f, "; `{RESTART_STACK}` tries the home slot again"),
+            _ => f.write_str("; `devrun ports --move-home` tries the home slot again"),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::{self, Config, ConfigError, Scope, node_bin, other_databases,
 use crate::context::Context;
 use crate::database::names;
 use crate::deps::{ToolEnv, python};
-use crate::error::{Holder, Report};
+use crate::error::{Holder, REPLACE_SERVER, Report};
 use crate::os::proc::ProcessEntry;
 use crate::os::{blocking, fs};
 use crate::plan::{
@@ -239,8 +239,8 @@ async fn build(
             _ => "and keeps it".into(),
         };
         let replace = match moved.obstacle {
-            Obstacle::OwnServer(_) => ". `devrun up -d --replace` ends that server and takes its port",
-            _ => "",
+            Obstacle::OwnServer(_) => format!(". `{REPLACE_SERVER}` ends that server and takes its port"),
+            _ => String::new(),
         };
         ctx.events.note(format!("{moved}; this worktree now has slot {}, {later}{replace}", lease.slot));
     }

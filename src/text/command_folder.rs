@@ -9,7 +9,8 @@ const BEFORE: [&str; 6] = ["`", "&& ", ": ", ", then ", "; then ", ", or "];
 /// The arguments with which a command acts on no folder, or names one itself.
 const ELSEWHERE: [&str; 7] = ["-C", "--help", "--version", "help", "agents", "schema", "completions"];
 
-/// Returns `fix` with `-C` and `folder` in each command of devrun that acts on the current folder.
+/// Returns `fix` with `-C` and `folder` in each command of devrun that acts on the current folder. A command after `cd` acts on the folder
+/// of that, which is completed with `folder` if it is relative.
 pub fn in_folder(fix: &str, folder: &Path) -> String {
     let option = format!("-C {} ", quoted(folder));
     let mut located = String::with_capacity(fix.len() + option.len());
@@ -17,16 +18,32 @@ pub fn in_folder(fix: &str, folder: &Path) -> String {
     while let Some(at) = rest.find("devrun ") {
         let (before, found) = rest.split_at(at);
         located.push_str(before);
+        let follows_cd = complete_cd(&mut located, folder);
         let is_command = located.is_empty() || BEFORE.iter().any(|word| located.ends_with(word));
         let arguments = found.strip_prefix("devrun ").unwrap_or_default();
         let first = arguments.split([' ', '`']).next().unwrap_or_default();
         located.push_str("devrun ");
-        if is_command && !ELSEWHERE.contains(&first) {
+        if is_command && !follows_cd && !ELSEWHERE.contains(&first) {
             located.push_str(&option);
         }
         rest = arguments;
     }
     located + rest
+}
+
+/// Returns true if the commands that `located` ends with, joined by `&&`, begin with `cd`. Writes the path of that with `folder`.
+fn complete_cd(located: &mut String, folder: &Path) -> bool {
+    let start = located.rfind('`').map_or(0, |at| at + 1);
+    let Some(after) = located[start..].strip_prefix("cd ") else { return false };
+    let Some((written, rest)) = after.split_once(" && ") else { return false };
+    if rest.contains("devrun ") {
+        // An earlier command of the chain has completed it.
+        return true;
+    }
+    let path = shlex::split(written).unwrap_or_default().concat();
+    let completed = format!("cd {} && {rest}", quoted(folder.join(path)));
+    located.replace_range(start.., &completed);
+    true
 }
 
 #[cfg(test)]
@@ -45,6 +62,15 @@ mod tests {
             ("check that devrun is installed", "check that devrun is installed"),
             ("the next `devrun` migrates it", "the next `devrun` migrates it"),
             ("devrun logs devrun", "devrun -C ../x logs devrun"),
+            (
+                "`cd api && devrun exec -- uv lock`, then `devrun wait`",
+                "`cd ../x/api && devrun exec -- uv lock`, then `devrun -C ../x wait`",
+            ),
+            ("run `cd /w/x/api && devrun exec -- alembic`", "run `cd /w/x/api && devrun exec -- alembic`"),
+            (
+                "cd 'a b' && devrun exec -- x && devrun wait",
+                "cd '../x/a b' && devrun exec -- x && devrun wait",
+            ),
         ] {
             assert_eq!(in_folder(fix, Path::new("../x")), located);
         }

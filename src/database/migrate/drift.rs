@@ -83,17 +83,15 @@ pub(super) async fn is_undone(
     if is_sql {
         return is_emptied(client).await;
     }
-    let Some(RecordedRevisions { query, form }) = revisions_of(command, is_sql) else { return Ok(false) };
+    let Some(RecordedRevisions { query, form }) = revisions_of(command, false) else { return Ok(false) };
     let (now, Some(known)) = read_revisions(client, query).await? else { return Ok(false) };
     Ok(now != known.revisions && newer(form, &now, files).is_empty())
 }
 
 /// Returns true if the last migration left tables in the database of `client`, and there are none.
 pub(super) async fn is_emptied(client: &Client) -> Result<bool, MigrateError> {
-    let (_, known) = rows(client, KNOWN).await?;
-    let had_tables =
-        known.is_some_and(|known| known.objects.iter().any(|object| object.starts_with("table ")));
-    Ok(had_tables && effect::is_empty(client).await?)
+    let (_, known) = rows(client, &format!("{KNOWN} where {}", effect::IS_EMPTY)).await?;
+    Ok(known.is_some_and(|known| known.objects.iter().any(|object| object.starts_with("table "))))
 }
 
 /// Returns the present revisions, and the remembered record; no record if the revisions may not be read.

@@ -90,13 +90,15 @@ async fn has_table(client: &Client, name: &str) -> Result<bool, MigrateError> {
     Ok(client.query_one(statement, &[&name]).await?.try_get(0)?)
 }
 
+/// The condition in SQL that [`is_empty`] tests.
+pub(super) const IS_EMPTY: &str = "not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+    where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname not in ('pg_catalog', 'information_schema', '_devrun') \
+    and n.nspname not like 'pg\\_%' \
+    and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e'))";
+
 /// Returns true if the database has no table, view or sequence of any kind except those of devrun and of extensions.
 pub(super) async fn is_empty(client: &Client) -> Result<bool, MigrateError> {
-    let statement = "select not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-        where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname not in ('pg_catalog', 'information_schema', '_devrun') \
-        and n.nspname not like 'pg\\_%' \
-        and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e'))";
-    Ok(client.query_one(statement, &[]).await?.try_get(0)?)
+    Ok(client.query_one(&format!("select {IS_EMPTY}"), &[]).await?.try_get(0)?)
 }
 
 /// Returns the line of the `alembic.ini` in `directory` that sets the URL, relative to `root`: `backend/alembic.ini:3`.

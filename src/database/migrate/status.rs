@@ -119,14 +119,16 @@ pub async fn schema_state(
             Some(source) => drift::new_objects(client, source.command, source.is_sql).await,
             None => Vec::new(),
         };
-        let is_current = match (&current, source) {
+        let (markers, is_current) = match (&current, source) {
             (Some((fingerprint, inputs)), Some(source)) => {
                 let migrations = (source.command, source.is_sql);
-                read_verdict(client, branch, fingerprint, migrations, inputs).await? == Verdict::InStep
+                let (markers, verdict) =
+                    read_verdict(client, branch, fingerprint, migrations, inputs).await?;
+                (markers, verdict == Verdict::InStep)
             }
-            _ => false,
+            _ => (marker::read(client).await?, false),
         };
-        let is_marked = marker::read(client).await?.iter().any(|marker| marker.branch == branch.id);
+        let is_marked = markers.iter().any(|marker| marker.branch == branch.id);
         Ok((
             is_marked,
             is_current,
